@@ -1,0 +1,46 @@
+# Each target does its own set-up. PYTHON names the interpreter that the virtual environment is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench lock clean help
+
+help:
+	@echo "make demo   inspect a dozen real TLS sites on loopback, and clean up"
+	@echo "make test   run every test (installs nginx, PostgreSQL, Dovecot and slapd through apt when root)"
+	@echo "make check  ruff, mypy, import rule, documentation"
+	@echo "make bench  the speed figures, side by side with other scanners"
+	@echo "make lock   renew requirements.lock and requirements-dev.lock"
+
+$(VENV)/.demo: requirements.lock pyproject.toml
+	@PYTHON=$(PYTHON) sh tools/venv.sh $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml
+	@PYTHON=$(PYTHON) sh tools/venv.sh $(VENV) requirements-dev.lock
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@$(BIN)/python -m certmgr demo
+
+test: $(VENV)/.dev
+	@sh tools/servers.sh
+	$(BIN)/pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_imports.py tests/test_docs.py
+
+bench: $(VENV)/.dev
+	@sh tools/servers.sh bench
+	$(BIN)/python -m bench
+
+lock: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra postgresql pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/out

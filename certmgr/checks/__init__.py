@@ -1,0 +1,1 @@
+"""Evidence -> findings. Pure: the same evidence gives the same findings tomorrow; ``now`` is a parameter."""

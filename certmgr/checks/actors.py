@@ -1,0 +1,61 @@
+"""Who must act on a finding: computed from what the inventory says, never fixed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from certmgr.checks.codes import CODES
+from inventory.model import Actor, Finding, Parties, Severity
+
+
+def _actor(party: str | None, parties: Parties) -> Actor:
+    """us -> provider; a panel on our server -> provider, elsewhere the client's; a CDN or a robot of the client's -> client."""
+    match party:
+        case "us":
+            return Actor.PROVIDER
+        case "panel":
+            return Actor.PROVIDER if parties.on_our_server else Actor.CLIENT
+        case "client" | "cdn":
+            return Actor.CLIENT
+        case _:
+            return Actor.STAFF
+
+
+def actor_of(code: str, severity: str, parties: Parties | None, *, elsewhere: bool, ever_had_certificate: bool) -> Actor:
+    """``parties`` None: the endpoint is not in the inventory. ``elsewhere``: the name points to nobody's server of ours."""
+    role = CODES[code].role
+    if severity == Severity.UNDETERMINED or role == "staff":
+        return Actor.STAFF
+    if role == "none":
+        return Actor.NONE
+    if parties is None:
+        return Actor.STAFF
+    hosts = parties.hosts
+    if elsewhere and hosts in (None, "us", "panel"):
+        hosts = "client"  # behind another's addresses no fault is ours
+    holder = parties.renews or parties.buys
+    if elsewhere and holder in (None, "us"):
+        holder = "client"
+    match role:
+        case "dns":
+            return _actor(parties.dns, parties)
+        case "holder":
+            return _actor(holder, parties)
+        case "holder-or-host":
+            # For want of a certificate it waits for whoever buys it; one that was there is the host's matter.
+            return _actor(hosts if ever_had_certificate else (parties.buys or holder), parties)
+        case "client":
+            return Actor.CLIENT
+        case _:
+            return _actor(hosts, parties)
+
+
+def with_actor(finding: Finding, parties: Parties | None, *, elsewhere: bool, ever_had_certificate: bool) -> Finding:
+    """The finding with ``actor`` and ``outcome``.
+
+    The client acts: you-act. We act: we-act only once a named person or a running automation has taken it with a date,
+    which nothing here knows, so None. None for info, low and undetermined.
+    """
+    actor = actor_of(finding.code, finding.severity, parties, elsewhere=elsewhere, ever_had_certificate=ever_had_certificate)
+    worth = finding.severity in (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
+    return replace(finding, actor=actor, outcome="you-act" if actor is Actor.CLIENT and worth else None)

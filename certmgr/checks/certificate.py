@@ -1,0 +1,108 @@
+"""Findings about the leaf itself: dates, names, key, signature, lifetime, transparency. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from certmgr.checks.distrusted import distrusted
+from certmgr.checks.lifetimes import too_long
+from certmgr.checks.transport import finding
+from certmgr.checks.trust import PathVerdict
+from inventory.certificates import Certificate
+from inventory.model import Finding, Severity
+from inventory.names import as_ip, matches
+
+_BROWSER_CURVES = ("EC P-256", "EC P-384", "EC P-521")
+_WEAK_HASHES = ("md5", "sha1", "md2", "1.2.840.113549.1.1.2")
+# Chrome CT policy: certificates issued from 2018-04-30 on must be logged.
+_CT_SINCE = datetime.fromisoformat("2018-04-30T00:00:00+00:00")
+_CT_LONG = timedelta(days=180)
+
+
+def covers(certificate: Certificate, host: str) -> bool:
+    """Whether the SAN covers the host: a dNSName by RFC 9525 6.3, an address by equality. The common name does not count."""
+    if host in certificate.dns_names or host in certificate.ip_names:
+        return True
+    if as_ip(host) is not None:
+        return False
+    return any(matches(name, host) for name in certificate.dns_names)
+
+
+def expiring(not_before: datetime, not_after: datetime, now: datetime) -> str | None:
+    """high under min(7 d, life/10), medium under min(30 d, life/4), None before; for a certificate that is still valid."""
+    life, left = not_after - not_before, not_after - now
+    if left < min(timedelta(days=7), life / 10):
+        return Severity.HIGH
+    if left < min(timedelta(days=30), life / 4):
+        return Severity.MEDIUM
+    return None
+
+
+def date_findings(leaf: Certificate, now: datetime, at: tuple[str, ...]) -> Iterator[Finding]:
+    """notAfter is inclusive (RFC 5280 4.1.2.5)."""
+    if leaf.not_before is None or leaf.not_after is None:
+        return
+    if now >= leaf.not_after + timedelta(seconds=1):
+        yield finding("certificate-expired", at, not_after=leaf.not_after.isoformat())
+    elif now < leaf.not_before:
+        yield finding("certificate-not-yet-valid", at, not_before=leaf.not_before.isoformat(), our_clock=now.isoformat())
+    elif severity := expiring(leaf.not_before, leaf.not_after, now):
+        yield finding("certificate-expiring", at, severity, not_after=leaf.not_after.isoformat())
+
+
+def leaf_findings(leaf: Certificate, host: str, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
+    """What does not change with the clock. Where the extensions cannot be read, nothing is said about names."""
+    if leaf.problems:
+        yield finding("certificate-malformed", at, problems=list(leaf.problems[:5]))
+    if leaf.extensions_readable:
+        if not leaf.dns_names and not leaf.ip_names:
+            if not leaf.has_san:
+                yield finding("san-missing", at, subject=leaf.subject)
+            else:
+                yield finding("name-mismatch", at, names=[])
+        elif not covers(leaf, host):
+            yield finding("name-mismatch", at, names=[n[:253] for n in leaf.names[:10]], more=max(0, len(leaf.names) - 10))
+    if leaf.parsed is None:
+        return
+    yield from _key(leaf, at)
+    yield from _signatures(leaf, verdict, at)
+    if leaf.server_auth is False:
+        yield finding("certificate-malformed", at, problems=["the extended key usage does not allow a server"])
+    if verdict.public:
+        yield from _public(leaf, at)
+    if verdict.path and (rule := distrusted(leaf, verdict.path[-1].subject)) and verdict.reason not in ("missing", "self-signed"):
+        yield finding("ca-distrusted", at, ca=rule.ca, issuer=leaf.issuer, source=rule.source)
+
+
+def _key(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
+    kind = leaf.key_type
+    weak = (
+        (kind == "RSA" and leaf.key_bits < 2048)
+        or (kind == "EC" and leaf.key not in _BROWSER_CURVES)
+        or kind in ("DSA", "Ed25519", "Ed448", "unknown")
+    )
+    if weak:
+        yield finding("key-weak", at, key=leaf.key)
+
+
+def _signatures(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
+    """The anchor's own signature proves nothing and is not looked at (BR 7.1.3.2.1)."""
+    ends_in_anchor = verdict.reason in ("ok", "incomplete", "disputed", "intermediate-expired", "refused")
+    signed = verdict.path[: -1 if ends_in_anchor and len(verdict.path) > 1 else None] or (leaf,)
+    for certificate in signed:
+        if certificate.signature in _WEAK_HASHES:
+            yield finding(
+                "signature-weak", at, signature=certificate.signature, certificate=certificate.subject or certificate.sha256
+            )
+            return
+
+
+def _public(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
+    assert leaf.not_before is not None and leaf.not_after is not None
+    if (exceeded := too_long(leaf.not_before, leaf.not_after)) is not None:
+        yield finding("validity-too-long", at, days=exceeded[0], allowed=exceeded[1], not_before=leaf.not_before.isoformat())
+    needed = 2 if leaf.not_after - leaf.not_before <= _CT_LONG else 3
+    if leaf.not_before >= _CT_SINCE and len({log for log, _ in leaf.scts}) < needed:
+        # More may come in the TLS extension or the staple, which the TLS library does not hand out: so nobody can tell.
+        yield finding("sct-missing", at, Severity.UNDETERMINED, embedded=len(leaf.scts), needed=needed)

@@ -1,0 +1,63 @@
+"""The finding codes: a contract (docs/findings.md). Severity is the usual one; a check may state another where the contract says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inventory.model import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """``role``: whose matter it is: host, dns, holder (whoever buys or renews), holder-or-host, client, staff, none.
+
+    ``layer``: what must have been seen to say that it is gone: dns, transport, tls (a handshake), certificate.
+    """
+
+    severity: Severity
+    role: str
+    layer: str
+
+
+_S = Severity
+CODES: dict[str, Code] = {
+    "name-not-found": Code(_S.HIGH, "dns", "dns"),
+    "dns-failure": Code(_S.UNDETERMINED, "staff", "dns"),
+    "address-refused": Code(_S.UNDETERMINED, "staff", "dns"),
+    "points-elsewhere": Code(_S.INFO, "dns", "dns"),
+    "connection-timeout": Code(_S.UNDETERMINED, "staff", "transport"),
+    "unreachable": Code(_S.HIGH, "host", "transport"),
+    "connection-failed": Code(_S.HIGH, "host", "transport"),
+    "https-missing": Code(_S.HIGH, "holder-or-host", "transport"),
+    "not-tls": Code(_S.CRITICAL, "host", "transport"),
+    "starttls-missing": Code(_S.HIGH, "host", "transport"),
+    "handshake-failed": Code(_S.HIGH, "host", "transport"),
+    "client-certificate-required": Code(_S.INFO, "none", "tls"),
+    "tls-legacy-only": Code(_S.CRITICAL, "host", "tls"),
+    "tls-legacy-offered": Code(_S.LOW, "host", "tls"),
+    "ciphers-obsolete": Code(_S.CRITICAL, "host", "tls"),
+    "certificate-expired": Code(_S.CRITICAL, "holder", "certificate"),
+    "certificate-expiring": Code(_S.MEDIUM, "holder", "certificate"),
+    "certificate-not-yet-valid": Code(_S.CRITICAL, "holder", "certificate"),
+    "name-mismatch": Code(_S.CRITICAL, "holder", "certificate"),
+    "default-certificate": Code(_S.CRITICAL, "host", "certificate"),
+    "san-missing": Code(_S.CRITICAL, "holder", "certificate"),
+    "self-signed": Code(_S.CRITICAL, "holder", "certificate"),
+    "chain-incomplete": Code(_S.HIGH, "host", "certificate"),
+    "chain-disordered": Code(_S.LOW, "host", "certificate"),
+    "intermediate-expired": Code(_S.CRITICAL, "host", "certificate"),
+    "untrusted-root": Code(_S.CRITICAL, "holder", "certificate"),
+    "verification-disputed": Code(_S.UNDETERMINED, "staff", "certificate"),
+    "ca-distrusted": Code(_S.CRITICAL, "holder", "certificate"),
+    "certificate-malformed": Code(_S.HIGH, "holder", "certificate"),
+    "validity-too-long": Code(_S.HIGH, "holder", "certificate"),
+    "key-weak": Code(_S.HIGH, "holder", "certificate"),
+    "signature-weak": Code(_S.CRITICAL, "holder", "certificate"),
+    "sct-missing": Code(_S.HIGH, "holder", "certificate"),
+    "inconsistent-deployment": Code(_S.HIGH, "host", "certificate"),
+    "too-large": Code(_S.UNDETERMINED, "host", "transport"),
+    "scanner-error": Code(_S.UNDETERMINED, "staff", "transport"),
+}
+
+# A look that failed says nothing about these: they stay as they were.
+LAYERS = ("dns", "transport", "tls", "certificate")

@@ -1,0 +1,48 @@
+"""CAs that browsers distrust, by name and date. Pure data and one function.
+
+Sources: Chrome 70 (Symantec, 2018-10); Chrome root store, Entrust and AffirmTrust by SCT after 2024-11-11 23:59:59 UTC
+(Chrome 131); CCADB, Chunghwa Telecom and NetLock by SCT after 2025-07-31 23:59:59 UTC (Chrome 139).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from inventory.certificates import Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Distrust:
+    ca: str
+    organisations: tuple[str, ...]  # as they stand in the O of the CA's own certificates
+    after: datetime | None  # certificates logged later than this; None: all
+    source: str
+
+
+DISTRUSTED = (
+    Distrust("Symantec", ("Symantec Corporation", "VeriSign, Inc.", "GeoTrust Inc.", "thawte, Inc."), None, "Chrome 70, 2018-10"),
+    Distrust(
+        "Entrust", ("Entrust, Inc.", "Entrust.net", "AffirmTrust"), datetime(2024, 11, 11, 23, 59, 59, tzinfo=UTC), "Chrome 131"
+    ),
+    Distrust("Chunghwa Telecom", ("Chunghwa Telecom Co., Ltd.",), datetime(2025, 7, 31, 23, 59, 59, tzinfo=UTC), "Chrome 139"),
+    Distrust(
+        "NetLock", ("NetLock Kft.", "NETLOCK Kft.", "NETLOCK Ltd."), datetime(2025, 7, 31, 23, 59, 59, tzinfo=UTC), "Chrome 139"
+    ),
+)
+
+
+def distrusted(leaf: Certificate, root_subject: str) -> Distrust | None:
+    """The rule that a certificate falls under. ``root_subject``: of the anchor that its path ends in, as text.
+
+    The date is that of the earliest SCT; without one, notBefore.
+    """
+    if leaf.not_before is None:
+        return None
+    logged = min((t for _, t in leaf.scts), default=leaf.not_before)
+    parts = {part.partition("=")[2] for part in root_subject.replace(", O=", "\nO=").replace(", CN=", "\nCN=").split("\n")}
+    for rule in DISTRUSTED:
+        named = any(any(part == o or part.startswith(o + ", ") for part in parts) for o in rule.organisations)
+        if named and (rule.after is None or logged > rule.after):
+            return rule
+    return None

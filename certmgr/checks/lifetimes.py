@@ -1,0 +1,52 @@
+"""How long a publicly trusted TLS certificate may live, by its date of issue. Pure.
+
+Source: CA/Browser Forum TLS Baseline Requirements 6.3.2 (and its history), 1.6.1 for what a validity period is: notBefore
+through notAfter inclusive; a day is 86,400 s and any fraction more counts as another day. notBefore may differ from the
+time of issue by up to 48 h (7.1.2.7), so within 48 h after a boundary the earlier, longer limit may hold.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+DAY = 86_400
+BACKDATING = timedelta(hours=48)
+
+# (issued on or after, most days). The months of the old rules are taken at their longest.
+LIMITS: tuple[tuple[datetime, int], ...] = (
+    (datetime(2012, 7, 1, tzinfo=UTC), 1827),
+    (datetime(2016, 7, 1, tzinfo=UTC), 1188),
+    (datetime(2018, 3, 2, tzinfo=UTC), 825),
+    (datetime(2020, 9, 1, tzinfo=UTC), 398),
+    (datetime(2026, 3, 15, tzinfo=UTC), 200),
+    (datetime(2027, 3, 15, tzinfo=UTC), 100),
+    (datetime(2029, 3, 15, tzinfo=UTC), 47),
+)
+
+
+def lifetime_seconds(not_before: datetime, not_after: datetime) -> int:
+    """Both ends belong to it (BR 1.6.1)."""
+    return int((not_after - not_before).total_seconds()) + 1
+
+
+def limit_days(issued: datetime) -> int | None:
+    """The limit for a certificate that was issued then; None before there was one."""
+    limit = None
+    for since, days in LIMITS:
+        if issued >= since:
+            limit = days
+    return limit
+
+
+def too_long(not_before: datetime, not_after: datetime) -> tuple[int, int] | None:
+    """(days it lives, days allowed) where it lives too long for certain; None where it does not, or a boundary is within 48 h."""
+    allowed = limit_days(not_before)
+    if allowed is None:
+        return None
+    earlier = limit_days(not_before - BACKDATING)
+    later = limit_days(not_before + BACKDATING)
+    allowed = max(d for d in (allowed, earlier, later) if d is not None)
+    seconds = lifetime_seconds(not_before, not_after)
+    if seconds <= allowed * DAY:
+        return None
+    return -(-seconds // DAY), allowed

@@ -1,0 +1,92 @@
+"""What a look changes among the open findings of an endpoint. Pure.
+
+A look that failed says nothing about what it could not see: a certificate's findings stay open while the address is silent,
+also on the one silent address of several. What was undetermined speaks of the last look only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from certmgr.checks.codes import CODES
+from certmgr.scan.report import Report
+from inventory.model import SEVERITY_ORDER, Finding, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An open finding as stored."""
+
+    id: int
+    finding: Finding
+
+
+@dataclass(slots=True)
+class Changes:
+    opened: list[Finding] = field(default_factory=list)
+    updated: list[tuple[int, Finding]] = field(default_factory=list)
+    closed: list[int] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.updated or self.closed)
+
+
+def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
+    """The addresses of an open finding about which this look cannot say that it is gone; None: it is gone altogether.
+
+    An empty tuple: it stands as a whole.
+    """
+    if open_finding.severity == Severity.UNDETERMINED:
+        return None
+    layer = CODES[open_finding.code].layer if open_finding.code in CODES else "certificate"
+    if not report.resolved:
+        return ()
+    if layer == "dns":
+        return None
+    resolved = {a.address: a for a in report.addresses}
+    if not resolved:
+        # The name is gone: what was known about the certificate stays, what was said about the connection does not.
+        return None if layer == "transport" else ()
+    if not open_finding.addresses:
+        return None
+    kept = []
+    for address in open_finding.addresses:
+        view = resolved.get(address)
+        if view is None:
+            if address in report.silent:
+                kept.append(address)
+            continue
+        determined = view.seen or (layer == "transport" and address not in report.silent)
+        if not determined:
+            kept.append(address)
+    return tuple(kept) or None
+
+
+def reconcile(known: Sequence[Open], report: Report) -> Changes:
+    changes = Changes()
+    current = {f.code: f for f in report.findings}
+    for one in known:
+        now = current.pop(one.finding.code, None)
+        kept = _still(one.finding, report)
+        if now is None:
+            if kept is None:
+                changes.closed.append(one.id)
+            elif kept and kept != one.finding.addresses:
+                changes.updated.append((one.id, replace(one.finding, addresses=kept)))
+            continue
+        if kept:
+            worse = min(now, one.finding, key=lambda f: SEVERITY_ORDER[f.severity])
+            now = replace(worse, addresses=tuple(dict.fromkeys((*now.addresses, *kept))))
+        if _differs(one.finding, now):
+            changes.updated.append((one.id, now))
+    changes.opened = list(current.values())
+    return changes
+
+
+def _differs(a: Finding, b: Finding) -> bool:
+    def facts(f: Finding) -> tuple[Any, ...]:
+        return f.severity, f.actor, f.outcome, f.addresses, f.evidence
+
+    return facts(a) != facts(b)

@@ -1,0 +1,211 @@
+"""TOML -> :class:`Settings`. ``CERTMGR_<SECTION>_<KEY>`` overrides; an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from inventory.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """``url``: an SQLite path or URL, or postgresql://user@host/name. A secret part may be ``env:NAME`` or ``file:PATH`` as a whole."""
+
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """Who runs certmgr. ``time_zone``: in which a bare date ends."""
+
+    name: str = ""
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSettings:
+    """``timeout``: seconds, the whole time for one address. ``concurrency``: connections at once. ``processes``: 0 for one a core.
+
+    ``per_address`` and ``rate``: connections at once and a second towards one address (0: no limit). ``controls``: targets
+    that are looked at first and last; where they fail, the run is suspect. ``resolvers``: addresses; empty for the system's.
+    """
+
+    timeout: float = 10.0
+    connect_timeout: float = 0.0
+    concurrency: int = 500
+    processes: int = 0
+    per_address: int = 8
+    rate: float = 20.0
+    controls: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    suspect_percent: float = 5.0
+    suspect_least: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TrustSettings:
+    """``store``: mozilla, system, or a PEM file. ``ca_files``: anchors of your own. ``fetch_issuers``: fetch by AIA what a server did not send."""
+
+    store: str = "mozilla"
+    ca_files: tuple[str, ...] = ()
+    fetch_issuers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """``provider``: our own networks (a name outside of them points elsewhere). ``allow``: private networks that a scan may visit."""
+
+    provider: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    provider: ProviderSettings = field(default_factory=ProviderSettings)
+    scan: ScanSettings = field(default_factory=ScanSettings)
+    trust: TrustSettings = field(default_factory=TrustSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    source: str = "built-in defaults"
+
+
+SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
+# Sections of later capabilities, so that one file serves them all.
+RESERVED = frozenset({"http", "notify", "acme", "forecast"})
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean '{close[0]}'?" if close else f"Known are {', '.join(known)}."
+
+
+def default_path() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("certmgr")) / "certmgr.toml"
+
+
+def default_database() -> str:
+    import platformdirs
+
+    return str(Path(platformdirs.user_data_dir("certmgr")) / "certmgr.db")
+
+
+def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """``path``, else CERTMGR_CONFIG, else the user's configuration directory (where a missing file means the defaults)."""
+    environ = os.environ if environ is None else environ
+    named = path or environ.get("CERTMGR_CONFIG")
+    file = Path(named) if named else default_path()
+    raw: dict[str, Any] = {}
+    source = "built-in defaults"
+    if named or file.is_file():
+        raw, source = _read(file), str(file)
+    sections = {}
+    known = sorted([*SECTIONS, *RESERVED])
+    for name, values in raw.items():
+        if name not in SECTIONS and name not in RESERVED:
+            raise ConfigError(f"{file}: unknown section [{name}]", "", _nearest(name, known))
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{file}: '{name}' stands outside of a section", "", f"Write it below [{known[0]}] or another section."
+            )
+    for name in SECTIONS:
+        cls = get_type_hints(Settings)[name]
+        values = dict(raw.get(name, {}))
+        hints = get_type_hints(cls)
+        for key in values:
+            if key not in hints:
+                raise ConfigError(f"{file}: unknown key '{key}' in [{name}]", "", _nearest(key, list(hints)))
+        prefix = f"CERTMGR_{name.upper()}_"
+        for variable, text in environ.items():
+            if variable.startswith(prefix):
+                key = variable[len(prefix) :].lower()
+                if key not in hints:
+                    raise ConfigError(f"The environment variable {variable} is unknown", "", _nearest(key, list(hints)))
+                values[key] = _from_text(text, hints[key], variable)
+        where = f"{file}: [{name}]"
+        sections[name] = cls(**{k: _typed(v, hints[k], f"{where} {k}") for k, v in values.items()})
+    settings = Settings(**sections, source=source)
+    _check(settings)
+    return settings
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration {file} cannot be read", error.strerror or str(error), "Name a readable file."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration {file} is not TOML", str(error), "Correct that line.") from None
+
+
+def _from_text(text: str, hint: Any, where: str) -> Any:
+    if hint is bool:
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise ConfigError(f"{where} is '{text}'", "it must be true or false")
+        return text.lower() in ("true", "1")
+    if hint in (int, float):
+        try:
+            return hint(text)
+        except ValueError:
+            raise ConfigError(f"{where} is '{text}'", "it must be a number") from None
+    return text if hint is str else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}.get(
+        hint, "a list of texts"
+    )
+    raise ConfigError(f"{where} is {value!r}", f"it must be {expected}")
+
+
+def _check(settings: Settings) -> None:
+    from zoneinfo import ZoneInfo
+
+    scan = settings.scan
+    for name in ("timeout", "concurrency"):
+        if getattr(scan, name) <= 0:
+            raise ConfigError(f"[scan] {name} is {getattr(scan, name)}", "it must be above 0")
+    for name in ("connect_timeout", "processes", "per_address", "rate", "suspect_percent"):
+        if getattr(scan, name) < 0:
+            raise ConfigError(f"[scan] {name} is {getattr(scan, name)}", "it must not be below 0")
+    try:
+        ZoneInfo(settings.provider.time_zone)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(
+            f"[provider] time_zone '{settings.provider.time_zone}' is unknown", "", "Write Europe/Berlin, for example."
+        ) from None
+
+
+def secret(text: str) -> str:
+    """The value behind ``env:NAME`` or ``file:PATH``; any other text is itself. Resolved when used, never stored."""
+    kind, _, rest = text.partition(":")
+    if kind == "env":
+        value = os.environ.get(rest)
+        if value is None:
+            raise ConfigError(f"The environment variable {rest} is not set", "the configuration refers to it")
+        return value
+    if kind == "file":
+        try:
+            return Path(rest).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"The secret file {rest} cannot be read", error.strerror or str(error)) from None
+    return text

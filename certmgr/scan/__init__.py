@@ -1,0 +1,1 @@
+"""Endpoints -> evidence: resolve, dial, STARTTLS, TLS. Everything seen, nothing judged."""

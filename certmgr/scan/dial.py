@@ -1,0 +1,504 @@
+"""Connections: TCP, STARTTLS and TLS to one address, many at once, inside an asyncio loop.
+
+The sockets live in an epoll object of their own, which the loop watches as a single file: one wake-up serves hundreds of
+sockets, and no Protocol or Task is made for one. Elsewhere than on Linux the loop watches each socket.
+
+Politeness: at most ``per_address`` connections at once and ``rate`` a second for one address. A transient failure is tried
+a second time (a silent address while the first connection still waits), within the same deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import socket
+from collections import deque
+from dataclasses import dataclass
+
+from certmgr.scan import openssl
+from certmgr.scan.evidence import TRANSIENT, Failure, Kind
+from certmgr.scan.starttls import DIALOGUES, Dialogue, Refused
+from inventory.text import printable
+
+MAX_HANDSHAKE_BYTES = 524_288
+SWEEP = 0.05
+# A silent address gets its second connection after this part of its time.
+SECOND_LOOK_AT = 0.6
+SECOND_LOOK_DELAY = 0.4
+
+_IN_PROGRESS = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
+_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+_ERRNO_KINDS = {
+    errno.ECONNREFUSED: Kind.REFUSED, errno.ECONNRESET: Kind.RESET, errno.EPIPE: Kind.RESET, errno.ETIMEDOUT: Kind.TIMEOUT,
+    errno.EHOSTUNREACH: Kind.UNREACHABLE, errno.ENETDOWN: Kind.UNREACHABLE, errno.EHOSTDOWN: Kind.UNREACHABLE,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds, and counts. ``timeout`` is the whole time for one address; 0 in ``rate`` or ``per_address`` means no limit."""
+
+    timeout: float = 10.0
+    connect_timeout: float | None = None
+    in_flight: int = 500
+    per_address: int = 8
+    rate: float = 20.0
+
+
+@dataclass(slots=True)
+class Dialled:
+    """What one dial gave. ``failure`` None: the handshake was completed, so the server holds the leaf's key."""
+
+    chain: tuple[bytes, ...] = ()
+    tls_version: str | None = None
+    cipher: str | None = None
+    group: str | None = None
+    alpn: str | None = None
+    ocsp: bytes | None = None
+    client_certificate: bool = False
+    failure: Failure | None = None
+    looks: int = 1
+
+
+@dataclass(slots=True)
+class Request:
+    """``deadline``: loop time; None starts the whole time when the first connection starts."""
+
+    address: str
+    port: int
+    protocol: str
+    server_name: str | None
+    profile: str = "browser"
+    deadline: float | None = None
+
+
+class _Dial:
+    """One request with its one or two connections."""
+
+    __slots__ = ("connections", "failure", "future", "looks", "request", "second_at", "started")
+
+    def __init__(self, request: Request, future: asyncio.Future[Dialled]) -> None:
+        self.request, self.future = request, future
+        self.connections: list[_Connection] = []
+        self.failure: Dialled | None = None
+        self.looks = 0
+        self.started = False
+        self.second_at = float("inf")
+
+
+class _Connection:
+    __slots__ = ("connect_by", "dial", "dialogue", "first", "received", "sock", "state", "tls", "unsent")
+
+    def __init__(self, dial: _Dial, sock: socket.socket, connect_by: float) -> None:
+        self.dial, self.sock, self.connect_by = dial, sock, connect_by
+        self.state = "connect"
+        self.tls: openssl.Handshake | None = None
+        self.dialogue: Dialogue | None = None
+        self.received = 0
+        self.first = b""
+        self.unsent = b""
+
+
+class _Gate:
+    """The politeness towards one address: how many connections are open, who waits, when the next may start."""
+
+    __slots__ = ("next_start", "open", "waiting")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.next_start = 0.0
+        self.waiting: deque[_Dial] = deque()
+
+
+class Dialler:
+    """Start with :meth:`dial`; end with :meth:`close`. Not for several threads."""
+
+    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.loop = loop or asyncio.get_running_loop()
+        self.limits = limits
+        self.active = 0
+        # (address, port) -> a failure before TLS that a second look confirmed: it holds for every endpoint there.
+        self.dead: dict[tuple[str, int], Failure] = {}
+        self._gates: dict[str, _Gate] = {}
+        self._ready: deque[_Dial] = deque()
+        self._connections: dict[int, _Connection] = {}
+        self._poller = select.epoll() if hasattr(select, "epoll") else None
+        if self._poller is not None:
+            self.loop.add_reader(self._poller.fileno(), self._drain)
+        self._sweep_handle = self.loop.call_later(SWEEP, self._sweep)
+
+    def close(self) -> None:
+        self._sweep_handle.cancel()
+        for connection in list(self._connections.values()):
+            self._drop(connection)
+        if self._poller is not None:
+            self.loop.remove_reader(self._poller.fileno())
+            self._poller.close()
+
+    def dial(self, request: Request) -> asyncio.Future[Dialled]:
+        """Never raises and never fails: a failure is in the result."""
+        dial = _Dial(request, self.loop.create_future())
+        self._admit(dial)
+        return dial.future
+
+    # -- admission: the whole, then the address --------------------------------------------------------------------
+
+    def _admit(self, dial: _Dial) -> None:
+        known = self.dead.get((dial.request.address, dial.request.port))
+        if known is not None:
+            self._settle(dial, Dialled(failure=known, looks=2))
+        elif self.active >= self.limits.in_flight:
+            self._ready.append(dial)
+        else:
+            self._pass_gate(dial)
+
+    def _pass_gate(self, dial: _Dial) -> None:
+        limits = self.limits
+        if not (limits.per_address or limits.rate):
+            self._start(dial)
+            return
+        gate = self._gates.get(dial.request.address)
+        if gate is None:
+            gate = self._gates[dial.request.address] = _Gate()
+        now = self.loop.time()
+        if limits.per_address and gate.open >= limits.per_address:
+            gate.waiting.append(dial)
+        elif limits.rate and gate.next_start > now:
+            if not gate.waiting:
+                self.loop.call_at(gate.next_start, self._open_gate, dial.request.address)
+            gate.waiting.append(dial)
+        else:
+            gate.open += 1
+            # A burst of as many as may be open at once, then the rate.
+            burst = (limits.per_address or 1) / limits.rate if limits.rate else 0.0
+            interval = 1 / limits.rate if limits.rate else 0.0
+            gate.next_start = max(gate.next_start, now - burst) + interval
+            self._start(dial)
+
+    def _open_gate(self, address: str) -> None:
+        gate = self._gates.get(address)
+        if gate is None:
+            return
+        waiting, gate.waiting = gate.waiting, deque()
+        while waiting and not gate.waiting:
+            dial = waiting.popleft()
+            if not dial.future.done():
+                self._admit(dial)
+        gate.waiting.extend(waiting)
+        if gate.waiting and gate.open == 0 and gate.next_start <= self.loop.time():
+            self.loop.call_soon(self._open_gate, address)
+
+    def _leave_gate(self, address: str) -> None:
+        gate = self._gates.get(address)
+        if gate is None:
+            return
+        gate.open -= 1
+        if gate.waiting:
+            self._open_gate(address)
+        elif gate.open == 0 and len(self._gates) > 4096 and gate.next_start <= self.loop.time():
+            del self._gates[address]
+
+    # -- one connection --------------------------------------------------------------------------------------------
+
+    def _start(self, dial: _Dial) -> None:
+        now = self.loop.time()
+        request = dial.request
+        if not dial.started:
+            dial.started = True
+            if request.deadline is None:
+                request.deadline = now + self.limits.timeout
+            dial.second_at = now + SECOND_LOOK_AT * (request.deadline - now)
+        assert request.deadline is not None
+        if now >= request.deadline:
+            self._leave_gate(request.address)
+            self._fail(dial, None, Failure("timeout", Kind.TIMEOUT, "no time was left for it"))
+            return
+        dial.looks += 1
+        family = socket.AF_INET6 if ":" in request.address else socket.AF_INET
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            self._leave_gate(request.address)
+            kind = Kind.NO_ROUTE if error.errno in _NO_ROUTE else Kind.LOCAL
+            self._fail(dial, None, Failure("local", kind, os.strerror(error.errno or 0)))
+            return
+        code = sock.connect_ex((request.address, request.port))
+        connect_timeout = self.limits.connect_timeout
+        connect_by = request.deadline if connect_timeout is None else min(request.deadline, now + connect_timeout)
+        connection = _Connection(dial, sock, connect_by)
+        dial.connections.append(connection)
+        self.active += 1
+        if code not in _IN_PROGRESS:
+            self._fail(dial, connection, self._from_errno(code, connection))
+            return
+        self._connections[sock.fileno()] = connection
+        self._watch(sock)
+
+    def _watch(self, sock: socket.socket) -> None:
+        fd = sock.fileno()
+        if self._poller is not None:
+            self._poller.register(fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+        else:
+            self.loop.add_writer(fd, self._ready_without_epoll, fd, True)
+
+    def _ready_without_epoll(self, fd: int, writable: bool) -> None:
+        if writable:
+            self.loop.remove_writer(fd)
+            self.loop.add_reader(fd, self._ready_without_epoll, fd, False)
+        if (connection := self._connections.get(fd)) is not None:
+            self._advance(connection)
+
+    def _drain(self) -> None:
+        assert self._poller is not None
+        connections = self._connections
+        for fd, _ in self._poller.poll(0, 256):
+            connection = connections.get(fd)
+            if connection is not None:
+                self._advance(connection)
+
+    def _advance(self, connection: _Connection) -> None:
+        """Moves one connection as far as its bytes reach. Whatever goes wrong concerns this connection alone."""
+        try:
+            if connection.state == "connect":
+                code = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code:
+                    self._fail(connection.dial, connection, self._from_errno(code, connection))
+                    return
+                self._connected(connection)
+                return
+            self._receive(connection)
+        except OSError as error:
+            self._fail(connection.dial, connection, self._from_errno(error.errno or 0, connection))
+        except Exception as error:  # a bug of ours ends this look and no other
+            reason = printable(f"{type(error).__name__}: {error}", 200)
+            self._fail(connection.dial, connection, Failure("local", Kind.LOCAL, reason))
+
+    def _connected(self, connection: _Connection) -> None:
+        request = connection.dial.request
+        dialogue = DIALOGUES.get(request.protocol)
+        if dialogue is None:
+            self._begin_tls(connection)
+            return
+        connection.state = "starttls"
+        connection.dialogue = dialogue()
+        self._send(connection, next(connection.dialogue))
+        self._receive(connection)
+
+    def _begin_tls(self, connection: _Connection) -> None:
+        request = connection.dial.request
+        connection.state = "tls"
+        connection.received, connection.first = 0, b""
+        connection.tls = openssl.Handshake(request.profile, request.protocol == "https", request.server_name)
+        connection.tls.step()
+        self._send(connection, connection.tls.outgoing())
+
+    def _send(self, connection: _Connection, data: bytes) -> None:
+        if connection.unsent:
+            data, connection.unsent = connection.unsent + data, b""
+        if not data:
+            return
+        try:
+            sent = connection.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            connection.unsent = data[sent:]
+
+    def _receive(self, connection: _Connection) -> None:
+        if connection.unsent:
+            self._send(connection, b"")
+        while connection.state != "done":
+            try:
+                data = connection.sock.recv(openssl.MAX_FLIGHT)
+            except BlockingIOError:
+                return
+            if not data:
+                self._ended(connection)
+                return
+            connection.received += len(data)
+            if connection.received > MAX_HANDSHAKE_BYTES:
+                failure = Failure("tls", Kind.TOO_LARGE, f"more than {MAX_HANDSHAKE_BYTES} bytes in the handshake", answered=True)
+                self._fail(connection.dial, connection, failure)
+                return
+            if connection.state == "starttls":
+                self._converse(connection, data)
+            elif connection.state == "after":
+                self._after(connection, data)
+            else:
+                self._shake(connection, data)
+            if len(data) < 4096 and self._poller is None:
+                return
+
+    def _converse(self, connection: _Connection, data: bytes) -> None:
+        assert connection.dialogue is not None
+        try:
+            self._send(connection, connection.dialogue.send(data))
+        except StopIteration:
+            self._begin_tls(connection)
+        except Refused as refused:
+            self._fail(connection.dial, connection, Failure("starttls", Kind.STARTTLS, str(refused), answered=True))
+
+    def _shake(self, connection: _Connection, data: bytes) -> None:
+        tls = connection.tls
+        assert tls is not None
+        if len(connection.first) < 2:
+            connection.first += data[:64]
+            # A TLS record begins with its type (20-23) and the major version 3.
+            if connection.first[0] not in (20, 21, 22, 23) or connection.first[1:2] not in (b"", b"\x03"):
+                said = printable(connection.first.decode("latin-1"), 60)
+                self._fail(connection.dial, connection, Failure("tls", Kind.NOT_TLS, f"the server said: {said}", answered=True))
+                return
+        tls.feed(data)
+        state = tls.step()
+        out = tls.outgoing()
+        if state == openssl.FAILED:
+            if out:
+                self._send(connection, out)  # the alert, so that the server's log says why
+            self._fail(connection.dial, connection, self._from_tls(connection, tls))
+            return
+        if out:
+            self._send(connection, out)
+        if state == openssl.DONE:
+            if tls.client_certificate_asked() and tls.connection.get_protocol_version_name() == "TLSv1.3":
+                # A TLS 1.3 server says only after the handshake that it insists on a client certificate.
+                connection.state = "after"
+                connection.connect_by = min(self.loop.time() + 1.0, connection.dial.request.deadline or 0.0)
+                self._after(connection, b"")
+            else:
+                self._succeed(connection)
+
+    def _after(self, connection: _Connection, data: bytes) -> None:
+        tls = connection.tls
+        assert tls is not None
+        if data:
+            tls.feed(data)
+        state = tls.read_after()
+        if state == openssl.FAILED and tls.alert is not None:
+            self._fail(connection.dial, connection, self._from_tls(connection, tls))
+        elif state != openssl.WANT:
+            self._succeed(connection)
+
+    def _ended(self, connection: _Connection) -> None:
+        """The server closed the connection."""
+        if connection.state == "after":
+            self._succeed(connection)
+            return
+        answered = connection.received > 0
+        layer = "starttls" if connection.state == "starttls" else "tls"
+        failure = Failure(layer, Kind.CLOSED, "the server closed the connection in the handshake", answered=answered)
+        self._fail(connection.dial, connection, failure)
+
+    # -- results ---------------------------------------------------------------------------------------------------
+
+    def _from_errno(self, code: int, connection: _Connection) -> Failure:
+        kind = Kind.NO_ROUTE if code in _NO_ROUTE else _ERRNO_KINDS.get(code, Kind.LOCAL)
+        layer = {"connect": "connect", "starttls": "starttls"}.get(connection.state, "tls")
+        if kind in (Kind.NO_ROUTE, Kind.LOCAL):
+            layer = "local"
+        elif kind is Kind.TIMEOUT:
+            layer = "timeout"
+        return Failure(layer, kind, os.strerror(code), answered=connection.received > 0)
+
+    def _from_tls(self, connection: _Connection, tls: openssl.Handshake) -> Failure:
+        reason = printable(tls.error, 200) or "the handshake failed"
+        if (alert := tls.alert) is not None:
+            return Failure("tls", Kind.ALERT, reason, alert=alert, answered=True)
+        kind = Kind.TLS
+        if tls.too_large:
+            kind = Kind.TOO_LARGE
+        elif tls.not_tls:
+            kind = Kind.NOT_TLS
+        elif tls.malformed:
+            kind = Kind.MALFORMED
+        return Failure("tls", kind, reason, answered=True)
+
+    def _collect(self, connection: _Connection, failure: Failure | None) -> Dialled:
+        tls = connection.tls
+        if tls is None:
+            return Dialled(failure=failure)
+        chain = tls.chain()
+        asked = tls.client_certificate_asked()
+        if failure is not None:
+            return Dialled(chain=chain, failure=failure, client_certificate=asked)
+        version, cipher, group, alpn = tls.negotiated()
+        return Dialled(chain, version, cipher, group, alpn, tls.ocsp(), asked)
+
+    def _succeed(self, connection: _Connection) -> None:
+        result = self._collect(connection, None)
+        self._drop(connection)
+        self._settle(connection.dial, result)
+
+    def _fail(self, dial: _Dial, connection: _Connection | None, failure: Failure) -> None:
+        """Ends one connection; the dial ends when a second look is not due, was taken, or has no time left."""
+        if dial.future.done():
+            return
+        result = Dialled(failure=failure)
+        if connection is not None:
+            result = self._collect(connection, failure)
+            self._drop(connection)
+        dial.failure = result
+        if dial.connections:
+            return  # the other one still tries
+        transient = failure.kind in TRANSIENT
+        now = self.loop.time()
+        if transient and dial.looks < 2 and dial.request.deadline is not None and now + SECOND_LOOK_DELAY < dial.request.deadline:
+            dial.second_at = float("inf")
+            self.loop.call_later(SECOND_LOOK_DELAY, self._admit, dial)
+            return
+        if transient and not failure.answered and failure.layer in ("connect", "timeout") and dial.looks >= 2:
+            self.dead.setdefault((dial.request.address, dial.request.port), failure)
+        self._settle(dial, result)
+
+    def _settle(self, dial: _Dial, result: Dialled) -> None:
+        for other in list(dial.connections):
+            self._drop(other)
+        if not dial.future.done():
+            result.looks = max(result.looks, dial.looks)
+            dial.future.set_result(result)
+        while self._ready and self.active < self.limits.in_flight:
+            waiting = self._ready.popleft()
+            if not waiting.future.done():
+                self._admit(waiting)
+
+    def _drop(self, connection: _Connection) -> None:
+        if connection.state == "done":
+            return
+        connection.state = "done"
+        self.active -= 1
+        fd = connection.sock.fileno()
+        self._connections.pop(fd, None)
+        if self._poller is None and fd >= 0:
+            self.loop.remove_reader(fd)
+            self.loop.remove_writer(fd)
+        connection.sock.close()  # closing removes it from the epoll object
+        if connection.tls is not None:
+            connection.tls.close()
+        connection.dial.connections.remove(connection)
+        self._leave_gate(connection.dial.request.address)
+
+    def _sweep(self) -> None:
+        """Deadlines, and the second connection to silent addresses."""
+        now = self.loop.time()
+        for connection in list(self._connections.values()):
+            dial = connection.dial
+            if connection.state == "done":
+                continue
+            deadline = dial.request.deadline or 0.0
+            if connection.state in ("connect", "after"):
+                deadline = min(deadline, connection.connect_by)
+            if now >= deadline:
+                if connection.state == "after":
+                    self._succeed(connection)
+                else:
+                    self._fail(dial, connection, self._silence(connection))
+            elif now >= dial.second_at and dial.looks < 2 and len(dial.connections) == 1:
+                dial.second_at = float("inf")
+                self._pass_gate(dial)
+        self._sweep_handle = self.loop.call_later(SWEEP, self._sweep)
+
+    def _silence(self, connection: _Connection) -> Failure:
+        words = {"connect": "no answer to the connection", "starttls": "no end to the STARTTLS dialogue"}
+        reason = words.get(connection.state, "no end to the TLS handshake")
+        return Failure("timeout", Kind.TIMEOUT, reason, answered=connection.received > 0)

@@ -1,0 +1,170 @@
+"""Jobs -> reports: looks and judges inside one process. The scan's processes and a scan of a few targets both use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from certmgr.checks.judge import Context, Judge, Judgement
+from certmgr.checks.transport import History
+from certmgr.checks.trust import Issuers, TrustStore
+from certmgr.scan.dial import Dialler, Limits
+from certmgr.scan.evidence import Evidence
+from certmgr.scan.guard import Network
+from certmgr.scan.look import Certificates, Looker
+from certmgr.scan.report import Report, make
+from certmgr.scan.resolve import Resolver
+from inventory.certificates import Certificate
+from inventory.model import Parties
+from inventory.targets import Target
+
+# Endpoints whose issuer is neither sent nor held wait for the end of the run, when more issuers are known; at most so many.
+MAX_WAITING = 2000
+
+
+@dataclass(slots=True)
+class Job:
+    """One endpoint to look at. ``key``: its row id, or its position on the command line. ``fingerprint``: of the last run."""
+
+    key: int
+    target: Target
+    fixed: tuple[str, ...] = ()
+    client_id: int | None = None
+    parties: Parties | None = None
+    history: History | None = None
+    ever_good: bool = False
+    was_good: bool = False
+    fingerprint: str = ""
+
+
+@dataclass(slots=True)
+class Result:
+    """``report`` None: nothing changed since the fingerprint of the job. ``certificates``: ones that this process had not sent yet."""
+
+    key: int
+    at: datetime
+    good: bool
+    was_good: bool
+    undetermined: bool
+    fingerprint: str
+    report: Report | None
+    certificates: tuple[Certificate, ...] = ()
+
+
+@dataclass(slots=True)
+class Setup:
+    """What a scanning process needs to know, as values that can be sent to it."""
+
+    limits: Limits = field(default_factory=Limits)
+    store: str = "mozilla"
+    ca_files: tuple[str, ...] = ()
+    cache: bool = True
+    deep: bool = False
+    full: bool = False  # report every endpoint, changed or not
+    guarded: bool = True
+    resolvers: tuple[str, ...] = ()
+    dns_timeout: float = 2.0
+    allowed: tuple[Network, ...] = ()
+    provider: tuple[Network, ...] = ()
+    servers: frozenset[str] = frozenset()
+    overrides: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    issuers: tuple[bytes, ...] = ()
+    now: datetime | None = None
+
+
+class Examiner:
+    """``emit`` is called with each result, in the order in which they are ready."""
+
+    def __init__(
+        self, setup: Setup, emit: Callable[[Result], None], names: Callable[[int], frozenset[str]] | None = None
+    ) -> None:
+        self.setup, self.emit = setup, emit
+        certificates = Certificates()
+        self.dialler = Dialler(setup.limits)
+        self.resolver = Resolver(
+            servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed, guarded=setup.guarded,
+            overrides=dict(setup.overrides),
+        )  # fmt: skip
+        self.looker = Looker(self.dialler, self.resolver, certificates, setup.deep)
+        trust = TrustStore.load(setup.store, setup.ca_files, cache=setup.cache)
+        self.judge = Judge(trust, certificates.parse, Issuers())
+        for der in setup.issuers:
+            self.judge.issuers.add(certificates.parse(der))
+        self._names = lru_cache(maxsize=256)(names) if names is not None else None
+        self._waiting: list[tuple[Job, Evidence]] = []
+        self._sent: set[str] = set()
+
+    async def examine(self, job: Job) -> None:
+        evidence = await self.looker.look(job.target, job.fixed)
+        judgement = self._judge(job, evidence)
+        if judgement.unresolved and len(self._waiting) < MAX_WAITING:
+            self._waiting.append((job, evidence))
+        else:
+            self._emit(job, judgement)
+
+    def finish(self, issuers: Sequence[bytes] = ()) -> None:
+        """Judges again what waited for an issuer, with those that the whole run has seen."""
+        for der in issuers:
+            self.judge.issuers.add(self.judge.parse(der))
+        waiting, self._waiting = self._waiting, []
+        for job, evidence in waiting:
+            self._emit(job, self._judge(job, evidence))
+
+    def _judge(self, job: Job, evidence: Evidence) -> Judgement:
+        def names() -> frozenset[str]:
+            if self._names is not None and job.client_id is not None:
+                return self._names(job.client_id)
+            return frozenset({job.target.host})
+
+        setup = self.setup
+        context = Context(job.parties, setup.provider, setup.servers, job.history, job.ever_good, names)
+        try:
+            return self.judge.judge(evidence, context, setup.now or evidence.at)
+        except Exception as error:  # our own fault is a finding of its own and stops no other endpoint
+            failed = Evidence(evidence.target, evidence.at, evidence.resolution, error=f"{type(error).__name__}: {error}"[:300])
+            return self.judge.judge(failed, context, setup.now or evidence.at)
+
+    def _emit(self, job: Job, judgement: Judgement) -> None:
+        report = make(judgement)
+        fingerprint = report.fingerprint()
+        if fingerprint == job.fingerprint and not self.setup.full:
+            self.emit(Result(job.key, report.at, report.good, job.was_good, report.undetermined, fingerprint, None))
+            return
+        fresh = []
+        for address in judgement.addresses:
+            for certificate in address.chain[:32]:
+                if certificate.sha256 not in self._sent:
+                    if len(self._sent) >= 100_000:
+                        self._sent.clear()
+                    self._sent.add(certificate.sha256)
+                    fresh.append(certificate)
+        self.emit(Result(job.key, report.at, report.good, job.was_good, report.undetermined, fingerprint, report, tuple(fresh)))
+
+    async def close(self) -> None:
+        self.dialler.close()
+        await self.resolver.close()
+
+
+async def _examine_all(
+    setup: Setup, jobs: Sequence[Job], emit: Callable[[Result], None], names: Callable[[int], frozenset[str]] | None
+) -> None:
+    examiner = Examiner(setup, emit, names)
+    try:
+        await asyncio.gather(*[examiner.examine(job) for job in jobs])
+        examiner.finish()
+    finally:
+        await examiner.close()
+
+
+def examine(
+    setup: Setup, jobs: Sequence[Job], emit: Callable[[Result], None], names: Callable[[int], frozenset[str]] | None = None
+) -> None:
+    """A few jobs in this process."""
+    asyncio.run(_examine_all(setup, jobs, emit, names))
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)

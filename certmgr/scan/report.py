@@ -1,0 +1,138 @@
+"""A judgement as plain values: what crosses from the scanning processes to the one that writes, and what is shown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from certmgr.checks.judge import JudgedAddress, Judgement
+from certmgr.scan.evidence import Kind
+from inventory.certificates import PARSE_ERRORS, Certificate
+from inventory.model import Finding
+from inventory.targets import Target
+
+# Failures after which nobody can say what the address serves.
+_UNDETERMINED = frozenset({Kind.TIMEOUT, Kind.UNREACHABLE, Kind.NO_ROUTE, Kind.LOCAL, Kind.FORBIDDEN, Kind.TOO_LARGE})
+
+
+@dataclass(slots=True)
+class CertificateView:
+    """Dates are aware UTC; None where the certificate does not give one."""
+
+    sha256: str
+    serial: str
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: datetime | None
+    not_after: datetime | None
+    key: str
+
+
+@dataclass(slots=True)
+class AddressView:
+    address: str
+    tls_version: str | None
+    cipher: str | None
+    group: str | None
+    alpn: str | None
+    ocsp: str | None
+    chain: tuple[str, ...]
+    trusted: bool | None
+    error: tuple[str, str] | None  # layer, reason
+
+    @property
+    def seen(self) -> bool:
+        return bool(self.chain)
+
+
+@dataclass(slots=True)
+class Report:
+    """One endpoint. ``good``: a certificate was seen. ``undetermined``: nobody can say what is served. ``silent``: addresses of which
+    nobody can say. ``resolved``: the DNS gave a definite answer. ``error``: layer and reason of a look that was not good.
+    """
+
+    target: Target
+    at: datetime
+    certificate: CertificateView | None
+    addresses: tuple[AddressView, ...]
+    findings: tuple[Finding, ...]
+    good: bool
+    undetermined: bool
+    resolved: bool
+    silent: tuple[str, ...]
+    error: tuple[str, str] | None
+
+    def fingerprint(self) -> str:
+        """Equal for two looks between which nothing changed that is stored."""
+        facts = (
+            [(a.address, a.tls_version, a.cipher, a.group, a.alpn, a.ocsp, a.chain, a.trusted, a.error) for a in self.addresses],
+            [(f.code, f.severity, f.actor, f.outcome, f.addresses, _stable(f)) for f in self.findings],
+            self.resolved, self.error,
+        )  # fmt: skip
+        return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+
+def _stable(finding: Finding) -> str:
+    """Evidence without what changes from look to look."""
+    return json.dumps(
+        {k: v for k, v in finding.evidence.items() if k not in ("our_clock", "looks", "runs")}, sort_keys=True, default=str
+    )
+
+
+def certificate_view(certificate: Certificate) -> CertificateView:
+    return CertificateView(
+        certificate.sha256, certificate.serial, certificate.subject, certificate.issuer, certificate.names,
+        certificate.not_before, certificate.not_after, certificate.key,
+    )  # fmt: skip
+
+
+def staple_status(der: bytes | None) -> str | None:
+    """good, revoked, unknown, or unreadable for a stapled OCSP response (its signature is not looked at here); None without one."""
+    if not der:
+        return None
+    from cryptography.x509 import ocsp
+
+    try:
+        response = ocsp.load_der_ocsp_response(der)
+        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            return response.response_status.name.lower()
+        return response.certificate_status.name.lower()
+    except PARSE_ERRORS:
+        return "unreadable"
+
+
+def _address(judged: JudgedAddress) -> AddressView:
+    e = judged.evidence
+    error = (e.failure.layer, e.failure.reason) if e.failure is not None else None
+    chain = tuple(c.sha256 for c in judged.chain[:32])
+    return AddressView(e.address, e.tls_version, e.cipher, e.group, e.alpn, staple_status(e.ocsp), chain, judged.trusted, error)
+
+
+def make(judgement: Judgement) -> Report:
+    evidence = judgement.evidence
+    addresses = tuple(map(_address, judgement.addresses))
+    leaf = judgement.leaf
+    silent = tuple(
+        a.address for a in evidence.addresses if not a.chain and a.failure is not None and a.failure.kind in _UNDETERMINED
+    ) + tuple(a for a, _ in evidence.resolution.refused)
+    resolved = evidence.resolution.status in ("ok", "fixed", "nxdomain", "nodata") and evidence.error is None
+    good = judgement.good
+    error = None
+    if not good:
+        first = next((a.error for a in addresses if a.error is not None), None)
+        if evidence.error is not None:
+            error = ("local", evidence.error)
+        elif first is not None:
+            error = first
+        elif evidence.resolution.reason:
+            error = ("dns", evidence.resolution.reason)
+        elif evidence.resolution.refused:
+            error = ("local", "the address is internal and not allowed")
+    undetermined = not good and (not resolved or (bool(silent) and len(silent) >= len(addresses)))
+    return Report(
+        evidence.target, evidence.at, certificate_view(leaf) if leaf is not None else None, addresses, judgement.findings,
+        good, undetermined, resolved, silent, error,
+    )  # fmt: skip

@@ -1,0 +1,304 @@
+"""One survey of the inventory: endpoints -> evidence -> findings -> store.
+
+The scanning processes are forked first, then the lock is taken: a child must not inherit it. Each batch of facts commits on
+its own; findings change in one transaction at the end, and only when the run is neither suspect nor cut short.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from certmgr.checks.reconcile import Changes, Open, reconcile
+from certmgr.checks.transport import History
+from certmgr.config import Settings
+from certmgr.scan.dial import Limits
+from certmgr.scan.examine import Job, Result, Setup, examine
+from certmgr.scan.guard import networks
+from certmgr.scan.report import Report
+from inventory.database import Database, Tx, from_epoch, to_epoch
+from inventory.errors import CertmgrError
+from inventory.store import clients, domains, endpoints, results, runs, servers
+from inventory.targets import Target, parse
+
+# Below this many endpoints the processes would cost more than they bring.
+SMALL = 64
+UNDETERMINED_PERCENT = 20.0
+
+
+@dataclass(slots=True)
+class Options:
+    """What one call of ``scan`` asks for beyond the configuration."""
+
+    client: str | None = None
+    tag: str | None = None
+    deep: bool = False
+    full: bool = False  # hand every report to ``on_report``, changed or not
+    overrides: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    ca_files: tuple[str, ...] = ()
+    timeout: float | None = None
+    connect_timeout: float | None = None
+    concurrency: int | None = None
+    cache: bool = True
+
+
+@dataclass(slots=True)
+class Summary:
+    """How a run went. ``state``: complete, incomplete or suspect, with the reason."""
+
+    run_id: int
+    state: str
+    reason: str | None
+    planned: int
+    looked: int
+    undetermined: int
+    opened: int
+    closed: int
+    started_at: datetime
+    finished_at: datetime
+    seconds: float
+
+    @property
+    def too_undetermined(self) -> bool:
+        return self.looked > 0 and 100.0 * self.undetermined / self.looked > UNDETERMINED_PERCENT
+
+
+class Stopped(Exception):
+    """A signal asked the run to end."""
+
+
+def setup_for(settings: Settings, options: Options, *, guarded: bool) -> Setup:
+    scan = settings.scan
+    limits = Limits(
+        timeout=options.timeout or scan.timeout, connect_timeout=options.connect_timeout or scan.connect_timeout or None,
+        in_flight=options.concurrency or scan.concurrency, per_address=scan.per_address, rate=scan.rate,
+    )  # fmt: skip
+    provider = networks(settings.network.provider, "[network] provider")
+    return Setup(
+        limits=limits, store=settings.trust.store, ca_files=(*settings.trust.ca_files, *options.ca_files), cache=options.cache,
+        deep=options.deep, full=options.full, guarded=guarded, resolvers=settings.scan.resolvers,
+        allowed=(*networks(settings.network.allow, "[network] allow"), *provider), provider=provider, overrides=options.overrides,
+        dns_timeout=min(2.0, limits.timeout / 3),
+    )  # fmt: skip
+
+
+def scan_targets(settings: Settings, options: Options, targets: list[Target]) -> list[Report]:
+    """Looks at what is given and stores nothing. In the order of ``targets``. Addresses are the user's own choice."""
+    found: dict[int, Report] = {}
+
+    def emit(result: Result) -> None:
+        if result.report is not None:
+            found[result.key] = result.report
+
+    setup = setup_for(settings, options, guarded=False)
+    setup.full = True
+    examine(setup, [Job(i, t) for i, t in enumerate(targets)], emit)
+    return [found[i] for i in sorted(found)]
+
+
+def _jobs(rows: list[Mapping[str, Any]]) -> list[Job]:
+    made = []
+    for row in rows:
+        history = None
+        if row["failing_since"] is not None:
+            history = History(from_epoch(row["failing_since"]), row["failing_runs"])
+        made.append(
+            Job(
+                row["id"], Target(row["host"], row["port"], row["protocol"]), tuple((row["addresses"] or "").split()), row["client_id"],
+                domains.parties_of_row(row), history, row["last_good"] is not None,
+                row["last_good"] is not None and row["last_good"] == row["last_attempt"], row["fingerprint"] or "",
+            )
+        )  # fmt: skip
+    return made
+
+
+class Survey:
+    """One run. ``progress``: called with (looked, planned) after each batch; ``on_report``: with each report that was sent."""
+
+    def __init__(
+        self, database: Database, settings: Settings, options: Options,
+        progress: Callable[[int, int], None] | None = None, on_report: Callable[[int, Report], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.database, self.settings, self.options = database, settings, options
+        self.progress, self.on_report = progress, on_report
+        self.looked = self.undetermined = self.was_good = self.fell = 0
+        self.stop = False
+        self.run_id = 0
+
+    def run(self) -> Summary:
+        started, clock = datetime.now(UTC), time.monotonic()
+        with self.database.read() as conn:
+            client_id = clients.find(conn, self.options.client)["id"] if self.options.client else None
+            planned = endpoints.count_visited(conn, client_id, self.options.tag)
+            endpoints.require_some(planned, self.options.client, self.options.tag)
+            own_servers = servers.all_addresses(conn)
+        setup = setup_for(self.settings, self.options, guarded=True)
+        setup.servers = own_servers
+        controls = [parse(text) for text in self.settings.scan.controls]
+        processes = self.settings.scan.processes or os.cpu_count() or 1
+        pool = None
+        if planned > SMALL:
+            from certmgr.checks.trust import TrustStore
+            from certmgr.scan.pool import Pool
+
+            TrustStore.load(setup.store, setup.ca_files)  # says what is wrong with it before anything is started
+            self.database.close()
+            pool = Pool(setup, processes, self._names)
+        try:
+            with runs.exclusive(self.database):
+                with self.database.write() as tx:
+                    self.run_id = runs.start(tx, self._scope(), planned)
+                state, reason = self._survey(setup, pool, planned, client_id, controls)
+                return self._finish(state, reason, planned, started, clock)
+        finally:
+            if pool is not None:
+                pool.close()
+
+    def _scope(self) -> str:
+        parts = [
+            f"client {self.options.client}" if self.options.client else "",
+            f"tag {self.options.tag}" if self.options.tag else "",
+        ]
+        return ", ".join(p for p in parts if p)
+
+    def _names(self, client_id: int) -> frozenset[str]:
+        with self.database.read() as conn:
+            return domains.names_of_client(conn, client_id)
+
+    def _survey(
+        self, setup: Setup, pool: Any, planned: int, client_id: int | None, controls: list[Target]
+    ) -> tuple[str, str | None]:
+        """The state of the run, and why where it is not complete."""
+        if (failed := self._failed_control(setup, controls)) is not None:
+            return "suspect", f"the control target {failed} failed before the run"
+        with self.database.read() as conn:
+            known = results.issuers(conn)
+        try:
+            if pool is not None:
+                pool.run(self._chunks(client_id), lambda found: self._handle(found, planned), lambda: self.stop, known)
+            else:
+                setup.issuers = tuple(known)
+                for chunk in self._chunks(client_id):
+                    found: list[Result] = []
+                    examine(setup, chunk, found.append, self._names)
+                    self._handle(found, planned)
+        except (KeyboardInterrupt, Stopped):
+            return "incomplete", "it was interrupted"
+        except CertmgrError as error:
+            return "incomplete", str(error)
+        if self.stop:
+            return "incomplete", "it was interrupted"
+        if (failed := self._failed_control(setup, controls)) is not None:
+            return "suspect", f"the control target {failed} failed after the run"
+        share = 100.0 * self.fell / self.was_good if self.was_good else 0.0
+        if share > self.settings.scan.suspect_percent and self.fell >= self.settings.scan.suspect_least:
+            return "suspect", f"{self.fell} of {self.was_good} endpoints that were good failed together ({share:.0f}%)"
+        return "complete", None
+
+    def _failed_control(self, setup: Setup, controls: list[Target]) -> Target | None:
+        if not controls:
+            return None
+        bad: list[Target] = []
+
+        def emit(result: Result) -> None:
+            if not result.good:
+                bad.append(controls[result.key])
+
+        from dataclasses import replace
+
+        examine(replace(setup, guarded=False, full=False), [Job(i, t) for i, t in enumerate(controls)], emit)
+        return bad[0] if bad else None
+
+    def _chunks(self, client_id: int | None) -> Iterator[list[Job]]:
+        """Each chunk in a read of its own, so that no snapshot is held for the length of the run."""
+        after = 0
+        while True:
+            with self.database.read() as conn:
+                rows = endpoints.visited_after(conn, after, client_id, self.options.tag)
+            if not rows:
+                return
+            after = rows[-1]["id"]
+            yield _jobs(rows)
+
+    # -- storing ---------------------------------------------------------------------------------------------------
+
+    def _handle(self, found: list[Result], planned: int) -> None:
+        if not found:
+            return
+        with self.database.write() as tx:
+            self._store(tx, found)
+        for result in found:
+            self.looked += 1
+            self.undetermined += result.undetermined
+            self.was_good += result.was_good
+            self.fell += result.was_good and not result.good
+            if self.on_report is not None and result.report is not None:
+                self.on_report(result.key, result.report)
+        if self.progress is not None:
+            self.progress(self.looked, planned)
+
+    def _store(self, tx: Tx, found: list[Result]) -> None:
+        found.sort(key=lambda r: r.key)
+        unchanged = [(r.key, to_epoch(r.at), r.good, r.undetermined) for r in found if r.report is None]
+        results.seen_again(tx, self.run_id, unchanged)
+        changed = [(r, r.report) for r in found if r.report is not None]
+        if not changed:
+            return
+        results.add_certificates(tx, [c for r, _ in changed for c in r.certificates])
+        results.write_standings(tx, [_standing(r.key, self.run_id, report) for r, report in changed])
+        results.write_spans(tx, {r.key: _spans(report) for r, report in changed})
+        known = results.open_findings(tx.conn, [r.key for r, _ in changed])
+        proposals, settled = [], []
+        for result, report in changed:
+            changes = reconcile([Open(i, f) for i, f in known.get(result.key, ())], report)
+            if changes:
+                proposals.append((result.key, result.fingerprint, _proposal(changes, to_epoch(report.at))))
+            else:
+                settled.append((result.key, result.fingerprint))
+        results.propose(tx, self.run_id, proposals)
+        results.move_fingerprints(tx, settled)
+
+    def _finish(self, state: str, reason: str | None, planned: int, started: datetime, clock: float) -> Summary:
+        opened = closed = 0
+        with self.database.write() as tx:
+            if state == "complete":
+                opened, closed = results.apply_proposals(tx, self.run_id)
+            runs.finish(tx, self.run_id, state, reason, self.looked, self.undetermined)
+        return Summary(
+            self.run_id, state, reason, planned, self.looked, self.undetermined, opened, closed, started, datetime.now(UTC),
+            time.monotonic() - clock,
+        )  # fmt: skip
+
+
+def _standing(key: int, run_id: int, report: Report) -> dict[str, Any]:
+    at = to_epoch(report.at)
+    leaf = report.certificate if report.good else None
+    layer, reason = report.error or (None, None)
+    return {
+        "endpoint_id": key, "last_run_id": run_id, "last_attempt": at, "error_layer": layer, "error_reason": reason,
+        "failing_since": at if report.undetermined else None, "failing_runs": 1 if report.undetermined else 0,
+        "last_good": at if report.good else None, "leaf": leaf.sha256 if leaf else None,
+        "not_after": to_epoch(leaf.not_after) if leaf and leaf.not_after else None, "issuer": leaf.issuer if leaf else None,
+    }  # fmt: skip
+
+
+def _spans(report: Report) -> dict[str, dict[str, Any]]:
+    at = to_epoch(report.at)
+    return {
+        a.address: {
+            "at": at, "chain": " ".join(a.chain), "leaf": a.chain[0], "tls_version": a.tls_version, "cipher": a.cipher,
+            "group_name": a.group, "alpn": a.alpn, "ocsp": a.ocsp, "trusted": None if a.trusted is None else int(a.trusted),
+        }
+        for a in report.addresses if a.seen
+    }  # fmt: skip
+
+
+def _proposal(changes: Changes, at: int) -> dict[str, Any]:
+    return {
+        "at": at, "close": changes.closed, "open": [results.columns_of(f) for f in changes.opened],
+        "update": [[i, results.columns_of(f)] for i, f in changes.updated],
+    }  # fmt: skip

@@ -1,0 +1,235 @@
+"""URL -> :class:`Database`: connections, transactions, and the migration on opening.
+
+SQLite: WAL, synchronous=FULL, foreign keys on; writes begin with BEGIN IMMEDIATE (pysqlite's own transaction mode loses
+updates under concurrent writers), reads do not. The WAL-reset bug of SQLite before 3.51.3 is avoided by using pysqlite3.
+Files are created 0600 in a 0700 directory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import NullPool
+
+from inventory.errors import DatabaseError, DatabaseVersion
+from inventory.tables import audit as audit_table
+
+HEAD = "0002"
+SAFE_SQLITE = (3, 51, 3)
+
+
+def to_epoch(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def from_epoch(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def sqlite_module() -> Any:
+    """The DB-API module whose SQLite is free of the WAL-reset bug, where one is installed."""
+    if sqlite3.sqlite_version_info < SAFE_SQLITE:
+        try:
+            import pysqlite3
+        except ImportError:
+            return sqlite3
+        return pysqlite3
+    return sqlite3
+
+
+@dataclass(slots=True)
+class Tx:
+    """One write transaction: who does it and when. Every change through it is audited in the same transaction."""
+
+    conn: Connection
+    actor: str
+    now: datetime
+
+    @property
+    def at(self) -> int:
+        return to_epoch(self.now)
+
+    def audit(self, action: str, kind: str, row_id: int | None, detail: Mapping[str, Any] | None = None) -> None:
+        self.audit_many(action, kind, [(row_id, detail or {})])
+
+    def audit_many(self, action: str, kind: str, rows: list[tuple[int | None, Mapping[str, Any]]]) -> None:
+        if not rows:
+            return
+        self.conn.execute(
+            insert(audit_table),
+            [
+                {"at": self.at, "actor": self.actor, "action": action, "kind": kind, "row_id": row_id,
+                 "detail": json.dumps(detail, sort_keys=True, default=str)}
+                for row_id, detail in rows
+            ],
+        )  # fmt: skip
+
+
+class Database:
+    """An opened database of the current version. ``actor`` is written to the audit table."""
+
+    def __init__(self, engine: Engine, actor: str) -> None:
+        self.engine, self.actor = engine, actor
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file, or None for another kind."""
+        name = self.engine.url.database
+        return Path(name) if self.engine.dialect.name == "sqlite" and name else None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with _mapped(self.engine.url), self.engine.connect() as conn:
+            yield conn
+
+    @contextmanager
+    def write(self, now: datetime | None = None) -> Iterator[Tx]:
+        """Commits at the end, rolls back on any exception."""
+        with _mapped(self.engine.url), self.engine.connect().execution_options(certmgr_write=True) as conn, conn.begin():
+            yield Tx(conn, self.actor, now or datetime.now(UTC))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def shown(url: URL) -> str:
+    """The URL without its password."""
+    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+
+
+@contextmanager
+def _mapped(url: URL) -> Iterator[None]:
+    """Third-party errors of a database as ours. A constraint that a caller should have checked stays what it is."""
+    try:
+        yield
+    except (exc.OperationalError, exc.DatabaseError) as error:
+        if isinstance(error, exc.IntegrityError):
+            raise
+        raise explain(error.orig or error, url) from error
+
+
+def explain(error: BaseException, url: URL) -> DatabaseError:
+    reason = " ".join(str(error).split())[:300]
+    todo = "Check that its directory exists and that this user may write there."
+    if "locked" in reason:
+        todo = "Another program holds it; try again when that has ended."
+    elif "full" in reason:
+        todo = "Free space on its disk; nothing of this step was written."
+    elif "not a database" in reason or "malformed" in reason:
+        todo = "Restore a backup: certmgr database restore FILE."
+    elif url.get_backend_name() != "sqlite":
+        todo = "Check the URL, the server and the user's rights."
+    return DatabaseError(f"The database {shown(url)} cannot be used", reason, todo)
+
+
+def default_actor() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def make_engine(url: str) -> Engine:
+    """An engine with the rules of this module. ``url``: an SQLAlchemy URL, or a path of an SQLite file."""
+    try:
+        parsed = make_url(url if "://" in url else f"sqlite:///{url}")
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
+            return _sqlite_engine(parsed)
+        if backend == "postgresql":
+            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    except (exc.ArgumentError, ImportError) as error:
+        raise DatabaseError(
+            "The database URL cannot be used",
+            str(error)[:200],
+            "Write sqlite:////path/to/file.db or postgresql://user@host/name.",
+        ) from None
+    raise DatabaseError(f"Databases of the kind '{backend}' are not supported", "", "Use SQLite or PostgreSQL.")
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(url, module=sqlite_module(), poolclass=NullPool, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _connect(dbapi: Any, _record: Any) -> None:
+        dbapi.isolation_level = None
+        cursor = dbapi.cursor()
+        cursor.execute("PRAGMA busy_timeout=30000")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA cache_size=-16000")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        write = conn.get_execution_options().get("certmgr_write")
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def prepare_file(path: Path) -> None:
+    """Makes the SQLite file 0600 in a 0700 directory before anything is written to it."""
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise DatabaseError(
+            f"The database {path} cannot be opened", error.strerror or str(error),
+            "Check that its directory exists and that this user may write there.",
+        ) from None  # fmt: skip
+
+
+def version(engine: Engine) -> str | None:
+    """The schema's revision; None for an empty database."""
+    from sqlalchemy import inspect
+
+    with engine.connect() as conn:
+        if not inspect(conn).has_table("alembic_version"):
+            return None
+        return conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def open_database(url: str, *, actor: str | None = None, migrate: bool | None = None) -> Database:
+    """Opens ``url``; a new SQLite file is created and an older one migrated (after a backup).
+
+    PostgreSQL is migrated only on command: ``migrate=True``. Raises :class:`DatabaseError`; :class:`DatabaseVersion` for
+    a database of another version.
+    """
+    from inventory import upkeep
+
+    engine = make_engine(url)
+    sqlite = engine.dialect.name == "sqlite"
+    if sqlite and engine.url.database:
+        prepare_file(Path(engine.url.database))
+    try:
+        current = version(engine)
+    except (exc.OperationalError, exc.DatabaseError) as error:
+        raise explain(error.orig or error, engine.url) from error
+    if current != HEAD:
+        if current is not None and not upkeep.is_known(current):
+            raise DatabaseVersion(
+                f"The database {shown(engine.url)} belongs to a newer certmgr",
+                f"its version is {current}, this program knows {HEAD}", "Install the newer certmgr; nothing was changed.",
+            )  # fmt: skip
+        if migrate is False or (migrate is None and not sqlite):
+            raise DatabaseVersion(
+                f"The database {shown(engine.url)} is {'empty' if current is None else 'of an older version'}",
+                f"its version is {current or 'none'}, this program needs {HEAD}", "Back it up, then run: certmgr database upgrade.",
+            )  # fmt: skip
+        upkeep.migrate(engine)
+    return Database(engine, actor or default_actor())

@@ -1,0 +1,5 @@
+"""Run by alembic; the connection and its transaction are the caller's (inventory/upkeep.py)."""
+
+from alembic import context
+
+context.run_migrations()

@@ -1,0 +1,140 @@
+"""Contacts: a person or mailbox with a role and ordered ways to be reached. A contact without client is the provider's staff."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, or_, select
+
+from inventory.database import Tx
+from inventory.errors import UsageError
+from inventory.model import Role
+from inventory.store import clients, records
+from inventory.store.records import Row
+from inventory.tables import client, contact, contact_way
+from inventory.text import printable
+
+KINDS = ("email", "phone", "channel")
+
+
+def parse_way(text: str) -> tuple[str, str]:
+    """``email:a@b``, ``phone:+49...``, ``channel:NAME`` (of the configuration), or a bare address or number."""
+    kind, colon, value = text.strip().partition(":")
+    if not colon or kind not in KINDS:
+        kind, value = ("email" if "@" in text else "phone"), text.strip()
+    value = records.required(value, kind, 254)
+    if kind == "email":
+        local, _, host = value.rpartition("@")
+        from inventory.names import normalise
+
+        if not local or re.search(r"[\s<>,;\"()\[\]\\]", value):
+            raise UsageError(f"'{printable(value, 80)}' is not an e-mail address", "", "Write name@example.com.")
+        return kind, f"{local}@{normalise(host)}"
+    if kind == "phone" and not re.fullmatch(r"\+?[0-9 ()/.-]{3,40}", value):
+        raise UsageError(f"'{printable(value, 80)}' is not a telephone number", "", "Write +49 30 1234567.")
+    return kind, value
+
+
+def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
+    """The contact with this id, this name, or this way to be reached. Raises NotFound, or UsageError when several fit."""
+    query = (
+        select(contact).outerjoin(contact_way, contact_way.c.contact_id == contact.c.id)
+        .where(or_(contact.c.name == key, contact_way.c.value == key, contact.c.id == (int(key) if key.isdigit() else -1)))
+        .distinct()
+    )  # fmt: skip
+    if client_id is not None:
+        query = query.where(contact.c.client_id == client_id)
+    rows = conn.execute(query).mappings().all()
+    if len(rows) > 1:
+        raise UsageError(f"{len(rows)} contacts fit '{printable(key, 80)}'", "", "Use the id that certmgr contact list shows.")
+    return dict(rows[0]) if rows else records.one(conn, query, "contact", key, "certmgr contact list")
+
+
+def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if "name" in given:
+        values["name"] = records.required(given["name"], "contact name")
+    if given.get("role"):
+        values["role"] = records.choice(given["role"], "role", tuple(Role))
+    if "language" in given:
+        language = records.clean(given["language"], "language", 20)
+        if language and not re.fullmatch(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*", language):
+            raise UsageError(f"'{language}' is not a language", "", "Write a code such as en or de.")
+        values["language"] = language
+    if "time_zone" in given:
+        values["time_zone"] = time_zone(given["time_zone"])
+    if given.get("fallback"):
+        fallback = find(conn, given["fallback"])
+        if client_id is not None and fallback["client_id"] not in (client_id, None):
+            raise UsageError("A fallback contact belongs to the same client, or to the provider", "", "Name another contact.")
+        values["fallback_id"] = fallback["id"]
+    elif "fallback" in given:
+        values["fallback_id"] = None
+    return values
+
+
+def time_zone(text: str | None) -> str | None:
+    from zoneinfo import ZoneInfo
+
+    value = records.clean(text, "time zone", 60)
+    if value is not None:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise UsageError(f"'{value}' is not a time zone", "", "Write a name such as Europe/Berlin.") from None
+    return value
+
+
+def add(tx: Tx, client_key: str | None, given: dict[str, Any], ways: tuple[str, ...] = ()) -> int:
+    """``client_key`` None: a contact of the provider's own staff."""
+    client_id = clients.find(tx.conn, client_key)["id"] if client_key else None
+    values = {"role": "owner"} | _values(tx.conn, given, client_id) | {"client_id": client_id}
+    parsed = [parse_way(w) for w in ways]
+    row_id = records.add(tx, contact, values)
+    _write_ways(tx, row_id, parsed)
+    return row_id
+
+
+def _write_ways(tx: Tx, row_id: int, parsed: list[tuple[str, str]]) -> None:
+    tx.conn.execute(delete(contact_way).where(contact_way.c.contact_id == row_id))
+    unique = list(dict.fromkeys(parsed))
+    if unique:
+        rows = [{"contact_id": row_id, "position": i, "kind": k, "value": v} for i, (k, v) in enumerate(unique)]
+        tx.conn.execute(insert(contact_way), rows)
+    tx.audit("ways", "contact", row_id, {"count": len(unique)})
+
+
+def edit(tx: Tx, key: str, given: dict[str, Any], ways: tuple[str, ...] = ()) -> dict[str, list[Any]]:
+    """``ways``: replaces them all where any is given."""
+    before = find(tx.conn, key)
+    changes = records.edit(tx, contact, before, _values(tx.conn, given, before["client_id"]))
+    if ways:
+        _write_ways(tx, before["id"], [parse_way(w) for w in ways])
+        changes["ways"] = [None, list(ways)]
+    return changes
+
+
+def retire(tx: Tx, key: str) -> None:
+    records.retire(tx, contact, [find(tx.conn, key)["id"]])
+
+
+def listing(conn: Connection, *, client_id: int | None = None, retired: bool = False) -> list[Row]:
+    """Contacts with their client's number and their ways in order; of every client (and the staff) where ``client_id`` is None."""
+    fallback = contact.alias("fallback")
+    query = (
+        select(contact, client.c.number.label("client"), fallback.c.name.label("fallback"))
+        .outerjoin(client, client.c.id == contact.c.client_id)
+        .outerjoin(fallback, fallback.c.id == contact.c.fallback_id)
+        .order_by(client.c.number, contact.c.name)
+    )
+    ways_query = select(contact_way).order_by(contact_way.c.contact_id, contact_way.c.position)
+    if client_id is not None:
+        query = query.where(contact.c.client_id == client_id)
+        ways_query = ways_query.join(contact).where(contact.c.client_id == client_id)
+    if not retired:
+        query = query.where(contact.c.state != "retired")
+    ways: dict[int, list[str]] = {}
+    for way in conn.execute(ways_query).mappings():
+        ways.setdefault(way["contact_id"], []).append(f"{way['kind']}:{way['value']}")
+    return [dict(r) | {"ways": ways.get(r["id"], [])} for r in conn.execute(query).mappings()]

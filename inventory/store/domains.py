@@ -1,0 +1,139 @@
+"""Domains: a name that one client owns, and who does what for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from inventory.database import Tx
+from inventory.errors import Conflict, UsageError
+from inventory.model import PARTY_FIELDS, Parties, Purpose
+from inventory.names import display, normalise_host
+from inventory.store import clients, records, servers
+from inventory.store.records import Row
+from inventory.tables import client, domain, endpoint, server
+
+
+def resolve_parties(own: Mapping[str, Any], of_server: Mapping[str, Any] | None, of_client: Mapping[str, Any]) -> Parties:
+    """Who hosts, runs the DNS, buys and renews: stated for the domain, else for its server, else for its client. Pure.
+
+    A domain on one of our servers is hosted by us unless something else is stated.
+    """
+    values = {f: own.get(f) or (of_server or {}).get(f) or of_client.get(f) for f in PARTY_FIELDS}
+    if of_server is not None and values["hosts"] is None:
+        values["hosts"] = "us"
+    return Parties(**values, on_our_server=of_server is not None)
+
+
+def active(conn: Connection, name: str) -> Row | None:
+    """The domain of this name that is not retired, with its client's number and name."""
+    query = (
+        select(domain, client.c.number.label("client"), client.c.name.label("client_name"))
+        .join(client).where(domain.c.name == normalise_host(name), domain.c.state != "retired")
+    )  # fmt: skip
+    row = conn.execute(query).mappings().first()
+    return dict(row) if row else None
+
+
+def find(conn: Connection, name: str) -> Row:
+    row = active(conn, name)
+    return row if row is not None else records.one(
+        conn, select(domain).where(domain.c.id == -1), "domain", display(normalise_host(name)), "certmgr domain list"
+    )  # fmt: skip
+
+
+def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = dict(records.parties(given))
+    if given.get("client"):
+        row = clients.find(conn, given["client"])
+        if row["state"] == "retired":
+            raise UsageError(f"The client {row['number']} is retired", "a retired client has no active domains")
+        values["client_id"] = row["id"]
+    if given.get("server"):
+        values["server_id"] = servers.find(conn, given["server"])["id"]
+    elif "server" in given:
+        values["server_id"] = None
+    if given.get("purpose"):
+        values["purpose"] = records.choice(given["purpose"], "purpose", tuple(Purpose))
+    if "policy" in given:
+        values["policy"] = records.choice(given["policy"], "HTTPS policy", ("required", "optional"))
+    if given.get("state"):
+        values["state"] = records.choice(given["state"], "state", ("active", "leaving"))
+    if "note" in given:
+        values["note"] = records.clean(given["note"], "note", records.MAX_TEXT)
+    return values
+
+
+def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
+    """Adds the domain and its endpoint NAME:443/https. Raises Conflict where the name has an active client."""
+    host = normalise_host(name)
+    if (other := active(tx.conn, host)) is not None:
+        raise Conflict(
+            f"The domain {display(host)} belongs to the client {other['client']} already", "a name has one client",
+            f"To move it: certmgr domain edit {display(host)} --client NUMBER.",
+        )  # fmt: skip
+    if not given.get("client"):
+        raise UsageError("A domain needs a client", "", "Give --client NUMBER.")
+    row_id = records.add(tx, domain, {"name": host} | _values(tx.conn, given), tags)
+    records.add(tx, endpoint, {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"})
+    return row_id
+
+
+def edit(tx: Tx, name: str, given: dict[str, Any]) -> dict[str, list[Any]]:
+    before = find(tx.conn, name)
+    return records.edit(tx, domain, before, _values(tx.conn, given))
+
+
+def retire(tx: Tx, name: str) -> None:
+    row = find(tx.conn, name)
+    ids = list(tx.conn.scalars(select(endpoint.c.id).where(endpoint.c.domain_id == row["id"], endpoint.c.state != "retired")))
+    records.retire(tx, endpoint, ids)
+    records.retire(tx, domain, [row["id"]])
+
+
+def listing(
+    conn: Connection,
+    *,
+    client_id: int | None = None,
+    tag: str | None = None,
+    server_name: str | None = None,
+    retired: bool = False,
+) -> list[Row]:
+    """Domains with client, server, resolved parties and tags; of every client where ``client_id`` is None."""
+    query = (
+        select(
+            domain, client.c.number.label("client"), client.c.name.label("client_name"), server.c.name.label("server"),
+            *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
+            *[server.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
+        )
+        .join(client, client.c.id == domain.c.client_id).outerjoin(server, server.c.id == domain.c.server_id)
+        .order_by(client.c.number, domain.c.name, domain.c.id)
+    )  # fmt: skip
+    if client_id is not None:
+        query = query.where(domain.c.client_id == client_id)
+    if server_name is not None:
+        query = query.where(server.c.name == server_name)
+    if not retired:
+        query = query.where(domain.c.state != "retired")
+    tags = records.tags_of(conn, "domain")
+    rows = []
+    for found in conn.execute(query).mappings():
+        row = dict(found) | {"tags": list(tags.get(found["id"], ())), "parties": parties_of_row(found)}
+        if tag is None or tag in row["tags"]:
+            rows.append(row)
+    return rows
+
+
+def parties_of_row(row: Mapping[str, Any]) -> Parties:
+    """Parties from a row with the columns of domain, and of client and server under the prefixes client_ and server_."""
+    of_server = {f: row[f"server_{f}"] for f in PARTY_FIELDS} if row["server_id"] is not None else None
+    return resolve_parties(row, of_server, {f: row[f"client_{f}"] for f in PARTY_FIELDS})
+
+
+def names_of_client(conn: Connection, client_id: int) -> frozenset[str]:
+    """Every name of the client that is not retired: what a certificate must cover to be one of the client's."""
+    hosts = select(endpoint.c.host).join(domain).where(domain.c.client_id == client_id, endpoint.c.state != "retired")
+    names = select(domain.c.name).where(domain.c.client_id == client_id, domain.c.state != "retired")
+    return frozenset(conn.scalars(names.union(hosts)))

@@ -1,0 +1,131 @@
+"""Endpoints: what a scan visits for a domain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, exists, func, or_, select
+
+from inventory.database import Tx
+from inventory.errors import NotFound, UsageError
+from inventory.model import PARTY_FIELDS
+from inventory.names import display
+from inventory.store import domains, records, servers
+from inventory.store.records import Row
+from inventory.tables import client, domain, endpoint, server, standing, tag
+from inventory.targets import Target
+
+
+def find(conn: Connection, target: Target) -> Row:
+    query = select(endpoint).where(
+        endpoint.c.host == target.host, endpoint.c.port == target.port,
+        endpoint.c.protocol == target.protocol, endpoint.c.state != "retired",
+    )  # fmt: skip
+    return records.one(conn, query, "endpoint", str(target), "certmgr endpoint list")
+
+
+def _domain_for(conn: Connection, host: str) -> Row:
+    """The active domain whose name the host is, or stands under."""
+    name = host
+    while name:
+        row = domains.active(conn, name)
+        if row is not None:
+            return row
+        name = name.partition(".")[2] if "." in name else ""
+    raise UsageError(f"No domain of the inventory covers {display(host)}", "", "Name its domain with --domain, or add it first.")
+
+
+def add(
+    tx: Tx, target: Target, domain_name: str | None = None, addresses: tuple[str, ...] = (), tags: tuple[str, ...] = ()
+) -> int:
+    """Adds an endpoint; one that was retired comes back. ``addresses``: fixed ones, visited in place of DNS."""
+    row = domains.find(tx.conn, domain_name) if domain_name else _domain_for(tx.conn, target.host)
+    fixed = servers.addresses(addresses) or None
+    same = (
+        select(endpoint)
+        .where(endpoint.c.domain_id == row["id"], endpoint.c.host == target.host, endpoint.c.port == target.port)
+        .where(endpoint.c.protocol == target.protocol)
+    )
+    before = tx.conn.execute(same).mappings().first()
+    if before is not None and before["state"] == "retired":
+        records.edit(tx, endpoint, before, {"state": "active", "retired_at": None, "addresses": fixed})
+        return int(before["id"])
+    values = {"domain_id": row["id"], "host": target.host, "port": target.port, "protocol": target.protocol, "addresses": fixed}
+    return records.add(tx, endpoint, values, tags, f"The endpoint {target} exists already")
+
+
+def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
+    """``given``: addresses (a list; empty: DNS again), port, protocol."""
+    values: dict[str, Any] = {k: given[k] for k in ("port", "protocol") if given.get(k)}
+    if "addresses" in given:
+        values["addresses"] = servers.addresses(given["addresses"]) or None
+    return records.edit(tx, endpoint, find(tx.conn, target), values, "That endpoint exists already")
+
+
+def retire(tx: Tx, target: Target) -> None:
+    records.retire(tx, endpoint, [find(tx.conn, target)["id"]])
+
+
+def selection(query: Select[Any], client_id: int | None, tag_name: str | None, target: Target | None = None) -> Select[Any]:
+    """Restricts a query over endpoint and domain to a client and a tag (of the endpoint, its domain or its client)."""
+    if client_id is not None:
+        query = query.where(domain.c.client_id == client_id)
+    if tag_name is not None:
+        pairs = (("endpoint", endpoint.c.id), ("domain", domain.c.id), ("client", domain.c.client_id))
+        query = query.where(
+            or_(*[exists().where(tag.c.kind == kind, tag.c.row_id == column, tag.c.name == tag_name) for kind, column in pairs])
+        )
+    if target is not None:
+        query = query.where(
+            endpoint.c.host == target.host, endpoint.c.port == target.port, endpoint.c.protocol == target.protocol
+        )
+    return query
+
+
+def listing(conn: Connection, *, client_id: int | None = None, tag_name: str | None = None, retired: bool = False) -> list[Row]:
+    query = (
+        select(endpoint, domain.c.name.label("domain"), client.c.number.label("client"))
+        .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
+        .order_by(client.c.number, endpoint.c.host, endpoint.c.port)
+    )  # fmt: skip
+    if not retired:
+        query = query.where(endpoint.c.state != "retired")
+    tags = records.tags_of(conn, "endpoint")
+    rows = conn.execute(selection(query, client_id, tag_name)).mappings()
+    return [dict(r) | {"tags": list(tags.get(r["id"], ()))} for r in rows]
+
+
+_VISITED = (
+    select(
+        endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.addresses,
+        endpoint.c.domain_id, domain.c.client_id, domain.c.server_id, domain.c.purpose, client.c.number.label("client"),
+        standing.c.fingerprint, standing.c.failing_since, standing.c.failing_runs, standing.c.last_good, standing.c.last_attempt,
+        *[domain.c[f] for f in PARTY_FIELDS],
+        *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
+        *[server.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
+    )
+    .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
+    .outerjoin(server, server.c.id == domain.c.server_id).outerjoin(standing, standing.c.endpoint_id == endpoint.c.id)
+    .where(endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
+)  # fmt: skip
+
+
+def count_visited(conn: Connection, client_id: int | None, tag_name: str | None) -> int:
+    query = selection(_VISITED.with_only_columns(func.count()), client_id, tag_name)
+    return int(conn.execute(query).scalar() or 0)
+
+
+def visited_after(conn: Connection, after: int, client_id: int | None, tag_name: str | None, limit: int = 1000) -> list[Row]:
+    """The next endpoints that a scan visits, by id, with parties and what is known of them. Leaving domains are visited too."""
+    query = selection(_VISITED, client_id, tag_name).where(endpoint.c.id > after).order_by(endpoint.c.id).limit(limit)
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
+def require_some(count: int, client_key: str | None, tag_name: str | None) -> None:
+    if count == 0:
+        scope = f" for client {client_key}" if client_key else ""
+        scope += f" with tag {tag_name}" if tag_name else ""
+        raise NotFound(
+            f"There is no active endpoint{scope} to scan", "the inventory has none",
+            "Add a domain (certmgr domain add NAME --client NUMBER), or name targets: certmgr scan shop.example.com.",
+        )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Findings as they are asked for, and their acceptance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from inventory.database import Tx, from_epoch, to_epoch
+from inventory.errors import NotFound, UsageError
+from inventory.model import Acceptance
+from inventory.store import records
+from inventory.store.records import Row
+from inventory.tables import acceptance, client, domain, endpoint, finding
+
+
+def _acceptance(row: Mapping[str, Any]) -> Acceptance:
+    until = from_epoch(row["until"])
+    assert until is not None
+    return Acceptance(
+        row["id"], row["code"], row["client_id"], row["domain_id"], row["endpoint_id"], until, row["reason"], row["by"]
+    )
+
+
+def acceptances(conn: Connection, at: datetime | None = None) -> list[Acceptance]:
+    """Those in force (at ``at``, as was known then), or all that were not withdrawn."""
+    query = select(acceptance).order_by(acceptance.c.id)
+    if at is None:
+        query = query.where(acceptance.c.withdrawn_at.is_(None))
+    else:
+        moment = to_epoch(at)
+        query = query.where(
+            acceptance.c.created_at <= moment, acceptance.c.until > moment,
+            or_(acceptance.c.withdrawn_at.is_(None), acceptance.c.withdrawn_at > moment),
+        )  # fmt: skip
+    return [_acceptance(r) for r in conn.execute(query).mappings()]
+
+
+def accept(
+    tx: Tx, code: str, known: frozenset[str], until: datetime, reason: str, *,
+    client_id: int | None = None, domain_id: int | None = None, endpoint_id: int | None = None,
+) -> int:  # fmt: skip
+    """Takes a known fault out of verdicts and exit codes until a date. A scope must be named."""
+    if code not in known:
+        import difflib
+
+        near = difflib.get_close_matches(code, sorted(known), n=1)
+        raise UsageError(
+            f"'{code[:60]}' is not a finding code", "", f"Did you mean '{near[0]}'?" if near else "See docs/findings.md."
+        )
+    if client_id is None and domain_id is None and endpoint_id is None:
+        raise UsageError(
+            "An acceptance needs a scope", "it would hold for every client", "Give --client, --domain or --endpoint."
+        )
+    if until <= tx.now:
+        raise UsageError(f"The date {until:%Y-%m-%d} has passed", "an acceptance ends in the future", "Give a later --until.")
+    values = {
+        "code": code, "client_id": client_id, "domain_id": domain_id, "endpoint_id": endpoint_id, "until": to_epoch(until),
+        "reason": records.required(reason, "reason", 500), "by": tx.actor, "created_at": tx.at,
+    }  # fmt: skip
+    key = tx.conn.execute(insert(acceptance).values(values)).inserted_primary_key
+    assert key is not None
+    tx.audit("accept", "finding", int(key[0]), values)
+    return int(key[0])
+
+
+def withdraw(tx: Tx, acceptance_id: int) -> None:
+    changed = tx.conn.execute(
+        update(acceptance).where(acceptance.c.id == acceptance_id, acceptance.c.withdrawn_at.is_(None)).values(withdrawn_at=tx.at)
+    )
+    if not changed.rowcount:
+        raise NotFound(f"There is no acceptance {acceptance_id}", "", "See certmgr finding list --accepted.")
+    tx.audit("withdraw", "finding", acceptance_id)
+
+
+def listing(
+    conn: Connection, *, at: datetime | None = None, client_id: int | None = None, domain_id: int | None = None, code: str | None = None,
+    closed: bool = False,
+) -> list[Row]:  # fmt: skip
+    """Findings that are open (or were, at ``at``), of active endpoints, with where they stand; of every client where ``client_id`` is None."""
+    query = (
+        select(
+            finding, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.domain_id, domain.c.client_id,
+            domain.c.server_id, domain.c.name.label("domain"), client.c.number.label("client"),
+        )
+        .join(endpoint, endpoint.c.id == finding.c.endpoint_id).join(domain, domain.c.id == endpoint.c.domain_id)
+        .join(client, client.c.id == domain.c.client_id).order_by(finding.c.id)
+    )  # fmt: skip
+    if at is None:
+        query = query.where(endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
+        if not closed:
+            query = query.where(finding.c.closed_at.is_(None))
+    else:
+        moment = to_epoch(at)
+        query = query.where(finding.c.opened_at <= moment, or_(finding.c.closed_at.is_(None), finding.c.closed_at > moment))
+        query = query.where(or_(endpoint.c.retired_at.is_(None), endpoint.c.retired_at > moment))
+    for column, value in ((domain.c.client_id, client_id), (domain.c.id, domain_id), (finding.c.code, code)):
+        if value is not None:
+            query = query.where(column == value)
+    rows = []
+    for row in conn.execute(query).mappings():
+        rows.append(dict(row) | {"addresses": row["addresses"].split(), "evidence": json.loads(row["evidence"])})
+    return rows

@@ -1,0 +1,67 @@
+"""How every endpoint stands: the query behind ``status``. Instants are epoch seconds here: a hundred thousand rows pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+
+from inventory.database import to_epoch
+from inventory.store.endpoints import selection
+from inventory.tables import certificate, client, domain, endpoint, observation, server, standing
+
+
+def standings(
+    conn: Connection, *, client_id: int | None = None, tag_name: str | None = None, run_id: int | None = None
+) -> Sequence[Any]:
+    """Rows of active endpoints, soonest end first: id, host, port, protocol, domain_id, client_id, client, server, last_attempt,
+    last_good, leaf, not_after, issuer, error_layer, error_reason.
+    """
+    query = (
+        select(
+            endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.domain_id, domain.c.client_id,
+            client.c.number.label("client"), server.c.name.label("server"), standing.c.last_attempt, standing.c.last_good,
+            standing.c.leaf, standing.c.not_after, standing.c.issuer, standing.c.error_layer, standing.c.error_reason,
+        )
+        .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
+        .outerjoin(server, server.c.id == domain.c.server_id).outerjoin(standing, standing.c.endpoint_id == endpoint.c.id)
+        .where(endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
+        .order_by(standing.c.not_after.is_(None), standing.c.not_after, endpoint.c.id)
+    )  # fmt: skip
+    if run_id is not None:
+        query = query.where(standing.c.last_run_id == run_id)
+    return conn.execute(selection(query, client_id, tag_name)).all()
+
+
+def standings_then(conn: Connection, at: datetime, *, client_id: int | None = None, tag_name: str | None = None) -> Sequence[Any]:
+    """The same rows as they were known at a past instant, from the spans. The last attempt is that of the last good look then."""
+    moment = to_epoch(at)
+    last = (
+        select(observation.c.endpoint_id, func.max(observation.c.first_seen).label("first"))
+        .where(observation.c.first_seen <= moment).group_by(observation.c.endpoint_id)
+    ).subquery()  # fmt: skip
+    span = (
+        select(
+            observation.c.endpoint_id, func.max(observation.c.last_seen).label("seen"), func.min(certificate.c.not_after).label("not_after"),
+            func.min(certificate.c.issuer).label("issuer"), func.min(observation.c.leaf).label("leaf"),
+        )
+        .join(last, (last.c.endpoint_id == observation.c.endpoint_id) & (last.c.first == observation.c.first_seen))
+        .outerjoin(certificate, certificate.c.sha256 == observation.c.leaf).group_by(observation.c.endpoint_id)
+    ).subquery()  # fmt: skip
+    from sqlalchemy import case, literal, null
+
+    seen = case((span.c.seen > moment, moment), else_=span.c.seen)
+    query = (
+        select(
+            endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.domain_id, domain.c.client_id,
+            client.c.number.label("client"), server.c.name.label("server"), seen.label("last_attempt"), seen.label("last_good"),
+            span.c.leaf, span.c.not_after, span.c.issuer, null().label("error_layer"), literal("").label("error_reason"),
+        )
+        .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
+        .outerjoin(server, server.c.id == domain.c.server_id).outerjoin(span, span.c.endpoint_id == endpoint.c.id)
+        .where(endpoint.c.created_at <= moment, or_(endpoint.c.retired_at.is_(None), endpoint.c.retired_at > moment))
+        .order_by(span.c.not_after.is_(None), span.c.not_after, endpoint.c.id)
+    )  # fmt: skip
+    return conn.execute(selection(query, client_id, tag_name)).all()

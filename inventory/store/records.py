@@ -1,0 +1,123 @@
+"""What adding, changing and retiring any record has in common: validation of shared fields, tags, and the audit entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, exc, insert, select, update
+
+from inventory.database import Tx
+from inventory.errors import Conflict, NotFound, UsageError
+from inventory.model import PARTY_FIELDS, Party
+from inventory.tables import tag as tag_table
+from inventory.text import printable
+
+Row = Mapping[str, Any]
+MAX_TEXT = 4000
+
+
+def clean(text: str | None, what: str, limit: int = 200) -> str | None:
+    """A typed value without surrounding space; None for an empty one. Raises :class:`UsageError` when it is too long or has control characters."""
+    if text is None or not text.strip():
+        return None
+    value = text.strip()
+    if len(value) > limit:
+        raise UsageError(f"The {what} has {len(value)} characters", f"the limit is {limit}", "Shorten it.")
+    if printable(value, limit) != value:
+        raise UsageError(f"The {what} '{printable(value, 60)}' has control characters", "", "Remove them.")
+    return value
+
+
+def required(text: str | None, what: str, limit: int = 200) -> str:
+    value = clean(text, what, limit)
+    if value is None:
+        raise UsageError(f"The {what} is empty", "", f"Give a {what}.")
+    return value
+
+
+def choice(text: str | None, what: str, allowed: Sequence[str]) -> str | None:
+    value = clean(text, what)
+    if value is not None and value not in allowed:
+        raise UsageError(f"'{printable(value, 40)}' is not a {what}", f"known are {', '.join(allowed)}")
+    return value
+
+
+def parties(values: Mapping[str, Any]) -> dict[str, str | None]:
+    """The who-does-what fields that are given in ``values``, checked."""
+    return {f: choice(values[f], f"party for '{f}'", tuple(Party)) for f in PARTY_FIELDS if f in values}
+
+
+def add(tx: Tx, table: Table, values: Row, tags: Iterable[str] = (), conflict: str = "") -> int:
+    row = dict(values) | {"created_at": tx.at}
+    try:
+        result = tx.conn.execute(insert(table).values(row))
+    except exc.IntegrityError as error:
+        raise Conflict(conflict or f"This {table.name} exists already", "", f"See certmgr {table.name} list.") from error
+    key = result.inserted_primary_key
+    assert key is not None
+    row_id = int(key[0])
+    tx.audit("add", table.name, row_id, {k: [None, v] for k, v in values.items() if v is not None})
+    change_tags(tx, table.name, row_id, add=tags)
+    return row_id
+
+
+def edit(tx: Tx, table: Table, before: Row, values: Row, conflict: str = "") -> dict[str, list[Any]]:
+    """Writes what differs from ``before`` (a whole row). Returns {column: [before, after]}."""
+    changes = {k: [before[k], v] for k, v in values.items() if before[k] != v}
+    if changes:
+        try:
+            tx.conn.execute(update(table).where(table.c.id == before["id"]).values({k: v[1] for k, v in changes.items()}))
+        except exc.IntegrityError as error:
+            raise Conflict(conflict or "That would be a second one of the same name") from error
+        tx.audit("edit", table.name, before["id"], changes)
+    return changes
+
+
+def retire(tx: Tx, table: Table, ids: Sequence[int]) -> None:
+    """Retired rows stay for the record and are silent."""
+    for start in range(0, len(ids), 500):
+        part = ids[start : start + 500]
+        tx.conn.execute(
+            update(table).where(table.c.id.in_(part), table.c.state != "retired").values(state="retired", retired_at=tx.at)
+        )
+    tx.audit_many("retire", table.name, [(i, {}) for i in ids])
+
+
+def clean_tag(name: str) -> str:
+    value = required(name, "tag", 60)
+    if any(c in value for c in ", ;"):
+        raise UsageError(f"The tag '{value}' has a space, a comma or a semicolon", "", "Use a hyphen.")
+    return value
+
+
+def change_tags(tx: Tx, kind: str, row_id: int, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+    have = set(tags_of(tx.conn, kind, [row_id]).get(row_id, ()))
+    new = [t for t in dict.fromkeys(clean_tag(t) for t in add) if t not in have]
+    gone = [t for t in {clean_tag(t) for t in remove} if t in have]
+    if new:
+        tx.conn.execute(insert(tag_table), [{"kind": kind, "row_id": row_id, "name": t} for t in new])
+    if gone:
+        tx.conn.execute(
+            delete(tag_table).where(tag_table.c.kind == kind, tag_table.c.row_id == row_id, tag_table.c.name.in_(gone))
+        )
+    if new or gone:
+        tx.audit("tag", kind, row_id, {"added": new, "removed": gone})
+
+
+def tags_of(conn: Connection, kind: str, ids: Sequence[int] | None = None) -> dict[int, tuple[str, ...]]:
+    """Row id -> its tags, sorted; of every row of the kind where ``ids`` is None."""
+    query = select(tag_table.c.row_id, tag_table.c.name).where(tag_table.c.kind == kind)
+    if ids is not None:
+        query = query.where(tag_table.c.row_id.in_(ids))
+    found: dict[int, tuple[str, ...]] = {}
+    for row_id, name in conn.execute(query.order_by(tag_table.c.name)):
+        found[row_id] = (*found.get(row_id, ()), name)
+    return found
+
+
+def one(conn: Connection, query: Any, what: str, key: str, listed_by: str) -> Row:
+    row = conn.execute(query).mappings().first()
+    if row is None:
+        raise NotFound(f"There is no {what} '{printable(key, 80)}'", "", f"See {listed_by}.")
+    return dict(row)

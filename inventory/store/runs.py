@@ -1,0 +1,112 @@
+"""Runs: one scan at a time for a database, and how complete each was.
+
+The holder is known by a lock that dies with its process: flock on a file beside an SQLite database, an advisory lock of the
+session on PostgreSQL. A run that is marked as running while nobody holds the lock died, and becomes incomplete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from inventory.database import Database, Tx, from_epoch
+from inventory.errors import Busy
+from inventory.store.records import Row
+from inventory.tables import proposal, run, standing
+
+_ADVISORY = 7301002
+
+
+def vantage() -> str:
+    """From where we look: the name of this machine."""
+    return socket.gethostname()
+
+
+@contextmanager
+def exclusive(database: Database) -> Iterator[None]:
+    """Holds the database for one scan. Raises :class:`Busy`, which names the holder."""
+    path = database.path
+    if path is not None:
+        lock = path.with_name(path.name + ".scan.lock")
+        # Close-on-exec and not inherited by the scanning processes, which are started before.
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _busy(database) from None
+            yield
+        finally:
+            os.close(descriptor)
+        return
+    with database.engine.connect() as conn:
+        held = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), {"k": _ADVISORY}).scalar()
+        conn.commit()
+        if not held:
+            raise _busy(database)
+        try:
+            yield
+        finally:
+            conn.execute(text("SELECT pg_advisory_unlock(:k)"), {"k": _ADVISORY})
+            conn.commit()
+
+
+def _busy(database: Database) -> Busy:
+    with database.read() as conn:
+        row = conn.execute(select(run).where(run.c.state == "running").order_by(run.c.id.desc())).mappings().first()
+    holder = "another process"
+    if row is not None:
+        since = from_epoch(row["started_at"])
+        holder = f"run {row['id']} on {row['vantage']}, process {row['pid']}, since {since:%Y-%m-%d %H:%M:%S} UTC"
+    return Busy("Another scan is running", holder, "Wait for it to end; one scan at a time for a database.")
+
+
+def start(tx: Tx, scope: str, planned: int) -> int:
+    """Marks runs that died as incomplete (and drops what they proposed), then begins a new one. Only under :func:`exclusive`."""
+    dead = list(tx.conn.scalars(select(run.c.id).where(run.c.state == "running")))
+    for run_id in dead:
+        tx.conn.execute(delete(proposal).where(proposal.c.run_id == run_id))
+        tx.conn.execute(
+            update(run).where(run.c.id == run_id).values(state="incomplete", reason="its process died", finished_at=tx.at)
+        )
+        tx.audit("died", "run", run_id)
+    values = {
+        "state": "running", "vantage": vantage(), "pid": os.getpid(), "started_at": tx.at, "scope": scope, "planned": planned,
+    }  # fmt: skip
+    key = tx.conn.execute(insert(run).values(values)).inserted_primary_key
+    assert key is not None
+    tx.audit("start", "run", int(key[0]), {"scope": scope, "planned": planned})
+    return int(key[0])
+
+
+def finish(tx: Tx, run_id: int, state: str, reason: str | None, looked: int, undetermined: int) -> None:
+    """``state``: complete, incomplete or suspect. Other states than complete take back what the run counted against endpoints."""
+    if state != "complete":
+        tx.conn.execute(delete(proposal).where(proposal.c.run_id == run_id))
+    if state == "suspect":
+        tx.conn.execute(
+            update(standing).where(standing.c.last_run_id == run_id, standing.c.failing_runs > 0)
+            .values(failing_runs=standing.c.failing_runs - 1)
+        )  # fmt: skip
+    tx.conn.execute(
+        update(run).where(run.c.id == run_id)
+        .values(state=state, reason=reason, finished_at=tx.at, looked=looked, undetermined=undetermined)
+    )  # fmt: skip
+    tx.audit("finish", "run", run_id, {"state": state, "reason": reason, "looked": looked, "undetermined": undetermined})
+
+
+def latest(conn: Connection, before: datetime | None = None, state: str | None = None) -> Row | None:
+    query = select(run).order_by(run.c.id.desc()).limit(1)
+    if before is not None:
+        query = query.where(run.c.started_at <= int(before.timestamp()))
+    if state is not None:
+        query = query.where(run.c.state == state)
+    row: Any = conn.execute(query).mappings().first()
+    return dict(row) if row is not None else None

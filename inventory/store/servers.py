@@ -1,0 +1,88 @@
+"""Servers and balancers of the provider: their addresses tell whether a name points to us."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from inventory.database import Tx
+from inventory.errors import UsageError
+from inventory.names import as_ip
+from inventory.store import records
+from inventory.store.records import Row
+from inventory.tables import domain, server
+from inventory.targets import parse as parse_target
+from inventory.text import printable
+
+KINDS = ("web", "mail", "balancer", "panel", "cdn", "other")
+
+
+def addresses(texts: tuple[str, ...] | list[str]) -> str:
+    """Addresses as they are stored: shortest form, space-separated, each once."""
+    found = []
+    for text in texts:
+        for part in text.replace(",", " ").split():
+            address = as_ip(part)
+            if address is None:
+                raise UsageError(f"'{printable(part, 60)}' is not an IP address", "", "Write 192.0.2.1 or 2001:db8::1.")
+            found.append(str(address))
+    return " ".join(dict.fromkeys(found))
+
+
+def find(conn: Connection, key: str) -> Row:
+    return records.one(conn, select(server).where(server.c.name == key), "server", key, "certmgr server list")
+
+
+def _values(given: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = dict(records.parties(given))
+    if "name" in given:
+        values["name"] = records.required(given["name"], "server name")
+    if given.get("kind"):
+        values["kind"] = records.choice(given["kind"], "kind of server", KINDS)
+    if "keeper" in given:
+        values["keeper"] = records.clean(given["keeper"], "keeper")
+    if "note" in given:
+        values["note"] = records.clean(given["note"], "note", records.MAX_TEXT)
+    if "addresses" in given:
+        values["addresses"] = addresses(given["addresses"])
+    if "backends" in given:
+        # host[:port], checked as a target and kept as typed
+        values["backends"] = " ".join(dict.fromkeys(parse_target(b).key for b in given["backends"]))
+    return values
+
+
+def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
+    values = {"kind": "web"} | _values(given)
+    return records.add(tx, server, values, tags, f"A server '{values['name']}' exists already")
+
+
+def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
+    return records.edit(tx, server, find(tx.conn, key), _values(given), "Another server has that name")
+
+
+def retire(tx: Tx, key: str) -> None:
+    row = find(tx.conn, key)
+    used = tx.conn.execute(
+        select(func.count()).select_from(domain).where(domain.c.server_id == row["id"], domain.c.state != "retired")
+    ).scalar()
+    if used:
+        raise UsageError(
+            f"{used} domains are on the server '{key}'", "", "Move them first: certmgr domain edit NAME --server OTHER."
+        )
+    records.retire(tx, server, [row["id"]])
+
+
+def listing(conn: Connection, *, retired: bool = False) -> list[Row]:
+    count = (
+        select(domain.c.server_id, func.count().label("domains")).where(domain.c.state != "retired").group_by(domain.c.server_id)
+    ).subquery()
+    query = select(server, func.coalesce(count.c.domains, 0).label("domains")).outerjoin(count, count.c.server_id == server.c.id)
+    if not retired:
+        query = query.where(server.c.state != "retired")
+    return [dict(r) for r in conn.execute(query.order_by(server.c.name)).mappings()]
+
+
+def all_addresses(conn: Connection) -> frozenset[str]:
+    rows = conn.scalars(select(server.c.addresses).where(server.c.state != "retired"))
+    return frozenset(address for text in rows for address in text.split())

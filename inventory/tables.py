@@ -1,0 +1,245 @@
+"""The tables. Instants are whole seconds since 1970 in UTC; JSON columns hold text. Constraint names are fixed for Alembic."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite's rowid needs INTEGER; PostgreSQL needs 64 bits.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _id() -> Column[int]:
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def _ref(name: str, to: str, *, nullable: bool = False, index: bool = True) -> Column[int]:
+    return Column(name, Id, ForeignKey(f"{to}.id"), nullable=nullable, index=index)
+
+
+def _parties() -> list[Column[str]]:
+    """Who hosts, runs the DNS, buys, renews: us, client, panel, cdn, or NULL for inherited."""
+    return [Column(name, Text) for name in ("hosts", "dns", "buys", "renews")]
+
+
+def _life() -> list[Column[object]]:
+    return [
+        Column("state", Text, nullable=False, server_default="active"),
+        Column("created_at", BigInteger, nullable=False),
+        Column("retired_at", BigInteger),
+    ]  # type: ignore[list-item]
+
+
+client = Table(
+    "client", metadata, _id(),
+    Column("number", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("account_manager", Text),
+    _ref("reseller_id", "client", nullable=True),
+    Column("note", Text),
+    *_parties(), *_life(),
+)  # fmt: skip
+
+contact = Table(
+    "contact", metadata, _id(),
+    _ref("client_id", "client", nullable=True),  # NULL: the provider's own staff
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("language", Text),
+    Column("time_zone", Text),
+    _ref("fallback_id", "contact", nullable=True),
+    *_life(),
+)  # fmt: skip
+
+contact_way = Table(
+    "contact_way", metadata, _id(),
+    _ref("contact_id", "contact"),
+    Column("position", Integer, nullable=False),
+    Column("kind", Text, nullable=False),  # email, phone, channel (the name of a channel of the configuration)
+    Column("value", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="good"),  # good, bad
+    UniqueConstraint("contact_id", "kind", "value"),
+)  # fmt: skip
+
+server = Table(
+    "server", metadata, _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # web, mail, balancer, panel, cdn, other
+    Column("keeper", Text),
+    Column("addresses", Text, nullable=False, server_default=""),  # space-separated
+    Column("backends", Text, nullable=False, server_default=""),  # inside addresses behind a balancer, host[:port]
+    Column("note", Text),
+    *_parties(), *_life(),
+)  # fmt: skip
+
+domain = Table(
+    "domain", metadata, _id(),
+    Column("name", Text, nullable=False),  # A-labels, or an IP address
+    _ref("client_id", "client"),
+    _ref("server_id", "server", nullable=True),
+    Column("purpose", Text, nullable=False, server_default="site"),
+    Column("policy", Text),  # required, optional, or NULL for the provider's rule
+    Column("note", Text),
+    *_parties(), *_life(),
+)  # fmt: skip
+# A domain has one client at a time; a retired row stays for the record.
+Index("uq_domain_active_name", domain.c.name, unique=True,
+      sqlite_where=text("state != 'retired'"), postgresql_where=text("state != 'retired'"))  # fmt: skip
+Index("ix_domain_name", domain.c.name)
+
+endpoint = Table(
+    "endpoint", metadata, _id(),
+    _ref("domain_id", "domain"),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("protocol", Text, nullable=False),
+    Column("addresses", Text),  # fixed addresses that are visited in place of DNS, space-separated
+    *_life(),
+    UniqueConstraint("domain_id", "host", "port", "protocol"),
+)  # fmt: skip
+
+tag = Table(
+    "tag", metadata,
+    Column("kind", Text, primary_key=True),  # client, domain, endpoint, server
+    Column("row_id", Id, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Index("ix_tag_name", "name"),
+)  # fmt: skip
+
+audit = Table(
+    "audit", metadata, _id(),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("row_id", Id),
+    Column("detail", Text, nullable=False),  # JSON: {column: [before, after]}
+)  # fmt: skip
+
+certificate = Table(
+    "certificate", metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("der", LargeBinary, nullable=False),
+    Column("serial", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("not_before", BigInteger),
+    Column("not_after", BigInteger),
+    Column("names", Text, nullable=False),  # JSON list
+    Column("key", Text, nullable=False),
+    Column("is_ca", Integer, nullable=False),
+    Column("first_seen", BigInteger, nullable=False),
+    Index("ix_certificate_is_ca", "is_ca"),
+)  # fmt: skip
+
+run = Table(
+    "run", metadata, _id(),
+    Column("state", Text, nullable=False),  # running, complete, incomplete, suspect
+    Column("reason", Text),
+    Column("vantage", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("scope", Text, nullable=False, server_default=""),
+    Column("planned", Integer, nullable=False, server_default="0"),
+    Column("looked", Integer, nullable=False, server_default="0"),
+    Column("undetermined", Integer, nullable=False, server_default="0"),
+)  # fmt: skip
+
+# One row an endpoint: the last attempt and the last good look are separate facts.
+standing = Table(
+    "standing", metadata,
+    Column("endpoint_id", Id, ForeignKey("endpoint.id"), primary_key=True, autoincrement=False),
+    Column("fingerprint", Text, nullable=False, server_default=""),
+    Column("last_run_id", Id, ForeignKey("run.id"), index=True),
+    Column("last_attempt", BigInteger, nullable=False),
+    Column("error_layer", Text),
+    Column("error_reason", Text),
+    Column("failing_since", BigInteger),
+    Column("failing_runs", Integer, nullable=False, server_default="0"),
+    Column("last_good", BigInteger),
+    Column("leaf", Text, ForeignKey("certificate.sha256")),
+    Column("not_after", BigInteger),
+    Column("issuer", Text),
+)  # fmt: skip
+Index("ix_standing_not_after", standing.c.not_after)
+
+# What an address of an endpoint served, over the span in which it served the same.
+observation = Table(
+    "observation", metadata, _id(),
+    _ref("endpoint_id", "endpoint", index=False),
+    Column("address", Text, nullable=False),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    Column("open", Integer, nullable=False),  # 1: nothing else was seen at this address since
+    Column("live", Integer, nullable=False),  # 1: the last attempt saw it
+    Column("chain", Text, nullable=False),  # SHA-256 of each certificate, leaf first, space-separated
+    Column("leaf", Text, ForeignKey("certificate.sha256")),
+    Column("tls_version", Text),
+    Column("cipher", Text),
+    Column("group_name", Text),
+    Column("alpn", Text),
+    Column("ocsp", Text),
+    Column("trusted", Integer),  # 1, 0, NULL: not determined
+    Index("ix_observation_endpoint_id_open", "endpoint_id", "open"),
+    Index("ix_observation_leaf", "leaf"),
+)  # fmt: skip
+
+finding = Table(
+    "finding", metadata, _id(),
+    _ref("endpoint_id", "endpoint", index=False),
+    Column("code", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("outcome", Text),
+    Column("addresses", Text, nullable=False),  # space-separated
+    Column("evidence", Text, nullable=False),  # JSON
+    Column("opened_at", BigInteger, nullable=False),
+    Column("opened_run", Id, ForeignKey("run.id")),
+    Column("closed_at", BigInteger),
+    Column("closed_run", Id, ForeignKey("run.id")),
+    Index("ix_finding_endpoint_id_closed_at", "endpoint_id", "closed_at"),
+    Index("ix_finding_closed_at", "closed_at"),
+)  # fmt: skip
+Index("uq_finding_open", finding.c.endpoint_id, finding.c.code, unique=True,
+      sqlite_where=text("closed_at IS NULL"), postgresql_where=text("closed_at IS NULL"))  # fmt: skip
+
+# What a run would open and close. It takes effect in one transaction when the run ends well; a suspect or dead run leaves none of it.
+proposal = Table(
+    "proposal", metadata, _id(),
+    _ref("run_id", "run"),
+    _ref("endpoint_id", "endpoint", index=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("changes", Text, nullable=False),  # JSON
+)  # fmt: skip
+
+acceptance = Table(
+    "acceptance", metadata, _id(),
+    Column("code", Text, nullable=False),
+    _ref("client_id", "client", nullable=True),
+    _ref("domain_id", "domain", nullable=True),
+    _ref("endpoint_id", "endpoint", nullable=True),
+    Column("until", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("withdrawn_at", BigInteger),
+)  # fmt: skip

@@ -1,0 +1,175 @@
+"""Migration, backup, restore and check of a database.
+
+A migration is safe by order: backup, integrity check, then one transaction (BEGIN IMMEDIATE with foreign keys off, since
+Alembic's batch mode deletes cascading rows otherwise), foreign-key check, commit. A kill or a failure at any point
+leaves the old version whole.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, exc, text
+
+from inventory.database import HEAD, Database, explain, prepare_file, shown, sqlite_module, version
+from inventory.errors import DatabaseError, DatabaseVersion
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def _config() -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _script() -> Any:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(_config())
+
+
+def is_known(revision: str) -> bool:
+    return any(script.revision == revision for script in _script().walk_revisions())
+
+
+def migrate(engine: Engine, target: str = HEAD) -> Path | None:
+    """Brings the schema to ``target``. Returns the backup that was made first (SQLite with content only)."""
+    try:
+        backup_path = None
+        if engine.dialect.name == "sqlite" and version(engine) is not None:
+            backup_path = _backup_before(engine)
+        with engine.connect().execution_options(certmgr_write=True) as conn:
+            if conn.dialect.name == "sqlite":
+                # Outside of a transaction, or the pragma has no effect.
+                conn.connection.dbapi_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
+            with conn.begin():
+                if conn.dialect.name == "postgresql":
+                    conn.execute(text("SELECT pg_advisory_xact_lock(7301001)"))
+                _run(conn, target)
+                if conn.dialect.name == "sqlite" and (broken := conn.exec_driver_sql("PRAGMA foreign_key_check").first()):
+                    raise DatabaseError("The migration was undone", f"rows of {broken[0]} would point nowhere", "Report this.")
+        return backup_path
+    except (exc.OperationalError, exc.DatabaseError) as error:
+        raise explain(error.orig or error, engine.url) from error
+
+
+def _run(conn: Connection, target: str) -> None:
+    from alembic.runtime.environment import EnvironmentContext
+
+    script = _script()
+
+    def upgrade(revision: Any, _context: Any) -> Any:
+        return script._upgrade_revs(target, revision)
+
+    with EnvironmentContext(_config(), script, fn=upgrade) as env:
+        env.configure(connection=conn, transactional_ddl=False, render_as_batch=True)
+        env.run_migrations()
+
+
+def _backup_before(engine: Engine) -> Path:
+    path = Path(str(engine.url.database))
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    target = path.with_name(f"{path.name}.before-{HEAD}-{stamp}")
+    _copy_sqlite(path, target)
+    with closing(sqlite_module().connect(target)) as conn:
+        if conn.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+            raise DatabaseError(f"The database {path} is damaged", "", "Restore a backup: certmgr database restore FILE.")
+    return target
+
+
+def _copy_sqlite(source: Path, target: Path) -> None:
+    """Copies a live SQLite database whole: to a temporary file beside ``target``, fsync, then one rename."""
+    module = sqlite_module()
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # 0600
+    os.close(descriptor)
+    try:
+        with closing(module.connect(source)) as old, closing(module.connect(name)) as new:
+            old.backup(new)
+            new.execute("PRAGMA journal_mode=DELETE")
+        with open(name, "rb") as file:  # noqa: PTH123
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+        _sync_directory(target.parent)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _not_sqlite(engine: Engine, verb: str, tool: str) -> DatabaseError:
+    return DatabaseError(f"certmgr does not {verb} {shown(engine.url)}", "PostgreSQL has its own tools", f"Use {tool}.")
+
+
+def backup(engine: Engine, target: Path) -> None:
+    """Writes a whole copy of the SQLite database to ``target`` (0600), which must not exist."""
+    if engine.dialect.name != "sqlite":
+        raise _not_sqlite(engine, "back up", "pg_dump -Fc")
+    if target.exists():
+        raise DatabaseError(f"{target} exists already", "a backup is never overwritten", "Name another file.")
+    try:
+        _copy_sqlite(Path(str(engine.url.database)), target)
+    except (OSError, sqlite3.Error, sqlite_module().Error) as error:
+        raise DatabaseError(f"The backup {target} cannot be written", str(error), "Nothing was left behind.") from None
+
+
+def restore(engine: Engine, source: Path) -> Path | None:
+    """Puts ``source`` in the place of the SQLite database. What was there is kept beside it; its path is returned."""
+    if engine.dialect.name != "sqlite":
+        raise _not_sqlite(engine, "restore", "pg_restore")
+    if not source.is_file():
+        raise DatabaseError(f"{source} is not a file", "", "Name a file that certmgr database backup wrote.")
+    target = Path(str(engine.url.database))
+    module = sqlite_module()
+    try:
+        with closing(module.connect(f"file:{source}?mode=ro", uri=True)) as conn:
+            good = conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            row = conn.execute("SELECT version_num FROM alembic_version").fetchone()
+    except module.Error as error:
+        raise DatabaseError(f"{source} is not a backup of certmgr", str(error), "Nothing was changed.") from None
+    if not good or row is None:
+        raise DatabaseError(f"{source} is damaged", "its integrity check failed", "Nothing was changed.")
+    if not is_known(row[0]):
+        raise DatabaseVersion(f"{source} belongs to a newer certmgr", f"its version is {row[0]}", "Nothing was changed.")
+    kept = None
+    if target.exists() and target.stat().st_size:
+        kept = target.with_name(f"{target.name}.replaced-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}")
+        _copy_sqlite(target, kept)
+    prepare_file(target)
+    # The backup API writes page by page inside one transaction of the target: readers see the old or the new.
+    with closing(module.connect(source)) as old, closing(module.connect(target)) as new:
+        old.backup(new)
+    return kept
+
+
+def check(database: Database) -> list[str]:
+    """What is wrong with the stored data; empty when nothing is."""
+    problems = []
+    with database.read() as conn:
+        if conn.dialect.name == "sqlite":
+            result = conn.exec_driver_sql("PRAGMA integrity_check").scalar()
+            if result != "ok":
+                problems.append(f"integrity: {result}")
+            problems += [f"{row[0]}: row {row[1]} points nowhere" for row in conn.exec_driver_sql("PRAGMA foreign_key_check")]
+            path = database.path
+            if path and path.stat().st_mode & 0o077:
+                problems.append(f"{path} can be read by others: chmod 600 {path}")
+        running = conn.execute(text("SELECT count(*) FROM run WHERE state = 'running'")).scalar() or 0
+        if running > 1:
+            problems.append(f"{running} runs are marked as running; the next scan marks the dead ones as incomplete")
+    return problems

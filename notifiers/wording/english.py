@@ -1,0 +1,166 @@
+"""English. Per finding code: what is wrong in a few words, one plain sentence for a client, an exact instruction for whoever acts.
+
+``{...}`` are filled by notifiers/wording/sentences.py with values that were made printable; no row text is ever a template.
+"""
+
+from typing import NamedTuple
+
+
+class Words(NamedTuple):
+    short: str
+    sentence: str
+    instruction: str
+
+
+FINDINGS: dict[str, Words] = {
+    "name-not-found": Words(
+        "name does not exist", "The name {host} does not exist in the DNS, so nobody can reach it.",
+        "Create the A (and AAAA) record of {host} at its DNS provider, or renew the domain's registration if it lapsed.",
+    ),
+    "dns-failure": Words(
+        "DNS did not answer", "We could not find out where {host} points: {answer}.",
+        "Ask the authoritative name servers of {host} directly (dig +trace {host}); if only our resolver fails, mend the resolver.",
+    ),
+    "address-refused": Words(
+        "points to an internal address", "{host} points to an address that is not on the public internet: {addresses}.",
+        "Correct the record of {host}, or allow that network in the configuration ([network] allow) if the service is meant to be internal.",
+    ),
+    "points-elsewhere": Words(
+        "points elsewhere", "{host} points to {addresses}, which is none of the provider's servers.",
+        "Nothing, if that is meant. Otherwise set the A and AAAA records of {host} to the server's addresses.",
+    ),
+    "connection-timeout": Words(
+        "no answer", "We got no answer from {host} ({addresses}) in time, twice; that alone does not say that it is down.",
+        "Look whether {addresses} answers on port {port} from another network; if it does, a firewall keeps us out.",
+    ),
+    "unreachable": Words(
+        "unreachable since {since}", "{host} ({addresses}) has not answered in {runs} looks since {since}.",
+        "Start the server at {addresses}, or open port {port} in its firewall, or remove the record that points there.",
+    ),
+    "connection-failed": Words(
+        "connection refused", "The server of {host} ({addresses}) refuses connections on port {port}.",
+        "Start the service on port {port} at {addresses}, or retire this endpoint if it is no longer offered.",
+    ),
+    "https-missing": Words(
+        "no HTTPS", "{host} cannot be opened over HTTPS: its server ({addresses}) refuses the connection.",
+        "Install a certificate for {host} and let the web server at {addresses} listen on port {port}.",
+    ),
+    "not-tls": Words(
+        "not TLS", "Something other than TLS answers on port {port} of {host} ({reason}), so browsers show an error.",
+        "Turn TLS on for port {port} at {addresses} (nginx: 'listen {port} ssl;'; Apache: 'SSLEngine on').",
+    ),
+    "starttls-missing": Words(
+        "no STARTTLS", "The mail or data service of {host} does not start TLS: {reason}.",
+        "Turn STARTTLS on at {addresses}, port {port}, with a certificate for {host}.",
+    ),
+    "handshake-failed": Words(
+        "TLS handshake fails", "A secure connection to {host} ({addresses}) cannot be established: {reason}.",
+        "Look in the server's error log at the time of this look; check its certificate, its key and its TLS settings for {host}.",
+    ),
+    "client-certificate-required": Words(
+        "asks for a client certificate", "{host} is open only to visitors with a certificate of their own.", "Nothing, if that is meant.",
+    ),
+    "tls-legacy-only": Words(
+        "only {version}", "{host} offers nothing newer than {version}, which every current browser refuses.",
+        "Turn TLS 1.2 and 1.3 on at {addresses} (nginx: 'ssl_protocols TLSv1.2 TLSv1.3;').",
+    ),
+    "tls-legacy-offered": Words(
+        "offers {versions}", "{host} still offers {versions}, which is no longer needed.",
+        "Turn {versions} off at {addresses} (nginx: 'ssl_protocols TLSv1.2 TLSv1.3;').",
+    ),
+    "ciphers-obsolete": Words(
+        "only obsolete ciphers", "{host} offers only encryption that current browsers no longer accept ({cipher}).",
+        "Allow current cipher suites at {addresses} (for example ECDHE with AES-GCM or CHACHA20).",
+    ),
+    "certificate-expired": Words(
+        "expired {not_after}", "The certificate of {host} expired on {not_after}; visitors see a warning instead of the site.",
+        "Renew the certificate of {host}, install it at {addresses}, and reload the server.",
+    ),
+    "certificate-expiring": Words(
+        "expires {not_after}", "The certificate of {host} expires on {not_after}; after that visitors see a warning.",
+        "Renew the certificate of {host} and have it installed at {addresses} before {not_after}.",
+    ),
+    "certificate-not-yet-valid": Words(
+        "not valid before {not_before}", "The certificate of {host} becomes valid only on {not_before}; until then visitors see a warning.",
+        "Compare our clock ({our_clock}) first. If it is right, install the previous certificate at {addresses} until {not_before}.",
+    ),
+    "name-mismatch": Words(
+        "wrong name", "The certificate that {host} shows is for other names ({names}), so visitors see a warning.",
+        "Issue a certificate that covers {host}, or install the right one at {addresses}.",
+    ),
+    "default-certificate": Words(
+        "site missing on the server", "The server at {addresses} does not know the site {host} and shows another's certificate.",
+        "Create the virtual host for {host} with its certificate at {addresses}, or point {host} to the server that has it.",
+    ),
+    "san-missing": Words(
+        "no SAN", "The certificate of {host} names it only in an outdated way (common name), which browsers no longer accept.",
+        "Reissue the certificate with {host} as a subject alternative name and install it at {addresses}.",
+    ),
+    "self-signed": Words(
+        "self-signed", "The certificate of {host} was signed by nobody but itself, so visitors see a warning.",
+        "Get a certificate for {host} from a public CA and install it at {addresses}.",
+    ),
+    "chain-incomplete": Words(
+        "intermediate missing", "The server of {host} does not send the certificate of '{missing}', so some visitors see a warning.",
+        "Install the full chain at {addresses}: add the certificate of '{missing}' behind the leaf (nginx: fullchain in 'ssl_certificate').",
+    ),
+    "chain-disordered": Words(
+        "chain untidy", "The server of {host} sends its certificates in an unusual way; visitors notice nothing.",
+        "Send the leaf first, then each issuer in order, without the root and without others, at {addresses}.",
+    ),
+    "intermediate-expired": Words(
+        "intermediate expired", "A certificate behind that of {host} ('{intermediate}') expired on {not_after}; visitors see a warning.",
+        "Replace the chain at {addresses} by the CA's current intermediate certificate.",
+    ),
+    "untrusted-root": Words(
+        "untrusted CA", "The certificate of {host} comes from '{root}', which browsers do not trust.",
+        "Get a certificate for {host} from a public CA and install it at {addresses}; for an inside CA, name its root with --ca-file.",
+    ),
+    "verification-disputed": Words(
+        "verifiers disagree", "Our two ways of checking the certificate of {host} disagree; somebody must look.",
+        "Open {host} in current browsers and compare: {words}.",
+    ),
+    "ca-distrusted": Words(
+        "distrusted CA ({ca})", "The certificate of {host} comes from {ca}, which browsers no longer trust.",
+        "Get a certificate for {host} from another CA and install it at {addresses}.",
+    ),
+    "certificate-malformed": Words(
+        "malformed certificate", "The certificate of {host} breaks a rule for certificates: {problems}.",
+        "Have the certificate of {host} reissued by the CA and install it at {addresses}.",
+    ),
+    "validity-too-long": Words(
+        "valid too long ({days} days)", "The certificate of {host} is valid for {days} days, and browsers accept {allowed}.",
+        "Have it reissued with at most {allowed} days and install it at {addresses}.",
+    ),
+    "key-weak": Words(
+        "weak key ({key})", "The key of the certificate of {host} ({key}) is too weak, or of a kind that browsers refuse.",
+        "Make a new key (EC P-256 or RSA 2048), have the certificate reissued, and install both at {addresses}.",
+    ),
+    "signature-weak": Words(
+        "weak signature ({signature})", "The certificate of {host} is signed with {signature}, which browsers refuse.",
+        "Have the certificate reissued (SHA-256) and install it with its chain at {addresses}.",
+    ),
+    "sct-missing": Words(
+        "too few SCTs seen", "The certificate of {host} has {embedded} of {needed} proofs of public logging in it; more may come another way.",
+        "Open {host} in Chrome; if it shows ERR_CERTIFICATE_TRANSPARENCY_REQUIRED, have the certificate reissued.",
+    ),
+    "inconsistent-deployment": Words(
+        "addresses differ", "The servers of {host} ({addresses}) show different certificates.",
+        "Install the same certificate on every server of {host}: {expires}.",
+    ),
+    "too-large": Words(
+        "chain too large", "The server of {host} sends more than we read: {reason}.",
+        "Send only the leaf and its intermediates at {addresses}.",
+    ),
+    "scanner-error": Words(
+        "could not be looked at", "We could not look at {host}: {error}{reason}.", "This is a matter of the scanning machine; the client need not act.",
+    ),
+}  # fmt: skip
+
+VERDICTS = {"ok": "✓ ok", "attention": "! attention", "fault": "✗ fault", "unknown": "? unknown"}
+OUTCOMES = {
+    "you-act": "You need to act.",
+    "we-act": "We are fixing it.",
+    "escalated": "The cause is not found yet; it was passed to level 2.",
+}
+ACTORS = {"client": "the client", "provider": "we", "staff": "staff must look", "none": "nobody"}

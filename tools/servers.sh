@@ -1,0 +1,36 @@
+#!/bin/sh
+# The real servers that the tests talk to: installed through apt as root, otherwise named. "servers.sh bench" adds what the bench compares with.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+export PATH
+missing=
+need() { # need PACKAGE TEST-COMMAND...
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+need nginx-light command -v nginx
+need openssl command -v openssl
+need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb || command -v initdb'
+need dovecot-imapd sh -c 'test -e /usr/lib/dovecot/imap-login || test -e /usr/libexec/dovecot/imap-login'
+need dovecot-pop3d sh -c 'test -e /usr/lib/dovecot/pop3-login || test -e /usr/libexec/dovecot/pop3-login'
+need slapd command -v slapd
+if [ "${1:-}" = bench ]; then
+    need nmap command -v nmap
+    need gcc command -v cc
+    need libssl-dev test -e /usr/include/openssl/ssl.h
+fi
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    # Packages start their servers on installation; the tests start their own, so forbid it for this call.
+    policy=/usr/sbin/policy-rc.d
+    made=
+    if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy; made=1; fi
+    trap '[ -z "$made" ] || rm -f $policy' EXIT
+    apt-get update -q
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+else
+    echo "certmgr: the tests need servers that are not installed. As root: apt-get install$missing" >&2
+    exit 1
+fi
