@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from certmgr.config import Settings
 from certmgr.scan.dial import Limits
 from certmgr.scan.examine import Job, Result, Setup, examine
 from certmgr.scan.guard import networks
-from certmgr.scan.report import Report
+from certmgr.scan.report import CertificateRow, Report
 from inventory.database import Database, Tx, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import clients, domains, endpoints, results, runs, servers
@@ -101,7 +101,7 @@ def scan_targets(settings: Settings, options: Options, targets: list[Target]) ->
 
 
 def _jobs(rows: list[Mapping[str, Any]]) -> list[Job]:
-    made = []
+    made, moment = [], time.time()
     for row in rows:
         history = None
         if row["failing_since"] is not None:
@@ -111,6 +111,7 @@ def _jobs(rows: list[Mapping[str, Any]]) -> list[Job]:
                 row["id"], Target(row["host"], row["port"], row["protocol"]), tuple((row["addresses"] or "").split()), row["client_id"],
                 domains.parties_of_row(row), history, row["last_good"] is not None,
                 row["last_good"] is not None and row["last_good"] == row["last_attempt"], row["fingerprint"] or "",
+                (row["memo"] or "") if (row["recheck_at"] or 0) > moment else "",
             )
         )  # fmt: skip
     return made
@@ -208,8 +209,6 @@ class Survey:
             if not result.good:
                 bad.append(controls[result.key])
 
-        from dataclasses import replace
-
         examine(replace(setup, guarded=False, full=False), [Job(i, t) for i, t in enumerate(controls)], emit)
         return bad[0] if bad else None
 
@@ -245,10 +244,11 @@ class Survey:
         found.sort(key=lambda r: r.key)
         unchanged = [(r.key, to_epoch(r.at), r.good, r.undetermined) for r in found if r.report is None]
         results.seen_again(tx, self.run_id, unchanged)
+        results.move_marks(tx, [_marks(r) for r in found if r.report is None and r.memo])
         changed = [(r, r.report) for r in found if r.report is not None]
         if not changed:
             return
-        results.add_certificates(tx, [c for r, _ in changed for c in r.certificates])
+        results.add_certificates(tx, [{f: getattr(c, f) for f in _CERTIFICATE} for r, _ in changed for c in r.certificates])
         results.write_standings(tx, [_standing(r.key, self.run_id, report) for r, report in changed])
         results.write_spans(tx, {r.key: _spans(report) for r, report in changed})
         known = results.open_findings(tx.conn, [r.key for r, _ in changed])
@@ -256,11 +256,11 @@ class Survey:
         for result, report in changed:
             changes = reconcile([Open(i, f) for i, f in known.get(result.key, ())], report)
             if changes:
-                proposals.append((result.key, result.fingerprint, _proposal(changes, to_epoch(report.at))))
+                proposals.append((_marks(result), _proposal(changes, to_epoch(report.at))))
             else:
-                settled.append((result.key, result.fingerprint))
+                settled.append(_marks(result))
         results.propose(tx, self.run_id, proposals)
-        results.move_fingerprints(tx, settled)
+        results.move_marks(tx, settled)
 
     def _finish(self, state: str, reason: str | None, planned: int, started: datetime, clock: float) -> Summary:
         opened = closed = 0
@@ -272,6 +272,13 @@ class Survey:
             self.run_id, state, reason, planned, self.looked, self.undetermined, opened, closed, started, datetime.now(UTC),
             time.monotonic() - clock,
         )  # fmt: skip
+
+
+_CERTIFICATE = tuple(f.name for f in fields(CertificateRow))
+
+
+def _marks(result: Result) -> results.Marks:
+    return result.key, result.fingerprint, result.memo, result.recheck_at
 
 
 def _standing(key: int, run_id: int, report: Report) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -35,7 +36,7 @@ MAX_NAMES = 10_000
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """What one DER says. Equal by SHA-256. ``problems``: why fields are missing; empty for a well-formed certificate.
 
@@ -49,10 +50,6 @@ class Certificate:
     parsed: x509.Certificate | None
     problems: tuple[str, ...]
     serial: str = ""
-    subject: str = ""
-    issuer: str = ""
-    subject_der: bytes = b""
-    issuer_der: bytes = b""
     not_before: datetime | None = None
     not_after: datetime | None = None
     dns_names: tuple[str, ...] = ()
@@ -62,14 +59,34 @@ class Certificate:
     key_bits: int = 0
     signature: str = ""
     is_ca: bool = False
-    self_issued: bool = False
-    authority_key: bytes | None = None
-    subject_key: bytes | None = None
+    constrains_names: bool = False
     server_auth: bool | None = None
     must_staple: bool = False
     scts: tuple[tuple[str, datetime], ...] = ()
     issuer_urls: tuple[str, ...] = ()
     extensions_readable: bool = True
+
+    # Names cost more than all the rest, and a repeated scan needs none of them: they are read when asked for.
+
+    @cached_property
+    def subject(self) -> str:
+        return _name_text(self.parsed, "subject")
+
+    @cached_property
+    def issuer(self) -> str:
+        return _name_text(self.parsed, "issuer")
+
+    @cached_property
+    def subject_der(self) -> bytes:
+        return _name_der(self.parsed, "subject")
+
+    @cached_property
+    def issuer_der(self) -> bytes:
+        return _name_der(self.parsed, "issuer")
+
+    @property
+    def self_issued(self) -> bool:
+        return bool(self.subject_der) and self.subject_der == self.issuer_der
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,9 +129,25 @@ def describe_key(key: object) -> tuple[str, int]:
     return "unknown", 0
 
 
-def _name_text(name: x509.Name) -> str:
+def _name(parsed: x509.Certificate | None, which: str) -> x509.Name:
+    if parsed is None:
+        return x509.Name([])
+    try:
+        return parsed.subject if which == "subject" else parsed.issuer
+    except PARSE_ERRORS:
+        return x509.Name([])
+
+
+def _name_der(parsed: x509.Certificate | None, which: str) -> bytes:
+    try:
+        return _name(parsed, which).public_bytes()
+    except PARSE_ERRORS:
+        return b""
+
+
+def _name_text(parsed: x509.Certificate | None, which: str) -> str:
     parts = []
-    for attribute in name:
+    for attribute in _name(parsed, which):
         value = attribute.value
         text = value if isinstance(value, str) else value.hex()
         parts.append(f"{_SHORT.get(attribute.oid, attribute.oid.dotted_string)}={printable(text, 120)}")
@@ -152,10 +185,8 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
             )
         elif oid == ExtensionOID.BASIC_CONSTRAINTS:
             fields["is_ca"] = bool(value.ca)
-        elif oid == ExtensionOID.AUTHORITY_KEY_IDENTIFIER:
-            fields["authority_key"] = value.key_identifier
-        elif oid == ExtensionOID.SUBJECT_KEY_IDENTIFIER:
-            fields["subject_key"] = value.digest
+        elif oid == ExtensionOID.NAME_CONSTRAINTS:
+            fields["constrains_names"] = True
         elif oid == ExtensionOID.EXTENDED_KEY_USAGE:
             fields["server_auth"] = ExtendedKeyUsageOID.SERVER_AUTH in value
         elif oid == ExtensionOID.TLS_FEATURE:
@@ -197,10 +228,8 @@ def parse(der: bytes) -> Certificate:
     if parsed is None:
         return Certificate(der, sha256, None, tuple(reader.problems), extensions_readable=False)
     read = reader.read
-    subject = read("subject", lambda: parsed.subject, x509.Name([]))
-    issuer = read("issuer", lambda: parsed.issuer, x509.Name([]))
-    subject_der = read("subject", subject.public_bytes, b"")
-    issuer_der = read("issuer", issuer.public_bytes, b"")
+    read("subject", lambda: parsed.subject, None)
+    read("issuer", lambda: parsed.issuer, None)
     key, bits = read("public key", lambda: describe_key(parsed.public_key()), ("unknown", 0))
     extensions = read("extensions", lambda: parsed.extensions, None)
     fields = read("extensions", lambda: _extension_fields(extensions, reader), {}) if extensions is not None else {}
@@ -210,16 +239,11 @@ def parse(der: bytes) -> Certificate:
         sha256=sha256,
         parsed=parsed,
         serial=read("serial", lambda: f"{parsed.serial_number:x}", ""),
-        subject=_name_text(subject),
-        issuer=_name_text(issuer),
-        subject_der=subject_der,
-        issuer_der=issuer_der,
         not_before=read("dates", lambda: parsed.not_valid_before_utc, None),
         not_after=read("dates", lambda: parsed.not_valid_after_utc, None),
         key=key,
         key_bits=bits,
         signature=read("signature algorithm", lambda: _signature(parsed), ""),
-        self_issued=bool(subject_der) and subject_der == issuer_der,
         extensions_readable=extensions is not None,
         problems=tuple(reader.problems),
         **fields,

@@ -168,7 +168,9 @@ run = Table(
 standing = Table(
     "standing", metadata,
     Column("endpoint_id", Id, ForeignKey("endpoint.id"), primary_key=True, autoincrement=False),
-    Column("fingerprint", Text, nullable=False, server_default=""),
+    Column("fingerprint", Text, nullable=False, server_default=""),  # of what was reported
+    Column("memo", Text, nullable=False, server_default=""),  # of what was seen, while the same evidence gives the same findings
+    Column("recheck_at", BigInteger),  # until then
     Column("last_run_id", Id, ForeignKey("run.id"), index=True),
     Column("last_attempt", BigInteger, nullable=False),
     Column("error_layer", Text),
@@ -227,7 +229,6 @@ proposal = Table(
     "proposal", metadata, _id(),
     _ref("run_id", "run"),
     _ref("endpoint_id", "endpoint", index=False),
-    Column("fingerprint", Text, nullable=False),
     Column("changes", Text, nullable=False),  # JSON
 )  # fmt: skip
 

@@ -39,6 +39,13 @@ def expiring(not_before: datetime, not_after: datetime, now: datetime) -> str | 
     return None
 
 
+def change_dates(not_before: datetime, not_after: datetime) -> tuple[datetime, ...]:
+    """The instants at which :func:`date_findings` begins to say something else."""
+    life = not_after - not_before
+    warnings = (not_after - min(timedelta(days=30), life / 4), not_after - min(timedelta(days=7), life / 10))
+    return (not_before, *warnings, not_after, not_after + timedelta(seconds=1))
+
+
 def date_findings(leaf: Certificate, now: datetime, at: tuple[str, ...]) -> Iterator[Finding]:
     """notAfter is inclusive (RFC 5280 4.1.2.5)."""
     if leaf.not_before is None or leaf.not_after is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from inventory.certificates import Certificate
 
@@ -37,12 +38,18 @@ def distrusted(leaf: Certificate, root_subject: str) -> Distrust | None:
 
     The date is that of the earliest SCT; without one, notBefore.
     """
-    if leaf.not_before is None:
+    rule = rule_for(root_subject)
+    if rule is None or leaf.not_before is None:
         return None
     logged = min((t for _, t in leaf.scts), default=leaf.not_before)
+    return rule if rule.after is None or logged > rule.after else None
+
+
+@lru_cache(maxsize=4096)
+def rule_for(root_subject: str) -> Distrust | None:
+    """The rule about the CA of this name, whatever the date."""
     parts = {part.partition("=")[2] for part in root_subject.replace(", O=", "\nO=").replace(", CN=", "\nCN=").split("\n")}
     for rule in DISTRUSTED:
-        named = any(any(part == o or part.startswith(o + ", ") for part in parts) for o in rule.organisations)
-        if named and (rule.after is None or logged > rule.after):
+        if any(part == o or part.startswith(o + ", ") for part in parts for o in rule.organisations):
             return rule
     return None

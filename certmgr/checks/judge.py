@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from certmgr.checks.actors import with_actor
-from certmgr.checks.certificate import date_findings, leaf_findings
+from certmgr.checks.certificate import change_dates, date_findings, leaf_findings
 from certmgr.checks.chain import order_findings, path_findings
 from certmgr.checks.deployment import Served, consistency_findings, default_certificate
 from certmgr.checks.transport import (
@@ -52,6 +52,7 @@ class JudgedAddress:
     evidence: AddressEvidence
     chain: tuple[Certificate, ...] = ()
     trusted: bool | None = None
+    verdict: PathVerdict | None = None
 
     @property
     def leaf(self) -> Certificate | None:
@@ -78,6 +79,23 @@ class Judgement:
         """Whether the look succeeded: a certificate was seen at some address."""
         return any(a.chain for a in self.addresses)
 
+    def stable_until(self, now: datetime) -> datetime | None:
+        """Until when the same evidence gives the same findings, at most a week; None where that cannot be said."""
+        if self.unresolved or not self.addresses:
+            return None
+        dates = [now + MEMORY]
+        for one in self.addresses:
+            leaf, verdict = one.leaf, one.verdict
+            if leaf is None or verdict is None or leaf.not_before is None or leaf.not_after is None or one.evidence.other_chain:
+                return None
+            dates += change_dates(leaf.not_before, leaf.not_after)
+            dates += [d for c in verdict.path[1:] for d in (c.not_before, c.not_after) if d is not None]
+        return min(d for d in dates if d > now)
+
+
+# How long a judgement is remembered at most: rules and stores change too.
+MEMORY = timedelta(days=7)
+
 
 def _end(leaf: Certificate) -> float:
     return leaf.not_after.timestamp() if leaf.not_after is not None else 0.0
@@ -100,11 +118,11 @@ class Judge:
         judged, served, unresolved = [], [], False
         for address in evidence.addresses:
             found += transport_findings(evidence, address)
-            one, verdict = self._address(evidence, address, context, now, found)
+            one = self._address(evidence, address, context, now, found)
             judged.append(one)
             if one.leaf is not None:
                 served.append(Served(address.address, one.leaf, one.trusted))
-                unresolved |= verdict is not None and verdict.reason == "missing"
+                unresolved |= one.verdict is not None and one.verdict.reason == "missing"
             if address.other_chain:
                 self._other(evidence, address, now, found, served)
         if len(served) > 1:
@@ -124,9 +142,9 @@ class Judge:
 
     def _address(
         self, evidence: Evidence, address: AddressEvidence, context: Context, now: datetime, found: list[Finding]
-    ) -> tuple[JudgedAddress, PathVerdict | None]:
+    ) -> JudgedAddress:
         if not address.chain:
-            return JudgedAddress(address), None
+            return JudgedAddress(address)
         chain = tuple(self.parse(der) for der in address.chain)
         for certificate in chain[1:33]:
             self.issuers.add(certificate)
@@ -144,7 +162,7 @@ class Judge:
         if mismatch and address.without_sni == leaf.der and default_certificate(leaf, host, context.client_names):
             about.append(finding("default-certificate", at, subject=leaf.subject, names=list(leaf.names[:5])))
         found += about
-        return JudgedAddress(address, chain, verdict.trusted), verdict
+        return JudgedAddress(address, chain, verdict.trusted, verdict)
 
     def _other(
         self, evidence: Evidence, address: AddressEvidence, now: datetime, found: list[Finding], served: list[Served]

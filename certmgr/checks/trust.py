@@ -89,6 +89,8 @@ class TrustStore:
             self._by_subject.setdefault(anchor.subject_der, []).append(anchor)
         self._store = verification.Store([c.parsed for c in self.anchors.values() if c.parsed is not None])
         self._openssl: Any = None
+        # Issuers that a whole path was verified for, as anchors of their own: each further leaf costs one signature, not two.
+        self._issuers: dict[str, tuple[verification.Store, tuple[Certificate, ...], datetime, datetime]] = {}
         self._cache: dict[tuple[str, ...], tuple[int, PathVerdict]] | None = {} if cache else None
 
     @classmethod
@@ -116,15 +118,31 @@ class TrustStore:
         subject = _own_name(leaf)
         if subject is None:
             return "no name to verify for"
+        builder = verification.PolicyBuilder().time(at).max_chain_depth(MAX_PATH)
+        if others and (verified := self._issuers.get(others[0].sha256)) is not None and verified[2] <= at <= verified[3]:
+            try:
+                builder.store(verified[0]).build_server_verifier(subject).verify(leaf.parsed, [])
+                return (leaf, *verified[1])
+            except (verification.VerificationError, *PARSE_ERRORS):
+                pass  # the whole way says why
         try:
-            verifier = (
-                verification.PolicyBuilder().store(self._store).time(at).max_chain_depth(MAX_PATH).build_server_verifier(subject)
-            )
-            path = verifier.verify(leaf.parsed, [c.parsed for c in others if c.parsed is not None])
+            verifier = builder.store(self._store).build_server_verifier(subject)
+            found = verifier.verify(leaf.parsed, [c.parsed for c in others if c.parsed is not None])
         except (verification.VerificationError, *PARSE_ERRORS) as error:
             return str(error)[:300]
         known = {c.parsed: c for c in (leaf, *others)}
-        return tuple(known.get(p) or parse(p.public_bytes(Encoding.DER)) for p in path)
+        path = tuple(known.get(p) or parse(p.public_bytes(Encoding.DER)) for p in found)
+        self._remember(path)
+        return path
+
+    def _remember(self, path: tuple[Certificate, ...]) -> None:
+        """Not where a name constraint stands above the leaf: an anchor's own issuers are not looked at."""
+        if len(path) != 3 or any(c.constrains_names for c in path[1:]) or len(self._issuers) >= 4096:
+            return
+        issuer, root = path[1:]
+        if issuer.parsed is not None and issuer.not_before and root.not_before and issuer.not_after and root.not_after:
+            window = (max(issuer.not_before, root.not_before), min(issuer.not_after, root.not_after))
+            self._issuers[issuer.sha256] = (verification.Store([issuer.parsed]), (issuer, root), *window)
 
     def _second(self, leaf: Certificate, others: Sequence[Certificate], at: datetime) -> tuple[bool, tuple[int, int] | None]:
         """OpenSSL's opinion: (accepts, (code, depth) of its refusal)."""

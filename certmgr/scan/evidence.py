@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from hashlib import blake2b
 
 from inventory.targets import Target
 
@@ -66,6 +67,15 @@ class AddressEvidence:
     without_sni: bytes | None = None
     other_chain: tuple[bytes, ...] = ()
     legacy: tuple[str, ...] = ()
+
+    def key(self) -> str:
+        """Equal for two looks that saw the same, byte for byte. Only for looks without failure, SNI question or deep look."""
+        digest = blake2b(digest_size=10)
+        for der in self.chain:
+            digest.update(der)
+        facts = (self.address, self.tls_version, self.cipher, self.group, self.alpn, self.ocsp, self.client_certificate)
+        digest.update(repr(facts).encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

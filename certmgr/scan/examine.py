@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import blake2b
 
 from certmgr.checks.judge import Context, Judge, Judgement
 from certmgr.checks.transport import History
@@ -15,12 +16,13 @@ from certmgr.scan.dial import Dialler, Limits
 from certmgr.scan.evidence import Evidence
 from certmgr.scan.guard import Network
 from certmgr.scan.look import Certificates, Looker
-from certmgr.scan.report import Report, make
+from certmgr.scan.report import CertificateRow, Report, certificate_row, make
 from certmgr.scan.resolve import Resolver
-from inventory.certificates import Certificate
 from inventory.model import Parties
 from inventory.targets import Target
 
+# Changes with every change of a check: judgements that were remembered are made again.
+RULES = 1
 # Endpoints whose issuer is neither sent nor held wait for the end of the run, when more issuers are known; at most so many.
 MAX_WAITING = 2000
 
@@ -38,11 +40,15 @@ class Job:
     ever_good: bool = False
     was_good: bool = False
     fingerprint: str = ""
+    memo: str = ""  # what was seen the last time, while the same evidence gives the same findings
 
 
 @dataclass(slots=True)
 class Result:
-    """``report`` None: nothing changed since the fingerprint of the job. ``certificates``: ones that this process had not sent yet."""
+    """``report`` None: nothing changed since the fingerprint of the job. ``certificates``: ones that this process had not sent yet.
+
+    ``memo``, ``recheck_at``: for the next job; the same as in this one where ``report`` is None and ``memo`` is empty.
+    """
 
     key: int
     at: datetime
@@ -51,7 +57,9 @@ class Result:
     undetermined: bool
     fingerprint: str
     report: Report | None
-    certificates: tuple[Certificate, ...] = ()
+    certificates: tuple[CertificateRow, ...] = ()
+    memo: str = ""
+    recheck_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -94,11 +102,26 @@ class Examiner:
         for der in setup.issuers:
             self.judge.issuers.add(certificates.parse(der))
         self._names = lru_cache(maxsize=256)(names) if names is not None else None
+        # What beside the evidence a judgement rests on: with another store, other networks or rules it is made anew.
+        basis = (
+            RULES,
+            setup.store,
+            setup.ca_files,
+            sorted(trust.anchors)[:400],
+            setup.provider,
+            sorted(setup.servers),
+            setup.deep,
+        )
+        self._basis = blake2b(repr(basis).encode(), digest_size=8).hexdigest()
         self._waiting: list[tuple[Job, Evidence]] = []
         self._sent: set[str] = set()
 
     async def examine(self, job: Job) -> None:
-        evidence = await self.looker.look(job.target, job.fixed)
+        evidence = await self.looker.look(job.target, job.fixed, job.memo)
+        memo = self._memo(job, evidence)
+        if memo and memo == job.memo and not self.setup.full:
+            self.emit(Result(job.key, evidence.at, True, job.was_good, False, job.fingerprint, None))
+            return
         judgement = self._judge(job, evidence)
         if judgement.unresolved and len(self._waiting) < MAX_WAITING:
             self._waiting.append((job, evidence))
@@ -112,6 +135,15 @@ class Examiner:
         waiting, self._waiting = self._waiting, []
         for job, evidence in waiting:
             self._emit(job, self._judge(job, evidence))
+
+    def _memo(self, job: Job, evidence: Evidence) -> str:
+        """Equal for two looks of which the second needs no judgement; empty where it always does."""
+        if self.setup.deep or evidence.resolution.refused or not evidence.addresses:
+            return ""
+        if any(a.failure is not None or a.legacy_needed or a.without_sni is not None for a in evidence.addresses):
+            return ""
+        about = f"{self._basis}{job.parties}{evidence.resolution.status == 'fixed'}"
+        return f"{blake2b(about.encode(), digest_size=6).hexdigest()} {' '.join(a.key() for a in evidence.addresses)}"
 
     def _judge(self, job: Job, evidence: Evidence) -> Judgement:
         def names() -> frozenset[str]:
@@ -130,8 +162,14 @@ class Examiner:
     def _emit(self, job: Job, judgement: Judgement) -> None:
         report = make(judgement)
         fingerprint = report.fingerprint()
+        until = judgement.stable_until(self.setup.now or report.at) if report.good else None
+        memo = self._memo(job, judgement.evidence) if until is not None else ""
+        recheck_at = int(until.timestamp()) if until is not None and memo else None
+        result = Result(
+            job.key, report.at, report.good, job.was_good, report.undetermined, fingerprint, None, (), memo, recheck_at
+        )
         if fingerprint == job.fingerprint and not self.setup.full:
-            self.emit(Result(job.key, report.at, report.good, job.was_good, report.undetermined, fingerprint, None))
+            self.emit(result)
             return
         fresh = []
         for address in judgement.addresses:
@@ -140,8 +178,9 @@ class Examiner:
                     if len(self._sent) >= 100_000:
                         self._sent.clear()
                     self._sent.add(certificate.sha256)
-                    fresh.append(certificate)
-        self.emit(Result(job.key, report.at, report.good, job.was_good, report.undetermined, fingerprint, report, tuple(fresh)))
+                    fresh.append(certificate_row(certificate))
+        result.report, result.certificates = report, tuple(fresh)
+        self.emit(result)
 
     async def close(self) -> None:
         self.dialler.close()

@@ -52,8 +52,10 @@ class Looker:
     certificates: Certificates
     deep: bool = False
 
-    async def look(self, target: Target, fixed: tuple[str, ...] = ()) -> Evidence:
-        """``fixed``: addresses that the administrator set for the endpoint. Never raises for what a server does."""
+    async def look(self, target: Target, fixed: tuple[str, ...] = (), known: str = "") -> Evidence:
+        """``fixed``: addresses that the administrator set for the endpoint. ``known``: keys of address evidence whose leaf
+        is known to cover the host. Never raises for what a server does.
+        """
         at = datetime.now(UTC)
         try:
             if fixed:
@@ -63,14 +65,14 @@ class Looker:
             else:
                 resolution = await self.resolver.resolve(target.host, target.port)
             if len(resolution.addresses) == 1:
-                addresses: tuple[AddressEvidence, ...] = (await self._address(target, resolution.addresses[0]),)
+                addresses: tuple[AddressEvidence, ...] = (await self._address(target, resolution.addresses[0], known),)
             else:
-                addresses = tuple(await asyncio.gather(*[self._address(target, a) for a in resolution.addresses]))
+                addresses = tuple(await asyncio.gather(*[self._address(target, a, known) for a in resolution.addresses]))
             return Evidence(target, at, resolution, addresses)
         except Exception as error:  # our own fault is a finding of its own and stops no other endpoint
             return Evidence(target, at, Resolution("ok"), (), error=f"{type(error).__name__}: {error}"[:300])
 
-    async def _address(self, target: Target, address: str) -> AddressEvidence:
+    async def _address(self, target: Target, address: str, known: str) -> AddressEvidence:
         server_name = None if target.is_address else target.host
         request = Request(address, target.port, target.protocol, server_name)
         result = await self.dialler.dial(request)
@@ -82,6 +84,8 @@ class Looker:
             _client_certificate(result), result.looks, legacy_needed, result.client_certificate,
         )  # fmt: skip
         if not result.chain or result.failure is not None:
+            return evidence
+        if known and not self.deep and evidence.key() in known:
             return evidence
         if server_name is not None and not covers(self.certificates.parse(result.chain[0]), server_name):
             plain = await self.dialler.dial(replace(request, server_name=None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import os
 import pickle
@@ -130,6 +131,9 @@ def _main(
 ) -> None:
     """One scanning process. Signals go to the parent, which ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What was there before the fork lives as long as the process; a collection need not walk it.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in inherited:
         with contextlib.suppress(OSError):
@@ -176,7 +180,9 @@ class _Member:
         try:
             verb, content = self.conn.recv()
         except (EOFError, OSError):
-            os._exit(0)
+            asyncio.get_running_loop().remove_reader(self.conn.fileno())
+            self.ended.set()
+            return
         if verb == "jobs":
             for job in content:
                 task = asyncio.ensure_future(self.examiner.examine(job))

@@ -14,6 +14,7 @@ from inventory.model import Finding
 from inventory.targets import Target
 
 # Failures after which nobody can say what the address serves.
+MAX_STORED_NAMES = 1000
 _UNDETERMINED = frozenset({Kind.TIMEOUT, Kind.UNREACHABLE, Kind.NO_ROUTE, Kind.LOCAL, Kind.FORBIDDEN, Kind.TOO_LARGE})
 
 
@@ -80,6 +81,29 @@ def _stable(finding: Finding) -> str:
     return json.dumps(
         {k: v for k, v in finding.evidence.items() if k not in ("our_clock", "looks", "runs")}, sort_keys=True, default=str
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """A certificate as it is stored. Instants are epoch seconds."""
+
+    sha256: str
+    der: bytes
+    serial: str
+    subject: str
+    issuer: str
+    not_before: int | None
+    not_after: int | None
+    names: str
+    key: str
+    is_ca: int
+
+
+def certificate_row(c: Certificate) -> CertificateRow:
+    return CertificateRow(
+        c.sha256, c.der, c.serial, c.subject, c.issuer, int(c.not_before.timestamp()) if c.not_before else None,
+        int(c.not_after.timestamp()) if c.not_after else None, json.dumps(c.names[:MAX_STORED_NAMES]), c.key, int(c.is_ca),
+    )  # fmt: skip
 
 
 def certificate_view(certificate: Certificate) -> CertificateView:

@@ -1,8 +1,8 @@
 """What a run stores: certificates, spans, standings, and the proposals that take effect when the run ends well.
 
 Order of durability: the facts of a batch (certificates, spans, standings) and its proposals commit together; findings change
-and fingerprints move in one transaction at the end of a complete run. A run that dies leaves facts and no proposal's effect,
-and since the fingerprint did not move, the next run proposes the same again.
+and marks move in one transaction at the end of a complete run. A run that dies leaves facts and no proposal's effect,
+and since the marks did not move, the next run proposes the same again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, Insert, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from inventory.certificates import Certificate
-from inventory.database import Tx, to_epoch
+from inventory.database import Tx
 from inventory.model import Finding
 from inventory.tables import certificate, finding, observation, proposal, standing
-
-MAX_STORED_NAMES = 1000
 
 
 def upsert(conn: Connection, table: Any) -> Any:
@@ -27,20 +24,12 @@ def upsert(conn: Connection, table: Any) -> Any:
     return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
 
 
-def add_certificates(tx: Tx, certificates: Iterable[Certificate]) -> None:
-    """Immutable by SHA-256: one that is there stays as it is."""
-    rows = [
-        {
-            "sha256": c.sha256, "der": c.der, "serial": c.serial, "subject": c.subject, "issuer": c.issuer,
-            "not_before": to_epoch(c.not_before) if c.not_before else None,
-            "not_after": to_epoch(c.not_after) if c.not_after else None,
-            "names": json.dumps(c.names[:MAX_STORED_NAMES]), "key": c.key, "is_ca": int(c.is_ca), "first_seen": tx.at,
-        }
-        for c in sorted({c.sha256: c for c in certificates}.values(), key=lambda c: c.sha256)
-    ]  # fmt: skip
-    if rows:
+def add_certificates(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``rows``: the columns of certificate but first_seen. Immutable by SHA-256: one that is there stays as it is."""
+    unique = {r["sha256"]: r for r in rows}
+    if unique:
         statement: Insert = upsert(tx.conn, certificate).on_conflict_do_nothing(index_elements=["sha256"])
-        tx.conn.execute(statement, rows)
+        tx.conn.execute(statement, [{**unique[key], "first_seen": tx.at} for key in sorted(unique)])
 
 
 def issuers(conn: Connection, limit: int = 20_000) -> list[bytes]:
@@ -110,10 +99,15 @@ def write_standings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def move_fingerprints(tx: Tx, rows: Sequence[tuple[int, str]]) -> None:
+Marks = tuple[int, str, str, int | None]
+
+
+def move_marks(tx: Tx, rows: Sequence[Marks]) -> None:
+    """(endpoint id, fingerprint, memo, recheck at): what the next look is compared with."""
     if rows:
-        statement = update(standing).where(standing.c.endpoint_id == bindparam("e")).values(fingerprint=bindparam("f"))
-        tx.conn.execute(statement, [{"e": e, "f": f} for e, f in rows])
+        values = {"fingerprint": bindparam("f"), "memo": bindparam("m"), "recheck_at": bindparam("r")}
+        statement = update(standing).where(standing.c.endpoint_id == bindparam("e")).values(values)
+        tx.conn.execute(statement, [{"e": e, "f": f, "m": m, "r": r} for e, f, m, r in rows])
 
 
 _FACTS = ("chain", "tls_version", "cipher", "group_name", "alpn", "ocsp", "trusted")
@@ -182,17 +176,18 @@ def columns_of(one: Finding) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def propose(tx: Tx, run_id: int, rows: Sequence[tuple[int, str, Mapping[str, Any]]]) -> None:
-    """(endpoint id, fingerprint, {"open": [columns], "update": [[id, columns]], "close": [id], "at": instant})."""
+def propose(tx: Tx, run_id: int, rows: Sequence[tuple[Marks, Mapping[str, Any]]]) -> None:
+    """(marks, {"open": [columns], "update": [[id, columns]], "close": [id], "at": instant})."""
     if rows:
-        tx.conn.execute(
-            insert(proposal),
-            [{"run_id": run_id, "endpoint_id": e, "fingerprint": f, "changes": json.dumps(c)} for e, f, c in rows],
-        )
+        values = [
+            {"run_id": run_id, "endpoint_id": marks[0], "changes": json.dumps({**changes, "marks": marks[1:]})}
+            for marks, changes in rows
+        ]
+        tx.conn.execute(insert(proposal), values)
 
 
 def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
-    """Opens, changes and closes what the run proposed, and moves the fingerprints. Returns (opened, closed). Inside one transaction."""
+    """Opens, changes and closes what the run proposed, and moves the marks. Returns (opened, closed). Inside one transaction."""
     opened = closed = after = 0
     while True:
         query = select(proposal).where(proposal.c.run_id == run_id, proposal.c.id > after).order_by(proposal.c.id).limit(chunk)
@@ -200,9 +195,10 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
         if not rows:
             break
         after = rows[-1]["id"]
-        opens, updates, closes = [], [], []
+        opens, updates, closes, marks = [], [], [], []
         for row in rows:
             changes = json.loads(row["changes"])
+            marks.append((row["endpoint_id"], *changes["marks"]))
             stamp = {"endpoint_id": row["endpoint_id"], "opened_at": changes["at"], "opened_run": run_id}
             opens += [columns | stamp for columns in changes["open"]]
             updates += [{f"c_{k}": v for k, v in columns.items()} | {"i": i} for i, columns in changes["update"]]
@@ -215,7 +211,7 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
             tx.conn.execute(update(finding).where(by_id).values({c: bindparam(f"c_{c}") for c in columns}), updates)
         if opens:
             tx.conn.execute(insert(finding), opens)
-        move_fingerprints(tx, [(row["endpoint_id"], row["fingerprint"]) for row in rows])
+        move_marks(tx, marks)
         tx.audit_many(
             "open", "finding", [(None, {"endpoint": o["endpoint_id"], "code": o["code"], "run": run_id}) for o in opens]
         )

@@ -64,12 +64,7 @@ def upgrade() -> None:
     op.create_table(
         "tag",
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column(
-            "row_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
+        sa.Column("row_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("kind", "row_id", "name", name=op.f("pk_tag")),
     )

@@ -118,7 +118,6 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("fingerprint", sa.Text(), nullable=False),
         sa.Column("changes", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["endpoint_id"], ["endpoint.id"], name=op.f("fk_proposal_endpoint_id")),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_proposal_run_id")),
@@ -127,13 +126,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_proposal_run_id"), "proposal", ["run_id"], unique=False)
     op.create_table(
         "standing",
-        sa.Column(
-            "endpoint_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
+        sa.Column("endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("fingerprint", sa.Text(), server_default="", nullable=False),
+        sa.Column("memo", sa.Text(), server_default="", nullable=False),
+        sa.Column("recheck_at", sa.BigInteger(), nullable=True),
         sa.Column("last_run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("last_attempt", sa.BigInteger(), nullable=False),
         sa.Column("error_layer", sa.Text(), nullable=True),
