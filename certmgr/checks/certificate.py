@@ -47,15 +47,18 @@ def change_dates(not_before: datetime, not_after: datetime) -> tuple[datetime, .
 
 
 def date_findings(leaf: Certificate, now: datetime, at: tuple[str, ...]) -> Iterator[Finding]:
+    if leaf.not_before is not None and leaf.not_after is not None:
+        yield from date_findings_of(leaf.not_before, leaf.not_after, now, at)
+
+
+def date_findings_of(not_before: datetime, not_after: datetime, now: datetime, at: tuple[str, ...]) -> Iterator[Finding]:
     """notAfter is inclusive (RFC 5280 4.1.2.5)."""
-    if leaf.not_before is None or leaf.not_after is None:
-        return
-    if now >= leaf.not_after + timedelta(seconds=1):
-        yield finding("certificate-expired", at, not_after=leaf.not_after.isoformat())
-    elif now < leaf.not_before:
-        yield finding("certificate-not-yet-valid", at, not_before=leaf.not_before.isoformat(), our_clock=now.isoformat())
-    elif severity := expiring(leaf.not_before, leaf.not_after, now):
-        yield finding("certificate-expiring", at, severity, not_after=leaf.not_after.isoformat())
+    if now >= not_after + timedelta(seconds=1):
+        yield finding("certificate-expired", at, not_after=not_after.isoformat())
+    elif now < not_before:
+        yield finding("certificate-not-yet-valid", at, not_before=not_before.isoformat(), our_clock=now.isoformat())
+    elif severity := expiring(not_before, not_after, now):
+        yield finding("certificate-expiring", at, severity, not_after=not_after.isoformat())
 
 
 def leaf_findings(leaf: Certificate, host: str, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:

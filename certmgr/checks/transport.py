@@ -38,7 +38,7 @@ def dns_findings(evidence: Evidence) -> Iterator[Finding]:
         yield finding("dns-failure", answer=resolution.reason)
     if resolution.refused:
         addresses = [a for a, _ in resolution.refused]
-        yield finding("address-refused", addresses, why={a: why for a, why in resolution.refused})
+        yield finding("address-refused", addresses, why=dict(resolution.refused))
 
 
 def pointing_findings(evidence: Evidence, networks: Sequence[Network], servers: frozenset[str]) -> Iterator[Finding]:

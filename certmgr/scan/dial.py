@@ -347,7 +347,7 @@ class Dialler:
             connection.first += data[:64]
             # A TLS record begins with its type (20-23) and the major version 3.
             if connection.first[0] not in (20, 21, 22, 23) or connection.first[1:2] not in (b"", b"\x03"):
-                said = printable(connection.first.decode("latin-1"), 60)
+                said = printable(connection.first.decode("latin-1").splitlines()[0], 60)
                 self._fail(connection.dial, connection, Failure("tls", Kind.NOT_TLS, f"the server said: {said}", answered=True))
                 return
         tls.feed(data)

@@ -1,0 +1,1 @@
+"""In and out: what an import would change (plan.py), and a file a format."""

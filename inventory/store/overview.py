@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, case, func, literal, null, or_, select
 
 from inventory.database import to_epoch
 from inventory.store.endpoints import selection
@@ -50,8 +50,6 @@ def standings_then(conn: Connection, at: datetime, *, client_id: int | None = No
         .join(last, (last.c.endpoint_id == observation.c.endpoint_id) & (last.c.first == observation.c.first_seen))
         .outerjoin(certificate, certificate.c.sha256 == observation.c.leaf).group_by(observation.c.endpoint_id)
     ).subquery()  # fmt: skip
-    from sqlalchemy import case, literal, null
-
     seen = case((span.c.seen > moment, moment), else_=span.c.seen)
     query = (
         select(
@@ -65,3 +63,9 @@ def standings_then(conn: Connection, at: datetime, *, client_id: int | None = No
         .order_by(span.c.not_after.is_(None), span.c.not_after, endpoint.c.id)
     )  # fmt: skip
     return conn.execute(selection(query, client_id, tag_name)).all()
+
+
+def not_before_of(conn: Connection) -> dict[str, int]:
+    """SHA-256 -> notBefore of every leaf that is served now."""
+    query = select(certificate.c.sha256, certificate.c.not_before).where(certificate.c.sha256.in_(select(standing.c.leaf)))
+    return {sha: start for sha, start in conn.execute(query) if start is not None}

@@ -1,0 +1,5 @@
+"""``python -m certmgr``."""
+
+from certmgr.cli.main import run
+
+run()

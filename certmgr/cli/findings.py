@@ -1,0 +1,100 @@
+"""``certmgr finding``: list, accept, withdraw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from certmgr.cli.output import epoch_text, instant, show
+from certmgr.cli.shared import App, client_filter, format_option, needs, now, pass_app
+
+
+@click.group()
+def finding() -> None:
+    """Faults and remarks that scans found, and their acceptance."""
+
+
+@finding.command("list")
+@client_filter
+@click.option("--domain", metavar="NAME", help="Only this domain.")
+@click.option("--code", metavar="CODE", help="Only this finding code.")
+@click.option("--closed", is_flag=True, help="Also what was closed.")
+@click.option("--accepted", is_flag=True, help="Show the acceptances instead.")
+@format_option
+@pass_app
+def list_(app: App, client: str | None, domain: str | None, code: str | None, closed: bool, accepted: bool, form: str) -> None:
+    """Show findings, or the acceptances in force."""
+    from inventory.store import clients, domains, findings
+    from inventory.targets import Target
+    from notifiers.wording.sentences import sentence
+
+    with app.open().read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        domain_id = domains.find(conn, domain)["id"] if domain else None
+        if accepted:
+            taken = [
+                a for a in findings.acceptances(conn) if client_id in (None, a.client_id) and domain_id in (None, a.domain_id)
+            ]
+            rows: list[dict[str, Any]] = [
+                {"id": a.id, "code": a.code, "until": instant(a.until), "by": a.by, "reason": a.reason,
+                 "client_id": a.client_id, "domain_id": a.domain_id, "endpoint_id": a.endpoint_id}
+                for a in taken
+            ]  # fmt: skip
+            show("acceptances", ("id", "code", "until", "by", "reason"), rows, form, "Nothing is accepted.")
+            return
+        found = findings.listing(conn, client_id=client_id, domain_id=domain_id, code=code, closed=closed)
+    from inventory.model import Finding
+
+    rows = []
+    for row in found:
+        target = Target(row["host"], row["port"], row["protocol"])
+        one = Finding(row["code"], row["severity"], tuple(row["addresses"]), row["evidence"])
+        rows.append({
+            "client": row["client"], "target": target.key, "code": row["code"], "severity": row["severity"], "actor": row["actor"],
+            "opened_at": epoch_text(row["opened_at"]), "closed_at": epoch_text(row["closed_at"]), "addresses": row["addresses"],
+            "detail": sentence(one, target),
+        })  # fmt: skip
+    columns = ("client", "target", "severity", "code", "actor", "opened_at", "detail")
+    show("findings", (*columns[:6], "closed_at", "detail") if closed else columns, rows, form, "There are no open findings.")
+
+
+@finding.command()
+@click.argument("code")
+@click.option("--until", metavar="DATE", help="When it counts again.")
+@click.option("--reason", metavar="TEXT", help="Why it is accepted.")
+@click.option("--client", metavar="NUMBER", help="For this client.")
+@click.option("--domain", metavar="NAME", help="For this domain.")
+@click.option("--endpoint", metavar="TARGET", help="For this endpoint.")
+@pass_app
+def accept(
+    app: App, code: str, until: str | None, reason: str | None, client: str | None, domain: str | None, endpoint: str | None
+) -> None:
+    """Take a known fault out of verdicts and exit codes until a date."""
+    from certmgr.checks.codes import CODES
+    from inventory.store import clients, domains, endpoints, findings
+    from inventory.targets import parse
+
+    moment = app.moment(needs(until, "--until"))
+    text = needs(reason, "--reason")
+    assert moment is not None
+    with app.open().write(now()) as tx:
+        scope = {
+            "client_id": clients.find(tx.conn, client)["id"] if client else None,
+            "domain_id": domains.find(tx.conn, domain)["id"] if domain else None,
+            "endpoint_id": endpoints.find(tx.conn, parse(endpoint))["id"] if endpoint else None,
+        }
+        number = findings.accept(tx, code, frozenset(CODES), moment, text, **scope)
+    click.echo(f"Acceptance {number}: {code} does not count until {moment:%Y-%m-%d %H:%M} UTC.")
+
+
+@finding.command()
+@click.argument("number", type=int)
+@pass_app
+def withdraw(app: App, number: int) -> None:
+    """End an acceptance now."""
+    from inventory.store import findings
+
+    with app.open().write(now()) as tx:
+        findings.withdraw(tx, number)
+    click.echo(f"Acceptance {number} was withdrawn.")

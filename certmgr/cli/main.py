@@ -1,0 +1,44 @@
+"""``certmgr``: the group, its global options, and the exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from certmgr import __version__
+from certmgr.cli import database, demo, exchange, findings, records, scan, status
+from certmgr.cli.shared import App, guard
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="certmgr")
+@click.option("--config", metavar="FILE", help="Configuration (TOML). Else CERTMGR_CONFIG, else the user's own.")
+@click.option(
+    "--database", "database_url", metavar="URL", help="SQLite file or URL, or postgresql://... Else the configuration's."
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def cli(context: click.Context, config: str | None, database_url: str | None, debug: bool) -> None:
+    """Certificates of other people's domains: inventory, inspection, and who has to do what.
+
+    \b
+    certmgr scan shop.example.com        look at a server; nothing is stored
+    certmgr domain add shop.example.com --client 1001
+    certmgr scan                         look at the whole inventory
+    certmgr status --causes              what needs attention, and what would mend it
+    """
+    context.obj = App(config, database_url, debug)
+
+
+for command in (
+    scan.scan, status.status, records.client, records.contact, records.server, records.domain, records.endpoint, findings.finding,
+    exchange.import_, exchange.export, database.database, demo.demo,
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def run() -> None:
+    """The console script."""
+    debug = "--debug" in sys.argv
+    sys.exit(guard(lambda: cli.main(standalone_mode=False), lambda: debug))

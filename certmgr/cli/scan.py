@@ -1,0 +1,376 @@
+"""``certmgr scan``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from certmgr.cli.output import STYLES, cell, csv_text, echo_json, instant, table
+from certmgr.cli.shared import App, client_filter, format_option, now, pass_app, tag_filter
+from inventory.errors import InvalidName, UsageError
+
+if TYPE_CHECKING:
+    from certmgr.scan.report import Report
+    from certmgr.survey import Options, Summary
+    from inventory.model import Acceptance
+    from inventory.targets import Target
+
+CSV_COLUMNS = (
+    "target", "client", "verdict", "days_left", "not_after", "issuer", "subject", "serial", "sha256", "addresses", "codes", "detail",
+)  # fmt: skip
+
+
+def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]:
+    """``HOST:PORT:ADDRESS[,ADDRESS]`` as curl has it; IPv6 addresses in brackets or bare."""
+    from inventory.names import as_ip, normalise
+    from inventory.targets import parse_port
+
+    found: dict[tuple[str, int], tuple[str, ...]] = {}
+    for text in texts:
+        host, _, rest = text.partition(":")
+        port, _, addresses = rest.partition(":")
+        parsed = [as_ip(a.strip()) for a in addresses.split(",")] if addresses else [None]
+        if not all(parsed):
+            raise InvalidName(f"'{cell(text, 80)}' cannot be used for --resolve", "", "Write HOST:PORT:ADDRESS.")
+        found[(normalise(host), parse_port(port))] = tuple(str(a) for a in parsed)
+    return found
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@client_filter
+@tag_filter
+@click.option(
+    "--resolve", "resolves", multiple=True, metavar="HOST:PORT:ADDRESS", help="Visit ADDRESS for HOST:PORT; may be repeated."
+)
+@click.option("--ca-file", "ca_files", multiple=True, metavar="PEM", help="Also trust these anchors; may be repeated.")
+@click.option("--timeout", type=click.FloatRange(min=0.1, max=600), metavar="SECONDS", help="The whole time for one address.")
+@click.option("--connect-timeout", type=click.FloatRange(min=0.1, max=600), metavar="SECONDS", help="For one connection.")
+@click.option("--concurrency", type=click.IntRange(1, 20000), metavar="N", help="Connections at once.")
+@click.option("--deep", is_flag=True, help="Also the certificate of the other key type, and TLS 1.0 and 1.1.")
+@click.option("--no-http", is_flag=True, help="Leave plain HTTP out.")
+@click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of findings.")
+@click.option("-v", "--verbose", is_flag=True, help="Show evidence, and what is well.")
+@format_option
+@pass_app
+def scan(
+    app: App, targets: tuple[str, ...], client: str | None, tag: str | None, resolves: tuple[str, ...], ca_files: tuple[str, ...],
+    timeout: float | None, connect_timeout: float | None, concurrency: int | None, deep: bool, no_http: bool, exit_zero: bool,
+    verbose: bool, form: str,
+) -> int:  # fmt: skip
+    """Inspect what is served: the whole inventory, or each TARGET (then nothing is stored).
+
+    TARGET is host[:port][/protocol]; protocols are https, tls, smtp, imap, pop3, ftp, ldap, postgres. Exit codes: 0 fine, 1 findings of
+    severity high or critical, 2 wrong call, 3 it could not be done or more than 20% stayed undetermined.
+    """
+    from certmgr.survey import Options
+
+    del no_http  # plain HTTP is not asked yet
+    options = Options(
+        client=client, tag=tag, deep=deep, full=form != "table", overrides=_overrides(resolves), ca_files=ca_files, timeout=timeout,
+        connect_timeout=connect_timeout, concurrency=concurrency,
+    )  # fmt: skip
+    if targets:
+        if client or tag:
+            raise UsageError("--client and --tag choose from the inventory", "targets were given too", "Leave one of them out.")
+        code = _scan_targets(app, targets, options, form, verbose)
+    else:
+        code = _scan_inventory(app, options, form, verbose)
+    return 0 if exit_zero and code == 1 else code
+
+
+# -- targets --------------------------------------------------------------------------------------------------------
+
+
+def _scan_targets(app: App, texts: tuple[str, ...], options: Options, form: str, verbose: bool) -> int:
+    from certmgr.survey import scan_targets
+    from inventory.targets import parse
+
+    targets: list[Target] = list(dict.fromkeys(parse(t) for t in texts))
+    started = now()
+    with _terminated_as_interrupt():
+        reports = scan_targets(app.settings, options, targets)
+    rows = [_row(r, None, []) for r in reports]
+    finished = now()
+    if form == "json":
+        echo_json(_document(started, finished, rows))
+    elif form == "csv":
+        click.echo(csv_text(CSV_COLUMNS, map(_csv_row, rows)), nl=False)
+    else:
+        _table(rows, verbose)
+        _families(reports)
+    return _exit_code(rows)
+
+
+def _document(started: datetime, finished: datetime, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from certmgr.status import counts
+
+    return {
+        "schema": "certmgr.scan/1", "started_at": instant(started), "finished_at": instant(finished), "endpoints": rows,
+        "summary": counts(r["verdict"] for r in rows),
+    }  # fmt: skip
+
+
+def _row(report: Report, client: str | None, acceptances: list[tuple[str, Acceptance]]) -> dict[str, Any]:
+    """One endpoint of ``certmgr.scan/1``. ``acceptances``: (code, acceptance) of those in force for this endpoint."""
+    from certmgr.moments import days_left
+    from inventory.model import verdict_of
+    from notifiers.wording.sentences import sentence
+
+    accepted = dict(acceptances)
+    target, leaf = report.target, report.certificate
+    found = []
+    for f in report.findings:
+        one = {
+            "code": f.code, "severity": str(f.severity), "actor": str(f.actor), "outcome": f.outcome, "addresses": list(f.addresses),
+            "detail": sentence(f, target), "evidence": f.evidence,
+        }  # fmt: skip
+        if (taken := accepted.get(f.code)) is not None:
+            one["accepted"] = {"until": instant(taken.until), "by": taken.by, "reason": taken.reason}
+        found.append(one)
+    return {
+        "target": target.key, "host": target.host, "port": target.port, "protocol": target.protocol, "client": client,
+        "verdict": str(verdict_of({f["severity"] for f in found if "accepted" not in f})),
+        "certificate": None if leaf is None else {
+            "sha256": leaf.sha256, "serial": leaf.serial, "subject": leaf.subject, "issuer": leaf.issuer, "names": list(leaf.names),
+            "not_before": instant(leaf.not_before), "not_after": instant(leaf.not_after),
+            "days_left": days_left(leaf.not_after, report.at) if leaf.not_after else None, "key": leaf.key,
+        },
+        "addresses": [
+            {
+                "address": a.address, "tls_version": a.tls_version, "cipher": a.cipher, "group": a.group, "alpn": a.alpn, "ocsp": a.ocsp,
+                "chain": list(a.chain), "trusted": a.trusted, "error": None if a.error is None else {"layer": a.error[0], "reason": a.error[1]},
+            }
+            for a in report.addresses
+        ],
+        "http": None, "findings": found,
+    }  # fmt: skip
+
+
+def _csv_row(row: dict[str, Any]) -> dict[str, Any]:
+    leaf = row["certificate"] or {}
+    return {
+        **{k: row[k] for k in ("target", "client", "verdict")},
+        **{k: leaf.get(k) for k in ("days_left", "not_after", "issuer", "subject", "serial", "sha256")},
+        "addresses": [a["address"] for a in row["addresses"]], "codes": [f["code"] for f in row["findings"]],
+        "detail": [f["detail"] for f in row["findings"]],
+    }  # fmt: skip
+
+
+def _words(row: dict[str, Any]) -> str:
+    """What is wrong in words; remarks only where nothing else is."""
+    from inventory.model import Finding
+    from inventory.targets import Target
+    from notifiers.wording.sentences import short
+
+    target = Target(row["host"], row["port"], row["protocol"])
+    said = []
+    for f in row["findings"]:
+        if f["severity"] == "info":
+            continue
+        words = short(Finding(f["code"], f["severity"], tuple(f["addresses"]), f["evidence"]), target)
+        several = len(row["addresses"]) > 1 and 0 < len(f["addresses"]) < len(row["addresses"])
+        said.append(words + (f" at {', '.join(f['addresses'])}" if several else "") + (" (accepted)" if "accepted" in f else ""))
+    return "; ".join(said)
+
+
+def _table(rows: list[dict[str, Any]], verbose: bool) -> None:
+    from inventory.targets import Target
+    from notifiers.wording.english import VERDICTS
+
+    lines, styles = [], []
+    for row in rows:
+        leaf = row["certificate"] or {}
+        target = str(Target(row["host"], row["port"], row["protocol"]))
+        lines.append([VERDICTS[row["verdict"]], target, leaf.get("days_left"), _issuer(leaf.get("issuer")), _words(row)])
+        styles.append(STYLES.get(row["verdict"]))
+    table(["VERDICT", "HOST", "DAYS LEFT", "ISSUER", "WHAT IS WRONG"], lines, styles)
+    if verbose:
+        for row in rows:
+            _evidence(row)
+    total = {v: sum(r["verdict"] == v for r in rows) for v in ("ok", "attention", "fault", "unknown")}
+    click.echo(f"{len(rows)} endpoint(s): " + ", ".join(f"{n} {v}" for v, n in total.items() if n))
+
+
+def _issuer(text: str | None) -> str:
+    """The issuer's common name, or organisation."""
+    parts = dict(p.split("=", 1) for p in reversed((text or "").split(", ")) if "=" in p)
+    return parts.get("CN") or parts.get("O") or text or ""
+
+
+def _evidence(row: dict[str, Any]) -> None:
+    click.echo(f"\n{row['target']}")
+    leaf = row["certificate"]
+    if leaf:
+        click.echo(f"  subject {cell(leaf['subject'])}; names {cell(leaf['names'][:8])}")
+        click.echo(
+            f"  serial {leaf['serial']}, {leaf['key']}, {leaf['not_before']} to {leaf['not_after']}, SHA-256 {leaf['sha256']}"
+        )
+    for a in row["addresses"]:
+        trust = {True: "trusted", False: "not trusted", None: "trust not determined"}[a["trusted"]]
+        facts = [f for f in (a["tls_version"], a["cipher"], a["group"], a["alpn"]) if f]
+        error = f"; {a['error']['layer']}: {cell(a['error']['reason'])}" if a["error"] else ""
+        click.echo(
+            f"  {a['address']}: {', '.join(map(cell, facts)) or 'no handshake'}, chain of {len(a['chain'])}, {trust}{error}"
+        )
+    for f in row["findings"]:
+        click.echo(f"  {f['severity']} {f['code']}: {cell(f['detail'], 400)}")
+        if f["evidence"]:
+            click.echo(f"    evidence: {cell(json.dumps(f['evidence'], default=str), 400)}")
+
+
+def _families(reports: list[Report]) -> None:
+    """An address family without a route from here is no finding; it is said once."""
+    from certmgr.scan.guard import ip_address
+
+    skipped = {
+        ip_address(a.address).version for r in reports for a in r.addresses if a.error and a.error[0] == "local" and not a.chain
+    }
+    for version in sorted(skipped):
+        click.echo(f"Note: this machine has no route to IPv{version}; those addresses were not looked at.", err=True)
+
+
+def _exit_code(rows: list[dict[str, Any]]) -> int:
+    if any(r["verdict"] == "fault" for r in rows):
+        return 1
+    undetermined = sum(r["verdict"] == "unknown" for r in rows)
+    return 3 if rows and 100 * undetermined / len(rows) > 20 else 0
+
+
+# -- inventory ------------------------------------------------------------------------------------------------------
+
+
+class _Progress:
+    """Rate and remaining time on stderr, only on a terminal."""
+
+    def __init__(self) -> None:
+        self.on = sys.stderr.isatty()
+        self.start = time.monotonic()
+        self.drawn = 0.0
+
+    def __call__(self, looked: int, planned: int) -> None:
+        moment = time.monotonic()
+        if not self.on or (moment - self.drawn < 0.2 and looked < planned):
+            return
+        self.drawn = moment
+        rate = looked / max(moment - self.start, 0.001)
+        left = (planned - looked) / rate if rate else 0
+        click.echo(
+            f"\r{looked:,} of {planned:,} ({100 * looked // max(planned, 1)}%), {rate:,.0f}/s, {left:,.0f} s left   ",
+            nl=False,
+            err=True,
+        )
+
+    def end(self) -> None:
+        if self.on and self.drawn:
+            click.echo("\r" + " " * 70 + "\r", nl=False, err=True)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupt() -> Iterator[None]:
+    """SIGTERM (a service manager's stop) ends the work as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _scan_inventory(app: App, options: Options, form: str, verbose: bool) -> int:
+    from certmgr.survey import Survey
+
+    database = app.open()
+    progress = _Progress()
+    # A hundred thousand reports do not stay in memory: they wait on disk for the end of the run.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
+
+        def keep(key: int, report: Report) -> None:
+            spool.write(json.dumps([key, _row(report, None, [])], default=str) + "\n")
+
+        survey = Survey(database, app.settings, options, progress, keep if options.full else None)
+        with _terminated_as_interrupt():
+            summary = survey.run()
+        progress.end()
+        if form == "table":
+            code = _show_run(app, summary, verbose)
+        else:
+            code = _write_run(app, summary, spool, form)
+    if summary.state != "complete":
+        alarm = (
+            "nothing was opened or closed, and no client hears of it"
+            if summary.state == "suspect"
+            else "its findings were not taken over"
+        )
+        click.echo(f"certmgr: run {summary.run_id} is {summary.state}: {summary.reason}; {alarm}.", err=True)
+        return 3
+    return 3 if summary.too_undetermined and code == 0 else code
+
+
+def _write_run(app: App, summary: Summary, spool: Any, form: str) -> int:
+    """JSON or CSV of everything that the run looked at, written as a stream."""
+    from certmgr.status import counts, load
+    from inventory.model import verdict_of
+
+    standings = {s.id: s for s in load(app.open(), now(), run_id=summary.run_id)}
+    verdicts: list[str] = []
+    spool.seek(0)
+    if form == "json":
+        head = {
+            "schema": "certmgr.scan/1",
+            "started_at": instant(summary.started_at),
+            "finished_at": instant(summary.finished_at),
+        }
+        click.echo(json.dumps(head)[:-1] + ', "endpoints": [', nl=False)
+    else:
+        click.echo(csv_text(CSV_COLUMNS, []), nl=False)
+    for index, line in enumerate(spool):
+        key, row = json.loads(line)
+        known = standings.get(key)
+        if known is not None:
+            row["client"] = known.client
+            taken = {f.code: a for f, a in known.accepted}
+            for f in row["findings"]:
+                if (a := taken.get(f["code"])) is not None:
+                    f["accepted"] = {"until": instant(a.until), "by": a.by, "reason": a.reason}
+            row["verdict"] = str(verdict_of({f["severity"] for f in row["findings"] if "accepted" not in f}))
+        verdicts.append(row["verdict"])
+        if form == "json":
+            click.echo((",\n" if index else "\n") + json.dumps(row), nl=False)
+        else:
+            click.echo(csv_text(CSV_COLUMNS, [_csv_row(row)]).split("\n", 1)[1], nl=False)
+    if form == "json":
+        run = {
+            "id": summary.run_id,
+            "state": summary.state,
+            "reason": summary.reason,
+            "planned": summary.planned,
+            "looked": summary.looked,
+        }
+        click.echo(f'\n], "summary": {json.dumps(counts(verdicts))}, "run": {json.dumps(run)}}}')
+    return 1 if "fault" in verdicts else 0
+
+
+def _show_run(app: App, summary: Summary, verbose: bool) -> int:
+    from certmgr.cli.status import standing_table
+    from certmgr.status import counts, load
+
+    moment = now()
+    standings = load(app.open(), moment, run_id=summary.run_id)
+    shown = standings if verbose or len(standings) <= 30 else [s for s in standings if s.verdict != "ok"]
+    standing_table(shown, moment, verbose)
+    total = counts(s.verdict for s in standings)
+    said = ", ".join(f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v])
+    click.echo(
+        f"Run {summary.run_id}: {summary.looked:,} of {summary.planned:,} endpoints in {summary.seconds:.1f} s: {said or 'none'}. "
+        f"{summary.opened:,} finding(s) opened, {summary.closed:,} closed."
+    )
+    return 1 if total["fault"] else 0

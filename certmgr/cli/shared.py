@@ -1,0 +1,136 @@
+"""What commands have in common: the application object, options, and how an error is shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from inventory.errors import CertmgrError, UsageError
+from inventory.text import printable
+
+if TYPE_CHECKING:
+    from certmgr.config import Settings
+    from inventory.database import Database
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class App:
+    """What the global options say. Configuration and database are opened when a command asks for them."""
+
+    config: str | None
+    database_url: str | None
+    debug: bool
+    _settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        if self._settings is None:
+            from certmgr.config import load
+
+            self._settings = load(self.config)
+        return self._settings
+
+    @property
+    def url(self) -> str:
+        from certmgr.config import default_database, secret
+
+        return self.database_url or secret(self.settings.database.url) or default_database()
+
+    def open(self) -> Database:
+        from inventory.database import open_database
+
+        return open_database(self.url)
+
+    def moment(self, text: str | None) -> datetime | None:
+        from certmgr.moments import parse_moment
+
+        return None if text is None else parse_moment(text, self.settings.provider.time_zone)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+pass_app = click.make_pass_decorator(App)
+
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True, help="How to show it."
+)
+client_filter = click.option("--client", metavar="NUMBER", help="Only this client.")
+tag_filter = click.option("--tag", metavar="TAG", help="Only what has this tag.")
+retired_option = click.option("--retired", is_flag=True, help="Also what was retired.")
+
+
+def party_options(command: _F) -> _F:
+    """--hosts, --dns, --buys, --renews."""
+    texts = {
+        "hosts": "Who hosts the sites.", "dns": "Who runs the DNS.", "buys": "Who buys certificates.", "renews": "Who renews certificates.",
+    }  # fmt: skip
+    for name in ("renews", "buys", "dns", "hosts"):
+        option = click.option(
+            f"--{name}", type=click.Choice(["us", "client", "panel", "cdn", ""]), help=f"{texts[name]} Empty: inherited."
+        )
+        command = option(command)
+    return command
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The options that were given at all: None means untouched, an empty text means emptied."""
+    return {k: v for k, v in values.items() if v is not None}
+
+
+def changed(what: str, changes: dict[str, list[Any]]) -> None:
+    if not changes:
+        click.echo(f"{what}: nothing to change.")
+        return
+    said = ", ".join(
+        f"{k} {printable(str(a), 60) if a is not None else 'unset'} -> {printable(str(b), 60)}" for k, (a, b) in changes.items()
+    )
+    click.echo(f"{what}: {said}.")
+
+
+def fail(error: BaseException, debug: bool) -> int:
+    """Shows an error on stderr and returns its exit code."""
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, CertmgrError):
+        click.echo(f"certmgr: {printable(str(error), 1500)}", err=True)
+        return error.exit_code
+    reason = printable(f"{type(error).__name__}: {error}", 300)
+    click.echo(f"certmgr: an error that should not be: {reason}. Run it again with --debug and report it.", err=True)
+    return 3
+
+
+def guard(function: Callable[[], Any], debug: Callable[[], bool]) -> int:
+    """Runs the command line; every error becomes one line and an exit code."""
+    try:
+        result = function()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("certmgr: interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        return fail(error, debug())
+
+
+def needs(value: str | None, option: str) -> str:
+    if not value:
+        raise UsageError(f"{option} is missing", "", f"Give {option}.")
+    return value

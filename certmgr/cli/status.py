@@ -1,0 +1,147 @@
+"""``certmgr status``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from certmgr.cli.output import STYLES, cell, echo_json, epoch_text, instant, show, table
+from certmgr.cli.shared import App, client_filter, format_option, now, pass_app, tag_filter
+
+if TYPE_CHECKING:
+    from certmgr.status import Cause, Standing
+
+_COLUMNS = (
+    "target",
+    "client",
+    "server",
+    "verdict",
+    "days_left",
+    "not_after",
+    "issuer",
+    "last_good",
+    "last_attempt",
+    "codes",
+    "detail",
+)
+_CAUSE_COLUMNS = ("endpoints", "clients", "kind", "where", "severity", "code", "actor", "detail", "do")
+
+
+@click.command()
+@client_filter
+@tag_filter
+@click.option("--as-of", metavar="DATE", help="The past shows what was known then; the future applies today's knowledge.")
+@click.option("--causes", is_flag=True, help="Fold findings by what one action would fix, largest first.")
+@click.option("--all", "everything", is_flag=True, help="Also what is well.")
+@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="Rows of the table.")
+@click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of findings.")
+@click.option("-v", "--verbose", is_flag=True, help="Show evidence.")
+@format_option
+@pass_app
+def status(
+    app: App, client: str | None, tag: str | None, as_of: str | None, causes: bool, everything: bool, limit: int, exit_zero: bool,
+    verbose: bool, form: str,
+) -> int:  # fmt: skip
+    """Show what needs attention, soonest first, from what scans have stored. Exit code 1 where something is at fault."""
+    from certmgr.status import causes as fold
+    from certmgr.status import counts, load
+
+    moment = now()
+    at = app.moment(as_of)
+    standings = load(app.open(), moment, as_of=at, client=client, tag=tag)
+    total = counts(s.verdict for s in standings)
+    code = 1 if total["fault"] and not exit_zero else 0
+    if causes:
+        show_causes(fold(standings), form, limit)
+        return code
+    shown = standings if everything else [s for s in standings if s.verdict != "ok"]
+    if form == "json":
+        rows = [standing_row(s, at or moment) for s in (standings if everything else shown)]
+        echo_json({"schema": "certmgr.status/1", "as_of": instant(at or moment), "endpoints": rows, "summary": total})
+    elif form == "csv":
+        show("endpoints", _COLUMNS, [standing_row(s, at or moment) for s in shown], form)
+    else:
+        if shown:
+            standing_table(shown[:limit], at or moment, verbose)
+        if len(shown) > limit:
+            click.echo(f"... and {len(shown) - limit:,} more: --limit, --causes, --client, or --format csv.")
+        said = ", ".join(f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v])
+        click.echo(f"{total['endpoints']:,} endpoint(s): {said or 'none'}.")
+    return code
+
+
+def standing_row(standing: Standing, moment: datetime) -> dict[str, Any]:
+    """One endpoint of ``certmgr.status/1``."""
+    from notifiers.wording.sentences import sentence
+
+    return {
+        "target": standing.target.key, "client": standing.client, "server": standing.server, "verdict": str(standing.verdict),
+        "days_left": standing.days_left(moment), "not_after": epoch_text(standing.not_after), "issuer": standing.issuer,
+        "last_good": epoch_text(standing.last_good), "last_attempt": epoch_text(standing.last_attempt), "error": standing.error,
+        "codes": [f.code for f in standing.findings], "detail": [sentence(f, standing.target) for f in standing.findings],
+        "findings": [
+            {"code": f.code, "severity": f.severity, "actor": f.actor, "outcome": f.outcome, "addresses": list(f.addresses)}
+            for f in standing.findings
+        ],
+        "accepted": [{"code": f.code, "until": instant(a.until), "by": a.by, "reason": a.reason} for f, a in standing.accepted],
+    }  # fmt: skip
+
+
+def standing_table(standings: Sequence[Standing], moment: datetime, verbose: bool) -> None:
+    from certmgr.cli.scan import _issuer
+    from notifiers.wording.english import VERDICTS
+    from notifiers.wording.sentences import sentence, short
+
+    lines, styles = [], []
+    for s in standings:
+        said = [short(f, s.target) for f in s.findings if f.severity != "info"]
+        said += [f"{short(f, s.target)} (accepted until {a.until:%Y-%m-%d})" for f, a in s.accepted]
+        words = "; ".join(said) or (s.error if s.verdict != "ok" else "") or ""
+        lines.append([VERDICTS[s.verdict], s.target, s.client, s.days_left(moment), _issuer(s.issuer), words])
+        styles.append(STYLES.get(s.verdict))
+    table(["VERDICT", "HOST", "CLIENT", "DAYS LEFT", "ISSUER", "WHAT IS WRONG"], lines, styles)
+    if verbose:
+        for s in standings:
+            if s.findings:
+                click.echo(f"\n{s.target}")
+            for f in s.findings:
+                click.echo(
+                    f"  {f.severity} {f.code} ({f.actor}): {cell(sentence(f, s.target), 400)}\n    evidence: {cell(f.evidence, 400)}"
+                )
+
+
+def cause_row(cause: Cause) -> dict[str, Any]:
+    from notifiers.wording.sentences import instruction, sentence
+
+    first = cause.endpoints[0]
+    return {
+        "endpoints": len(cause.endpoints), "clients": len(cause.clients), "kind": cause.kind, "where": cause.where, "severity": cause.severity,
+        "code": cause.code, "actor": cause.actor, "detail": sentence(cause.example, first), "do": instruction(cause.example, first),
+        "targets": [t.key for t in cause.endpoints],
+    }  # fmt: skip
+
+
+def show_causes(found: Sequence[Cause], form: str, limit: int) -> None:
+    from notifiers.wording.english import ACTORS
+
+    if form == "json":
+        echo_json({"schema": "certmgr.causes/1", "causes": [cause_row(c) for c in found]})
+        return
+    if form == "csv":
+        show("causes", _CAUSE_COLUMNS, [cause_row(c) for c in found], form)
+        return
+    if not found:
+        click.echo("There is nothing to mend.")
+        return
+    lines, styles = [], []
+    for cause in found[:limit]:
+        row = cause_row(cause)
+        lines.append(
+            [row["endpoints"], row["severity"], f"{cause.kind} {cause.where}", cause.code, ACTORS[cause.actor], row["do"]]
+        )
+        styles.append(STYLES.get(cause.severity))
+    table(["ENDPOINTS", "SEVERITY", "CAUSE", "CODE", "WHO", "WHAT WOULD MEND IT"], lines, styles)
+    click.echo(f"{sum(len(c.endpoints) for c in found):,} finding(s) from {len(found):,} cause(s).")

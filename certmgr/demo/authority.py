@@ -1,0 +1,128 @@
+"""A certificate authority in memory, for the demonstration and the tests: real keys, real signatures, any date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from inventory.names import as_ip
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A leaf with its key, and the chain that a server should send: leaf first, root left out."""
+
+    certificate: x509.Certificate
+    key: Any
+    chain: tuple[x509.Certificate, ...]
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def chain_pem(self) -> bytes:
+        return b"".join(c.public_bytes(serialization.Encoding.PEM) for c in self.chain)
+
+    @property
+    def key_pem(self) -> bytes:
+        form = serialization.PrivateFormat.PKCS8
+        encoded: bytes = self.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        return encoded
+
+
+def name(text: str, organisation: str = "") -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)] if organisation else []
+    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
+    return [x509.IPAddress(ip_address(n)) if as_ip(n) is not None else x509.DNSName(n) for n in names]
+
+
+class Authority:
+    """A CA certificate with its key. ``parent`` None: a root."""
+
+    def __init__(
+        self, subject: str, parent: Authority | None = None, *, not_before: datetime | None = None, not_after: datetime | None = None,
+        key: Any = None, path_length: int | None = None, digest: hashes.HashAlgorithm | None = None,
+        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), organisation: str = "",
+    ) -> None:  # fmt: skip
+        now = datetime.now(UTC).replace(microsecond=0)
+        self.parent = parent
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
+        self.subject = name(subject, organisation)
+        signer = parent.key if parent else self.key
+        builder = (
+            x509.CertificateBuilder().subject_name(self.subject).issuer_name(parent.subject if parent else self.subject)
+            .public_key(self.key.public_key()).serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or now - timedelta(days=400)).not_valid_after(not_after or now + timedelta(days=3650))
+            .add_extension(x509.BasicConstraints(True, path_length), critical=True)
+            .add_extension(x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        )  # fmt: skip
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical=critical)
+        self.certificate = builder.sign(signer, digest or hashes.SHA256())
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """This CA and those above it, without the root."""
+        return (self.certificate, *self.parent.chain()) if self.parent is not None else ()
+
+    def issue(
+        self, *names: str, not_before: datetime | None = None, not_after: datetime | None = None, days: float = 90, key: Any = None,
+        common_name: str | None = None, san: bool = True, digest: hashes.HashAlgorithm | None = None,
+        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), server_auth: bool = True, subject: x509.Name | None = None,
+    ) -> Issued:  # fmt: skip
+        """A leaf for ``names`` (DNS names and addresses), begun a day ago unless dates are given. ``days`` counts from now."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        end = not_after or now + timedelta(days=days)
+        builder = (
+            x509.CertificateBuilder().subject_name(subject or name(common_name if common_name is not None else names[0][:64]))
+            .issuer_name(self.subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or min(now, end) - timedelta(days=1)).not_valid_after(end)
+            .add_extension(x509.BasicConstraints(False, None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        )  # fmt: skip
+        if server_auth:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        if san:
+            builder = builder.add_extension(x509.SubjectAlternativeName(general_names(names)), critical=False)
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical=critical)
+        leaf = builder.sign(self.key, digest or hashes.SHA256())
+        return Issued(leaf, key, (leaf, *self.chain()))
+
+
+def self_signed(*names: str, days: float = 365) -> Issued:
+    """A leaf that nobody but itself signed."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = (
+        x509.CertificateBuilder().subject_name(name(names[0])).issuer_name(name(names[0])).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName(general_names(names)), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    return Issued(leaf, key, (leaf,))

@@ -1,0 +1,115 @@
+"""The sites of the demonstration: each shows one state that an administrator meets."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from OpenSSL import SSL
+
+from certmgr.demo import servers
+from certmgr.demo.authority import Authority, Issued, self_signed
+from certmgr.demo.servers import Server, server_context
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One endpoint of the demonstration: whose, its name, where it is served, and what is the matter with it."""
+
+    client: str
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+    matter: str
+    server: str
+
+
+@dataclass(slots=True)
+class Street:
+    """All sites with their servers and their CA."""
+
+    root: Authority
+    sites: list[Site] = field(default_factory=list)
+    servers: list[Server] = field(default_factory=list)
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.close()
+
+
+CLIENTS = (("1001", "Blumen Meier"), ("1002", "Hotel Seeblick"), ("1003", "Kanzlei Nguyen & Partner"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def open_street() -> Street:
+    """Starts every site on a free port of the loopback range."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    root = Authority("Demo Root CA", organisation="certmgr demo")
+    issuer = Authority("Demo Issuing CA", root, organisation="certmgr demo", path_length=0)
+    hidden = Authority("Demo Issuing CA 2", root, organisation="certmgr demo", path_length=0)
+    street = Street(root)
+
+    def add(
+        client: str, host: str, talk: servers.Talk, matter: str, machine: str, addresses: tuple[str, ...] = ("127.0.0.1",)
+    ) -> None:
+        server = Server(talk)
+        street.servers.append(server)
+        street.sites.append(Site(client, host, server.port, addresses, matter, machine))
+
+    def site(issued: Issued, **options: object) -> servers.Talk:
+        return servers.tls(server_context(issued, **options))  # type: ignore[arg-type]
+
+    add("1001", "www.blumen-meier.test", site(issuer.issue("www.blumen-meier.test", "blumen-meier.test")), "all is well", "web1")
+    shop = issuer.issue("shop.blumen-meier.test", not_before=now - timedelta(days=85), days=5)
+    add("1001", "shop.blumen-meier.test", site(shop), "expires in a few days", "web1")
+    flowers = ("rosen.blumen-meier.test", "tulpen.blumen-meier.test", "nelken.blumen-meier.test")
+    old = issuer.issue(*flowers, not_before=now - timedelta(days=93), not_after=now - timedelta(days=3))
+    for flower in flowers:
+        add("1001", flower, site(old), "one certificate for three, expired three days ago", "web1")
+    add(
+        "1001",
+        "gärten.blumen-meier.test".encode("idna").decode(),
+        site(self_signed("xn--grten-gra.blumen-meier.test")),
+        "self-signed",
+        "web1",
+    )
+    _two_addresses(street, issuer, "1002", "www.hotel-seeblick.test")
+    booking = issuer.issue("buchung.hotel-seeblick.test")
+    add("1002", "booking.hotel-seeblick.test", site(booking), "the certificate is for another name", "web2")
+    menu = hidden.issue("menu.hotel-seeblick.test")
+    add("1002", "menu.hotel-seeblick.test", site(menu, chain=()), "the intermediate is not sent", "web2")
+    rooms = issuer.issue("rooms.hotel-seeblick.test")
+    legacy = site(rooms, lowest=SSL.TLS1_VERSION, highest=SSL.TLS1_VERSION)
+    add("1002", "rooms.hotel-seeblick.test", legacy, "TLS 1.0 and nothing newer", "web2")
+    page = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<h1>It works!</h1>"
+    add("1003", "www.kanzlei-nguyen.test", servers.saying(page), "plain HTTP on the TLS port", "web3")
+    add("1003", "akten.kanzlei-nguyen.test", servers.silent, "accepts, and says nothing", "web3")
+    default = issuer.issue("plesk.provider.test")
+    add("1003", "neu.kanzlei-nguyen.test", site(default), "the server has no such site", "web3")
+    future = issuer.issue("2027.kanzlei-nguyen.test", not_before=now + timedelta(days=2), days=90)
+    add("1003", "2027.kanzlei-nguyen.test", site(future), "not valid yet", "web3")
+    street.sites.append(Site("1003", "mandat.kanzlei-nguyen.test", _free_port(), ("127.0.0.1",), "nothing listens", "web3"))
+    add("1003", "mail.kanzlei-nguyen.test", site(issuer.issue("mail.kanzlei-nguyen.test")), "all is well", "web3")
+    return street
+
+
+def _two_addresses(street: Street, issuer: Authority, client: str, host: str) -> None:
+    """One name on two machines, of which one was forgotten at the last renewal."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    fresh = issuer.issue(host)
+    stale = issuer.issue(host, not_before=now - timedelta(days=88), days=2)
+    first = Server(servers.tls(server_context(fresh)))
+    street.servers.append(first)
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    try:
+        street.servers.append(Server(servers.tls(server_context(stale)), address="127.0.0.2", port=first.port))
+        addresses = ("127.0.0.1", "127.0.0.2")
+    except OSError:
+        pass  # a system with one loopback address shows one
+    street.sites.append(Site(client, host, first.port, addresses, "two machines, and one was forgotten", "web2"))

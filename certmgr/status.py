@@ -1,0 +1,174 @@
+"""How the inventory stands: endpoints with their open findings, and the causes that one action each would fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from certmgr.checks.certificate import date_findings_of
+from certmgr.checks.codes import CODES
+from certmgr.moments import days_left
+from inventory.database import Database, from_epoch
+from inventory.model import SEVERITY_ORDER, Acceptance, Finding, Verdict, verdict_of
+from inventory.names import display, registered_domain
+from inventory.store import clients, findings, overview
+from inventory.targets import Target
+
+_DATE_CODES = frozenset({"certificate-expired", "certificate-expiring", "certificate-not-yet-valid"})
+
+
+@dataclass(slots=True)
+class Standing:
+    """One endpoint. Instants are epoch seconds or None. ``accepted``: findings that are out of the verdict, with who and until when."""
+
+    id: int
+    target: Target
+    client: str
+    client_id: int
+    server: str | None
+    leaf: str | None
+    not_after: int | None
+    issuer: str | None
+    last_attempt: int | None
+    last_good: int | None
+    error: str | None
+    verdict: Verdict
+    findings: list[Finding] = field(default_factory=list)
+    accepted: list[tuple[Finding, Acceptance]] = field(default_factory=list)
+
+    def days_left(self, now: datetime) -> int | None:
+        moment = from_epoch(self.not_after)
+        return None if moment is None else days_left(moment, now)
+
+
+def load(
+    database: Database, now: datetime, *, as_of: datetime | None = None, client: str | None = None, tag: str | None = None,
+    run_id: int | None = None,
+) -> list[Standing]:  # fmt: skip
+    """Soonest end first. ``as_of`` in the past: what was known then; in the future: today's knowledge at that time."""
+    past = as_of is not None and as_of <= now
+    at = as_of or now
+    with database.read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        if past:
+            rows = overview.standings_then(conn, at, client_id=client_id, tag_name=tag)
+        else:
+            rows = overview.standings(conn, client_id=client_id, tag_name=tag, run_id=run_id)
+        open_rows = findings.listing(conn, at=at if past else None, client_id=client_id)
+        accepted = findings.acceptances(conn, at if past else None)
+        starts = overview.not_before_of(conn) if as_of is not None and not past else {}
+    by_endpoint: dict[int, list[Finding]] = {}
+    for row in open_rows:
+        one = Finding(row["code"], row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"], row["outcome"])
+        by_endpoint.setdefault(row["endpoint_id"], []).append(one)
+    made = []
+    for row in rows:
+        known = by_endpoint.get(row.id, [])
+        if starts and row.leaf is not None:
+            known = _at_future(known, starts.get(row.leaf), row.not_after, at)
+        made.append(_standing(row, known, accepted, at))
+    return made
+
+
+def _at_future(known: list[Finding], not_before: int | None, not_after: int | None, at: datetime) -> list[Finding]:
+    """Findings about dates made anew for a later time; who acts is taken from what is known."""
+    kept = [f for f in known if f.code not in _DATE_CODES]
+    start, end = from_epoch(not_before), from_epoch(not_after)
+    if start is None or end is None:
+        return known
+    actor = next((f.actor for f in known if f.code in _DATE_CODES or CODES[f.code].role == "holder"), "staff")
+    fresh = [Finding(f.code, f.severity, (), f.evidence, actor) for f in date_findings_of(start, end, at, ())]
+    return sorted([*kept, *fresh], key=lambda f: SEVERITY_ORDER[f.severity])
+
+
+def _standing(row: Any, known: list[Finding], acceptances: Sequence[Acceptance], at: datetime) -> Standing:
+    open_, accepted = split_accepted(known, acceptances, row.client_id, row.domain_id, row.id, at)
+    never = row.last_attempt is None
+    verdict = Verdict.UNKNOWN if never else verdict_of({f.severity for f in open_})
+    return Standing(
+        row.id, Target(row.host, row.port, row.protocol), row.client, row.client_id, row.server, row.leaf, row.not_after, row.issuer,
+        row.last_attempt, row.last_good, row.error_reason or ("never looked at" if never else None), verdict, open_, accepted,
+    )  # fmt: skip
+
+
+def split_accepted(
+    known: Iterable[Finding], acceptances: Sequence[Acceptance], client_id: int | None, domain_id: int | None, endpoint_id: int | None,
+    at: datetime,
+) -> tuple[list[Finding], list[tuple[Finding, Acceptance]]]:  # fmt: skip
+    """(findings that count, findings that are accepted and by which acceptance)."""
+    if not acceptances:
+        return list(known), []
+    open_, accepted = [], []
+    for one in known:
+        cover = next((a for a in acceptances if a.covers(one.code, client_id, domain_id, endpoint_id, at)), None)
+        if cover is None:
+            open_.append(one)
+        else:
+            accepted.append((one, cover))
+    return open_, accepted
+
+
+# Which one action mends a finding: at a server, at a certificate, at a name server, or at the client.
+_BY_CERTIFICATE = frozenset({
+    "certificate-expired", "certificate-expiring", "certificate-not-yet-valid", "san-missing", "self-signed", "untrusted-root",
+    "verification-disputed", "ca-distrusted", "certificate-malformed", "validity-too-long", "key-weak", "signature-weak", "sct-missing",
+    "name-mismatch",
+})  # fmt: skip
+_BY_NAME_SERVER = frozenset({"name-not-found", "dns-failure"})
+_BY_CLIENT = frozenset({"points-elsewhere", "address-refused", "client-certificate-required", "mixed-content"})
+
+
+@dataclass(slots=True)
+class Cause:
+    """Findings that one action would mend. ``where``: the server, certificate, name server or client in words."""
+
+    kind: str
+    where: str
+    code: str
+    severity: str
+    actor: str
+    endpoints: list[Target]
+    clients: set[str]
+    example: Finding
+
+
+def causes(standings: Iterable[Standing]) -> list[Cause]:
+    """Largest first; ties by severity. Info is left out. Pure."""
+    found: dict[tuple[str, str, str], Cause] = {}
+    for standing in standings:
+        folded = {"name-mismatch"} if any(f.code == "default-certificate" for f in standing.findings) else set()
+        for one in standing.findings:
+            if one.severity == "info" or one.code in folded:
+                continue
+            kind, where = _place(standing, one)
+            key = (kind, where, one.code)
+            cause = found.get(key)
+            if cause is None:
+                cause = found[key] = Cause(kind, where, one.code, one.severity, one.actor, [], set(), one)
+            cause.endpoints.append(standing.target)
+            cause.clients.add(standing.client)
+            if SEVERITY_ORDER[one.severity] < SEVERITY_ORDER[cause.severity]:
+                cause.severity, cause.example = one.severity, one
+    return sorted(found.values(), key=lambda c: (-len(c.endpoints), SEVERITY_ORDER[c.severity], c.code, c.where))
+
+
+def _place(standing: Standing, one: Finding) -> tuple[str, str]:
+    if one.code in _BY_NAME_SERVER:
+        return "name server", f"of {display(registered_domain(standing.target.host))}"
+    if one.code in _BY_CLIENT:
+        return "client", standing.client
+    if one.code in _BY_CERTIFICATE and standing.leaf is not None:
+        return "certificate", f"{standing.leaf[:16]} of {standing.issuer or 'unknown issuer'}"
+    if standing.server is not None:
+        return "server", standing.server
+    return "server", ", ".join(one.addresses[:3]) or display(standing.target.host)
+
+
+def counts(verdicts: Iterable[str]) -> dict[str, int]:
+    total = {"endpoints": 0, "ok": 0, "attention": 0, "fault": 0, "unknown": 0}
+    for verdict in verdicts:
+        total["endpoints"] += 1
+        total[str(verdict)] += 1
+    return total
