@@ -87,7 +87,8 @@ class TrustStore:
         self._by_subject: dict[bytes, list[Certificate]] = {}
         for anchor in self.anchors.values():
             self._by_subject.setdefault(anchor.subject_der, []).append(anchor)
-        self._store = verification.Store([c.parsed for c in self.anchors.values() if c.parsed is not None])
+        parsed = [c.parsed for c in self.anchors.values() if c.parsed is not None]
+        self._store = verification.Store(parsed) if parsed else None
         self._openssl: Any = None
         # Issuers that a whole path was verified for, as anchors of their own: each further leaf costs one signature, not two.
         self._issuers: dict[str, tuple[verification.Store, tuple[Certificate, ...], datetime, datetime]] = {}
@@ -116,8 +117,8 @@ class TrustStore:
         """The path that the Web PKI profile accepts, or its words of refusal."""
         assert leaf.parsed is not None
         subject = _own_name(leaf)
-        if subject is None:
-            return "no name to verify for"
+        if subject is None or self._store is None:
+            return "no name to verify for" if subject is None else "no trust anchor is configured"
         builder = verification.PolicyBuilder().time(at).max_chain_depth(MAX_PATH)
         if others and (verified := self._issuers.get(others[0].sha256)) is not None and verified[2] <= at <= verified[3]:
             try:

@@ -31,6 +31,9 @@ _MALFORMED_LIBS = frozenset({4, 6, 8, 11, 13, 16})  # RSA, EVP, OBJ, X509, ASN1,
 
 DONE, WANT, FAILED = 0, 1, 2
 
+# Servers without RFC 5746 are still visited by browsers; OpenSSL 3 and later refuse them unless told otherwise.
+_LEGACY_SERVER_CONNECT = 0x4
+
 _client_certificate_asked: set[int] = set()
 _certificate_messages: dict[int, tuple[int, bytes]] = {}
 
@@ -65,7 +68,7 @@ def context(profile: str, web: bool) -> SSL.Context:
     raw = made._context  # type: ignore[attr-defined]
     made.set_verify(SSL.VERIFY_NONE)
     made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    made.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+    made.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
     _lib.SSL_CTX_set1_curves_list(raw, GROUPS)
     _lib.SSL_CTX_set_cert_cb(raw, _on_certificate_request, _ffi.NULL)
     low = {"tls1.0": SSL.TLS1_VERSION, "tls1.1": SSL.TLS1_1_VERSION, "legacy": SSL.TLS1_VERSION, "forensic": SSL.TLS1_VERSION}

@@ -1,0 +1,98 @@
+"""Certificates that no CA library will make: signed by hand from the parts of real ones."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from certmgr.demo.authority import Authority, Issued, name
+from certmgr.demo.servers import Server
+
+_SIGNATURE_OIDS = {"sha1": bytes.fromhex("06072a8648ce3d0401"), "sha256": bytes.fromhex("06082a8648ce3d040302")}
+
+
+def tlv(tag: int, content: bytes) -> bytes:
+    """One DER value."""
+    size = len(content)
+    if size < 128:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + content
+
+
+def _content(der: bytes) -> bytes:
+    return der[2:] if der[1] < 128 else der[2 + (der[1] & 0x7F) :]
+
+
+def sign(tbs: bytes, authority: Authority, digest: str = "sha256") -> bytes:
+    """A certificate from a TBSCertificate, signed by the authority's EC key."""
+    algorithm = hashes.SHA1() if digest == "sha1" else hashes.SHA256()
+    signature = authority.key.sign(tbs, ec.ECDSA(algorithm))
+    return tlv(0x30, tbs + tlv(0x30, _SIGNATURE_OIDS[digest]) + tlv(0x03, b"\0" + signature))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair(Issued):
+    """A leaf made by hand, in the shape of an issued one."""
+
+
+def resigned(issued: Issued, authority: Authority, digest: str) -> Issued:
+    """The same leaf under another signature algorithm (cryptography signs no SHA-1 certificates any more)."""
+    tbs = issued.certificate.tbs_certificate_bytes
+    body = _content(tbs).replace(tlv(0x30, _SIGNATURE_OIDS["sha256"]), tlv(0x30, _SIGNATURE_OIDS[digest]), 1)
+    leaf = x509.load_der_x509_certificate(sign(tlv(0x30, body), authority, digest))
+    return Issued(leaf, issued.key, (leaf,))
+
+
+def ca_leaf(authority: Authority, host: str) -> Issued:
+    """A leaf that says it is a CA."""
+    from datetime import UTC, datetime, timedelta
+
+    now = datetime.now(UTC).replace(microsecond=0)
+    key: Any = ec.generate_private_key(ec.SECP256R1())
+    leaf = (
+        x509.CertificateBuilder().subject_name(name(host)).issuer_name(authority.subject).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=90))
+        .add_extension(x509.BasicConstraints(True, 0), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )  # fmt: skip
+    return Issued(leaf, key, (leaf,))
+
+
+def record(kind: int, body: bytes, version: int = 0x0303) -> bytes:
+    """TLS records of at most 16 KB."""
+    parts = [body[i : i + 16_000] for i in range(0, len(body), 16_000)] or [b""]
+    return b"".join(bytes([kind]) + version.to_bytes(2, "big") + len(p).to_bytes(2, "big") + p for p in parts)
+
+
+def message(kind: int, body: bytes) -> bytes:
+    return bytes([kind]) + len(body).to_bytes(3, "big") + body
+
+
+def server_hello() -> bytes:
+    """A TLS 1.2 ServerHello for ECDHE-ECDSA-AES128-GCM-SHA256."""
+    return message(2, b"\x03\x03" + b"\x11" * 32 + b"\0" + b"\xc0\x2b" + b"\0" + b"\0\x04\0\x17\0\0")
+
+
+def certificate_message(chain: list[bytes]) -> bytes:
+    listed = b"".join(len(c).to_bytes(3, "big") + c for c in chain)
+    return message(11, len(listed).to_bytes(3, "big") + listed)
+
+
+def raw_server(_authority: Authority, *chain: bytes) -> Server:
+    """Speaks TLS 1.2 by hand up to the Certificate message, with any bytes in it, then waits."""
+
+    def talk(sock: socket.socket) -> None:
+        sock.recv(8192)
+        sock.sendall(record(22, server_hello()) + record(22, certificate_message(list(chain))))
+        while sock.recv(4096):
+            pass
+
+    return Server(talk)

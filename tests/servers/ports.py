@@ -1,0 +1,27 @@
+"""Free ports of the loopback range, and waiting for a server."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes] | None = None, address: str = "127.0.0.1", seconds: float = 20) -> None:
+    """Until something listens. A server that ended, or never listens, is a failure."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"the server ended with {process.returncode}: {process.args!r}")
+        try:
+            socket.create_connection((address, port), 0.5).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"nothing listens at {address}:{port}")

@@ -1,0 +1,224 @@
+"""Real servers of Debian and PyPI, each on a free loopback port: nginx, openssl s_server, Dovecot, slapd, aiosmtpd, pyftpdlib, a DNS server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from certmgr.demo.authority import Issued
+from tests.servers.ports import free_port, wait_for
+
+
+def program(name: str, package: str) -> str:
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    assert path, f"{name} is missing: apt-get install {package} (make test does it as root)"
+    return path
+
+
+def write_pair(folder: Path, issued: Issued, name: str = "site", *, whole: bool = True) -> tuple[Path, Path]:
+    """Certificate chain (or leaf) and key as files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    certificate.write_bytes(issued.chain_pem if whole else issued.certificate.public_bytes(Encoding.PEM))
+    key.write_bytes(issued.key_pem)
+    key.chmod(0o600)
+    return certificate, key
+
+
+@contextmanager
+def nginx(
+    folder: Path, sites: Sequence[tuple[str, Path, Path]], extra: str = "", address: str = "127.0.0.1", http: str = ""
+) -> Iterator[int]:
+    """Serves each (name, certificate, key) by SNI; the first is the default. ``extra`` goes into every server block."""
+    port = free_port(address)
+    if "ssl_protocols" not in extra:
+        extra = f"ssl_protocols TLSv1.2 TLSv1.3; {extra}"
+    listen = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    blocks = "\n".join(
+        f"server {{ listen {listen} ssl; server_name {name}; ssl_certificate {cert}; ssl_certificate_key {key}; {extra} return 204; }}"
+        for name, cert, key in sites
+    )
+    temp = " ".join(f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (folder / "nginx.conf").write_text(
+        f"daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;\n"
+        f"events {{ worker_connections 512; }}\nhttp {{ access_log off; {temp} {http}\n{blocks}\n}}\n"
+    )
+    process = subprocess.Popen(
+        [program("nginx", "nginx-light"), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port, process, address)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def s_server(certificate: Path, key: Path, *options: str) -> Iterator[int]:
+    """``openssl s_server`` with its own options."""
+    port = free_port()
+    issuers = certificate.with_suffix(".issuers")
+    issuers.write_text("-----BEGIN" + "-----BEGIN".join(certificate.read_text().split("-----BEGIN")[2:]))
+    process = subprocess.Popen(
+        [program("openssl", "openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(certificate), "-key", str(key),
+         "-cert_chain", str(issuers), "-quiet", *options],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(port, process)
+        yield port
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@contextmanager
+def dovecot(folder: Path, certificate: Path, key: Path) -> Iterator[tuple[int, int]]:
+    """IMAP and POP3 with STARTTLS: their ports."""
+    imap, pop3 = free_port(), free_port()
+    user = "nobody" if os.getuid() == 0 else os.environ.get("USER", "nobody")
+    mailuser = f"default_login_user = {user}\ndefault_internal_user = {user}\n"
+    if os.getuid() == 0:
+        group = subprocess.run(["id", "-gn", "nobody"], capture_output=True, text=True, check=True).stdout.strip()
+        mailuser += f"default_internal_group = {group}\n"
+    (folder / "dovecot.conf").write_text(
+        f"base_dir = {folder}/run\nstate_dir = {folder}/run\nlog_path = {folder}/dovecot.log\nprotocols = imap pop3\nlisten = 127.0.0.1\n"
+        f"ssl = yes\nssl_cert = <{certificate}\nssl_key = <{key}\n{mailuser}"
+        f"mail_location = maildir:{folder}/mail\npassdb {{\n driver = static\n args = nopassword=y\n}}\nuserdb {{\n driver = static\n args = uid=65534 gid=65534 home={folder}\n}}\n"
+        f"service imap-login {{\n chroot =\n inet_listener imap {{\n port = {imap}\n }}\n inet_listener imaps {{\n port = 0\n }}\n}}\n"
+        f"service pop3-login {{\n chroot =\n inet_listener pop3 {{\n port = {pop3}\n }}\n inet_listener pop3s {{\n port = 0\n }}\n}}\n"
+        "service anvil {\n chroot =\n}\n"
+    )
+    process = subprocess.Popen(
+        [program("dovecot", "dovecot-imapd dovecot-pop3d"), "-F", "-c", str(folder / "dovecot.conf")], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(imap, process)
+        wait_for(pop3, process)
+        yield imap, pop3
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def slapd(folder: Path, certificate: Path, key: Path) -> Iterator[int]:
+    """LDAP with StartTLS."""
+    port = free_port()
+    (folder / "db").mkdir()
+    (folder / "slapd.conf").write_text(
+        f"include /etc/ldap/schema/core.schema\npidfile {folder}/slapd.pid\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n"
+        f"TLSCertificateFile {certificate}\nTLSCertificateKeyFile {key}\n"
+        f'database mdb\nsuffix "dc=example,dc=test"\ndirectory {folder}/db\n'
+    )
+    process = subprocess.Popen(
+        [program("slapd", "slapd"), "-f", str(folder / "slapd.conf"), "-h", f"ldap://127.0.0.1:{port}", "-d", "0"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def smtp(certificate: Path, key: Path, *, starttls: bool = True) -> Iterator[int]:
+    """aiosmtpd with STARTTLS, or without."""
+    import ssl
+
+    from aiosmtpd.controller import Controller
+    from aiosmtpd.handlers import Sink
+
+    context = None
+    if starttls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+    controller = Controller(Sink(), hostname="127.0.0.1", port=free_port(), tls_context=context)
+    controller.start()
+    try:
+        yield controller.port
+    finally:
+        controller.stop()
+
+
+@contextmanager
+def ftp(certificate: Path) -> Iterator[int]:
+    """pyftpdlib with AUTH TLS; ``certificate``: chain and key in one file."""
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import TLS_FTPHandler
+    from pyftpdlib.servers import FTPServer
+
+    class Handler(TLS_FTPHandler):  # type: ignore[misc]
+        certfile = str(certificate)
+        keyfile = str(certificate)
+        authorizer = DummyAuthorizer()
+
+    server = FTPServer(("127.0.0.1", free_port()), Handler)
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            server.serve_forever(timeout=0.05, blocking=False)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield int(server.address[1])
+    finally:
+        stop.set()
+        thread.join(5)
+        server.close_all()
+
+
+Answer = str | Sequence[str]
+
+
+@contextmanager
+def dns(answers: Mapping[str, Answer]) -> Iterator[str]:
+    """A name server: name -> addresses, or "NXDOMAIN", "SERVFAIL", "NODATA", "SILENT". Yields its address for [scan] resolvers."""
+    import dns.flags
+    import dns.message
+    import dns.rcode
+    import dns.rrset
+
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                data, peer = sock.recvfrom(4096)
+            except OSError:
+                return
+            query = dns.message.from_wire(data)
+            question = query.question[0]
+            answer = answers.get(question.name.to_text(omit_final_dot=True).lower(), "NXDOMAIN")
+            response = dns.message.make_response(query, recursion_available=True)
+            if answer == "SILENT":
+                continue
+            if answer in ("NXDOMAIN", "SERVFAIL"):
+                response.set_rcode(dns.rcode.from_text(str(answer)))
+            elif answer != "NODATA":
+                kind = dns.rdatatype.to_text(question.rdtype)
+                wanted = [a for a in answer if (":" in a) == (kind == "AAAA")] if kind in ("A", "AAAA") else []
+                if wanted:
+                    response.answer.append(dns.rrset.from_text_list(question.name, 60, "IN", kind, wanted))
+            sock.sendto(response.to_wire(), peer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
+    finally:
+        sock.close()
