@@ -462,7 +462,17 @@ class Dialler:
             if not waiting.future.done():
                 self._admit(waiting)
 
-    def _drop(self, connection: _Connection) -> None:
+    def _second(self, dial: _Dial, first: _Connection) -> None:
+        """A second connection beside the silent first one; in its place where the address allows no further one. It does not queue."""
+        gate = self._gates.get(dial.request.address)
+        if gate is not None:
+            if self.limits.per_address and gate.open >= self.limits.per_address:
+                self._drop(first, keep_place=True)
+            else:
+                gate.open += 1
+        self._start(dial)
+
+    def _drop(self, connection: _Connection, keep_place: bool = False) -> None:
         if connection.state == "done":
             return
         connection.state = "done"
@@ -476,7 +486,8 @@ class Dialler:
         if connection.tls is not None:
             connection.tls.close()
         connection.dial.connections.remove(connection)
-        self._leave_gate(connection.dial.request.address)
+        if not keep_place:
+            self._leave_gate(connection.dial.request.address)
 
     def _sweep(self) -> None:
         """Deadlines, and the second connection to silent addresses."""
@@ -495,7 +506,7 @@ class Dialler:
                     self._fail(dial, connection, self._silence(connection))
             elif now >= dial.second_at and dial.looks < 2 and len(dial.connections) == 1:
                 dial.second_at = float("inf")
-                self._pass_gate(dial)
+                self._second(dial, connection)
         self._sweep_handle = self.loop.call_later(SWEEP, self._sweep)
 
     def _silence(self, connection: _Connection) -> Failure:

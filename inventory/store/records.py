@@ -51,7 +51,8 @@ def parties(values: Mapping[str, Any]) -> dict[str, str | None]:
 def add(tx: Tx, table: Table, values: Row, tags: Iterable[str] = (), conflict: str = "") -> int:
     row = dict(values) | {"created_at": tx.at}
     try:
-        result = tx.conn.execute(insert(table).values(row))
+        with tx.conn.begin_nested():  # a refused row leaves the transaction usable
+            result = tx.conn.execute(insert(table).values(row))
     except exc.IntegrityError as error:
         raise Conflict(conflict or f"This {table.name} exists already", "", f"See certmgr {table.name} list.") from error
     key = result.inserted_primary_key
@@ -67,7 +68,8 @@ def edit(tx: Tx, table: Table, before: Row, values: Row, conflict: str = "") -> 
     changes = {k: [before[k], v] for k, v in values.items() if before[k] != v}
     if changes:
         try:
-            tx.conn.execute(update(table).where(table.c.id == before["id"]).values({k: v[1] for k, v in changes.items()}))
+            with tx.conn.begin_nested():
+                tx.conn.execute(update(table).where(table.c.id == before["id"]).values({k: v[1] for k, v in changes.items()}))
         except exc.IntegrityError as error:
             raise Conflict(conflict or "That would be a second one of the same name") from error
         tx.audit("edit", table.name, before["id"], changes)

@@ -281,9 +281,7 @@ def nasty_port(issuer: Authority, opened: Stack) -> int:
     subject = x509.Name(
         [x509.NameAttribute(NameOID.ORGANIZATION_NAME, NASTY[:60]), x509.NameAttribute(NameOID.COMMON_NAME, NASTY[60:120])]
     )
-    leaf = issuer.issue(
-        "=cmd().example.test", "a\x1b[31m.example.test", "b[link=x].example.test", subject=subject
-    )
+    leaf = issuer.issue("=cmd().example.test", "a\x1b[31m.example.test", "b[link=x].example.test", subject=subject)
     return serving(opened, servers.tls(server_context(leaf)))
 
 

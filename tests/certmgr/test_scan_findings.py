@@ -190,7 +190,9 @@ def test_key_weak(look: Looker, issuer: Authority, opened: Stack) -> None:
     assert look(f"{HOST}:{serve(opened, issued)}").severe() == {"key-weak"}
 
 
-@pytest.mark.parametrize("key", [dsa.generate_private_key(2048), ec.generate_private_key(ec.SECP256K1())], ids=["DSA", "secp256k1"])
+@pytest.mark.parametrize(
+    "key", [dsa.generate_private_key(2048), ec.generate_private_key(ec.SECP256K1())], ids=["DSA", "secp256k1"]
+)
 def test_keys_that_no_handshake_completes_with(issuer: Authority, key: object) -> None:
     """The client offers neither, as browsers do; the certificate is judged as it would be read from the Certificate message."""
     from certmgr.checks.certificate import _key
@@ -455,4 +457,3 @@ def test_the_unparseable_certificate_keeps_its_der(look: Looker, issuer: Authori
     opened.callback(server.close)
     seen = look(f"{HOST}:{server.port}")
     assert "certificate-malformed" in seen.severe() or "handshake-failed" in seen.severe()
-
