@@ -1,7 +1,7 @@
 """A farm of TLS sites on loopback: 2,000 certificates on nginx, half P-256 under a P-384 issuer, half RSA-2048.
 
 RSA keys are shared by fifty certificates each, since making a thousand takes minutes; certificates are all distinct.
-limit.c and slow_endpoints.c (written for this project) expect the addresses 127.77.0.1-4:9443 and the names h0000.farm.test on.
+limit.c (written for this project) expects the addresses 127.77.0.1-4:9443 and the names h0000.farm.test on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 COUNT = 2000
 ADDRESSES = ("127.77.0.1", "127.77.0.2", "127.77.0.3", "127.77.0.4")
 PORT = 9443
+# Further addresses with the first site alone, for tools that take one endpoint an address.
+SPREAD = tuple(f"127.77.2.{n}" for n in range(1, 121))
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -88,6 +90,7 @@ def make(folder: Path) -> None:
 
 def _configuration(folder: Path) -> str:
     listens = " ".join(f"listen {a}:{PORT} ssl backlog=8192;" for a in ADDRESSES)
+    listens += " ".join(f" listen {a}:{PORT} ssl;" for a in SPREAD)
     plain = " ".join(f"listen {a}:{PORT} ssl;" for a in ADDRESSES)
     servers = "\n".join(
         f"server {{ {listens if i == 0 else plain} server_name {name_of(i)}; "

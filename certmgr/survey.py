@@ -100,7 +100,7 @@ def scan_targets(settings: Settings, options: Options, targets: list[Target]) ->
     return [found[i] for i in sorted(found)]
 
 
-def _jobs(rows: list[Mapping[str, Any]]) -> list[Job]:
+def _jobs(rows: list[Mapping[str, Any]], remembered: bool) -> list[Job]:
     made, moment = [], time.time()
     for row in rows:
         history = None
@@ -111,7 +111,7 @@ def _jobs(rows: list[Mapping[str, Any]]) -> list[Job]:
                 row["id"], Target(row["host"], row["port"], row["protocol"]), tuple((row["addresses"] or "").split()), row["client_id"],
                 domains.parties_of_row(row), history, row["last_good"] is not None,
                 row["last_good"] is not None and row["last_good"] == row["last_attempt"], row["fingerprint"] or "",
-                (row["memo"] or "") if (row["recheck_at"] or 0) > moment else "",
+                (row["memo"] or "") if remembered and (row["recheck_at"] or 0) > moment else "",
             )
         )  # fmt: skip
     return made
@@ -221,7 +221,7 @@ class Survey:
             if not rows:
                 return
             after = rows[-1]["id"]
-            yield _jobs(rows)
+            yield _jobs(rows, remembered=self.options.cache)
 
     # -- storing ---------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from inventory.text import printable
 
@@ -34,6 +34,7 @@ PARSE_ERRORS = (
 MAX_DER = 131_072
 MAX_NAMES = 10_000
 _T = TypeVar("_T")
+_D = TypeVar("_D")
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +164,7 @@ class _Reader:
     def __init__(self) -> None:
         self.problems: list[str] = []
 
-    def read(self, what: str, function: Callable[[], _T], default: _T) -> _T:
+    def read(self, what: str, function: Callable[[], _T], default: _D) -> _T | _D:
         try:
             return function()
         except PARSE_ERRORS as error:
@@ -177,12 +178,8 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
         oid, value = extension.oid, extension.value
         if oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
             fields["has_san"] = True
-            fields["dns_names"] = reader.read("SAN", lambda v=value: _dns_names(v), ())  # type: ignore[misc]
-            fields["ip_names"] = reader.read(
-                "SAN",
-                lambda v=value: tuple(str(a) for a in v.get_values_for_type(x509.IPAddress)[:MAX_NAMES]),
-                (),  # type: ignore[misc]
-            )
+            fields["dns_names"] = reader.read("SAN", partial(_dns_names, value), ())
+            fields["ip_names"] = reader.read("SAN", partial(_ip_names, value), ())
         elif oid == ExtensionOID.BASIC_CONSTRAINTS:
             fields["is_ca"] = bool(value.ca)
         elif oid == ExtensionOID.NAME_CONSTRAINTS:
@@ -192,19 +189,23 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
         elif oid == ExtensionOID.TLS_FEATURE:
             fields["must_staple"] = x509.TLSFeatureType.status_request in value
         elif oid == ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS:
-            fields["scts"] = reader.read(
-                "SCT list",
-                lambda v=value: tuple((s.log_id.hex(), s.timestamp.replace(tzinfo=UTC)) for s in list(v)[:50]),
-                (),  # type: ignore[misc]
-            )
+            fields["scts"] = reader.read("SCT list", partial(_scts, value), ())
         elif oid == ExtensionOID.AUTHORITY_INFORMATION_ACCESS:
             fields["issuer_urls"] = tuple(
                 d.access_location.value[:500]
                 for d in list(value)[:8]
-                if d.access_method == x509.AuthorityInformationAccessOID.CA_ISSUERS
+                if d.access_method == AuthorityInformationAccessOID.CA_ISSUERS
                 and isinstance(d.access_location, x509.UniformResourceIdentifier)
             )
     return fields
+
+
+def _scts(value: x509.PrecertificateSignedCertificateTimestamps) -> tuple[tuple[str, datetime], ...]:
+    return tuple((s.log_id.hex(), s.timestamp.replace(tzinfo=UTC)) for s in list(value)[:50])
+
+
+def _ip_names(value: x509.SubjectAlternativeName) -> tuple[str, ...]:
+    return tuple(str(a) for a in value.get_values_for_type(x509.IPAddress)[:MAX_NAMES])
 
 
 def _dns_names(value: x509.SubjectAlternativeName) -> tuple[str, ...]:
@@ -232,7 +233,9 @@ def parse(der: bytes) -> Certificate:
     read("issuer", lambda: parsed.issuer, None)
     key, bits = read("public key", lambda: describe_key(parsed.public_key()), ("unknown", 0))
     extensions = read("extensions", lambda: parsed.extensions, None)
-    fields = read("extensions", lambda: _extension_fields(extensions, reader), {}) if extensions is not None else {}
+    fields: dict[str, Any] = {}
+    if extensions is not None:
+        fields = read("extensions", partial(_extension_fields, extensions, reader), fields)
     read("version", lambda: parsed.version, None)
     return Certificate(
         der=der,

@@ -45,7 +45,7 @@ def _life() -> list[Column[object]]:
         Column("state", Text, nullable=False, server_default="active"),
         Column("created_at", BigInteger, nullable=False),
         Column("retired_at", BigInteger),
-    ]  # type: ignore[list-item]
+    ]
 
 
 client = Table(

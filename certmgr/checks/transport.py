@@ -82,7 +82,9 @@ def transport_findings(evidence: Evidence, address: AddressEvidence) -> Iterator
             if address.client_certificate and failure.alert in _CLIENT_CERTIFICATE_ALERTS:
                 yield finding("client-certificate-required", at, alert=failure.alert)
             else:
-                yield finding("handshake-failed", at, **said, **({"alert": failure.alert} if failure.alert is not None else {}))
+                if failure.alert is not None:
+                    said["alert"] = failure.alert
+                yield finding("handshake-failed", at, None, **said)
 
 
 def _negotiated(address: AddressEvidence) -> Iterator[Finding]:

@@ -51,7 +51,7 @@ def client() -> None:
 @party_options
 @tag_option
 @pass_app
-def client_add(app: App, number: str, name: str, tags: tuple[str, ...], **values: Any) -> None:
+def client_add(app: App, /, number: str, name: str, tags: tuple[str, ...], **values: Any) -> None:
     """Add the client NUMBER called NAME."""
     from inventory.store import clients
 
@@ -118,7 +118,7 @@ def client_show(app: App, number: str, form: str) -> None:
 @untag_option
 @pass_app
 def client_edit(
-    app: App, number: str, new_number: str | None, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any
+    app: App, /, number: str, new_number: str | None, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any
 ) -> None:
     """Change what is known of a client."""
     from inventory.store import clients
@@ -176,7 +176,7 @@ def _contact_options(command: Any) -> Any:
 @click.option("--client", metavar="NUMBER", help="Whose contact it is; without it, one of the provider's staff.")
 @_contact_options
 @pass_app
-def contact_add(app: App, name: str, client: str | None, ways: tuple[str, ...], **values: Any) -> None:
+def contact_add(app: App, /, name: str, client: str | None, ways: tuple[str, ...], **values: Any) -> None:
     """Add a contact."""
     from inventory.store import contacts
 
@@ -222,7 +222,7 @@ def contact_show(app: App, contact: str, form: str) -> None:
 @click.option("--name", metavar="NAME")
 @_contact_options
 @pass_app
-def contact_edit(app: App, contact: str, ways: tuple[str, ...], **values: Any) -> None:
+def contact_edit(app: App, /, contact: str, ways: tuple[str, ...], **values: Any) -> None:
     """Change a contact. --way replaces all ways."""
     from inventory.store import contacts
 
@@ -274,7 +274,7 @@ def _lists(values: dict[str, Any], addresses: tuple[str, ...], backends: tuple[s
 @tag_option
 @pass_app
 def server_add(
-    app: App, name: str, addresses: tuple[str, ...], backends: tuple[str, ...], tags: tuple[str, ...], **values: Any
+    app: App, /, name: str, addresses: tuple[str, ...], backends: tuple[str, ...], tags: tuple[str, ...], **values: Any
 ) -> None:
     """Add a server."""
     from inventory.store import servers
@@ -326,7 +326,7 @@ def server_show(app: App, name: str, form: str) -> None:
 @untag_option
 @pass_app
 def server_edit(
-    app: App, name: str, new_name: str | None, addresses: tuple[str, ...], backends: tuple[str, ...], tags: tuple[str, ...],
+    app: App, /, name: str, new_name: str | None, addresses: tuple[str, ...], backends: tuple[str, ...], tags: tuple[str, ...],
     untags: tuple[str, ...], **values: Any,
 ) -> None:  # fmt: skip
     """Change a server. --address and --backend replace them all."""
@@ -378,7 +378,7 @@ def _domain_options(command: Any) -> Any:
 @tag_option
 @click.option("--with-proposed", is_flag=True, help="Also add the apex, www and mail names that resolve.")
 @pass_app
-def domain_add(app: App, name: str, tags: tuple[str, ...], with_proposed: bool, **values: Any) -> None:
+def domain_add(app: App, /, name: str, tags: tuple[str, ...], with_proposed: bool, **values: Any) -> None:
     """Add a domain and its endpoint NAME:443/https; apex, www and mail names that resolve are proposed."""
     from certmgr.scan.propose import related, resolving
     from inventory.names import as_ip, display, normalise_host
@@ -458,7 +458,7 @@ def domain_show(app: App, name: str, form: str) -> None:
 @tag_option
 @untag_option
 @pass_app
-def domain_edit(app: App, name: str, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any) -> None:
+def domain_edit(app: App, /, name: str, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any) -> None:
     """Change a domain. --client moves it to another client."""
     from inventory.store import domains
 
@@ -501,7 +501,7 @@ def endpoint() -> None:
 @fixed_option
 @tag_option
 @pass_app
-def endpoint_add(app: App, target: str, domain_name: str | None, addresses: tuple[str, ...], tags: tuple[str, ...]) -> None:
+def endpoint_add(app: App, /, target: str, domain_name: str | None, addresses: tuple[str, ...], tags: tuple[str, ...]) -> None:
     """Add an endpoint: host[:port][/protocol]."""
     from inventory.store import endpoints
     from inventory.targets import parse
@@ -565,7 +565,7 @@ def endpoint_show(app: App, target: str, form: str) -> None:
 @untag_option
 @pass_app
 def endpoint_edit(
-    app: App, target: str, port: int | None, protocol: str | None, addresses: tuple[str, ...], by_dns: bool, tags: tuple[str, ...],
+    app: App, /, target: str, port: int | None, protocol: str | None, addresses: tuple[str, ...], by_dns: bool, tags: tuple[str, ...],
     untags: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Change an endpoint."""

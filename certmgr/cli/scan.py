@@ -57,6 +57,7 @@ def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]
 @click.option("--connect-timeout", type=click.FloatRange(min=0.1, max=600), metavar="SECONDS", help="For one connection.")
 @click.option("--concurrency", type=click.IntRange(1, 20000), metavar="N", help="Connections at once.")
 @click.option("--deep", is_flag=True, help="Also the certificate of the other key type, and TLS 1.0 and 1.1.")
+@click.option("--no-cache", is_flag=True, help="Verify every chain anew, and judge what is remembered again.")
 @click.option("--no-http", is_flag=True, help="Leave plain HTTP out.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of findings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show evidence, and what is well.")
@@ -64,7 +65,7 @@ def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]
 @pass_app
 def scan(
     app: App, targets: tuple[str, ...], client: str | None, tag: str | None, resolves: tuple[str, ...], ca_files: tuple[str, ...],
-    timeout: float | None, connect_timeout: float | None, concurrency: int | None, deep: bool, no_http: bool, exit_zero: bool,
+    timeout: float | None, connect_timeout: float | None, concurrency: int | None, deep: bool, no_cache: bool, no_http: bool, exit_zero: bool,
     verbose: bool, form: str,
 ) -> int:  # fmt: skip
     """Inspect what is served: the whole inventory, or each TARGET (then nothing is stored).
@@ -77,7 +78,7 @@ def scan(
     del no_http  # plain HTTP is not asked yet
     options = Options(
         client=client, tag=tag, deep=deep, full=form != "table", overrides=_overrides(resolves), ca_files=ca_files, timeout=timeout,
-        connect_timeout=connect_timeout, concurrency=concurrency,
+        connect_timeout=connect_timeout, concurrency=concurrency, cache=not no_cache,
     )  # fmt: skip
     if targets:
         if client or tag:
@@ -130,7 +131,7 @@ def _row(report: Report, client: str | None, acceptances: list[tuple[str, Accept
     target, leaf = report.target, report.certificate
     found = []
     for f in report.findings:
-        one = {
+        one: dict[str, Any] = {
             "code": f.code, "severity": str(f.severity), "actor": str(f.actor), "outcome": f.outcome, "addresses": list(f.addresses),
             "detail": sentence(f, target), "evidence": f.evidence,
         }  # fmt: skip
@@ -230,7 +231,7 @@ def _evidence(row: dict[str, Any]) -> None:
 
 def _families(reports: list[Report]) -> None:
     """An address family without a route from here is no finding; it is said once."""
-    from certmgr.scan.guard import ip_address
+    from ipaddress import ip_address
 
     skipped = {
         ip_address(a.address).version for r in reports for a in r.addresses if a.error and a.error[0] == "local" and not a.chain

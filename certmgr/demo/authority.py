@@ -55,7 +55,7 @@ class Authority:
 
     def __init__(
         self, subject: str, parent: Authority | None = None, *, not_before: datetime | None = None, not_after: datetime | None = None,
-        key: Any = None, path_length: int | None = None, digest: hashes.HashAlgorithm | None = None,
+        key: Any = None, path_length: int | None = None, digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), organisation: str = "",
     ) -> None:  # fmt: skip
         now = datetime.now(UTC).replace(microsecond=0)
@@ -90,7 +90,7 @@ class Authority:
 
     def issue(
         self, *names: str, not_before: datetime | None = None, not_after: datetime | None = None, days: float = 90, key: Any = None,
-        common_name: str | None = None, san: bool = True, digest: hashes.HashAlgorithm | None = None,
+        common_name: str | None = None, san: bool = True, digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), server_auth: bool = True, subject: x509.Name | None = None,
     ) -> Issued:  # fmt: skip
         """A leaf for ``names`` (DNS names and addresses), begun a day ago unless dates are given. ``days`` counts from now."""

@@ -65,7 +65,7 @@ def context(profile: str, web: bool) -> SSL.Context:
     ``web``: offer h2 and http/1.1 by ALPN.
     """
     made = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    raw = made._context  # type: ignore[attr-defined]
+    raw = made._context
     made.set_verify(SSL.VERIFY_NONE)
     made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     made.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
@@ -97,8 +97,8 @@ class Handshake:
 
     def __init__(self, profile: str, web: bool, server_name: str | None) -> None:
         self.connection = SSL.Connection(context(profile, web))
-        self._ssl = self.connection._ssl  # type: ignore[attr-defined]
-        self._in, self._out = self.connection._into_ssl, self.connection._from_ssl  # type: ignore[attr-defined]
+        self._ssl = self.connection._ssl
+        self._in, self._out = self.connection._into_ssl, self.connection._from_ssl
         if server_name is not None:
             self.connection.set_tlsext_host_name(server_name.encode("ascii"))
         self.connection.request_ocsp()

@@ -48,7 +48,8 @@ def _header(file: TextIO, path: Path) -> tuple[list[str], str]:
         raise UsageError(
             f"{path}:1 is too long for a header", f"over {MAX_HEADER:,} characters", f"The columns are {', '.join(COLUMNS)}."
         )
-    best, delimiter = [], ","
+    best: list[str] = []
+    delimiter = ","
     for candidate in (",", ";", "\t"):
         names = [n.strip().lower() for n in next(csv.reader([line], delimiter=candidate), [])]
         if len(set(names) & set(COLUMNS)) > len(set(best) & set(COLUMNS)):

@@ -23,8 +23,8 @@ def read(path: Path, client: str) -> Iterator[Entry | Problem]:
     except (OSError, UnicodeError) as error:
         raise UsageError(f"{path} cannot be read", str(error)[:200]) from None
     for file in parsed["config"]:
-        for error in file["errors"]:
-            yield Problem(f"{file['file']}:{error.get('line') or 0}", printable(str(error["error"]), 200))
+        for fault in file["errors"]:
+            yield Problem(f"{file['file']}:{fault.get('line') or 0}", printable(str(fault["error"]), 200))
         yield from _servers(file["file"], file["parsed"], client)
 
 

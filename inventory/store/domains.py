@@ -118,9 +118,9 @@ def listing(
     if not retired:
         query = query.where(domain.c.state != "retired")
     tags = records.tags_of(conn, "domain")
-    rows = []
+    rows: list[Row] = []
     for found in conn.execute(query).mappings():
-        row = dict(found) | {"tags": list(tags.get(found["id"], ())), "parties": parties_of_row(found)}
+        row = dict(found) | {"tags": list(tags.get(found["id"], ())), "parties": parties_of_row(dict(found))}
         if tag is None or tag in row["tags"]:
             rows.append(row)
     return rows

@@ -48,7 +48,7 @@ def add(
     )
     before = tx.conn.execute(same).mappings().first()
     if before is not None and before["state"] == "retired":
-        records.edit(tx, endpoint, before, {"state": "active", "retired_at": None, "addresses": fixed})
+        records.edit(tx, endpoint, dict(before), {"state": "active", "retired_at": None, "addresses": fixed})
         return int(before["id"])
     values = {"domain_id": row["id"], "host": target.host, "port": target.port, "protocol": target.protocol, "addresses": fixed}
     return records.add(tx, endpoint, values, tags, f"The endpoint {target} exists already")

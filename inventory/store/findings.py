@@ -36,7 +36,7 @@ def acceptances(conn: Connection, at: datetime | None = None) -> list[Acceptance
             acceptance.c.created_at <= moment, acceptance.c.until > moment,
             or_(acceptance.c.withdrawn_at.is_(None), acceptance.c.withdrawn_at > moment),
         )  # fmt: skip
-    return [_acceptance(r) for r in conn.execute(query).mappings()]
+    return [_acceptance(dict(r)) for r in conn.execute(query).mappings()]
 
 
 def accept(
@@ -100,7 +100,7 @@ def listing(
     for column, value in ((domain.c.client_id, client_id), (domain.c.id, domain_id), (finding.c.code, code)):
         if value is not None:
             query = query.where(column == value)
-    rows = []
+    rows: list[Row] = []
     for row in conn.execute(query).mappings():
         rows.append(dict(row) | {"addresses": row["addresses"].split(), "evidence": json.loads(row["evidence"])})
     return rows

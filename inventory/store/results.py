@@ -105,7 +105,7 @@ Marks = tuple[int, str, str, int | None]
 def move_marks(tx: Tx, rows: Sequence[Marks]) -> None:
     """(endpoint id, fingerprint, memo, recheck at): what the next look is compared with."""
     if rows:
-        values = {"fingerprint": bindparam("f"), "memo": bindparam("m"), "recheck_at": bindparam("r")}
+        values: dict[str, Any] = {"fingerprint": bindparam("f"), "memo": bindparam("m"), "recheck_at": bindparam("r")}
         statement = update(standing).where(standing.c.endpoint_id == bindparam("e")).values(values)
         tx.conn.execute(statement, [{"e": e, "f": f, "m": m, "r": r} for e, f, m, r in rows])
 
@@ -122,7 +122,7 @@ def write_spans(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> 
         for row in tx.conn.execute(
             select(observation).where(observation.c.endpoint_id.in_(part), observation.c.open == 1)
         ).mappings():
-            known[(row["endpoint_id"], row["address"])] = row
+            known[(row["endpoint_id"], row["address"])] = dict(row)
     new, longer, ended, hidden = [], [], [], []
     for endpoint_id, addresses in sorted(seen.items()):
         for address, facts in addresses.items():
@@ -132,7 +132,7 @@ def write_spans(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> 
                 continue
             if before is not None:
                 ended.append({"i": before["id"]})
-            values = {f: facts[f] for f in _FACTS}
+            values: dict[str, Any] = {f: facts[f] for f in _FACTS}
             new.append(values | {
                 "endpoint_id": endpoint_id, "address": address, "first_seen": facts["at"], "last_seen": facts["at"],
                 "open": 1, "live": 1, "leaf": facts["leaf"],
@@ -159,7 +159,7 @@ def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[
     for part in _parts(ids):
         rows = conn.execute(select(finding).where(finding.c.endpoint_id.in_(part), finding.c.closed_at.is_(None))).mappings()
         for row in rows:
-            found.setdefault(row["endpoint_id"], []).append((row["id"], finding_of(row)))
+            found.setdefault(row["endpoint_id"], []).append((row["id"], finding_of(dict(row))))
     return found
 
 

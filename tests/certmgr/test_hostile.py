@@ -33,6 +33,7 @@ from inventory.targets import parse as parse_target
 from tests.certificates import certificate_message, message, raw_server, record, server_hello, tlv
 from tests.conftest import Ran
 from tests.servers import real
+from tests.servers.ports import free_port
 
 HOST = "shop.example.test"
 GOOD = "good.example.test"
@@ -88,7 +89,7 @@ def test_garbage(settings: Settings, issuer: Authority, opened: Stack, garbage: 
 
 def test_plain_http_on_the_tls_port(settings: Settings, issuer: Authority, opened: Stack, tmp_path: Path) -> None:
     (tmp_path / "n").mkdir()
-    http = f"server {{ listen 127.0.0.1:{(free := real.free_port())}; return 200; }}"
+    http = f"server {{ listen 127.0.0.1:{(free := free_port())}; return 200; }}"
     pair = real.write_pair(tmp_path, issuer.issue(GOOD))
     opened.enter_context(real.nginx(tmp_path / "n", [(GOOD, *pair)], http=http))
     assert codes(beside(settings, issuer, opened, free)) == {"not-tls"}

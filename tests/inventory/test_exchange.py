@@ -21,7 +21,7 @@ from inventory.database import Database, open_database
 from inventory.errors import UsageError
 from inventory.exchange import apache, certbot, csv_format, json_format, nginx, plan, zone
 from inventory.exchange.entry import Entry, Problem
-from inventory.store import clients, contacts, domains, endpoints, records, servers
+from inventory.store import clients, contacts, domains, endpoints, servers
 from inventory.tables import audit
 from inventory.text import guard_cell, unguard_cell
 
@@ -330,4 +330,3 @@ def test_an_import_does_not_take_a_domain_from_its_client(database: Database) ->
     take(database, HEAD + "1,One,,,shop.example.com,,,\n")
     planned = take(database, HEAD + "2,Two,,,shop.example.com,,,\n")
     assert "belongs to the client 1" in planned.problems[0].reason
-    assert records.tags_of

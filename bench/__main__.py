@@ -1,0 +1,290 @@
+"""``make bench``: figures of certmgr beside other scanners, in one run on one machine. Prints a table and writes bench/out/bench.json.
+
+The limits towards one address are raised here (four addresses carry 2,000 sites), and plain HTTP is left out. CPU is that of
+all client processes; compare only within one run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert
+
+from bench import dead, farm
+from certmgr.scan.dial import Dialler, Limits, Request
+from inventory import tables
+from inventory.database import open_database
+from inventory.store import clients
+
+HERE = Path(__file__).parent
+OUT = HERE / "out"
+HANDSHAKES = 6000
+
+
+@dataclass(slots=True)
+class Row:
+    """``cpu_ms``: client CPU an endpoint. ``goal``: what is asked for, with whether it was reached."""
+
+    what: str
+    endpoints: int
+    cpu_ms: float
+    per_second: float
+    peak_mb: float | None = None
+    note: str = ""
+    goal: str = ""
+    reached: bool | None = None
+
+
+@dataclass(slots=True)
+class Measured:
+    cpu: float
+    wall: float
+    peak_mb: float
+    code: int
+    out: str
+
+
+def _tree_mb(pid: int) -> float:
+    """Proportional memory (PSS) of a process and its children, in MB."""
+    total = 0.0
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            waiting += [int(p) for p in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) / 1024
+        except (OSError, ValueError):
+            continue
+    return total
+
+
+def measure(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Measured:
+    """Runs a command to its end: CPU of it and its children, wall time, peak memory of all of them."""
+    begun = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})})
+        peak = [0.0]
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(0.25):
+                peak[0] = max(peak[0], _tree_mb(process.pid))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        stop.set()
+        watcher.join()
+        output.seek(0)
+        text = output.read()
+    return Measured(usage.ru_utime + usage.ru_stime, time.monotonic() - begun, peak[0], process.returncode, text)
+
+
+# -- handshakes -----------------------------------------------------------------------------------------------------
+
+
+def limit(folder: Path) -> Callable[[], Measured]:
+    binary = folder / "limit"
+    subprocess.run(["cc", "-O2", "-w", str(HERE / "limit.c"), "-o", str(binary), "-lssl", "-lcrypto"], check=True)
+    return lambda: measure([str(binary), str(HANDSHAKES), "64"])
+
+
+def ours() -> Measured:
+    """Handshake and chain through certmgr's dialler, in this process."""
+    cpu, begun = time.process_time(), time.monotonic()
+    good = asyncio.run(_handshakes(HANDSHAKES, 64))
+    assert good == HANDSHAKES, f"{HANDSHAKES - good} handshakes failed"
+    return Measured(time.process_time() - cpu, time.monotonic() - begun, 0.0, 0, "")
+
+
+async def _handshakes(count: int, at_once: int) -> int:
+    dialler = Dialler(Limits(timeout=30, in_flight=at_once, per_address=0, rate=0))
+    todo = iter(range(count))
+
+    async def work() -> int:
+        good = 0
+        for i in todo:
+            result = await dialler.dial(Request(farm.ADDRESSES[i % 4], farm.PORT, "tls", farm.name_of(i)))
+            good += result.failure is None and len(result.chain) == 2
+        return good
+
+    good = sum(await asyncio.gather(*[work() for _ in range(at_once)]))
+    dialler.close()
+    return good
+
+
+def handshakes(folder: Path) -> list[Row]:
+    run_limit = limit(folder)
+    pairs = [(run_limit(), ours()) for _ in range(3)]
+    limits = [a.cpu / HANDSHAKES * 1000 for a, _ in pairs]
+    mine = [b.cpu / HANDSHAKES * 1000 for _, b in pairs]
+    ratio = statistics.median(m / c for m, c in zip(mine, limits, strict=True))
+    first, second = statistics.median(limits), statistics.median(mine)
+    return [
+        Row("limit.c (system OpenSSL), handshake and chain", HANDSHAKES, first, HANDSHAKES / pairs[0][0].wall),
+        Row("certmgr's dialler, handshake and chain", HANDSHAKES, second, HANDSHAKES / pairs[0][1].wall,
+            note=f"{ratio:.2f} of limit.c", goal="at most 0.80 of limit.c", reached=ratio <= 0.8),
+    ]  # fmt: skip
+
+
+# -- other scanners -------------------------------------------------------------------------------------------------
+
+
+def nmap() -> list[Row]:
+    if shutil.which("nmap") is None:
+        raise SystemExit("nmap is missing: apt-get install nmap (make bench does it as root)")
+    got = measure(["nmap", "-n", "-Pn", "-p", str(farm.PORT), "--script", "ssl-cert", *farm.SPREAD])
+    seen = got.out.count("ssl-cert:")
+    assert seen == len(farm.SPREAD), got.out[-1000:]
+    return [Row("nmap --script ssl-cert", seen, got.cpu / seen * 1000, seen / got.wall)]
+
+
+def sslyze() -> list[Row]:
+    """In a virtual environment of its own: it is AGPL, and no dependency."""
+    venv = HERE.parent / ".venv-sslyze"
+    binary = venv / "bin" / "sslyze"
+    if not binary.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        subprocess.run([str(venv / "bin" / "pip"), "install", "--quiet", "sslyze==6.3.1"], check=True)
+    targets = [f"{farm.name_of(i)}:{farm.PORT}{{{farm.ADDRESSES[i % 4]}}}" for i in range(40)]
+    got = measure([str(binary), "--certinfo", "--mozilla_config=disable", *targets])
+    seen = got.out.count("SHA1 Fingerprint")
+    assert seen, got.out[-1000:]
+    return [Row("sslyze --certinfo", len(targets), got.cpu / len(targets) * 1000, len(targets) / got.wall)]
+
+
+# -- scans ----------------------------------------------------------------------------------------------------------
+
+
+def inventory(path: Path, count: int, dead_share: float = 0.0) -> None:
+    """An inventory of ``count`` endpoints at fixed addresses of the farm; every tenth dead where asked."""
+    database = open_database(str(path))
+    every = int(1 / dead_share) if dead_share else 0
+    with database.write() as tx:
+        client = clients.add(tx, {"number": "1", "name": "Bench", "hosts": "us", "renews": "us"})
+        tx.conn.execute(
+            insert(tables.domain),
+            [{"id": i + 1, "name": f"d{i}.farm.test", "client_id": client, "created_at": 1} for i in range(count)],
+        )
+        rows: list[dict[str, Any]] = []
+        for i in range(count):
+            row = {
+                "domain_id": i + 1,
+                "host": farm.name_of(i),
+                "port": farm.PORT,
+                "protocol": "https",
+                "addresses": farm.ADDRESSES[i % 4],
+                "created_at": 1,
+            }
+            if every and i % every == 0:
+                n = i // every
+                silent = n % 2 == 0
+                row["port"] = dead.SILENT if silent else dead.UNREACHABLE
+                row["addresses"] = f"127.{78 if silent else 79}.{n // 250 % 250}.{n % 250 + 1}"
+            rows.append(row)
+        tx.conn.execute(insert(tables.endpoint), rows)
+    database.close()
+
+
+def scan(database: Path, roots: Path, *options: str, in_flight: int = 200, timeout: int = 20) -> Measured:
+    environment = {
+        "CERTMGR_SCAN_RATE": "0", "CERTMGR_SCAN_PER_ADDRESS": "0", "CERTMGR_SCAN_CONCURRENCY": str(in_flight),
+        "CERTMGR_TRUST_CA_FILES": str(roots), "CERTMGR_SCAN_TIMEOUT": str(timeout),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "certmgr", "--database", str(database), "scan", "--no-http", "--exit-zero", *options]
+    got = measure(command, environment)
+    assert got.code in (0, 3), got.out[-2000:]
+    return got
+
+
+def scans(folder: Path, roots: Path) -> list[Row]:
+    rows = []
+    path = folder / "scan.db"
+    inventory(path, 20_000)
+    first = scan(path, roots, "--no-cache")
+    rows.append(Row("certmgr scan, 20,000 endpoints, first", 20_000, first.cpu / 20, 20_000 / first.wall, first.peak_mb,
+                    "verification cache off", "at most 1.0 ms", first.cpu / 20 <= 1.0))  # fmt: skip
+    again = scan(path, roots)
+    rows.append(Row("certmgr scan, 20,000 endpoints, repeated", 20_000, again.cpu / 20, 20_000 / again.wall, again.peak_mb, "",
+                    "at most 0.6 ms", again.cpu / 20 <= 0.6))  # fmt: skip
+    path = folder / "large.db"
+    inventory(path, 100_000)
+    large = scan(path, roots)
+    rows.append(Row("certmgr scan, 100,000 endpoints, first", 100_000, large.cpu / 100, 100_000 / large.wall, large.peak_mb,
+                    f"{large.peak_mb / first.peak_mb:.2f} of the memory for 20,000", "at most 400 MB, and flat",
+                    large.peak_mb <= 400 and large.peak_mb <= 1.25 * first.peak_mb))  # fmt: skip
+    status = measure([sys.executable, "-m", "certmgr", "--database", str(path), "status", "--exit-zero"])
+    rows.append(Row("certmgr status of 100,000 endpoints", 100_000, status.cpu / 100, 100_000 / status.wall, status.peak_mb,
+                    f"{status.wall:.2f} s", "under 2 s", status.wall < 2))  # fmt: skip
+    return rows
+
+
+def with_dead(folder: Path, roots: Path) -> list[Row]:
+    path = folder / "dead.db"
+    count = 40_000
+    inventory(path, count, 0.1)
+    server = subprocess.Popen([sys.executable, "-m", "bench.dead"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline().strip() == "ready"
+        got = scan(path, roots, in_flight=2000, timeout=5)
+    finally:
+        server.terminate()
+    rate = count / got.wall
+    return [Row("certmgr scan, 40,000 endpoints, 10% dead, 2,000 in flight, time-out 5 s", count, got.cpu / count * 1000, rate, got.peak_mb,
+                "half silent, half unreachable", "at least 1,000/s", rate >= 1000)]  # fmt: skip
+
+
+def help_() -> list[Row]:
+    runs = [measure([sys.executable, "-m", "certmgr", "--help"]) for _ in range(5)]
+    cpu = statistics.median(r.cpu for r in runs)
+    return [Row("certmgr --help", 1, cpu * 1000, 1 / runs[0].wall, None, "", "under 0.3 s CPU", cpu < 0.3)]
+
+
+def show(rows: Sequence[Row]) -> None:
+    print(f"\n{'what':76} {'CPU ms':>9} {'per s':>8} {'MB':>6}  goal")
+    for row in rows:
+        goal = f"{row.goal}: {'reached' if row.reached else 'NOT REACHED'}" if row.goal else ""
+        peak = f"{row.peak_mb:.0f}" if row.peak_mb else ""
+        print(
+            f"{row.what:76} {row.cpu_ms:9.3f} {row.per_second:8.0f} {peak:>6}  {goal}{' (' + row.note + ')' if row.note else ''}"
+        )
+
+
+def main() -> None:
+    OUT.mkdir(exist_ok=True)
+    print("Limits towards one address are raised, and plain HTTP is left out: four loopback addresses carry 2,000 sites.")
+    wanted = set(sys.argv[1:])
+    with tempfile.TemporaryDirectory(prefix="certmgr-bench-") as name, farm.running(OUT / "farm") as roots:
+        folder = Path(name)
+        parts: dict[str, Callable[[], list[Row]]] = {
+            "help": help_, "handshakes": lambda: handshakes(folder), "nmap": nmap, "sslyze": sslyze,
+            "scans": lambda: scans(folder, roots.resolve()), "dead": lambda: with_dead(folder, roots.resolve()),
+        }  # fmt: skip
+        rows: list[Row] = []
+        for part, run in parts.items():
+            if not wanted or part in wanted:
+                print(f"... {part}", flush=True)
+                rows += run()
+    show(rows)
+    (OUT / "bench.json").write_text(json.dumps({"schema": "certmgr.bench/1", "rows": [asdict(r) for r in rows]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Documentation that matches the program: commands, options, finding codes, configuration keys, columns, and the files it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+from certmgr.checks.codes import CODES
+from certmgr.cli.main import cli
+from certmgr.config import SECTIONS, Settings
+from inventory.exchange.csv_format import COLUMNS
+from notifiers.wording.english import FINDINGS
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def commands(group: click.Group, prefix: str = "certmgr") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield f"{prefix} {name}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix} {name}")
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text()
+    for name, command in commands(cli):
+        assert f"`{name}" in text, f"docs/commands.md does not name {name}"
+        assert command.help, f"{name} has no help"
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                section = text.split(f"`{name}", 1)[1].split("\n### ", 1)[0]
+                assert max(parameter.opts, key=len) in section, (
+                    f"docs/commands.md does not name {max(parameter.opts, key=len)} of {name}"
+                )
+
+
+def test_documented_commands_exist() -> None:
+    known = {name for name, _ in commands(cli)} | {"certmgr"}
+    for path in DOCS:
+        if path.name == "CHANGELOG.md":
+            continue
+        for line in re.findall(r"(?:^|`)\$? ?(certmgr [a-z][a-z -]*[a-z])", path.read_text(), re.MULTILINE):
+            words = line.split()
+            group = " ".join(words[:2])
+            assert group in known, f"{path.name} names {line!r}"
+            command = dict(commands(cli))[group]
+            if isinstance(command, click.Group) and len(words) > 2:
+                assert " ".join(words[:3]) in known, f"{path.name} names {line!r}"
+
+
+def test_options_of_the_documentation_exist() -> None:
+    known = (
+        {o for _, c in commands(cli) for p in c.params for o in p.opts}
+        | {o for p in cli.params for o in p.opts}
+        | {"--help", "--version"}
+    )
+    for path in (ROOT / "README.md", ROOT / "docs" / "commands.md"):
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text()):
+            assert option in known, f"{path.name} names {option}"
+
+
+def test_every_code_has_words_and_documentation() -> None:
+    text = (ROOT / "docs" / "findings.md").read_text()
+    assert set(FINDINGS) == set(CODES)
+    for code, meta in CODES.items():
+        assert f"| {code} | {meta.severity} |" in text, f"docs/findings.md: {code}"
+        assert all(FINDINGS[code])
+
+
+def test_every_configuration_key_is_documented() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    for section in SECTIONS:
+        assert f"[{section}]" in text
+        for key in fields(getattr(Settings(), section)):
+            assert f"`{key.name}`" in text, f"docs/configuration.md: {key.name}"
+
+
+def test_every_csv_column_is_documented() -> None:
+    text = (ROOT / "docs" / "import.md").read_text()
+    for column in COLUMNS:
+        assert f"| `{column}` |" in text, column
+
+
+def test_files_that_the_documentation_names_exist() -> None:
+    for path in DOCS:
+        for name in re.findall(
+            r"`((?:certmgr|inventory|notifiers|tests|docs|bench|tools)/[\w./-]+\.(?:py|md|c|sh|json|lock))`", path.read_text()
+        ):
+            assert (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+def test_the_readme_shows_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    for word in ("make demo", "make test", "pipx", "uv tool"):
+        assert word in text
+
+
+def test_architecture_names_every_module_of_the_scan() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for folder in ("certmgr/scan", "certmgr/checks", "inventory/store", "inventory/exchange"):
+        for file in (ROOT / folder).glob("*.py"):
+            if file.name != "__init__.py":
+                assert file.name in text, f"docs/architecture.md: {folder}/{file.name}"
+
+
+def test_the_project_stands_alone() -> None:
+    """Nothing refers to folders outside of the repository."""
+    for path in [*ROOT.glob("**/*.py"), *DOCS]:
+        if ".venv" in path.parts or path == Path(__file__):
+            continue
+        assert "../" + "shared" not in path.read_text(), path
