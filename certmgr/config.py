@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from inventory.errors import ConfigError
+from inventory.names import as_ip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Settings:
     source: str = "built-in defaults"
 
 
+MAX_CONCURRENCY = 20_000
 SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
 # Sections of later capabilities, so that one file serves them all.
 RESERVED = frozenset({"http", "notify", "acme", "forecast"})
@@ -165,7 +168,7 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if hint is str and isinstance(value, str):
         return value
@@ -187,6 +190,14 @@ def _check(settings: Settings) -> None:
     for name in ("connect_timeout", "processes", "per_address", "rate", "suspect_percent"):
         if getattr(scan, name) < 0:
             raise ConfigError(f"[scan] {name} is {getattr(scan, name)}", "it must not be below 0")
+    if scan.concurrency > MAX_CONCURRENCY:
+        raise ConfigError(f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}")
+    for resolver in scan.resolvers:
+        host, _, port = resolver.rpartition(":") if resolver.count(":") == 1 or resolver.startswith("[") else (resolver, "", "53")
+        if as_ip(host) is None or not port.isdigit():
+            raise ConfigError(
+                f"[scan] resolvers has '{resolver}'", "a resolver is an IP address", "Write 192.0.2.53 or 192.0.2.53:5353."
+            )
     try:
         ZoneInfo(settings.provider.time_zone)
     except (KeyError, ValueError, OSError):

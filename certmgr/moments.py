@@ -21,9 +21,9 @@ def parse_moment(text: str, time_zone: str) -> datetime:
             following = datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(0), zone)
             return following.astimezone(UTC) - timedelta(seconds=1)
         moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"'{printable(text, 40)}' is not a date", "", "Write 2026-11-30, or 2026-11-30T12:00+01:00.") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def days_left(not_after: datetime, now: datetime) -> int:

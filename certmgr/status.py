@@ -46,8 +46,11 @@ class Standing:
 def load(
     database: Database, now: datetime, *, as_of: datetime | None = None, client: str | None = None, tag: str | None = None,
     run_id: int | None = None,
+    troubled: bool = False,
 ) -> list[Standing]:  # fmt: skip
-    """Soonest end first. ``as_of`` in the past: what was known then; in the future: today's knowledge at that time."""
+    """Soonest end first. ``as_of`` in the past: what was known then; in the future: today's knowledge at that time.
+    ``troubled``: leaves out what has no open finding, where that can be told without looking at each.
+    """
     past = as_of is not None and as_of <= now
     at = as_of or now
     with database.read() as conn:
@@ -55,7 +58,7 @@ def load(
         if past:
             rows = overview.standings_then(conn, at, client_id=client_id, tag_name=tag)
         else:
-            rows = overview.standings(conn, client_id=client_id, tag_name=tag, run_id=run_id)
+            rows = overview.standings(conn, client_id=client_id, tag_name=tag, run_id=run_id, troubled=troubled and as_of is None)
         open_rows = findings.listing(conn, at=at if past else None, client_id=client_id)
         accepted = findings.acceptances(conn, at if past else None)
         starts = overview.not_before_of(conn) if as_of is not None and not past else {}
@@ -85,7 +88,7 @@ def _at_future(known: list[Finding], not_before: int | None, not_after: int | No
 
 def _standing(row: Any, known: list[Finding], acceptances: Sequence[Acceptance], at: datetime) -> Standing:
     open_, accepted = split_accepted(known, acceptances, row.client_id, row.domain_id, row.id, at)
-    never = row.last_attempt is None
+    never = row.last_attempt is None and not known
     verdict = Verdict.UNKNOWN if never else verdict_of({f.severity for f in open_})
     return Standing(
         row.id, Target(row.host, row.port, row.protocol), row.client, row.client_id, row.server, row.leaf, row.not_after, row.issuer,
@@ -164,6 +167,24 @@ def _place(standing: Standing, one: Finding) -> tuple[str, str]:
     if standing.server is not None:
         return "server", standing.server
     return "server", ", ".join(one.addresses[:3]) or display(standing.target.host)
+
+
+def totals(
+    database: Database,
+    standings: Sequence[Standing],
+    *,
+    client: str | None = None,
+    tag: str | None = None,
+    run_id: int | None = None,
+) -> dict[str, int]:
+    """Counts by verdict, where ``standings`` are the troubled ones: whoever is not among them is well."""
+    with database.read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        every = overview.count(conn, client_id=client_id, tag_name=tag, run_id=run_id)
+    total = counts(s.verdict for s in standings)
+    total["ok"] += every - total["endpoints"]
+    total["endpoints"] = every
+    return total
 
 
 def counts(verdicts: Iterable[str]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from certmgr.checks.reconcile import Changes, Open, reconcile
 from certmgr.checks.transport import History
+from certmgr.checks.trust import TrustStore
 from certmgr.config import Settings
 from certmgr.scan.dial import Limits
 from certmgr.scan.examine import Job, Result, Setup, examine
@@ -65,10 +66,6 @@ class Summary:
     @property
     def too_undetermined(self) -> bool:
         return self.looked > 0 and 100.0 * self.undetermined / self.looked > UNDETERMINED_PERCENT
-
-
-class Stopped(Exception):
-    """A signal asked the run to end."""
 
 
 def setup_for(settings: Settings, options: Options, *, guarded: bool) -> Setup:
@@ -142,11 +139,10 @@ class Survey:
         controls = [parse(text) for text in self.settings.scan.controls]
         processes = self.settings.scan.processes or os.cpu_count() or 1
         pool = None
+        TrustStore.load(setup.store, setup.ca_files)  # says what is wrong with it before anything is started
         if planned > SMALL:
-            from certmgr.checks.trust import TrustStore
             from certmgr.scan.pool import Pool
 
-            TrustStore.load(setup.store, setup.ca_files)  # says what is wrong with it before anything is started
             self.database.close()
             pool = Pool(setup, processes, self._names)
         try:
@@ -173,26 +169,29 @@ class Survey:
     def _survey(
         self, setup: Setup, pool: Any, planned: int, client_id: int | None, controls: list[Target]
     ) -> tuple[str, str | None]:
-        """The state of the run, and why where it is not complete."""
+        """The state of the run, and why where it is not complete. Whatever goes wrong, the run does not stay marked as running."""
+        try:
+            return self._judged(setup, pool, planned, client_id, controls)
+        except KeyboardInterrupt:
+            return "incomplete", "it was interrupted"
+        except CertmgrError as error:
+            return "incomplete", str(error)
+
+    def _judged(
+        self, setup: Setup, pool: Any, planned: int, client_id: int | None, controls: list[Target]
+    ) -> tuple[str, str | None]:
         if (failed := self._failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed before the run"
         with self.database.read() as conn:
             known = results.issuers(conn)
-        try:
-            if pool is not None:
-                pool.run(self._chunks(client_id), lambda found: self._handle(found, planned), lambda: self.stop, known)
-            else:
-                setup.issuers = tuple(known)
-                for chunk in self._chunks(client_id):
-                    found: list[Result] = []
-                    examine(setup, chunk, found.append, self._names)
-                    self._handle(found, planned)
-        except (KeyboardInterrupt, Stopped):
-            return "incomplete", "it was interrupted"
-        except CertmgrError as error:
-            return "incomplete", str(error)
-        if self.stop:
-            return "incomplete", "it was interrupted"
+        if pool is not None:
+            pool.run(self._chunks(client_id), lambda found: self._handle(found, planned), lambda: self.stop, known)
+        else:
+            setup.issuers = tuple(known)
+            for chunk in self._chunks(client_id):
+                found: list[Result] = []
+                examine(setup, chunk, found.append, self._names)
+                self._handle(found, planned)
         if (failed := self._failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed after the run"
         share = 100.0 * self.fell / self.was_good if self.was_good else 0.0

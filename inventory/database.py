@@ -144,13 +144,17 @@ def default_actor() -> str:
 def make_engine(url: str) -> Engine:
     """An engine with the rules of this module. ``url``: an SQLAlchemy URL, or a path of an SQLite file."""
     try:
-        parsed = make_url(url if "://" in url else f"sqlite:///{url}")
+        parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
         backend = parsed.get_backend_name()
         if backend == "sqlite":
+            if parsed.database in (None, "", ":memory:") or parsed.query:
+                raise DatabaseError(
+                    f"'{url[:80]}' names no database file", "an inventory is kept in a file", "Write sqlite:////path/to/file.db."
+                )
             return _sqlite_engine(parsed)
         if backend == "postgresql":
             return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-    except (exc.ArgumentError, ImportError) as error:
+    except (exc.ArgumentError, ImportError, ValueError) as error:
         raise DatabaseError(
             "The database URL cannot be used",
             str(error)[:200],
@@ -199,9 +203,15 @@ def version(engine: Engine) -> str | None:
     from sqlalchemy import inspect
 
     with engine.connect() as conn:
-        if not inspect(conn).has_table("alembic_version"):
-            return None
-        return conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        found = set(inspect(conn).get_table_names())
+        known = conn.execute(text("SELECT version_num FROM alembic_version")).scalar() if "alembic_version" in found else None
+        if known is None and found - {"alembic_version"}:
+            raise DatabaseError(
+                f"{shown(engine.url)} is not a database of certmgr",
+                "it has tables of another program",
+                "Name another one; nothing was changed.",
+            )
+        return known
 
 
 def open_database(url: str, *, actor: str | None = None, migrate: bool | None = None) -> Database:

@@ -66,6 +66,10 @@ def parse(text: str) -> Target:
 
     A missing port follows the protocol, a missing protocol follows the port. Raises :class:`InvalidName`.
     """
+    if "%" in text:
+        raise InvalidName(
+            f"'{printable(text, 80)}' has a zone", "link-local addresses are not visited", "Write the address without %."
+        )
     rest, slash, protocol_text = text.strip().partition("/")
     if protocol_text.startswith("/"):
         raise InvalidName(
@@ -75,7 +79,7 @@ def parse(text: str) -> Target:
     bracketed = re.fullmatch(r"(\[[^\]]*\])(?::(.*))?", rest)
     if bracketed:
         host, port_text = bracketed.group(1), bracketed.group(2)
-        if as_ip(host) is None:
+        if (address := as_ip(host)) is None or address.version != 6:
             raise InvalidName(f"'{printable(host, 80)}' is not an IPv6 address", "", "Write [2001:db8::1]:443.")
     elif as_ip(rest) is not None:
         host, port_text = rest, None

@@ -8,6 +8,7 @@ leaves the old version whole.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -129,15 +130,33 @@ def backup(engine: Engine, target: Path) -> None:
 
 
 def restore(engine: Engine, source: Path) -> Path | None:
-    """Puts ``source`` in the place of the SQLite database. What was there is kept beside it; its path is returned."""
+    """Puts ``source`` in the place of the SQLite database, whatever state that is in. What was there is kept beside it; its path is
+    returned. Raises Busy while a scan runs.
+
+    Order: the new file is complete and on disk beside the old one; the old one is kept under another name; one rename puts the new one in place.
+    """
+    from inventory.store.runs import file_lock
+
     if engine.dialect.name != "sqlite":
         raise _not_sqlite(engine, "restore", "pg_restore")
     if not source.is_file():
         raise DatabaseError(f"{source} is not a file", "", "Name a file that certmgr database backup wrote.")
     target = Path(str(engine.url.database))
+    _check_backup(source)
+    prepare_file(target)
+    with file_lock(target):
+        try:
+            return _replace(target, source)
+        except (OSError, sqlite3.Error, sqlite_module().Error) as error:
+            raise DatabaseError(
+                f"{target} cannot be replaced", str(error), "What was there is still there, or beside it."
+            ) from None
+
+
+def _check_backup(source: Path) -> None:
     module = sqlite_module()
     try:
-        with closing(module.connect(f"file:{source}?mode=ro", uri=True)) as conn:
+        with closing(module.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as conn:
             good = conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
             row = conn.execute("SELECT version_num FROM alembic_version").fetchone()
     except module.Error as error:
@@ -146,14 +165,26 @@ def restore(engine: Engine, source: Path) -> Path | None:
         raise DatabaseError(f"{source} is damaged", "its integrity check failed", "Nothing was changed.")
     if not is_known(row[0]):
         raise DatabaseVersion(f"{source} belongs to a newer certmgr", f"its version is {row[0]}", "Nothing was changed.")
-    kept = None
-    if target.exists() and target.stat().st_size:
-        kept = target.with_name(f"{target.name}.replaced-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}")
-        _copy_sqlite(target, kept)
-    prepare_file(target)
-    # The backup API writes page by page inside one transaction of the target: readers see the old or the new.
-    with closing(module.connect(source)) as old, closing(module.connect(target)) as new:
-        old.backup(new)
+
+
+def _replace(target: Path, source: Path) -> Path | None:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    kept = target.with_name(f"{target.name}.replaced-{stamp}") if target.stat().st_size else None
+    fresh = target.with_name(f".{target.name}.restored")
+    _copy_sqlite(source, fresh)
+    if kept is not None:
+        try:
+            _copy_sqlite(target, kept)
+        except sqlite_module().Error:
+            # Too damaged to be read as a database: kept byte by byte, with what belongs to it.
+            shutil.copy2(target, kept)
+            for suffix in ("-wal", "-shm"):
+                if (part := target.with_name(target.name + suffix)).exists():
+                    shutil.copy2(part, kept.with_name(kept.name + suffix))
+    for suffix in ("-wal", "-shm"):
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+    fresh.replace(target)
+    _sync_directory(target.parent)
     return kept
 
 

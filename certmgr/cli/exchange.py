@@ -29,6 +29,8 @@ SHOWN = 200
 @pass_app
 def import_(app: App, source: Path, kind: str, client: str | None, dry_run: bool) -> int:
     """Take records from SOURCE. A bad row is reported with its line, the rest goes in; importing twice changes nothing."""
+    from sqlalchemy.exc import IntegrityError
+
     from inventory.exchange import apache, certbot, csv_format, json_format, nginx, plan, zone
     from inventory.store import clients
 
@@ -57,8 +59,14 @@ def import_(app: App, source: Path, kind: str, client: str | None, dry_run: bool
                 break
             click.echo(cell(line, 300))
     else:
-        with database.write(now()) as tx:
-            plan.apply(tx, planned)
+        try:
+            with database.write(now()) as tx:
+                plan.apply(tx, planned)
+        except IntegrityError as error:
+            reason = " ".join(str(error.orig).split())[:200]
+            raise CertmgrError(
+                "Nothing was imported", f"two records would share what only one may have ({reason})", "Correct them."
+            ) from None
     counts = planned.counts() if dry_run else planned.applied
     said = [f"{n['added']:,} {kind}(s) added" for kind, n in counts.items() if n["added"]]
     said += [f"{n['changed']:,} {kind}(s) changed" for kind, n in counts.items() if n["changed"]]
@@ -86,9 +94,16 @@ def export(app: App, form: str, output: Path | None) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The whole file or none: a temporary file beside it, fsync, one rename. Readable by its owner only."""
+    """The whole file or none: a temporary file beside it, fsync, one rename. Readable by its owner only.
+
+    A link is followed; a device or a pipe is written to and never replaced.
+    """
     name = ""
     try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        path = path.resolve()
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -89,7 +89,7 @@ def accept(
 
 
 @finding.command()
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, (1 << 63) - 1))
 @pass_app
 def withdraw(app: App, number: int) -> None:
     """End an acceptance now."""

@@ -41,4 +41,12 @@ for command in (
 def run() -> None:
     """The console script."""
     debug = "--debug" in sys.argv
-    sys.exit(guard(lambda: cli.main(standalone_mode=False), lambda: debug))
+    sys.exit(guard(_invoke, lambda: debug))
+
+
+def _invoke() -> object:
+    """As ``cli.main(standalone_mode=False)``, but a closed pipe keeps its own exception: click makes exit code 1 of it, which means findings."""
+    with cli.make_context("certmgr", sys.argv[1:]) as context:
+        result = cli.invoke(context)
+        sys.stdout.flush()
+        return result

@@ -26,12 +26,14 @@ untag_option = click.option("--untag", "untags", multiple=True, metavar="TAG", h
 PARTIES = ("hosts", "dns", "buys", "renews")
 
 
-def _tags(tx: Any, kind: str, row_id: int, tags: Sequence[str], untags: Sequence[str]) -> None:
+def _tags(tx: Any, kind: str, row_id: int, tags: Sequence[str], untags: Sequence[str]) -> str:
+    """Changes tags; what was done in words, to be shown once it is committed."""
     from inventory.store.records import change_tags
 
-    if tags or untags:
-        change_tags(tx, kind, row_id, tags, untags)
-        click.echo("Tags changed.")
+    if not (tags or untags):
+        return ""
+    change_tags(tx, kind, row_id, tags, untags)
+    return " Tags changed."
 
 
 # -- client ---------------------------------------------------------------------------------------------------------
@@ -125,8 +127,9 @@ def client_edit(
 
     with app.open().write(now()) as tx:
         row_id = clients.find(tx.conn, number)["id"]
-        changed(f"Client {number}", clients.edit(tx, number, given(number=new_number, **values)))
-        _tags(tx, "client", row_id, tags, untags)
+        said = changed(f"Client {number}", clients.edit(tx, number, given(number=new_number, **values)))
+        said += _tags(tx, "client", row_id, tags, untags)
+    click.echo(said)
 
 
 @client.command("retire")
@@ -227,7 +230,8 @@ def contact_edit(app: App, /, contact: str, ways: tuple[str, ...], **values: Any
     from inventory.store import contacts
 
     with app.open().write(now()) as tx:
-        changed(f"Contact {contact}", contacts.edit(tx, contact, given(**values), ways))
+        said = changed(f"Contact {contact}", contacts.edit(tx, contact, given(**values), ways))
+    click.echo(said)
 
 
 @contact.command("retire")
@@ -334,8 +338,9 @@ def server_edit(
 
     with app.open().write(now()) as tx:
         row_id = servers.find(tx.conn, name)["id"]
-        changed(f"Server {name}", servers.edit(tx, name, _lists({"name": new_name, **values}, addresses, backends)))
-        _tags(tx, "server", row_id, tags, untags)
+        said = changed(f"Server {name}", servers.edit(tx, name, _lists({"name": new_name, **values}, addresses, backends)))
+        said += _tags(tx, "server", row_id, tags, untags)
+    click.echo(said)
 
 
 @server.command("retire")
@@ -385,6 +390,7 @@ def domain_add(app: App, /, name: str, tags: tuple[str, ...], with_proposed: boo
     from inventory.store import domains
 
     host = normalise_host(name)
+    resolvers = app.settings.scan.resolvers  # what is wrong with the configuration is said before anything is written
     database = app.open()
     with database.write(now()) as tx:
         domains.add(tx, host, given(**values), tags)
@@ -392,7 +398,7 @@ def domain_add(app: App, /, name: str, tags: tuple[str, ...], with_proposed: boo
     if as_ip(host) is not None:
         return
     proposed = []
-    for other in resolving(related(host), app.settings.scan.resolvers):
+    for other in resolving(related(host), resolvers):
         with database.write(now()) as tx:
             if domains.active(tx.conn, other) is not None:
                 continue
@@ -464,8 +470,9 @@ def domain_edit(app: App, /, name: str, tags: tuple[str, ...], untags: tuple[str
 
     with app.open().write(now()) as tx:
         row_id = domains.find(tx.conn, name)["id"]
-        changed(f"Domain {name}", domains.edit(tx, name, given(**values)))
-        _tags(tx, "domain", row_id, tags, untags)
+        said = changed(f"Domain {name}", domains.edit(tx, name, given(**values)))
+        said += _tags(tx, "domain", row_id, tags, untags)
+    click.echo(said)
 
 
 @domain.command("retire")
@@ -576,8 +583,9 @@ def endpoint_edit(
     fixed = list(addresses) if addresses else ([] if by_dns else None)
     with app.open().write(now()) as tx:
         row_id = endpoints.find(tx.conn, parsed)["id"]
-        changed(f"Endpoint {parsed}", endpoints.edit(tx, parsed, given(port=port, protocol=protocol, addresses=fixed)))
-        _tags(tx, "endpoint", row_id, tags, untags)
+        said = changed(f"Endpoint {parsed}", endpoints.edit(tx, parsed, given(port=port, protocol=protocol, addresses=fixed)))
+        said += _tags(tx, "endpoint", row_id, tags, untags)
+    click.echo(said)
 
 
 @endpoint.command("retire")

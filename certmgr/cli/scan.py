@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 import sys
 import tempfile
@@ -29,6 +30,21 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
+class _Seconds(click.FloatRange):
+    """A number of seconds; NaN, which is neither below nor above anything, is none."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return number
+
+
+SECONDS = _Seconds(min=0.1, max=600)
+
+
 def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]:
     """``HOST:PORT:ADDRESS[,ADDRESS]`` as curl has it; IPv6 addresses in brackets or bare."""
     from inventory.names import as_ip, normalise
@@ -41,7 +57,7 @@ def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]
         parsed = [as_ip(a.strip()) for a in addresses.split(",")] if addresses else [None]
         if not all(parsed):
             raise InvalidName(f"'{cell(text, 80)}' cannot be used for --resolve", "", "Write HOST:PORT:ADDRESS.")
-        found[(normalise(host), parse_port(port))] = tuple(str(a) for a in parsed)
+        found[(normalise(host), parse_port(port))] = tuple(dict.fromkeys(str(a) for a in parsed))
     return found
 
 
@@ -53,8 +69,8 @@ def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]
     "--resolve", "resolves", multiple=True, metavar="HOST:PORT:ADDRESS", help="Visit ADDRESS for HOST:PORT; may be repeated."
 )
 @click.option("--ca-file", "ca_files", multiple=True, metavar="PEM", help="Also trust these anchors; may be repeated.")
-@click.option("--timeout", type=click.FloatRange(min=0.1, max=600), metavar="SECONDS", help="The whole time for one address.")
-@click.option("--connect-timeout", type=click.FloatRange(min=0.1, max=600), metavar="SECONDS", help="For one connection.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="The whole time for one address.")
+@click.option("--connect-timeout", type=SECONDS, metavar="SECONDS", help="For one connection.")
 @click.option("--concurrency", type=click.IntRange(1, 20000), metavar="N", help="Connections at once.")
 @click.option("--deep", is_flag=True, help="Also the certificate of the other key type, and TLS 1.0 and 1.1.")
 @click.option("--no-cache", is_flag=True, help="Verify every chain anew, and judge what is remembered again.")
@@ -278,12 +294,14 @@ class _Progress:
 
 @contextlib.contextmanager
 def _terminated_as_interrupt() -> Iterator[None]:
-    """SIGTERM (a service manager's stop) ends the work as Ctrl-C does."""
+    """SIGTERM (a service manager's stop) ends the work as Ctrl-C does, also where the shell started it with SIGINT ignored."""
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _scan_inventory(app: App, options: Options, form: str, verbose: bool) -> int:
@@ -362,13 +380,15 @@ def _write_run(app: App, summary: Summary, spool: Any, form: str) -> int:
 
 def _show_run(app: App, summary: Summary, verbose: bool) -> int:
     from certmgr.cli.status import standing_table
-    from certmgr.status import counts, load
+    from certmgr.status import load, totals
 
-    moment = now()
-    standings = load(app.open(), moment, run_id=summary.run_id)
-    shown = standings if verbose or len(standings) <= 30 else [s for s in standings if s.verdict != "ok"]
-    standing_table(shown, moment, verbose)
-    total = counts(s.verdict for s in standings)
+    moment, database = now(), app.open()
+    everything = verbose or summary.looked <= 30
+    standings = load(database, moment, run_id=summary.run_id, troubled=not everything)
+    shown = standings if everything else [s for s in standings if s.verdict != "ok"]
+    if shown:
+        standing_table(shown, moment, verbose)
+    total = totals(database, [s for s in standings if s.findings or s.accepted or s.verdict != "ok"], run_id=summary.run_id)
     said = ", ".join(f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v])
     click.echo(
         f"Run {summary.run_id}: {summary.looked:,} of {summary.planned:,} endpoints in {summary.seconds:.1f} s: {said or 'none'}. "

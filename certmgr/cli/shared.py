@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,14 +88,14 @@ def given(**values: Any) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None}
 
 
-def changed(what: str, changes: dict[str, list[Any]]) -> None:
+def changed(what: str, changes: dict[str, list[Any]]) -> str:
+    """A change in words, to be shown once it is committed."""
     if not changes:
-        click.echo(f"{what}: nothing to change.")
-        return
+        return f"{what}: nothing to change."
     said = ", ".join(
         f"{k} {printable(str(a), 60) if a is not None else 'unset'} -> {printable(str(b), 60)}" for k, (a, b) in changes.items()
     )
-    click.echo(f"{what}: {said}.")
+    return f"{what}: {said}."
 
 
 def fail(error: BaseException, debug: bool) -> int:
@@ -124,8 +126,15 @@ def guard(function: Callable[[], Any], debug: Callable[[], bool]) -> int:
         click.echo("certmgr: interrupted.", err=True)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader has left (| head): what it read stands, and Python must not complain when it flushes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            click.echo("certmgr: the output cannot be written: its disk is full.", err=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 3
+        return fail(error, debug())
     except Exception as error:
         return fail(error, debug())
 

@@ -47,12 +47,14 @@ def status(
 ) -> int:  # fmt: skip
     """Show what needs attention, soonest first, from what scans have stored. Exit code 1 where something is at fault."""
     from certmgr.status import causes as fold
-    from certmgr.status import counts, load
+    from certmgr.status import counts, load, totals
 
     moment = now()
     at = app.moment(as_of)
-    standings = load(app.open(), moment, as_of=at, client=client, tag=tag)
-    total = counts(s.verdict for s in standings)
+    database = app.open()
+    troubled = at is None and not everything
+    standings = load(database, moment, as_of=at, client=client, tag=tag, troubled=troubled)
+    total = totals(database, standings, client=client, tag=tag) if troubled else counts(s.verdict for s in standings)
     code = 1 if total["fault"] and not exit_zero else 0
     if causes:
         show_causes(fold(standings), form, limit)

@@ -75,6 +75,18 @@ def _port(address: str) -> int:
     return int(text) if text.isdigit() and 0 < int(text) < 65536 else 0
 
 
+def _included(pattern: str, root: Path) -> list[Path] | str:
+    """The files that an Include names (a folder: all files in it), or why it cannot be followed."""
+    base = Path("/") if pattern.startswith("/") else root
+    relative = pattern.strip("/")
+    try:
+        matched = sorted(base.glob(relative))[:MAX_FILES] if relative else []
+        files = [f for m in matched for f in (sorted(m.iterdir()) if m.is_dir() else [m])]
+    except (ValueError, NotImplementedError, OSError) as error:
+        return f"Include {printable(pattern, 80)} cannot be followed: {printable(str(error), 80)}"
+    return [f for f in files if f.is_file()][:MAX_FILES] if relative else f"Include {printable(pattern, 80)} is too wide"
+
+
 def _directives(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[str, list[str] | str]]:
     """(where, words) of each directive; (where, reason) for a line that cannot be read."""
     real = path.resolve()
@@ -104,11 +116,12 @@ def _directives(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[str, 
         if not words:
             continue
         if words[0].lower() in ("include", "includeoptional") and len(words) == 2:
-            pattern = words[1]
-            base = Path("/") if pattern.startswith("/") else root
-            for found in sorted(base.glob(pattern.lstrip("/")))[:MAX_FILES]:
-                if found.is_file():
-                    yield from _directives(found, root, seen)
+            found = _included(words[1], root)
+            if isinstance(found, str):
+                yield where, found
+                continue
+            for file in found:
+                yield from _directives(file, root, seen)
             continue
         if words[0].lower() == "serverroot" and len(words) == 2:
             root = Path(words[1])

@@ -8,7 +8,7 @@ from typing import Any
 
 from inventory.errors import CertmgrError, UsageError
 from inventory.exchange.entry import Problem
-from inventory.exchange.plan import ORDER, REFERENCES, Plan, key_of
+from inventory.exchange.plan import ORDER, REFERENCES, Item, Plan, key_of, label
 from inventory.model import PARTY_FIELDS, Purpose, Role, State
 from inventory.names import normalise_host
 from inventory.store import contacts, records, servers
@@ -67,9 +67,54 @@ def read(path: Path, plan: Plan) -> None:
             except CertmgrError as error:
                 plan.problems.append(Problem(where, str(error)))
                 keys[kind][number] = None
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
                 plan.problems.append(Problem(where, f"it is no record ({type(error).__name__}: {str(error)[:80]})"))
                 keys[kind][number] = None
+    _drop_dangling(plan, path)
+
+
+def _drop_dangling(plan: Plan, path: Path) -> None:
+    """A record may name a later one of its kind, which was then left out, or stand in a circle of resellers: it is left out too."""
+    for kind, column in (("client", "reseller_id"), ("contact", "fallback_id")):
+        items = plan.items[kind]
+        while True:
+            wrong = [
+                i for i in items.values() if i.id is None and i.values.get(column) is not None and i.values[column] not in items
+            ]
+            wrong += [] if wrong or kind != "client" else [i for i in items.values() if i.id is None and _circular(items, i)]
+            if not wrong:
+                break
+            for item in wrong:
+                plan.problems.append(
+                    Problem(
+                        f"{path}: {kind} {item.values.get('number') or item.values.get('name')}",
+                        "what it refers to was left out, or is a circle",
+                    )
+                )
+                _drop(plan, item)
+
+
+def _circular(items: dict[Any, Item], item: Item) -> bool:
+    passed, current = {item.key}, item.values.get("reseller_id")
+    while current is not None and current in items:
+        if current in passed:
+            return True
+        passed.add(current)
+        current = items[current].values.get("reseller_id")
+    return False
+
+
+def _drop(plan: Plan, item: Item) -> None:
+    """Takes a planned record back, with everything planned that refers to it."""
+    plan.items[item.kind].pop(item.key, None)
+    if item.kind == "client":
+        plan.client_names.pop(item.values["name"], None)
+    for kind in ORDER:
+        for column, of_kind in REFERENCES[kind].items():
+            if of_kind == item.kind and kind != item.kind:
+                for other in [i for i in plan.items[kind].values() if i.id is None and i.values.get(column) == item.key]:
+                    plan.problems.append(Problem(f"{kind} {label(other)}", f"its {item.kind} was left out"))
+                    _drop(plan, other)
 
 
 def _keys(kind: str, rows: list[Any], keys: dict[str, list[Any]]) -> list[Any]:
@@ -81,7 +126,7 @@ def _keys(kind: str, rows: list[Any], keys: dict[str, list[Any]]) -> list[Any]:
             for column, of_kind in REFERENCES[kind].items():
                 place = row.get(column.removesuffix("_id"))
                 if of_kind != kind and place is not None:
-                    direct[column] = keys[of_kind][place]
+                    direct[column] = keys[of_kind][_place(place, keys[of_kind])]
                     if direct[column] is None:
                         raise KeyError(column)
             names = {k: normalise_host(row[k]) for k in ("name", "host") if k in row and kind in ("domain", "endpoint")}
@@ -89,6 +134,16 @@ def _keys(kind: str, rows: list[Any], keys: dict[str, list[Any]]) -> list[Any]:
         except (CertmgrError, KeyError, TypeError, IndexError, AttributeError):
             found.append(None)
     return found
+
+
+def _place(place: Any, keys: list[Any]) -> int:
+    """A reference is a place in a list of the document, and nothing that Python would take for one."""
+    if type(place) is not int or not 0 <= place < len(keys):
+        raise UsageError(f"'{str(place)[:40]}' is no place in a list of the document")
+    return place
+
+
+_REQUIRED = {"domain": "client", "endpoint": "domain"}
 
 
 def _text(row: dict[str, Any], name: str, limit: int = 200) -> str | None:
@@ -99,10 +154,13 @@ def _text(row: dict[str, Any], name: str, limit: int = 200) -> str | None:
 
 
 def _put(plan: Plan, kind: str, row: dict[str, Any], keys: dict[str, list[Any]], number: int) -> None:
-    values: dict[str, Any] = {"state": records.choice(row.get("state"), "state", tuple(State)) or "active"}
+    states = tuple(State) if kind == "domain" else ("active", "retired")
+    values: dict[str, Any] = {"state": records.choice(row.get("state"), "state", states) or "active"}
     for name in ("created_at", "retired_at"):
         if row.get(name) is not None:
             values[name] = int(row[name])
+            if not 0 <= values[name] < 1 << 40:
+                raise UsageError(f"'{name}' is no instant in seconds since 1970")
     if kind in ("client", "server", "domain"):
         values |= records.parties({f: row.get(f) for f in PARTY_FIELDS}) | {"note": _text(row, "note", records.MAX_TEXT)}
     if kind == "client":
@@ -122,7 +180,7 @@ def _put(plan: Plan, kind: str, row: dict[str, Any], keys: dict[str, list[Any]],
             "name": records.required(row["name"], "name"),
             "role": records.choice(row.get("role"), "role", tuple(Role)) or "owner",
         }
-        values |= {"language": _text(row, "language", 20), "time_zone": contacts.time_zone(row.get("time_zone"))}
+        values |= {"language": contacts.language(row.get("language")), "time_zone": contacts.time_zone(row.get("time_zone"))}
     elif kind == "domain":
         values |= {
             "name": normalise_host(row["name"]),
@@ -137,10 +195,14 @@ def _put(plan: Plan, kind: str, row: dict[str, Any], keys: dict[str, list[Any]],
     for column, of_kind in REFERENCES[kind].items():
         place = row.get(column.removesuffix("_id"))
         if place is not None:
-            values[column] = keys[of_kind][place]
+            values[column] = keys[of_kind][_place(place, keys[of_kind])]
             if values[column] is None:
                 raise UsageError(f"its {of_kind} was left out")
+        elif _REQUIRED.get(kind) == column.removesuffix("_id"):
+            raise UsageError(f"it has no {of_kind}")
     ways = _ways(row) if kind == "contact" else None
+    if not isinstance(row.get("tags") or [], list):
+        raise UsageError("'tags' is not a list")
     tags = [records.clean_tag(t) for t in row.get("tags") or []]
     key = keys[kind][number]
     known = plan.items["domain"].get(key) if kind == "domain" else None
@@ -156,4 +218,4 @@ def _ways(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     for way in row.get("ways") or []:
         kind, value = contacts.parse_way(f"{way['kind']}:{way['value']}")
         found.append((kind, value, records.choice(way.get("state"), "state", ("good", "bad")) or "good"))
-    return found
+    return list({(k, v): (k, v, state) for k, v, state in found}.values())

@@ -185,7 +185,15 @@ def _add(plan: Plan, entry: Entry) -> None:
     contact_values = _contact_values(entry)
     domain_values, endpoint_values, host = _domain_values(plan, entry, number)
     server = records.clean(entry.server, "server")
+    named: tuple[tuple[str, Key], ...] = (("server", (server,)), ("contact", ((number,), contact_values.get("name"), 1)))
+    for kind, key in named:
+        if key in plan.items[kind] and plan.items[kind][key].values.get("state") == "retired":
+            raise UsageError(f"The {kind} '{label(plan.items[kind][key])}' is retired", "", "Name another one.")
     # Nothing was planned so far: from here on nothing can fail.
+    if (name := client_values.get("name")) is not None:
+        if (known := plan.items["client"].get((number,))) is not None and plan.client_names.get(known.values["name"]) == number:
+            del plan.client_names[known.values["name"]]
+        plan.client_names[name] = number
     client = plan.put("client", (number,), client_values)
     if server is not None:
         plan.put("server", (server,), {"name": server, **({} if (server,) in plan.items["server"] else {"kind": "web"})})
@@ -197,6 +205,8 @@ def _add(plan: Plan, entry: Entry) -> None:
         endpoint = plan.put("endpoint", key, endpoint_values | {"domain_id": domain.key})
         if endpoint.values.get("state") == "retired":
             plan.put("endpoint", key, {"state": "active"})
+            endpoint.before.setdefault("retired_at", endpoint.values.get("retired_at"))
+            endpoint.values["retired_at"] = None
     else:
         client.new_tags |= set(tags) - client.tags
 
@@ -214,7 +224,7 @@ def _client_values(plan: Plan, entry: Entry, number: str) -> dict[str, Any]:
     if name is None and known is None:
         name = number
     if name is not None:
-        holder = plan.client_names.setdefault(name, number)
+        holder = plan.client_names.get(name, number)
         if holder != number:
             raise UsageError(f"The client name '{name}' belongs to the client {holder} already", "a name stands for one client")
         values["name"] = name
@@ -228,7 +238,7 @@ def _contact_values(entry: Entry) -> dict[str, Any]:
         return {}
     return {
         "name": name or entry.ways[0], "role": records.choice(fields.get("role"), "role", tuple(Role)),
-        "language": records.clean(fields.get("language"), "language", 20), "time_zone": contacts.time_zone(fields.get("time_zone")),
+        "language": contacts.language(fields.get("language")), "time_zone": contacts.time_zone(fields.get("time_zone")),
     }  # fmt: skip
 
 
@@ -280,8 +290,12 @@ def apply(tx: Tx, plan: Plan) -> None:
     """Writes what the plan adds and changes, and audits it. References are resolved kind by kind."""
     plan.applied = plan.counts()
     for kind in ORDER:
-        table = _TABLES[kind]
-        new = [i for i in plan.items[kind].values() if i.id is None]
+        table, own = _TABLES[kind], {c for c, k in REFERENCES[kind].items() if k == kind}
+        items = list(plan.items[kind].values())
+        new, edits = [i for i in items if i.id is None], [i for i in items if i.before]
+        # Changes first: a new row may take a name that a change sets free.
+        for item in edits:
+            _update(tx, plan, item, set(item.before) - own)
         for start in range(0, len(new), 1000):
             part = new[start : start + 1000]
             rows = [_columns(tx, plan, i, table) for i in part]
@@ -289,19 +303,21 @@ def apply(tx: Tx, plan: Plan) -> None:
             for item, row_id in zip(part, ids, strict=True):
                 item.id = int(row_id)
             tx.audit_many("import", kind, [(i.id, {"label": label(i)}) for i in part])
-        edits = [i for i in plan.items[kind].values() if i.before]
-        late = [i for i in new if any(REFERENCES[kind].get(c) == kind and i.values.get(c) for c in REFERENCES[kind])]
+        # References within the kind last: every row exists now.
         for item in edits:
-            columns = _columns(tx, plan, item, table)
-            tx.conn.execute(update(table).where(table.c.id == item.id).values({c: columns[c] for c in item.before}))
-        for item in late:  # references within the kind: every row exists now
-            own = {
-                c: plan.items[kind][item.values[c]].id for c, k in REFERENCES[kind].items() if k == kind and item.values.get(c)
-            }
-            tx.conn.execute(update(table).where(table.c.id == item.id).values(own))
+            _update(tx, plan, item, set(item.before) & own)
+        for item in new:
+            _update(tx, plan, item, {c for c in own if item.values.get(c) is not None})
         tx.audit_many("edit", kind, [(i.id, {c: [b, i.values[c]] for c, b in i.before.items()}) for i in edits])
-        _write_tags(tx, kind, list(plan.items[kind].values()))
+        _write_tags(tx, kind, items)
     _write_ways(tx, list(plan.items["contact"].values()))
+
+
+def _update(tx: Tx, plan: Plan, item: Item, columns: set[str]) -> None:
+    if columns:
+        table = _TABLES[item.kind]
+        values = _columns(tx, plan, item, table)
+        tx.conn.execute(update(table).where(table.c.id == item.id).values({c: values[c] for c in columns}))
 
 
 _DEFAULTS: dict[str, dict[str, Any]] = {

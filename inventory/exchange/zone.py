@@ -27,6 +27,10 @@ def read(path: Path, client: str) -> Iterator[Entry | Problem]:
     if len(data) > MAX_BYTES:
         raise UsageError(f"{path} is larger than {MAX_BYTES >> 20} MB", "", "Split it.")
     text = data.decode("utf-8", "replace")
+    if any(line.lstrip().upper().startswith("$GENERATE") for line in text.splitlines()):
+        raise UsageError(
+            f"{path} has a $GENERATE", "its size is not bounded", "Write the names out: named-compilezone -o - ZONE FILE."
+        )
     try:
         zone = dns.zone.from_text(text, origin=_origin(path, text), relativize=False, filename=str(path), check_origin=False)
     except (dns.exception.DNSException, ValueError) as error:

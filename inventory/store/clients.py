@@ -51,9 +51,11 @@ def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
     before = find(tx.conn, key)
     values = _values(tx.conn, given)
     reseller = values.get("reseller_id")
+    passed = {before["id"]}
     while reseller is not None:
-        if reseller == before["id"]:
+        if reseller in passed:
             raise UsageError("A client cannot be its own reseller", "the chain of resellers would be a circle")
+        passed.add(reseller)
         reseller = tx.conn.execute(select(client.c.reseller_id).where(client.c.id == reseller)).scalar()
     return records.edit(tx, client, before, values, "Another client has that number or name")
 

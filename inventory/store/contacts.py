@@ -40,7 +40,7 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
     """The contact with this id, this name, or this way to be reached. Raises NotFound, or UsageError when several fit."""
     query = (
         select(contact).outerjoin(contact_way, contact_way.c.contact_id == contact.c.id)
-        .where(or_(contact.c.name == key, contact_way.c.value == key, contact.c.id == (int(key) if key.isdigit() else -1)))
+        .where(or_(contact.c.name == key, contact_way.c.value == key, contact.c.id == (int(key) if key.isascii() and key.isdigit() and len(key) < 19 else -1)))
         .distinct()
     )  # fmt: skip
     if client_id is not None:
@@ -58,10 +58,7 @@ def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> d
     if given.get("role"):
         values["role"] = records.choice(given["role"], "role", tuple(Role))
     if "language" in given:
-        language = records.clean(given["language"], "language", 20)
-        if language and not re.fullmatch(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*", language):
-            raise UsageError(f"'{language}' is not a language", "", "Write a code such as en or de.")
-        values["language"] = language
+        values["language"] = language(given["language"])
     if "time_zone" in given:
         values["time_zone"] = time_zone(given["time_zone"])
     if given.get("fallback"):
@@ -72,6 +69,13 @@ def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> d
     elif "fallback" in given:
         values["fallback_id"] = None
     return values
+
+
+def language(text: str | None) -> str | None:
+    value = records.clean(text, "language", 20)
+    if value and not re.fullmatch(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*", value):
+        raise UsageError(f"'{value}' is not a language", "", "Write a code such as en or de.")
+    return value
 
 
 def time_zone(text: str | None) -> str | None:

@@ -52,7 +52,10 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"The client {row['number']} is retired", "a retired client has no active domains")
         values["client_id"] = row["id"]
     if given.get("server"):
-        values["server_id"] = servers.find(conn, given["server"])["id"]
+        machine = servers.find(conn, given["server"])
+        if machine["state"] == "retired":
+            raise UsageError(f"The server {machine['name']} is retired", "", "Name another one.")
+        values["server_id"] = machine["id"]
     elif "server" in given:
         values["server_id"] = None
     if given.get("purpose"):

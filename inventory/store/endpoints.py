@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, exists, func, or_, select
 
 from inventory.database import Tx
-from inventory.errors import NotFound, UsageError
+from inventory.errors import Conflict, NotFound, UsageError
 from inventory.model import PARTY_FIELDS
 from inventory.names import display
 from inventory.store import domains, records, servers
@@ -41,6 +41,7 @@ def add(
     """Adds an endpoint; one that was retired comes back. ``addresses``: fixed ones, visited in place of DNS."""
     row = domains.find(tx.conn, domain_name) if domain_name else _domain_for(tx.conn, target.host)
     fixed = servers.addresses(addresses) or None
+    _free(tx.conn, target, row["id"])
     same = (
         select(endpoint)
         .where(endpoint.c.domain_id == row["id"], endpoint.c.host == target.host, endpoint.c.port == target.port)
@@ -49,9 +50,24 @@ def add(
     before = tx.conn.execute(same).mappings().first()
     if before is not None and before["state"] == "retired":
         records.edit(tx, endpoint, dict(before), {"state": "active", "retired_at": None, "addresses": fixed})
+        records.change_tags(tx, "endpoint", int(before["id"]), add=tags)
         return int(before["id"])
     values = {"domain_id": row["id"], "host": target.host, "port": target.port, "protocol": target.protocol, "addresses": fixed}
     return records.add(tx, endpoint, values, tags, f"The endpoint {target} exists already")
+
+
+def _free(conn: Connection, target: Target, domain_id: int) -> None:
+    """Raises Conflict where another domain has this endpoint: what is found there must have one owner."""
+    query = (
+        select(domain.c.name, client.c.number).select_from(endpoint).join(domain, domain.c.id == endpoint.c.domain_id)
+        .join(client, client.c.id == domain.c.client_id).where(
+            endpoint.c.host == target.host, endpoint.c.port == target.port, endpoint.c.protocol == target.protocol,
+            endpoint.c.state != "retired", domain.c.state != "retired", endpoint.c.domain_id != domain_id,
+        )
+    )  # fmt: skip
+    other = conn.execute(query).first()
+    if other is not None:
+        raise Conflict(f"The endpoint {target} belongs to the domain {display(other.name)} of the client {other.number} already")
 
 
 def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:

@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, literal, null, or_, select
+from sqlalchemy import Connection, case, exists, func, literal, null, or_, select
 
 from inventory.database import to_epoch
 from inventory.store.endpoints import selection
-from inventory.tables import certificate, client, domain, endpoint, observation, server, standing
+from inventory.tables import certificate, client, domain, endpoint, finding, observation, server, standing
 
 
 def standings(
-    conn: Connection, *, client_id: int | None = None, tag_name: str | None = None, run_id: int | None = None
+    conn: Connection,
+    *,
+    client_id: int | None = None,
+    tag_name: str | None = None,
+    run_id: int | None = None,
+    troubled: bool = False,
 ) -> Sequence[Any]:
     """Rows of active endpoints, soonest end first: id, host, port, protocol, domain_id, client_id, client, server, last_attempt,
-    last_good, leaf, not_after, issuer, error_layer, error_reason.
+    last_good, leaf, not_after, issuer, error_layer, error_reason. ``troubled``: only those with an open finding, or never looked at.
     """
     query = (
         select(
@@ -32,7 +37,22 @@ def standings(
     )  # fmt: skip
     if run_id is not None:
         query = query.where(standing.c.last_run_id == run_id)
+    if troubled:
+        has_finding = exists().where(finding.c.endpoint_id == endpoint.c.id, finding.c.closed_at.is_(None))
+        query = query.where(or_(standing.c.endpoint_id.is_(None), has_finding))
     return conn.execute(selection(query, client_id, tag_name)).all()
+
+
+def count(conn: Connection, *, client_id: int | None = None, tag_name: str | None = None, run_id: int | None = None) -> int:
+    """How many endpoints :func:`standings` would give."""
+    query = (
+        select(func.count()).select_from(endpoint).join(domain, domain.c.id == endpoint.c.domain_id)
+        .join(client, client.c.id == domain.c.client_id)
+        .where(endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
+    )  # fmt: skip
+    if run_id is not None:
+        query = query.join(standing, standing.c.endpoint_id == endpoint.c.id).where(standing.c.last_run_id == run_id)
+    return int(conn.execute(selection(query, client_id, tag_name)).scalar() or 0)
 
 
 def standings_then(conn: Connection, at: datetime, *, client_id: int | None = None, tag_name: str | None = None) -> Sequence[Any]:

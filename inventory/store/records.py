@@ -77,7 +77,9 @@ def edit(tx: Tx, table: Table, before: Row, values: Row, conflict: str = "") -> 
 
 
 def retire(tx: Tx, table: Table, ids: Sequence[int]) -> None:
-    """Retired rows stay for the record and are silent."""
+    """Retired rows stay for the record and are silent. Raises :class:`UsageError` where the one row named is retired already."""
+    if len(ids) == 1 and tx.conn.execute(select(table.c.state).where(table.c.id == ids[0])).scalar() == "retired":
+        raise UsageError(f"This {table.name} is retired already")
     for start in range(0, len(ids), 500):
         part = ids[start : start + 500]
         tx.conn.execute(

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, text, update
@@ -34,17 +35,11 @@ def exclusive(database: Database) -> Iterator[None]:
     """Holds the database for one scan. Raises :class:`Busy`, which names the holder."""
     path = database.path
     if path is not None:
-        lock = path.with_name(path.name + ".scan.lock")
-        # Close-on-exec and not inherited by the scanning processes, which are started before.
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _busy(database) from None
-            yield
-        finally:
-            os.close(descriptor)
+            with file_lock(path):
+                yield
+        except _Held:
+            raise _busy(database) from None
         return
     with database.engine.connect() as conn:
         held = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), {"k": _ADVISORY}).scalar()
@@ -56,6 +51,27 @@ def exclusive(database: Database) -> Iterator[None]:
         finally:
             conn.execute(text("SELECT pg_advisory_unlock(:k)"), {"k": _ADVISORY})
             conn.commit()
+
+
+class _Held(Busy):
+    """The lock of a file is held by another process."""
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """The lock beside an SQLite file, without opening the database. Raises :class:`Busy`.
+
+    Close-on-exec, and not inherited by the scanning processes, which are started before.
+    """
+    descriptor = os.open(path.with_name(path.name + ".scan.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _Held("A scan is running on this database", "", "Wait for it to end.") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _busy(database: Database) -> Busy:
