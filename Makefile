@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench lock clean help
+.PHONY: demo test check bench docs lock clean help
 
 help:
 	@echo "make demo   inspect a dozen real TLS sites on loopback, and clean up"
 	@echo "make test   run every test (installs nginx, PostgreSQL, Dovecot and slapd through apt when root)"
 	@echo "make check  ruff, mypy, import rule, documentation"
 	@echo "make bench  the speed figures, side by side with other scanners"
+	@echo "make docs   write docs/commands.md and docs/findings.md from the program"
 	@echo "make lock   renew requirements.lock and requirements-dev.lock"
 
 $(VENV)/.demo: requirements.lock pyproject.toml
@@ -25,17 +26,20 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	@sh tools/servers.sh
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/test_imports.py tests/test_docs.py
+	$(BIN)/pytest -p no:cacheprovider tests/test_imports.py tests/test_docs.py
 
 bench: $(VENV)/.dev
 	@sh tools/servers.sh bench
 	$(BIN)/python -m bench
+
+docs: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python tools/document.py
 
 lock: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv

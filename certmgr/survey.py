@@ -77,7 +77,7 @@ def setup_for(settings: Settings, options: Options, *, guarded: bool) -> Setup:
     provider = networks(settings.network.provider, "[network] provider")
     return Setup(
         limits=limits, store=settings.trust.store, ca_files=(*settings.trust.ca_files, *options.ca_files), cache=options.cache,
-        deep=options.deep, full=options.full, guarded=guarded, resolvers=settings.scan.resolvers,
+        deep=options.deep, full=options.full, guarded=guarded, fetch_issuers=settings.trust.fetch_issuers, resolvers=settings.scan.resolvers,
         allowed=(*networks(settings.network.allow, "[network] allow"), *provider), provider=provider, overrides=options.overrides,
         dns_timeout=min(2.0, limits.timeout / 3),
     )  # fmt: skip

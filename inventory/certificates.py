@@ -275,6 +275,16 @@ def from_pem(data: bytes) -> list[Certificate]:
     return [parse(base64.b64decode(b"".join(block.split()), validate=False)) for block in blocks]
 
 
+def from_pkcs7(data: bytes) -> list[Certificate]:
+    """The certificates of a PKCS#7 bundle in DER (RFC 5280 4.2.2.1 allows one behind an AIA URL); empty where it is none."""
+    from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+    try:
+        return [parse(c.public_bytes(Encoding.DER)) for c in pkcs7.load_der_pkcs7_certificates(data)[:20]]
+    except PARSE_ERRORS:
+        return []
+
+
 def issued_by(child: Certificate, issuer: Certificate) -> bool:
     """Whether the issuer's name stands in ``child`` and its key verifies ``child``'s signature."""
     if child.parsed is None or issuer.parsed is None or child.issuer_der != issuer.subject_der:

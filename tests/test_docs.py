@@ -39,6 +39,19 @@ def test_every_command_and_option_is_documented() -> None:
                 )
 
 
+def test_generated_pages_are_up_to_date() -> None:
+    """docs/commands.md and docs/findings.md are what tools/document.py writes from --help and the code table."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("document", ROOT / "tools" / "document.py")
+    assert spec is not None
+    assert spec.loader is not None
+    document = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(document)
+    for name, make in document.PAGES.items():
+        assert (ROOT / "docs" / name).read_text() == make(), f"run: python tools/document.py (docs/{name})"
+
+
 def test_documented_commands_exist() -> None:
     known = {name for name, _ in commands(cli)} | {"certmgr"}
     for path in DOCS:

@@ -67,7 +67,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], styles: Sequenc
     console = Console(markup=False, emoji=False, highlight=False, no_color=not colours())
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for i, name in enumerate(columns):
-        shown.add_column(name, overflow="fold", no_wrap=False, ratio=None if i < len(columns) - 1 else 1)
+        last = i == len(columns) - 1
+        shown.add_column(name, overflow="fold", no_wrap=not last, ratio=1 if last else None, min_width=24 if last else None)
     for index, row in enumerate(rows):
         style = styles[index] if styles else None
         shown.add_row(*[Text(cell(v), style=style or "" if i == 0 else "") for i, v in enumerate(row)])

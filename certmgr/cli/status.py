@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cli.output import STYLES, cell, echo_json, epoch_text, instant, show, table
+from certmgr.cli.output import STYLES, cell, colours, echo_json, epoch_text, instant, show, table
 from certmgr.cli.shared import App, client_filter, format_option, now, pass_app, tag_filter
 
 if TYPE_CHECKING:
@@ -138,12 +138,13 @@ def show_causes(found: Sequence[Cause], form: str, limit: int) -> None:
     if not found:
         click.echo("There is nothing to mend.")
         return
-    lines, styles = [], []
     for cause in found[:limit]:
         row = cause_row(cause)
-        lines.append(
-            [row["endpoints"], row["severity"], f"{cause.kind} {cause.where}", cause.code, ACTORS[cause.actor], row["do"]]
-        )
-        styles.append(STYLES.get(cause.severity))
-    table(["ENDPOINTS", "SEVERITY", "CAUSE", "CODE", "WHO", "WHAT WOULD MEND IT"], lines, styles)
+        where = f"{cause.kind} {cell(cause.where)}"
+        severity = click.style(str(cause.severity), fg=STYLES.get(cause.severity)) if colours() else cause.severity
+        click.echo(f"{row['endpoints']:6,} x {cause.code} ({severity}), {where}; who: {ACTORS[cause.actor]}")
+        more = f" The same for {row['endpoints'] - 1:,} more." if row["endpoints"] > 1 else ""
+        click.echo(f"         {cell(row['do'], 400)}{more}")
+    if len(found) > limit:
+        click.echo(f"... and {len(found) - limit:,} more causes: --limit, or --format csv.")
     click.echo(f"{sum(len(c.endpoints) for c in found):,} finding(s) from {len(found):,} cause(s).")

@@ -14,6 +14,7 @@ from certmgr.checks.transport import History
 from certmgr.checks.trust import Issuers, TrustStore
 from certmgr.scan.dial import Dialler, Limits
 from certmgr.scan.evidence import Evidence
+from certmgr.scan.fetch import Fetcher
 from certmgr.scan.guard import Network
 from certmgr.scan.look import Certificates, Looker
 from certmgr.scan.report import CertificateRow, Report, certificate_row, make
@@ -80,6 +81,7 @@ class Setup:
     servers: frozenset[str] = frozenset()
     overrides: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     issuers: tuple[bytes, ...] = ()
+    fetch_issuers: bool = False
     now: datetime | None = None
 
 
@@ -96,6 +98,7 @@ class Examiner:
             servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed, guarded=setup.guarded,
             overrides=dict(setup.overrides),
         )  # fmt: skip
+        self.fetcher = Fetcher(self.resolver, setup.allowed)
         self.looker = Looker(self.dialler, self.resolver, certificates, setup.deep)
         trust = TrustStore.load(setup.store, setup.ca_files, cache=setup.cache)
         self.judge = Judge(trust, certificates.parse, Issuers())
@@ -123,10 +126,23 @@ class Examiner:
             self.emit(Result(job.key, evidence.at, True, job.was_good, False, job.fingerprint, None))
             return
         judgement = self._judge(job, evidence)
+        if judgement.unresolved and self.setup.fetch_issuers:
+            judgement = await self._with_fetched(job, judgement)
         if judgement.unresolved and len(self._waiting) < MAX_WAITING:
             self._waiting.append((job, evidence))
         else:
             self._emit(job, judgement)
+
+    async def _with_fetched(self, job: Job, judgement: Judgement) -> Judgement:
+        """Judged again with what the missing issuers' URLs give, a few floors up at most."""
+        for _ in range(3):
+            ends = [a.verdict.path[-1] for a in judgement.addresses if a.verdict is not None and a.verdict.reason == "missing"]
+            fetched = [c for end in ends for c in await self.fetcher.issuers(end)]
+            added = [self.judge.issuers.add(c) for c in fetched]
+            if not any(added):
+                break
+            judgement = self._judge(job, judgement.evidence)
+        return judgement
 
     def finish(self, issuers: Sequence[bytes] = ()) -> None:
         """Judges again what waited for an issuer, with those that the whole run has seen."""

@@ -457,3 +457,54 @@ def test_the_unparseable_certificate_keeps_its_der(look: Looker, issuer: Authori
     opened.callback(server.close)
     seen = look(f"{HOST}:{server.port}")
     assert "certificate-malformed" in seen.severe() or "handshake-failed" in seen.severe()
+
+
+# -- AIA --------------------------------------------------------------------------------------------------------------
+
+
+def _aia(url: str) -> tuple[x509.ExtensionType, bool]:
+    location = x509.UniformResourceIdentifier(url)
+    return x509.AuthorityInformationAccess(
+        [x509.AccessDescription(x509.oid.AuthorityInformationAccessOID.CA_ISSUERS, location)]
+    ), False
+
+
+def _issuer_over_http(opened: Stack, der: bytes) -> Server:
+    server = Server(servers.saying(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(der) + der))
+    opened.callback(server.close)
+    return server
+
+
+@pytest.mark.parametrize(("fetch", "allow", "fetched"), [(False, True, False), (True, False, False), (True, True, True)])
+def test_a_missing_issuer_is_fetched_only_where_the_configuration_allows_it(
+    look: Looker, settings: Settings, root: Authority, opened: Stack, fetch: bool, allow: bool, fetched: bool
+) -> None:
+    hidden = Authority("Hidden Issuer", root)
+    web = _issuer_over_http(opened, hidden.der)
+    issued = hidden.issue(HOST, extensions=[_aia(f"http://127.0.0.1:{web.port}/issuer.cer")])
+    changes = replace(
+        settings,
+        trust=replace(settings.trust, fetch_issuers=fetch),
+        network=NetworkSettings(allow=("127.0.0.0/8",) if allow else ()),
+    )
+    seen = look(f"{HOST}:{serve(opened, issued, chain=())}", changes=changes)
+    assert seen.codes["chain-incomplete"].evidence["held"] is fetched
+    assert seen.report.addresses[0].trusted is (True if fetched else None)
+    assert (web.connections > 0) is fetched
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000, b"garbage"],
+)
+def test_what_an_issuer_url_answers_is_bounded(
+    look: Looker, settings: Settings, root: Authority, opened: Stack, answer: bytes
+) -> None:
+    web = Server(servers.saying(answer))
+    opened.callback(web.close)
+    issued = Authority("Hidden Issuer", root).issue(HOST, extensions=[_aia(f"http://127.0.0.1:{web.port}/x")])
+    changes = replace(
+        settings, trust=replace(settings.trust, fetch_issuers=True), network=NetworkSettings(allow=("127.0.0.0/8",))
+    )
+    seen = look(f"{HOST}:{serve(opened, issued, chain=())}", changes=changes)
+    assert seen.codes["chain-incomplete"].evidence["held"] is False
