@@ -7,7 +7,7 @@ import sys
 import click
 
 from certmgr import __version__
-from certmgr.cli import database, demo, exchange, findings, records, scan, status
+from certmgr.cli import clients, contacts, database, demo, domains, endpoints, exchange, findings, scan, servers, status
 from certmgr.cli.shared import App, guard
 
 
@@ -32,7 +32,7 @@ def cli(context: click.Context, config: str | None, database_url: str | None, de
 
 
 for command in (
-    scan.scan, status.status, records.client, records.contact, records.server, records.domain, records.endpoint, findings.finding,
+    scan.scan, status.status, clients.client, contacts.contact, servers.server, domains.domain, endpoints.endpoint, findings.finding,
     exchange.import_, exchange.export, database.database, demo.demo,
 ):  # fmt: skip
     cli.add_command(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -96,6 +96,21 @@ def changed(what: str, changes: dict[str, list[Any]]) -> str:
         f"{k} {printable(str(a), 60) if a is not None else 'unset'} -> {printable(str(b), 60)}" for k, (a, b) in changes.items()
     )
     return f"{what}: {said}."
+
+
+tag_option = click.option("--tag", "tags", multiple=True, metavar="TAG", help="Add a tag; may be repeated.")
+untag_option = click.option("--untag", "untags", multiple=True, metavar="TAG", help="Remove a tag; may be repeated.")
+PARTIES = ("hosts", "dns", "buys", "renews")
+
+
+def change_tags(tx: Any, kind: str, row_id: int, tags: Sequence[str], untags: Sequence[str]) -> str:
+    """Changes tags; what was done in words, to be shown once it is committed."""
+    from inventory.store import records
+
+    if not (tags or untags):
+        return ""
+    records.change_tags(tx, kind, row_id, tags, untags)
+    return " Tags changed."
 
 
 def fail(error: BaseException, debug: bool) -> int:

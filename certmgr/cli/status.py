@@ -93,7 +93,7 @@ def standing_row(standing: Standing, moment: datetime) -> dict[str, Any]:
 
 
 def standing_table(standings: Sequence[Standing], moment: datetime, verbose: bool) -> None:
-    from certmgr.cli.scan import _issuer
+    from certmgr.cli.scan_report import issuer_name
     from notifiers.wording.english import VERDICTS
     from notifiers.wording.sentences import sentence, short
 
@@ -102,7 +102,7 @@ def standing_table(standings: Sequence[Standing], moment: datetime, verbose: boo
         said = [short(f, s.target) for f in s.findings if f.severity != "info"]
         said += [f"{short(f, s.target)} (accepted until {a.until:%Y-%m-%d})" for f, a in s.accepted]
         words = "; ".join(said) or (s.error if s.verdict != "ok" else "") or ""
-        lines.append([VERDICTS[s.verdict], s.target, s.client, s.days_left(moment), _issuer(s.issuer), words])
+        lines.append([VERDICTS[s.verdict], s.target, s.client, s.days_left(moment), issuer_name(s.issuer), words])
         styles.append(STYLES.get(s.verdict))
     table(["VERDICT", "HOST", "CLIENT", "DAYS LEFT", "ISSUER", "WHAT IS WRONG"], lines, styles)
     if verbose:

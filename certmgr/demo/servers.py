@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from OpenSSL import SSL, crypto
+from cryptography import x509
+from OpenSSL import SSL
 
 from certmgr.demo.authority import Issued
 
@@ -73,13 +74,13 @@ def server_context(
         context.set_max_proto_version(highest)
     context.set_cipher_list(ciphers)
     for one in (issued, *extra):
-        context.use_certificate(crypto.X509.from_cryptography(one.certificate))
-        context.use_privatekey(crypto.PKey.from_cryptography_key(one.key))
+        context.use_certificate(one.certificate)
+        context.use_privatekey(one.key)
         sent = list(one.chain[1:]) if chain is None else []
         for certificate in sent:
-            context.add_extra_chain_cert(crypto.X509.from_cryptography(certificate))
+            context.add_extra_chain_cert(certificate)
     for der in chain or ():
-        context.add_extra_chain_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, der))
+        context.add_extra_chain_cert(x509.load_der_x509_certificate(der))
     if verify != SSL.VERIFY_NONE:
         context.set_verify(verify, lambda *_: True)
     return context

@@ -3,8 +3,7 @@
 The sockets live in an epoll object of their own, which the loop watches as a single file: one wake-up serves hundreds of
 sockets, and no Protocol or Task is made for one. Elsewhere than on Linux the loop watches each socket.
 
-Politeness: at most ``per_address`` connections at once and ``rate`` a second for one address. A transient failure is tried
-a second time (a silent address while the first connection still waits), within the same deadline.
+How many connections one address gets, and how fast, is decided in politeness.py. A transient failure is tried a second time (a silent address while the first connection still waits), within the same deadline.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 
 from certmgr.scan import openssl
 from certmgr.scan.evidence import TRANSIENT, Failure, Kind
+from certmgr.scan.politeness import Politeness
 from certmgr.scan.starttls import DIALOGUES, Dialogue, Refused
 from inventory.text import printable
 
@@ -101,17 +101,6 @@ class _Connection:
         self.unsent = b""
 
 
-class _Gate:
-    """The politeness towards one address: how many connections are open, who waits, when the next may start."""
-
-    __slots__ = ("next_start", "open", "waiting")
-
-    def __init__(self) -> None:
-        self.open = 0
-        self.next_start = 0.0
-        self.waiting: deque[_Dial] = deque()
-
-
 class Dialler:
     """Start with :meth:`dial`; end with :meth:`close`. Not for several threads."""
 
@@ -121,7 +110,7 @@ class Dialler:
         self.active = 0
         # (address, port) -> a failure before TLS that a second look confirmed: it holds for every endpoint there.
         self.dead: dict[tuple[str, int], Failure] = {}
-        self._gates: dict[str, _Gate] = {}
+        self._politeness = Politeness(limits.per_address, limits.rate, self.loop, self._start, self._admit)
         self._ready: deque[_Dial] = deque()
         self._connections: dict[int, _Connection] = {}
         self._poller = select.epoll() if hasattr(select, "epoll") else None
@@ -146,59 +135,15 @@ class Dialler:
     # -- admission: the whole, then the address --------------------------------------------------------------------
 
     def _admit(self, dial: _Dial) -> None:
+        if dial.future.done():
+            return
         known = self.dead.get((dial.request.address, dial.request.port))
         if known is not None:
             self._settle(dial, Dialled(failure=known, looks=2))
         elif self.active >= self.limits.in_flight:
             self._ready.append(dial)
         else:
-            self._pass_gate(dial)
-
-    def _pass_gate(self, dial: _Dial) -> None:
-        limits = self.limits
-        if not (limits.per_address or limits.rate):
-            self._start(dial)
-            return
-        gate = self._gates.get(dial.request.address)
-        if gate is None:
-            gate = self._gates[dial.request.address] = _Gate()
-        now = self.loop.time()
-        if limits.per_address and gate.open >= limits.per_address:
-            gate.waiting.append(dial)
-        elif limits.rate and gate.next_start > now:
-            if not gate.waiting:
-                self.loop.call_at(gate.next_start, self._open_gate, dial.request.address)
-            gate.waiting.append(dial)
-        else:
-            gate.open += 1
-            # A burst of as many as may be open at once, then the rate.
-            burst = (limits.per_address or 1) / limits.rate if limits.rate else 0.0
-            interval = 1 / limits.rate if limits.rate else 0.0
-            gate.next_start = max(gate.next_start, now - burst) + interval
-            self._start(dial)
-
-    def _open_gate(self, address: str) -> None:
-        gate = self._gates.get(address)
-        if gate is None:
-            return
-        waiting, gate.waiting = gate.waiting, deque()
-        while waiting and not gate.waiting:
-            dial = waiting.popleft()
-            if not dial.future.done():
-                self._admit(dial)
-        gate.waiting.extend(waiting)
-        if gate.waiting and gate.open == 0 and gate.next_start <= self.loop.time():
-            self.loop.call_soon(self._open_gate, address)
-
-    def _leave_gate(self, address: str) -> None:
-        gate = self._gates.get(address)
-        if gate is None:
-            return
-        gate.open -= 1
-        if gate.waiting:
-            self._open_gate(address)
-        elif gate.open == 0 and len(self._gates) > 4096 and gate.next_start <= self.loop.time():
-            del self._gates[address]
+            self._politeness.enter(dial, dial.request.address)
 
     # -- one connection --------------------------------------------------------------------------------------------
 
@@ -212,7 +157,7 @@ class Dialler:
             dial.second_at = now + SECOND_LOOK_AT * (request.deadline - now)
         assert request.deadline is not None
         if now >= request.deadline:
-            self._leave_gate(request.address)
+            self._politeness.leave(request.address)
             self._fail(dial, None, Failure("timeout", Kind.TIMEOUT, "no time was left for it"))
             return
         dial.looks += 1
@@ -220,7 +165,7 @@ class Dialler:
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         except OSError as error:
-            self._leave_gate(request.address)
+            self._politeness.leave(request.address)
             kind = Kind.NO_ROUTE if error.errno in _NO_ROUTE else Kind.LOCAL
             self._fail(dial, None, Failure("local", kind, os.strerror(error.errno or 0)))
             return
@@ -458,18 +403,12 @@ class Dialler:
             result.looks = max(result.looks, dial.looks)
             dial.future.set_result(result)
         while self._ready and self.active < self.limits.in_flight:
-            waiting = self._ready.popleft()
-            if not waiting.future.done():
-                self._admit(waiting)
+            self._admit(self._ready.popleft())
 
     def _second(self, dial: _Dial, first: _Connection) -> None:
         """A second connection beside the silent first one; in its place where the address allows no further one. It does not queue."""
-        gate = self._gates.get(dial.request.address)
-        if gate is not None:
-            if self.limits.per_address and gate.open >= self.limits.per_address:
-                self._drop(first, keep_place=True)
-            else:
-                gate.open += 1
+        if not self._politeness.second(dial.request.address):
+            self._drop(first, keep_place=True)
         self._start(dial)
 
     def _drop(self, connection: _Connection, keep_place: bool = False) -> None:
@@ -487,7 +426,7 @@ class Dialler:
             connection.tls.close()
         connection.dial.connections.remove(connection)
         if not keep_place:
-            self._leave_gate(connection.dial.request.address)
+            self._politeness.leave(connection.dial.request.address)
 
     def _sweep(self) -> None:
         """Deadlines, and the second connection to silent addresses."""

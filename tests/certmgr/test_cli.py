@@ -350,3 +350,87 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, certmgr: Runner
         )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
+
+
+# -- more of what a user sees -----------------------------------------------------------------------------------------
+
+
+def test_domain_add_proposes_what_resolves(certmgr: Runner, opened: Stack) -> None:
+    from tests.servers import real
+
+    resolver = opened.enter_context(
+        real.dns({"example.test": ["192.0.2.1"], "www.example.test": ["192.0.2.1"], "mail.example.test": "NXDOMAIN"})
+    )
+    certmgr("client", "add", "1", "One")
+    environment = {"CERTMGR_SCAN_RESOLVERS": resolver}
+    ran = certmgr("domain", "add", "shop.example.test", "--client", "1", environment=environment)
+    assert "certmgr domain add example.test --client 1" in ran.out
+    assert "certmgr domain add www.example.test --client 1" in ran.out
+    assert "mail" not in ran.out
+    ran = certmgr("domain", "add", "other.example.test", "--client", "1", "--with-proposed", environment=environment)
+    assert "www.example.test added too" in ran.out
+    assert len(certmgr("domain", "list", "--format", "json").json["domains"]) == 4
+
+
+def test_progress_on_a_terminal_and_nothing_of_it_in_a_pipe(certmgr: Runner, tmp_path: Path, opened: Stack) -> None:
+    import pty
+
+    silent = Server(servers.silent)
+    opened.callback(silent.close)
+    certmgr("client", "add", "1", "One")
+    for i in range(3):
+        certmgr("domain", "add", f"h{i}.example.test", "--client", "1", environment={"CERTMGR_SCAN_RESOLVERS": "127.0.0.1:9"})
+        certmgr("endpoint", "edit", f"h{i}.example.test", "--port", str(silent.port), "--address", f"127.0.0.{i + 1}")
+    piped = certmgr("scan", "--timeout", "1")
+    assert "left" not in piped.err + piped.out
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "certmgr", "--database", str(tmp_path / "cli.db"), "scan", "--timeout", "1"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, timeout=30)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "3 of 3 (100%)" in shown
+    assert "s left" in shown
+    assert done.returncode == 1, "two of the three addresses refuse"
+
+
+def test_a_second_scan_exits_3_and_names_the_first(certmgr: Runner, tmp_path: Path, opened: Stack) -> None:
+    import time
+
+    silent = Server(servers.silent)
+    opened.callback(silent.close)
+    certmgr("client", "add", "1", "One")
+    certmgr("domain", "add", HOST, "--client", "1")
+    certmgr("endpoint", "edit", HOST, "--port", str(silent.port), "--address", "127.0.0.1")
+    first = subprocess.Popen(
+        [sys.executable, "-m", "certmgr", "--database", str(tmp_path / "cli.db"), "scan", "--timeout", "20"],
+        stderr=subprocess.DEVNULL,
+    )
+    while silent.connections == 0:
+        time.sleep(0.05)
+    ran = certmgr("scan")
+    first.terminate()
+    first.wait(10)
+    assert (ran.code, f"process {first.pid}" in ran.err) == (3, True)
+
+
+def test_two_clients_with_one_certificate_stay_apart(certmgr: Runner, tmp_path: Path, issuer: Authority, opened: Stack) -> None:
+    """Nothing that is made for one client names the other, though both show the same faulty certificate."""
+    names = ("one.first.test", "two.second.test")
+    server = Server(servers.tls(server_context(issuer.issue(*names))))
+    opened.callback(server.close)
+    for number, name in zip(("1", "2"), names, strict=True):
+        certmgr("client", "add", number, f"Client {number}")
+        certmgr("contact", "add", f"Owner {number}", "--client", number, "--way", f"owner{number}@example.com")
+        certmgr("domain", "add", name, "--client", number, environment={"CERTMGR_SCAN_RESOLVERS": "127.0.0.1:9"})
+        certmgr("endpoint", "edit", name, "--port", str(server.port), "--address", "127.0.0.1")
+    certmgr("scan")
+    outputs = [
+        certmgr("status", "--client", "1", "--all", "--format", "json"), certmgr("status", "--client", "1", "--causes"),
+        certmgr("domain", "list", "--client", "1"), certmgr("endpoint", "list", "--client", "1"), certmgr("contact", "list", "--client", "1"),
+        certmgr("finding", "list", "--client", "1"), certmgr("client", "show", "1"), certmgr("scan", "--client", "1", "-v"),
+    ]  # fmt: skip
+    for ran in outputs:
+        assert "Client 2" not in ran.out
+        assert "owner2@" not in ran.out
+        assert "two.second.test:" not in ran.out

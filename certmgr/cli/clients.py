@@ -1,0 +1,130 @@
+"""``certmgr client``: add, list, show, edit, retire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from certmgr.cli.contacts import CONTACT_COLUMNS
+from certmgr.cli.output import echo_json, pairs, show
+from certmgr.cli.shared import (
+    PARTIES,
+    App,
+    change_tags,
+    changed,
+    format_option,
+    given,
+    now,
+    party_options,
+    pass_app,
+    retired_option,
+    tag_filter,
+    tag_option,
+    untag_option,
+)
+
+
+@click.group()
+def client() -> None:
+    """Customers: who owns domains, and the border that no data crosses."""
+
+
+@client.command("add")
+@click.argument("number")
+@click.argument("name")
+@click.option("--account-manager", metavar="NAME", help="Who of us looks after them.")
+@click.option("--reseller", metavar="NUMBER", help="The client in whose place they are our client's client.")
+@click.option("--note", metavar="TEXT", help="Anything worth knowing.")
+@party_options
+@tag_option
+@pass_app
+def client_add(app: App, /, number: str, name: str, tags: tuple[str, ...], **values: Any) -> None:
+    """Add the client NUMBER called NAME."""
+    from inventory.store import clients
+
+    with app.open().write(now()) as tx:
+        clients.add(tx, given(number=number, name=name, **values), tags)
+    click.echo(f"Client {number} added.")
+
+
+@client.command("list")
+@tag_filter
+@retired_option
+@format_option
+@pass_app
+def client_list(app: App, tag: str | None, retired: bool, form: str) -> None:
+    """Show clients."""
+    from inventory.store import clients
+
+    with app.open().read() as conn:
+        rows = clients.listing(conn, retired=retired, tag=tag)
+    columns = ("number", "name", "account_manager", "reseller", "domains", "state", "tags")
+    show("clients", columns, rows, form, "There are no clients. Add one: certmgr client add 1001 'Example Ltd'.")
+
+
+@client.command("show")
+@click.argument("number")
+@format_option
+@pass_app
+def client_show(app: App, number: str, form: str) -> None:
+    """Show one client with its contacts and domains."""
+    from inventory.names import display
+    from inventory.store import clients, contacts, domains, records
+
+    with app.open().read() as conn:
+        row = clients.find(conn, number)
+        people = contacts.listing(conn, client_id=row["id"])
+        names = domains.listing(conn, client_id=row["id"])
+        tags = records.tags_of(conn, "client", [row["id"]]).get(row["id"], ())
+    document = {k: row[k] for k in ("number", "name", "account_manager", "note", "state", *PARTIES)} | {
+        "tags": list(tags), "contacts": [{k: p[k] for k in CONTACT_COLUMNS} for p in people],
+        "domains": [{k: d[k] for k in ("name", "purpose", "state", "server")} for d in names],
+    }  # fmt: skip
+    if form == "json":
+        echo_json({"schema": "certmgr.client/1"} | document)
+        return
+    if form == "csv":
+        show("clients", ("number", "name", "account_manager", "state"), [row], form)
+        return
+    pairs([(k.replace("_", " "), document[k]) for k in ("number", "name", "account_manager", "state", *PARTIES, "tags", "note")])
+    for person in people:
+        click.echo(f"contact  {person['name']} ({person['role']}): {', '.join(person['ways']) or 'no way to reach them'}")
+    for found in names:
+        click.echo(f"domain   {display(found['name'])} ({found['purpose']}, {found['state']})")
+
+
+@client.command("edit")
+@click.argument("number")
+@click.option("--number", "new_number", metavar="NUMBER", help="A new customer number.")
+@click.option("--name", metavar="NAME")
+@click.option("--account-manager", metavar="NAME")
+@click.option("--reseller", metavar="NUMBER", help="Empty: none.")
+@click.option("--note", metavar="TEXT")
+@party_options
+@tag_option
+@untag_option
+@pass_app
+def client_edit(
+    app: App, /, number: str, new_number: str | None, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any
+) -> None:
+    """Change what is known of a client."""
+    from inventory.store import clients
+
+    with app.open().write(now()) as tx:
+        row_id = clients.find(tx.conn, number)["id"]
+        said = changed(f"Client {number}", clients.edit(tx, number, given(number=new_number, **values)))
+        said += change_tags(tx, "client", row_id, tags, untags)
+    click.echo(said)
+
+
+@client.command("retire")
+@click.argument("number")
+@pass_app
+def client_retire(app: App, number: str) -> None:
+    """Retire a client with its domains: kept for the record, and silent."""
+    from inventory.store import clients
+
+    with app.open().write(now()) as tx:
+        count = clients.retire(tx, number)
+    click.echo(f"Client {number} retired, with {count} domain(s).")

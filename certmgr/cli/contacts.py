@@ -1,0 +1,109 @@
+"""``certmgr contact``: add, list, show, edit, retire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from certmgr.cli.output import pairs, show
+from certmgr.cli.shared import App, changed, client_filter, format_option, given, now, pass_app, retired_option
+
+CONTACT_COLUMNS = ("id", "client", "name", "role", "ways", "language", "time_zone", "fallback", "state")
+role_option = click.option("--role", type=click.Choice(["owner", "technical", "billing", "administrator", "level2"]))
+way_option = click.option(
+    "--way",
+    "ways",
+    multiple=True,
+    metavar="WAY",
+    help="email:a@b.c, phone:+49..., channel:NAME; in order of preference, may be repeated.",
+)
+
+
+@click.group()
+def contact() -> None:
+    """People and mailboxes of clients, and the provider's own staff."""
+
+
+def _contact_options(command: Any) -> Any:
+    for option in (
+        click.option("--fallback", metavar="CONTACT", help="Who is asked when this one does not answer."),
+        click.option("--time-zone", metavar="ZONE", help="Such as Europe/Berlin."),
+        click.option("--language", metavar="CODE", help="Such as en or de."),
+        way_option,
+        role_option,
+    ):
+        command = option(command)
+    return command
+
+
+@contact.command("add")
+@click.argument("name")
+@click.option("--client", metavar="NUMBER", help="Whose contact it is; without it, one of the provider's staff.")
+@_contact_options
+@pass_app
+def contact_add(app: App, /, name: str, client: str | None, ways: tuple[str, ...], **values: Any) -> None:
+    """Add a contact."""
+    from inventory.store import contacts
+
+    with app.open().write(now()) as tx:
+        row_id = contacts.add(tx, client, given(name=name, **values), ways)
+    click.echo(f"Contact {row_id} {name} added.")
+
+
+@contact.command("list")
+@client_filter
+@retired_option
+@format_option
+@pass_app
+def contact_list(app: App, client: str | None, retired: bool, form: str) -> None:
+    """Show contacts."""
+    from inventory.store import clients, contacts
+
+    with app.open().read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        rows = contacts.listing(conn, client_id=client_id, retired=retired)
+    show("contacts", CONTACT_COLUMNS, rows, form)
+
+
+@contact.command("show")
+@click.argument("contact")
+@format_option
+@pass_app
+def contact_show(app: App, contact: str, form: str) -> None:
+    """Show one contact, by id, name or address."""
+    from inventory.store import contacts
+
+    with app.open().read() as conn:
+        row_id = contacts.find(conn, contact)["id"]
+        row = next(r for r in contacts.listing(conn, retired=True) if r["id"] == row_id)
+    if form == "table":
+        pairs([(k.replace("_", " "), row[k]) for k in CONTACT_COLUMNS])
+    else:
+        show("contacts", CONTACT_COLUMNS, [row], form)
+
+
+@contact.command("edit")
+@click.argument("contact")
+@click.option("--name", metavar="NAME")
+@_contact_options
+@pass_app
+def contact_edit(app: App, /, contact: str, ways: tuple[str, ...], **values: Any) -> None:
+    """Change a contact. --way replaces all ways."""
+    from inventory.store import contacts
+
+    with app.open().write(now()) as tx:
+        said = changed(f"Contact {contact}", contacts.edit(tx, contact, given(**values), ways))
+    click.echo(said)
+
+
+@contact.command("retire")
+@click.argument("contact")
+@pass_app
+def contact_retire(app: App, contact: str) -> None:
+    """Retire a contact."""
+    from inventory.store import contacts
+
+    with app.open().write(now()) as tx:
+        contacts.retire(tx, contact)
+    click.echo(f"Contact {contact} retired.")

@@ -1,0 +1,154 @@
+"""``certmgr domain``: add, list, show, edit, retire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from certmgr.cli.output import echo_json, show
+from certmgr.cli.shared import (
+    PARTIES,
+    App,
+    change_tags,
+    changed,
+    client_filter,
+    format_option,
+    given,
+    now,
+    party_options,
+    pass_app,
+    retired_option,
+    tag_filter,
+    tag_option,
+    untag_option,
+)
+
+_DOMAIN_COLUMNS = ("name", "client", "server", "purpose", "policy", "state", "hosts", "dns", "buys", "renews", "tags")
+
+
+@click.group()
+def domain() -> None:
+    """Names that clients own, and who does what for them."""
+
+
+def _domain_options(command: Any) -> Any:
+    for option in (
+        click.option("--note", metavar="TEXT"),
+        click.option("--policy", type=click.Choice(["required", "optional", ""]), help="Whether HTTPS is required."),
+        click.option("--purpose", type=click.Choice(["site", "redirect", "parked", "mail", "staging", "cdn"])),
+        click.option("--server", metavar="NAME", help="On which server it is. Empty: none of ours."),
+        click.option("--client", metavar="NUMBER", help="Whose it is."),
+    ):
+        command = option(command)
+    return party_options(command)
+
+
+@domain.command("add")
+@click.argument("name")
+@_domain_options
+@tag_option
+@click.option("--with-proposed", is_flag=True, help="Also add the apex, www and mail names that resolve.")
+@pass_app
+def domain_add(app: App, /, name: str, tags: tuple[str, ...], with_proposed: bool, **values: Any) -> None:
+    """Add a domain and its endpoint NAME:443/https; apex, www and mail names that resolve are proposed."""
+    from certmgr.scan.propose import related, resolving
+    from inventory.names import as_ip, display, normalise_host
+    from inventory.store import domains
+
+    host = normalise_host(name)
+    resolvers = app.settings.scan.resolvers  # what is wrong with the configuration is said before anything is written
+    database = app.open()
+    with database.write(now()) as tx:
+        domains.add(tx, host, given(**values), tags)
+    click.echo(f"Domain {display(host)} added, with the endpoint {display(host)}:443.")
+    if as_ip(host) is not None:
+        return
+    proposed = []
+    for other in resolving(related(host), resolvers):
+        with database.write(now()) as tx:
+            if domains.active(tx.conn, other) is not None:
+                continue
+            if with_proposed:
+                domains.add(tx, other, given(**values), tags)
+                click.echo(f"Domain {display(other)} added too.")
+            else:
+                proposed.append(other)
+    for other in proposed:
+        click.echo(f"It resolves too: certmgr domain add {display(other)} --client {values['client']}")
+
+
+@domain.command("list")
+@client_filter
+@tag_filter
+@click.option("--server", metavar="NAME", help="Only those on this server.")
+@retired_option
+@format_option
+@pass_app
+def domain_list(app: App, client: str | None, tag: str | None, server: str | None, retired: bool, form: str) -> None:
+    """Show domains. Who hosts, runs DNS, buys and renews is shown with what is inherited."""
+    from inventory.names import display
+    from inventory.store import clients, domains
+
+    with app.open().read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        found = domains.listing(conn, client_id=client_id, tag=tag, server_name=server, retired=retired)
+    rows = [
+        {**r, **{p: getattr(r["parties"], p) for p in PARTIES}, "name": display(r["name"]) if form == "table" else r["name"]}
+        for r in found
+    ]
+    show(
+        "domains",
+        _DOMAIN_COLUMNS,
+        rows,
+        form,
+        "There are no domains. Add one: certmgr domain add shop.example.com --client NUMBER.",
+    )
+
+
+@domain.command("show")
+@click.argument("name")
+@format_option
+@pass_app
+def domain_show(app: App, name: str, form: str) -> None:
+    """Show everything known about a name: owner, contacts, endpoints, certificates, findings, history."""
+    from certmgr.cli.domain_page import document, render
+
+    page = document(app.open(), name, now())
+    if form == "json":
+        echo_json(page)
+    elif form == "csv":
+        columns = ("target", "verdict", "address", "serial", "issuer", "not_after", "last_seen")
+        show("endpoints", columns, [{**e, **a} for e in page["endpoints"] for a in e["observations"] or [{}]], form)
+    else:
+        render(page)
+
+
+@domain.command("edit")
+@click.argument("name")
+@_domain_options
+@click.option("--state", type=click.Choice(["active", "leaving"]))
+@tag_option
+@untag_option
+@pass_app
+def domain_edit(app: App, /, name: str, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any) -> None:
+    """Change a domain. --client moves it to another client."""
+    from inventory.store import domains
+
+    with app.open().write(now()) as tx:
+        row_id = domains.find(tx.conn, name)["id"]
+        said = changed(f"Domain {name}", domains.edit(tx, name, given(**values)))
+        said += change_tags(tx, "domain", row_id, tags, untags)
+    click.echo(said)
+
+
+@domain.command("retire")
+@click.argument("name")
+@pass_app
+def domain_retire(app: App, name: str) -> None:
+    """Retire a domain with its endpoints."""
+    from inventory.store import domains
+
+    with app.open().write(now()) as tx:
+        domains.retire(tx, name)
+    click.echo(f"Domain {name} retired.")

@@ -1,0 +1,134 @@
+"""``certmgr endpoint``: add, list, show, edit, retire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from certmgr.cli.output import epoch_text, pairs, show
+from certmgr.cli.shared import (
+    App,
+    change_tags,
+    changed,
+    client_filter,
+    format_option,
+    given,
+    now,
+    pass_app,
+    retired_option,
+    tag_filter,
+    tag_option,
+    untag_option,
+)
+
+_ENDPOINT_COLUMNS = ("target", "client", "domain", "addresses", "state", "created_at", "tags")
+fixed_option = click.option(
+    "--address", "addresses", multiple=True, metavar="IP", help="Visit this address in place of what DNS says; may be repeated."
+)
+
+
+@click.group()
+def endpoint() -> None:
+    """What a scan visits: host, port and protocol."""
+
+
+@endpoint.command("add")
+@click.argument("target")
+@click.option(
+    "--domain", "domain_name", metavar="NAME", help="The domain it belongs to; else the one that the host stands under."
+)
+@fixed_option
+@tag_option
+@pass_app
+def endpoint_add(app: App, /, target: str, domain_name: str | None, addresses: tuple[str, ...], tags: tuple[str, ...]) -> None:
+    """Add an endpoint: host[:port][/protocol]."""
+    from inventory.store import endpoints
+    from inventory.targets import parse
+
+    parsed = parse(target)
+    with app.open().write(now()) as tx:
+        endpoints.add(tx, parsed, domain_name, addresses, tags)
+    click.echo(f"Endpoint {parsed} ({parsed.protocol}) added.")
+
+
+def _endpoint_row(row: dict[str, Any]) -> dict[str, Any]:
+    from inventory.targets import Target
+
+    return row | {
+        "target": Target(row["host"], row["port"], row["protocol"]).key, "created_at": epoch_text(row["created_at"]),
+        "addresses": (row["addresses"] or "").split(),
+    }  # fmt: skip
+
+
+@endpoint.command("list")
+@client_filter
+@tag_filter
+@retired_option
+@format_option
+@pass_app
+def endpoint_list(app: App, client: str | None, tag: str | None, retired: bool, form: str) -> None:
+    """Show endpoints."""
+    from inventory.store import clients, endpoints
+
+    with app.open().read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        rows = endpoints.listing(conn, client_id=client_id, tag_name=tag, retired=retired)
+    show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(dict(r)) for r in rows], form)
+
+
+@endpoint.command("show")
+@click.argument("target")
+@format_option
+@pass_app
+def endpoint_show(app: App, target: str, form: str) -> None:
+    """Show one endpoint."""
+    from inventory.store import endpoints
+    from inventory.targets import parse
+
+    with app.open().read() as conn:
+        row_id = endpoints.find(conn, parse(target))["id"]
+        row = next(r for r in endpoints.listing(conn) if r["id"] == row_id)
+    if form == "table":
+        pairs(_endpoint_row(dict(row)).items())
+    else:
+        show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(dict(row))], form)
+
+
+@endpoint.command("edit")
+@click.argument("target")
+@click.option("--port", type=click.IntRange(1, 65535))
+@click.option("--protocol", type=click.Choice(["https", "smtp", "imap", "pop3", "ftp", "ldap", "postgres", "tls"]))
+@fixed_option
+@click.option("--by-dns", is_flag=True, help="Visit what DNS says again.")
+@tag_option
+@untag_option
+@pass_app
+def endpoint_edit(
+    app: App, /, target: str, port: int | None, protocol: str | None, addresses: tuple[str, ...], by_dns: bool, tags: tuple[str, ...],
+    untags: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Change an endpoint."""
+    from inventory.store import endpoints
+    from inventory.targets import parse
+
+    parsed = parse(target)
+    fixed = list(addresses) if addresses else ([] if by_dns else None)
+    with app.open().write(now()) as tx:
+        row_id = endpoints.find(tx.conn, parsed)["id"]
+        said = changed(f"Endpoint {parsed}", endpoints.edit(tx, parsed, given(port=port, protocol=protocol, addresses=fixed)))
+        said += change_tags(tx, "endpoint", row_id, tags, untags)
+    click.echo(said)
+
+
+@endpoint.command("retire")
+@click.argument("target")
+@pass_app
+def endpoint_retire(app: App, target: str) -> None:
+    """Retire an endpoint."""
+    from inventory.store import endpoints
+    from inventory.targets import parse
+
+    with app.open().write(now()) as tx:
+        endpoints.retire(tx, parse(target))
+    click.echo(f"Endpoint {target} retired.")

@@ -1,0 +1,156 @@
+"""What a scan shows: the rows of ``certmgr.scan/1``, the CSV, and the table in words."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from certmgr.cli.output import STYLES, cell, instant, table
+
+if TYPE_CHECKING:
+    from certmgr.scan.report import Report
+    from inventory.model import Acceptance
+
+CSV_COLUMNS = (
+    "target", "client", "verdict", "days_left", "not_after", "issuer", "subject", "serial", "sha256", "addresses", "codes", "detail",
+)  # fmt: skip
+
+
+def document(started: datetime, finished: datetime, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from certmgr.status import counts
+
+    return {
+        "schema": "certmgr.scan/1", "started_at": instant(started), "finished_at": instant(finished), "endpoints": rows,
+        "summary": counts(r["verdict"] for r in rows),
+    }  # fmt: skip
+
+
+def endpoint_row(report: Report, client: str | None, acceptances: list[tuple[str, Acceptance]]) -> dict[str, Any]:
+    """One endpoint of ``certmgr.scan/1``. ``acceptances``: (code, acceptance) of those in force for this endpoint."""
+    from certmgr.moments import days_left
+    from inventory.model import verdict_of
+    from notifiers.wording.sentences import sentence
+
+    accepted = dict(acceptances)
+    target, leaf = report.target, report.certificate
+    found = []
+    for f in report.findings:
+        one: dict[str, Any] = {
+            "code": f.code, "severity": str(f.severity), "actor": str(f.actor), "outcome": f.outcome, "addresses": list(f.addresses),
+            "detail": sentence(f, target), "evidence": f.evidence,
+        }  # fmt: skip
+        if (taken := accepted.get(f.code)) is not None:
+            one["accepted"] = {"until": instant(taken.until), "by": taken.by, "reason": taken.reason}
+        found.append(one)
+    return {
+        "target": target.key, "host": target.host, "port": target.port, "protocol": target.protocol, "client": client,
+        "verdict": str(verdict_of({f["severity"] for f in found if "accepted" not in f})),
+        "certificate": None if leaf is None else {
+            "sha256": leaf.sha256, "serial": leaf.serial, "subject": leaf.subject, "issuer": leaf.issuer, "names": list(leaf.names),
+            "not_before": instant(leaf.not_before), "not_after": instant(leaf.not_after),
+            "days_left": days_left(leaf.not_after, report.at) if leaf.not_after else None, "key": leaf.key,
+        },
+        "addresses": [
+            {
+                "address": a.address, "tls_version": a.tls_version, "cipher": a.cipher, "group": a.group, "alpn": a.alpn, "ocsp": a.ocsp,
+                "chain": list(a.chain), "trusted": a.trusted, "error": None if a.error is None else {"layer": a.error[0], "reason": a.error[1]},
+            }
+            for a in report.addresses
+        ],
+        "http": None, "findings": found,
+    }  # fmt: skip
+
+
+def csv_row(row: dict[str, Any]) -> dict[str, Any]:
+    leaf = row["certificate"] or {}
+    return {
+        **{k: row[k] for k in ("target", "client", "verdict")},
+        **{k: leaf.get(k) for k in ("days_left", "not_after", "issuer", "subject", "serial", "sha256")},
+        "addresses": [a["address"] for a in row["addresses"]], "codes": [f["code"] for f in row["findings"]],
+        "detail": [f["detail"] for f in row["findings"]],
+    }  # fmt: skip
+
+
+def wrong_in_words(row: dict[str, Any]) -> str:
+    """What is wrong in words; remarks only where nothing else is."""
+    from inventory.model import Finding
+    from inventory.targets import Target
+    from notifiers.wording.sentences import short
+
+    target = Target(row["host"], row["port"], row["protocol"])
+    said = []
+    for f in row["findings"]:
+        if f["severity"] == "info":
+            continue
+        words = short(Finding(f["code"], f["severity"], tuple(f["addresses"]), f["evidence"]), target)
+        several = len(row["addresses"]) > 1 and 0 < len(f["addresses"]) < len(row["addresses"])
+        said.append(words + (f" at {', '.join(f['addresses'])}" if several else "") + (" (accepted)" if "accepted" in f else ""))
+    return "; ".join(said)
+
+
+def scan_table(rows: list[dict[str, Any]], verbose: bool) -> None:
+    from inventory.targets import Target
+    from notifiers.wording.english import VERDICTS
+
+    lines, styles = [], []
+    for row in rows:
+        leaf = row["certificate"] or {}
+        target = str(Target(row["host"], row["port"], row["protocol"]))
+        lines.append(
+            [VERDICTS[row["verdict"]], target, leaf.get("days_left"), issuer_name(leaf.get("issuer")), wrong_in_words(row)]
+        )
+        styles.append(STYLES.get(row["verdict"]))
+    table(["VERDICT", "HOST", "DAYS LEFT", "ISSUER", "WHAT IS WRONG"], lines, styles)
+    if verbose:
+        for row in rows:
+            show_evidence(row)
+    total = {v: sum(r["verdict"] == v for r in rows) for v in ("ok", "attention", "fault", "unknown")}
+    click.echo(f"{len(rows)} endpoint(s): " + ", ".join(f"{n} {v}" for v, n in total.items() if n))
+
+
+def issuer_name(text: str | None) -> str:
+    """The issuer's common name, or organisation."""
+    parts = dict(p.split("=", 1) for p in reversed((text or "").split(", ")) if "=" in p)
+    return parts.get("CN") or parts.get("O") or text or ""
+
+
+def show_evidence(row: dict[str, Any]) -> None:
+    click.echo(f"\n{row['target']}")
+    leaf = row["certificate"]
+    if leaf:
+        click.echo(f"  subject {cell(leaf['subject'])}; names {cell(leaf['names'][:8])}")
+        click.echo(
+            f"  serial {leaf['serial']}, {leaf['key']}, {leaf['not_before']} to {leaf['not_after']}, SHA-256 {leaf['sha256']}"
+        )
+    for a in row["addresses"]:
+        trust = {True: "trusted", False: "not trusted", None: "trust not determined"}[a["trusted"]]
+        facts = [f for f in (a["tls_version"], a["cipher"], a["group"], a["alpn"]) if f]
+        error = f"; {a['error']['layer']}: {cell(a['error']['reason'])}" if a["error"] else ""
+        click.echo(
+            f"  {a['address']}: {', '.join(map(cell, facts)) or 'no handshake'}, chain of {len(a['chain'])}, {trust}{error}"
+        )
+    for f in row["findings"]:
+        click.echo(f"  {f['severity']} {f['code']}: {cell(f['detail'], 400)}")
+        if f["evidence"]:
+            click.echo(f"    evidence: {cell(json.dumps(f['evidence'], default=str), 400)}")
+
+
+def note_families(reports: list[Report]) -> None:
+    """An address family without a route from here is no finding; it is said once."""
+    from ipaddress import ip_address
+
+    skipped = {
+        ip_address(a.address).version for r in reports for a in r.addresses if a.error and a.error[0] == "local" and not a.chain
+    }
+    for version in sorted(skipped):
+        click.echo(f"Note: this machine has no route to IPv{version}; those addresses were not looked at.", err=True)
+
+
+def exit_code(rows: list[dict[str, Any]]) -> int:
+    if any(r["verdict"] == "fault" for r in rows):
+        return 1
+    undetermined = sum(r["verdict"] == "unknown" for r in rows)
+    return 3 if rows and 100 * undetermined / len(rows) > 20 else 0

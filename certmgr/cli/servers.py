@@ -1,0 +1,129 @@
+"""``certmgr server``: add, list, show, edit, retire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from certmgr.cli.output import pairs, show
+from certmgr.cli.shared import (
+    PARTIES,
+    App,
+    change_tags,
+    changed,
+    format_option,
+    given,
+    now,
+    party_options,
+    pass_app,
+    retired_option,
+    tag_option,
+    untag_option,
+)
+
+_SERVER_COLUMNS = ("name", "kind", "keeper", "addresses", "backends", "domains", "state")
+
+
+@click.group()
+def server() -> None:
+    """Our machines and balancers; their addresses tell whether a name points to us."""
+
+
+def _server_options(command: Any) -> Any:
+    for option in (
+        click.option("--note", metavar="TEXT"),
+        click.option("--backend", "backends", multiple=True, metavar="HOST[:PORT]", help="An inside address behind a balancer."),
+        click.option("--address", "addresses", multiple=True, metavar="IP", help="May be repeated."),
+        click.option("--keeper", metavar="NAME", help="Who looks after it."),
+        click.option("--kind", type=click.Choice(["web", "mail", "balancer", "panel", "cdn", "other"])),
+    ):
+        command = option(command)
+    return party_options(command)
+
+
+def _lists(values: dict[str, Any], addresses: tuple[str, ...], backends: tuple[str, ...]) -> dict[str, Any]:
+    return given(**values, addresses=list(addresses) or None, backends=list(backends) or None)
+
+
+@server.command("add")
+@click.argument("name")
+@_server_options
+@tag_option
+@pass_app
+def server_add(
+    app: App, /, name: str, addresses: tuple[str, ...], backends: tuple[str, ...], tags: tuple[str, ...], **values: Any
+) -> None:
+    """Add a server."""
+    from inventory.store import servers
+
+    with app.open().write(now()) as tx:
+        servers.add(tx, _lists({"name": name, **values}, addresses, backends), tags)
+    click.echo(f"Server {name} added.")
+
+
+@server.command("list")
+@retired_option
+@format_option
+@pass_app
+def server_list(app: App, retired: bool, form: str) -> None:
+    """Show servers."""
+    from inventory.store import servers
+
+    with app.open().read() as conn:
+        rows = servers.listing(conn, retired=retired)
+    show("servers", _SERVER_COLUMNS, rows, form)
+
+
+@server.command("show")
+@click.argument("name")
+@format_option
+@pass_app
+def server_show(app: App, name: str, form: str) -> None:
+    """Show one server with its domains."""
+    from inventory.names import display
+    from inventory.store import domains, servers
+
+    with app.open().read() as conn:
+        servers.find(conn, name)
+        row = next(r for r in servers.listing(conn, retired=True) if r["name"] == name)
+        names = domains.listing(conn, server_name=name)
+    if form != "table":
+        show("servers", _SERVER_COLUMNS, [row], form)
+        return
+    pairs([(k, row[k]) for k in (*_SERVER_COLUMNS, *PARTIES, "note")])
+    for found in names:
+        click.echo(f"domain  {display(found['name'])} (client {found['client']})")
+
+
+@server.command("edit")
+@click.argument("name")
+@click.option("--name", "new_name", metavar="NAME")
+@_server_options
+@tag_option
+@untag_option
+@pass_app
+def server_edit(
+    app: App, /, name: str, new_name: str | None, addresses: tuple[str, ...], backends: tuple[str, ...], tags: tuple[str, ...],
+    untags: tuple[str, ...], **values: Any,
+) -> None:  # fmt: skip
+    """Change a server. --address and --backend replace them all."""
+    from inventory.store import servers
+
+    with app.open().write(now()) as tx:
+        row_id = servers.find(tx.conn, name)["id"]
+        said = changed(f"Server {name}", servers.edit(tx, name, _lists({"name": new_name, **values}, addresses, backends)))
+        said += change_tags(tx, "server", row_id, tags, untags)
+    click.echo(said)
+
+
+@server.command("retire")
+@click.argument("name")
+@pass_app
+def server_retire(app: App, name: str) -> None:
+    """Retire a server that has no domains any more."""
+    from inventory.store import servers
+
+    with app.open().write(now()) as tx:
+        servers.retire(tx, name)
+    click.echo(f"Server {name} retired.")
