@@ -49,7 +49,8 @@ class Server:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, SSL.Error):
+        # ValueError: the socket was closed under it, at the end.
+        with contextlib.suppress(OSError, SSL.Error, ValueError):
             self.talk(connection)
         self._open.discard(connection)
         with contextlib.suppress(OSError):
