@@ -173,7 +173,7 @@ class Judge:
         at = (address.address,)
         about = [*date_findings(chain[0], now, at), *leaf_findings(chain[0], evidence.target.host, verdict, at)]
         about += path_findings(verdict, at, any(f.code in _EXPLAINS for f in about))
-        found += [replace(f, evidence=f.evidence | {"key": chain[0].key}) for f in about]
+        found += [replace(f, evidence=f.evidence | {"key": chain[0].key, "deep": True}) for f in about]
         served.append(Served(address.address, chain[0], verdict.trusted))
 
 

@@ -41,8 +41,8 @@ def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
     if open_finding.severity == Severity.UNDETERMINED:
         return None
     layer = CODES[open_finding.code].layer if open_finding.code in CODES else "certificate"
-    if not report.resolved:
-        return ()
+    if not report.resolved or (open_finding.evidence.get("deep") and not report.deep):
+        return ()  # what only a deep look sees is disproved by a deep look
     if layer == "dns":
         return None
     resolved = {a.address: a for a in report.addresses}

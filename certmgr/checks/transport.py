@@ -94,7 +94,7 @@ def _negotiated(address: AddressEvidence) -> Iterator[Finding]:
     elif address.legacy_needed and address.cipher not in BROWSER_CIPHER_NAMES:
         yield finding("ciphers-obsolete", at, cipher=address.cipher)
     if address.legacy and address.tls_version not in address.legacy:
-        yield finding("tls-legacy-offered", at, versions=list(address.legacy))
+        yield finding("tls-legacy-offered", at, versions=list(address.legacy), deep=True)
 
 
 def no_route(evidence: Evidence) -> bool:

@@ -177,6 +177,7 @@ class Examiner:
 
     def _emit(self, job: Job, judgement: Judgement) -> None:
         report = make(judgement)
+        report.deep = self.setup.deep
         fingerprint = report.fingerprint()
         until = judgement.stable_until(self.setup.now or report.at) if report.good else None
         memo = self._memo(job, judgement.evidence) if until is not None else ""

@@ -52,7 +52,7 @@ class AddressView:
 @dataclass(slots=True)
 class Report:
     """One endpoint. ``good``: a certificate was seen. ``undetermined``: nobody can say what is served. ``silent``: addresses of which
-    nobody can say. ``resolved``: the DNS gave a definite answer. ``error``: layer and reason of a look that was not good.
+    nobody can say. ``deep``: it was a deep look. ``resolved``: the DNS gave a definite answer. ``error``: layer and reason of a look that was not good.
     """
 
     target: Target
@@ -65,13 +65,14 @@ class Report:
     resolved: bool
     silent: tuple[str, ...]
     error: tuple[str, str] | None
+    deep: bool = False
 
     def fingerprint(self) -> str:
         """Equal for two looks between which nothing changed that is stored."""
         facts = (
             [(a.address, a.tls_version, a.cipher, a.group, a.alpn, a.ocsp, a.chain, a.trusted, a.error) for a in self.addresses],
             [(f.code, f.severity, f.actor, f.outcome, f.addresses, _stable(f)) for f in self.findings],
-            self.resolved, self.error,
+            self.resolved, self.deep, self.error,
         )  # fmt: skip
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 

@@ -162,3 +162,17 @@ def test_addresses_that_are_refused(address: str) -> None:
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "2a00:1450::1"])
 def test_addresses_that_are_visited(address: str) -> None:
     assert refusal(address, ()) is None
+
+
+def test_dialling_without_epoll(talk: servers.Talk, opened: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on systems that have none: the loop watches each socket."""
+    import select
+
+    monkeypatch.delattr(select, "epoll")
+    server, silent = Server(talk), Server(servers.silent)
+    opened.callback(server.close)
+    opened.callback(silent.close)
+    results, _ = dial(Limits(timeout=3), server.port, 5)
+    assert all(r.failure is None and len(r.chain) == 2 for r in results)
+    (result,), _ = dial(Limits(timeout=0.6), silent.port, 1)
+    assert result.failure is not None

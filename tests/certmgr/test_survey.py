@@ -309,6 +309,28 @@ def test_who_acts_is_computed(database: Database, settings: Settings, issuer: Au
     assert (row["actor"], row["outcome"]) == ("provider", None), "nobody has taken it with a date yet"
 
 
+def test_what_only_a_deep_look_sees_stays_until_a_deep_look(
+    database: Database, settings: Settings, issuer: Authority, tmp_path: Path, opened: Stack
+) -> None:
+    from tests.servers import real
+
+    pair = real.write_pair(tmp_path, issuer.issue(HOST))
+    legacy = "ssl_protocols TLSv1.1 TLSv1.2; ssl_ciphers ALL:@SECLEVEL=0;"
+    (tmp_path / "n").mkdir()
+    port = opened.enter_context(real.nginx(tmp_path / "n", [(HOST, *pair)], extra=legacy))
+    add(database, HOST, port)
+    for deep in (True, False):
+        scan(database, settings, deep=deep)
+        assert open_codes(database) == {"tls-legacy-offered": "low"}
+    opened.close()
+    server = Server(servers.tls(server_context(issuer.issue(HOST))), port=port)
+    opened.callback(server.close)
+    scan(database, settings)
+    assert open_codes(database) == {"tls-legacy-offered": "low"}
+    scan(database, settings, deep=True)
+    assert open_codes(database) == {}
+
+
 # -- status -----------------------------------------------------------------------------------------------------------
 
 
