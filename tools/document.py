@@ -41,7 +41,7 @@ come in the TLS extension, which the TLS library does not hand out; names and tr
 **Who acts is computed.** Each domain says who hosts it, runs its DNS, buys and renews its certificate (us, client, panel, cdn), inherited
 from its server and its client. `host`, `dns` and `holder` (who renews, else who buys) are resolved through that: us is the provider, a panel
 on our server too; client, a panel elsewhere and a CDN are the client; nobody known means staff must look. Behind `points-elsewhere` no
-fault is ours. `https-missing` waits for whoever buys the certificate while none was ever seen, and is the host's matter after that.
+fault is ours. Beside `default-certificate` what is wrong with that certificate is the host's matter, not the buyer's. `https-missing` waits for whoever buys the certificate while none was ever seen, and is the host's matter after that.
 The outcome is `you-act` where the client acts; `we-act` only once a named person or a running automation has taken it with a date.
 
 `address-refused` says that a name of the inventory points to a private, loopback or metadata address, which is not visited unless

@@ -21,9 +21,15 @@ def _actor(party: str | None, parties: Parties) -> Actor:
             return Actor.STAFF
 
 
-def actor_of(code: str, severity: str, parties: Parties | None, *, elsewhere: bool, ever_had_certificate: bool) -> Actor:
-    """``parties`` None: the endpoint is not in the inventory. ``elsewhere``: the name points to nobody's server of ours."""
+def actor_of(
+    code: str, severity: str, parties: Parties | None, *, elsewhere: bool, ever_had_certificate: bool, not_theirs: bool = False
+) -> Actor:
+    """``parties`` None: the endpoint is not in the inventory. ``elsewhere``: the name points to nobody's server of ours.
+    ``not_theirs``: what is served is the server's default certificate, so whoever buys the client's cannot mend it.
+    """
     role = CODES[code].role
+    if not_theirs and role == "holder":
+        role = "host"
     if severity == Severity.UNDETERMINED or role == "staff":
         return Actor.STAFF
     if role == "none":
@@ -50,12 +56,21 @@ def actor_of(code: str, severity: str, parties: Parties | None, *, elsewhere: bo
             return _actor(hosts, parties)
 
 
-def with_actor(finding: Finding, parties: Parties | None, *, elsewhere: bool, ever_had_certificate: bool) -> Finding:
+def with_actor(
+    finding: Finding, parties: Parties | None, *, elsewhere: bool, ever_had_certificate: bool, not_theirs: bool = False
+) -> Finding:
     """The finding with ``actor`` and ``outcome``.
 
     The client acts: you-act. We act: we-act only once a named person or a running automation has taken it with a date,
     which nothing here knows, so None. None for info, low and undetermined.
     """
-    actor = actor_of(finding.code, finding.severity, parties, elsewhere=elsewhere, ever_had_certificate=ever_had_certificate)
+    actor = actor_of(
+        finding.code,
+        finding.severity,
+        parties,
+        elsewhere=elsewhere,
+        ever_had_certificate=ever_had_certificate,
+        not_theirs=not_theirs,
+    )
     worth = finding.severity in (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
     return replace(finding, actor=actor, outcome="you-act" if actor is Actor.CLIENT and worth else None)

@@ -135,8 +135,10 @@ class Judge:
         if evidence.target.protocol == "smtp" and evidence.target.port == 25:
             found = [replace(f, severity=Severity.INFO) if f.code in _NOT_CHECKED_BY_SENDERS else f for f in found]
         merged = merge([*found, *pointing])
+        default = any(f.code == "default-certificate" for f in merged)
         findings = tuple(
-            with_actor(f, context.parties, elsewhere=bool(pointing), ever_had_certificate=context.ever_good) for f in merged
+            with_actor(f, context.parties, elsewhere=bool(pointing), ever_had_certificate=context.ever_good, not_theirs=default)
+            for f in merged
         )
         return Judgement(evidence, findings, tuple(judged), unresolved)
 

@@ -17,7 +17,7 @@ from inventory.model import SEVERITY_ORDER, Finding, Verdict, verdict_of
 from inventory.names import display
 from inventory.store import contacts, domains, findings, records
 from inventory.tables import audit, certificate, endpoint, observation, standing
-from inventory.targets import Target
+from inventory.targets import Target, parse
 from notifiers.wording.english import ACTORS, VERDICTS
 from notifiers.wording.sentences import instruction, sentence
 
@@ -96,7 +96,7 @@ def render(page: dict[str, Any]) -> None:
     for person in page["contacts"]:
         click.echo(f"contact  {cell(person['name'])} ({person['role']}): {cell(person['ways']) or 'no way to reach them'}")
     for place in page["endpoints"]:
-        click.echo(f"\n{place['target']}  {VERDICTS[place['verdict']]}")
+        click.echo(f"\n{parse(place['target'])}  {VERDICTS[place['verdict']]}")
         when = f"last attempt {place['last_attempt'] or 'never'}, last good {place['last_good'] or 'never'}"
         click.echo(f"  {when}" + (f"; then: {cell(place['error'])}" if place["error"] else ""))
         for o in place["observations"]:

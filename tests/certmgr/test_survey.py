@@ -331,6 +331,18 @@ def test_what_only_a_deep_look_sees_stays_until_a_deep_look(
     assert open_codes(database) == {}
 
 
+def test_a_default_certificate_is_no_matter_of_the_buyer(database: Database, settings: Settings, opened: Stack) -> None:
+    from certmgr.demo.authority import self_signed
+
+    server = Server(servers.tls(server_context(self_signed("panel.provider.test"))))
+    opened.callback(server.close)
+    add(database, HOST, server.port)
+    scan(database, settings)
+    with database.read() as conn:
+        found = {r["code"]: r["actor"] for r in findings.listing(conn)}
+    assert found == {"default-certificate": "provider", "name-mismatch": "provider", "self-signed": "provider"}
+
+
 # -- status -----------------------------------------------------------------------------------------------------------
 
 
