@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from certmgr.checks.actors import with_actor
 from certmgr.checks.certificate import date_findings_of
-from certmgr.checks.codes import CODES
+from certmgr.checks.judge import for_port
 from certmgr.moments import days_left
 from inventory.database import Database, from_epoch
-from inventory.model import SEVERITY_ORDER, Acceptance, Finding, Verdict, verdict_of
+from inventory.model import SEVERITY_ORDER, Acceptance, Finding, Parties, Verdict, verdict_of
 from inventory.names import display, registered_domain
-from inventory.store import clients, findings, overview
+from inventory.store import clients, domains, findings, overview
 from inventory.targets import Target
 
 _DATE_CODES = frozenset({"certificate-expired", "certificate-expiring", "certificate-not-yet-valid"})
@@ -62,6 +63,7 @@ def load(
         open_rows = findings.listing(conn, at=at if past else None, client_id=client_id)
         accepted = findings.acceptances(conn, at if past else None)
         starts = overview.not_before_of(conn) if as_of is not None and not past else {}
+        parties = domains.parties_by_domain(conn, client_id) if starts else {}
     by_endpoint: dict[int, list[Finding]] = {}
     for row in open_rows:
         one = Finding(row["code"], row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"], row["outcome"])
@@ -70,30 +72,36 @@ def load(
     for row in rows:
         known = by_endpoint.get(row.id, [])
         if starts and row.leaf is not None:
-            known = _at_future(known, starts.get(row.leaf), row.not_after, at)
+            known = _at_future(known, starts.get(row.leaf), row, parties.get(row.domain_id), at)
         made.append(_standing(row, known, accepted, at))
     return made
 
 
-def _at_future(known: list[Finding], not_before: int | None, not_after: int | None, at: datetime) -> list[Finding]:
-    """Findings about dates made anew for a later time; who acts is taken from what is known."""
+def _at_future(known: list[Finding], not_before: int | None, row: Any, parties: Parties | None, at: datetime) -> list[Finding]:
+    """Findings about dates made anew for a later time."""
     kept = [f for f in known if f.code not in _DATE_CODES]
-    start, end = from_epoch(not_before), from_epoch(not_after)
+    start, end = from_epoch(not_before), from_epoch(row.not_after)
     if start is None or end is None:
         return known
-    actor = next((f.actor for f in known if f.code in _DATE_CODES or CODES[f.code].role == "holder"), "staff")
-    fresh = [Finding(f.code, f.severity, (), f.evidence, actor) for f in date_findings_of(start, end, at, ())]
-    return sorted([*kept, *fresh], key=lambda f: SEVERITY_ORDER[f.severity])
+    elsewhere = any(f.code == "points-elsewhere" for f in known)
+    default = any(f.code == "default-certificate" for f in known)
+    fresh = for_port(Target(row.host, row.port, row.protocol), date_findings_of(start, end, at, ()))
+    made = [with_actor(f, parties, elsewhere=elsewhere, ever_had_certificate=True, not_theirs=default) for f in fresh]
+    return sorted([*kept, *made], key=lambda f: SEVERITY_ORDER[f.severity])
 
 
 def _standing(row: Any, known: list[Finding], acceptances: Sequence[Acceptance], at: datetime) -> Standing:
     open_, accepted = split_accepted(known, acceptances, row.client_id, row.domain_id, row.id, at)
-    never = row.last_attempt is None and not known
+    never = (row.last_attempt is None or row.judged_at is None) and not known
     verdict = Verdict.UNKNOWN if never else verdict_of({f.severity for f in open_})
     return Standing(
         row.id, Target(row.host, row.port, row.protocol), row.client, row.client_id, row.server, row.leaf, row.not_after, row.issuer,
-        row.last_attempt, row.last_good, row.error_reason or ("never looked at" if never else None), verdict, open_, accepted,
+        row.last_attempt, row.last_good, row.error_reason or (_NEVER[row.last_attempt is None] if never else None), verdict, open_, accepted,
     )  # fmt: skip
+
+
+# By whether there was no look at all.
+_NEVER = {True: "never looked at", False: "looked at, in a run that was not complete"}
 
 
 def split_accepted(
@@ -139,14 +147,14 @@ class Cause:
 
 def causes(standings: Iterable[Standing]) -> list[Cause]:
     """Largest first; ties by severity. Info is left out. Pure."""
-    found: dict[tuple[str, str, str], Cause] = {}
+    found: dict[tuple[str, str, str, str], Cause] = {}
     for standing in standings:
         folded = {"name-mismatch"} if any(f.code == "default-certificate" for f in standing.findings) else set()
         for one in standing.findings:
             if one.severity == "info" or one.code in folded:
                 continue
             kind, where = _place(standing, one)
-            key = (kind, where, one.code)
+            key = (kind, where, one.code, one.actor)
             cause = found.get(key)
             if cause is None:
                 cause = found[key] = Cause(kind, where, one.code, one.severity, one.actor, [], set(), one)

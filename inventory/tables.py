@@ -171,6 +171,8 @@ standing = Table(
     Column("fingerprint", Text, nullable=False, server_default=""),  # of what was reported
     Column("memo", Text, nullable=False, server_default=""),  # of what was seen, while the same evidence gives the same findings
     Column("recheck_at", BigInteger),  # until then
+    Column("judged_at", BigInteger),  # when findings were last taken over; NULL: looked at, and never judged
+    Column("good", Integer, nullable=False, server_default="0"),  # 1: good in the last complete run
     Column("last_run_id", Id, ForeignKey("run.id"), index=True),
     Column("last_attempt", BigInteger, nullable=False),
     Column("error_layer", Text),

@@ -36,12 +36,10 @@ def actor_of(
         return Actor.NONE
     if parties is None:
         return Actor.STAFF
-    hosts = parties.hosts
-    if elsewhere and hosts in (None, "us", "panel"):
-        hosts = "client"  # behind another's addresses no fault is ours
-    holder = parties.renews or parties.buys
-    if elsewhere and holder in (None, "us"):
-        holder = "client"
+    hosts, buys, renews = parties.hosts, parties.buys, parties.renews
+    if elsewhere:  # behind another's addresses no fault is ours
+        hosts, buys, renews = ("client" if p in (None, "us", "panel") else p for p in (hosts, buys, renews))
+    holder = renews or buys
     match role:
         case "dns":
             return _actor(parties.dns, parties)
@@ -49,7 +47,7 @@ def actor_of(
             return _actor(holder, parties)
         case "holder-or-host":
             # For want of a certificate it waits for whoever buys it; one that was there is the host's matter.
-            return _actor(hosts if ever_had_certificate else (parties.buys or holder), parties)
+            return _actor(hosts if ever_had_certificate else (buys or holder), parties)
         case "client":
             return Actor.CLIENT
         case _:

@@ -100,6 +100,7 @@ def _signatures(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) ->
     """The anchor's own signature proves nothing and is not looked at (BR 7.1.3.2.1)."""
     ends_in_anchor = verdict.reason in ("ok", "incomplete", "disputed", "intermediate-expired", "refused")
     signed = verdict.path[: -1 if ends_in_anchor and len(verdict.path) > 1 else None] or (leaf,)
+    signed = (signed[0], *[c for c in signed[1:] if not c.self_issued])
     for certificate in signed:
         if certificate.signature in _WEAK_HASHES:
             yield finding(

@@ -19,11 +19,12 @@ from certmgr.checks.transport import (
     pointing_findings,
     transport_findings,
 )
-from certmgr.checks.trust import Issuers, PathVerdict, TrustStore
+from certmgr.checks.trust import SETTLED, Issuers, PathVerdict, TrustStore
 from certmgr.scan.evidence import AddressEvidence, Evidence, Kind
 from certmgr.scan.guard import Network
 from inventory.certificates import Certificate
 from inventory.model import SEVERITY_ORDER, Finding, Parties, Severity
+from inventory.targets import Target
 
 # Findings that say why a verifier refuses a chain.
 _EXPLAINS = frozenset({"certificate-malformed", "key-weak", "signature-weak", "san-missing", "ca-distrusted"})
@@ -61,7 +62,7 @@ class JudgedAddress:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``findings``: worst first, one a code. ``unresolved``: an issuer was neither sent nor held, worth a second judgement."""
+    """``findings``: worst first, one a code. ``unresolved``: a path was not found; with further issuers it may be."""
 
     evidence: Evidence
     findings: tuple[Finding, ...]
@@ -122,7 +123,7 @@ class Judge:
             judged.append(one)
             if one.leaf is not None:
                 served.append(Served(address.address, one.leaf, one.trusted))
-                unresolved |= one.verdict is not None and one.verdict.reason == "missing"
+                unresolved |= one.verdict is not None and one.verdict.reason not in SETTLED
             if address.other_chain:
                 self._other(evidence, address, now, found, served)
         if len(served) > 1:
@@ -132,8 +133,7 @@ class Judge:
                 finding("scanner-error", [a.address for a in evidence.addresses], error="no route from here to these addresses")
             )
         found = confirmed_unreachable(found, context.history, now)
-        if evidence.target.protocol == "smtp" and evidence.target.port == 25:
-            found = [replace(f, severity=Severity.INFO) if f.code in _NOT_CHECKED_BY_SENDERS else f for f in found]
+        found = for_port(evidence.target, found)
         merged = merge([*found, *pointing])
         default = any(f.code == "default-certificate" for f in merged)
         findings = tuple(
@@ -177,6 +177,13 @@ class Judge:
         about += path_findings(verdict, at, any(f.code in _EXPLAINS for f in about))
         found += [replace(f, evidence=f.evidence | {"key": chain[0].key, "deep": True}) for f in about]
         served.append(Served(address.address, chain[0], verdict.trusted))
+
+
+def for_port(target: Target, findings: Iterable[Finding]) -> list[Finding]:
+    """Names and trust on SMTP port 25 are remarks."""
+    if target.protocol != "smtp" or target.port != 25:
+        return list(findings)
+    return [replace(f, severity=Severity.INFO) if f.code in _NOT_CHECKED_BY_SENDERS else f for f in findings]
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:

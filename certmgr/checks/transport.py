@@ -36,6 +36,8 @@ def dns_findings(evidence: Evidence) -> Iterator[Finding]:
         yield finding("name-not-found", answer=resolution.reason)
     elif resolution.status in ("servfail", "timeout"):
         yield finding("dns-failure", answer=resolution.reason)
+    if resolution.partial:
+        yield finding("dns-failure", answer=f"one of A and AAAA was not answered: {resolution.partial}")
     if resolution.refused:
         addresses = [a for a, _ in resolution.refused]
         yield finding("address-refused", addresses, why=dict(resolution.refused))

@@ -7,7 +7,7 @@ the certificates: a path is walked by names, signatures and dates. The host name
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,10 @@ MAX_SERVED = 32  # how many of a served chain a path is looked for in
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
 )  # fmt: skip
+
+
+# Verdicts that further issuers do not change.
+SETTLED = frozenset({"ok", "incomplete", "self-signed", "unreadable"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,13 @@ class TrustStore:
 
     @classmethod
     def load(cls, store: str = "mozilla", ca_files: Sequence[str] = (), *, cache: bool = True) -> TrustStore:
-        """``store``: mozilla (certifi's copy), system, or a PEM file that takes the place of both."""
-        if store == "mozilla":
-            import certifi
+        """``store``: mozilla (certifi's copy), system, or a PEM file that takes the place of both.
 
+        Public is what stands in Mozilla's programme, whatever store it came from: a company's CA in the system's store is not.
+        """
+        import certifi
+
+        if store == "mozilla":
             source = certifi.where()
         elif store == "system":
             source = next((p for p in SYSTEM_STORES if Path(p).is_file()), "")
@@ -109,14 +116,17 @@ class TrustStore:
                 )
         else:
             source = store
-        return cls(read_anchors(source), [c for f in ca_files for c in read_anchors(f)], cache=cache)
+        anchors = read_anchors(source)
+        public = {c.sha256 for c in (anchors if store == "mozilla" else read_anchors(certifi.where()))}
+        own = [c for c in anchors if c.sha256 not in public] + [c for f in ca_files for c in read_anchors(f)]
+        return cls([c for c in anchors if c.sha256 in public], own, cache=cache)
 
     # -- the verifiers ---------------------------------------------------------------------------------------------
 
     def _webpki(self, leaf: Certificate, others: Sequence[Certificate], at: datetime) -> tuple[Certificate, ...] | str:
         """The path that the Web PKI profile accepts, or its words of refusal."""
         assert leaf.parsed is not None
-        subject = _own_name(leaf)
+        subject = self._subject(leaf)
         if subject is None or self._store is None:
             return "no name to verify for" if subject is None else "no trust anchor is configured"
         builder = verification.PolicyBuilder().time(at).max_chain_depth(MAX_PATH)
@@ -135,6 +145,18 @@ class TrustStore:
         path = tuple(known.get(p) or parse(p.public_bytes(Encoding.DER)) for p in found)
         self._remember(path)
         return path
+
+    def _subject(self, leaf: Certificate) -> x509.DNSName | x509.IPAddress | None:
+        """A name of the leaf that the verifier takes (it insists on one, and refuses underscores)."""
+        if self._store is None:
+            return None
+        for name in _own_names(leaf):
+            try:
+                verification.PolicyBuilder().store(self._store).build_server_verifier(name)
+            except PARSE_ERRORS:
+                continue
+            return name
+        return None
 
     def _remember(self, path: tuple[Certificate, ...]) -> None:
         """Not where a name constraint stands above the leaf: an anchor's own issuers are not looked at."""
@@ -172,7 +194,7 @@ class TrustStore:
         key = tuple(c.sha256 for c in chain)
         if self._cache is not None and (known := self._cache.get(key)) is not None:
             size, verdict = known
-            fresh = verdict.reason != "missing" or size == len(issuers.hashes)
+            fresh = verdict.reason in SETTLED or size == len(issuers.hashes)
             if fresh and verdict.window is not None and verdict.window[0] <= now <= verdict.window[1]:
                 return verdict
         verdict = self._assess(chain, issuers, now)
@@ -195,7 +217,10 @@ class TrustStore:
             return self._accepted("ok", accepted, in_time, now)
         agrees, code = self._second(leaf, served, at)
         if agrees:
-            path = self._walk(leaf, served, [], at)[0]
+            path, end = self._walk(leaf, served, [], at)
+            if end == "anchor" and self._subject(leaf) is None:
+                # The first verifier could not be asked, since it takes no name of this leaf: OpenSSL and the walk decide.
+                return self._accepted("ok", path, in_time, now)
             return self._finish(PathVerdict("disputed", None, path, words=accepted), now)
         held = [c for c in issuers.closure([leaf, *served]) if c not in served]
         if held:
@@ -267,16 +292,16 @@ class TrustStore:
         return tuple(path), "long"
 
 
-def _own_name(leaf: Certificate) -> x509.DNSName | x509.IPAddress | None:
-    """A name that the leaf covers, for a verifier that insists on one."""
+def _own_names(leaf: Certificate) -> Iterator[x509.DNSName | x509.IPAddress]:
+    """Names that the leaf covers, for a verifier that insists on one."""
     for name in leaf.dns_names[:20]:
-        host = "a" + name[1:] if name.startswith("*.") else name
         try:
-            return x509.DNSName(host)
+            yield x509.DNSName("a" + name[1:] if name.startswith("*.") else name)
         except PARSE_ERRORS:
             continue
-    address = next((a for a in map(as_ip, leaf.ip_names[:20]) if a is not None), None)
-    return x509.IPAddress(address) if address is not None else None
+    for address in leaf.ip_names[:20]:
+        if (parsed := as_ip(address)) is not None:
+            yield x509.IPAddress(parsed)
 
 
 def read_anchors(path: str) -> list[Certificate]:

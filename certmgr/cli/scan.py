@@ -69,6 +69,9 @@ def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]
 @click.option("--concurrency", type=click.IntRange(1, 20000), metavar="N", help="Connections at once.")
 @click.option("--deep", is_flag=True, help="Also the certificate of the other key type, and TLS 1.0 and 1.1.")
 @click.option("--no-cache", is_flag=True, help="Verify every chain anew, and judge what is remembered again.")
+@click.option(
+    "--accept-suspect", is_flag=True, help="Take over what is found even when many endpoints fail together: the outage is real."
+)
 @click.option("--no-http", is_flag=True, help="Leave plain HTTP out.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of findings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show evidence, and what is well.")
@@ -76,7 +79,7 @@ def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]
 @pass_app
 def scan(
     app: App, targets: tuple[str, ...], client: str | None, tag: str | None, resolves: tuple[str, ...], ca_files: tuple[str, ...],
-    timeout: float | None, connect_timeout: float | None, concurrency: int | None, deep: bool, no_cache: bool, no_http: bool, exit_zero: bool,
+    timeout: float | None, connect_timeout: float | None, concurrency: int | None, deep: bool, no_cache: bool, accept_suspect: bool, no_http: bool, exit_zero: bool,
     verbose: bool, form: str,
 ) -> int:  # fmt: skip
     """Inspect what is served: the whole inventory, or each TARGET (then nothing is stored).
@@ -89,7 +92,7 @@ def scan(
     del no_http  # plain HTTP is not asked yet
     options = Options(
         client=client, tag=tag, deep=deep, full=form != "table", overrides=_overrides(resolves), ca_files=ca_files, timeout=timeout,
-        connect_timeout=connect_timeout, concurrency=concurrency, cache=not no_cache,
+        connect_timeout=connect_timeout, concurrency=concurrency, cache=not no_cache, accept_suspect=accept_suspect,
     )  # fmt: skip
     if targets:
         if client or tag:
@@ -107,7 +110,7 @@ def _scan_targets(app: App, texts: tuple[str, ...], options: Options, form: str,
     targets: list[Target] = list(dict.fromkeys(parse(t) for t in texts))
     started = now()
     with _terminated_as_interrupt():
-        reports = scan_targets(app.settings, options, targets)
+        reports = scan_targets(app.settings, options, targets, _known_issuers(app))
     rows = [endpoint_row(r, None, []) for r in reports]
     finished = now()
     if form == "json":
@@ -118,6 +121,31 @@ def _scan_targets(app: App, texts: tuple[str, ...], options: Options, form: str,
         scan_table(rows, verbose)
         note_families(reports)
     return exit_code(rows)
+
+
+def _known_issuers(app: App) -> tuple[bytes, ...]:
+    """Intermediates of the inventory, where there is one of this version. A scan of targets neither makes nor migrates a database."""
+    from pathlib import Path
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from inventory.database import HEAD, make_engine, version
+    from inventory.errors import CertmgrError
+    from inventory.store import results
+
+    url = app.url
+    if "://" not in url and not Path(url).is_file():
+        return ()
+    try:
+        engine = make_engine(url)
+        if engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).is_file():
+            return ()
+        if version(engine) != HEAD:
+            return ()
+        with engine.connect() as conn:
+            return tuple(results.issuers(conn))
+    except (CertmgrError, SQLAlchemyError):
+        return ()
 
 
 class _Progress:

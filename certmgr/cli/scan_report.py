@@ -142,9 +142,7 @@ def note_families(reports: list[Report]) -> None:
     """An address family without a route from here is no finding; it is said once."""
     from ipaddress import ip_address
 
-    skipped = {
-        ip_address(a.address).version for r in reports for a in r.addresses if a.error and a.error[0] == "local" and not a.chain
-    }
+    skipped = {ip_address(a.address).version for r in reports for a in r.addresses if a.no_route}
     for version in sorted(skipped):
         click.echo(f"Note: this machine has no route to IPv{version}; those addresses were not looked at.", err=True)
 

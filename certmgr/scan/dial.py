@@ -27,6 +27,8 @@ SWEEP = 0.05
 # A silent address gets its second connection after this part of its time.
 SECOND_LOOK_AT = 0.6
 SECOND_LOOK_DELAY = 0.4
+# So many names that an accepting address is silent for make it dead for the rest of a run.
+SILENT_NAMES = 5
 
 _IN_PROGRESS = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
@@ -112,6 +114,8 @@ class Dialler:
         self.dead: dict[tuple[str, int], Failure] = {}
         self._politeness = Politeness(limits.per_address, limits.rate, self.loop, self._start, self._admit)
         self._ready: deque[_Dial] = deque()
+        self._silent: dict[tuple[str, int], set[str | None]] = {}
+        self._alive: set[tuple[str, int]] = set()
         self._connections: dict[int, _Connection] = {}
         self._poller = select.epoll() if hasattr(select, "epoll") else None
         if self._poller is not None:
@@ -251,6 +255,11 @@ class Dialler:
         if sent < len(data):
             connection.unsent = data[sent:]
 
+    def _answered(self, connection: _Connection) -> None:
+        """The first byte: this address speaks, for some name at least."""
+        if len(self._alive) < 100_000:
+            self._alive.add((connection.dial.request.address, connection.dial.request.port))
+
     def _receive(self, connection: _Connection) -> None:
         if connection.unsent:
             self._send(connection, b"")
@@ -262,6 +271,8 @@ class Dialler:
             if not data:
                 self._ended(connection)
                 return
+            if not connection.received and connection.state == "tls":
+                self._answered(connection)
             connection.received += len(data)
             if connection.received > MAX_HANDSHAKE_BYTES:
                 failure = Failure("tls", Kind.TOO_LARGE, f"more than {MAX_HANDSHAKE_BYTES} bytes in the handshake", answered=True)
@@ -393,7 +404,7 @@ class Dialler:
             self.loop.call_later(SECOND_LOOK_DELAY, self._admit, dial)
             return
         if transient and not failure.answered and failure.layer in ("connect", "timeout") and dial.looks >= 2:
-            self.dead.setdefault((dial.request.address, dial.request.port), failure)
+            self._bury(dial.request, failure)
         self._settle(dial, result)
 
     def _settle(self, dial: _Dial, result: Dialled) -> None:
@@ -404,6 +415,20 @@ class Dialler:
             dial.future.set_result(result)
         while self._ready and self.active < self.limits.in_flight:
             self._admit(self._ready.popleft())
+
+    def _bury(self, request: Request, failure: Failure) -> None:
+        """A confirmed failure before TLS holds for every endpoint of that address and port in this run.
+
+        An address that accepts and stays silent may be silent for one name only (a router with a dead backend): it counts as dead when
+        several names, and none that was answered, were met with silence.
+        """
+        key = (request.address, request.port)
+        if failure.accepted:
+            silent = self._silent.setdefault(key, set())
+            silent.add(request.server_name)
+            if key in self._alive or len(silent) < SILENT_NAMES:
+                return
+        self.dead.setdefault(key, failure)
 
     def _second(self, dial: _Dial, first: _Connection) -> None:
         """A second connection beside the silent first one; in its place where the address allows no further one. It does not queue."""
@@ -451,4 +476,5 @@ class Dialler:
     def _silence(self, connection: _Connection) -> Failure:
         words = {"connect": "no answer to the connection", "starttls": "no end to the STARTTLS dialogue"}
         reason = words.get(connection.state, "no end to the TLS handshake")
-        return Failure("timeout", Kind.TIMEOUT, reason, answered=connection.received > 0)
+        accepted = connection.state != "connect"
+        return Failure("timeout", Kind.TIMEOUT, reason, answered=connection.received > 0, accepted=accepted)

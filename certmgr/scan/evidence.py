@@ -42,6 +42,7 @@ class Failure:
     reason: str
     alert: int | None = None
     answered: bool = False  # the server sent something after the connection stood
+    accepted: bool = False  # the connection stood
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Resolution:
     addresses: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
     reason: str = ""
+    partial: str = ""  # one family did not answer: there may be more addresses
 
 
 @dataclass(frozen=True, slots=True)

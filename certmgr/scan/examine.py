@@ -23,7 +23,7 @@ from inventory.model import Parties
 from inventory.targets import Target
 
 # Changes with every change of a check: judgements that were remembered are made again.
-RULES = 2
+RULES = 3
 # Endpoints whose issuer is neither sent nor held wait for the end of the run, when more issuers are known; at most so many.
 MAX_WAITING = 2000
 
@@ -110,7 +110,7 @@ class Examiner:
             RULES,
             setup.store,
             setup.ca_files,
-            sorted(trust.anchors)[:400],
+            sorted(trust.anchors),
             setup.provider,
             sorted(setup.servers),
             setup.deep,
@@ -158,7 +158,7 @@ class Examiner:
             return ""
         if any(a.failure is not None or a.legacy_needed or a.without_sni is not None for a in evidence.addresses):
             return ""
-        about = f"{self._basis}{job.parties}{evidence.resolution.status == 'fixed'}"
+        about = f"{self._basis}{job.target}{job.parties}{evidence.resolution.status == 'fixed'}"
         return f"{blake2b(about.encode(), digest_size=6).hexdigest()} {' '.join(a.key() for a in evidence.addresses)}"
 
     def _judge(self, job: Job, evidence: Evidence) -> Judgement:
@@ -180,7 +180,9 @@ class Examiner:
         report.deep = self.setup.deep
         fingerprint = report.fingerprint()
         until = judgement.stable_until(self.setup.now or report.at) if report.good else None
-        memo = self._memo(job, judgement.evidence) if until is not None else ""
+        # A name that does not fit asks a question without SNI, which may be answered another time.
+        mismatch = any(f.code == "name-mismatch" for f in report.findings)
+        memo = self._memo(job, judgement.evidence) if until is not None and not mismatch else ""
         recheck_at = int(until.timestamp()) if until is not None and memo else None
         result = Result(
             job.key, report.at, report.good, job.was_good, report.undetermined, fingerprint, None, (), memo, recheck_at

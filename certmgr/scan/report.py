@@ -43,6 +43,7 @@ class AddressView:
     chain: tuple[str, ...]
     trusted: bool | None
     error: tuple[str, str] | None  # layer, reason
+    no_route: bool = False  # this machine has no way to its family
 
     @property
     def seen(self) -> bool:
@@ -133,7 +134,10 @@ def _address(judged: JudgedAddress) -> AddressView:
     e = judged.evidence
     error = (e.failure.layer, e.failure.reason) if e.failure is not None else None
     chain = tuple(c.sha256 for c in judged.chain[:32])
-    return AddressView(e.address, e.tls_version, e.cipher, e.group, e.alpn, staple_status(e.ocsp), chain, judged.trusted, error)
+    no_route = e.failure is not None and e.failure.kind is Kind.NO_ROUTE
+    return AddressView(
+        e.address, e.tls_version, e.cipher, e.group, e.alpn, staple_status(e.ocsp), chain, judged.trusted, error, no_route
+    )
 
 
 def make(judgement: Judgement) -> Report:
@@ -143,7 +147,11 @@ def make(judgement: Judgement) -> Report:
     silent = tuple(
         a.address for a in evidence.addresses if not a.chain and a.failure is not None and a.failure.kind in _UNDETERMINED
     ) + tuple(a for a, _ in evidence.resolution.refused)
-    resolved = evidence.resolution.status in ("ok", "fixed", "nxdomain", "nodata") and evidence.error is None
+    resolved = (
+        evidence.resolution.status in ("ok", "fixed", "nxdomain", "nodata")
+        and not evidence.resolution.partial
+        and evidence.error is None
+    )
     good = judgement.good
     error = None
     if not good:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from certmgr.scan.evidence import Resolution
@@ -45,22 +46,32 @@ class Resolver:
         return await task
 
     async def _ask(self, host: str) -> Resolution:
-        import aiodns
-
         async with self._limit:
             if self._channel is None:
                 self._channel = self._open()
-            try:
-                answer = await self._channel.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
-            except aiodns.error.DNSError as error:
-                return self._failed(error)
-            except (UnicodeError, ValueError) as error:
-                return Resolution("servfail", reason=str(error)[:200])
-        found = []
-        for node in answer.nodes:
-            address = node.addr[0]
-            found.append(address.decode("ascii") if isinstance(address, bytes) else str(address))
-        return self._sorted(list(dict.fromkeys(found)))
+            answers = [await self._family(host, family) for family in (socket.AF_INET, socket.AF_INET6)]
+        found = [a for answer in answers for a in answer.addresses]
+        failed = next((a for a in answers if a.status in ("servfail", "timeout")), None)
+        if not found:
+            return failed or answers[0]
+        resolution = self._sorted(list(dict.fromkeys(found)))
+        if failed is not None:
+            # The other family answered: its addresses are looked at, and nobody can say whether there are more.
+            return replace(resolution, partial=failed.reason)
+        return resolution
+
+    async def _family(self, host: str, family: int) -> Resolution:
+        """One family on its own: c-ares takes a partial answer for a whole one."""
+        import aiodns
+
+        try:
+            answer = await self._channel.getaddrinfo(host, family=family, type=socket.SOCK_STREAM)
+        except aiodns.error.DNSError as error:
+            return self._failed(error)
+        except (UnicodeError, ValueError) as error:
+            return Resolution("servfail", reason=str(error)[:200])
+        nodes = [n.addr[0] for n in answer.nodes]
+        return Resolution("ok", tuple(a.decode("ascii") if isinstance(a, bytes) else str(a) for a in nodes))
 
     def _open(self) -> Any:
         import aiodns

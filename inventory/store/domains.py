@@ -129,6 +129,11 @@ def listing(
     return rows
 
 
+def parties_by_domain(conn: Connection, client_id: int | None = None) -> dict[int, Parties]:
+    """Domain id -> who does what, of every domain that is not retired."""
+    return {row["id"]: row["parties"] for row in listing(conn, client_id=client_id)}
+
+
 def parties_of_row(row: Mapping[str, Any]) -> Parties:
     """Parties from a row with the columns of domain, and of client and server under the prefixes client_ and server_."""
     of_server = {f: row[f"server_{f}"] for f in PARTY_FIELDS} if row["server_id"] is not None else None

@@ -115,7 +115,7 @@ _VISITED = (
     select(
         endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.addresses,
         endpoint.c.domain_id, domain.c.client_id, domain.c.server_id, domain.c.purpose, client.c.number.label("client"),
-        standing.c.fingerprint, standing.c.memo, standing.c.recheck_at, standing.c.failing_since, standing.c.failing_runs, standing.c.last_good, standing.c.last_attempt,
+        standing.c.fingerprint, standing.c.memo, standing.c.recheck_at, standing.c.good, standing.c.failing_since, standing.c.failing_runs, standing.c.last_good, standing.c.last_attempt,
         *[domain.c[f] for f in PARTY_FIELDS],
         *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
         *[server.c[f].label(f"server_{f}") for f in PARTY_FIELDS],

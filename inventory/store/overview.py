@@ -29,6 +29,7 @@ def standings(
             endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.domain_id, domain.c.client_id,
             client.c.number.label("client"), server.c.name.label("server"), standing.c.last_attempt, standing.c.last_good,
             standing.c.leaf, standing.c.not_after, standing.c.issuer, standing.c.error_layer, standing.c.error_reason,
+            standing.c.judged_at,
         )
         .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
         .outerjoin(server, server.c.id == domain.c.server_id).outerjoin(standing, standing.c.endpoint_id == endpoint.c.id)
@@ -39,7 +40,7 @@ def standings(
         query = query.where(standing.c.last_run_id == run_id)
     if troubled:
         has_finding = exists().where(finding.c.endpoint_id == endpoint.c.id, finding.c.closed_at.is_(None))
-        query = query.where(or_(standing.c.endpoint_id.is_(None), has_finding))
+        query = query.where(or_(standing.c.judged_at.is_(None), has_finding))
     return conn.execute(selection(query, client_id, tag_name)).all()
 
 
@@ -75,7 +76,7 @@ def standings_then(conn: Connection, at: datetime, *, client_id: int | None = No
         select(
             endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.domain_id, domain.c.client_id,
             client.c.number.label("client"), server.c.name.label("server"), seen.label("last_attempt"), seen.label("last_good"),
-            span.c.leaf, span.c.not_after, span.c.issuer, null().label("error_layer"), literal("").label("error_reason"),
+            span.c.leaf, span.c.not_after, span.c.issuer, null().label("error_layer"), literal("").label("error_reason"), literal(1).label("judged_at"),
         )
         .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
         .outerjoin(server, server.c.id == domain.c.server_id).outerjoin(span, span.c.endpoint_id == endpoint.c.id)

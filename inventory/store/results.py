@@ -44,7 +44,10 @@ def certificate_names(conn: Connection, shas: Sequence[str]) -> dict[str, list[s
 
 _SEEN = (
     update(standing).where(standing.c.endpoint_id == bindparam("e"))
-    .values(last_attempt=bindparam("at"), last_run_id=bindparam("run"), last_good=bindparam("at"))
+    .values(
+        last_attempt=bindparam("at"), last_run_id=bindparam("run"), last_good=bindparam("at"),
+        failing_since=None, failing_runs=0, error_layer=None, error_reason=None,
+    )
 )  # fmt: skip
 _FAILED = (
     update(standing).where(standing.c.endpoint_id == bindparam("e"))
@@ -83,7 +86,9 @@ def write_standings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
             continue
         statement = upsert(tx.conn, standing)
         columns = [c for c in _STANDING_COLUMNS if good or c not in ("last_good", "leaf", "not_after", "issuer")]
-        changes: dict[str, Any] = {c: statement.excluded[c] for c in columns}
+        # What the next look is compared with no longer fits what is stored: it is set anew when the findings are taken over.
+        changes: dict[str, Any] = {"fingerprint": "", "memo": "", "recheck_at": None}
+        changes |= {c: statement.excluded[c] for c in columns}
         if not good:
             # The first failure of a row of failures stays the first.
             from sqlalchemy import case, func
@@ -105,7 +110,12 @@ Marks = tuple[int, str, str, int | None]
 def move_marks(tx: Tx, rows: Sequence[Marks]) -> None:
     """(endpoint id, fingerprint, memo, recheck at): what the next look is compared with."""
     if rows:
-        values: dict[str, Any] = {"fingerprint": bindparam("f"), "memo": bindparam("m"), "recheck_at": bindparam("r")}
+        values: dict[str, Any] = {
+            "fingerprint": bindparam("f"),
+            "memo": bindparam("m"),
+            "recheck_at": bindparam("r"),
+            "judged_at": tx.at,
+        }
         statement = update(standing).where(standing.c.endpoint_id == bindparam("e")).values(values)
         tx.conn.execute(statement, [{"e": e, "f": f, "m": m, "r": r} for e, f, m, r in rows])
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, case, delete, insert, select, text, update
 
 from inventory.database import Database, Tx, from_epoch
 from inventory.errors import Busy
@@ -106,7 +106,10 @@ def finish(tx: Tx, run_id: int, state: str, reason: str | None, looked: int, und
     """``state``: complete, incomplete or suspect. Other states than complete take back what the run counted against endpoints."""
     if state != "complete":
         tx.conn.execute(delete(proposal).where(proposal.c.run_id == run_id))
-    if state == "suspect":
+    if state == "complete":
+        is_good = case((standing.c.last_good == standing.c.last_attempt, 1), else_=0)
+        tx.conn.execute(update(standing).where(standing.c.last_run_id == run_id, standing.c.good != is_good).values(good=is_good))
+    else:
         tx.conn.execute(
             update(standing).where(standing.c.last_run_id == run_id, standing.c.failing_runs > 0)
             .values(failing_runs=standing.c.failing_runs - 1)

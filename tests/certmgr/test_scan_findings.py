@@ -222,27 +222,34 @@ def test_a_broken_name_constraint_is_malformed(look: Looker, root: Authority, op
     assert seen.report.addresses[0].trusted is False
 
 
-def public(settings: Settings, path: Path) -> Settings:
-    """Settings in which the test CA stands in the place of the browsers' root programme."""
-    return replace(settings, trust=replace(settings.trust, store=str(path), ca_files=()))
+@pytest.fixture
+def browsers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Lets a test CA stand in the place of the browsers' root programme."""
+    import certifi
+
+    return lambda path: monkeypatch.setattr(certifi, "where", lambda: str(path))
 
 
-def test_validity_too_long_and_scts(look: Looker, settings: Settings, root_file: Path, issuer: Authority, opened: Stack) -> None:
+def test_validity_too_long_and_scts(
+    look: Looker, root_file: Path, issuer: Authority, opened: Stack, browsers: Callable[[Path], None]
+) -> None:
     now = datetime.now(UTC)
     port = serve(opened, issuer.issue(HOST, not_before=now - timedelta(days=10), days=300))
-    seen = look(f"{HOST}:{port}", changes=public(settings, root_file))
+    private = look(f"{HOST}:{port}")
+    assert {"validity-too-long", "sct-missing"} & set(private.codes) == set(), "a private CA is not bound by either"
+    browsers(root_file)
+    seen = look(f"{HOST}:{port}")
     assert seen.codes["validity-too-long"].severity == "high"
     assert seen.codes["validity-too-long"].evidence["allowed"] == 200
     assert seen.codes["sct-missing"].severity == "undetermined", "more SCTs may have come in the TLS extension"
-    private = look(f"{HOST}:{port}")
-    assert {"validity-too-long", "sct-missing"} & set(private.codes) == set(), "a private CA is not bound by either"
 
 
-def test_ca_distrusted(look: Looker, settings: Settings, tmp_path: Path, opened: Stack) -> None:
+def test_ca_distrusted(look: Looker, tmp_path: Path, opened: Stack, browsers: Callable[[Path], None]) -> None:
     entrust = Authority("Entrust Test Root", organisation="Entrust, Inc.")
     (tmp_path / "entrust.pem").write_bytes(entrust.pem)
     port = serve(opened, Authority("Entrust Issuer", entrust).issue(HOST))
-    seen = look(f"{HOST}:{port}", changes=public(settings, tmp_path / "entrust.pem"))
+    browsers(tmp_path / "entrust.pem")
+    seen = look(f"{HOST}:{port}")
     assert seen.codes["ca-distrusted"].evidence["ca"] == "Entrust"
 
 
@@ -508,3 +515,54 @@ def test_what_an_issuer_url_answers_is_bounded(
     )
     seen = look(f"{HOST}:{serve(opened, issued, chain=())}", changes=changes)
     assert seen.codes["chain-incomplete"].evidence["held"] is False
+
+
+# -- what a reviewer found once ---------------------------------------------------------------------------------------
+
+
+def test_a_private_store_is_not_public(
+    look: Looker, settings: Settings, root_file: Path, issuer: Authority, opened: Stack
+) -> None:
+    now = datetime.now(UTC)
+    port = serve(opened, issuer.issue(HOST, not_before=now - timedelta(days=10), days=300))
+    changes = replace(settings, trust=replace(settings.trust, store=str(root_file), ca_files=()))
+    seen = look(f"{HOST}:{port}", changes=changes)
+    assert seen.codes == {}
+    assert seen.report.addresses[0].trusted is True
+
+
+def test_an_underscore_is_no_dispute(look: Looker, issuer: Authority, opened: Stack) -> None:
+    seen = look(f"my_shop.example.test:{serve(opened, issuer.issue('my_shop.example.test'))}")
+    assert seen.codes == {}
+    assert seen.report.addresses[0].trusted is True
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_issuer_seen_later_in_the_run_counts(
+    settings: Settings, root: Authority, opened: Stack, order: tuple[int, int]
+) -> None:
+    from certmgr.survey import Options, scan_targets
+    from inventory.targets import parse
+
+    now = datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    fresh = Authority("Renewed Issuer", root, key=key)
+    expired = Authority("Renewed Issuer", root, key=key, not_before=now - timedelta(days=900), not_after=now - timedelta(days=2))
+    ports = (serve(opened, fresh.issue("a.example.test"), chain=(expired.der,)), serve(opened, fresh.issue("b.example.test")))
+    targets = [parse(f"{name}.example.test:{port}") for name, port in zip("ab", ports, strict=True)]
+    overrides = {(t.host, t.port): ("127.0.0.1",) for t in targets}
+    reports = {r.target: r for r in scan_targets(settings, Options(overrides=overrides), [targets[i] for i in order])}
+    assert {f.code for f in reports[targets[0]].findings if f.severity != "info"} == {"chain-incomplete"}
+    assert reports[targets[0]].addresses[0].trusted is True
+
+
+def test_a_family_that_is_not_answered_is_said(settings: Settings, issuer: Authority, opened: Stack) -> None:
+    from certmgr.survey import Options, scan_targets
+    from inventory.targets import parse
+
+    port = serve(opened, issuer.issue(HOST))
+    resolver = opened.enter_context(real.dns({HOST: ["127.0.0.1"]}, broken_family="AAAA"))
+    (report,) = scan_targets(asking(settings, resolver), Options(), [parse(f"{HOST}:{port}")])
+    assert [(f.code, f.severity) for f in report.findings] == [("dns-failure", "undetermined")]
+    assert report.addresses[0].trusted is True
+    assert report.resolved is False

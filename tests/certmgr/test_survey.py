@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
@@ -197,6 +198,11 @@ def test_many_that_fail_together_make_a_suspect_run(
     assert open_codes(database) == {}
     with database.read() as conn:
         assert conn.execute(select(func.count()).select_from(proposal)).scalar() == 0
+    time.sleep(1.1)
+    assert scan(database, settings).state == "suspect", "an outage of more than one run stays suspect"
+    assert [s.verdict for s in load(database, datetime.now(UTC))] == [Verdict.OK] * 6, "what was known stands"
+    accepted = scan(database, settings, accept_suspect=True)
+    assert (accepted.state, accepted.opened) == ("complete", 6)
 
 
 def test_a_control_target_that_fails_makes_a_suspect_run(database: Database, settings: Settings, good: Server) -> None:
@@ -211,16 +217,49 @@ def test_a_control_target_that_fails_makes_a_suspect_run(database: Database, set
 
 
 def test_a_dead_address_is_asked_once_for_all_its_endpoints(database: Database, settings: Settings, opened: Stack) -> None:
+    """A port that refuses: connecting twice to it settles twenty endpoints."""
+    port = free_port()
+    for i in range(20):
+        add(database, f"h{i}.example.test", port)
+    polite = replace(settings, scan=replace(settings.scan, per_address=1, rate=0.0))
+    begun = time.monotonic()
+    summary = scan(database, polite)
+    assert time.monotonic() - begun < 3, "each on its own would take 0.4 s"
+    assert (summary.opened, open_codes(database)) == (20, {"https-missing": "high"})
+
+
+def test_an_address_that_is_silent_for_every_name_is_given_up(database: Database, settings: Settings, opened: Stack) -> None:
     silent = Server(servers.silent)
     opened.callback(silent.close)
-    for i in range(20):
+    for i in range(30):
         add(database, f"h{i}.example.test", silent.port)
-    polite = replace(settings, scan=replace(settings.scan, per_address=2, rate=0.0))
-    begun = time.monotonic()
+    polite = replace(settings, scan=replace(settings.scan, per_address=4, rate=0.0))
     scan(database, polite, timeout=1.0)
-    assert silent.connections <= 6
-    assert time.monotonic() - begun < 6
+    assert silent.connections < 30
     assert open_codes(database) == {"connection-timeout": "undetermined"}
+
+
+def test_one_silent_name_does_not_condemn_its_neighbours(
+    database: Database, settings: Settings, issuer: Authority, opened: Stack
+) -> None:
+    """A router with one dead backend: silence for one name, good answers for the others."""
+    import socket
+
+    names = [f"h{i}.example.test" for i in range(8)]
+    good = servers.tls(server_context(issuer.issue(*names)))
+
+    def route(sock: socket.socket) -> None:
+        hello = sock.recv(4096, socket.MSG_PEEK)
+        (servers.silent if b"dead.example.test" in hello else good)(sock)
+
+    server = Server(route)
+    opened.callback(server.close)
+    add(database, "dead.example.test", server.port)
+    for name in names:
+        add(database, name, server.port)
+    scan(database, replace(settings, scan=replace(settings.scan, per_address=1, rate=0.0)), timeout=1.0)
+    with database.read() as conn:
+        assert [(r["host"], r["code"]) for r in findings.listing(conn)] == [("dead.example.test", "connection-timeout")]
 
 
 def test_a_second_scan_is_refused_and_names_the_first(database: Database, settings: Settings, good: Server) -> None:
@@ -341,6 +380,104 @@ def test_a_default_certificate_is_no_matter_of_the_buyer(database: Database, set
     with database.read() as conn:
         found = {r["code"]: r["actor"] for r in findings.listing(conn)}
     assert found == {"default-certificate": "provider", "name-mismatch": "provider", "self-signed": "provider"}
+
+
+def test_what_was_only_looked_at_in_a_suspect_run_is_unknown(database: Database, settings: Settings, opened: Stack) -> None:
+    from certmgr.demo.authority import self_signed
+
+    server = Server(servers.tls(server_context(self_signed(HOST))))
+    opened.callback(server.close)
+    add(database, HOST, server.port)
+    port = server.port
+    control = Server(servers.tls(server_context(self_signed("control.test"))))
+    controlled = replace(settings, scan=replace(settings.scan, controls=(f"127.0.0.1:{control.port}",)))
+
+    class Late(Survey):
+        """The control target answers before the run, and not after it."""
+
+        def _handle(self, found: list[Any], planned: int) -> None:
+            super()._handle(found, planned)
+            control.close()
+
+    assert Late(database, controlled, Options()).run().state == "suspect"
+    (standing_,) = load(database, datetime.now(UTC), troubled=True)
+    assert standing_.verdict == Verdict.UNKNOWN, "never judged is not ok"
+    assert port
+    assert scan(database, settings).opened == 3 or open_codes(database)
+    assert load(database, datetime.now(UTC))[0].verdict == Verdict.FAULT
+
+
+def test_facts_of_a_suspect_run_do_not_outlive_the_next_good_look(
+    database: Database, settings: Settings, issuer: Authority, opened: Stack
+) -> None:
+    names = [f"h{i}.example.test" for i in range(6)]
+    issued = issuer.issue(*names)
+    server = Server(servers.tls(server_context(issued)))
+    port = server.port
+    for name in names:
+        add(database, name, port)
+    scan(database, settings)
+    server.close()
+    silent = Server(servers.silent, port=port)
+    assert scan(database, settings, timeout=0.8).state == "suspect"
+    silent.close()
+    back = Server(servers.tls(server_context(issued)), port=port)
+    opened.callback(back.close)
+    scan(database, settings)
+    with database.read() as conn:
+        rows = conn.execute(select(standing)).mappings().all()
+        spans = conn.execute(select(observation.c.open, observation.c.live)).all()
+    assert {(r["error_reason"], r["failing_since"], r["failing_runs"], r["good"]) for r in rows} == {(None, None, 0, 1)}
+    assert {tuple(s) for s in spans} == {(1, 1)}
+
+
+def test_an_edited_port_is_judged_anew(database: Database, settings: Settings, opened: Stack) -> None:
+    from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
+    from certmgr.scan.examine import Examiner, Job, Setup
+
+    seen = AddressEvidence("192.0.2.1", (b"x",), "TLSv1.3", "TLS_AES_128_GCM_SHA256")
+
+    async def memos() -> set[str]:
+        examiner = Examiner(Setup(), lambda _: None)
+        made = set()
+        for target in (Target(HOST, 25, "smtp"), Target(HOST, 587, "smtp")):
+            evidence = Evidence(target, datetime.now(UTC), Resolution("fixed", ("192.0.2.1",)), (seen,))
+            made.add(examiner._memo(Job(1, target), evidence))
+        await examiner.close()
+        return made
+
+    import asyncio
+
+    assert len(asyncio.run(memos())) == 2
+
+
+def test_targets_know_the_intermediates_of_the_inventory(
+    certmgr: Callable[..., Ran], root: Authority, root_file: Path, opened: Stack
+) -> None:
+    hidden = Authority("Hidden Issuer", root)
+    whole = Server(servers.tls(server_context(hidden.issue(HOST))))
+    short = Server(servers.tls(server_context(hidden.issue("127.0.0.1"), chain=())))
+    opened.callback(whole.close)
+    opened.callback(short.close)
+    certmgr("client", "add", "1", "One")
+    certmgr("domain", "add", HOST, "--client", "1")
+    certmgr("endpoint", "edit", HOST, "--port", str(whole.port), "--address", "127.0.0.1")
+    target = ("scan", f"127.0.0.1:{short.port}", "--ca-file", str(root_file), "--format", "json")
+    assert certmgr(*target).json["endpoints"][0]["addresses"][0]["trusted"] is None
+    assert certmgr("scan", "--ca-file", str(root_file)).code == 0
+    assert certmgr(*target).json["endpoints"][0]["addresses"][0]["trusted"] is True
+
+
+@pytest.mark.parametrize(
+    "parties", [{"renews": "panel", "hosts": "panel"}, {"buys": "us"}, {"renews": "us", "buys": "us", "hosts": "us"}]
+)
+@pytest.mark.parametrize("code", ["certificate-expired", "https-missing", "not-tls", "name-mismatch"])
+def test_behind_points_elsewhere_no_fault_is_ours(parties: dict[str, str], code: str) -> None:
+    from certmgr.checks.actors import actor_of
+    from inventory.model import Parties
+
+    actor = actor_of(code, "critical", Parties(**parties, on_our_server=True), elsewhere=True, ever_had_certificate=False)
+    assert actor == "client"
 
 
 # -- status -----------------------------------------------------------------------------------------------------------

@@ -186,8 +186,11 @@ Answer = str | Sequence[str]
 
 
 @contextmanager
-def dns(answers: Mapping[str, Answer]) -> Iterator[str]:
-    """A name server: name -> addresses, or "NXDOMAIN", "SERVFAIL", "NODATA", "SILENT". Yields its address for [scan] resolvers."""
+def dns(answers: Mapping[str, Answer], broken_family: str = "") -> Iterator[str]:
+    """A name server: name -> addresses, or "NXDOMAIN", "SERVFAIL", "NODATA", "SILENT". Yields its address for [scan] resolvers.
+
+    ``broken_family``: A or AAAA, whose questions are answered with SERVFAIL.
+    """
     import dns.flags
     import dns.message
     import dns.rcode
@@ -206,6 +209,8 @@ def dns(answers: Mapping[str, Answer]) -> Iterator[str]:
             question = query.question[0]
             answer = answers.get(question.name.to_text(omit_final_dot=True).lower(), "NXDOMAIN")
             response = dns.message.make_response(query, recursion_available=True)
+            if broken_family and dns.rdatatype.to_text(question.rdtype) == broken_family:
+                answer = "SERVFAIL"
             if answer == "SILENT":
                 continue
             if answer in ("NXDOMAIN", "SERVFAIL"):

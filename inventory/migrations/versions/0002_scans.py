@@ -130,6 +130,8 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.Text(), server_default="", nullable=False),
         sa.Column("memo", sa.Text(), server_default="", nullable=False),
         sa.Column("recheck_at", sa.BigInteger(), nullable=True),
+        sa.Column("judged_at", sa.BigInteger(), nullable=True),
+        sa.Column("good", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("last_attempt", sa.BigInteger(), nullable=False),
         sa.Column("error_layer", sa.Text(), nullable=True),
