@@ -260,18 +260,24 @@ class Survey:
         if not changed:
             return
         results.add_certificates(tx, [{f: getattr(c, f) for f in _CERTIFICATE} for r, _ in changed for c in r.certificates])
-        results.write_standings(tx, [_standing(r.key, self.run_id, report) for r, report in changed])
-        results.write_spans(tx, {r.key: _spans(report) for r, report in changed})
         known = results.open_findings(tx.conn, [r.key for r, _ in changed])
-        proposals, settled = [], []
+        proposals, standings = [], []
         for result, report in changed:
             changes = reconcile([Open(i, f) for i, f in known.get(result.key, ())], report)
+            row = _standing(result.key, self.run_id, report)
             if changes:
                 proposals.append((_marks(result), _proposal(changes, to_epoch(report.at))))
             else:
-                settled.append(_marks(result))
+                row |= {
+                    "fingerprint": result.fingerprint,
+                    "memo": result.memo,
+                    "recheck_at": result.recheck_at,
+                    "judged_at": tx.at,
+                }
+            standings.append(row)
+        results.write_standings(tx, standings)
+        results.write_spans(tx, {r.key: _spans(report) for r, report in changed})
         results.propose(tx, self.run_id, proposals)
-        results.move_marks(tx, settled)
 
     def _finish(self, state: str, reason: str | None, planned: int, started: datetime, clock: float) -> Summary:
         opened = closed = 0
@@ -297,7 +303,7 @@ def _standing(key: int, run_id: int, report: Report) -> dict[str, Any]:
     leaf = report.certificate if report.good else None
     layer, reason = report.error or (None, None)
     return {
-        "endpoint_id": key, "last_run_id": run_id, "last_attempt": at, "error_layer": layer, "error_reason": reason,
+        "endpoint_id": key, "fingerprint": "", "memo": "", "recheck_at": None, "judged_at": None, "last_run_id": run_id, "last_attempt": at, "error_layer": layer, "error_reason": reason,
         "failing_since": at if report.undetermined else None, "failing_runs": 1 if report.undetermined else 0,
         "last_good": at if report.good else None, "leaf": leaf.sha256 if leaf else None,
         "not_after": to_epoch(leaf.not_after) if leaf and leaf.not_after else None, "issuer": leaf.issuer if leaf else None,

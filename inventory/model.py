@@ -81,6 +81,9 @@ class Parties:
     renews: str | None = None
     on_our_server: bool = False
 
+    def __reduce__(self) -> "tuple[type[Parties], tuple[str | None, str | None, str | None, str | None, bool]]":
+        return Parties, (self.hosts, self.dns, self.buys, self.renews, self.on_our_server)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -25,6 +25,10 @@ class Target:
     port: int = 443
     protocol: str = "https"
 
+    def __reduce__(self) -> tuple[type["Target"], tuple[str, int, str]]:
+        # A frozen dataclass with slots is pickled field by field through dataclasses.fields(); millions of these cross processes.
+        return Target, (self.host, self.port, self.protocol)
+
     @property
     def is_address(self) -> bool:
         return as_ip(self.host) is not None

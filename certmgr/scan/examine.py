@@ -121,8 +121,7 @@ class Examiner:
 
     async def examine(self, job: Job) -> None:
         evidence = await self.looker.look(job.target, job.fixed, job.memo)
-        memo = self._memo(job, evidence)
-        if memo and memo == job.memo and not self.setup.full:
+        if job.memo and not self.setup.full and self._memo(job, evidence) == job.memo:
             self.emit(Result(job.key, evidence.at, True, job.was_good, False, job.fingerprint, None))
             return
         judgement = self._judge(job, evidence)

@@ -85,7 +85,7 @@ def _stable(finding: Finding) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CertificateRow:
     """A certificate as it is stored. Instants are epoch seconds."""
 

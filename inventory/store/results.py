@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Insert, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from inventory.database import Tx
@@ -77,8 +77,9 @@ _STANDING_COLUMNS = (
 
 
 def write_standings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: endpoint_id, fingerprint or None (left as it is), and the columns of standing. A failed look carries no
-    last_good, leaf, not_after and issuer, and so leaves the last good look as it was.
+    """``rows``: endpoint_id, the columns of standing, and the marks: those of a look that changes no finding, or empty ones where
+    the changes wait for the end of the run (what the next look is compared with must not outlive the facts). A failed look
+    carries no last_good, leaf, not_after and issuer, and so leaves the last good look as it was.
     """
     for good in (True, False):
         part = [r for r in rows if (r["last_good"] is not None) is good]
@@ -86,13 +87,10 @@ def write_standings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
             continue
         statement = upsert(tx.conn, standing)
         columns = [c for c in _STANDING_COLUMNS if good or c not in ("last_good", "leaf", "not_after", "issuer")]
-        # What the next look is compared with no longer fits what is stored: it is set anew when the findings are taken over.
-        changes: dict[str, Any] = {"fingerprint": "", "memo": "", "recheck_at": None}
-        changes |= {c: statement.excluded[c] for c in columns}
+        changes: dict[str, Any] = {c: statement.excluded[c] for c in (*columns, "fingerprint", "memo", "recheck_at")}
+        changes["judged_at"] = func.coalesce(statement.excluded.judged_at, standing.c.judged_at)
         if not good:
             # The first failure of a row of failures stays the first.
-            from sqlalchemy import case, func
-
             unknown = statement.excluded.failing_since.is_not(None)
             changes["failing_since"] = case(
                 (unknown, func.coalesce(standing.c.failing_since, statement.excluded.failing_since)), else_=None
@@ -100,7 +98,7 @@ def write_standings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
             changes["failing_runs"] = case((unknown, standing.c.failing_runs + 1), else_=0)
         tx.conn.execute(
             statement.on_conflict_do_update(index_elements=["endpoint_id"], set_=changes),
-            [{"fingerprint": "", **r} for r in part],
+            list(part),
         )
 
 
