@@ -63,6 +63,7 @@ class Summary:
     started_at: datetime
     finished_at: datetime
     seconds: float
+    no_route: frozenset[int] = frozenset()
 
     @property
     def too_undetermined(self) -> bool:
@@ -129,6 +130,7 @@ class Survey:
         self.progress, self.on_report = progress, on_report
         self.looked = self.undetermined = self.was_good = self.fell = 0
         self.stop = False
+        self.no_route: frozenset[int] = frozenset()
         self.run_id = 0
 
     def run(self) -> Summary:
@@ -243,6 +245,7 @@ class Survey:
             self._store(tx, found)
         for result in found:
             self.looked += 1
+            self.no_route |= result.no_route
             self.undetermined += result.undetermined
             self.was_good += result.was_good
             self.fell += result.was_good and not result.good
@@ -287,7 +290,7 @@ class Survey:
             runs.finish(tx, self.run_id, state, reason, self.looked, self.undetermined)
         return Summary(
             self.run_id, state, reason, planned, self.looked, self.undetermined, opened, closed, started, datetime.now(UTC),
-            time.monotonic() - clock,
+            time.monotonic() - clock, self.no_route,
         )  # fmt: skip
 
 

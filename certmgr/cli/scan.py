@@ -119,7 +119,7 @@ def _scan_targets(app: App, texts: tuple[str, ...], options: Options, form: str,
         click.echo(csv_text(CSV_COLUMNS, map(csv_row, rows)), nl=False)
     else:
         scan_table(rows, verbose)
-        note_families(reports)
+        note_families({v for r in reports for v in r.families_without_route()})
     return exit_code(rows)
 
 
@@ -201,6 +201,7 @@ def _scan_inventory(app: App, options: Options, form: str, verbose: bool) -> int
         with _terminated_as_interrupt():
             summary = survey.run()
         progress.end()
+        note_families(summary.no_route)
         if form == "table":
             code = _show_run(app, summary, verbose)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -138,12 +139,9 @@ def show_evidence(row: dict[str, Any]) -> None:
             click.echo(f"    evidence: {cell(json.dumps(f['evidence'], default=str), 400)}")
 
 
-def note_families(reports: list[Report]) -> None:
+def note_families(versions: Iterable[int]) -> None:
     """An address family without a route from here is no finding; it is said once."""
-    from ipaddress import ip_address
-
-    skipped = {ip_address(a.address).version for r in reports for a in r.addresses if a.no_route}
-    for version in sorted(skipped):
+    for version in sorted(versions):
         click.echo(f"Note: this machine has no route to IPv{version}; those addresses were not looked at.", err=True)
 
 

@@ -61,6 +61,7 @@ class Result:
     certificates: tuple[CertificateRow, ...] = ()
     memo: str = ""
     recheck_at: int | None = None
+    no_route: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -186,6 +187,7 @@ class Examiner:
         result = Result(
             job.key, report.at, report.good, job.was_good, report.undetermined, fingerprint, None, (), memo, recheck_at
         )
+        result.no_route = report.families_without_route()
         if fingerprint == job.fingerprint and not self.setup.full:
             self.emit(result)
             return

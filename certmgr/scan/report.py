@@ -68,6 +68,10 @@ class Report:
     error: tuple[str, str] | None
     deep: bool = False
 
+    def families_without_route(self) -> frozenset[int]:
+        """4, 6: IP versions that this machine has no way to. No finding; it is said once."""
+        return frozenset(6 if ":" in a.address else 4 for a in self.addresses if a.no_route)
+
     def fingerprint(self) -> str:
         """Equal for two looks between which nothing changed that is stored."""
         facts = (

@@ -176,3 +176,17 @@ def test_dialling_without_epoll(talk: servers.Talk, opened: contextlib.ExitStack
     assert all(r.failure is None and len(r.chain) == 2 for r in results)
     (result,), _ = dial(Limits(timeout=0.6), silent.port, 1)
     assert result.failure is not None
+
+
+def test_a_family_without_a_route_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    from certmgr.cli.scan_report import note_families
+    from certmgr.scan.report import make
+
+    far = [AddressEvidence(f"2001:db8::{n}", failure=Failure("local", Kind.NO_ROUTE, "Network is unreachable")) for n in range(3)]
+    broken = AddressEvidence("192.0.2.1", failure=Failure("local", Kind.LOCAL, "Too many open files"))
+    now = datetime.now(UTC)
+    evidence = Evidence(Target(HOST), now, Resolution("ok", tuple(a.address for a in far)), (*far, broken))
+    families = make(Judge(TrustStore([]), parse).judge(evidence, Context(), now)).families_without_route()
+    assert families == {6}
+    note_families(families)
+    assert capsys.readouterr().err.count("IPv6") == 1
