@@ -129,7 +129,6 @@ class Survey:
         self.database, self.settings, self.options = database, settings, options
         self.progress, self.on_report = progress, on_report
         self.looked = self.undetermined = self.was_good = self.fell = 0
-        self.stop = False
         self.no_route: frozenset[int] = frozenset()
         self.run_id = 0
 
@@ -157,7 +156,7 @@ class Survey:
                     self.run_id = runs.start(tx, self._scope(), planned)
                 try:
                     state, reason = self._survey(setup, pool, planned, client_id, controls)
-                except Exception:
+                except Exception:  # whatever it is, the run must not stay marked as running; then it is said
                     self._finish("incomplete", "an error in certmgr", planned, started, clock)
                     raise
                 return self._finish(state, reason, planned, started, clock)
@@ -195,7 +194,7 @@ class Survey:
         with self.database.read() as conn:
             known = results.issuers(conn)
         if pool is not None:
-            pool.run(self._chunks(client_id), lambda found: self._handle(found, planned), lambda: self.stop, known)
+            pool.run(self._chunks(client_id), lambda found: self._handle(found, planned), known)
         else:
             setup.issuers = tuple(known)
             for chunk in self._chunks(client_id):

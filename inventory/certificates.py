@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID, NameOID
 
@@ -62,7 +61,6 @@ class Certificate:
     is_ca: bool = False
     constrains_names: bool = False
     server_auth: bool | None = None
-    must_staple: bool = False
     scts: tuple[tuple[str, datetime], ...] = ()
     issuer_urls: tuple[str, ...] = ()
     extensions_readable: bool = True
@@ -186,8 +184,6 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
             fields["constrains_names"] = True
         elif oid == ExtensionOID.EXTENDED_KEY_USAGE:
             fields["server_auth"] = ExtendedKeyUsageOID.SERVER_AUTH in value
-        elif oid == ExtensionOID.TLS_FEATURE:
-            fields["must_staple"] = x509.TLSFeatureType.status_request in value
         elif oid == ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS:
             fields["scts"] = reader.read("SCT list", partial(_scts, value), ())
         elif oid == ExtensionOID.AUTHORITY_INFORMATION_ACCESS:
@@ -251,17 +247,6 @@ def parse(der: bytes) -> Certificate:
         problems=tuple(reader.problems),
         **fields,
     )
-
-
-def spki_sha256(certificate: Certificate) -> str | None:
-    """SHA-256 of the public key: what stays when a certificate is renewed with the same key."""
-    if certificate.parsed is None:
-        return None
-    try:
-        spki = certificate.parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except PARSE_ERRORS:
-        return None
-    return hashlib.sha256(spki).hexdigest()
 
 
 def from_pem(data: bytes) -> list[Certificate]:

@@ -133,7 +133,8 @@ def restore(engine: Engine, source: Path) -> Path | None:
     """Puts ``source`` in the place of the SQLite database, whatever state that is in. What was there is kept beside it; its path is
     returned. Raises Busy while a scan runs.
 
-    Order: the new file is complete and on disk beside the old one; the old one is kept under another name; one rename puts the new one in place.
+    Order: the old one is kept under another name; then the new content goes in within one transaction. Only where the old one cannot be read
+    as a database is the file itself replaced, by one rename.
     """
     from inventory.store.runs import file_lock
 
@@ -168,24 +169,39 @@ def _check_backup(source: Path) -> None:
 
 
 def _replace(target: Path, source: Path) -> Path | None:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    kept = target.with_name(f"{target.name}.replaced-{stamp}") if target.stat().st_size else None
+    if not target.stat().st_size:
+        _pour(source, target)
+        return None
+    kept = target.with_name(f"{target.name}.replaced-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}")
+    try:
+        _copy_sqlite(target, kept)
+        _pour(source, target)
+    except sqlite_module().DatabaseError as error:
+        if isinstance(error, sqlite_module().OperationalError) and "lock" in str(error):
+            raise
+        _replace_damaged(target, source, kept)
+    return kept
+
+
+def _pour(source: Path, target: Path) -> None:
+    """The backup API writes inside one transaction of the target: a kill leaves the old or the new."""
+    module = sqlite_module()
+    with closing(module.connect(source)) as old, closing(module.connect(target)) as new:
+        old.backup(new)
+
+
+def _replace_damaged(target: Path, source: Path, kept: Path) -> None:
+    """What cannot be read as a database is kept byte by byte with what belongs to it, before anything of it is removed."""
     fresh = target.with_name(f".{target.name}.restored")
     _copy_sqlite(source, fresh)
-    if kept is not None:
-        try:
-            _copy_sqlite(target, kept)
-        except sqlite_module().Error:
-            # Too damaged to be read as a database: kept byte by byte, with what belongs to it.
-            shutil.copy2(target, kept)
-            for suffix in ("-wal", "-shm"):
-                if (part := target.with_name(target.name + suffix)).exists():
-                    shutil.copy2(part, kept.with_name(kept.name + suffix))
+    for suffix in ("", "-wal", "-shm"):
+        if (part := target.with_name(target.name + suffix)).exists():
+            shutil.copy2(part, kept.with_name(kept.name + suffix))
+    _sync_directory(target.parent)
     for suffix in ("-wal", "-shm"):
         target.with_name(target.name + suffix).unlink(missing_ok=True)
     fresh.replace(target)
     _sync_directory(target.parent)
-    return kept
 
 
 def check(database: Database) -> list[str]:

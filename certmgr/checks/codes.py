@@ -58,6 +58,3 @@ CODES: dict[str, Code] = {
     "too-large": Code(_S.UNDETERMINED, "host", "transport"),
     "scanner-error": Code(_S.UNDETERMINED, "staff", "transport"),
 }
-
-# A look that failed says nothing about these: they stay as they were.
-LAYERS = ("dns", "transport", "tls", "certificate")

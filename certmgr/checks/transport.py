@@ -76,7 +76,7 @@ def transport_findings(evidence: Evidence, address: AddressEvidence) -> Iterator
             yield finding("too-large", at, **said)
         case Kind.MALFORMED:
             yield finding("certificate-malformed", at, **said)
-        case Kind.LOCAL | Kind.FORBIDDEN:
+        case Kind.LOCAL:
             yield finding("scanner-error", at, **said)
         case Kind.RESET | Kind.CLOSED if failure.layer in ("connect", "starttls"):
             yield finding("connection-failed", at, **said)

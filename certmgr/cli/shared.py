@@ -150,7 +150,7 @@ def guard(function: Callable[[], Any], debug: Callable[[], bool]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 3
         return fail(error, debug())
-    except Exception as error:
+    except Exception as error:  # the outermost edge: one line and an exit code, the traceback with --debug
         return fail(error, debug())
 
 

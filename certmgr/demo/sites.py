@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from OpenSSL import SSL
 
@@ -62,8 +63,8 @@ def open_street() -> Street:
         street.servers.append(server)
         street.sites.append(Site(client, host, server.port, addresses, matter, machine))
 
-    def site(issued: Issued, **options: object) -> servers.Talk:
-        return servers.tls(server_context(issued, **options))  # type: ignore[arg-type]
+    def site(issued: Issued, **options: Any) -> servers.Talk:
+        return servers.tls(server_context(issued, **options))
 
     add("1001", "www.blumen-meier.test", site(issuer.issue("www.blumen-meier.test", "blumen-meier.test")), "all is well", "web1")
     shop = issuer.issue("shop.blumen-meier.test", not_before=now - timedelta(days=85), days=5)

@@ -26,7 +26,6 @@ class Kind(StrEnum):
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"  # a certificate that the TLS library cannot parse
     LOCAL = "local"  # our own fault: no file descriptor left, a bug
-    FORBIDDEN = "forbidden"  # an address that we refuse to visit
 
 
 # Kinds that a second look may not see again.

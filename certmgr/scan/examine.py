@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -223,7 +223,3 @@ def examine(
 ) -> None:
     """A few jobs in this process."""
     asyncio.run(_examine_all(setup, jobs, emit, names))
-
-
-def now_utc() -> datetime:
-    return datetime.now(UTC)

@@ -102,8 +102,6 @@ class Looker:
             seen = await self.dialler.dial(replace(request, profile="forensic"))
             return (first if not seen.chain else replace(first, chain=seen.chain)), False
         if failure.kind not in _TRY_LEGACY or failure.alert in _FINAL_ALERTS or first.client_certificate:
-            if failure.kind is Kind.TLS:
-                return first, False
             return first, False
         older = await self.dialler.dial(replace(request, profile="forensic"))
         if older.failure is None:

@@ -51,7 +51,6 @@ class Pool:
         self,
         jobs: Iterator[list[Job]],
         handle: Callable[[list[Result]], None],
-        stopped: Callable[[], bool],
         issuers: Sequence[bytes],
     ) -> None:
         """Feeds every job and hands over every result. ``issuers``: intermediates known before; those that are seen are shared at the end.
@@ -64,7 +63,7 @@ class Pool:
         seen: dict[str, bytes] = {}
         backlog: list[Job] = []
         exhausted = False
-        while not stopped():
+        while True:
             for _, conn in self._members:
                 while not exhausted and len(backlog) < BATCH:
                     chunk = next(jobs, None)
@@ -79,12 +78,10 @@ class Pool:
             if exhausted and not backlog and not any(outstanding.values()):
                 break
             self._collect(handle, outstanding, seen, 0.5)
-        if stopped():
-            return
         for _, conn in self._members:
             outstanding[conn] = 1
             conn.send(("finish", list(seen.values())))
-        while any(outstanding.values()) and not stopped():
+        while any(outstanding.values()):
             self._collect(handle, outstanding, seen, 0.5)
 
     def _collect(
@@ -107,13 +104,6 @@ class Pool:
                         seen[certificate.sha256] = certificate.der
             if results:
                 handle(results)
-
-    def cpu_seconds(self) -> float:
-        """CPU time of the processes that have ended."""
-        import resource
-
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
 
     def close(self) -> None:
         for process, conn in self._members:

@@ -15,7 +15,7 @@ from inventory.targets import Target
 
 # Failures after which nobody can say what the address serves.
 MAX_STORED_NAMES = 1000
-_UNDETERMINED = frozenset({Kind.TIMEOUT, Kind.UNREACHABLE, Kind.NO_ROUTE, Kind.LOCAL, Kind.FORBIDDEN, Kind.TOO_LARGE})
+_UNDETERMINED = frozenset({Kind.TIMEOUT, Kind.UNREACHABLE, Kind.NO_ROUTE, Kind.LOCAL, Kind.TOO_LARGE})
 
 
 @dataclass(slots=True)

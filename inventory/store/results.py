@@ -37,11 +37,6 @@ def issuers(conn: Connection, limit: int = 20_000) -> list[bytes]:
     return list(conn.scalars(select(certificate.c.der).where(certificate.c.is_ca == 1).limit(limit)))
 
 
-def certificate_names(conn: Connection, shas: Sequence[str]) -> dict[str, list[str]]:
-    rows = conn.execute(select(certificate.c.sha256, certificate.c.names).where(certificate.c.sha256.in_(shas)))
-    return {sha: json.loads(names) for sha, names in rows}
-
-
 _SEEN = (
     update(standing).where(standing.c.endpoint_id == bindparam("e"))
     .values(

@@ -11,15 +11,12 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, case, delete, insert, select, text, update
+from sqlalchemy import case, delete, insert, select, text, update
 
 from inventory.database import Database, Tx, from_epoch
 from inventory.errors import Busy
-from inventory.store.records import Row
 from inventory.tables import proposal, run, standing
 
 _ADVISORY = 7301002
@@ -119,13 +116,3 @@ def finish(tx: Tx, run_id: int, state: str, reason: str | None, looked: int, und
         .values(state=state, reason=reason, finished_at=tx.at, looked=looked, undetermined=undetermined)
     )  # fmt: skip
     tx.audit("finish", "run", run_id, {"state": state, "reason": reason, "looked": looked, "undetermined": undetermined})
-
-
-def latest(conn: Connection, before: datetime | None = None, state: str | None = None) -> Row | None:
-    query = select(run).order_by(run.c.id.desc()).limit(1)
-    if before is not None:
-        query = query.where(run.c.started_at <= int(before.timestamp()))
-    if state is not None:
-        query = query.where(run.c.state == state)
-    row: Any = conn.execute(query).mappings().first()
-    return dict(row) if row is not None else None
