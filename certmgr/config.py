@@ -68,19 +68,33 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """``enabled``: whether scans also ask plain HTTP. ``port``: of plain HTTP. ``contact``: an address or URL in the User-Agent, by which
+    the owner of a server reaches us. ``per_address`` and ``rate``: pages at once and a second from one address (0: no limit).
+    """
+
+    enabled: bool = True
+    port: int = 80
+    contact: str = ""
+    per_address: int = 2
+    rate: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     provider: ProviderSettings = field(default_factory=ProviderSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
     trust: TrustSettings = field(default_factory=TrustSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     source: str = "built-in defaults"
 
 
 MAX_CONCURRENCY = 20_000
 SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
 # Sections of later capabilities, so that one file serves them all.
-RESERVED = frozenset({"http", "notify", "acme", "forecast"})
+RESERVED = frozenset({"notify", "acme", "forecast"})
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -190,6 +204,18 @@ def _check(settings: Settings) -> None:
     for name in ("connect_timeout", "processes", "per_address", "rate", "suspect_percent"):
         if getattr(scan, name) < 0:
             raise ConfigError(f"[scan] {name} is {getattr(scan, name)}", "it must not be below 0")
+    http = settings.http
+    if not 1 <= http.port <= 65535:
+        raise ConfigError(f"[http] port is {http.port}", "a port is a number from 1 to 65535")
+    for name in ("per_address", "rate"):
+        if getattr(http, name) < 0:
+            raise ConfigError(f"[http] {name} is {getattr(http, name)}", "it must not be below 0")
+    if not (http.contact.isascii() and http.contact.isprintable()) or len(http.contact) > 200 or set(http.contact) & set("()\\"):
+        raise ConfigError(
+            "[http] contact cannot stand in a User-Agent",
+            "it has other characters than ASCII, or brackets",
+            "Write https://example.com/scan or an e-mail address.",
+        )
     if scan.concurrency > MAX_CONCURRENCY:
         raise ConfigError(f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}")
     for resolver in scan.resolvers:

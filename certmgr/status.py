@@ -38,6 +38,8 @@ class Standing:
     verdict: Verdict
     findings: list[Finding] = field(default_factory=list)
     accepted: list[tuple[Finding, Acceptance]] = field(default_factory=list)
+    domain_id: int = 0
+    never: bool = False  # nothing was ever judged
 
     def days_left(self, now: datetime) -> int | None:
         moment = from_epoch(self.not_after)
@@ -96,7 +98,7 @@ def _standing(row: Any, known: list[Finding], acceptances: Sequence[Acceptance],
     verdict = Verdict.UNKNOWN if never else verdict_of({f.severity for f in open_})
     return Standing(
         row.id, Target(row.host, row.port, row.protocol), row.client, row.client_id, row.server, row.leaf, row.not_after, row.issuer,
-        row.last_attempt, row.last_good, row.error_reason or (_NEVER[row.last_attempt is None] if never else None), verdict, open_, accepted,
+        row.last_attempt, row.last_good, row.error_reason or (_NEVER[row.last_attempt is None] if never else None), verdict, open_, accepted, row.domain_id, never,
     )  # fmt: skip
 
 

@@ -7,12 +7,14 @@ its own; findings change in one transaction at the end, and only when the run is
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from certmgr import __version__
 from certmgr.checks.reconcile import Changes, Open, reconcile
 from certmgr.checks.transport import History
 from certmgr.checks.trust import TrustStore
@@ -21,14 +23,16 @@ from certmgr.scan.dial import Limits
 from certmgr.scan.examine import Job, Result, Setup, examine
 from certmgr.scan.guard import networks
 from certmgr.scan.report import CertificateRow, Report
+from certmgr.scan.visit import WebOptions
 from inventory.database import Database, Tx, from_epoch, to_epoch
 from inventory.errors import CertmgrError
-from inventory.store import clients, domains, endpoints, results, runs, servers
+from inventory.store import clients, domains, endpoints, results, runs, servers, web
 from inventory.targets import Target, parse
 
 # Below this many endpoints the processes would cost more than they bring.
 SMALL = 64
 UNDETERMINED_PERCENT = 20.0
+CHUNK = 500
 
 
 @dataclass(slots=True)
@@ -46,6 +50,8 @@ class Options:
     connect_timeout: float | None = None
     concurrency: int | None = None
     cache: bool = True
+    http: bool = True  # ask plain HTTP too, where the configuration does
+    http_port: int | None = None
 
 
 @dataclass(slots=True)
@@ -81,8 +87,16 @@ def setup_for(settings: Settings, options: Options, *, guarded: bool) -> Setup:
         limits=limits, store=settings.trust.store, ca_files=(*settings.trust.ca_files, *options.ca_files), cache=options.cache,
         deep=options.deep, full=options.full, guarded=guarded, fetch_issuers=settings.trust.fetch_issuers, resolvers=settings.scan.resolvers,
         allowed=(*networks(settings.network.allow, "[network] allow"), *provider), provider=provider, overrides=options.overrides,
-        dns_timeout=min(2.0, limits.timeout / 3),
+        dns_timeout=min(2.0, limits.timeout / 3), web=_web(settings, options),
     )  # fmt: skip
+
+
+def _web(settings: Settings, options: Options) -> WebOptions | None:
+    http = settings.http
+    if not (options.http and http.enabled):
+        return None
+    agent = f"certmgr/{__version__} (certificate and HTTPS check{'; ' + http.contact if http.contact else ''})"
+    return WebOptions(options.http_port or http.port, agent, http.per_address, http.rate)
 
 
 def scan_targets(settings: Settings, options: Options, targets: list[Target], issuers: tuple[bytes, ...] = ()) -> list[Report]:
@@ -113,7 +127,7 @@ def _jobs(rows: list[Mapping[str, Any]], remembered: bool) -> list[Job]:
                 row["id"], Target(row["host"], row["port"], row["protocol"]), tuple((row["addresses"] or "").split()), row["client_id"],
                 domains.parties_of_row(row), history, row["last_good"] is not None,
                 bool(row["good"]), row["fingerprint"] or "",
-                (row["memo"] or "") if remembered and (row["recheck_at"] or 0) > moment else "",
+                (row["memo"] or "") if remembered and (row["recheck_at"] or 0) > moment else "", row["purpose"], tuple(row["paths"].split()),
             )
         )  # fmt: skip
     return made
@@ -131,6 +145,7 @@ class Survey:
         self.looked = self.undetermined = self.was_good = self.fell = 0
         self.no_route: frozenset[int] = frozenset()
         self.run_id = 0
+        self.visits = False
 
     def run(self) -> Summary:
         started, clock = datetime.now(UTC), time.monotonic()
@@ -141,6 +156,7 @@ class Survey:
             own_servers = servers.all_addresses(conn)
         setup = setup_for(self.settings, self.options, guarded=True)
         setup.servers = own_servers
+        self.visits = setup.web is not None
         controls = [parse(text) for text in self.settings.scan.controls]
         processes = self.settings.scan.processes or os.cpu_count() or 1
         pool = None
@@ -226,13 +242,13 @@ class Survey:
 
     def _chunks(self, client_id: int | None) -> Iterator[list[Job]]:
         """Each chunk in a read of its own, so that no snapshot is held for the length of the run."""
-        after = 0
-        while True:
+        with self.database.read() as conn:
+            ids = endpoints.visited_ids(conn, client_id, self.options.tag)
+        # Names of one machine often follow each other: mixed, none of them waits for the politeness towards one address.
+        random.Random(self.run_id).shuffle(ids)  # noqa: S311 - an order, no secret
+        for start in range(0, len(ids), CHUNK):
             with self.database.read() as conn:
-                rows = endpoints.visited_after(conn, after, client_id, self.options.tag)
-            if not rows:
-                return
-            after = rows[-1]["id"]
+                rows = endpoints.visited(conn, ids[start : start + CHUNK])
             yield _jobs(rows, remembered=self.options.cache)
 
     # -- storing ---------------------------------------------------------------------------------------------------
@@ -257,6 +273,8 @@ class Survey:
         found.sort(key=lambda r: r.key)
         unchanged = [(r.key, to_epoch(r.at), r.good, r.undetermined) for r in found if r.report is None]
         results.seen_again(tx, self.run_id, unchanged)
+        if self.visits:
+            web.seen_again(tx, [(key, at) for key, at, good, _ in unchanged if good])
         results.move_marks(tx, [_marks(r) for r in found if r.report is None and r.memo])
         changed = [(r, r.report) for r in found if r.report is not None]
         if not changed:
@@ -279,6 +297,8 @@ class Survey:
             standings.append(row)
         results.write_standings(tx, standings)
         results.write_spans(tx, {r.key: _spans(report) for r, report in changed})
+        pages = {r.key: (to_epoch(report.at), report.web) for r, report in changed if report.web is not None}
+        web.write(tx, {k: None if w.document is None else (at, w.digest, w.document) for k, (at, w) in pages.items()})
         results.propose(tx, self.run_id, proposals)
 
     def _finish(self, state: str, reason: str | None, planned: int, started: datetime, clock: float) -> Summary:
@@ -318,6 +338,7 @@ def _spans(report: Report) -> dict[str, dict[str, Any]]:
         a.address: {
             "at": at, "chain": " ".join(a.chain), "leaf": a.chain[0], "tls_version": a.tls_version, "cipher": a.cipher,
             "group_name": a.group, "alpn": a.alpn, "ocsp": a.ocsp, "trusted": None if a.trusted is None else int(a.trusted),
+            "public": None if a.public is None else int(a.public),
         }
         for a in report.addresses if a.seen
     }  # fmt: skip

@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 from inventory.errors import DatabaseError, DatabaseVersion
 from inventory.tables import audit as audit_table
 
-HEAD = "0002"
+HEAD = "0003"
 SAFE_SQLITE = (3, 51, 3)
 
 

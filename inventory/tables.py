@@ -96,6 +96,7 @@ domain = Table(
     _ref("client_id", "client"),
     _ref("server_id", "server", nullable=True),
     Column("purpose", Text, nullable=False, server_default="site"),
+    Column("paths", Text, nullable=False, server_default=""),  # visited beside the home page, space-separated
     Column("policy", Text),  # required, optional, or NULL for the provider's rule
     Column("note", Text),
     *_parties(), *_life(),
@@ -203,8 +204,21 @@ observation = Table(
     Column("alpn", Text),
     Column("ocsp", Text),
     Column("trusted", Integer),  # 1, 0, NULL: not determined
+    Column("public", Integer),  # 1: the path leads to an anchor of the browsers' store
     Index("ix_observation_endpoint_id_open", "endpoint_id", "open"),
     Index("ix_observation_leaf", "leaf"),
+)  # fmt: skip
+
+# What a visitor met over HTTP and HTTPS, over the span in which that stayed the same.
+web_observation = Table(
+    "web_observation", metadata, _id(),
+    _ref("endpoint_id", "endpoint", index=False),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    Column("open", Integer, nullable=False),  # 1: nothing else was seen since
+    Column("digest", Text, nullable=False),
+    Column("document", Text, nullable=False),  # JSON: "http" of certmgr.scan/1
+    Index("ix_web_observation_endpoint_id_open", "endpoint_id", "open"),
 )  # fmt: skip
 
 finding = Table(
@@ -240,9 +254,31 @@ acceptance = Table(
     _ref("client_id", "client", nullable=True),
     _ref("domain_id", "domain", nullable=True),
     _ref("endpoint_id", "endpoint", nullable=True),
+    Column("kind", Text, nullable=False, server_default="accept"),  # accept: out of verdicts; take: a named person mends it by then
     Column("until", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
     Column("by", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("withdrawn_at", BigInteger),
+)  # fmt: skip
+
+# A dated rule of the provider's own. Which clients or tags it is for stands in deadline_scope; none there: every client.
+deadline = Table(
+    "deadline", metadata, _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("at", BigInteger, nullable=False),  # the last second at which one may still not comply
+    Column("rule", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text),  # for the client, in the provider's words
+    Column("purchase_days", Integer, nullable=False),
+    Column("validation_days", Integer, nullable=False),
+    Column("installation_days", Integer, nullable=False),
+    *_life(),
+)  # fmt: skip
+
+deadline_scope = Table(
+    "deadline_scope", metadata,
+    Column("deadline_id", Id, ForeignKey("deadline.id"), primary_key=True),
+    Column("kind", Text, primary_key=True),  # client (its number), tag
+    Column("value", Text, primary_key=True),
 )  # fmt: skip

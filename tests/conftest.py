@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from certmgr.config import ScanSettings, Settings, TrustSettings
+from certmgr.config import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo.authority import Authority
 from certmgr.scan.report import Report
 from certmgr.survey import Options, scan_targets
@@ -85,9 +85,10 @@ def root_file(root: Authority, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(root_file: Path) -> Settings:
-    """Trusts the test CA; short times, and no politeness towards loopback."""
+    """Trusts the test CA; short times, no politeness towards loopback, and only TLS: most test servers speak nothing else."""
     scan = ScanSettings(timeout=4.0, per_address=0, rate=0.0)
-    return replace(Settings(), scan=scan, trust=TrustSettings(ca_files=(str(root_file),)))
+    http = HttpSettings(enabled=False, per_address=0, rate=0.0)
+    return replace(Settings(), scan=scan, trust=TrustSettings(ca_files=(str(root_file),)), http=http)
 
 
 @dataclass(slots=True)
@@ -134,7 +135,7 @@ def certmgr(tmp_path: Path) -> Callable[..., Ran]:
     """Runs the program as a user does, with a database and a configuration of its own."""
     config = tmp_path / "certmgr.toml"
     if not config.exists():
-        config.write_text("[scan]\nper_address = 0\nrate = 0.0\ntimeout = 4.0\n")
+        config.write_text("[scan]\nper_address = 0\nrate = 0.0\ntimeout = 4.0\n[http]\nenabled = false\n")
 
     def run(*arguments: str, input: str | None = None, environment: dict[str, str] | None = None) -> Ran:
         import os

@@ -11,7 +11,7 @@ from inventory.model import Severity
 class Code:
     """``role``: whose matter it is: host, dns, holder (whoever buys or renews), holder-or-host, client, staff, none.
 
-    ``layer``: what must have been seen to say that it is gone: dns, transport, tls (a handshake), certificate.
+    ``layer``: what must have been seen to say that it is gone: dns, transport, tls (a handshake), certificate, http (a visit).
     """
 
     severity: Severity
@@ -55,6 +55,15 @@ CODES: dict[str, Code] = {
     "signature-weak": Code(_S.CRITICAL, "holder", "certificate"),
     "sct-missing": Code(_S.HIGH, "holder", "certificate"),
     "inconsistent-deployment": Code(_S.HIGH, "host", "certificate"),
+    "http-collects-secrets": Code(_S.CRITICAL, "host", "http"),
+    "http-collects-input": Code(_S.HIGH, "host", "http"),
+    "http-served": Code(_S.MEDIUM, "host", "http"),
+    "redirect-missing": Code(_S.MEDIUM, "host", "http"),
+    "redirect-insecure": Code(_S.HIGH, "host", "http"),
+    "redirect-loop": Code(_S.HIGH, "host", "http"),
+    "mixed-content": Code(_S.MEDIUM, "client", "http"),
+    "hsts-missing": Code(_S.LOW, "host", "http"),
+    "http-unknown": Code(_S.UNDETERMINED, "staff", "http"),
     "too-large": Code(_S.UNDETERMINED, "host", "transport"),
     "scanner-error": Code(_S.UNDETERMINED, "staff", "transport"),
 }

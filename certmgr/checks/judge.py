@@ -10,6 +10,7 @@ from certmgr.checks.actors import with_actor
 from certmgr.checks.certificate import change_dates, date_findings, leaf_findings
 from certmgr.checks.chain import order_findings, path_findings
 from certmgr.checks.deployment import Served, consistency_findings, default_certificate
+from certmgr.checks.http import NO_PAGE, http_findings
 from certmgr.checks.transport import (
     History,
     confirmed_unreachable,
@@ -46,6 +47,7 @@ class Context:
     history: History | None = None
     ever_good: bool = False
     client_names: Callable[[], frozenset[str]] = frozenset
+    purpose: str = "site"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,11 @@ class Judge:
             found.append(
                 finding("scanner-error", [a.address for a in evidence.addresses], error="no route from here to these addresses")
             )
+        for address in evidence.addresses:
+            visits = [v for v in evidence.visits or () if v.address == address.address]
+            found += http_findings(evidence.target.host, visits, context.purpose)
         found = confirmed_unreachable(found, context.history, now)
-        found = for_port(evidence.target, found)
+        found = for_purpose(for_port(evidence.target, found), context.purpose)
         merged = merge([*found, *pointing])
         default = any(f.code == "default-certificate" for f in merged)
         findings = tuple(
@@ -184,6 +189,13 @@ def for_port(target: Target, findings: Iterable[Finding]) -> list[Finding]:
     if target.protocol != "smtp" or target.port != 25:
         return list(findings)
     return [replace(f, severity=Severity.INFO) if f.code in _NOT_CHECKED_BY_SENDERS else f for f in findings]
+
+
+def for_purpose(findings: Iterable[Finding], purpose: str) -> list[Finding]:
+    """A name that nobody opens in a browser needs no HTTPS: that it is missing is a remark."""
+    if purpose not in NO_PAGE:
+        return list(findings)
+    return [replace(f, severity=Severity.INFO) if f.code == "https-missing" else f for f in findings]
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:

@@ -33,6 +33,10 @@ class Changes:
         return bool(self.opened or self.updated or self.closed)
 
 
+# What is seen only while HTTPS answers.
+_OVER_HTTPS = frozenset({"mixed-content", "hsts-missing", "redirect-insecure", "redirect-missing"})
+
+
 def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
     """The addresses of an open finding about which this look cannot say that it is gone; None: it is gone altogether.
 
@@ -43,12 +47,16 @@ def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
     layer = CODES[open_finding.code].layer if open_finding.code in CODES else "certificate"
     if not report.resolved or (open_finding.evidence.get("deep") and not report.deep):
         return ()  # what only a deep look sees is disproved by a deep look
+    if layer == "http" and report.web is None:
+        return ()  # what only a visit sees is disproved by a visit
+    if layer == "http" and report.web is not None and report.web.document is None and report.addresses:
+        return None  # no page is expected there any more
     if layer == "dns":
         return None
     resolved = {a.address: a for a in report.addresses}
     if not resolved:
         # The name is gone: what was known about the certificate stays, what was said about the connection does not.
-        return None if layer == "transport" else ()
+        return None if layer in ("transport", "http") else ()
     if not open_finding.addresses:
         return None
     kept = []
@@ -59,6 +67,11 @@ def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
                 kept.append(address)
             continue
         determined = view.seen or (layer == "transport" and address not in report.silent)
+        if layer == "http":
+            web = report.web
+            determined = web is not None and address not in web.unknown
+            if open_finding.code in _OVER_HTTPS and web is not None and address not in web.secure and address in report.silent:
+                determined = False
         if not determined:
             kept.append(address)
     return tuple(kept) or None

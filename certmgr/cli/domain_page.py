@@ -42,7 +42,7 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
         ).mappings().all()  # fmt: skip
     return {
         "schema": "certmgr.domain/1", "name": row["name"], "client": row["client"], "client_name": row["client_name"],
-        "server": row["server"], "purpose": row["purpose"], "policy": row["policy"], "state": row["state"], "note": row["note"],
+        "server": row["server"], "purpose": row["purpose"], "paths": row["paths"].split(), "policy": row["policy"], "state": row["state"], "note": row["note"],
         "hosts": row["parties"].hosts, "dns": row["parties"].dns, "buys": row["parties"].buys, "renews": row["parties"].renews,
         "tags": list(tags), "contacts": [{k: p[k] for k in ("name", "role", "ways", "language", "time_zone")} for p in people],
         "endpoints": endpoints,
@@ -89,7 +89,7 @@ def render(page: dict[str, Any]) -> None:
     shown = display(page["name"])
     pairs([
         ("domain", shown if shown == page["name"] else f"{shown} ({page['name']})"), ("client", f"{page['client']} {page['client_name']}"),
-        ("server", page["server"]), ("purpose", page["purpose"]), ("policy", page["policy"]), ("state", page["state"]),
+        ("server", page["server"]), ("purpose", page["purpose"]), ("paths", page["paths"]), ("policy", page["policy"]), ("state", page["state"]),
         ("who", "; ".join(f"{k} {page[k] or 'nobody said'}" for k in ("hosts", "dns", "buys", "renews"))),
         ("tags", page["tags"]), ("note", page["note"]),
     ])  # fmt: skip

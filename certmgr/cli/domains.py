@@ -38,6 +38,13 @@ def _domain_options(command: Any) -> Any:
         click.option("--policy", type=click.Choice(["required", "optional", ""]), help="Whether HTTPS is required."),
         click.option("--purpose", type=click.Choice(["site", "redirect", "parked", "mail", "staging", "cdn"])),
         click.option("--server", metavar="NAME", help="On which server it is. Empty: none of ours."),
+        click.option(
+            "--path",
+            "paths",
+            multiple=True,
+            metavar="PATH",
+            help="A page that is looked at beside the home page, such as /login; may be repeated. Empty: none.",
+        ),
         click.option("--client", metavar="NUMBER", help="Whose it is."),
     ):
         command = option(command)
@@ -56,6 +63,7 @@ def domain_add(app: App, /, name: str, tags: tuple[str, ...], with_proposed: boo
     from inventory.names import as_ip, display, normalise_host
     from inventory.store import domains
 
+    values["paths"] = values["paths"] or None
     host = normalise_host(name)
     resolvers = app.settings.scan.resolvers  # what is wrong with the configuration is said before anything is written
     database = app.open()
@@ -134,6 +142,8 @@ def domain_show(app: App, name: str, form: str) -> None:
 def domain_edit(app: App, /, name: str, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any) -> None:
     """Change a domain. --client moves it to another client."""
     from inventory.store import domains
+
+    values["paths"] = values["paths"] or None
 
     with app.open().write(now()) as tx:
         row_id = domains.find(tx.conn, name)["id"]

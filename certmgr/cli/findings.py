@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -71,12 +72,43 @@ def accept(
     app: App, code: str, until: str | None, reason: str | None, client: str | None, domain: str | None, endpoint: str | None
 ) -> None:
     """Take a known fault out of verdicts and exit codes until a date."""
+    needs(until, "--until")
+    number, moment = _record(app, "accept", code, until, needs(reason, "--reason"), client, domain, endpoint, None)
+    click.echo(f"Acceptance {number}: {code} does not count until {moment:%Y-%m-%d %H:%M} UTC.")
+
+
+@finding.command()
+@click.argument("code")
+@click.option("--by", metavar="NAME", help="Who mends it.")
+@click.option("--until", metavar="DATE", help="By when it will be mended.")
+@click.option("--reason", metavar="TEXT", default="taken", help="What will be done.")
+@click.option("--client", metavar="NUMBER", help="For this client.")
+@click.option("--domain", metavar="NAME", help="For this domain.")
+@click.option("--endpoint", metavar="TARGET", help="For this endpoint.")
+@pass_app
+def take(
+    app: App,
+    code: str,
+    by: str | None,
+    until: str | None,
+    reason: str,
+    client: str | None,
+    domain: str | None,
+    endpoint: str | None,
+) -> None:
+    """Say who of us mends a fault and by when: the client then reads "We are fixing it" with that date."""
+    number, moment = _record(app, "take", code, until, reason, client, domain, endpoint, needs(by, "--by"))
+    click.echo(f"{number}: {by} mends {code} by {moment:%Y-%m-%d %H:%M} UTC. End it with certmgr finding withdraw {number}.")
+
+
+def _record(
+    app: App, kind: str, code: str, until: str | None, reason: str, client: str | None, domain: str | None, endpoint: str | None, by: str | None
+) -> tuple[int, datetime]:  # fmt: skip
     from certmgr.checks.codes import CODES
     from inventory.store import clients, domains, endpoints, findings
     from inventory.targets import parse
 
     moment = app.moment(needs(until, "--until"))
-    text = needs(reason, "--reason")
     assert moment is not None
     with app.open().write(now()) as tx:
         scope = {
@@ -84,15 +116,14 @@ def accept(
             "domain_id": domains.find(tx.conn, domain)["id"] if domain else None,
             "endpoint_id": endpoints.find(tx.conn, parse(endpoint))["id"] if endpoint else None,
         }
-        number = findings.accept(tx, code, frozenset(CODES), moment, text, **scope)
-    click.echo(f"Acceptance {number}: {code} does not count until {moment:%Y-%m-%d %H:%M} UTC.")
+        return findings.accept(tx, code, frozenset(CODES), moment, reason, **scope, kind=kind, by=by), moment
 
 
 @finding.command()
 @click.argument("number", type=click.IntRange(1, (1 << 63) - 1))
 @pass_app
 def withdraw(app: App, number: int) -> None:
-    """End an acceptance now."""
+    """End an acceptance, or a promise to mend, now."""
     from inventory.store import findings
 
     with app.open().write(now()) as tx:

@@ -7,7 +7,21 @@ import sys
 import click
 
 from certmgr import __version__
-from certmgr.cli import clients, contacts, database, demo, domains, endpoints, exchange, findings, scan, servers, status
+from certmgr.cli import (
+    clients,
+    compliance,
+    contacts,
+    database,
+    deadlines,
+    demo,
+    domains,
+    endpoints,
+    exchange,
+    findings,
+    scan,
+    servers,
+    status,
+)
 from certmgr.cli.shared import App, guard
 
 
@@ -33,7 +47,7 @@ def cli(context: click.Context, config: str | None, database_url: str | None, de
 
 for command in (
     scan.scan, status.status, clients.client, contacts.contact, servers.server, domains.domain, endpoints.endpoint, findings.finding,
-    exchange.import_, exchange.export, database.database, demo.demo,
+    deadlines.deadline, compliance.compliance, exchange.import_, exchange.export, database.database, demo.demo,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -72,14 +72,20 @@ def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]
 @click.option(
     "--accept-suspect", is_flag=True, help="Take over what is found even when many endpoints fail together: the outage is real."
 )
-@click.option("--no-http", is_flag=True, help="Leave plain HTTP out.")
+@click.option("--no-http", is_flag=True, help="Leave plain HTTP and the pages out.")
+@click.option(
+    "--http-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="The port of plain HTTP; else the configuration's, else 80.",
+)
 @click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of findings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show evidence, and what is well.")
 @format_option
 @pass_app
 def scan(
     app: App, targets: tuple[str, ...], client: str | None, tag: str | None, resolves: tuple[str, ...], ca_files: tuple[str, ...],
-    timeout: float | None, connect_timeout: float | None, concurrency: int | None, deep: bool, no_cache: bool, accept_suspect: bool, no_http: bool, exit_zero: bool,
+    timeout: float | None, connect_timeout: float | None, concurrency: int | None, deep: bool, no_cache: bool, accept_suspect: bool, no_http: bool, http_port: int | None, exit_zero: bool,
     verbose: bool, form: str,
 ) -> int:  # fmt: skip
     """Inspect what is served: the whole inventory, or each TARGET (then nothing is stored).
@@ -89,10 +95,10 @@ def scan(
     """
     from certmgr.survey import Options
 
-    del no_http  # plain HTTP is not asked yet
     options = Options(
         client=client, tag=tag, deep=deep, full=form != "table", overrides=_overrides(resolves), ca_files=ca_files, timeout=timeout,
         connect_timeout=connect_timeout, concurrency=concurrency, cache=not no_cache, accept_suspect=accept_suspect,
+        http=not no_http, http_port=http_port,
     )  # fmt: skip
     if targets:
         if client or tag:

@@ -61,7 +61,7 @@ def endpoint_row(report: Report, client: str | None, acceptances: list[tuple[str
             }
             for a in report.addresses
         ],
-        "http": None, "findings": found,
+        "http": report.web.document if report.web is not None else None, "findings": found,
     }  # fmt: skip
 
 
@@ -133,6 +133,12 @@ def show_evidence(row: dict[str, Any]) -> None:
         click.echo(
             f"  {a['address']}: {', '.join(map(cell, facts)) or 'no handshake'}, chain of {len(a['chain'])}, {trust}{error}"
         )
+    for visit in (row["http"] or {}).get("visits", []):
+        steps = [f"{h['status']} to {cell(h['location'])}" for h in visit["redirects"]]
+        end = visit["status"] if visit["end"] == "page" else visit["end"]
+        steps += [] if visit["end"] == "left" else [str(end) + (f" '{cell(visit['title'], 60)}'" if visit["title"] else "")]
+        said = f" ({cell(visit['error'])})" if visit["error"] else ""
+        click.echo(f"  {visit['address']}: {cell(visit['url'])}: {', '.join(steps)}{said}")
     for f in row["findings"]:
         click.echo(f"  {f['severity']} {f['code']}: {cell(f['detail'], 400)}")
         if f["evidence"]:

@@ -1,4 +1,4 @@
-"""Connections: TCP, STARTTLS and TLS to one address, many at once, inside an asyncio loop.
+"""Connections: TCP, STARTTLS, TLS and one HTTP exchange with one address, many at once, inside an asyncio loop.
 
 The sockets live in an epoll object of their own, which the loop watches as a single file: one wake-up serves hundreds of
 sockets, and no Protocol or Task is made for one. Elsewhere than on Linux the loop watches each socket.
@@ -14,10 +14,12 @@ import os
 import select
 import socket
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from certmgr.scan import openssl
 from certmgr.scan.evidence import TRANSIENT, Failure, Kind
+from certmgr.scan.exchange import Exchange
 from certmgr.scan.politeness import Politeness
 from certmgr.scan.starttls import DIALOGUES, Dialogue, Refused
 from inventory.text import printable
@@ -62,11 +64,15 @@ class Dialled:
     client_certificate: bool = False
     failure: Failure | None = None
     looks: int = 1
+    exchange: Exchange | None = None
 
 
 @dataclass(slots=True)
 class Request:
-    """``deadline``: loop time; None starts the whole time when the first connection starts."""
+    """``deadline``: loop time; None starts the whole time (``timeout``, else that of the limits) when the first connection starts.
+
+    ``exchange``: makes what is asked over HTTP once the connection stands. Protocol ``http`` is TCP without TLS.
+    """
 
     address: str
     port: int
@@ -74,6 +80,8 @@ class Request:
     server_name: str | None
     profile: str = "browser"
     deadline: float | None = None
+    timeout: float | None = None
+    exchange: Callable[[], Exchange] | None = None
 
 
 class _Dial:
@@ -91,13 +99,14 @@ class _Dial:
 
 
 class _Connection:
-    __slots__ = ("connect_by", "dial", "dialogue", "first", "received", "sock", "state", "tls", "unsent")
+    __slots__ = ("connect_by", "dial", "dialogue", "exchange", "first", "received", "sock", "state", "tls", "unsent")
 
     def __init__(self, dial: _Dial, sock: socket.socket, connect_by: float) -> None:
         self.dial, self.sock, self.connect_by = dial, sock, connect_by
         self.state = "connect"
         self.tls: openssl.Handshake | None = None
         self.dialogue: Dialogue | None = None
+        self.exchange: Exchange | None = None
         self.received = 0
         self.first = b""
         self.unsent = b""
@@ -157,7 +166,7 @@ class Dialler:
         if not dial.started:
             dial.started = True
             if request.deadline is None:
-                request.deadline = now + self.limits.timeout
+                request.deadline = now + (request.timeout or self.limits.timeout)
             dial.second_at = now + SECOND_LOOK_AT * (request.deadline - now)
         assert request.deadline is not None
         if now >= request.deadline:
@@ -226,6 +235,9 @@ class Dialler:
 
     def _connected(self, connection: _Connection) -> None:
         request = connection.dial.request
+        if request.protocol == "http":
+            self._begin_exchange(connection)
+            return
         dialogue = DIALOGUES.get(request.protocol)
         if dialogue is None:
             self._begin_tls(connection)
@@ -239,7 +251,9 @@ class Dialler:
         request = connection.dial.request
         connection.state = "tls"
         connection.received, connection.first = 0, b""
-        connection.tls = openssl.Handshake(request.profile, request.protocol == "https", request.server_name)
+        connection.tls = openssl.Handshake(
+            request.profile, request.protocol == "https" and request.exchange is None, request.server_name
+        )
         connection.tls.step()
         self._send(connection, connection.tls.outgoing())
 
@@ -271,9 +285,12 @@ class Dialler:
             if not data:
                 self._ended(connection)
                 return
-            if not connection.received and connection.state == "tls":
+            if not connection.received and connection.state in ("tls", "exchange"):
                 self._answered(connection)
             connection.received += len(data)
+            if connection.state == "exchange":
+                self._converse_http(connection, data)
+                continue
             if connection.received > MAX_HANDSHAKE_BYTES:
                 failure = Failure("tls", Kind.TOO_LARGE, f"more than {MAX_HANDSHAKE_BYTES} bytes in the handshake", answered=True)
                 self._fail(connection.dial, connection, failure)
@@ -317,7 +334,9 @@ class Dialler:
         if out:
             self._send(connection, out)
         if state == openssl.DONE:
-            if tls.client_certificate_asked() and tls.connection.get_protocol_version_name() == "TLSv1.3":
+            if connection.dial.request.exchange is not None:
+                self._begin_exchange(connection)
+            elif tls.client_certificate_asked() and tls.connection.get_protocol_version_name() == "TLSv1.3":
                 # A TLS 1.3 server says only after the handshake that it insists on a client certificate.
                 connection.state = "after"
                 connection.connect_by = min(self.loop.time() + 1.0, connection.dial.request.deadline or 0.0)
@@ -336,8 +355,46 @@ class Dialler:
         elif state != openssl.WANT:
             self._succeed(connection)
 
+    # -- one HTTP exchange -----------------------------------------------------------------------------------------
+
+    def _begin_exchange(self, connection: _Connection) -> None:
+        make = connection.dial.request.exchange
+        assert make is not None
+        connection.state = "exchange"
+        exchange = connection.exchange = make()
+        if connection.tls is None:
+            self._send(connection, exchange.request)
+            self._receive(connection)
+        else:
+            connection.tls.write(exchange.request)
+            self._send(connection, connection.tls.outgoing())
+            self._converse_http(connection, b"")
+
+    def _converse_http(self, connection: _Connection, data: bytes) -> None:
+        exchange, tls, ended = connection.exchange, connection.tls, False
+        assert exchange is not None
+        if tls is not None:
+            if data:
+                tls.feed(data)
+            data, ended = tls.read()
+            if out := tls.outgoing():
+                self._send(connection, out)
+        if data and exchange.feed(data):
+            self._succeed(connection)
+        elif ended:
+            self._ended(connection)
+
     def _ended(self, connection: _Connection) -> None:
         """The server closed the connection."""
+        if connection.state == "exchange":
+            assert connection.exchange is not None
+            if connection.exchange.end():
+                self._succeed(connection)
+                return
+            words = "the server closed the connection without an answer"
+            alert = connection.tls.alert if connection.tls is not None else None
+            self._fail(connection.dial, connection, Failure("http", Kind.CLOSED, words, alert, answered=True))
+            return
         if connection.state == "after":
             self._succeed(connection)
             return
@@ -350,7 +407,7 @@ class Dialler:
 
     def _from_errno(self, code: int, connection: _Connection) -> Failure:
         kind = Kind.NO_ROUTE if code in _NO_ROUTE else _ERRNO_KINDS.get(code, Kind.LOCAL)
-        layer = {"connect": "connect", "starttls": "starttls"}.get(connection.state, "tls")
+        layer = {"connect": "connect", "starttls": "starttls", "exchange": "http"}.get(connection.state, "tls")
         if kind in (Kind.NO_ROUTE, Kind.LOCAL):
             layer = "local"
         elif kind is Kind.TIMEOUT:
@@ -372,8 +429,8 @@ class Dialler:
 
     def _collect(self, connection: _Connection, failure: Failure | None) -> Dialled:
         tls = connection.tls
-        if tls is None:
-            return Dialled(failure=failure)
+        if tls is None or connection.dial.request.exchange is not None:
+            return Dialled(failure=failure, exchange=connection.exchange)
         chain = tls.chain()
         asked = tls.client_certificate_asked()
         if failure is not None:
@@ -474,7 +531,11 @@ class Dialler:
         self._sweep_handle = self.loop.call_later(SWEEP, self._sweep)
 
     def _silence(self, connection: _Connection) -> Failure:
-        words = {"connect": "no answer to the connection", "starttls": "no end to the STARTTLS dialogue"}
+        words = {
+            "connect": "no answer to the connection",
+            "starttls": "no end to the STARTTLS dialogue",
+            "exchange": "no end to the HTTP answer",
+        }
         reason = words.get(connection.state, "no end to the TLS handshake")
         accepted = connection.state != "connect"
         return Failure("timeout", Kind.TIMEOUT, reason, answered=connection.received > 0, accepted=accepted)

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
 
+from certmgr.scan.web import Visit
 from inventory.targets import Target
 
 
@@ -91,8 +92,11 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
+    """``visits``: what a visitor meets over HTTP and HTTPS; None when it was not asked, empty when no page is expected there."""
+
     target: Target
     at: datetime
     resolution: Resolution
     addresses: tuple[AddressEvidence, ...] = field(default=())
     error: str | None = None  # our own fault
+    visits: tuple[Visit, ...] | None = None

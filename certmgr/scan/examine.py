@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 
+from certmgr.checks.http import NO_PAGE
 from certmgr.checks.judge import Context, Judge, Judgement
 from certmgr.checks.transport import History
 from certmgr.checks.trust import Issuers, TrustStore
@@ -19,11 +20,13 @@ from certmgr.scan.guard import Network
 from certmgr.scan.look import Certificates, Looker
 from certmgr.scan.report import CertificateRow, Report, certificate_row, make
 from certmgr.scan.resolve import Resolver
+from certmgr.scan.visit import Visitor, WebOptions
+from certmgr.scan.web import digest
 from inventory.model import Parties
 from inventory.targets import Target
 
 # Changes with every change of a check: judgements that were remembered are made again.
-RULES = 3
+RULES = 4
 # Endpoints whose issuer is neither sent nor held wait for the end of the run, when more issuers are known; at most so many.
 MAX_WAITING = 2000
 
@@ -42,6 +45,8 @@ class Job:
     was_good: bool = False
     fingerprint: str = ""
     memo: str = ""  # what was seen the last time, while the same evidence gives the same findings
+    purpose: str = "site"
+    paths: tuple[str, ...] = ()  # visited over HTTP and HTTPS beside the home page
 
 
 @dataclass(slots=True)
@@ -83,6 +88,7 @@ class Setup:
     overrides: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     issuers: tuple[bytes, ...] = ()
     fetch_issuers: bool = False
+    web: WebOptions | None = None  # None: plain HTTP is not asked
     now: datetime | None = None
 
 
@@ -100,7 +106,14 @@ class Examiner:
             overrides=dict(setup.overrides),
         )  # fmt: skip
         self.fetcher = Fetcher(self.resolver, setup.allowed)
-        self.looker = Looker(self.dialler, self.resolver, certificates, setup.deep)
+        self.visitor = None
+        if setup.web is not None:
+            # A redirect is the server's word also where the target was the user's own choice, so this one is always guarded.
+            self.redirects = self.resolver if setup.guarded else Resolver(
+                servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed, overrides=dict(setup.overrides)
+            )  # fmt: skip
+            self.visitor = Visitor(self.dialler, self.redirects, setup.allowed, setup.web)
+        self.looker = Looker(self.dialler, self.resolver, certificates, setup.deep, self.visitor)
         trust = TrustStore.load(setup.store, setup.ca_files, cache=setup.cache)
         self.judge = Judge(trust, certificates.parse, Issuers())
         for der in setup.issuers:
@@ -115,13 +128,15 @@ class Examiner:
             setup.provider,
             sorted(setup.servers),
             setup.deep,
+            setup.web and setup.web.port,
         )
         self._basis = blake2b(repr(basis).encode(), digest_size=8).hexdigest()
         self._waiting: list[tuple[Job, Evidence]] = []
         self._sent: set[str] = set()
 
     async def examine(self, job: Job) -> None:
-        evidence = await self.looker.look(job.target, job.fixed, job.memo)
+        paths = None if job.purpose in NO_PAGE else job.paths
+        evidence = await self.looker.look(job.target, job.fixed, job.memo, paths)
         if job.memo and not self.setup.full and self._memo(job, evidence) == job.memo:
             self.emit(Result(job.key, evidence.at, True, job.was_good, False, job.fingerprint, None))
             return
@@ -158,8 +173,12 @@ class Examiner:
             return ""
         if any(a.failure is not None or a.legacy_needed or a.without_sni is not None for a in evidence.addresses):
             return ""
-        about = f"{self._basis}{job.target}{job.parties}{evidence.resolution.status == 'fixed'}"
-        return f"{blake2b(about.encode(), digest_size=6).hexdigest()} {' '.join(a.key() for a in evidence.addresses)}"
+        visits = evidence.visits
+        if visits and not all(v.told and not (v.page and v.page.note) for v in visits):
+            return ""
+        about = f"{self._basis}{job.target}{job.parties}{job.purpose}{evidence.resolution.status == 'fixed'}"
+        seen = " ".join(a.key() for a in evidence.addresses) + ("" if visits is None else " " + digest(visits))
+        return f"{blake2b(about.encode(), digest_size=6).hexdigest()} {seen}"
 
     def _judge(self, job: Job, evidence: Evidence) -> Judgement:
         def names() -> frozenset[str]:
@@ -168,7 +187,7 @@ class Examiner:
             return frozenset({job.target.host})
 
         setup = self.setup
-        context = Context(job.parties, setup.provider, setup.servers, job.history, job.ever_good, names)
+        context = Context(job.parties, setup.provider, setup.servers, job.history, job.ever_good, names, job.purpose)
         try:
             return self.judge.judge(evidence, context, setup.now or evidence.at)
         except Exception as error:  # our own fault is a finding of its own and stops no other endpoint
@@ -205,6 +224,9 @@ class Examiner:
     async def close(self) -> None:
         self.dialler.close()
         await self.resolver.close()
+        if self.visitor is not None:
+            await self.visitor.close()
+            await self.redirects.close()
 
 
 async def _examine_all(

@@ -14,6 +14,8 @@ from certmgr.checks.certificate import covers
 from certmgr.scan.dial import Dialled, Dialler, Request
 from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, Kind, Resolution
 from certmgr.scan.resolve import Resolver
+from certmgr.scan.visit import Visitor
+from certmgr.scan.web import Visit
 from inventory.certificates import Certificate, parse
 from inventory.targets import Target
 
@@ -51,10 +53,14 @@ class Looker:
     resolver: Resolver
     certificates: Certificates
     deep: bool = False
+    visitor: Visitor | None = None
 
-    async def look(self, target: Target, fixed: tuple[str, ...] = (), known: str = "") -> Evidence:
+    async def look(
+        self, target: Target, fixed: tuple[str, ...] = (), known: str = "", paths: tuple[str, ...] | None = None
+    ) -> Evidence:
         """``fixed``: addresses that the administrator set for the endpoint. ``known``: keys of address evidence whose leaf
-        is known to cover the host. Never raises for what a server does.
+        is known to cover the host. ``paths``: visited over HTTP and HTTPS beside the home page; None where no page is expected.
+        Never raises for what a server does.
         """
         at = datetime.now(UTC)
         try:
@@ -68,9 +74,22 @@ class Looker:
                 addresses: tuple[AddressEvidence, ...] = (await self._address(target, resolution.addresses[0], known),)
             else:
                 addresses = tuple(await asyncio.gather(*[self._address(target, a, known) for a in resolution.addresses]))
-            return Evidence(target, at, resolution, addresses)
+            visits = None
+            if self.visitor is not None and target.protocol == "https":
+                visits = () if paths is None else await self._visits(self.visitor, target, addresses, paths)
+            return Evidence(target, at, resolution, addresses, visits=visits)
         except Exception as error:  # our own fault is a finding of its own and stops no other endpoint
             return Evidence(target, at, Resolution("ok"), (), error=f"{type(error).__name__}: {error}"[:300])
+
+    async def _visits(
+        self, visitor: Visitor, target: Target, addresses: tuple[AddressEvidence, ...], paths: tuple[str, ...]
+    ) -> tuple[Visit, ...]:
+        """HTTPS is visited where a browser would get through the handshake; the certificate is judged by itself."""
+        found = await asyncio.gather(*[
+            visitor.visit(target, a.address, paths, secure=a.failure is None and not a.legacy_needed)
+            for a in addresses if a.failure is None or a.failure.kind is not Kind.NO_ROUTE
+        ])  # fmt: skip
+        return tuple(visit for visits in found for visit in visits)
 
     async def _address(self, target: Target, address: str, known: str) -> AddressEvidence:
         server_name = None if target.is_address else target.host

@@ -140,6 +140,22 @@ class Handshake:
             return DONE if result > 0 else WANT
         return self._failed()
 
+    def write(self, data: bytes) -> None:
+        """Application data to be sent; only after DONE."""
+        _lib.SSL_write(self._ssl, data, len(data))
+
+    def read(self) -> tuple[bytes, bool]:
+        """(application data, whether the server has ended the connection or broken it) as far as the bytes reach."""
+        parts: list[bytes] = []
+        while True:
+            size = _lib.SSL_read(self._ssl, _buffer, MAX_FLIGHT)
+            if size <= 0:
+                ended = _lib.SSL_get_error(self._ssl, size) not in (2, 3)
+                if ended:
+                    self._failed()
+                return b"".join(parts), ended
+            parts.append(bytes(_ffi.buffer(_buffer, size)))
+
     @property
     def alert(self) -> int | None:
         """The alert that the server sent, by number (RFC 8446 6)."""

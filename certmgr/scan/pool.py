@@ -35,13 +35,18 @@ class Pool:
             per_address=-(-limits.per_address // processes), rate=limits.rate / processes,
         )  # fmt: skip
         self._ahead = share.in_flight + 2 * BATCH
+        web = setup.web
+        if web is not None:
+            # Politeness towards an address is shared; and many wait for their turn, so more are handed out.
+            self._ahead += 10 * BATCH
+            web = replace(web, per_address=-(-web.per_address // processes), rate=web.rate / processes)
         self._members: list[tuple[Any, Connection]] = []
         ends: list[Connection] = []
         for _ in range(processes):
             ours, theirs = context.Pipe()
             ends.append(ours)
             process = context.Process(
-                target=_main, args=(theirs, list(ends), replace(setup, limits=share), names, os.getpid()), daemon=True
+                target=_main, args=(theirs, list(ends), replace(setup, limits=share, web=web), names, os.getpid()), daemon=True
             )
             process.start()
             theirs.close()

@@ -6,9 +6,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from certmgr.checks.http import undetermined_addresses
 from certmgr.checks.judge import JudgedAddress, Judgement
-from certmgr.scan.evidence import Kind
+from certmgr.scan.evidence import Evidence, Kind
+from certmgr.scan.web import digest, document
 from inventory.certificates import PARSE_ERRORS, Certificate
 from inventory.model import Finding
 from inventory.targets import Target
@@ -44,6 +47,7 @@ class AddressView:
     trusted: bool | None
     error: tuple[str, str] | None  # layer, reason
     no_route: bool = False  # this machine has no way to its family
+    public: bool | None = None  # whether its path leads to an anchor of the browsers' store
 
     @property
     def seen(self) -> bool:
@@ -51,9 +55,22 @@ class AddressView:
 
 
 @dataclass(slots=True)
+class Web:
+    """What a visitor meets: ``document`` as the JSON shows it, its ``digest``, and ``unknown``: addresses where nobody can say;
+    ``secure``: addresses that were visited over HTTPS.
+    """
+
+    document: dict[str, Any] | None
+    digest: str
+    unknown: tuple[str, ...] = ()
+    secure: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
 class Report:
     """One endpoint. ``good``: a certificate was seen. ``undetermined``: nobody can say what is served. ``silent``: addresses of which
     nobody can say. ``deep``: it was a deep look. ``resolved``: the DNS gave a definite answer. ``error``: layer and reason of a look that was not good.
+    ``web``: None when plain HTTP was not asked.
     """
 
     target: Target
@@ -67,6 +84,7 @@ class Report:
     silent: tuple[str, ...]
     error: tuple[str, str] | None
     deep: bool = False
+    web: Web | None = None
 
     def families_without_route(self) -> frozenset[int]:
         """4, 6: IP versions that this machine has no way to. No finding; it is said once."""
@@ -75,9 +93,9 @@ class Report:
     def fingerprint(self) -> str:
         """Equal for two looks between which nothing changed that is stored."""
         facts = (
-            [(a.address, a.tls_version, a.cipher, a.group, a.alpn, a.ocsp, a.chain, a.trusted, a.error) for a in self.addresses],
+            [(a.address, a.tls_version, a.cipher, a.group, a.alpn, a.ocsp, a.chain, a.trusted, a.error, a.public) for a in self.addresses],
             [(f.code, f.severity, f.actor, f.outcome, f.addresses, _stable(f)) for f in self.findings],
-            self.resolved, self.deep, self.error,
+            self.resolved, self.deep, self.error, None if self.web is None else (self.web.digest, self.web.unknown),
         )  # fmt: skip
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
@@ -140,7 +158,17 @@ def _address(judged: JudgedAddress) -> AddressView:
     chain = tuple(c.sha256 for c in judged.chain[:32])
     no_route = e.failure is not None and e.failure.kind is Kind.NO_ROUTE
     return AddressView(
-        e.address, e.tls_version, e.cipher, e.group, e.alpn, staple_status(e.ocsp), chain, judged.trusted, error, no_route
+        e.address,
+        e.tls_version,
+        e.cipher,
+        e.group,
+        e.alpn,
+        staple_status(e.ocsp),
+        chain,
+        judged.trusted,
+        error,
+        no_route,
+        None if judged.trusted is None or judged.verdict is None else judged.verdict.public,
     )
 
 
@@ -171,5 +199,13 @@ def make(judgement: Judgement) -> Report:
     undetermined = not good and (not resolved or (bool(silent) and len(silent) >= len(addresses)))
     return Report(
         evidence.target, evidence.at, certificate_view(leaf) if leaf is not None else None, addresses, judgement.findings,
-        good, undetermined, resolved, silent, error,
+        good, undetermined, resolved, silent, error, web=_web(evidence),
     )  # fmt: skip
+
+
+def _web(evidence: Evidence) -> Web | None:
+    visits = evidence.visits
+    if visits is None:
+        return None
+    secure = frozenset(v.address for v in visits if v.secure)
+    return Web(document(visits) if visits else None, digest(visits), undetermined_addresses(visits), secure)

@@ -17,7 +17,7 @@ from inventory.text import guard_cell, printable, unguard_cell
 
 COLUMNS = (
     "client", "client_name", "account_manager", "contact", "contact_role", "email", "phone", "language", "time_zone", "server",
-    "domain", "purpose", "policy", "hosts", "dns", "buys", "renews", "state", "endpoint", "addresses", "tags", "note",
+    "domain", "purpose", "paths", "policy", "hosts", "dns", "buys", "renews", "state", "endpoint", "addresses", "tags", "note",
 )  # fmt: skip
 MAX_HEADER = 65_536
 MAX_FIELD = 65_536
@@ -102,7 +102,7 @@ def entry(where: str, row: dict[str, str]) -> Entry:
     return Entry(
         where, client=row.get("client", ""), client_fields=client, contact=row.get("contact", ""), contact_fields=contact, ways=ways,
         server=row.get("server", ""), domain=row.get("domain", ""),
-        domain_fields=of("purpose", "policy", "hosts", "dns", "buys", "renews", "state", "note"), target=row.get("endpoint", ""),
+        domain_fields=of("purpose", "paths", "policy", "hosts", "dns", "buys", "renews", "state", "note"), target=row.get("endpoint", ""),
         addresses=row.get("addresses", "").split(), tags=row.get("tags", "").split(),
     )  # fmt: skip
 
@@ -135,7 +135,7 @@ def rows(plan: Plan) -> Iterator[dict[str, str]]:
     for item in active["domain"]:
         v = item.values
         about = {
-            "domain": v["name"], "server": v["server_id"][0] if v["server_id"] else "", "purpose": v["purpose"], "policy": v["policy"] or "",
+            "domain": v["name"], "server": v["server_id"][0] if v["server_id"] else "", "purpose": v["purpose"], "paths": v.get("paths") or "", "policy": v["policy"] or "",
             **{f: v[f] or "" for f in ("hosts", "dns", "buys", "renews")}, "state": v["state"], "tags": " ".join(sorted(item.tags)),
             "note": v["note"] or "",
         }  # fmt: skip

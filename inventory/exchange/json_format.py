@@ -11,7 +11,7 @@ from inventory.exchange.entry import Problem
 from inventory.exchange.plan import ORDER, REFERENCES, Item, Plan, key_of, label
 from inventory.model import PARTY_FIELDS, Purpose, Role, State
 from inventory.names import normalise_host
-from inventory.store import contacts, records, servers
+from inventory.store import contacts, domains, records, servers
 from inventory.targets import PROTOCOLS, parse_port
 
 SCHEMA = "certmgr.inventory/1"
@@ -186,6 +186,7 @@ def _put(plan: Plan, kind: str, row: dict[str, Any], keys: dict[str, list[Any]],
             "name": normalise_host(row["name"]),
             "purpose": records.choice(row.get("purpose"), "purpose", tuple(Purpose)) or "site",
         }
+        values["paths"] = domains.paths([_text(row, "paths", 4000) or ""]) or None
         values["policy"] = records.choice(row.get("policy"), "policy", ("required", "optional"))
     else:
         if row["protocol"] not in PROTOCOLS:

@@ -17,7 +17,7 @@ from inventory.errors import CertmgrError, UsageError
 from inventory.exchange.entry import Entry, Problem
 from inventory.model import PARTY_FIELDS, Purpose, Role
 from inventory.names import normalise_host
-from inventory.store import contacts, records, servers
+from inventory.store import contacts, domains, records, servers
 from inventory.targets import Target, parse
 
 ORDER = ("client", "server", "contact", "domain", "endpoint")
@@ -270,6 +270,7 @@ def _domain_values(plan: Plan, entry: Entry, number: str) -> tuple[dict[str, Any
         "name": host, "purpose": records.choice(fields.get("purpose"), "purpose", tuple(Purpose)),
         "policy": records.choice(fields.get("policy"), "HTTPS policy", ("required", "optional")),
         "state": records.choice(fields.get("state"), "state", ("active", "leaving")),
+        "paths": domains.paths([fields.get("paths") or ""]) or None,
         "note": records.clean(fields.get("note"), "note", records.MAX_TEXT),
         **records.parties({f: fields.get(f) for f in PARTY_FIELDS}),
     }  # fmt: skip
@@ -322,7 +323,7 @@ def _update(tx: Tx, plan: Plan, item: Item, columns: set[str]) -> None:
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "client": {"state": "active"}, "server": {"state": "active", "addresses": "", "backends": ""},
-    "contact": {"state": "active", "role": "owner"}, "domain": {"state": "active", "purpose": "site"}, "endpoint": {"state": "active"},
+    "contact": {"state": "active", "role": "owner"}, "domain": {"state": "active", "purpose": "site", "paths": ""}, "endpoint": {"state": "active"},
 }  # fmt: skip
 
 

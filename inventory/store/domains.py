@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -14,6 +14,7 @@ from inventory.names import display, normalise_host
 from inventory.store import clients, records, servers
 from inventory.store.records import Row
 from inventory.tables import client, domain, endpoint, server
+from inventory.text import printable
 
 
 def resolve_parties(own: Mapping[str, Any], of_server: Mapping[str, Any] | None, of_client: Mapping[str, Any]) -> Parties:
@@ -44,6 +45,22 @@ def find(conn: Connection, name: str) -> Row:
     )  # fmt: skip
 
 
+MAX_PATHS = 10
+
+
+def paths(texts: Sequence[str]) -> str:
+    """Paths that are visited beside the home page, as the column holds them. Raises :class:`UsageError`."""
+    found = list(dict.fromkeys(p for text in texts for p in text.split()))
+    for path in found:
+        if not path.startswith("/") or path.startswith("//") or "#" in path or len(path) > 300 or printable(path, 300) != path:
+            raise UsageError(f"'{printable(path, 60)}' is not a path", "it begins with one / and has no #", "Write /login.")
+    if len(found) > MAX_PATHS:
+        raise UsageError(
+            f"There are {len(found)} paths", f"a domain has at most {MAX_PATHS}", "Name the pages with a login or a payment."
+        )
+    return " ".join(found)
+
+
 def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = dict(records.parties(given))
     if given.get("client"):
@@ -60,6 +77,8 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
         values["server_id"] = None
     if given.get("purpose"):
         values["purpose"] = records.choice(given["purpose"], "purpose", tuple(Purpose))
+    if "paths" in given:
+        values["paths"] = paths(given["paths"])
     if "policy" in given:
         values["policy"] = records.choice(given["policy"], "HTTPS policy", ("required", "optional"))
     if given.get("state"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, exists, func, or_, select
@@ -114,7 +116,7 @@ def listing(conn: Connection, *, client_id: int | None = None, tag_name: str | N
 _VISITED = (
     select(
         endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.addresses,
-        endpoint.c.domain_id, domain.c.client_id, domain.c.server_id, domain.c.purpose, client.c.number.label("client"),
+        endpoint.c.domain_id, domain.c.client_id, domain.c.server_id, domain.c.purpose, domain.c.paths, client.c.number.label("client"),
         standing.c.fingerprint, standing.c.memo, standing.c.recheck_at, standing.c.good, standing.c.failing_since, standing.c.failing_runs, standing.c.last_good, standing.c.last_attempt,
         *[domain.c[f] for f in PARTY_FIELDS],
         *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
@@ -131,10 +133,14 @@ def count_visited(conn: Connection, client_id: int | None, tag_name: str | None)
     return int(conn.execute(query).scalar() or 0)
 
 
-def visited_after(conn: Connection, after: int, client_id: int | None, tag_name: str | None, limit: int = 1000) -> list[Row]:
-    """The next endpoints that a scan visits, by id, with parties and what is known of them. Leaving domains are visited too."""
-    query = selection(_VISITED, client_id, tag_name).where(endpoint.c.id > after).order_by(endpoint.c.id).limit(limit)
-    return [dict(r) for r in conn.execute(query).mappings()]
+def visited_ids(conn: Connection, client_id: int | None, tag_name: str | None) -> array[int]:
+    """The ids of the endpoints that a scan visits. Leaving domains are visited too."""
+    return array("q", conn.scalars(selection(_VISITED.with_only_columns(endpoint.c.id), client_id, tag_name)))
+
+
+def visited(conn: Connection, ids: Sequence[int]) -> list[Row]:
+    """Those endpoints, with parties and what is known of them; one that was retired in between is left out."""
+    return [dict(r) for r in conn.execute(_VISITED.where(endpoint.c.id.in_(ids))).mappings()]
 
 
 def require_some(count: int, client_key: str | None, tag_name: str | None) -> None:

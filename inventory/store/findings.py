@@ -25,9 +25,9 @@ def _acceptance(row: Mapping[str, Any]) -> Acceptance:
     )
 
 
-def acceptances(conn: Connection, at: datetime | None = None) -> list[Acceptance]:
-    """Those in force (at ``at``, as was known then), or all that were not withdrawn."""
-    query = select(acceptance).order_by(acceptance.c.id)
+def acceptances(conn: Connection, at: datetime | None = None, kind: str = "accept") -> list[Acceptance]:
+    """``kind``: accept, or take (``by`` mends it by ``until``). Those in force (at ``at``, as was known then), or all that were not withdrawn."""
+    query = select(acceptance).where(acceptance.c.kind == kind).order_by(acceptance.c.id)
     if at is None:
         query = query.where(acceptance.c.withdrawn_at.is_(None))
     else:
@@ -41,9 +41,11 @@ def acceptances(conn: Connection, at: datetime | None = None) -> list[Acceptance
 
 def accept(
     tx: Tx, code: str, known: frozenset[str], until: datetime, reason: str, *,
-    client_id: int | None = None, domain_id: int | None = None, endpoint_id: int | None = None,
+    client_id: int | None = None, domain_id: int | None = None, endpoint_id: int | None = None, kind: str = "accept", by: str | None = None,
 ) -> int:  # fmt: skip
-    """Takes a known fault out of verdicts and exit codes until a date. A scope must be named."""
+    """``accept``: takes a known fault out of verdicts and exit codes until a date. ``take``: ``by`` mends it by then, which makes its
+    outcome "we are fixing it". A scope must be named.
+    """
     if code not in known:
         import difflib
 
@@ -53,17 +55,19 @@ def accept(
         )
     if client_id is None and domain_id is None and endpoint_id is None:
         raise UsageError(
-            "An acceptance needs a scope", "it would hold for every client", "Give --client, --domain or --endpoint."
+            f"{'An acceptance' if kind == 'accept' else 'Who takes a finding'} needs a scope",
+            "it would hold for every client",
+            "Give --client, --domain or --endpoint.",
         )
     if until <= tx.now:
-        raise UsageError(f"The date {until:%Y-%m-%d} has passed", "an acceptance ends in the future", "Give a later --until.")
+        raise UsageError(f"The date {until:%Y-%m-%d} has passed", "it ends in the future", "Give a later --until.")
     values = {
         "code": code, "client_id": client_id, "domain_id": domain_id, "endpoint_id": endpoint_id, "until": to_epoch(until),
-        "reason": records.required(reason, "reason", 500), "by": tx.actor, "created_at": tx.at,
+        "reason": records.required(reason, "reason", 500), "by": records.required(by or tx.actor, "name"), "kind": kind, "created_at": tx.at,
     }  # fmt: skip
     key = tx.conn.execute(insert(acceptance).values(values)).inserted_primary_key
     assert key is not None
-    tx.audit("accept", "finding", int(key[0]), values)
+    tx.audit(kind, "finding", int(key[0]), values)
     return int(key[0])
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, case, exists, func, literal, null, or_, selec
 
 from inventory.database import to_epoch
 from inventory.store.endpoints import selection
-from inventory.tables import certificate, client, domain, endpoint, finding, observation, server, standing
+from inventory.tables import certificate, client, domain, endpoint, finding, observation, server, standing, tag
 
 
 def standings(
@@ -90,3 +90,34 @@ def not_before_of(conn: Connection) -> dict[str, int]:
     """SHA-256 -> notBefore of every leaf that is served now."""
     query = select(certificate.c.sha256, certificate.c.not_before).where(certificate.c.sha256.in_(select(standing.c.leaf)))
     return {sha: start for sha, start in conn.execute(query) if start is not None}
+
+
+def leaves(conn: Connection, at: int | None = None, client_id: int | None = None) -> dict[int, list[tuple[int, int, int | None]]]:
+    """Endpoint id -> (notBefore, notAfter, public) of each leaf that its addresses serve now, or served at ``at``."""
+    query = (
+        select(observation.c.endpoint_id, certificate.c.not_before, certificate.c.not_after, observation.c.public)
+        .join(certificate, certificate.c.sha256 == observation.c.leaf).join(endpoint, endpoint.c.id == observation.c.endpoint_id)
+        .join(domain, domain.c.id == endpoint.c.domain_id)
+        .where(certificate.c.not_before.is_not(None), certificate.c.not_after.is_not(None)).order_by(observation.c.id)
+    )  # fmt: skip
+    if at is None:
+        query = query.where(observation.c.open == 1)
+    else:
+        query = query.where(observation.c.first_seen <= at, or_(observation.c.last_seen >= at, observation.c.open == 1))
+    if client_id is not None:
+        query = query.where(domain.c.client_id == client_id)
+    found: dict[int, list[tuple[int, int, int | None]]] = {}
+    for endpoint_id, start, end, public in conn.execute(query):
+        found.setdefault(endpoint_id, []).append((start, end, public))
+    return found
+
+
+def client_tags(conn: Connection, client_id: int | None = None) -> dict[int, frozenset[str]]:
+    """Client id -> its tags."""
+    query = select(tag.c.row_id, tag.c.name).where(tag.c.kind == "client")
+    if client_id is not None:
+        query = query.where(tag.c.row_id == client_id)
+    found: dict[int, frozenset[str]] = {}
+    for row_id, name in conn.execute(query):
+        found[row_id] = found.get(row_id, frozenset()) | {name}
+    return found

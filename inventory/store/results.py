@@ -113,7 +113,7 @@ def move_marks(tx: Tx, rows: Sequence[Marks]) -> None:
         tx.conn.execute(statement, [{"e": e, "f": f, "m": m, "r": r} for e, f, m, r in rows])
 
 
-_FACTS = ("chain", "tls_version", "cipher", "group_name", "alpn", "ocsp", "trusted")
+_FACTS = ("chain", "tls_version", "cipher", "group_name", "alpn", "ocsp", "trusted", "public")
 
 
 def write_spans(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> None:

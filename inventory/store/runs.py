@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,10 +40,16 @@ def exclusive(database: Database) -> Iterator[None]:
             raise _busy(database) from None
         return
     with database.engine.connect() as conn:
-        held = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), {"k": _ADVISORY}).scalar()
-        conn.commit()
-        if not held:
-            raise _busy(database)
+        # The server notices a moment later that a holder was killed, so it is asked for two seconds.
+        end = time.monotonic() + 2
+        while True:
+            held = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), {"k": _ADVISORY}).scalar()
+            conn.commit()
+            if held:
+                break
+            if time.monotonic() > end:
+                raise _busy(database)
+            time.sleep(0.1)
         try:
             yield
         finally:

@@ -148,9 +148,45 @@ FINDINGS: dict[str, Words] = {
         "addresses differ", "The servers of {host} ({addresses}) show different certificates.",
         "Install the same certificate on every server of {host}: {expires}.",
     ),
+    "http-collects-secrets": Words(
+        "password or card over HTTP", "A page of {host} asks for a password or a payment card without encryption ({url}); browsers say 'Not secure'.",
+        "Let {url} redirect to HTTPS at {addresses}, and install a certificate first where there is none. The field: {field}.",
+    ),
+    "http-collects-input": Words(
+        "form over HTTP", "A page of {host} takes what visitors type without encryption ({url}); browsers say 'Not secure'.",
+        "Let {url} redirect to HTTPS at {addresses}, and install a certificate first where there is none. The field: {field}.",
+    ),
+    "http-served": Words(
+        "served over HTTP", "{host} shows its pages without encryption ({url}); browsers say 'Not secure'.",
+        "Let {url} redirect to HTTPS at {addresses} (301), and install a certificate first where there is none.",
+    ),
+    "redirect-missing": Words(
+        "no redirect to HTTPS", "{host} works over HTTPS, but who opens {url} stays without encryption.",
+        "Redirect {url} to https://{host}/ at {addresses} (nginx: 'return 301 https://$host$request_uri;').",
+    ),
+    "redirect-insecure": Words(
+        "HTTPS redirects to HTTP", "{host} sends its visitors from the secure address {url} to one without encryption ({to}).",
+        "Remove the redirect from {url} to {to} at {addresses}; look for it in the web server and in the site's own settings.",
+    ),
+    "redirect-loop": Words(
+        "redirects without end", "{host} cannot be opened: it redirects {url} again and again ({why}).",
+        "Find the two rules that redirect to each other ({path}) at {addresses}; often one stands in the web server and one in the site or its CDN.",
+    ),
+    "mixed-content": Words(
+        "loads over HTTP", "The page {url} is secure, but loads or sends parts of it without encryption ({example}); browsers block or mark them.",
+        "Change these addresses from http:// to https:// in the site {host}: {forms} {active} {passive}.",
+    ),
+    "hsts-missing": Words(
+        "no HSTS", "{host} does not tell browsers to use only HTTPS; visitors notice nothing.",
+        "Once HTTPS works everywhere, send 'Strict-Transport-Security: max-age=31536000' at {addresses}; begin with a small max-age.",
+    ),
+    "http-unknown": Words(
+        "page could not be told", "We could not tell what visitors of {host} see at {url}: {why}.",
+        "Open {url} in a browser from another network; allow our scanner there ([http] contact says who we are), or accept this finding.",
+    ),
     "too-large": Words(
-        "chain too large", "The server of {host} sends more than we read: {reason}.",
-        "Send only the leaf and its intermediates at {addresses}.",
+        "too large to read", "The server of {host} sends more than we read: {reason}.",
+        "At {addresses}: a handshake should hold only the leaf and its intermediates; a page should be readable in its first megabyte.",
     ),
     "scanner-error": Words(
         "could not be looked at", "We could not look at {host}: {error}{reason}.", "This is a matter of the scanning machine; the client need not act.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from inventory.model import Finding
@@ -10,21 +11,31 @@ from inventory.names import display
 from inventory.targets import Target
 from inventory.text import printable
 from notifiers.wording import english
+from notifiers.wording.catalogue import ENGLISH, Language
 
 _MAX_ADDRESSES = 4
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, language: Language) -> str:
     if isinstance(value, Mapping):
-        return "; ".join(f"{_value(k)}: {_value(v)}" for k, v in list(value.items())[:6])
+        return "; ".join(f"{_value(k, language)}: {_value(v, language)}" for k, v in list(value.items())[:6])
     if isinstance(value, (list, tuple)):
-        shown = ", ".join(_value(v) for v in value[:4])
-        return f"{shown} and {len(value) - 4} more" if len(value) > 4 else shown
+        shown = ", ".join(_value(v, language) for v in value[:4])
+        return f"{shown} {language('and {n} more').replace('{n}', str(len(value) - 4))}" if len(value) > 4 else shown
     text = str(value)
     # An instant reads as its date; the time stands in the evidence.
     if len(text) >= 19 and text[4:5] == "-" and text[10:11] == "T":
+        return _date(text, language)
+    return printable(language(text), 160)
+
+
+def _date(text: str, language: Language) -> str:
+    if language is ENGLISH:
         return text[:10]
-    return printable(text, 160)
+    try:
+        return language.date(datetime.fromisoformat(text))
+    except ValueError:
+        return text[:10]
 
 
 class _Parameters(dict[str, str]):
@@ -32,29 +43,34 @@ class _Parameters(dict[str, str]):
         return ""
 
 
-def parameters(finding: Finding, target: Target) -> Mapping[str, str]:
+def parameters(finding: Finding, target: Target, language: Language = ENGLISH) -> Mapping[str, str]:
     addresses = list(finding.addresses)
-    values = _Parameters({k: _value(v) for k, v in finding.evidence.items()})
+    values = _Parameters({k: _value(v, language) for k, v in finding.evidence.items()})
     values["host"] = display(target.host)
     values["port"] = str(target.port)
     shown = ", ".join(addresses[:_MAX_ADDRESSES])
     more = len(addresses) - _MAX_ADDRESSES
-    values["addresses"] = (f"{shown} and {more} more" if more > 0 else shown) or display(target.host)
+    further = language("and {n} more").replace("{n}", str(more))
+    values["addresses"] = (f"{shown} {further}" if more > 0 else shown) or display(target.host)
     if not values.get("names"):
-        values["names"] = "none"
+        values["names"] = language("none")
     return values
 
 
-def short(finding: Finding, target: Target) -> str:
+def _filled(template: str, finding: Finding, target: Target, language: Language) -> str:
+    return " ".join(language(template).format_map(parameters(finding, target, language)).split())
+
+
+def short(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
     """What is wrong, in a few words."""
-    return english.FINDINGS[finding.code].short.format_map(parameters(finding, target))
+    return _filled(english.FINDINGS[finding.code].short, finding, target, language)
 
 
-def sentence(finding: Finding, target: Target) -> str:
+def sentence(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
     """One plain sentence for a client."""
-    return english.FINDINGS[finding.code].sentence.format_map(parameters(finding, target))
+    return _filled(english.FINDINGS[finding.code].sentence, finding, target, language)
 
 
-def instruction(finding: Finding, target: Target) -> str:
+def instruction(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
     """Exactly what whoever acts has to do."""
-    return english.FINDINGS[finding.code].instruction.format_map(parameters(finding, target))
+    return _filled(english.FINDINGS[finding.code].instruction, finding, target, language)

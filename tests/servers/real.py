@@ -64,6 +64,43 @@ def nginx(
 
 
 @contextmanager
+def web(
+    folder: Path, pair: tuple[Path, Path], plain: str, secure: str, host: str = "_", http: str = ""
+) -> Iterator[tuple[int, int]]:
+    """nginx with one site over plain HTTP and over HTTPS: their ports. ``plain`` and ``secure``: what stands in the server blocks, in
+    which HTTP_PORT and HTTPS_PORT are replaced. Files are served from the folder.
+    """
+    temp = " ".join(f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    head = (
+        f"daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log; user root;\n"
+        f"events {{ worker_connections 512; }}\nhttp {{ access_log {folder}/access.log combined; {temp} types {{ text/html html; }} default_type text/html; {http}\n"
+    )
+    for _ in range(5):  # another test may take a free port before nginx does
+        plain_port, secure_port = free_port(), free_port()
+        text = (
+            f"{head}server {{ listen 127.0.0.1:{plain_port}; server_name {host}; root {folder}; {plain} }}\n"
+            f"server {{ listen 127.0.0.1:{secure_port} ssl; server_name {host}; root {folder}; ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]}; {secure} }}\n}}\n"
+        )
+        (folder / "web.conf").write_text(text.replace("HTTPS_PORT", str(secure_port)).replace("HTTP_PORT", str(plain_port)))
+        command = [program("nginx", "nginx-light"), "-e", str(folder / "error.log"), "-c", str(folder / "web.conf")]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(plain_port, process)
+            wait_for(secure_port, process)
+            break
+        except AssertionError:
+            process.kill()
+            process.wait(10)
+            if "Address already in use" not in (folder / "error.log").read_text():
+                raise
+    try:
+        yield plain_port, secure_port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
 def s_server(certificate: Path, key: Path, *options: str) -> Iterator[int]:
     """``openssl s_server`` with its own options."""
     port = free_port()

@@ -1,0 +1,1 @@
+"""Dated rules, and how each domain stands against them."""

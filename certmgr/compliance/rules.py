@@ -1,0 +1,213 @@
+"""Rules: what is known of one HTTPS endpoint -> whether it complies. Each is a pure function with a name that milestones and deadlines use.
+
+A rule never turns "could not tell" into good or bad: what was not seen is not determined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from certmgr.checks.certificate import expiring
+from certmgr.checks.lifetimes import BACKDATING, lifetime_seconds, limit_days, too_long
+from inventory.model import Acceptance, Finding, Purpose
+from inventory.targets import Target
+
+
+class State(StrEnum):
+    COMPLIES = "complies"
+    FAILS = "does-not-comply"
+    WILL_FAIL = "will-not-comply"
+    UNKNOWN = "not-determined"
+    WAIVED = "waived"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A certificate that is served. ``public``: it leads to an anchor of the browsers' store; None: not determined."""
+
+    not_before: datetime
+    not_after: datetime
+    public: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one HTTPS endpoint at an instant. ``looked``: it was judged at all; ``visited``: plain HTTP was asked."""
+
+    target: Target
+    purpose: str
+    findings: tuple[Finding, ...]
+    leaves: tuple[Leaf, ...]
+    looked: bool
+    visited: bool
+    accepted: tuple[tuple[Finding, Acceptance], ...] = ()
+
+    def having(self, codes: Iterable[str]) -> tuple[Finding, ...]:
+        wanted = set(codes)
+        return tuple(f for f in self.findings if f.code in wanted and f.severity != "info")
+
+    @property
+    def undetermined(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity == "undetermined")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``findings``: why it does not comply, or could not be told. ``since``: from when it will not. ``note``: in words, a message id."""
+
+    state: State
+    findings: tuple[Finding, ...] = ()
+    since: datetime | None = None
+    note: str = ""
+
+
+Rule = Callable[[Known, datetime], Result]
+_SECRETS = frozenset({"http-collects-secrets"})
+_INPUTS = _SECRETS | {"http-collects-input"}
+_PAGES = _INPUTS | {"http-served"}
+_NO_CONNECTION = frozenset({"https-missing", "not-tls", "handshake-failed", "connection-failed", "unreachable", "name-not-found"})
+_BAD_CERTIFICATE = frozenset({
+    "certificate-expired", "certificate-not-yet-valid", "name-mismatch", "default-certificate", "san-missing", "self-signed",
+    "chain-incomplete", "intermediate-expired", "untrusted-root", "ca-distrusted", "certificate-malformed", "key-weak", "signature-weak",
+    "validity-too-long", "revoked",
+})  # fmt: skip
+_OLD_TLS = frozenset({"tls-legacy-only", "ciphers-obsolete"})
+_OF_THE_PAGE = frozenset({"http-unknown", "too-large", "dns-failure", "connection-timeout", "address-refused", "scanner-error"})
+_OF_TLS = frozenset({
+    "dns-failure", "connection-timeout", "address-refused", "scanner-error", "verification-disputed", "revocation-unknown", "too-large",
+})  # fmt: skip
+NOT_LOOKED = "it was not looked at yet"
+NOT_VISITED = "plain HTTP was not asked yet"
+NEAR_BOUNDARY = "it was issued within 48 hours of the change, so the older limit may hold"
+PRIVATE = "it is of a private CA, which is not bound by the rule"
+
+
+def _by_page(codes: frozenset[str]) -> Rule:
+    def rule(known: Known, at: datetime) -> Result:
+        if failed := known.having(codes):
+            return Result(State.FAILS, failed)
+        if not known.looked or not known.visited:
+            return Result(State.UNKNOWN, note=NOT_VISITED if known.looked else NOT_LOOKED)
+        if doubts := tuple(f for f in known.undetermined if f.code in _OF_THE_PAGE):
+            return Result(State.UNKNOWN, doubts)
+        return Result(State.COMPLIES)
+
+    return rule
+
+
+def _by_tls(codes: frozenset[str], needs_certificate: bool = False) -> Rule:
+    def rule(known: Known, at: datetime) -> Result:
+        if failed := known.having(codes):
+            return Result(State.FAILS, failed)
+        if not known.looked:
+            return Result(State.UNKNOWN, note=NOT_LOOKED)
+        if doubts := tuple(f for f in known.undetermined if f.code in _OF_TLS):
+            return Result(State.UNKNOWN, doubts)
+        if needs_certificate and not known.leaves:
+            missing = known.having(_NO_CONNECTION)
+            return Result(State.FAILS if missing else State.UNKNOWN, missing, note="" if missing else NOT_LOOKED)
+        return Result(State.COMPLIES)
+
+    return rule
+
+
+no_secrets_over_http = _by_page(_SECRETS)
+no_input_over_http = _by_page(_INPUTS)
+no_page_over_http = _by_page(_PAGES)
+no_mixed_content = _by_page(frozenset({"mixed-content"}))
+modern_tls = _by_tls(_OLD_TLS)
+no_weak_signature = _by_tls(frozenset({"signature-weak"}))
+no_weak_key = _by_tls(frozenset({"key-weak"}))
+trusted_ca = _by_tls(frozenset({"ca-distrusted"}))
+_certificate_now = _by_tls(_BAD_CERTIFICATE | _NO_CONNECTION | _OLD_TLS, needs_certificate=True)
+
+
+def valid_certificate(known: Known, at: datetime) -> Result:
+    """A browser accepts the certificate; where it ends soon, it will not from then on."""
+    result = _certificate_now(known, at)
+    if result.state is State.COMPLIES:
+        ends = [leaf.not_after for leaf in known.leaves if expiring(leaf.not_before, leaf.not_after, at) is not None]
+        if ends:
+            return Result(State.WILL_FAIL, known.having({"certificate-expiring"}), since=min(ends) + timedelta(seconds=1))
+    return result
+
+
+def opens_over_https(known: Known, at: datetime) -> Result:
+    """Who asks for https:// gets there, and stays there."""
+    if failed := known.having({"redirect-insecure", "redirect-loop"}):
+        return Result(State.FAILS, failed)
+    return valid_certificate(known, at)
+
+
+def https_only(known: Known, at: datetime) -> Result:
+    """A valid certificate, no page over plain HTTP, and every plain address leads to HTTPS. The usual rule of a provider's own."""
+    results = [opens_over_https(known, at), no_page_over_http(known, at), _by_page(frozenset({"redirect-missing"}))(known, at)]
+    return worst(results)
+
+
+def certificate_lifetime(known: Known, at: datetime) -> Result:
+    """Each served certificate lives no longer than the rule at its time of issue allows. Baseline Requirements 6.3.2; public CAs only.
+
+    Near a boundary (48 h, BR 7.1.2.7) notBefore does not tell under which rule it was issued: not determined where that decides.
+    """
+    if not known.looked:
+        return Result(State.UNKNOWN, note=NOT_LOOKED)
+    if not known.leaves:
+        return Result(State.UNKNOWN, known.undetermined) if known.undetermined else Result(State.COMPLIES)
+    results = [lifetime_of(leaf, known.having({"validity-too-long"})) for leaf in known.leaves]
+    return worst(results)
+
+
+def lifetime_of(leaf: Leaf, findings: tuple[Finding, ...] = ()) -> Result:
+    if leaf.public is False:
+        return Result(State.COMPLIES, note=PRIVATE)
+    if leaf.public is None:
+        return Result(State.UNKNOWN)
+    if too_long(leaf.not_before, leaf.not_after) is not None:
+        return Result(State.FAILS, findings)
+    days = -(-lifetime_seconds(leaf.not_before, leaf.not_after) // 86_400)
+    strictest = min(
+        (d for d in (limit_days(leaf.not_before + delta) for delta in (-BACKDATING, timedelta(0), BACKDATING)) if d is not None),
+        default=days,
+    )
+    if days > strictest:
+        return Result(State.UNKNOWN, note=NEAR_BOUNDARY)
+    return Result(State.COMPLIES)
+
+
+_ORDER = (State.FAILS, State.UNKNOWN, State.WILL_FAIL, State.WAIVED, State.COMPLIES)
+
+
+def worst(results: Iterable[Result]) -> Result:
+    """The worst of several, with the findings of all that are as bad."""
+    listed = list(results)
+    state = min((r.state for r in listed), key=_ORDER.index, default=State.COMPLIES)
+    same = [r for r in listed if r.state is state]
+    findings = tuple({(f.code, f.addresses): f for r in same for f in r.findings}.values())
+    since = min((r.since for r in same if r.since is not None), default=None)
+    return Result(state, findings, since, next((r.note for r in same if r.note), ""))
+
+
+RULES: dict[str, Rule] = {
+    "no-secrets-over-http": no_secrets_over_http,
+    "no-input-over-http": no_input_over_http,
+    "no-page-over-http": no_page_over_http,
+    "no-mixed-content": no_mixed_content,
+    "opens-over-https": opens_over_https,
+    "https-only": https_only,
+    "valid-certificate": valid_certificate,
+    "modern-tls": modern_tls,
+    "no-weak-signature": no_weak_signature,
+    "no-weak-key": no_weak_key,
+    "trusted-ca": trusted_ca,
+    "certificate-lifetime": certificate_lifetime,
+}
+# Findings for which a certificate must be bought or renewed, not only a server be set up.
+NEEDS_CERTIFICATE = (_BAD_CERTIFICATE - {"default-certificate", "chain-incomplete", "intermediate-expired"}) | {
+    "https-missing", "not-tls", "certificate-expiring"
+}  # fmt: skip
+# Purposes that a rule says nothing about: nobody opens these names in a browser.
+EXEMPT = frozenset({Purpose.PARKED, Purpose.MAIL, Purpose.CDN})

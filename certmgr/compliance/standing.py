@@ -1,0 +1,174 @@
+"""How each domain stands against each dated rule: what is known -> rows. Loading is one edge, judging is pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from certmgr.compliance.milestones import Deadline, milestones
+from certmgr.compliance.rules import EXEMPT, NEEDS_CERTIFICATE, RULES, Known, Leaf, Result, State, worst
+from certmgr.compliance.steps import Step, backwards
+from certmgr.status import Standing, load
+from inventory.database import Database, from_epoch, to_epoch
+from inventory.model import Acceptance, Finding, Parties
+from inventory.store import clients, deadlines, domains, overview, web
+from inventory.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One domain with what is known of its HTTPS endpoints."""
+
+    domain_id: int
+    name: str
+    client: str
+    client_id: int
+    purpose: str
+    policy: str | None
+    parties: Parties
+    tags: frozenset[str]  # of the domain and of its client
+    known: tuple[Known, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One domain and one deadline. ``since``: from when it does not comply, where that lies ahead. ``waived``: by whom, until, why."""
+
+    subject: Subject
+    deadline: Deadline
+    state: State
+    findings: tuple[tuple[Target, Finding], ...] = ()
+    since: datetime | None = None
+    note: str = ""
+    waived: tuple[str, datetime | None, str] | None = None
+    steps: tuple[Step, ...] = ()
+
+
+def assess(subject: Subject, deadline: Deadline, at: datetime) -> Row | None:
+    """None where the deadline does not concern the domain, or nothing can be checked. Pure."""
+    rule = RULES.get(deadline.rule)
+    if rule is None or subject.purpose in EXEMPT or not subject.known or not deadline.is_for(subject.client, subject.tags):
+        return None
+    if deadline.own and subject.policy == "optional":
+        reason = "the HTTPS policy of the domain is 'optional'"
+        return Row(subject, deadline, State.WAIVED, waived=("the inventory", None, reason))
+    results = [(k, rule(k, at)) for k in subject.known]
+    result = worst(r for _, r in results)
+    findings = tuple((k.target, f) for k, r in results if r.state is result.state for f in r.findings)
+    if (result.state is State.FAILS and deadline.at > at) or (
+        result.state is State.WILL_FAIL and result.since is not None and result.since < deadline.at
+    ):
+        result = Result(State.WILL_FAIL, result.findings, deadline.at, result.note)
+    if result.state is State.COMPLIES and (waiver := _waived(subject, rule, at)) is not None:
+        return Row(subject, deadline, State.WAIVED, waived=waiver)
+    return Row(subject, deadline, result.state, findings, result.since, result.note, steps=_steps(subject, deadline, result, at))
+
+
+def _waived(subject: Subject, rule: Any, at: datetime) -> tuple[str, datetime | None, str] | None:
+    """Whether it complies only because faults were accepted: then by whom, until when, and why."""
+    taken: list[Acceptance] = []
+    for known in subject.known:
+        whole = Known(
+            known.target,
+            known.purpose,
+            (*known.findings, *(f for f, _ in known.accepted)),
+            known.leaves,
+            known.looked,
+            known.visited,
+        )
+        result = rule(whole, at)
+        if result.state is not State.COMPLIES:
+            codes = {f.code for f in result.findings}
+            taken += [a for f, a in known.accepted if f.code in codes]
+    if not taken:
+        return None
+    first = min(taken, key=lambda a: a.until)
+    return first.by, first.until, first.reason
+
+
+def _steps(subject: Subject, deadline: Deadline, result: Result, at: datetime) -> tuple[Step, ...]:
+    if result.state not in (State.FAILS, State.WILL_FAIL):
+        return ()
+    end = result.since if result.state is State.WILL_FAIL and result.since is not None else deadline.at
+    codes = {f.code for f in result.findings}
+    elsewhere = any(f.code == "points-elsewhere" for k in subject.known for f in k.findings)
+    ends = (
+        result.state is State.WILL_FAIL and result.since != deadline.at
+    )  # not the rule changes then, but the certificate runs out
+    needs = ends or bool(codes & NEEDS_CERTIFICATE) or any(k.having(NEEDS_CERTIFICATE) for k in subject.known)
+    return backwards(end, deadline, at, subject.parties, needs_certificate=needs, elsewhere=elsewhere)
+
+
+def judge(subjects: Iterable[Subject], dues: Sequence[Deadline], at: datetime) -> list[Row]:
+    """Every domain and deadline that concern each other. Pure."""
+    rows = []
+    for subject in subjects:
+        rows += [row for due in dues if (row := assess(subject, due, at)) is not None]
+    return rows
+
+
+# -- what is known ---------------------------------------------------------------------------------------------------
+
+
+def own_deadlines(database: Database, at: datetime | None = None) -> tuple[Deadline, ...]:
+    """The provider's own deadlines; those of that time, where ``at`` is given."""
+    with database.read() as conn:
+        rows = deadlines.listing(conn, at=at)
+    made = []
+    for row in rows:
+        moment = from_epoch(row["at"])
+        assert moment is not None
+        made.append(Deadline(
+            row["name"], moment, row["title"], row["rule"], "", "the provider", "V", own=True, text=row["text"] or "",
+            clients=frozenset(row["clients"]), tags=frozenset(row["tags"]), purchase_days=row["purchase_days"],
+            validation_days=row["validation_days"], installation_days=row["installation_days"],
+        ))  # fmt: skip
+    return tuple(made)
+
+
+def all_deadlines(database: Database, at: datetime | None = None) -> tuple[Deadline, ...]:
+    return tuple(sorted([*milestones(), *own_deadlines(database, at)], key=lambda d: (d.at, d.name)))
+
+
+def subjects(
+    database: Database, now: datetime, *, as_of: datetime | None = None, client: str | None = None, tag: str | None = None
+) -> tuple[list[Subject], list[Standing]]:
+    """What is known of every domain (of one client, or with a tag), and the endpoints' standings that it was made from."""
+    at = as_of or now
+    past = as_of is not None and as_of <= now
+    standings = load(database, now, as_of=as_of, client=client, tag=tag)
+    with database.read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        rows = domains.listing(conn, client_id=client_id, retired=past)
+        pages = web.latest(conn, to_epoch(at) if past else None, client_id)
+        served = overview.leaves(conn, to_epoch(at) if past else None, client_id)
+        client_tags = overview.client_tags(conn, client_id)
+    by_domain: dict[int, list[Standing]] = {}
+    for one in standings:
+        by_domain.setdefault(one.domain_id, []).append(one)
+    made = []
+    for row in rows:
+        mine = by_domain.get(row["id"])
+        if mine is None:
+            continue
+        known = tuple(
+            _known(s, row["purpose"], served.get(s.id, ()), s.id in pages) for s in mine if s.target.protocol == "https"
+        )
+        tags = frozenset(row["tags"]) | client_tags.get(row["client_id"], frozenset())
+        made.append(Subject(
+            row["id"], row["name"], row["client"], row["client_id"], row["purpose"], row["policy"], row["parties"], tags, known,
+        ))  # fmt: skip
+    return made, standings
+
+
+def _known(standing: Standing, purpose: str, served: Iterable[tuple[int, int, int | None]], visited: bool) -> Known:
+    leaves = []
+    for start, end, public in served:
+        not_before, not_after = from_epoch(start), from_epoch(end)
+        assert not_before is not None
+        assert not_after is not None
+        leaves.append(Leaf(not_before, not_after, None if public is None else bool(public)))
+    looked = standing.last_attempt is not None and not standing.never
+    return Known(standing.target, purpose, tuple(standing.findings), tuple(leaves), looked, visited, tuple(standing.accepted))

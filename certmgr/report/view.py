@@ -1,0 +1,301 @@
+"""What is known of one client -> :class:`Report`. Pure: everything comes in as values, scoped to that client by whoever loaded it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from certmgr.compliance.milestones import Deadline
+from certmgr.compliance.rules import State
+from certmgr.compliance.standing import Row, Subject
+from certmgr.compliance.steps import backwards
+from certmgr.moments import days_left
+from certmgr.report.model import Action, Bar, Event, Report, Site
+from certmgr.status import Standing
+from inventory.database import from_epoch
+from inventory.model import SEVERITY_ORDER, Acceptance, Finding
+from inventory.names import display
+from notifiers.wording.catalogue import Language
+from notifiers.wording.english import OUTCOMES
+from notifiers.wording.report import NOTES, STATES, STEPS, WHO, Phrases
+from notifiers.wording.sentences import instruction, sentence
+
+P = Phrases
+_WORTH = ("critical", "high", "medium")
+MAX_BARS = 25
+AHEAD = timedelta(days=800)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What the report of one client is made from."""
+
+    number: str
+    name: str
+    provider: str
+    contact: str
+    language: Language
+    as_of: datetime
+    subjects: Sequence[Subject]
+    standings: Sequence[Standing]
+    rows: Sequence[Row]
+    deadlines: Sequence[Deadline]
+    taken: Sequence[Acceptance]
+    vantage: str
+    measured: datetime | None
+
+
+def outcome_of(finding: Finding, taken: Acceptance | None) -> str | None:
+    """One of the three outcomes; None where nobody has to act, or nothing could be told (that goes to staff alone)."""
+    if finding.severity not in _WORTH or finding.actor == "none":
+        return None
+    if finding.actor == "client":
+        return "you-act"
+    return "we-act" if taken is not None else "escalated"
+
+
+def build(material: Material) -> Report:
+    language = material.language
+    by_domain = {s.domain_id: s for s in material.subjects}
+    actions: list[Action] = []
+    sites = []
+    for standing in sorted(material.standings, key=lambda s: (s.target.host, s.target.port)):
+        mine = _actions(material, standing, by_domain.get(standing.domain_id))
+        actions += mine
+        sites.append(_site(material, standing, mine))
+    actions.sort(key=lambda a: (a.by or material.as_of, SEVERITY_ORDER[a.severity], a.site))
+    events = _events(material)
+    untested = tuple(dict.fromkeys(t for s in sites for t in s.untested))
+    counts = {"sites": len(sites), **{k: sum(s.state == k for s in sites) for k in ("ok", "attention", "fault", "unknown")}}
+    grouped = {o: tuple(a for a in actions if a.outcome == o) for o in OUTCOMES}
+    summary, state = _summary(language, counts, grouped, events)
+    return Report(
+        material.number, material.name, material.provider, material.contact, language.code, material.as_of, language.instant(material.as_of),
+        language(P.title), summary, state, counts, grouped["you-act"], grouped["we-act"], grouped["escalated"], events, tuple(sites),
+        _bars(sites, language), _why(material), _method(material), untested,
+    )  # fmt: skip
+
+
+# -- actions -----------------------------------------------------------------------------------------------------------
+
+
+def _actions(material: Material, standing: Standing, subject: Subject | None) -> list[Action]:
+    made = []
+    for finding in standing.findings:
+        if _follows(finding, standing.findings):
+            continue
+        taken = next(
+            (
+                t
+                for t in material.taken
+                if t.covers(finding.code, standing.client_id, standing.domain_id, standing.id, material.as_of)
+            ),
+            None,
+        )
+        outcome = outcome_of(finding, taken)
+        if outcome is None:
+            continue
+        by = taken.until if taken is not None else _by(material, standing, finding, subject)
+        language = material.language
+        late = by is not None and by < material.as_of
+        text = language(P.at_once) if by is None or late else language(P.until).format(date=language.date(by))
+        person = taken.by if taken is not None else ""
+        do = instruction(finding, standing.target, language) if outcome == "you-act" else _ours(language, outcome, person, text)
+        made.append(Action(
+            outcome, display(standing.target.host), finding.code, str(finding.severity), sentence(finding, standing.target, language), do,
+            None if late else by, text, late, person,
+        ))  # fmt: skip
+    return made
+
+
+def _follows(finding: Finding, beside: Iterable[Finding]) -> bool:
+    """A fault that goes away with another one is not told twice: the wrong name beside the missing virtual host, the missing redirect beside the
+    page that it would take away, a lesser page fault beside a missing HTTPS.
+    """
+    codes = {f.code for f in beside}
+    if finding.code == "name-mismatch":
+        return "default-certificate" in codes
+    return finding.code == "redirect-missing" and bool(codes & {"http-collects-secrets", "http-collects-input", "http-served"})
+
+
+def _ours(language: Language, outcome: str, person: str, by: str) -> str:
+    if outcome == "we-act":
+        return language(P.we_act_do).format(person=person, by=by)
+    return language(P.escalated_do)
+
+
+def _by(material: Material, standing: Standing, finding: Finding, subject: Subject | None) -> datetime | None:
+    """The last day: of a certificate that ends, the purchase before it; else the next deadline of one's own; else at once."""
+    end = from_epoch(standing.not_after)
+    if finding.code == "certificate-expiring" and end is not None:
+        steps = backwards(end, None, material.as_of, subject.parties if subject else None, needs_certificate=True)
+        ahead = [s.by for s in steps if s.actor == "client" and not s.late] or [end]
+        return ahead[0]
+    dates = [
+        r.deadline.at for r in material.rows
+        if subject is not None and r.subject.domain_id == subject.domain_id and r.state is State.WILL_FAIL and r.deadline.own
+        and any(f.code == finding.code for _, f in r.findings)
+    ]  # fmt: skip
+    if dates and finding.severity != "critical":
+        return min(dates)
+    return None
+
+
+# -- sites -------------------------------------------------------------------------------------------------------------
+
+
+def _site(material: Material, standing: Standing, actions: Sequence[Action]) -> Site:
+    language = material.language
+    facts = []
+    end = from_epoch(standing.not_after)
+    if end is not None and standing.last_good is not None:
+        words = P.certificate_ended if end < material.as_of else P.certificate_until
+        facts.append(language(words).format(issuer=_issuer(standing.issuer), date=language.date(end)))
+    told = [f for f in standing.findings if f.severity not in ("info", "undetermined") and not _follows(f, standing.findings)]
+    facts += [sentence(f, standing.target, language) for f in told]
+    if standing.verdict == "ok":
+        facts.append(language(P.site_ok))
+    for finding, acceptance in standing.accepted:
+        facts.append(language(P.accepted).format(
+            what=sentence(finding, standing.target, language), by=acceptance.by, date=language.date(acceptance.until), reason=acceptance.reason
+        ))  # fmt: skip
+    untested = [sentence(f, standing.target, language) for f in standing.findings if f.severity == "undetermined"]
+    if standing.never:
+        untested.append(language(P.never).format(host=display(standing.target.host)))
+    if (
+        untested
+        and standing.last_good is not None
+        and standing.last_attempt is not None
+        and standing.last_good < standing.last_attempt
+    ):
+        good = from_epoch(standing.last_good)
+        assert good is not None
+        facts.append(language(P.known_since).format(date=language.instant(good)))
+    measured = from_epoch(standing.last_attempt)
+    state = str(standing.verdict)
+    worst = next((o for o in OUTCOMES if any(a.outcome == o for a in actions)), "")
+    return Site(
+        display(standing.target.host), str(standing.target), state, language(STATES[state]), worst, tuple(facts), tuple(untested), end,
+        language.date(end) if end else "", days_left(end, material.as_of) if end else None, measured, language.instant(measured) if measured else "",
+    )  # fmt: skip
+
+
+def _issuer(text: str | None) -> str:
+    parts = dict(p.split("=", 1) for p in reversed((text or "").split(", ")) if "=" in p)
+    return parts.get("O") or parts.get("CN") or "?"
+
+
+# -- dates ahead -------------------------------------------------------------------------------------------------------
+
+
+def _events(material: Material) -> tuple[Event, ...]:
+    language, now = material.language, material.as_of
+    found = []
+    for due in material.deadlines:
+        if not now < due.at <= now + AHEAD:
+            continue
+        rows = [r for r in material.rows if r.deadline is due]
+        if due.own and not rows:
+            continue
+        failing = [r for r in rows if r.state is State.WILL_FAIL]
+        note = due.text or (language(due.affects) if due.affects else "")
+        when = language.date(due.at) if due.precision == "day" else language.month(due.at)
+        found.append(Event(
+            due.at, when, "own" if due.own else "rule", due.title if due.own else language(due.title), note, due.confirmed,
+            tuple(dict.fromkeys(display(r.subject.name) for r in failing)), _steps(failing, language),
+        ))  # fmt: skip
+    ends: dict[int, list[Standing]] = {}
+    for standing in material.standings:
+        end = from_epoch(standing.not_after)
+        if end is not None and now < end <= now + AHEAD and standing.not_after is not None:
+            ends.setdefault(standing.not_after, []).append(standing)
+    for moment, ending in ends.items():
+        end = from_epoch(moment)
+        assert end is not None
+        names = tuple(dict.fromkeys(display(s.target.host) for s in ending))
+        found.append(Event(end, language.date(end), "certificate", language(P.certificate_ends), "", True, names, ()))
+    return tuple(sorted(found, key=lambda e: (e.at, e.kind, e.title)))
+
+
+def _steps(rows: Sequence[Row], language: Language) -> tuple[str, ...]:
+    """The steps that lead there, in words; a step that is late says so. Those of several sites that are the same stand once."""
+    said: dict[str, None] = {}
+    for row in rows:
+        for step in row.steps:
+            who = language(WHO[step.actor])
+            words = language(P.step_late if step.late else P.step).format(
+                step=language(STEPS[step.name]), date=language.date(step.by), who=who
+            )
+            said[words] = None
+    return tuple(said)
+
+
+# -- sentences ---------------------------------------------------------------------------------------------------------
+
+
+def _summary(
+    language: Language, counts: dict[str, int], grouped: dict[str, tuple[Action, ...]], events: Sequence[Event]
+) -> tuple[str, str]:
+    """One sentence, and the state that stands beside it. Never good where something could not be told."""
+    sites = counts["sites"]
+    if not sites:
+        return language(P.no_sites), "unknown"
+    if you := grouped["you-act"]:
+        names = len({a.site for a in you})
+        first = min((a.by for a in you if a.by is not None and not a.late), default=None)
+        if any(a.by is None for a in you):
+            return language.count(P.you_now, P.you_now_many, names), "fault"
+        assert first is not None
+        return language.count(P.you_by, P.you_by_many, names).replace("{date}", language.date(first)), "attention"
+    if grouped["we-act"] or grouped["escalated"]:
+        names = len({a.site for a in (*grouped["we-act"], *grouped["escalated"])})
+        return language.count(P.ours, P.ours_many, names), "attention"
+    if counts["unknown"]:
+        return language.count(P.some_unknown, P.some_unknown_many, counts["unknown"]), "unknown"
+    if any(e.affected and e.kind != "certificate" for e in events):
+        return language(P.good_until), "attention"
+    return language(P.all_good), "ok"
+
+
+def _why(material: Material) -> tuple[str, str, str]:
+    """Three sentences, by what the sites do."""
+    language = material.language
+    codes: dict[str, str] = {}
+    for standing in material.standings:
+        for finding in standing.findings:
+            codes.setdefault(finding.code, display(standing.target.host))
+    first = language(P.why_first)
+    second, third = language(P.why_good), language(P.why_announced)
+    for code, words in (
+        ("http-collects-secrets", P.why_secrets),
+        ("http-collects-input", P.why_inputs),
+        ("http-served", P.why_served),
+    ):
+        if code in codes:
+            second = language(words).format(host=codes[code])
+            break
+    return first, second, third
+
+
+def _method(material: Material) -> tuple[str, ...]:
+    language = material.language
+    lines = []
+    if material.measured is not None:
+        lines.append(language(P.measured).format(date=language.instant(material.measured), vantage=material.vantage))
+    paths = any(r.note for r in material.rows)
+    lines += [language(P.how), language(P.limits)]
+    if paths:
+        notes = dict.fromkeys(r.note for r in material.rows if r.note and r.state is State.UNKNOWN)
+        lines += [language(NOTES[n]) for n in notes if n in NOTES]
+    return tuple(lines)
+
+
+def _bars(sites: Sequence[Site], language: Language) -> tuple[Bar, ...]:
+    known = sorted((s for s in sites if s.days_left is not None), key=lambda s: s.days_left or 0)
+    bars = []
+    for site in known[:MAX_BARS]:
+        days = site.days_left or 0
+        text = language.count(P.days_left, P.days_left_many, days) if days >= 0 else language(P.expired)
+        bars.append(Bar(site.name, days, text))
+    return tuple(bars)

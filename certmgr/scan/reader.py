@@ -1,0 +1,92 @@
+"""Pages are read in a process of its own: what breaks or blocks the HTML parser ends that process, after a few seconds, and nothing else.
+
+One a scanning process, started with its first page. Messages are a line of JSON, and behind it the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from certmgr.scan.page import is_html, read
+from certmgr.scan.web import Page
+
+SECONDS = 3.0
+MAX_MEMORY = 1_500_000_000
+_LISTS = ("secrets", "inputs", "insecure_forms", "active", "passive")
+
+
+class Reader:
+    """:meth:`read` never raises for what a page contains."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def read(self, body: bytes, content_type: str | None, url: str, policies: tuple[str, ...]) -> Page | None:
+        """The page, None where it is no HTML; with a note where it could not be read."""
+        if not is_html(content_type, body):
+            return None
+        async with self._turn:
+            try:
+                return await asyncio.wait_for(self._ask(body, content_type, url, policies), SECONDS)
+            except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError):
+                await self._end()
+                return Page(note="the page is built so that it cannot be read in a few seconds")
+
+    async def _ask(self, body: bytes, content_type: str | None, url: str, policies: tuple[str, ...]) -> Page:
+        if self._process is None:
+            # -P: a folder named certmgr in the working directory is not ours.
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-m", "certmgr.scan.reader", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            )  # fmt: skip
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        head = json.dumps({"size": len(body), "content_type": content_type, "url": url, "policies": policies})
+        process.stdin.write(head.encode() + b"\n" + body)
+        await process.stdin.drain()
+        line = await process.stdout.readuntil(b"\n")
+        values: dict[str, Any] = json.loads(line)
+        return Page(values["title"], note=values["note"], **{k: tuple(values[k]) for k in _LISTS})
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def close(self) -> None:
+        await self._end()
+
+
+def serve(source: IO[bytes], sink: IO[bytes]) -> None:
+    """Reads pages until the parent is gone."""
+    while head := source.readline():
+        asked = json.loads(head)
+        body = source.read(asked["size"])
+        signal.alarm(
+            int(2 * SECONDS)
+        )  # not handled: it ends the process also in the middle of the parser, when nobody waits any more
+        page = read(body, asked["content_type"], asked["url"], tuple(asked["policies"]))
+        signal.alarm(0)
+        sink.write(json.dumps(asdict(page)).encode() + b"\n")
+        sink.flush()
+
+
+if __name__ == "__main__":
+    import resource
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    serve(sys.stdin.buffer, sys.stdout.buffer)

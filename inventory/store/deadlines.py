@@ -1,0 +1,108 @@
+"""The provider's own dated rules: a date, a rule, whom it is for, a text for the client, and how long each step takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, or_, select
+
+from inventory.database import Tx, to_epoch
+from inventory.errors import UsageError
+from inventory.store import clients, records
+from inventory.store.records import Row
+from inventory.tables import deadline, deadline_scope
+
+LEADS = ("purchase_days", "validation_days", "installation_days")
+MAX_DAYS = 730
+
+
+def find(conn: Connection, name: str) -> Row:
+    return records.one(conn, select(deadline).where(deadline.c.name == name), "deadline", name, "certmgr deadline list")
+
+
+def _values(given: Mapping[str, Any], rules: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if given.get("at") is not None:
+        values["at"] = to_epoch(given["at"])
+    if given.get("rule") is not None:
+        values["rule"] = records.choice(given["rule"], "rule", rules)
+    if given.get("title") is not None:
+        values["title"] = records.required(given["title"], "title")
+    if "text" in given and given["text"] is not None:
+        values["text"] = records.clean(given["text"], "text", records.MAX_TEXT)
+    for name in LEADS:
+        if given.get(name) is not None:
+            if not 0 <= given[name] <= MAX_DAYS:
+                raise UsageError(f"{given[name]} days for {name.removesuffix('_days')}", f"it is 0 to {MAX_DAYS} days")
+            values[name] = given[name]
+    return values
+
+
+def add(
+    tx: Tx, name: str, given: Mapping[str, Any], rules: Sequence[str], *, for_clients: Sequence[str], tags: Sequence[str]
+) -> int:
+    """``given``: at (aware datetime), rule, title, text, and the days of each step. Without clients and tags it is for everybody."""
+    row = {"name": records.required(name, "name", 60), "text": None} | _values(given, rules)
+    row_id = records.add(tx, deadline, row, conflict=f"The deadline '{row['name']}' exists already")
+    _scope(tx, row_id, for_clients, tags)
+    return row_id
+
+
+def edit(
+    tx: Tx,
+    name: str,
+    given: Mapping[str, Any],
+    rules: Sequence[str],
+    *,
+    for_clients: Sequence[str] | None,
+    tags: Sequence[str] | None,
+) -> dict[str, list[Any]]:
+    """``for_clients`` and ``tags`` replace what was there; None leaves them."""
+    row = find(tx.conn, name)
+    changes = records.edit(tx, deadline, row, _values(given, rules))
+    if for_clients is not None or tags is not None:
+        before = _scopes(tx.conn).get(row["id"], {"client": [], "tag": []})
+        after_clients = before["client"] if for_clients is None else [c for c in for_clients if c]
+        after_tags = before["tag"] if tags is None else [t for t in tags if t]
+        tx.conn.execute(delete(deadline_scope).where(deadline_scope.c.deadline_id == row["id"]))
+        _scope(tx, row["id"], after_clients, after_tags)
+        if sorted(after_clients) != before["client"] or sorted(after_tags) != before["tag"]:
+            changes["for"] = [[*before["client"], *before["tag"]], [*after_clients, *after_tags]]
+            tx.audit("edit", "deadline", row["id"], {"for": changes["for"]})
+    return changes
+
+
+def _scope(tx: Tx, row_id: int, for_clients: Sequence[str], tags: Sequence[str]) -> None:
+    rows = [
+        {"deadline_id": row_id, "kind": "client", "value": clients.find(tx.conn, c)["number"]} for c in dict.fromkeys(for_clients)
+    ]
+    rows += [{"deadline_id": row_id, "kind": "tag", "value": records.clean_tag(t)} for t in dict.fromkeys(tags)]
+    if rows:
+        tx.conn.execute(insert(deadline_scope), rows)
+
+
+def retire(tx: Tx, name: str) -> None:
+    records.retire(tx, deadline, [find(tx.conn, name)["id"]])
+
+
+def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
+    found: dict[int, dict[str, list[str]]] = {}
+    for row_id, kind, value in conn.execute(select(deadline_scope).order_by(deadline_scope.c.kind, deadline_scope.c.value)):
+        found.setdefault(row_id, {"client": [], "tag": []})[kind].append(value)
+    return found
+
+
+def listing(conn: Connection, *, at: datetime | None = None, retired: bool = False) -> list[Row]:
+    """Deadlines with ``clients`` and ``tags``, soonest first; those that were there at ``at``."""
+    query = select(deadline).order_by(deadline.c.at, deadline.c.name)
+    if at is not None:
+        moment = to_epoch(at)
+        query = query.where(or_(deadline.c.retired_at.is_(None), deadline.c.retired_at > moment))
+    elif not retired:
+        query = query.where(deadline.c.state == "active")
+    scopes = _scopes(conn)
+    none: dict[str, list[str]] = {"client": [], "tag": []}
+    rows = [dict(r) for r in conn.execute(query).mappings()]
+    return [r | {"clients": scopes.get(r["id"], none)["client"], "tags": scopes.get(r["id"], none)["tag"]} for r in rows]

@@ -1,0 +1,54 @@
+"""Brings the catalogues up to date with the texts of the program: ``python tools/catalogue.py``. New texts get an empty translation.
+
+A new language: add notifiers/wording/locale/CODE.po with a header alone (or copy de.po and empty it) and run this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
+
+from certmgr.checks import wording_values
+from certmgr.compliance.milestones import milestones
+from notifiers.wording import english, report
+from notifiers.wording.catalogue import FOLDER
+
+
+def messages() -> Iterator[str | tuple[str, str]]:
+    """Every text that is translated; a pair is singular and plural."""
+    for words in english.FINDINGS.values():
+        yield from words
+    yield from english.OUTCOMES.values()
+    phrases = {k: v for k, v in vars(report.Phrases).items() if not k.startswith("_")}
+    for name, text in phrases.items():
+        if f"{name}_many" in phrases:
+            yield text, phrases[f"{name}_many"]
+        elif not name.endswith("_many"):
+            yield text
+    for table in (report.STATES, report.STEPS, report.WHO, report.NOTES):
+        yield from table.values()
+    yield from report.LABELS
+    for milestone in milestones():
+        yield from (milestone.title, milestone.affects)
+    yield from wording_values.VALUES
+
+
+def update(path: Path) -> None:
+    with path.open("rb") as file:
+        old = read_po(file, locale=path.stem)
+    new = Catalog(
+        locale=path.stem, project="certmgr", fuzzy=False, header_comment=f"# certmgr in '{path.stem}'.", charset="utf-8"
+    )
+    for message in dict.fromkeys(messages()):
+        known = old.get(message)
+        new.add(message, string=known.string if known is not None else None)
+    with path.open("wb") as file:
+        write_po(file, new, width=150, omit_header=False, ignore_obsolete=True)
+
+
+if __name__ == "__main__":
+    for path in sorted(FOLDER.glob("*.po")):
+        update(path)
