@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 .PHONY: demo test check bench docs lock clean help
 
 help:
-	@echo "make demo   inspect a dozen real TLS sites on loopback, and clean up"
-	@echo "make test   run every test (installs nginx, PostgreSQL, Dovecot and slapd through apt when root)"
+	@echo "make demo   inspect a street of real sites on loopback, and clean up"
+	@echo "make test   run every test (installs nginx, PostgreSQL, Dovecot, slapd, Chromium, axe-core when root)"
 	@echo "make check  ruff, mypy, import rule, documentation"
 	@echo "make bench  the speed figures, side by side with other scanners"
-	@echo "make docs   write docs/commands.md and docs/findings.md from the program"
+	@echo "make docs   write docs/commands.md and docs/findings.md from the program; bring the catalogues up to date"
 	@echo "make lock   renew requirements.lock and requirements-dev.lock"
 
 $(VENV)/.demo: requirements.lock pyproject.toml
@@ -40,6 +40,7 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	PYTHONPATH=. $(BIN)/python tools/document.py
+	PYTHONPATH=. $(BIN)/python tools/catalogue.py
 
 lock: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv

@@ -21,9 +21,21 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 COUNT = 2000
 ADDRESSES = ("127.77.0.1", "127.77.0.2", "127.77.0.3", "127.77.0.4")
 PORT = 9443
+HTTP_PORT = 9444
 # Further addresses with the first site alone, for tools that take one endpoint an address.
 SPREAD = tuple(f"127.77.2.{n}" for n in range(1, 121))
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+# A page of 20 KB, as a small shop has it.
+PAGE = (
+    "<!doctype html><html lang=en><head><title>Shop</title><link rel=stylesheet href=/style.css></head><body><form action=/search><input name=q></form>"
+    + "".join(
+        f"<article><h2>Item {i}</h2><p>Some words about it.</p><img src=/i/{i}.jpg alt=''><a href=/item/{i}>More</a></article>\n"
+        for i in range(170)
+    )
+    + "<form action=/login><input name=user><input type=password name=pw></form></body></html>"
+)
 
 
 def name_of(index: int) -> str:
@@ -94,7 +106,7 @@ def _configuration(folder: Path) -> str:
     plain = " ".join(f"listen {a}:{PORT} ssl;" for a in ADDRESSES)
     servers = "\n".join(
         f"server {{ {listens if i == 0 else plain} server_name {name_of(i)}; "
-        f"ssl_certificate {folder}/{i:04d}.pem; ssl_certificate_key {folder}/{i:04d}.key; return 204; }}"
+        f"ssl_certificate {folder}/{i:04d}.pem; ssl_certificate_key {folder}/{i:04d}.key; include {folder}/page.conf; }}"
         for i in range(COUNT)
     )
     return f"""worker_processes 2; worker_rlimit_nofile 20000; pid {folder}/nginx.pid; error_log {folder}/error.log crit; daemon off;
@@ -102,6 +114,8 @@ events {{ worker_connections 8000; }}
 http {{ access_log off; server_names_hash_max_size 16384; server_names_hash_bucket_size 128; ssl_protocols TLSv1.2 TLSv1.3;
 ssl_ecdh_curve X25519:prime256v1; ssl_session_cache off; ssl_session_tickets off; ssl_prefer_server_ciphers off; keepalive_timeout 5;
 client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+default_type text/html;
+server {{ {" ".join(f"listen {a}:{HTTP_PORT};" for a in ADDRESSES)} return 301 https://$host:{PORT}$request_uri; }}
 {servers}
 }}
 """
@@ -112,6 +126,11 @@ def running(folder: Path) -> Iterator[Path]:
     """The farm behind nginx; yields the PEM file with its roots."""
     if not (folder / "root.pem").exists() or not (folder / f"{COUNT - 1:04d}.key").exists():
         make(folder)
+    (folder / "www").mkdir(exist_ok=True)
+    (folder / "www" / "index.html").write_text(PAGE)
+    (folder / "page.conf").write_text(
+        f"root {folder.resolve()}/www; index index.html; add_header Strict-Transport-Security max-age=31536000;\n"
+    )
     (folder / "nginx.conf").write_text(_configuration(folder.resolve()))
     process = subprocess.Popen(["nginx", "-e", str(folder / "error.log"), "-c", str((folder / "nginx.conf").resolve())])
     try:

@@ -24,10 +24,11 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """Who runs certmgr. ``time_zone``: in which a bare date ends."""
+    """Who runs certmgr. ``time_zone``: in which a bare date ends. ``language``: of reports for clients of whom nobody said."""
 
     name: str = ""
     time_zone: str = "UTC"
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from certmgr.scan.report import CertificateRow, Report
 from certmgr.scan.visit import WebOptions
 from inventory.database import Database, Tx, from_epoch, to_epoch
 from inventory.errors import CertmgrError
+from inventory.model import Parties
 from inventory.store import clients, domains, endpoints, results, runs, servers, web
 from inventory.targets import Target, parse
 
@@ -52,6 +53,7 @@ class Options:
     cache: bool = True
     http: bool = True  # ask plain HTTP too, where the configuration does
     http_port: int | None = None
+    always_http: bool = False  # also where the configuration leaves HTTP out
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ def setup_for(settings: Settings, options: Options, *, guarded: bool) -> Setup:
 
 def _web(settings: Settings, options: Options) -> WebOptions | None:
     http = settings.http
-    if not (options.http and http.enabled):
+    if not (options.always_http or (options.http and http.enabled)):
         return None
     agent = f"certmgr/{__version__} (certificate and HTTPS check{'; ' + http.contact if http.contact else ''})"
     return WebOptions(options.http_port or http.port, agent, http.per_address, http.rate)
@@ -114,6 +116,31 @@ def scan_targets(settings: Settings, options: Options, targets: list[Target], is
     setup.full, setup.issuers = True, issuers
     examine(setup, [Job(i, t) for i, t in enumerate(targets)], emit)
     return [found[i] for i in sorted(found)]
+
+
+def look_at(
+    settings: Settings,
+    options: Options,
+    target: Target,
+    paths: tuple[str, ...],
+    parties: Parties | None,
+    purpose: str,
+    database: Database | None,
+) -> Report:
+    """One target as a visitor meets it, with what the inventory says of it; stores nothing. The target is the user's own choice."""
+    found: list[Report] = []
+
+    def emit(result: Result) -> None:
+        if result.report is not None:
+            found.append(result.report)
+
+    setup = setup_for(settings, options, guarded=False)
+    setup.full = True
+    if database is not None:
+        with database.read() as conn:
+            setup.issuers, setup.servers = tuple(results.issuers(conn)), servers.all_addresses(conn)
+    examine(setup, [Job(0, target, parties=parties, ever_good=parties is not None, purpose=purpose, paths=paths)], emit)
+    return found[0]
 
 
 def _jobs(rows: list[Mapping[str, Any]], remembered: bool) -> list[Job]:

@@ -115,7 +115,15 @@ def test_the_readme_shows_the_two_commands() -> None:
 
 def test_architecture_names_every_module_of_the_scan() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    for folder in ("certmgr/scan", "certmgr/checks", "certmgr/compliance", "inventory/store", "inventory/exchange"):
+    for folder in (
+        "certmgr/scan",
+        "certmgr/checks",
+        "certmgr/compliance",
+        "certmgr/report",
+        "certmgr/diagnose",
+        "inventory/store",
+        "inventory/exchange",
+    ):
         for file in (ROOT / folder).glob("*.py"):
             if file.name != "__init__.py":
                 assert file.name in text, f"docs/architecture.md: {folder}/{file.name}"

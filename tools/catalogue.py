@@ -11,9 +11,8 @@ from pathlib import Path
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
-from certmgr.checks import wording_values
 from certmgr.compliance.milestones import milestones
-from notifiers.wording import english, report
+from notifiers.wording import diagnose, english, report, values
 from notifiers.wording.catalogue import FOLDER
 
 
@@ -21,6 +20,7 @@ def messages() -> Iterator[str | tuple[str, str]]:
     """Every text that is translated; a pair is singular and plural."""
     for words in english.FINDINGS.values():
         yield from words
+    yield from english.CLIENT_DO.values()
     yield from english.OUTCOMES.values()
     phrases = {k: v for k, v in vars(report.Phrases).items() if not k.startswith("_")}
     for name, text in phrases.items():
@@ -31,22 +31,27 @@ def messages() -> Iterator[str | tuple[str, str]]:
     for table in (report.STATES, report.STEPS, report.WHO, report.NOTES):
         yield from table.values()
     yield from report.LABELS
+    yield from diagnose.MESSAGE
+    yield from (question for question, _ in diagnose.QUESTIONS)
     for milestone in milestones():
         yield from (milestone.title, milestone.affects)
-    yield from wording_values.VALUES
+    yield from sorted(values.VALUES)
 
 
 def update(path: Path) -> None:
     with path.open("rb") as file:
         old = read_po(file, locale=path.stem)
-    new = Catalog(
-        locale=path.stem, project="certmgr", fuzzy=False, header_comment=f"# certmgr in '{path.stem}'.", charset="utf-8"
-    )
+    new = Catalog(locale=path.stem, fuzzy=False, header_comment=f"# Texts of certmgr, language {path.stem}.", charset="utf-8")
+    new.mime_headers = [
+        h
+        for h in new.mime_headers
+        if h[0] in ("Content-Type", "Plural-Forms", "Content-Transfer-Encoding", "Language", "MIME-Version")
+    ]
     for message in dict.fromkeys(messages()):
         known = old.get(message)
         new.add(message, string=known.string if known is not None else None)
     with path.open("wb") as file:
-        write_po(file, new, width=150, omit_header=False, ignore_obsolete=True)
+        write_po(file, new, width=150, ignore_obsolete=True)
 
 
 if __name__ == "__main__":

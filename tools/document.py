@@ -18,7 +18,7 @@ COMMANDS_HEAD = """# Commands
 Nouns then verbs for records, plain verbs for the work. `--format table|json|csv` wherever something is shown; JSON carries
 `"schema": "certmgr.<name>/1"`, and keys are only ever added to it.
 
-Exit codes: 0 fine; 1 (scan, status) there are findings of severity high or critical (`--exit-zero` to override); 2 the call was wrong;
+Exit codes: 0 fine; 1 (scan, status, compliance, diagnose) there are findings of severity high or critical (`--exit-zero` to override); 2 the call was wrong;
 3 it could not be done, or more than 20% of a scan stayed undetermined.
 
 Global options stand before the command: `--config FILE`, `--database URL`, `--debug`, `--version`.
@@ -43,6 +43,10 @@ from its server and its client. `host`, `dns` and `holder` (who renews, else who
 on our server too; client, a panel elsewhere and a CDN are the client; nobody known means staff must look. Behind `points-elsewhere` no
 fault is ours. Beside `default-certificate` what is wrong with that certificate is the host's matter, not the buyer's. `https-missing` waits for whoever buys the certificate while none was ever seen, and is the host's matter after that.
 The outcome is `you-act` where the client acts; `we-act` only once a named person or a running automation has taken it with a date.
+
+Over plain HTTP one finding stands for a page, the worst: a password or card field, another field, a page at all. Where nobody can tell what a visitor sees
+(403, 429, 503, a challenge page, a redirect to an address that is not visited), `http-unknown` says so, beyond the contract's list. `https-missing` is info
+for a parked or mail-only name and a CDN origin, whose pages are not looked at. How a fault becomes taken: `certmgr finding take`.
 
 `address-refused` says that a name of the inventory points to a private, loopback or metadata address, which is not visited unless
 `[network] allow` names it: its DNS is somebody else's choice.

@@ -15,12 +15,26 @@ need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb || command -v initdb'
 need dovecot-imapd sh -c 'test -e /usr/lib/dovecot/imap-login || test -e /usr/libexec/dovecot/imap-login'
 need dovecot-pop3d sh -c 'test -e /usr/lib/dovecot/pop3-login || test -e /usr/libexec/dovecot/pop3-login'
 need slapd command -v slapd
+need chromium sh -c 'command -v chromium || command -v chromium-browser'
+need npm command -v npm
+need libpango-1.0-0 sh -c 'ls /usr/lib/*/libpango-1.0.so.0'
+need libpangoft2-1.0-0 sh -c 'ls /usr/lib/*/libpangoft2-1.0.so.0'
+need poppler-utils command -v pdftotext
+need fonts-dejavu-core sh -c 'ls /usr/share/fonts/truetype/dejavu'
 if [ "${1:-}" = bench ]; then
     need nmap command -v nmap
     need gcc command -v cc
     need libssl-dev test -e /usr/include/openssl/ssl.h
 fi
-[ -z "$missing" ] && exit 0
+axe() { # axe-core checks the pages in the tests; its version and hash stand in tests/axe/package-lock.json
+    axe_folder=$(dirname "$0")/../tests/axe
+    [ -e "$axe_folder/node_modules/axe-core/axe.min.js" ] && return
+    (cd "$axe_folder" && npm ci --ignore-scripts --no-audit --no-fund --silent)
+}
+if [ -z "$missing" ]; then
+    axe
+    exit 0
+fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     # Packages start their servers on installation; the tests start their own, so forbid it for this call.
     policy=/usr/sbin/policy-rc.d
@@ -30,6 +44,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     apt-get update -q
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+    axe
 else
     echo "certmgr: the tests need servers that are not installed. As root: apt-get install$missing" >&2
     exit 1

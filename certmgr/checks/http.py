@@ -107,7 +107,7 @@ def _secure(host: str, visit: Visit) -> Iterator[Finding]:
         if loaded:
             kinds = {"forms": page.insecure_forms, "active": page.active, "passive": page.passive}
             evidence: dict[str, Any] = {k: list(v) for k, v in kinds.items() if v}
-            yield finding("mixed-content", at, url=visit.last.url, example=loaded[0], **evidence)
+            yield finding("mixed-content", at, url=visit.last.url, example=loaded[0], urls=loaded, **evidence)
         if page.note:
             yield finding("too-large", at, url=visit.last.url, reason=page.note)
 

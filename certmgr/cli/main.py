@@ -14,10 +14,12 @@ from certmgr.cli import (
     database,
     deadlines,
     demo,
+    diagnose,
     domains,
     endpoints,
     exchange,
     findings,
+    report,
     scan,
     servers,
     status,
@@ -47,7 +49,7 @@ def cli(context: click.Context, config: str | None, database_url: str | None, de
 
 for command in (
     scan.scan, status.status, clients.client, contacts.contact, servers.server, domains.domain, endpoints.endpoint, findings.finding,
-    deadlines.deadline, compliance.compliance, exchange.import_, exchange.export, database.database, demo.demo,
+    deadlines.deadline, compliance.compliance, report.report, diagnose.diagnose, exchange.import_, exchange.export, database.database, demo.demo,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -18,6 +18,7 @@ class Deadline:
 
     ``rule``: a name of :data:`certmgr.compliance.rules.RULES`, empty where nothing can be checked. ``precision``: day, month or year.
     ``confirmed`` False: announced, and not known to have taken effect. ``clients`` and ``tags``: whom it is for; both empty: everybody.
+    ``issuer``: only where a certificate of this organisation is served. ``for_clients`` False: for administrators alone.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Deadline:
     purchase_days: int = PURCHASE_DAYS
     validation_days: int = VALIDATION_DAYS
     installation_days: int = INSTALLATION_DAYS
+    issuer: str = ""
+    for_clients: bool = True
 
     def is_for(self, client: str, tags: frozenset[str]) -> bool:
         """``tags``: of the domain and of its client."""
@@ -57,5 +60,6 @@ def milestones() -> tuple[Deadline, ...]:
         found.append(Deadline(
             name, datetime.combine(day, time(0), UTC), row["title"], row.get("rule", ""), row["affects"], row["source"],
             row["confidence"], row.get("confirmed", True), row.get("date_precision", "day"), tags=tags,
+            issuer=row.get("issuer", ""), for_clients=row.get("audience") != "administrators",
         ))  # fmt: skip
     return tuple(sorted(found, key=lambda d: (d.at, d.name)))

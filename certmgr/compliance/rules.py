@@ -22,6 +22,7 @@ class State(StrEnum):
     WILL_FAIL = "will-not-comply"
     UNKNOWN = "not-determined"
     WAIVED = "waived"
+    NONE = "not-affected"  # the rule says nothing about it: no certificate there, or one of a private CA
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,6 @@ _OF_TLS = frozenset({
 NOT_LOOKED = "it was not looked at yet"
 NOT_VISITED = "plain HTTP was not asked yet"
 NEAR_BOUNDARY = "it was issued within 48 hours of the change, so the older limit may hold"
-PRIVATE = "it is of a private CA, which is not bound by the rule"
 
 
 def _by_page(codes: frozenset[str]) -> Rule:
@@ -106,8 +106,10 @@ def _by_tls(codes: frozenset[str], needs_certificate: bool = False) -> Rule:
             return Result(State.UNKNOWN, note=NOT_LOOKED)
         if doubts := tuple(f for f in known.undetermined if f.code in _OF_TLS):
             return Result(State.UNKNOWN, doubts)
-        if needs_certificate and not known.leaves:
+        if not known.leaves:
             missing = known.having(_NO_CONNECTION)
+            if not needs_certificate:
+                return Result(State.NONE)
             return Result(State.FAILS if missing else State.UNKNOWN, missing, note="" if missing else NOT_LOOKED)
         return Result(State.COMPLIES)
 
@@ -156,14 +158,14 @@ def certificate_lifetime(known: Known, at: datetime) -> Result:
     if not known.looked:
         return Result(State.UNKNOWN, note=NOT_LOOKED)
     if not known.leaves:
-        return Result(State.UNKNOWN, known.undetermined) if known.undetermined else Result(State.COMPLIES)
+        return Result(State.UNKNOWN, known.undetermined) if known.undetermined else Result(State.NONE)
     results = [lifetime_of(leaf, known.having({"validity-too-long"})) for leaf in known.leaves]
     return worst(results)
 
 
 def lifetime_of(leaf: Leaf, findings: tuple[Finding, ...] = ()) -> Result:
     if leaf.public is False:
-        return Result(State.COMPLIES, note=PRIVATE)
+        return Result(State.NONE)
     if leaf.public is None:
         return Result(State.UNKNOWN)
     if too_long(leaf.not_before, leaf.not_after) is not None:
@@ -178,7 +180,7 @@ def lifetime_of(leaf: Leaf, findings: tuple[Finding, ...] = ()) -> Result:
     return Result(State.COMPLIES)
 
 
-_ORDER = (State.FAILS, State.UNKNOWN, State.WILL_FAIL, State.WAIVED, State.COMPLIES)
+_ORDER = (State.FAILS, State.UNKNOWN, State.WILL_FAIL, State.WAIVED, State.COMPLIES, State.NONE)
 
 
 def worst(results: Iterable[Result]) -> Result:

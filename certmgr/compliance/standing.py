@@ -56,6 +56,8 @@ def assess(subject: Subject, deadline: Deadline, at: datetime) -> Row | None:
         return Row(subject, deadline, State.WAIVED, waived=("the inventory", None, reason))
     results = [(k, rule(k, at)) for k in subject.known]
     result = worst(r for _, r in results)
+    if result.state is State.NONE:
+        return None
     findings = tuple((k.target, f) for k, r in results if r.state is result.state for f in r.findings)
     if (result.state is State.FAILS and deadline.at > at) or (
         result.state is State.WILL_FAIL and result.since is not None and result.since < deadline.at
@@ -79,7 +81,7 @@ def _waived(subject: Subject, rule: Any, at: datetime) -> tuple[str, datetime | 
             known.visited,
         )
         result = rule(whole, at)
-        if result.state is not State.COMPLIES:
+        if result.state not in (State.COMPLIES, State.NONE):
             codes = {f.code for f in result.findings}
             taken += [a for f, a in known.accepted if f.code in codes]
     if not taken:

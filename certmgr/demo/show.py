@@ -5,24 +5,30 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from certmgr.cli.output import table
 from certmgr.cli.status import show_causes, standing_table
-from certmgr.config import ScanSettings, Settings, TrustSettings
+from certmgr.compliance.rules import RULES
+from certmgr.compliance.standing import all_deadlines, judge, subjects
+from certmgr.config import HttpSettings, ProviderSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo.sites import CLIENTS, Street, open_street
-from certmgr.status import Standing, causes, load
+from certmgr.report.html import render
+from certmgr.report.load import material
+from certmgr.report.view import build
+from certmgr.report.write import write
+from certmgr.status import causes, load
 from certmgr.survey import Options, Survey
 from inventory.database import Database, open_database
 from inventory.names import display
-from inventory.store import clients, contacts, domains, endpoints, servers
+from inventory.store import clients, contacts, deadlines, domains, endpoints, servers
 from inventory.targets import Target
-from notifiers.wording.english import ACTORS, OUTCOMES
-from notifiers.wording.sentences import instruction, sentence
+from notifiers.wording.english import OUTCOMES
 
 
 def _heading(text: str) -> None:
@@ -44,8 +50,11 @@ def _build(database: Database, street: Street) -> None:
             contacts.add(
                 tx, number, {"name": f"Owner of {name}", "role": "owner", "language": "en"}, (f"owner@client{number}.example",)
             )
+        due = {"at": datetime.now(UTC) + timedelta(days=60), "rule": "https-only", "title": "All sites of our clients on HTTPS"}
+        leads = {"purchase_days": 10, "validation_days": 7, "installation_days": 5}
+        deadlines.add(tx, "all-https", due | leads, tuple(RULES), for_clients=(), tags=())
         for site in street.sites:
-            domains.add(tx, site.host, {"client": site.client, "server": site.server})
+            domains.add(tx, site.host, {"client": site.client, "server": site.server, "purpose": site.purpose})
             endpoints.edit(tx, Target(site.host), {"port": site.port, "addresses": list(site.addresses)})
 
 
@@ -68,10 +77,14 @@ def _run(folder: Path, street: Street, keep: bool) -> int:
     database = open_database(str(folder / "demo.db"), actor="demo")
     _build(database, street)
     settings = replace(
-        Settings(), scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0), trust=TrustSettings(ca_files=(str(root),))
+        Settings(),
+        scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
+        trust=TrustSettings(ca_files=(str(root),)),
+        http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
+        provider=ProviderSettings("Demo Hosting"),
     )
     _heading("certmgr scan: what is really served, judged on every address")
-    summary = Survey(database, settings, Options()).run()
+    summary = Survey(database, settings, Options(overrides=street.overrides())).run()
     now = datetime.now(UTC)
     standings = load(database, now)
     standing_table(standings, now, False)
@@ -80,38 +93,53 @@ def _run(folder: Path, street: Street, keep: bool) -> int:
     )
     _heading("certmgr status --causes: what one action each would mend, largest first")
     show_causes(causes(standings), "table", 50)
-    _heading("What each client would be told")
-    for number, name in CLIENTS:
-        _tell(number, name, [s for s in standings if s.client == number])
+    _heading("certmgr compliance: every site against the dated rules of browsers, CAs, and the provider")
+    _comply(database, now)
+    _heading("certmgr report: what each client would read")
+    _reports(database, settings, folder, now)
     if keep:
-        click.echo(f"\nThe sites run on. Try: certmgr --database {folder / 'demo.db'} domain show shop.blumen-meier.test")
+        click.echo(f"\nThe sites run on, and the reports are in {folder}. Try, in another terminal:")
+        click.echo(f"  certmgr --database {folder / 'demo.db'} domain show shop.blumen-meier.test")
+        site = street.sites[-3]
+        click.echo(
+            f"  certmgr --database {folder / 'demo.db'} diagnose --ca-file {root} --http-port {street.http_port} "
+            f"--resolve {site.host}:{site.port}:127.0.0.1 --resolve {site.host}:{street.http_port}:127.0.0.1 http://{site.host}:{street.http_port}/"
+        )
         click.prompt("Press Enter to end", default="", show_default=False)
     click.echo("\nThe servers are stopped and the folder is removed. Nothing of yours was touched.")
     missed = sorted({s.host for s in street.sites} - {s.target.host for s in standings if s.last_attempt is not None})
     return 3 if missed else 0
 
 
-_NO_ACTION = {
-    "provider": "Nothing to do for you: it is ours to mend.",
-    "staff": "Nothing to do for you yet: our staff find out first who has to act.",
-    "none": "Nothing to do.",
-}
+def _comply(database: Database, now: datetime) -> None:
+    found, _ = subjects(database, now)
+    rows = judge(found, all_deadlines(database), now)
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(row.deadline.name, Counter())[str(row.state)] += 1
+    lines = []
+    for due in all_deadlines(database):
+        if (c := counts.get(due.name)) is not None:
+            said = due.title + ("" if due.confirmed else " (announced, not confirmed)")
+            lines.append(
+                [f"{due.at:%Y-%m-%d}", c["complies"], c["does-not-comply"] + c["will-not-comply"], c["not-determined"], said]
+            )
+    table(["DATE", "COMPLY", "DO NOT", "NOT DETERMINED", "RULE"], lines)
 
 
-def _tell(number: str, name: str, standings: list[Standing]) -> None:
-    click.echo(f"\n{name} (client {number})")
-    well = [s for s in standings if s.verdict == "ok"]
-    if well:
-        click.echo(f"  In order: {', '.join(display(s.target.host) for s in well)}.")
-    for standing in standings:
-        told = [f for f in standing.findings if f.severity not in ("info", "low")]
-        if not told:
-            continue
-        worst = told[0]
-        if worst.severity == "undetermined":
-            click.echo(f"  {display(standing.target.host)}: could not be told; nothing goes to the client, staff look again.")
-            continue
-        outcome = OUTCOMES[worst.outcome] if worst.outcome else _NO_ACTION[worst.actor]
-        click.echo(
-            f"  {display(standing.target.host)}: {outcome}\n    {sentence(worst, standing.target)}\n    {ACTORS[worst.actor]}: {instruction(worst, standing.target)}"
-        )
+def _reports(database: Database, settings: Settings, folder: Path, now: datetime) -> None:
+    """Each client's summary and actions, and the page itself as a file."""
+    for number, _ in CLIENTS:
+        read = material(
+            database, number, now, as_of=None, provider=settings.provider.name, dues=all_deadlines(database), default_language="en",
+            default_zone="UTC",
+        )  # fmt: skip
+        report = build(read)
+        write(folder / f"report-{number}.html", render(report, read.language).encode())
+        click.echo(f"\n{report.client_name} (client {number}): {report.summary}")
+        for action in (*report.you_act, *report.we_act, *report.escalated):
+            click.echo(f"  {read.language(OUTCOMES[action.outcome])} {action.what}")
+            if action.outcome == "you-act":
+                click.echo(f"    {action.by_text}: {action.do}")
+        for text in report.untested:
+            click.echo(f"  Could not be told: {text}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +13,7 @@ from OpenSSL import SSL
 
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, Issued, self_signed
+from certmgr.demo.pages import Answer, Respond, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
 
 
@@ -24,19 +27,33 @@ class Site:
     addresses: tuple[str, ...]
     matter: str
     server: str
+    purpose: str = "site"
 
 
 @dataclass(slots=True)
 class Street:
-    """All sites with their servers and their CA."""
+    """All sites with their servers and their CA. ``http_port``: where every site is asked over plain HTTP. ``plain``: how each answers there."""
 
     root: Authority
+    http_port: int = 0
     sites: list[Site] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
+    plain: dict[str, Answer] = field(default_factory=dict)
 
     def close(self) -> None:
         for server in self.servers:
             server.close()
+
+    def overrides(self) -> dict[tuple[str, int], tuple[str, ...]]:
+        """What stands in place of DNS: every site, at both its ports."""
+        return {(s.host, port): s.addresses for s in self.sites for port in (s.port, self.http_port)}
+
+    def respond(self, host: str, path: str) -> Answer:
+        """Plain HTTP of every site on one machine: to HTTPS, unless the site is one that does otherwise."""
+        if host in self.plain:
+            return self.plain[host]
+        port = next((s.port for s in self.sites if s.host == host), None)
+        return Answer(404, "no such site") if port is None else redirect(f"https://{host}:{port}{path}")
 
 
 CLIENTS = (("1001", "Blumen Meier"), ("1002", "Hotel Seeblick"), ("1003", "Kanzlei Nguyen & Partner"))
@@ -48,6 +65,19 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _open_plain(street: Street) -> None:
+    """One port for plain HTTP, on both addresses."""
+    first = Server(plain(street.respond))
+    street.servers.append(first)
+    street.http_port = first.port
+    with contextlib.suppress(OSError):  # a system with one loopback address shows one
+        street.servers.append(Server(plain(street.respond), address="127.0.0.2", port=first.port))
+
+
+def _served(answer: Answer) -> Respond:
+    return lambda host, path: answer
+
+
 def open_street() -> Street:
     """Starts every site on a free port of the loopback range."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -55,16 +85,16 @@ def open_street() -> Street:
     issuer = Authority("Demo Issuing CA", root, organisation="certmgr demo", path_length=0)
     hidden = Authority("Demo Issuing CA 2", root, organisation="certmgr demo", path_length=0)
     street = Street(root)
+    _open_plain(street)
 
-    def add(
-        client: str, host: str, talk: servers.Talk, matter: str, machine: str, addresses: tuple[str, ...] = ("127.0.0.1",)
-    ) -> None:
+    def add(client: str, host: str, talk: servers.Talk, matter: str, machine: str, purpose: str = "site") -> Site:
         server = Server(talk)
         street.servers.append(server)
-        street.sites.append(Site(client, host, server.port, addresses, matter, machine))
+        street.sites.append(Site(client, host, server.port, ("127.0.0.1",), matter, machine, purpose))
+        return street.sites[-1]
 
-    def site(issued: Issued, **options: Any) -> servers.Talk:
-        return servers.tls(server_context(issued, **options))
+    def site(issued: Issued, answer: Answer | None = None, **options: Any) -> servers.Talk:
+        return secure(server_context(issued, **options), _served(answer or page("Welcome")))
 
     add("1001", "www.blumen-meier.test", site(issuer.issue("www.blumen-meier.test", "blumen-meier.test")), "all is well", "web1")
     shop = issuer.issue("shop.blumen-meier.test", not_before=now - timedelta(days=85), days=5)
@@ -88,16 +118,68 @@ def open_street() -> Street:
     rooms = issuer.issue("rooms.hotel-seeblick.test")
     legacy = site(rooms, lowest=SSL.TLS1_VERSION, highest=SSL.TLS1_VERSION)
     add("1002", "rooms.hotel-seeblick.test", legacy, "TLS 1.0 and nothing newer", "web2")
-    page = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<h1>It works!</h1>"
-    add("1003", "www.kanzlei-nguyen.test", servers.saying(page), "plain HTTP on the TLS port", "web3")
+    refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<h1>It works!</h1>"
+    add("1003", "www.kanzlei-nguyen.test", servers.saying(refusal), "plain HTTP on the TLS port", "web3")
     add("1003", "akten.kanzlei-nguyen.test", servers.silent, "accepts, and says nothing", "web3")
     default = issuer.issue("plesk.provider.test")
     add("1003", "neu.kanzlei-nguyen.test", site(default), "the server has no such site", "web3")
     future = issuer.issue("2027.kanzlei-nguyen.test", not_before=now + timedelta(days=2), days=90)
     add("1003", "2027.kanzlei-nguyen.test", site(future), "not valid yet", "web3")
     street.sites.append(Site("1003", "mandat.kanzlei-nguyen.test", _free_port(), ("127.0.0.1",), "nothing listens", "web3"))
-    add("1003", "mail.kanzlei-nguyen.test", site(issuer.issue("mail.kanzlei-nguyen.test")), "all is well", "web3")
+    add(
+        "1003",
+        "mail.kanzlei-nguyen.test",
+        site(issuer.issue("mail.kanzlei-nguyen.test")),
+        "a mail-only name: no page is expected",
+        "web3",
+        "mail",
+    )
+    _pages(street, issuer, add, site)
     return street
+
+
+def _pages(street: Street, issuer: Authority, add: Callable[..., Site], site: Callable[..., servers.Talk]) -> None:
+    """Sites whose certificates are well, and whose pages are not."""
+
+    def own(host: str, answer: Answer | None = None) -> servers.Talk:
+        return site(issuer.issue(host), answer)
+
+    login = "<form action=/login><input name=user><input type=password name=pw></form>"
+    host = "kunden.blumen-meier.test"
+    add("1001", host, own(host, page("Login", login)), "a login form over plain HTTP, and HTTPS works", "web1")
+    street.plain[host] = page("Login", login, hsts=False)
+    host = "fotos.blumen-meier.test"
+    mixed = page("Gallery", "<script src=http://cdn.example.test/gallery.js></script><img src=http://cdn.example.test/rose.jpg>")
+    add("1001", host, own(host, mixed), "a secure page that loads parts over HTTP", "web1")
+    host = "blumen-meier.test"
+    add(
+        "1001",
+        host,
+        own(host, redirect(f"https://www.blumen-meier.test:{street.sites[0].port}/", hsts=True)),
+        "redirects to www",
+        "web1",
+        "redirect",
+    )
+    host = "kasse.hotel-seeblick.test"
+    street.sites.append(Site("1002", host, _free_port(), ("127.0.0.1",), "a card form over HTTP, and no HTTPS", "web2"))
+    street.plain[host] = page("Checkout", "<form><input name=n autocomplete='billing cc-number'></form>", hsts=False)
+    host = "alt.hotel-seeblick.test"
+    looped = add(
+        "1002",
+        host,
+        own(host, redirect(f"http://alt.hotel-seeblick.test:{street.http_port}/", hsts=True)),
+        "HTTP and HTTPS redirect to each other",
+        "web2",
+    )
+    street.plain[host] = redirect(f"https://{host}:{looped.port}/")
+    host = "schutz.kanzlei-nguyen.test"
+    add(
+        "1003",
+        host,
+        own(host, Answer(403, "checking your browser", (("cf-mitigated", "challenge"),))),
+        "a protection service that asks for a browser",
+        "web3",
+    )
 
 
 def _two_addresses(street: Street, issuer: Authority, client: str, host: str) -> None:
@@ -105,11 +187,11 @@ def _two_addresses(street: Street, issuer: Authority, client: str, host: str) ->
     now = datetime.now(UTC).replace(microsecond=0)
     fresh = issuer.issue(host)
     stale = issuer.issue(host, not_before=now - timedelta(days=88), days=2)
-    first = Server(servers.tls(server_context(fresh)))
+    first = Server(secure(server_context(fresh), _served(page("Hotel"))))
     street.servers.append(first)
     addresses: tuple[str, ...] = ("127.0.0.1",)
     try:
-        street.servers.append(Server(servers.tls(server_context(stale)), address="127.0.0.2", port=first.port))
+        street.servers.append(Server(secure(server_context(stale), _served(page("Hotel"))), address="127.0.0.2", port=first.port))
         addresses = ("127.0.0.1", "127.0.0.2")
     except OSError:
         pass  # a system with one loopback address shows one

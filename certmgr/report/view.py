@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from certmgr.checks.actors import actor_of
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import State
 from certmgr.compliance.standing import Row, Subject
@@ -14,12 +16,13 @@ from certmgr.moments import days_left
 from certmgr.report.model import Action, Bar, Event, Report, Site
 from certmgr.status import Standing
 from inventory.database import from_epoch
-from inventory.model import SEVERITY_ORDER, Acceptance, Finding
+from inventory.model import SEVERITY_ORDER, Acceptance, Actor, Finding
 from inventory.names import display
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
 from notifiers.wording.report import NOTES, STATES, STEPS, WHO, Phrases
-from notifiers.wording.sentences import instruction, sentence
+from notifiers.wording.scope import for_client
+from notifiers.wording.sentences import client_instruction, sentence
 
 P = Phrases
 _WORTH = ("critical", "high", "medium")
@@ -56,6 +59,7 @@ def outcome_of(finding: Finding, taken: Acceptance | None) -> str | None:
 
 
 def build(material: Material) -> Report:
+    material = _scoped(material)
     language = material.language
     by_domain = {s.domain_id: s for s in material.subjects}
     actions: list[Action] = []
@@ -77,13 +81,25 @@ def build(material: Material) -> Report:
     )  # fmt: skip
 
 
+def _scoped(material: Material) -> Material:
+    """Names in shared certificates that are other clients' go out before anything is said."""
+    own = {s.name for s in material.subjects} | {s.target.host for s in material.standings}
+    standings = [
+        dataclasses.replace(
+            s, findings=[for_client(f, own) for f in s.findings], accepted=[(for_client(f, own), a) for f, a in s.accepted]
+        )
+        for s in material.standings
+    ]  # fmt: skip
+    return dataclasses.replace(material, standings=standings)
+
+
 # -- actions -----------------------------------------------------------------------------------------------------------
 
 
 def _actions(material: Material, standing: Standing, subject: Subject | None) -> list[Action]:
     made = []
     for finding in standing.findings:
-        if _follows(finding, standing.findings):
+        if _follows(finding, standing.findings) or _waits(finding, standing.findings):
             continue
         taken = next(
             (
@@ -101,7 +117,9 @@ def _actions(material: Material, standing: Standing, subject: Subject | None) ->
         late = by is not None and by < material.as_of
         text = language(P.at_once) if by is None or late else language(P.until).format(date=language.date(by))
         person = taken.by if taken is not None else ""
-        do = instruction(finding, standing.target, language) if outcome == "you-act" else _ours(language, outcome, person, text)
+        do = _ours(language, outcome, person, text)
+        if outcome == "you-act":
+            do = client_instruction(finding, standing.target, language, we_install=installs(subject, standing.findings))
         made.append(Action(
             outcome, display(standing.target.host), finding.code, str(finding.severity), sentence(finding, standing.target, language), do,
             None if late else by, text, late, person,
@@ -109,14 +127,28 @@ def _actions(material: Material, standing: Standing, subject: Subject | None) ->
     return made
 
 
+def installs(subject: Subject | None, findings: Iterable[Finding]) -> bool:
+    """Whether we install: the host is ours, and the name points to it."""
+    elsewhere = any(f.code == "points-elsewhere" for f in findings)
+    parties = subject.parties if subject is not None else None
+    return actor_of("redirect-missing", "medium", parties, elsewhere=elsewhere, ever_had_certificate=True) == Actor.PROVIDER
+
+
 def _follows(finding: Finding, beside: Iterable[Finding]) -> bool:
     """A fault that goes away with another one is not told twice: the wrong name beside the missing virtual host, the missing redirect beside the
-    page that it would take away, a lesser page fault beside a missing HTTPS.
+    page that it would take away.
     """
     codes = {f.code for f in beside}
     if finding.code == "name-mismatch":
         return "default-certificate" in codes
     return finding.code == "redirect-missing" and bool(codes & {"http-collects-secrets", "http-collects-input", "http-served"})
+
+
+def _waits(finding: Finding, beside: Iterable[Finding]) -> bool:
+    """A page over plain HTTP is no task of its own while HTTPS is missing: who brings HTTPS comes first."""
+    return finding.code in ("http-collects-secrets", "http-collects-input", "http-served") and any(
+        f.code == "https-missing" for f in beside
+    )
 
 
 def _ours(language: Language, outcome: str, person: str, by: str) -> str:
@@ -137,7 +169,7 @@ def _by(material: Material, standing: Standing, finding: Finding, subject: Subje
         if subject is not None and r.subject.domain_id == subject.domain_id and r.state is State.WILL_FAIL and r.deadline.own
         and any(f.code == finding.code for _, f in r.findings)
     ]  # fmt: skip
-    if dates and finding.severity != "critical":
+    if dates and not any(f.severity == "critical" for f in standing.findings):
         return min(dates)
     return None
 
@@ -196,7 +228,9 @@ def _events(material: Material) -> tuple[Event, ...]:
         if not now < due.at <= now + AHEAD:
             continue
         rows = [r for r in material.rows if r.deadline is due]
-        if due.own and not rows:
+        if not due.for_clients or (due.own and not rows) or not (rows or due.is_for(material.number, frozenset())):
+            continue
+        if due.issuer and not any(due.issuer in (s.issuer or "") for s in material.standings):
             continue
         failing = [r for r in rows if r.state is State.WILL_FAIL]
         note = due.text or (language(due.affects) if due.affects else "")

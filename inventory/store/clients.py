@@ -92,3 +92,12 @@ def listing(conn: Connection, *, retired: bool = False, tag: str | None = None) 
     tags = records.tags_of(conn, "client")
     rows = [dict(r) | {"tags": list(tags.get(r["id"], ()))} for r in conn.execute(query).mappings()]
     return [r for r in rows if tag is None or tag in r["tags"]]
+
+
+def with_domains(conn: Connection) -> list[str]:
+    """The numbers of the active clients that have a domain, in their order."""
+    query = (
+        select(client.c.number).where(client.c.state != "retired", client.c.id.in_(select(domain.c.client_id).where(domain.c.state != "retired")))
+        .order_by(client.c.number)
+    )  # fmt: skip
+    return list(conn.scalars(query))

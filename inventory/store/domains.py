@@ -139,9 +139,10 @@ def listing(
         query = query.where(server.c.name == server_name)
     if not retired:
         query = query.where(domain.c.state != "retired")
-    tags = records.tags_of(conn, "domain")
+    listed = conn.execute(query).mappings().all()
+    tags = records.tags_of(conn, "domain", [r["id"] for r in listed] if len(listed) < 500 else None)
     rows: list[Row] = []
-    for found in conn.execute(query).mappings():
+    for found in listed:
         row = dict(found) | {"tags": list(tags.get(found["id"], ())), "parties": parties_of_row(dict(found))}
         if tag is None or tag in row["tags"]:
             rows.append(row)

@@ -44,9 +44,9 @@ class Language:
         return format_date(moment.astimezone(self.zone).date(), "d MMM y" if self.code == "en" else "medium", locale=self.locale)
 
     def instant(self, moment: datetime) -> str:
-        from babel.dates import format_datetime
+        from babel.dates import format_time
 
-        return format_datetime(moment, "d MMMM y, HH:mm z", tzinfo=self.zone, locale=self.locale)
+        return f"{self.date(moment)}, {format_time(moment, 'HH:mm z', tzinfo=self.zone, locale=self.locale)}"
 
     def month(self, moment: datetime) -> str:
         from babel.dates import format_date
@@ -93,8 +93,8 @@ def _catalogue(code: str) -> Language:
     for message in catalogue:
         if not message.id or message.fuzzy:
             continue
-        if isinstance(message.id, tuple):
-            plurals[message.id[0]] = tuple(message.string)
+        if isinstance(message.id, (tuple, list)):
+            plurals[str(message.id[0])] = tuple(str(s) for s in message.string or ())
         elif isinstance(message.string, str):
             texts[message.id] = message.string
     return Language(code, texts, plurals)

@@ -18,7 +18,7 @@ FINDINGS: dict[str, Words] = {
         "Create the A (and AAAA) record of {host} at its DNS provider, or renew the domain's registration if it lapsed.",
     ),
     "dns-failure": Words(
-        "DNS did not answer", "We could not find out where {host} points: {answer}.",
+        "DNS did not answer", "We could not find out for certain where {host} points: {answer}.",
         "Ask the authoritative name servers of {host} directly (dig +trace {host}); if only our resolver fails, mend the resolver.",
     ),
     "address-refused": Words(
@@ -125,11 +125,11 @@ FINDINGS: dict[str, Words] = {
         "Get a certificate for {host} from another CA and install it at {addresses}.",
     ),
     "certificate-malformed": Words(
-        "malformed certificate", "The certificate of {host} breaks a rule for certificates: {problems}.",
+        "malformed certificate", "The certificate of {host} breaks a rule for certificates: {problems}{reason}.",
         "Have the certificate of {host} reissued by the CA and install it at {addresses}.",
     ),
     "validity-too-long": Words(
-        "valid too long ({days} days)", "The certificate of {host} is valid for {days} days, and browsers accept {allowed}.",
+        "valid too long ({days} days)", "The certificate of {host} is valid for {days} days, and browsers accept at most {allowed}.",
         "Have it reissued with at most {allowed} days and install it at {addresses}.",
     ),
     "key-weak": Words(
@@ -161,8 +161,8 @@ FINDINGS: dict[str, Words] = {
         "Let {url} redirect to HTTPS at {addresses} (301), and install a certificate first where there is none.",
     ),
     "redirect-missing": Words(
-        "no redirect to HTTPS", "{host} works over HTTPS, but who opens {url} stays without encryption.",
-        "Redirect {url} to https://{host}/ at {addresses} (nginx: 'return 301 https://$host$request_uri;').",
+        "no redirect to HTTPS", "{host} does not send visitors of {url} on to HTTPS, so they stay without encryption.",
+        "Redirect {url} to HTTPS at {addresses} (nginx: 'return 301 https://$host$request_uri;').",
     ),
     "redirect-insecure": Words(
         "HTTPS redirects to HTTP", "{host} sends its visitors from the secure address {url} to one without encryption ({to}).",
@@ -174,7 +174,7 @@ FINDINGS: dict[str, Words] = {
     ),
     "mixed-content": Words(
         "loads over HTTP", "The page {url} is secure, but loads or sends parts of it without encryption ({example}); browsers block or mark them.",
-        "Change these addresses from http:// to https:// in the site {host}: {forms} {active} {passive}.",
+        "Change these addresses from http:// to https:// in the site {host}: {urls}.",
     ),
     "hsts-missing": Words(
         "no HSTS", "{host} does not tell browsers to use only HTTPS; visitors notice nothing.",
@@ -185,7 +185,7 @@ FINDINGS: dict[str, Words] = {
         "Open {url} in a browser from another network; allow our scanner there ([http] contact says who we are), or accept this finding.",
     ),
     "too-large": Words(
-        "too large to read", "The server of {host} sends more than we read: {reason}.",
+        "too large to read", "We could not read everything that the server of {host} sends: {reason}.",
         "At {addresses}: a handshake should hold only the leaf and its intermediates; a page should be readable in its first megabyte.",
     ),
     "scanner-error": Words(
@@ -193,10 +193,23 @@ FINDINGS: dict[str, Words] = {
     ),
 }  # fmt: skip
 
+# What a client does where we host and install: the instruction above is then ours. Whoever hosts elsewhere gets that one.
+# Nobody is led to send a private key: the key is made where it is used, and the order is placed with its CSR.
+_RENEW = "Renew the certificate of {host} where you bought it: ask us for the CSR first, and send us the new certificate (never a key). We install it."
+_ORDER = "Order a certificate for {host} from a vendor of your choice: ask us for the CSR first, and send us the certificate (never a key). We install it."
+_REISSUE = "Have the certificate of {host} issued again where you bought it: ask us for the CSR first, and send us the new certificate (never a key). We install it."
+CLIENT_DO = {
+    "https-missing": _ORDER, "self-signed": _ORDER, "untrusted-root": _ORDER, "ca-distrusted": "Order a certificate for {host} from another CA than {ca}: ask us for the CSR first, and send us the certificate (never a key). We install it.",
+    "certificate-expired": _RENEW, "certificate-expiring": _RENEW,
+    "name-mismatch": "Order a certificate that names {host}, or have yours issued again with that name: ask us for the CSR first, and send us the certificate (never a key). We install it.",
+    "san-missing": _REISSUE, "certificate-malformed": _REISSUE, "validity-too-long": _REISSUE, "key-weak": _REISSUE, "signature-weak": _REISSUE,
+    "sct-missing": _REISSUE, "certificate-not-yet-valid": "Ask your vendor for a certificate that is valid now, and send it to us (never a key). We install it.",
+}  # fmt: skip
+
 VERDICTS = {"ok": "✓ ok", "attention": "! attention", "fault": "✗ fault", "unknown": "? unknown"}
 OUTCOMES = {
     "you-act": "You need to act.",
     "we-act": "We are fixing it.",
-    "escalated": "The cause is not found yet; it was passed to level 2.",
+    "escalated": "It was passed to level 2.",
 }
 ACTORS = {"client": "the client", "provider": "we", "staff": "staff must look", "none": "nobody"}

@@ -12,6 +12,7 @@ from inventory.targets import Target
 from inventory.text import printable
 from notifiers.wording import english
 from notifiers.wording.catalogue import ENGLISH, Language
+from notifiers.wording.values import VALUES
 
 _MAX_ADDRESSES = 4
 
@@ -26,7 +27,7 @@ def _value(value: Any, language: Language) -> str:
     # An instant reads as its date; the time stands in the evidence.
     if len(text) >= 19 and text[4:5] == "-" and text[10:11] == "T":
         return _date(text, language)
-    return printable(language(text), 160)
+    return printable(language(text) if text in VALUES else text, 160)
 
 
 def _date(text: str, language: Language) -> str:
@@ -46,6 +47,8 @@ class _Parameters(dict[str, str]):
 def parameters(finding: Finding, target: Target, language: Language = ENGLISH) -> Mapping[str, str]:
     addresses = list(finding.addresses)
     values = _Parameters({k: _value(v, language) for k, v in finding.evidence.items()})
+    if clock := finding.evidence.get("our_clock"):
+        values["our_clock"] = f"{str(clock)[:19].replace('T', ' ')} UTC"
     values["host"] = display(target.host)
     values["port"] = str(target.port)
     shown = ", ".join(addresses[:_MAX_ADDRESSES])
@@ -69,6 +72,13 @@ def short(finding: Finding, target: Target, language: Language = ENGLISH) -> str
 def sentence(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
     """One plain sentence for a client."""
     return _filled(english.FINDINGS[finding.code].sentence, finding, target, language)
+
+
+def client_instruction(finding: Finding, target: Target, language: Language = ENGLISH, *, we_install: bool) -> str:
+    """What the client has to do: where we install, a certificate is bought or renewed and sent to us."""
+    if we_install and finding.code in english.CLIENT_DO:
+        return _filled(english.CLIENT_DO[finding.code], finding, target, language)
+    return instruction(finding, target, language)
 
 
 def instruction(finding: Finding, target: Target, language: Language = ENGLISH) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-VALUES = (
+NOT_YOURS = "none of yours"
+VALUES = frozenset({
+    NOT_YOURS,
     "it refuses us (403)", "it has had enough of our questions (429)", "it is unavailable for the moment (503)",
     "a protection service asks for a browser (challenge page)", "the same address again", "more than 10 redirects",
     "no time was left to follow its redirects", "the server closed the connection without an answer", "no end to the HTTP answer",
@@ -10,4 +12,4 @@ VALUES = (
     "the page did not come to its end in time", "the page is built so that it cannot be read in a few seconds", "HTTP Basic login",
     "the name does not exist (NXDOMAIN)", "the name has no A and no AAAA record", "no resolver answered in time",
     "the server closed the connection in the handshake", "the server wants a client certificate",
-)  # fmt: skip
+})  # fmt: skip

@@ -1,0 +1,138 @@
+"""``certmgr report``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from certmgr.cli.shared import App, now, pass_app
+from inventory.errors import UsageError
+
+if TYPE_CHECKING:
+    from certmgr.compliance.milestones import Deadline
+    from certmgr.report.model import Report
+    from inventory.database import Database
+    from notifiers.wording.catalogue import Language
+
+
+@click.command()
+@click.option("--client", metavar="NUMBER", help="For this client.")
+@click.option("--all", "everybody", is_flag=True, help="For every client, with an index page for yourself.")
+@click.option("--format", "form", type=click.Choice(["html", "pdf", "csv", "json"]), default="html", show_default=True)
+@click.option(
+    "--output", metavar="PATH", help="The file; with --all the folder. Without it, html, csv and json go to standard output."
+)
+@click.option("--as-of", metavar="DATE", help="The report of that day, from the observations of that day.")
+@click.option("--language", "chosen", metavar="CODE", help="en or de; else the language of the client's contact.")
+@pass_app
+def report(
+    app: App, client: str | None, everybody: bool, form: str, output: str | None, as_of: str | None, chosen: str | None
+) -> None:
+    """Write the report that a client reads: what to do, by when, the dates ahead, and each site with its evidence in words."""
+    from certmgr.compliance.standing import all_deadlines
+    from notifiers.wording.catalogue import require
+
+    if (client is None) == (not everybody):
+        raise UsageError(
+            "Whom is the report for?", "it needs one client, or all of them", "Give --client NUMBER or --all --output FOLDER."
+        )
+    if output is None and (everybody or form == "pdf"):
+        raise UsageError("--output is missing", "", "Give --output FOLDER." if everybody else "Give --output FILE.")
+    moment, at = now(), app.moment(as_of)
+    chosen = None if chosen is None else require(chosen)
+    database = app.open()
+    dues = all_deadlines(database, at if at is not None and at <= moment else None)
+    if everybody:
+        _everybody(app, database, dues, form, Path(str(output)), moment, at, chosen)
+        return
+    made, language = _one(app, database, dues, str(client), moment, at, chosen)
+    data = _rendered(made, language, form)
+    if output is None:
+        click.echo(data.decode(), nl=False)
+    else:
+        from certmgr.report.write import write
+
+        write(Path(output), data)
+        click.echo(f"{output}: {made.summary}")
+
+
+def _one(
+    app: App,
+    database: Database,
+    dues: tuple[Deadline, ...],
+    client: str,
+    moment: datetime,
+    at: datetime | None,
+    chosen: str | None,
+) -> tuple[Report, Language]:
+    from certmgr.report.load import material
+    from certmgr.report.view import build
+
+    provider = app.settings.provider
+    read = material(
+        database, client, moment, as_of=at, provider=provider.name, dues=dues, default_language=provider.language,
+        default_zone=provider.time_zone, chosen=chosen,
+    )  # fmt: skip
+    return build(read), read.language
+
+
+def _rendered(made: Report, language: Language, form: str) -> bytes:
+    from certmgr.report import html, tabular
+
+    if form == "json":
+        return tabular.to_json(made).encode()
+    if form == "csv":
+        return tabular.to_csv(made).encode()
+    page = html.render(made, language)
+    if form == "pdf":
+        from certmgr.report import pdf
+
+        return pdf.render(page, made, language)
+    return page.encode()
+
+
+def _everybody(
+    app: App, database: Database, dues: tuple[Deadline, ...], form: str, target: Path, moment: datetime, at: datetime | None, chosen: str | None
+) -> None:  # fmt: skip
+    """One client after the other, so that memory does not grow with their number."""
+    from certmgr.report.html import render_index
+    from certmgr.report.write import file_name, folder, write
+    from inventory.store import clients
+
+    folder(target)
+    with database.read() as conn:
+        numbers = clients.with_domains(conn)
+    lines: list[dict[str, Any]] = []
+    for number in _progress(numbers):
+        made, language = _one(app, database, dues, number, moment, at, chosen)
+        name = file_name(number, form)
+        write(target / name, _rendered(made, language, form))
+        lines.append({
+            "file": name, "number": made.client, "name": made.client_name, "state": made.state, "state_text": _STATES[made.state], "sites": made.counts["sites"],
+            "you": len(made.you_act), "we": len(made.we_act), "escalated": len(made.escalated), "unknown": made.counts["unknown"],
+        })  # fmt: skip
+    counts = {s: sum(x["state"] == s for x in lines) for s in _STATES}
+    summary = f"{len(lines)} client(s): " + ", ".join(f"{counts[s]} {w[2:]}" for s, w in _STATES.items() if counts[s])
+    worst = next((s for s in ("fault", "unknown", "attention") if counts[s]), "ok")
+    index = render_index(
+        lines, f"{(at or moment):%Y-%m-%d %H:%M} UTC", summary if lines else "There are no clients with domains.", worst
+    )
+    write(target / "index.html", index.encode())
+    click.echo(f"{target}: {summary if lines else 'no client has a domain'}. Open {target / 'index.html'}.")
+
+
+_STATES = {"fault": "✗ must act", "attention": "! with us, or soon", "unknown": "? not determined", "ok": "✓ in order"}
+
+
+def _progress(numbers: list[str]) -> Iterator[str]:
+    import sys
+
+    if not sys.stderr.isatty():
+        yield from numbers
+        return
+    with click.progressbar(numbers, file=sys.stderr, label="Reports") as bar:
+        yield from bar

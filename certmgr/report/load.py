@@ -1,0 +1,50 @@
+"""What the report of one client is made from, read from the inventory. Every query is scoped to that client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from certmgr.compliance.milestones import Deadline
+from certmgr.compliance.standing import judge, subjects
+from certmgr.report.view import Material
+from inventory.database import Database, from_epoch, to_epoch
+from inventory.model import Acceptance
+from inventory.store import clients, contacts, findings
+from inventory.tables import run
+from notifiers.wording.catalogue import Language, language
+
+_ROLES = ("owner", "technical", "billing")
+
+
+def material(
+    database: Database, number: str, now: datetime, *, as_of: datetime | None, provider: str, dues: Sequence[Deadline], default_language: str,
+    default_zone: str, chosen: str | None = None,
+) -> Material:  # fmt: skip
+    """``number``: the client's. ``as_of``: the past as it was known then. ``chosen``: a language in place of the contact's."""
+    at = as_of or now
+    past = as_of if as_of is not None and as_of <= now else None
+    with database.read() as conn:
+        row = clients.find(conn, number)
+        people = contacts.listing(conn, client_id=row["id"])
+        taken = [a for a in findings.acceptances(conn, past, kind="take") if _concerns(a, row["id"])]
+        last = conn.execute(
+            select(run.c.vantage, func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.finished_at <= to_epoch(at))
+        ).first()
+    found, standings = subjects(database, now, as_of=as_of, client=row["number"])
+    measured = max((s.last_attempt for s in standings if s.last_attempt is not None), default=None)
+    people.sort(key=lambda p: _ROLES.index(p["role"]) if p["role"] in _ROLES else len(_ROLES))
+    spoken = chosen or next((p["language"] for p in people if p["language"]), None) or default_language
+    zone = next((p["time_zone"] for p in people if p["time_zone"]), None) or default_zone
+    reader: Language = language(spoken, zone)
+    return Material(
+        row["number"], row["name"], provider, row["account_manager"] or "", reader, at, found, standings, judge(found, dues, at), dues, taken,
+        str(last[0]) if last and last[0] else "", from_epoch(measured),
+    )  # fmt: skip
+
+
+def _concerns(acceptance: Acceptance, client_id: int) -> bool:
+    """A promise for another client is none of this one's. One for a domain or an endpoint is matched by its id later."""
+    return acceptance.client_id in (None, client_id)

@@ -1,0 +1,46 @@
+"""Report -> JSON (``certmgr.report/1``) and CSV, from the same view as the page."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from certmgr.report.model import Report
+from inventory.text import guard_cell, printable
+
+COLUMNS = ("site", "state", "outcome", "expires", "days_left", "measured", "what_to_do", "by", "facts", "untested")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def to_json(report: Report) -> str:
+    values = {"schema": "certmgr.report/1", **_plain(dataclasses.asdict(report))}
+    return json.dumps(values, ensure_ascii=True, indent=2) + "\n"
+
+
+def to_csv(report: Report) -> str:
+    """One row a site; what has to be done there, and by when."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for site in report.sites:
+        actions = [a for a in (*report.you_act, *report.we_act, *report.escalated) if a.site == site.name]
+        row = (
+            site.target, site.state, site.outcome, _plain(site.expires) or "", "" if site.days_left is None else site.days_left,
+            _plain(site.measured) or "", " ".join(a.do for a in actions), " ".join(dict.fromkeys(a.by_text for a in actions)),
+            " ".join(site.facts), " ".join(site.untested),
+        )  # fmt: skip
+        writer.writerow([cell if isinstance(cell, int) else guard_cell(printable(cell, 4000)) for cell in row])
+    return buffer.getvalue()

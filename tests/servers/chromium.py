@@ -1,0 +1,125 @@
+"""Headless Chromium over the DevTools pipe: pages from files, axe-core, pictures. No network, no driver."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--disable-extensions", "--disable-default-apps", "--mute-audio", "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--remote-debugging-pipe", "--disable-dev-shm-usage", "--hide-scrollbars",
+)  # fmt: skip
+AXE = Path(__file__).parents[1] / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+class Browser:
+    """One page. Methods of the DevTools protocol by :meth:`call`."""
+
+    def __init__(self, folder: Path) -> None:
+        path = shutil.which("chromium") or shutil.which("chromium-browser")
+        assert path, "chromium is missing: apt-get install chromium (make test does it as root)"
+        commands_read, self._out = os.pipe()
+        self._in, answers_write = os.pipe()
+        # Chromium reads commands from descriptor 3 and answers on 4; ours move out of the way first.
+        ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (commands_read, answers_write)]
+        self._process = subprocess.Popen(
+            [path, *FLAGS, f"--user-data-dir={folder}", "about:blank"], pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: [os.dup2(fd, n) for n, fd in zip((3, 4), ends, strict=True)],
+        )  # fmt: skip
+        for fd in (commands_read, answers_write, *ends):
+            os.close(fd)
+        self._buffer = b""
+        self._number = 0
+        self._session: str | None = None
+        targets = self.call("Target.getTargets")["targetInfos"]
+        target = next(t["targetId"] for t in targets if t["type"] == "page")
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.call("Page.enable")
+        self.requests: list[str] = []
+        self.call("Network.enable")
+
+    def _message(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            data = os.read(self._in, 1 << 20)
+            assert data, "chromium ended"
+            self._buffer += data
+        text, self._buffer = self._buffer.split(b"\0", 1)
+        message: dict[str, Any] = json.loads(text)
+        if message.get("method") == "Network.requestWillBeSent":
+            self.requests.append(message["params"]["request"]["url"])
+        return message
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._message()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def open(self, path: Path, *, dark: bool = False, media: str = "screen", width: int = 1000, scripts: bool = True) -> None:
+        """Loads a file and waits until it is there. ``scripts`` False: as a browser whose scripts are off."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.call("Emulation.setEmulatedMedia", media=media, features=features)
+        self.call("Page.setBypassCSP", enabled=scripts)  # axe is a script, and the page allows none
+        self.requests.clear()
+        self.call("Page.navigate", url=path.resolve().as_uri())
+        while self._message().get("method") != "Page.loadEventFired":
+            pass
+
+    def evaluate(self, expression: str) -> Any:
+        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def violations(self) -> list[Mapping[str, Any]]:
+        """What axe-core finds wrong on the page: rule and the elements."""
+        assert AXE.is_file(), f"axe-core is missing: npm ci in {AXE.parents[2]} (make test does it)"
+        self.evaluate(AXE.read_text(encoding="utf-8"))
+        run = "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => ({id: v.id, nodes: v.nodes.map(n => n.html.slice(0, 150))})))"
+        found: list[Mapping[str, Any]] = self.evaluate(run)
+        return found
+
+    def picture(self, path: Path, height: int | None = None) -> None:
+        """The whole page as PNG; at most ``height`` pixels of it."""
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], height or 20_000), "scale": 1}
+        data = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)["data"]
+        path.write_bytes(base64.b64decode(data))
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self._out)
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        os.close(self._in)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    with tempfile.TemporaryDirectory(prefix="certmgr-chromium-", ignore_cleanup_errors=True) as folder:
+        opened = Browser(Path(folder))
+        try:
+            yield opened
+        finally:
+            opened.close()

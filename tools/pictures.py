@@ -1,0 +1,73 @@
+"""Makes docs/pictures from the demonstration: ``PYTHONPATH=. python tools/pictures.py`` (needs Chromium and pdftoppm, as the tests do)."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from certmgr.compliance.standing import all_deadlines
+from certmgr.config import HttpSettings, ScanSettings, Settings, TrustSettings
+from certmgr.demo import show
+from certmgr.demo.sites import open_street
+from certmgr.report import html, pdf
+from certmgr.report.load import material
+from certmgr.report.view import build
+from certmgr.survey import Options, Survey
+from inventory.database import open_database
+from inventory.store import clients, findings
+from tests.servers import chromium
+
+OUT = Path(__file__).parents[1] / "docs" / "pictures"
+
+
+def main() -> None:
+    OUT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, chromium.browser() as browser:
+        folder, street = Path(name), open_street()
+        (folder / "root.pem").write_bytes(street.root.pem)
+        database = open_database(str(folder / "demo.db"), actor="demo")
+        show._build(database, street)
+        settings = replace(
+            Settings(), scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0), trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
+            http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
+        )  # fmt: skip
+        Survey(database, settings, Options(overrides=street.overrides())).run()
+        street.close()
+        now = datetime.now(UTC)
+        with database.write() as tx:
+            row = clients.find(tx.conn, "1001")
+            until, code = now + timedelta(days=2), "certificate-expired"
+            findings.accept(tx, code, frozenset({code}), until, "renewal", client_id=row["id"], kind="take", by="Ines Albrecht")
+        for number, spoken, dark, width in (("1002", "en", False, 900), ("1001", "de", True, 900), ("1003", "en", False, 380)):
+            read = material(
+                database, number, now, as_of=None, provider="Demo Hosting", dues=all_deadlines(database), default_language="en",
+                default_zone="Europe/Berlin", chosen=spoken,
+            )  # fmt: skip
+            report = build(read)
+            page = html.render(report, read.language)
+            (folder / "page.html").write_text(page, encoding="utf-8")
+            browser.open(folder / "page.html", dark=dark, width=width)
+            browser.picture(OUT / f"report-{spoken}-{'dark' if dark else 'light'}{'-narrow' if width < 600 else ''}.png", 2400)
+            if number == "1002":
+                (folder / "report.pdf").write_bytes(pdf.render(page, report, read.language))
+                command = [
+                    "pdftoppm",
+                    "-r",
+                    "60",
+                    "-f",
+                    "1",
+                    "-l",
+                    "1",
+                    "-png",
+                    "-singlefile",
+                    str(folder / "report.pdf"),
+                    str(OUT / "report-pdf"),
+                ]
+                subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()
