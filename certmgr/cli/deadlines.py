@@ -97,12 +97,14 @@ def list_(app: App, own: bool, retired: bool, form: str) -> None:
                 "source": m.source, "confidence": m.confidence, "confirmed": m.confirmed, "state": "active",
             })  # fmt: skip
     rows.sort(key=lambda r: str(r["date"]))
-    columns = ("name", "date", "rule", "confirmed", "for", "title") if form == "table" else _COLUMNS
+    columns = ("name", "date", "rule", "confidence", "confirmed", "for", "title") if form == "table" else _COLUMNS
     show("deadlines", columns, rows, form, "There are no deadlines of your own.", (*_COLUMNS, "text", "state"))
 
 
 def shown_date(day: str, precision: str) -> str:
     """As far as the date is known: 2018-07 for a month."""
+    if precision == "in-force":
+        return "in force"
     return day[: {"day": 10, "month": 7, "year": 4}[precision]]
 
 

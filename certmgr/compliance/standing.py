@@ -104,7 +104,9 @@ def _steps(subject: Subject, deadline: Deadline, result: Result, at: datetime) -
 
 
 def judge(subjects: Iterable[Subject], dues: Sequence[Deadline], at: datetime) -> list[Row]:
-    """Every domain and deadline that concern each other. Pure."""
+    """Every domain and deadline that concern each other. What a later rule has replaced by then is left out. Pure."""
+    replaced = {d.supersedes for d in dues if d.supersedes and d.at <= at}
+    dues = [d for d in dues if d.name not in replaced]
     rows = []
     for subject in subjects:
         rows += [row for due in dues if (row := assess(subject, due, at)) is not None]

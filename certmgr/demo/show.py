@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from certmgr.cli.deadlines import shown_date
 from certmgr.cli.output import table
 from certmgr.cli.status import show_causes, standing_table
 from certmgr.compliance.rules import RULES
@@ -122,7 +123,7 @@ def _comply(database: Database, now: datetime) -> None:
         if (c := counts.get(due.name)) is not None:
             said = due.title + ("" if due.confirmed else " (announced, not confirmed)")
             lines.append(
-                [f"{due.at:%Y-%m-%d}", c["complies"], c["does-not-comply"] + c["will-not-comply"], c["not-determined"], said]
+                [shown_date(due.at.date().isoformat(), due.precision), c["complies"], c["does-not-comply"] + c["will-not-comply"], c["not-determined"], said]
             )
     table(["DATE", "COMPLY", "DO NOT", "NOT DETERMINED", "RULE"], lines)
 

@@ -504,6 +504,8 @@ class Dialler:
             self.loop.remove_reader(fd)
             self.loop.remove_writer(fd)
         connection.sock.close()  # closing removes it from the epoll object
+        if connection.exchange is not None:
+            connection.exchange.release()
         if connection.tls is not None:
             connection.tls.close()
         connection.dial.connections.remove(connection)

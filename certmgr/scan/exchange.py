@@ -43,6 +43,11 @@ class Exchange:
         """The first value of a header, as RFC 6797 8.1 and browsers take it where there are several."""
         return next((v for n, v in self.headers if n == name), None)
 
+    def release(self) -> None:
+        """Nothing more comes: what only reading needs is given back."""
+        del self._http
+        self._inflate = None
+
     def feed(self, data: bytes) -> bool:
         """True when nothing more is wanted: the answer is whole, larger than the bounds, or no HTTP."""
         self._raw += len(data)

@@ -19,7 +19,7 @@ from certmgr.scan.web import Page
 from inventory.text import printable
 
 MAX_LISTED = 10
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 MAX_STYLE = 65_536
 _NO_TEXT = frozenset({"hidden", "submit", "button", "reset", "image", "checkbox", "radio", "range", "color"})
 # Names under which shops ask for a card, compared without case, hyphen, underscore and digits at the end.
@@ -43,6 +43,8 @@ _LINKS = {
 _TAGS = frozenset({
     "input", "textarea", "form", "button", "base", "meta", "link", "style", "source", "title", *(tag for tag, _ in _LOADS)
 })  # fmt: skip
+_IGNORED = {ord(c): None for c in "\t\n\r"}  # a browser drops them from any URL (URL standard, 4.4)
+_SELECTOR = ",".join([*sorted(_TAGS), "[style]"])
 _CSS_URL = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])\s*(http://[^"')\s]{1,500})""", re.IGNORECASE)
 _CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
@@ -105,6 +107,7 @@ def is_html(content_type: str | None, body: bytes) -> bool:
 class _Reading:
     def __init__(self, url: str, policies: tuple[str, ...]) -> None:
         self.base, self.url = url, url
+        self.mixed = url.startswith("https:")  # only a secure page can load something insecure
         self.upgrades = any(_upgrades(p) for p in policies)
         self.found: dict[str, dict[str, None]] = {k: {} for k in ("secrets", "inputs", "insecure_forms", "active", "passive")}
         self.title = ""
@@ -122,14 +125,12 @@ class _Reading:
         return Page(self.title, tuple(self.found["secrets"]), tuple(self.found["inputs"]), note=self.note, **loads)
 
     def _nodes(self, tree: Any) -> Iterator[tuple[str, dict[str, str], Any]]:
-        """Elements in their order; what stands in a template is no part of the page."""
-        for count, node in enumerate(tree.root.traverse() if tree.root is not None else ()):
+        """The elements that matter, in their order; what stands in a template is no part of the page and is not selected."""
+        for count, node in enumerate(tree.css(_SELECTOR)):
             if count > MAX_NODES:
                 self.note = f"more than {MAX_NODES:,} elements"
                 return
-            tag = node.tag
-            if tag in _TAGS or (tag is not None and node.attributes.get("style")):
-                yield tag, {k.lower(): v or "" for k, v in node.attributes.items()}, node
+            yield node.tag, {k.lower(): v or "" for k, v in node.attributes.items()}, node
 
     def _element(self, tag: str, attributes: dict[str, str], node: Any) -> None:
         if tag == "title":
@@ -177,13 +178,19 @@ class _Reading:
                 self._load("passive", url)
 
     def _load(self, kind: str, reference: str) -> None:
-        absolute = self._absolute(reference) if reference else None
+        if not self.mixed or not reference or not self._may_be_http(reference):
+            return
+        absolute = self._absolute(reference)
         if absolute is not None and absolute.startswith("http:") and not _own_machine(absolute):
             self._list(kind, printable(absolute, 200))
 
+    def _may_be_http(self, reference: str) -> bool:
+        """Most references are relative to a secure page: they need not be resolved to know that they are secure too."""
+        return self.base.startswith("http:") or "http:" in reference.translate(_IGNORED).lower()
+
     def _absolute(self, reference: str) -> str | None:
         try:
-            return urljoin(self.base, reference.strip()[:2000])
+            return urljoin(self.base, reference.translate(_IGNORED).strip()[:2000])
         except ValueError:
             return None
 

@@ -95,7 +95,7 @@ class Visitor:
 
     async def _follow(self, url: str, host: str, own_address: str, known: dict[str, _Answer]) -> Visit:
         """``known``: answers to requests without cookies at this address, so that a hop that was asked is not asked again."""
-        jar = http.cookiejar.CookieJar()
+        jar: http.cookiejar.CookieJar | None = None
         hops: list[Hop] = []
         seen: set[tuple[str, str | None]] = set()
         left = self._dialler.limits.timeout
@@ -126,7 +126,7 @@ class Visitor:
             hops.append(Hop(current, address, answer.status, location, said))
             if location is None:
                 return self._end(url, own_address, hops, first, answer, host)
-            _remember(jar, current, answer)
+            jar = _remember(jar, current, answer)
             if _leaves(location, host):
                 return self._visit(url, own_address, End.LEFT, hops, first, None)
             if left <= 0:
@@ -316,8 +316,8 @@ def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> s
     return ""
 
 
-def _cookies_for(jar: http.cookiejar.CookieJar, url: str) -> str | None:
-    if not len(jar):
+def _cookies_for(jar: http.cookiejar.CookieJar | None, url: str) -> str | None:
+    if jar is None or not len(jar):
         return None
     request = urllib.request.Request(url)  # noqa: S310 - a value for the cookie jar; nothing is opened
     jar.add_cookie_header(request)
@@ -337,7 +337,11 @@ class _Headers:
         return self._message
 
 
-def _remember(jar: http.cookiejar.CookieJar, url: str, answer: _Answer) -> None:
-    """Cookies that a redirect sets are sent again, as a browser does: some sites redirect until they come."""
-    if answer.header("set-cookie") is not None and len(jar) < 50:
+def _remember(jar: http.cookiejar.CookieJar | None, url: str, answer: _Answer) -> http.cookiejar.CookieJar | None:
+    """Cookies that a redirect sets are sent again, as a browser does: some sites redirect until they come. Made where there is the first."""
+    if answer.header("set-cookie") is None:
+        return jar
+    jar = jar if jar is not None else http.cookiejar.CookieJar()
+    if len(jar) < 50:
         jar.extract_cookies(_Headers(answer), urllib.request.Request(url))  # type: ignore[arg-type]  # noqa: S310
+    return jar

@@ -101,7 +101,11 @@ def listing(
         moment = to_epoch(at)
         query = query.where(finding.c.opened_at <= moment, or_(finding.c.closed_at.is_(None), finding.c.closed_at > moment))
         query = query.where(or_(endpoint.c.retired_at.is_(None), endpoint.c.retired_at > moment))
-    for column, value in ((domain.c.client_id, client_id), (domain.c.id, domain_id), (finding.c.code, code)):
+    if client_id is not None:
+        # Through the endpoints of the client, so that the findings of all others are not walked.
+        own = select(endpoint.c.id).join(domain, domain.c.id == endpoint.c.domain_id).where(domain.c.client_id == client_id)
+        query = query.where(finding.c.endpoint_id.in_(own))
+    for column, value in ((domain.c.id, domain_id), (finding.c.code, code)):
         if value is not None:
             query = query.where(column == value)
     rows: list[Row] = []

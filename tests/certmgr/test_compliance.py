@@ -52,8 +52,15 @@ def test_every_milestone_says_what_whom_source_and_confidence() -> None:
         assert m.rule == "" or m.rule in RULES, m.name
 
 
+def test_a_lifetime_that_a_later_one_has_replaced_is_judged_no_more() -> None:
+    names = {r.deadline.name for r in judge([subject(known())], milestones(), NOW)}
+    assert {n for n in names if n.startswith("lifetime")} == {"lifetime-200", "lifetime-100", "lifetime-47"}
+    later = {r.deadline.name for r in judge([subject(known())], milestones(), datetime(2027, 3, 15, tzinfo=UTC))}
+    assert {n for n in later if n.startswith("lifetime")} == {"lifetime-100", "lifetime-47"}
+
+
 def test_what_is_announced_is_marked_as_not_confirmed() -> None:
-    assert {m.name for m in milestones() if not m.confirmed} == {"chrome-154", "rsa-2048"}
+    assert {m.name for m in milestones() if not m.confirmed} == {"chrome-154", "rsa-2048", "no-rsa-ecc"}
 
 
 @pytest.mark.parametrize(("name", "day", "rule"), [
