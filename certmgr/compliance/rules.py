@@ -5,8 +5,8 @@ A rule never turns "could not tell" into good or bad: what was not seen is not d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -46,9 +46,10 @@ class Known:
     visited: bool
     accepted: tuple[tuple[Finding, Acceptance], ...] = ()
 
-    def having(self, codes: Iterable[str]) -> tuple[Finding, ...]:
-        wanted = set(codes)
-        return tuple(f for f in self.findings if f.code in wanted and f.severity != "info")
+    def having(self, codes: Set[str]) -> tuple[Finding, ...]:
+        if not self.findings:
+            return ()
+        return tuple(f for f in self.findings if f.code in codes and f.severity != "info")
 
     @property
     def undetermined(self) -> tuple[Finding, ...]:
@@ -124,6 +125,21 @@ modern_tls = _by_tls(_OLD_TLS)
 no_weak_signature = _by_tls(frozenset({"signature-weak"}))
 no_weak_key = _by_tls(frozenset({"key-weak"}))
 trusted_ca = _by_tls(frozenset({"ca-distrusted"}))
+
+
+def _not_of(cas: frozenset[str]) -> Rule:
+    """No certificate of these CAs that browsers no longer trust (names as in certmgr/checks/distrusted.py)."""
+
+    def rule(known: Known, at: datetime) -> Result:
+        others = tuple(f for f in known.findings if f.code != "ca-distrusted" or f.evidence.get("ca") in cas)
+        return trusted_ca(replace(known, findings=others), at)
+
+    return rule
+
+
+not_symantec = _not_of(frozenset({"Symantec"}))
+not_entrust = _not_of(frozenset({"Entrust"}))
+not_chunghwa_or_netlock = _not_of(frozenset({"Chunghwa Telecom", "NetLock"}))
 _certificate_now = _by_tls(_BAD_CERTIFICATE | _NO_CONNECTION | _OLD_TLS, needs_certificate=True)
 
 
@@ -186,6 +202,8 @@ _ORDER = (State.FAILS, State.UNKNOWN, State.WILL_FAIL, State.WAIVED, State.COMPL
 def worst(results: Iterable[Result]) -> Result:
     """The worst of several, with the findings of all that are as bad."""
     listed = list(results)
+    if len(listed) == 1:
+        return listed[0]
     state = min((r.state for r in listed), key=_ORDER.index, default=State.COMPLIES)
     same = [r for r in listed if r.state is state]
     findings = tuple({(f.code, f.addresses): f for r in same for f in r.findings}.values())
@@ -205,6 +223,9 @@ RULES: dict[str, Rule] = {
     "no-weak-signature": no_weak_signature,
     "no-weak-key": no_weak_key,
     "trusted-ca": trusted_ca,
+    "not-symantec": not_symantec,
+    "not-entrust": not_entrust,
+    "not-chunghwa-or-netlock": not_chunghwa_or_netlock,
     "certificate-lifetime": certificate_lifetime,
 }
 # Findings for which a certificate must be bought or renewed, not only a server be set up.

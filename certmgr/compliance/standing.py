@@ -46,15 +46,20 @@ class Row:
     steps: tuple[Step, ...] = ()
 
 
-def assess(subject: Subject, deadline: Deadline, at: datetime) -> Row | None:
-    """None where the deadline does not concern the domain, or nothing can be checked. Pure."""
+def assess(
+    subject: Subject, deadline: Deadline, at: datetime, judged: dict[str, list[tuple[Known, Result]]] | None = None
+) -> Row | None:
+    """None where the deadline does not concern the domain, or nothing can be checked. ``judged``: results by rule, for this subject. Pure."""
     rule = RULES.get(deadline.rule)
     if rule is None or subject.purpose in EXEMPT or not subject.known or not deadline.is_for(subject.client, subject.tags):
         return None
     if deadline.own and subject.policy == "optional":
         reason = "the HTTPS policy of the domain is 'optional'"
         return Row(subject, deadline, State.WAIVED, waived=("the inventory", None, reason))
-    results = [(k, rule(k, at)) for k in subject.known]
+    judged = {} if judged is None else judged
+    if deadline.rule not in judged:
+        judged[deadline.rule] = [(k, rule(k, at)) for k in subject.known]
+    results = judged[deadline.rule]
     result = worst(r for _, r in results)
     if result.state is State.NONE:
         return None
@@ -71,7 +76,7 @@ def assess(subject: Subject, deadline: Deadline, at: datetime) -> Row | None:
 def _waived(subject: Subject, rule: Any, at: datetime) -> tuple[str, datetime | None, str] | None:
     """Whether it complies only because faults were accepted: then by whom, until when, and why."""
     taken: list[Acceptance] = []
-    for known in subject.known:
+    for known in subject.known if any(k.accepted for k in subject.known) else ():
         whole = Known(
             known.target,
             known.purpose,
@@ -106,10 +111,11 @@ def _steps(subject: Subject, deadline: Deadline, result: Result, at: datetime) -
 def judge(subjects: Iterable[Subject], dues: Sequence[Deadline], at: datetime) -> list[Row]:
     """Every domain and deadline that concern each other. What a later rule has replaced by then is left out. Pure."""
     replaced = {d.supersedes for d in dues if d.supersedes and d.at <= at}
-    dues = [d for d in dues if d.name not in replaced]
+    dues = [d for d in dues if d.name not in replaced and d.rule in RULES]
     rows = []
     for subject in subjects:
-        rows += [row for due in dues if (row := assess(subject, due, at)) is not None]
+        judged: dict[str, list[tuple[Known, Result]]] = {}  # several milestones share a rule
+        rows += [row for due in dues if (row := assess(subject, due, at, judged)) is not None]
     return rows
 
 

@@ -123,7 +123,13 @@ def _comply(database: Database, now: datetime) -> None:
         if (c := counts.get(due.name)) is not None:
             said = due.title + ("" if due.confirmed else " (announced, not confirmed)")
             lines.append(
-                [shown_date(due.at.date().isoformat(), due.precision), c["complies"], c["does-not-comply"] + c["will-not-comply"], c["not-determined"], said]
+                [
+                    shown_date(due.at.date().isoformat(), due.precision),
+                    c["complies"],
+                    c["does-not-comply"] + c["will-not-comply"],
+                    c["not-determined"],
+                    said,
+                ]
             )
     table(["DATE", "COMPLY", "DO NOT", "NOT DETERMINED", "RULE"], lines)
 

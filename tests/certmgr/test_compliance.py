@@ -293,6 +293,29 @@ def test_weak_key(town: Town, issuer: Authority) -> None:
     assert town.stand("keys").state is State.FAILS
 
 
+def test_weak_signature(town: Town, root: Authority) -> None:
+    from tests.certificates import resigned
+
+    issued = resigned(root.issue(HOST), root, "sha1")
+    town.serve(issued, REDIRECT, f"{HSTS} ssl_ciphers ALL:@SECLEVEL=0; return 200 ok;")
+    assert town.stand("sha-1").state is State.FAILS
+
+
+def test_a_distrusted_ca_concerns_its_own_milestone_alone(
+    town: Town, opened: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A root that calls itself Entrust stands for Entrust's: the CA itself cannot be had."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    entrust = Authority("Entrust Test Root", organisation="Entrust, Inc.")
+    anchor = parse_certificate(entrust.certificate.public_bytes(Encoding.DER))
+    monkeypatch.setattr(TrustStore, "load", classmethod(lambda cls, *_, **__: cls([anchor])))
+    town.serve(Authority("Entrust Issuer", entrust).issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
+    assert town.stand("entrust").state is State.FAILS
+    assert town.row("symantec").state is State.COMPLIES
+    assert town.row("chunghwa-netlock").state is State.COMPLIES
+
+
 def test_valid_certificate_for_card_data(town: Town, issuer: Authority) -> None:
     from inventory.store import records
 
