@@ -54,9 +54,9 @@ def report(
     if output is None:
         click.echo(data.decode(), nl=False)
     else:
-        from certmgr.report.write import write
+        from certmgr.files import write_whole
 
-        write(Path(output), data)
+        write_whole(Path(output), data)
         click.echo(f"{output}: {made.summary}")
 
 
@@ -99,8 +99,9 @@ def _everybody(
     app: App, database: Database, dues: tuple[Deadline, ...], form: str, target: Path, moment: datetime, at: datetime | None, chosen: str | None
 ) -> None:  # fmt: skip
     """One client after the other, so that memory does not grow with their number."""
+    from certmgr.files import write_whole
     from certmgr.report.html import render_index
-    from certmgr.report.write import file_name, folder, write
+    from certmgr.report.write import file_name, folder
     from inventory.store import clients
 
     folder(target)
@@ -110,7 +111,7 @@ def _everybody(
     for number in _progress(numbers):
         made, language = _one(app, database, dues, number, moment, at, chosen)
         name = file_name(number, form)
-        write(target / name, _rendered(made, language, form))
+        write_whole(target / name, _rendered(made, language, form))
         lines.append({
             "file": name, "number": made.client, "name": made.client_name, "state": made.state, "state_text": _STATES[made.state], "sites": made.counts["sites"],
             "you": len(made.you_act), "we": len(made.we_act), "escalated": len(made.escalated), "unknown": made.counts["unknown"],
@@ -121,7 +122,7 @@ def _everybody(
     index = render_index(
         lines, f"{(at or moment):%Y-%m-%d %H:%M} UTC", summary if lines else "There are no clients with domains.", worst
     )
-    write(target / "index.html", index.encode())
+    write_whole(target / "index.html", index.encode())
     click.echo(f"{target}: {summary if lines else 'no client has a domain'}. Open {target / 'index.html'}.")
 
 

@@ -19,10 +19,10 @@ from certmgr.compliance.rules import RULES
 from certmgr.compliance.standing import all_deadlines, judge, subjects
 from certmgr.config import HttpSettings, ProviderSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo.sites import CLIENTS, Street, open_street
+from certmgr.files import write_whole
 from certmgr.report.html import render
 from certmgr.report.load import material
 from certmgr.report.view import build
-from certmgr.report.write import write
 from certmgr.status import causes, load
 from certmgr.survey import Options, Survey
 from inventory.database import Database, open_database
@@ -142,7 +142,7 @@ def _reports(database: Database, settings: Settings, folder: Path, now: datetime
             default_zone="UTC",
         )  # fmt: skip
         report = build(read)
-        write(folder / f"report-{number}.html", render(report, read.language).encode())
+        write_whole(folder / f"report-{number}.html", render(report, read.language).encode())
         click.echo(f"\n{report.client_name} (client {number}): {report.summary}")
         for action in (*report.you_act, *report.we_act, *report.escalated):
             click.echo(f"  {read.language(OUTCOMES[action.outcome])} {action.what}")

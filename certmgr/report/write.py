@@ -1,11 +1,9 @@
-"""Files of reports: written beside their place and renamed, readable for their owner alone. Names never come from a client's words."""
+"""Where reports go. Names never come from a client's words."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from inventory.errors import CertmgrError
@@ -17,22 +15,6 @@ def file_name(number: str, extension: str) -> str:
     if safe == number and safe:
         return f"client-{safe}.{extension}"
     return f"client-{safe or 'x'}-{hashlib.sha256(number.encode()).hexdigest()[:8]}.{extension}"
-
-
-def write(path: Path, data: bytes) -> None:
-    """Whole or not at all. Raises :class:`CertmgrError`."""
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=".certmgr-", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise CertmgrError(
-            f"{path} cannot be written", error.strerror or str(error), "Name a file in a folder that you may write to."
-        ) from None
 
 
 def folder(path: Path) -> Path:

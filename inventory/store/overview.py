@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, case, exists, func, literal, null, or_, selec
 from inventory.database import to_epoch
 from inventory.store.endpoints import selection
 from inventory.tables import certificate, client, domain, endpoint, finding, observation, server, standing, tag
+from inventory.targets import Target
 
 
 def standings(
@@ -121,3 +122,27 @@ def client_tags(conn: Connection, client_id: int | None = None) -> dict[int, fro
     for row_id, name in conn.execute(query):
         found[row_id] = found.get(row_id, frozenset()) | {name}
     return found
+
+
+def soonest(conn: Connection, *, client_id: int | None = None, tag_name: str | None = None) -> tuple[str, int] | None:
+    """The target whose certificate ends first, and when; of active endpoints."""
+    query = (
+        _ending().where(standing.c.not_after.is_not(None)).order_by(standing.c.not_after, endpoint.c.id).limit(1)
+    )  # fmt: skip
+    row = conn.execute(selection(query, client_id, tag_name)).first()
+    return None if row is None else (Target(row.host, row.port, row.protocol).key, row.not_after)
+
+
+def ends(conn: Connection) -> Iterator[tuple[str, str, int]]:
+    """(target, client, notAfter) of every active endpoint at which a certificate was seen."""
+    for row in conn.execute(_ending().where(standing.c.not_after.is_not(None)).order_by(endpoint.c.id)):
+        yield Target(row.host, row.port, row.protocol).key, row.number, row.not_after
+
+
+def _ending() -> Any:
+    return (
+        select(endpoint.c.host, endpoint.c.port, endpoint.c.protocol, client.c.number, standing.c.not_after)
+        .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
+        .join(standing, standing.c.endpoint_id == endpoint.c.id)
+        .where(endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
+    )  # fmt: skip

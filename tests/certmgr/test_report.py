@@ -25,6 +25,7 @@ from certmgr.config import HttpSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.pages import Answer, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
+from certmgr.files import write_whole
 from certmgr.report import html, pdf, tabular, write
 from certmgr.report.load import material
 from certmgr.report.model import Report
@@ -518,9 +519,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     folder.mkdir()
     with pytest.raises(CertmgrError):
-        write.write(folder / "missing" / "x.html", b"new")
+        write_whole(folder / "missing" / "x.html", b"new")
     assert target.read_text() == "old"
-    write.write(target, b"new")
+    write_whole(target, b"new")
     assert target.read_text() == "new"
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".certmgr")] == []
 

@@ -1,0 +1,26 @@
+"""Files that others read: written beside their place and renamed, so that nobody sees half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from inventory.errors import CertmgrError
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Whole or not at all, readable for its owner alone unless ``mode`` says otherwise. Raises :class:`CertmgrError`."""
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".certmgr-", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise CertmgrError(
+            f"{path} cannot be written", error.strerror or str(error), "Name a file in a folder that you may write to."
+        ) from None

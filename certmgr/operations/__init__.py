@@ -1,0 +1,1 @@
+"""For those who run certmgr: a monitoring plug-in and metrics."""

@@ -1,0 +1,101 @@
+"""How the inventory and the scans stand, in a few numbers, and what a monitoring system should say of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+
+from certmgr.moments import days_left
+from certmgr.status import Standing, load, totals
+from inventory.database import Database, from_epoch
+from inventory.store import clients, overview
+from inventory.tables import run
+
+OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+WORDS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
+MAX_UNKNOWN_PERCENT = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """``verdicts``: endpoints by verdict. ``findings``: (code, severity) -> how many are open and not accepted. ``soonest``: target and end of
+    the certificate that ends first. ``last_complete``: when a run last ended well; ``last_run``: state and end of the last one at all.
+    """
+
+    verdicts: dict[str, int]
+    findings: Counter[tuple[str, str]]
+    soonest: tuple[str, datetime] | None
+    last_complete: datetime | None
+    last_run: tuple[str, datetime | None] | None
+    troubled: Sequence[Standing] = field(default=(), repr=False)
+
+
+def read(database: Database, now: datetime, *, client: str | None = None, tag: str | None = None) -> Health:
+    """``client`` and ``tag`` choose endpoints; runs are those of the whole inventory."""
+    troubled = load(database, now, client=client, tag=tag, troubled=True)
+    verdicts = totals(database, troubled, client=client, tag=tag)
+    with database.read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        first = overview.soonest(conn, client_id=client_id, tag_name=tag)
+        complete = conn.execute(select(func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.scope == "")).scalar()
+        last = conn.execute(select(run.c.state, run.c.finished_at).order_by(run.c.id.desc()).limit(1)).first()
+    end = from_epoch(first[1]) if first else None
+    counted: Counter[tuple[str, str]] = Counter((f.code, str(f.severity)) for s in troubled for f in s.findings)
+    return Health(
+        verdicts, counted, (first[0], end) if first and end else None, from_epoch(complete), (last[0], from_epoch(last[1])) if last else None, troubled,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Days before the first end of a certificate, and hours since the last complete scan of the whole inventory."""
+
+    warning_days: int = 14
+    critical_days: int = 5
+    max_age_hours: float = 26.0
+
+
+def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
+    """(exit code, the line of the plug-in with performance data). Pure.
+
+    A known fault is CRITICAL also when the last scan is long ago; without one, what is not known is never OK or WARNING.
+    """
+    verdicts, endpoints = health.verdicts, health.verdicts["endpoints"]
+    faults, unknown = verdicts["fault"], verdicts["unknown"]
+    medium = sum(n for (_, severity), n in health.findings.items() if severity == "medium")
+    left = days_left(health.soonest[1], now) if health.soonest else None
+    age = now - health.last_complete if health.last_complete is not None else None
+    critical, unsure, warning = [], [], []
+    if faults:
+        codes = Counter({c: n for (c, s), n in health.findings.items() if s in ("critical", "high")}).most_common(3)
+        critical.append(f"{faults} endpoint(s) at fault ({', '.join(f'{n} {c}' for c, n in codes)})")
+    if left is not None and left < limits.critical_days and health.soonest:
+        critical.append(f"{health.soonest[0]} ends in {left} days" if left >= 0 else f"{health.soonest[0]} ended")
+    if not endpoints:
+        unsure.append("there is no endpoint in the inventory")
+    elif age is None:
+        unsure.append("no complete scan yet")
+    elif age > timedelta(hours=limits.max_age_hours):
+        unsure.append(f"the last complete scan was {age.total_seconds() / 3600:.0f} hours ago")
+    if endpoints and 100 * unknown / endpoints > MAX_UNKNOWN_PERCENT:
+        unsure.append(f"{unknown} of {endpoints} endpoints could not be told")
+    if left is not None and limits.critical_days <= left < limits.warning_days and health.soonest:
+        warning.append(f"{health.soonest[0]} ends in {left} days")
+    if medium:
+        warning.append(f"{medium} finding(s) of severity medium")
+    state = CRITICAL if critical else UNKNOWN if unsure else WARNING if warning else OK
+    said = [*critical, *unsure, *warning] or [f"{endpoints} endpoints, nothing at fault"]
+    return state, f"CERTMGR {WORDS[state]} - {'; '.join(said)} | {_performance(health, limits, left, age)}"
+
+
+def _performance(health: Health, limits: Thresholds, left: int | None, age: timedelta | None) -> str:
+    """label=value[unit];warning;critical;minimum, as the Monitoring Plugins guidelines have it; U where it is not known."""
+    v = health.verdicts
+    parts = [f"fault={v['fault']};;0;0", f"attention={v['attention']};;;0", f"unknown={v['unknown']};;;0", f"ok={v['ok']};;;0"]
+    parts.append(f"days_left={'U' if left is None else left};{limits.warning_days}:;{limits.critical_days}:")
+    parts.append(f"scan_age={'U' if age is None else f'{age.total_seconds():.0f}s'};;{limits.max_age_hours * 3600:.0f};0")
+    return " ".join(parts)

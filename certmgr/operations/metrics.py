@@ -1,0 +1,38 @@
+"""Numbers for Prometheus, in the format of its node exporter's textfile collector."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from certmgr.operations.health import Health
+from inventory.database import Database
+from inventory.store import overview
+
+
+def text(database: Database, health: Health, now: datetime) -> str:
+    """The exposition format. One series an endpoint: its certificate's end."""
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+    registry = CollectorRegistry()
+    verdicts = Gauge("certmgr_endpoints", "Endpoints by verdict", ["verdict"], registry=registry)
+    for verdict in ("ok", "attention", "fault", "unknown"):
+        verdicts.labels(verdict).set(health.verdicts[verdict])
+    findings = Gauge("certmgr_findings", "Open findings that are not accepted", ["code", "severity"], registry=registry)
+    for (code, severity), count in health.findings.items():
+        findings.labels(code, severity).set(count)
+    ends = Gauge(
+        "certmgr_certificate_not_after_seconds", "End of the served certificate", ["target", "client"], registry=registry
+    )
+    days = Gauge(
+        "certmgr_certificate_days_left", "Days until the served certificate ends", ["target", "client"], registry=registry
+    )
+    with database.read() as conn:
+        for target, client, end in overview.ends(conn):
+            ends.labels(target, client).set(end)
+            days.labels(target, client).set(round((end - now.timestamp()) / 86_400, 3))
+    success = Gauge("certmgr_last_success_timestamp_seconds", "When a job last ended well", ["job"], registry=registry)
+    if health.last_complete is not None:
+        success.labels("scan").set(health.last_complete.timestamp())
+    written = Gauge("certmgr_metrics_timestamp_seconds", "When this file was written", registry=registry)
+    written.set(now.timestamp())
+    return generate_latest(registry).decode()
