@@ -13,6 +13,10 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Whole or not at all, readable for its owner alone unless ``mode`` says otherwise. Raises :class:`CertmgrError`."""
     temporary = None
     try:
+        path = path.resolve()  # through a link, to what it names
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # a pipe or a device is written to, not replaced
+            return
         descriptor, temporary = tempfile.mkstemp(prefix=".certmgr-", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

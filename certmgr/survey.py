@@ -126,6 +126,8 @@ def look_at(
     parties: Parties | None,
     purpose: str,
     database: Database | None,
+    *,
+    ever_good: bool = False,
 ) -> Report:
     """One target as a visitor meets it, with what the inventory says of it; stores nothing. The target is the user's own choice."""
     found: list[Report] = []
@@ -139,7 +141,7 @@ def look_at(
     if database is not None:
         with database.read() as conn:
             setup.issuers, setup.servers = tuple(results.issuers(conn)), servers.all_addresses(conn)
-    examine(setup, [Job(0, target, parties=parties, ever_good=parties is not None, purpose=purpose, paths=paths)], emit)
+    examine(setup, [Job(0, target, parties=parties, ever_good=ever_good, purpose=purpose, paths=paths)], emit)
     return found[0]
 
 
@@ -173,6 +175,7 @@ class Survey:
         self.no_route: frozenset[int] = frozenset()
         self.run_id = 0
         self.visits = False
+        self.handed = 0
 
     def run(self) -> Summary:
         started, clock = datetime.now(UTC), time.monotonic()
@@ -186,6 +189,10 @@ class Survey:
         self.visits = setup.web is not None
         controls = [parse(text) for text in self.settings.scan.controls]
         processes = self.settings.scan.processes or os.cpu_count() or 1
+        if setup.web is not None and setup.web.per_address:
+            processes = min(
+                processes, setup.web.per_address
+            )  # each process visits an address by itself: together no more than allowed
         pool = None
         TrustStore.load(setup.store, setup.ca_files)  # says what is wrong with it before anything is started
         if planned > SMALL:
@@ -244,6 +251,8 @@ class Survey:
                 found: list[Result] = []
                 examine(setup, chunk, found.append, self._names)
                 self._handle(found, planned)
+        if self.looked < self.handed:
+            return "incomplete", f"{self.handed - self.looked} of {self.handed} endpoints gave no result"
         if (failed := self._failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed after the run"
         share = 100.0 * self.fell / self.was_good if self.was_good else 0.0
@@ -276,6 +285,7 @@ class Survey:
         for start in range(0, len(ids), CHUNK):
             with self.database.read() as conn:
                 rows = endpoints.visited(conn, ids[start : start + CHUNK])
+            self.handed += len(rows)
             yield _jobs(rows, remembered=self.options.cache)
 
     # -- storing ---------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ fault is ours. Beside `default-certificate` what is wrong with that certificate 
 The outcome is `you-act` where the client acts; `we-act` only once a named person or a running automation has taken it with a date.
 
 Over plain HTTP one finding stands for a page, the worst: a password or card field, another field, a page at all. Where nobody can tell what a visitor sees
-(403, 429, 503, a challenge page, a redirect to an address that is not visited), `http-unknown` says so, beyond the contract's list. `https-missing` is info
+(403, 429, any 5xx, a challenge page, more than 10 redirects, a redirect to a place that does not open or is not visited), `http-unknown` says so, beyond the contract's list. `https-missing` is info
 for a parked or mail-only name and a CDN origin, whose pages are not looked at. How a fault becomes taken: `certmgr finding take`.
 
 `address-refused` says that a name of the inventory points to a private, loopback or metadata address, which is not visited unless

@@ -50,7 +50,10 @@ def main() -> None:
             page = html.render(report, read.language)
             (folder / "page.html").write_text(page, encoding="utf-8")
             browser.open(folder / "page.html", dark=dark, width=width)
-            browser.picture(OUT / f"report-{spoken}-{'dark' if dark else 'light'}{'-narrow' if width < 600 else ''}.png", 2400)
+            browser.picture(
+                OUT / f"report-{spoken}-{'dark' if dark else 'light'}{'-narrow' if width < 600 else ''}.png",
+                6000 if spoken == "en" and width > 600 else 2400,
+            )
             if number == "1002":
                 (folder / "report.pdf").write_bytes(pdf.render(page, report, read.language))
                 command = [

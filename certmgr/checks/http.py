@@ -9,26 +9,30 @@ from urllib.parse import urlsplit
 from certmgr.checks.transport import finding
 from certmgr.scan.web import End, Visit
 from inventory.model import Finding, Purpose
+from inventory.targets import Target
 
 # Names that nobody opens in a browser: no page is expected, so none can be wrong.
 NO_PAGE = frozenset({Purpose.PARKED, Purpose.MAIL, Purpose.CDN})
 
 
-def http_findings(host: str, visits: Sequence[Visit], purpose: str) -> Iterator[Finding]:
+def http_findings(target: Target, visits: Sequence[Visit], purpose: str) -> Iterator[Finding]:
     """``visits``: of one address. Whether HTTPS works there shows in whether it was visited."""
+    host = target.host
     works = any(v.secure for v in visits)
     for visit in visits:
         if visit.secure:
-            yield from _secure(host, visit)
+            yield from _secure(host, visit, purpose)
         else:
-            yield from _plain(host, visit, works, purpose)
+            yield from _plain(target, visit, works, purpose)
 
 
 def _loop(host: str, visit: Visit) -> Iterator[Finding]:
     """A loop is this endpoint's where this endpoint is in it, or where it does not leave it."""
     again = visit.last.location or ""
     looped = [h.url for h in visit.hops]
-    start = looped.index(again) if again in looped else 0
+    if again not in looped:
+        return
+    start = looped.index(again)
     hosts = [urlsplit(u).hostname or "" for u in looped[start:]]
     if host in hosts:
         yield finding(
@@ -40,7 +44,14 @@ def _unknown(visit: Visit) -> Finding:
     return finding("http-unknown", (visit.address,), url=visit.last.url, why=visit.why)
 
 
-def _plain(host: str, visit: Visit, https_works: bool, purpose: str) -> Iterator[Finding]:
+def _endpoint_itself(url: str, target: Target) -> bool:
+    """Whether an https URL is the endpoint's own: that is looked at by itself."""
+    parts = urlsplit(url)
+    return parts.hostname == target.host and (parts.port or 443) == target.port
+
+
+def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Iterator[Finding]:
+    host = target.host
     if visit.end is End.CLOSED and len(visit.hops) == 1:
         return
     if visit.end is End.SILENT and len(visit.hops) == 1:
@@ -53,7 +64,9 @@ def _plain(host: str, visit: Visit, https_works: bool, purpose: str) -> Iterator
         return
     final = visit.final_url
     if final.startswith("https:"):
-        return  # whatever is there is looked at by itself
+        if visit.end in (End.UNKNOWN, End.SILENT) and not _endpoint_itself(final, target) and visit.last.status is None:
+            yield _unknown(visit)  # it leads to a place that does not open
+        return
     if visit.end in (End.UNKNOWN, End.SILENT):
         yield _unknown(visit)
         return
@@ -82,7 +95,7 @@ def _served(visit: Visit) -> Iterator[Finding]:
         yield finding("too-large", at, url=url, reason=page.note)
 
 
-def _secure(host: str, visit: Visit) -> Iterator[Finding]:
+def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
     at = (visit.address,)
     if visit.end is End.LOOP:
         yield from _loop(host, visit)
@@ -96,8 +109,10 @@ def _secure(host: str, visit: Visit) -> Iterator[Finding]:
         ):
             yield finding("redirect-insecure", at, url=hop.url, to=hop.location, status=hop.status)
             break
-    if not visit.told and urlsplit(visit.last.url).hostname == host:
+    if not visit.told and (urlsplit(visit.last.url).hostname == host or visit.last.status is None):
         yield _unknown(visit)
+    if purpose == Purpose.REDIRECT and visit.end is End.PAGE and len(visit.hops) == 1 and urlsplit(visit.url).path == "/":
+        yield finding("redirect-missing", at, url=visit.url, status=visit.last.status, to=visit.final_url)
     if visit.hsts_seen and (visit.hsts is None or visit.hsts.max_age == 0) and urlsplit(visit.url).path == "/":
         header = "missing or not valid" if visit.hsts is None else "max-age=0"
         yield finding("hsts-missing", at, url=visit.url, header=header)
@@ -112,10 +127,22 @@ def _secure(host: str, visit: Visit) -> Iterator[Finding]:
             yield finding("too-large", at, url=visit.last.url, reason=page.note)
 
 
-def undetermined_addresses(visits: Sequence[Visit]) -> tuple[str, ...]:
-    """Addresses about which these visits cannot say that a finding is gone."""
+def undetermined(visits: Sequence[Visit]) -> tuple[frozenset[str], frozenset[str]]:
+    """Addresses about which these visits cannot say that a finding is gone: (over plain HTTP, over HTTPS).
+
+    A plain visit that was sent on to HTTPS has told what plain HTTP does, whatever is behind it.
+    """
     secure = {v.address for v in visits if v.secure}
-    return tuple(dict.fromkeys(
-        v.address for v in visits
-        if v.end is End.UNKNOWN or (v.end is End.SILENT and (v.secure or v.address not in secure)) or (v.page is not None and v.page.note)
-    ))  # fmt: skip
+    plain_unknown, secure_unknown = set(), set()
+    for visit in visits:
+        unread = visit.page is not None and bool(visit.page.note)
+        if visit.secure:
+            if not visit.told or visit.end is End.CLOSED or unread:
+                secure_unknown.add(visit.address)
+        elif unread or (
+            not visit.told
+            and not visit.final_url.startswith("https:")
+            and not (visit.end is End.SILENT and visit.address in secure)
+        ):
+            plain_unknown.add(visit.address)
+    return frozenset(plain_unknown), frozenset(secure_unknown)

@@ -136,7 +136,7 @@ class Judge:
             )
         for address in evidence.addresses:
             visits = [v for v in evidence.visits or () if v.address == address.address]
-            found += http_findings(evidence.target.host, visits, context.purpose)
+            found += http_findings(evidence.target, visits, context.purpose)
         found = confirmed_unreachable(found, context.history, now)
         found = for_purpose(for_port(evidence.target, found), context.purpose)
         merged = merge([*found, *pointing])

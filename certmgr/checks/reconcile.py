@@ -33,8 +33,21 @@ class Changes:
         return bool(self.opened or self.updated or self.closed)
 
 
-# What is seen only while HTTPS answers.
-_OVER_HTTPS = frozenset({"mixed-content", "hsts-missing", "redirect-insecure", "redirect-missing"})
+# What a visit over HTTPS alone shows, and what needs both.
+_OVER_HTTPS = frozenset({"mixed-content", "hsts-missing", "redirect-insecure", "redirect-loop"})
+_OVER_HTTP = frozenset({"http-collects-secrets", "http-collects-input", "http-served", "redirect-missing", "redirect-loop"})
+
+
+def _told(code: str, address: str, report: Report) -> bool:
+    """Whether the visits of this look can say that a finding about pages is gone at an address."""
+    web = report.web
+    if web is None or address in web.skipped:
+        return False
+    if code in _OVER_HTTPS and (address in web.unknown_secure or address not in web.secure):
+        return False
+    if code == "redirect-missing" and address not in web.secure and address in report.silent:
+        return False
+    return not (code in _OVER_HTTP and address in web.unknown_plain)
 
 
 def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
@@ -42,14 +55,18 @@ def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
 
     An empty tuple: it stands as a whole.
     """
-    if open_finding.severity == Severity.UNDETERMINED:
-        return None
     layer = CODES[open_finding.code].layer if open_finding.code in CODES else "certificate"
+    if open_finding.code == "too-large" and "url" in open_finding.evidence:
+        layer = "http"  # a page, not a handshake
+    if layer == "http" and report.web is None and (report.addresses or report.silent or not report.resolved):
+        return ()  # what only a visit sees is disproved by a visit
+    if open_finding.severity == Severity.UNDETERMINED:
+        if layer == "http" and report.web is not None:
+            return tuple(a for a in open_finding.addresses if a in report.web.skipped) or None
+        return None
     if not report.resolved or (open_finding.evidence.get("deep") and not report.deep):
         return ()  # what only a deep look sees is disproved by a deep look
-    if layer == "http" and report.web is None:
-        return ()  # what only a visit sees is disproved by a visit
-    if layer == "http" and report.web is not None and report.web.document is None and report.addresses:
+    if layer == "http" and report.web is not None and not report.web.expected:
         return None  # no page is expected there any more
     if layer == "dns":
         return None
@@ -68,10 +85,7 @@ def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
             continue
         determined = view.seen or (layer == "transport" and address not in report.silent)
         if layer == "http":
-            web = report.web
-            determined = web is not None and address not in web.unknown
-            if open_finding.code in _OVER_HTTPS and web is not None and address not in web.secure and address in report.silent:
-                determined = False
+            determined = _told(open_finding.code, address, report)
         if not determined:
             kept.append(address)
     return tuple(kept) or None

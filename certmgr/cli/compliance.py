@@ -13,6 +13,8 @@ from certmgr.cli.output import cell, echo_json, instant, show, table
 from certmgr.cli.shared import App, client_filter, format_option, now, pass_app, tag_filter
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from certmgr.compliance.standing import Row
 
 _COLUMNS = (
@@ -49,6 +51,8 @@ def compliance(
 
     Exit code 1 where a domain does not comply for a fault of severity high or critical.
     """
+    from zoneinfo import ZoneInfo
+
     from certmgr.compliance.standing import all_deadlines, judge, subjects
     from inventory.errors import NotFound
 
@@ -81,7 +85,7 @@ def compliance(
     elif form == "csv":
         show("compliance", _COLUMNS, [row_values(r) for r in shown], form)
     else:
-        _table(shown)
+        _table(shown, ZoneInfo(app.settings.provider.time_zone))
         domains = len({r.subject.domain_id for r in rows})
         said = ", ".join(f"{counts[s]} {w[2:]}" for s, w in _WORDS.items() if counts[s])
         click.echo(f"{domains} domain(s), {len({r.deadline.name for r in rows})} dated rule(s): {said or 'nothing to judge'}.")
@@ -108,7 +112,7 @@ def row_values(row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _table(rows: Sequence[Row]) -> None:
+def _table(rows: Sequence[Row], zone: ZoneInfo) -> None:
     from inventory.names import display
     from notifiers.wording.sentences import short
 
@@ -116,7 +120,8 @@ def _table(rows: Sequence[Row]) -> None:
         return
     lines, styles = [], []
     for row in rows:
-        due = shown_date(row.deadline.at.date().isoformat(), row.deadline.precision)
+        day = row.deadline.at.astimezone(zone).date() if row.deadline.own else row.deadline.at.date()
+        due = shown_date(day.isoformat(), row.deadline.precision)
         said = "; ".join(dict.fromkeys(short(f, t) for t, f in row.findings)) or row.note
         if row.waived is not None:
             by, until, reason = row.waived

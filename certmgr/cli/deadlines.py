@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from certmgr.cli.output import show
+from certmgr.cli.output import epoch_text, show
 from certmgr.cli.shared import App, changed, format_option, needs, now, pass_app, retired_option
 
 _COLUMNS = ("name", "date", "rule", "title", "for", "source", "confidence", "confirmed", "purchase", "validation", "installation")
@@ -78,7 +78,6 @@ def list_(app: App, own: bool, retired: bool, form: str) -> None:
     Confidence: V read in the primary source, S seen as an excerpt of it, M from memory. What is announced and not known to have taken effect
     is shown as not confirmed.
     """
-    from certmgr.cli.output import epoch_text
     from certmgr.compliance.milestones import milestones
     from inventory.store import deadlines
 
@@ -122,6 +121,8 @@ def edit(app: App, /, name: str, date: str | None, for_clients: tuple[str, ...],
             tx, name, _given(app, date, values), tuple(RULES),
             for_clients=[c for c in for_clients if c] if for_clients else None, tags=[t for t in tags if t] if tags else None,
         )  # fmt: skip
+    if "at" in changes:
+        changes["date"] = [epoch_text(v) for v in changes.pop("at")]
     click.echo(changed(f"Deadline {name}", changes))
 
 
@@ -130,8 +131,16 @@ def edit(app: App, /, name: str, date: str | None, for_clients: tuple[str, ...],
 @pass_app
 def retire(app: App, name: str) -> None:
     """Retire a deadline of your own; the record stays."""
+    from certmgr.compliance.milestones import milestones
+    from inventory.errors import UsageError
     from inventory.store import deadlines
 
+    if name in {m.name for m in milestones()}:
+        raise UsageError(
+            f"'{name}' ships with certmgr",
+            "a milestone of browsers or CAs cannot be retired",
+            "To leave it out: certmgr finding accept, or compliance --deadline.",
+        )
     with app.open().write(now()) as tx:
         deadlines.retire(tx, name)
     click.echo(f"Deadline {name} retired.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,10 +29,12 @@ def _parse(text: str) -> tuple[str, Target, bool, str]:
     from inventory.targets import Target
 
     shown = cell(text, 100)
-    url = text.strip() if "://" in text else f"https://{text.strip()}"
+    url = text.strip() if re.match(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*://", text) else f"https://{text.strip()}"
     try:
         parts = urlsplit(url)
         port = parts.port
+        if port == 0:
+            raise InvalidName(f"'{shown}' is not a web address", "port 0 is no port", "Write https://shop.example.com/path.")
         if parts.scheme not in ("http", "https"):
             raise InvalidName(
                 f"'{shown}' is not a web address",
@@ -41,11 +44,11 @@ def _parse(text: str) -> tuple[str, Target, bool, str]:
         host = normalise_host(parts.hostname or "")
     except ValueError:
         raise InvalidName(f"'{shown}' is not a web address", "", "Write https://shop.example.com/path.") from None
-    path = parts.path or "/"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or not path.isprintable() or " " in path:
         from urllib.parse import quote
 
-        path = quote(path, safe="%/:@!$&'()*+,;=~-._")
+        path = quote(path, safe="%/:@!$&'()*+,;=~-._?")
     plain = parts.scheme == "http"
     named = f"[{host}]" if ":" in host else display(host)
     clean = f"{parts.scheme}://{named}{f':{port}' if port else ''}{path}"
@@ -55,7 +58,7 @@ def _parse(text: str) -> tuple[str, Target, bool, str]:
 @click.command()
 @click.argument("url")
 @click.option("--message", "only_message", is_flag=True, help="Only the message to the client, ready to send.")
-@click.option("--language", "chosen", metavar="CODE", help="Of the message: en or de; else the client's.")
+@click.option("--language", "chosen", metavar="CODE", help="Of the message, such as en or de; else the client's.")
 @click.option("--visitor-clock", metavar="DATE", help="What date and time the visitor's device shows, such as 2026-11-30T12:00.")
 @click.option(
     "--resolve", "resolves", multiple=True, metavar="HOST:PORT:ADDRESS", help="Visit ADDRESS for HOST:PORT; may be repeated."
@@ -86,12 +89,12 @@ def diagnose(
     from certmgr.diagnose import chrome, message
     from certmgr.diagnose import context as contexts
     from certmgr.diagnose.outcome import decide
-    from certmgr.diagnose.steps import steps
+    from certmgr.diagnose.steps import page_error, steps
     from certmgr.scan.guard import networks
     from certmgr.survey import Options, look_at
     from inventory.store.runs import vantage
     from notifiers.wording.catalogue import language, require
-    from notifiers.wording.scope import for_client
+    from notifiers.wording.scope import STRANGE, for_client
 
     clean, target, plain, path = _parse(url)
     moment, clock, settings = now(), app.moment(visitor_clock), app.settings
@@ -106,20 +109,27 @@ def diagnose(
     if known is not None and known.fixed:
         options.overrides = {(target.host, target.port): known.fixed, **options.overrides}
     report = look_at(
-        settings, options, target, (path,), known.parties if known else None, known.purpose if known else "site", database
-    )
+        settings, options, target, (path,), known.parties if known else None, _purpose(known), database,
+        ever_good=known is not None and known.last_good is not None,
+    )  # fmt: skip
     waived = {a.code for a in known.accepted} if known else set()
-    findings = [f for f in report.findings if f.code not in waived]
-    spoken = [for_client(f, {target.host, known.domain if known else target.host}) for f in findings]
+    own = {target.host, known.domain if known else target.host}
+    strange = any(f.code in STRANGE for f in report.findings)
+    findings = list(report.findings)
+    spoken = [for_client(f, own, strange=strange) for f in findings]
+    error = page_error(report, clean)
     reader = language(
         chosen or (known.language if known else None) or settings.provider.language,
         (known.time_zone if known else None) or settings.provider.time_zone,
     )
     facts = contexts.facts(database, known, report, networks(settings.network.provider, "[network] provider"), clock)
-    outcome = decide(report, spoken, facts, reader, plain=plain)
+    outcome = decide(report, spoken, facts, reader, plain=plain, error=error)
     text = message.message(outcome, known, clean, moment, settings.provider.name, reader)
     made = steps(report, clean, moment, clock)
-    shown = chrome.shown(findings, [a.address for a in report.addresses], plain=plain)
+    visited = report.web is not None and report.web.document is not None
+    shown = chrome.shown(
+        findings, [a.address for a in report.addresses], plain=plain, visited=visited, status=error[1] if error else None
+    )
     since = contexts.changes(known, report) if known else []
     escalation = message.escalation(clean, report, made, known, since, moment, vantage(), shown)
     asked = message.questions(report, moment) if not outcome.code else []
@@ -128,10 +138,15 @@ def diagnose(
     elif form == "json":
         echo_json(_document(clean, known, made, shown, outcome, text, asked, escalation, since, report.findings))
     else:
-        staff = decide(report, findings, facts, plain=plain)
+        staff = decide(report, findings, facts, plain=plain, error=error)
         _show(clean, known, made, shown, staff, text, asked, escalation, since)
-    severe = any(f.severity in ("critical", "high") for f in findings)
+    severe = any(f.severity in ("critical", "high") for f in findings if f.code not in waived)
     return 1 if severe and not exit_zero else 0
+
+
+def _purpose(known: Context | None) -> str:
+    """A visitor opens whatever there is, also under a name for which no page is expected."""
+    return "redirect" if known is not None and known.purpose == "redirect" else "site"
 
 
 def _inventory(app: App) -> Database | None:
@@ -167,6 +182,10 @@ def _show(
         click.echo(
             f"  open: {', '.join(f'{f.code} since {s:%Y-%m-%d}' if s else f.code for f, s in known.open if f.severity != 'info') or 'nothing'}"
         )
+        for accepted in known.accepted:
+            click.echo(
+                f"  accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}: {cell(accepted.reason)}"
+            )
         click.echo("  told to the client: nothing is recorded")
         click.echo(
             f"  last good look: {instant(known.last_good) or 'never'}"

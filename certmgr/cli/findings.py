@@ -22,9 +22,12 @@ def finding() -> None:
 @click.option("--code", metavar="CODE", help="Only this finding code.")
 @click.option("--closed", is_flag=True, help="Also what was closed.")
 @click.option("--accepted", is_flag=True, help="Show the acceptances instead.")
+@click.option("--taken", is_flag=True, help="Show who mends what by when instead.")
 @format_option
 @pass_app
-def list_(app: App, client: str | None, domain: str | None, code: str | None, closed: bool, accepted: bool, form: str) -> None:
+def list_(
+    app: App, client: str | None, domain: str | None, code: str | None, closed: bool, accepted: bool, taken: bool, form: str
+) -> None:
     """Show findings, or the acceptances in force."""
     from inventory.store import clients, domains, findings
     from inventory.targets import Target
@@ -33,16 +36,25 @@ def list_(app: App, client: str | None, domain: str | None, code: str | None, cl
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         domain_id = domains.find(conn, domain)["id"] if domain else None
-        if accepted:
-            taken = [
-                a for a in findings.acceptances(conn) if client_id in (None, a.client_id) and domain_id in (None, a.domain_id)
+        if accepted or taken:
+            kind = "take" if taken else "accept"
+            known = [
+                a
+                for a in findings.acceptances(conn, kind=kind)
+                if client_id in (None, a.client_id) and domain_id in (None, a.domain_id)
             ]
             rows: list[dict[str, Any]] = [
                 {"id": a.id, "code": a.code, "until": instant(a.until), "by": a.by, "reason": a.reason,
                  "client_id": a.client_id, "domain_id": a.domain_id, "endpoint_id": a.endpoint_id}
-                for a in taken
+                for a in known
             ]  # fmt: skip
-            show("acceptances", ("id", "code", "until", "by", "reason"), rows, form, "Nothing is accepted.")
+            show(
+                "acceptances",
+                ("id", "code", "until", "by", "reason"),
+                rows,
+                form,
+                "Nothing is taken." if taken else "Nothing is accepted.",
+            )
             return
         found = findings.listing(conn, client_id=client_id, domain_id=domain_id, code=code, closed=closed)
     from inventory.model import Finding

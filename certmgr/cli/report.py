@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     "--output", metavar="PATH", help="The file; with --all the folder. Without it, html, csv and json go to standard output."
 )
 @click.option("--as-of", metavar="DATE", help="The report of that day, from the observations of that day.")
-@click.option("--language", "chosen", metavar="CODE", help="en or de; else the language of the client's contact.")
+@click.option(
+    "--language",
+    "chosen",
+    metavar="CODE",
+    help="A language of the catalogues, such as en or de; else that of the client's contact.",
+)
 @pass_app
 def report(
     app: App, client: str | None, everybody: bool, form: str, output: str | None, as_of: str | None, chosen: str | None
@@ -38,7 +43,9 @@ def report(
 
     if (client is None) == (not everybody):
         raise UsageError(
-            "Whom is the report for?", "it needs one client, or all of them", "Give --client NUMBER or --all --output FOLDER."
+            "It is not said whom the report is for",
+            "it needs one client, or all of them",
+            "Give --client NUMBER or --all --output FOLDER.",
         )
     if output is None and (everybody or form == "pdf"):
         raise UsageError("--output is missing", "", "Give --output FOLDER." if everybody else "Give --output FILE.")

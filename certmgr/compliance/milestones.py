@@ -18,7 +18,6 @@ class Deadline:
 
     ``rule``: a name of :data:`certmgr.compliance.rules.RULES`, empty where nothing can be checked. ``precision``: day, month, year, or in-force where the beginning is not known.
     ``confirmed`` False: announced, and not known to have taken effect. ``clients`` and ``tags``: whom it is for; both empty: everybody.
-    ``supersedes``: an earlier one that says nothing more once this one holds.
     ``issuer``: only where a certificate of this organisation is served. ``for_clients`` False: for administrators alone.
     """
 
@@ -40,7 +39,6 @@ class Deadline:
     installation_days: int = INSTALLATION_DAYS
     issuer: str = ""
     for_clients: bool = True
-    supersedes: str = ""
 
     def is_for(self, client: str, tags: frozenset[str]) -> bool:
         """``tags``: of the domain and of its client."""
@@ -62,6 +60,6 @@ def milestones() -> tuple[Deadline, ...]:
         found.append(Deadline(
             name, datetime.combine(day, time(0), UTC), row["title"], row.get("rule", ""), row["affects"], row["source"],
             row["confidence"], row.get("confirmed", True), row.get("date_precision", "day"), tags=tags,
-            issuer=row.get("issuer", ""), for_clients=row.get("audience") != "administrators", supersedes=row.get("supersedes", ""),
+            issuer=row.get("issuer", ""), for_clients=row.get("audience") != "administrators",
         ))  # fmt: skip
     return tuple(sorted(found, key=lambda d: (d.at, d.name)))

@@ -5,14 +5,15 @@ A rule never turns "could not tell" into good or bad: what was not seen is not d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from certmgr.checks.certificate import expiring
-from certmgr.checks.lifetimes import BACKDATING, lifetime_seconds, limit_days, too_long
-from inventory.model import Acceptance, Finding, Purpose
+from certmgr.checks.http import NO_PAGE as EXEMPT
+from certmgr.checks.lifetimes import BACKDATING, LIMITS, lifetime_seconds, limit_days, too_long
+from inventory.model import Acceptance, Finding
 from inventory.targets import Target
 
 
@@ -47,9 +48,10 @@ class Known:
     accepted: tuple[tuple[Finding, Acceptance], ...] = ()
 
     def having(self, codes: Set[str]) -> tuple[Finding, ...]:
+        """The faults of these codes: neither remarks nor what could not be told."""
         if not self.findings:
             return ()
-        return tuple(f for f in self.findings if f.code in codes and f.severity != "info")
+        return tuple(f for f in self.findings if f.code in codes and f.severity not in ("info", "undetermined"))
 
     @property
     def undetermined(self) -> tuple[Finding, ...]:
@@ -74,7 +76,7 @@ _NO_CONNECTION = frozenset({"https-missing", "not-tls", "handshake-failed", "con
 _BAD_CERTIFICATE = frozenset({
     "certificate-expired", "certificate-not-yet-valid", "name-mismatch", "default-certificate", "san-missing", "self-signed",
     "chain-incomplete", "intermediate-expired", "untrusted-root", "ca-distrusted", "certificate-malformed", "key-weak", "signature-weak",
-    "validity-too-long", "revoked",
+    "validity-too-long", "revoked", "sct-missing",
 })  # fmt: skip
 _OLD_TLS = frozenset({"tls-legacy-only", "ciphers-obsolete"})
 _OF_THE_PAGE = frozenset({"http-unknown", "too-large", "dns-failure", "connection-timeout", "address-refused", "scanner-error"})
@@ -83,6 +85,7 @@ _OF_TLS = frozenset({
 })  # fmt: skip
 NOT_LOOKED = "it was not looked at yet"
 NOT_VISITED = "plain HTTP was not asked yet"
+TRUST_UNKNOWN = "whether it is of a public CA could not be told"
 NEAR_BOUNDARY = "it was issued within 48 hours of the change, so the older limit may hold"
 
 
@@ -140,12 +143,15 @@ def _not_of(cas: frozenset[str]) -> Rule:
 not_symantec = _not_of(frozenset({"Symantec"}))
 not_entrust = _not_of(frozenset({"Entrust"}))
 not_chunghwa_or_netlock = _not_of(frozenset({"Chunghwa Telecom", "NetLock"}))
+_stays_there = _by_page(frozenset({"redirect-insecure", "redirect-loop"}))
 _certificate_now = _by_tls(_BAD_CERTIFICATE | _NO_CONNECTION | _OLD_TLS, needs_certificate=True)
 
 
 def valid_certificate(known: Known, at: datetime) -> Result:
     """A browser accepts the certificate; where it ends soon, it will not from then on."""
     result = _certificate_now(known, at)
+    if result.state is State.COMPLIES and (doubts := tuple(f for f in known.undetermined if f.code == "sct-missing")):
+        return Result(State.UNKNOWN, doubts)
     if result.state is State.COMPLIES:
         ends = [leaf.not_after for leaf in known.leaves if expiring(leaf.not_before, leaf.not_after, at) is not None]
         if ends:
@@ -155,9 +161,7 @@ def valid_certificate(known: Known, at: datetime) -> Result:
 
 def opens_over_https(known: Known, at: datetime) -> Result:
     """Who asks for https:// gets there, and stays there."""
-    if failed := known.having({"redirect-insecure", "redirect-loop"}):
-        return Result(State.FAILS, failed)
-    return valid_certificate(known, at)
+    return worst([_stays_there(known, at), valid_certificate(known, at)])
 
 
 def https_only(known: Known, at: datetime) -> Result:
@@ -171,19 +175,34 @@ def certificate_lifetime(known: Known, at: datetime) -> Result:
 
     Near a boundary (48 h, BR 7.1.2.7) notBefore does not tell under which rule it was issued: not determined where that decides.
     """
+    return _lifetimes(known, known.leaves)
+
+
+def _lifetimes(known: Known, leaves: Sequence[Leaf]) -> Result:
     if not known.looked:
         return Result(State.UNKNOWN, note=NOT_LOOKED)
-    if not known.leaves:
-        return Result(State.UNKNOWN, known.undetermined) if known.undetermined else Result(State.NONE)
-    results = [lifetime_of(leaf, known.having({"validity-too-long"})) for leaf in known.leaves]
-    return worst(results)
+    if not leaves:
+        return Result(State.NONE)
+    return worst(lifetime_of(leaf, known.having({"validity-too-long"})) for leaf in leaves)
+
+
+def _issued_between(since: datetime, until: datetime | None) -> Rule:
+    """The limit of one milestone binds only what was issued while it was the strictest; around its beginning both may hold."""
+
+    def rule(known: Known, at: datetime) -> Result:
+        mine = [
+            leaf for leaf in known.leaves if since <= leaf.not_before + BACKDATING and (until is None or leaf.not_before < until)
+        ]
+        return _lifetimes(known, mine) if known.looked else Result(State.NONE)
+
+    return rule
 
 
 def lifetime_of(leaf: Leaf, findings: tuple[Finding, ...] = ()) -> Result:
     if leaf.public is False:
         return Result(State.NONE)
     if leaf.public is None:
-        return Result(State.UNKNOWN)
+        return Result(State.UNKNOWN, note=TRUST_UNKNOWN)
     if too_long(leaf.not_before, leaf.not_after) is not None:
         return Result(State.FAILS, findings)
     days = -(-lifetime_seconds(leaf.not_before, leaf.not_after) // 86_400)
@@ -227,10 +246,14 @@ RULES: dict[str, Rule] = {
     "not-entrust": not_entrust,
     "not-chunghwa-or-netlock": not_chunghwa_or_netlock,
     "certificate-lifetime": certificate_lifetime,
+    # By the most days that a certificate may live, each for what was issued in its time.
+    **{
+        f"lifetime-{days}": _issued_between(since, LIMITS[i + 1][0] if i + 1 < len(LIMITS) else None)
+        for i, (since, days) in enumerate(LIMITS)
+    },
 }
 # Findings for which a certificate must be bought or renewed, not only a server be set up.
 NEEDS_CERTIFICATE = (_BAD_CERTIFICATE - {"default-certificate", "chain-incomplete", "intermediate-expired"}) | {
     "https-missing", "not-tls", "certificate-expiring"
 }  # fmt: skip
-# Purposes that a rule says nothing about: nobody opens these names in a browser.
-EXEMPT = frozenset({Purpose.PARKED, Purpose.MAIL, Purpose.CDN})
+__all__ = ["EXEMPT", "NEEDS_CERTIFICATE", "RULES", "Known", "Leaf", "Result", "State", "worst"]

@@ -53,9 +53,6 @@ def assess(
     rule = RULES.get(deadline.rule)
     if rule is None or subject.purpose in EXEMPT or not subject.known or not deadline.is_for(subject.client, subject.tags):
         return None
-    if deadline.own and subject.policy == "optional":
-        reason = "the HTTPS policy of the domain is 'optional'"
-        return Row(subject, deadline, State.WAIVED, waived=("the inventory", None, reason))
     judged = {} if judged is None else judged
     if deadline.rule not in judged:
         judged[deadline.rule] = [(k, rule(k, at)) for k in subject.known]
@@ -63,6 +60,9 @@ def assess(
     result = worst(r for _, r in results)
     if result.state is State.NONE:
         return None
+    if deadline.own and subject.policy == "optional" and result.state is not State.COMPLIES:
+        reason = "the HTTPS policy of the domain is 'optional'"
+        return Row(subject, deadline, State.WAIVED, waived=("the domain's record", None, reason))
     findings = tuple((k.target, f) for k, r in results if r.state is result.state for f in r.findings)
     if (result.state is State.FAILS and deadline.at > at) or (
         result.state is State.WILL_FAIL and result.since is not None and result.since < deadline.at
@@ -96,8 +96,8 @@ def _waived(subject: Subject, rule: Any, at: datetime) -> tuple[str, datetime | 
 
 
 def _steps(subject: Subject, deadline: Deadline, result: Result, at: datetime) -> tuple[Step, ...]:
-    if result.state not in (State.FAILS, State.WILL_FAIL):
-        return ()
+    if result.state is not State.WILL_FAIL and not (result.state is State.FAILS and deadline.own):
+        return ()  # what has held for years is not counted backwards from
     end = result.since if result.state is State.WILL_FAIL and result.since is not None else deadline.at
     codes = {f.code for f in result.findings}
     elsewhere = any(f.code == "points-elsewhere" for k in subject.known for f in k.findings)
@@ -109,9 +109,8 @@ def _steps(subject: Subject, deadline: Deadline, result: Result, at: datetime) -
 
 
 def judge(subjects: Iterable[Subject], dues: Sequence[Deadline], at: datetime) -> list[Row]:
-    """Every domain and deadline that concern each other. What a later rule has replaced by then is left out. Pure."""
-    replaced = {d.supersedes for d in dues if d.supersedes and d.at <= at}
-    dues = [d for d in dues if d.name not in replaced and d.rule in RULES]
+    """Every domain and deadline that concern each other. Pure."""
+    dues = [d for d in dues if d.rule in RULES]
     rows = []
     for subject in subjects:
         judged: dict[str, list[tuple[Known, Result]]] = {}  # several milestones share a rule
@@ -152,7 +151,7 @@ def subjects(
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         rows = domains.listing(conn, client_id=client_id, retired=past)
-        pages = web.latest(conn, to_epoch(at) if past else None, client_id)
+        pages = web.visited(conn, to_epoch(at) if past else None, client_id)
         served = overview.leaves(conn, to_epoch(at) if past else None, client_id)
         client_tags = overview.client_tags(conn, client_id)
     by_domain: dict[int, list[Standing]] = {}

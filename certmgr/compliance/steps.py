@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,7 +44,3 @@ def backwards(
 
 def _step(name: str, by: datetime, actor: str, now: datetime) -> Step:
     return Step(name, by, str(actor), by < now)
-
-
-def late(steps: Iterable[Step]) -> tuple[str, ...]:
-    return tuple(s.name for s in steps if s.late)

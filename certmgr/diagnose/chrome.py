@@ -24,8 +24,10 @@ _NOT_SECURE = frozenset({"http-collects-secrets", "http-collects-input", "http-s
 _HTTPS_ONLY = frozenset(ERRORS) - {"name-not-found", "dns-failure", "redirect-loop"}
 
 
-def shown(findings: Iterable[Finding], addresses: Iterable[str], *, plain: bool) -> str:
-    """``plain``: the visitor opens http://. In words for our staff; never "nothing" where something could not be told."""
+def shown(
+    findings: Iterable[Finding], addresses: Iterable[str], *, plain: bool, visited: bool = True, status: int | None = None
+) -> str:
+    """``plain``: the visitor opens http://. ``visited``: the pages were asked. ``status``: of a page that answers with an error. In words for our staff; never "nothing" where something could not be told."""
     listed = sorted(findings, key=lambda f: SEVERITY_ORDER[f.severity])
     every = set(addresses)
     served = any(f.code in _NOT_SECURE for f in listed)
@@ -33,6 +35,8 @@ def shown(findings: Iterable[Finding], addresses: Iterable[str], *, plain: bool)
         error = ERRORS.get(finding.code)
         if error is None or finding.severity == "info" or (plain and finding.code in _HTTPS_ONLY and served):
             continue
+        if finding.severity == "undetermined":
+            return f"could not be told from here; if visitors get no answer either, an error page: {error}"
         whom = (
             "an error page"
             if not finding.addresses or set(finding.addresses) >= every
@@ -48,7 +52,9 @@ def shown(findings: Iterable[Finding], addresses: Iterable[str], *, plain: bool)
             return f"mostly the page, since Chrome often has the missing certificate from another site; else an error page: {SOMETIMES[finding.code]}"
     if any(f.code == "redirect-insecure" for f in listed):
         return "the page, with 'Not secure' in the address bar"
-    if any(f.severity == "undetermined" for f in listed):
+    if status is not None:
+        return f"the site's own error page ({status})"
+    if any(f.severity == "undetermined" for f in listed) or not visited:
         return "could not be told from here"
     if any(f.code == "mixed-content" for f in listed):
         return "the page; parts that are loaded over HTTP are blocked or missing"

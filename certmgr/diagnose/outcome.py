@@ -20,7 +20,6 @@ _WORTH = ("critical", "high", "medium")
 # Faults of one address among several: its record is wrong, or its server is down.
 _OF_ADDRESS = frozenset({
     "https-missing", "connection-failed", "unreachable", "not-tls", "handshake-failed", "default-certificate", "name-mismatch", "tls-legacy-only",
-    "connection-timeout",
 })  # fmt: skip
 # What shows that a name points to the wrong machine.
 _OF_ANOTHER_SERVER = frozenset({"default-certificate", "name-mismatch", "https-missing", "not-tls", "self-signed", "http-served"})
@@ -61,9 +60,12 @@ def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
     worth = [f for f in findings if f.severity in _WORTH or f.severity == "undetermined"]
     if any(f.code == "default-certificate" for f in worth):
         worth = [f for f in worth if f.code != "name-mismatch"]
+    over_plain = {"http-collects-secrets", "http-collects-input", "http-served"}
+    if plain and any(f.code in over_plain for f in worth):
+        # This visitor meets a page over plain HTTP and never the certificate.
+        worth = [f for f in worth if CODES[f.code].layer not in ("certificate", "tls") and f.code != "https-missing"]
     if not plain:
-        over_plain = {"http-collects-secrets", "http-collects-input", "http-served", "redirect-missing"}
-        secure = [f for f in worth if f.code not in over_plain]
+        secure = [f for f in worth if f.code not in over_plain | {"redirect-missing"}]
         worth = secure or worth
     sure = [f for f in worth if f.severity != "undetermined"]
 
@@ -74,9 +76,12 @@ def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
 
 
 def decide(
-    report: Report, findings: Sequence[Finding], facts: Facts, language: Language = ENGLISH, *, plain: bool = False
-) -> Outcome:
-    """``findings``: those that are not accepted, with their actors."""
+    report: Report, findings: Sequence[Finding], facts: Facts, language: Language = ENGLISH, *, plain: bool = False,
+    error: tuple[str, int] | None = None,
+) -> Outcome:  # fmt: skip
+    """``findings``: with their actors; accepted ones too, since a visitor knows nothing of that. ``error``: (URL, status) of a page that answers
+    with an error of its own.
+    """
     host = display(report.target.host)
     leaf = report.certificate
     finding = decisive(findings, plain=plain)
@@ -86,6 +91,8 @@ def decide(
             dates = {"start": language.date(leaf.not_before), "end": language.date(leaf.not_after)}
             cause = language(words.CLOCK_CAUSE).format(clock=language.instant(facts.clock), host=host, **dates)
             return Outcome("you-act", "clock", cause, language(words.CLOCK_DO).format(host=host), "client")
+    if error is not None and (finding is None or finding.severity in ("medium", "undetermined")):
+        return _page_error(facts, language, *error)
     if finding is None:
         return Outcome("escalated", "", "", "", "staff")
     every = {a.address for a in report.addresses}
@@ -95,6 +102,16 @@ def decide(
     if finding.code in _OF_ANOTHER_SERVER and (change := _points_elsewhere(report, findings, facts, language)) is not None:
         return change
     return _by_actor(report, finding, facts, partial, language)
+
+
+def _page_error(facts: Facts, language: Language, url: str, status: int) -> Outcome:
+    """The site itself answers with an error: whoever builds it looks; an error of the server (5xx) where we host is for us."""
+    cause = language(words.PAGE_ERROR_CAUSE).format(url=url, status=status)
+    if status >= 500 and (facts.we_install or (facts.ours and not facts.known)):
+        return Outcome(
+            "escalated", "page-error", cause, "Look in the error log of the site and of its application server.", "provider"
+        )
+    return Outcome("you-act", "page-error", cause, language(words.PAGE_ERROR_DO), "client")
 
 
 def _record(report: Report, finding: Finding, facts: Facts, partial: tuple[str, ...], language: Language) -> Outcome | None:
@@ -148,6 +165,6 @@ def _by_actor(report: Report, finding: Finding, facts: Facts, partial: tuple[str
             partial=partial,
         )
     taken = next((t for t in facts.taken if t.code == finding.code), None)
-    if who == "provider" and taken is not None:
+    if taken is not None:
         return Outcome("we-act", finding.code, cause, instruction(finding, target), who, taken.by, taken.until, partial)
     return Outcome("escalated", finding.code, cause, instruction(finding, target), who, partial=partial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -135,7 +134,7 @@ def _pages(report: Report, url: str) -> tuple[Step, ...]:
     made = []
     for visit in report.web.document["visits"]:
         parts = urlsplit(visit["url"])
-        if (parts.scheme, parts.path) == (wanted.scheme, wanted.path or "/"):
+        if (parts.scheme, parts.path, parts.query) == (wanted.scheme, wanted.path or "/", wanted.query):
             made.append(_page(visit))
     return tuple(made) or (Step("HTTP", SKIPPED, f"{printable(url, 120)} was not reached: the connection before it failed"),)
 
@@ -159,5 +158,19 @@ def _page(visit: dict[str, Any]) -> Step:
             return Step("HTTP", UNKNOWN, f"{at}{printable(visit['error'] or 'no answer', 150)}")
 
 
-def failed(made: Sequence[Step]) -> tuple[Step, ...]:
-    return tuple(s for s in made if s.state == FAULT)
+def page_error(report: Report, url: str) -> tuple[str, int] | None:
+    """(URL, status) where the page that was asked for answers with an error of its own, or None."""
+    wanted = urlsplit(url)
+    for visit in report.web.document["visits"] if report.web is not None and report.web.document is not None else ():
+        parts = urlsplit(visit["url"])
+        same = (parts.scheme, parts.path, parts.query) == (wanted.scheme, wanted.path or "/", wanted.query)
+        own = urlsplit(visit["final_url"]).hostname == report.target.host
+        if (
+            same
+            and own
+            and visit["status"] is not None
+            and visit["status"] >= 400
+            and visit["status"] not in (401, 403, 429, 503)
+        ):
+            return visit["final_url"], visit["status"]
+    return None

@@ -1,11 +1,14 @@
-"""What the report of one client is made from, read from the inventory. Every query is scoped to that client."""
+"""What the report of one client is made from, read from the inventory. Every query about sites is scoped to that client; acceptances are few,
+and count only where they cover one of its endpoints.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.standing import judge, subjects
@@ -30,9 +33,8 @@ def material(
         row = clients.find(conn, number)
         people = contacts.listing(conn, client_id=row["id"])
         taken = [a for a in findings.acceptances(conn, past, kind="take") if _concerns(a, row["id"])]
-        last = conn.execute(
-            select(run.c.vantage, func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.finished_at <= to_epoch(at))
-        ).first()
+        ended = select(run.c.vantage).where(run.c.state == "complete", run.c.finished_at <= to_epoch(at))
+        vantage = conn.execute(ended.order_by(run.c.finished_at.desc(), run.c.id.desc()).limit(1)).scalar()
     found, standings = subjects(database, now, as_of=as_of, client=row["number"])
     measured = max((s.last_attempt for s in standings if s.last_attempt is not None), default=None)
     people.sort(key=lambda p: _ROLES.index(p["role"]) if p["role"] in _ROLES else len(_ROLES))
@@ -41,7 +43,7 @@ def material(
     reader: Language = language(spoken, zone)
     return Material(
         row["number"], row["name"], provider, row["account_manager"] or "", reader, at, found, standings, judge(found, dues, at), dues, taken,
-        str(last[0]) if last and last[0] else "", from_epoch(measured),
+        vantage or "", from_epoch(measured), ZoneInfo(default_zone),
     )  # fmt: skip
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from certmgr.checks.actors import actor_of
+from certmgr.checks.codes import CODES
+from certmgr.checks.http import NO_PAGE
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import State
 from certmgr.compliance.standing import Row, Subject
@@ -21,7 +23,7 @@ from inventory.names import display
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
 from notifiers.wording.report import NOTES, STATES, STEPS, WHO, Phrases
-from notifiers.wording.scope import for_client
+from notifiers.wording.scope import STRANGE, for_client
 from notifiers.wording.sentences import client_instruction, sentence
 
 P = Phrases
@@ -47,6 +49,7 @@ class Material:
     taken: Sequence[Acceptance]
     vantage: str
     measured: datetime | None
+    zone: tzinfo = UTC  # of the provider: in it their own dates end
 
 
 def outcome_of(finding: Finding, taken: Acceptance | None) -> str | None:
@@ -73,7 +76,7 @@ def build(material: Material) -> Report:
     untested = tuple(dict.fromkeys(t for s in sites for t in s.untested))
     counts = {"sites": len(sites), **{k: sum(s.state == k for s in sites) for k in ("ok", "attention", "fault", "unknown")}}
     grouped = {o: tuple(a for a in actions if a.outcome == o) for o in OUTCOMES}
-    summary, state = _summary(language, counts, grouped, events)
+    summary, state = _summary(language, counts, grouped, events, any(s.accepted for s in material.standings))
     return Report(
         material.number, material.name, material.provider, material.contact, language.code, material.as_of, language.instant(material.as_of),
         language(P.title), summary, state, counts, grouped["you-act"], grouped["we-act"], grouped["escalated"], events, tuple(sites),
@@ -82,14 +85,21 @@ def build(material: Material) -> Report:
 
 
 def _scoped(material: Material) -> Material:
-    """Names in shared certificates that are other clients' go out before anything is said."""
+    """What a shared certificate says of other clients goes out before anything is said. Behind a missing virtual host the whole certificate is
+    another's, so that nothing is said of it but that.
+    """
     own = {s.name for s in material.subjects} | {s.target.host for s in material.standings}
-    standings = [
-        dataclasses.replace(
-            s, findings=[for_client(f, own) for f in s.findings], accepted=[(for_client(f, own), a) for f, a in s.accepted]
-        )
-        for s in material.standings
-    ]  # fmt: skip
+    standings = []
+    for standing in material.standings:
+        codes = {f.code for f in standing.findings}
+        strange = bool(codes & STRANGE)
+        findings = [
+            for_client(f, own, strange=strange) for f in standing.findings
+            if "default-certificate" not in codes or f.code == "default-certificate" or f.code not in CODES or CODES[f.code].layer != "certificate"
+        ]  # fmt: skip
+        accepted = [(for_client(f, own, strange=strange), a) for f, a in standing.accepted]
+        issuer = None if strange or any(f.code in STRANGE for f, _ in accepted) else standing.issuer
+        standings.append(dataclasses.replace(standing, findings=findings, accepted=accepted, issuer=issuer))
     return dataclasses.replace(material, standings=standings)
 
 
@@ -112,11 +122,17 @@ def _actions(material: Material, standing: Standing, subject: Subject | None) ->
         outcome = outcome_of(finding, taken)
         if outcome is None:
             continue
-        by = taken.until if taken is not None else _by(material, standing, finding, subject)
         language = material.language
+        by = None
+        if outcome == "we-act" and taken is not None:
+            by = taken.until
+        elif outcome == "you-act":
+            by = _by(material, standing, finding, subject)
         late = by is not None and by < material.as_of
-        text = language(P.at_once) if by is None or late else language(P.until).format(date=language.date(by))
-        person = taken.by if taken is not None else ""
+        text = language(P.at_once) if by is None or late else language(P.until).format(date=language.day(by, material.zone))
+        if outcome == "escalated":
+            text = ""  # nobody has promised a date
+        person = taken.by if taken is not None and outcome == "we-act" else ""
         do = _ours(language, outcome, person, text)
         if outcome == "you-act":
             do = client_instruction(finding, standing.target, language, we_install=installs(subject, standing.findings))
@@ -164,14 +180,15 @@ def _by(material: Material, standing: Standing, finding: Finding, subject: Subje
         steps = backwards(end, None, material.as_of, subject.parties if subject else None, needs_certificate=True)
         ahead = [s.by for s in steps if s.actor == "client" and not s.late] or [end]
         return ahead[0]
-    dates = [
-        r.deadline.at for r in material.rows
-        if subject is not None and r.subject.domain_id == subject.domain_id and r.state is State.WILL_FAIL and r.deadline.own
-        and any(f.code == finding.code for _, f in r.findings)
-    ]  # fmt: skip
-    if dates and not any(f.severity == "critical" for f in standing.findings):
-        return min(dates)
-    return None
+    if subject is None or any(f.severity == "critical" for f in standing.findings):
+        return None
+    dates = []
+    for row in material.rows:
+        concerned = row.subject.domain_id == subject.domain_id and row.state is State.WILL_FAIL and row.deadline.own
+        if concerned and any(f.code == finding.code for _, f in row.findings):
+            ahead = [s.by for s in row.steps if s.actor == "client" and not s.late]
+            dates.append(ahead[0] if ahead else row.deadline.at)
+    return min(dates, default=None)
 
 
 # -- sites -------------------------------------------------------------------------------------------------------------
@@ -183,18 +200,27 @@ def _site(material: Material, standing: Standing, actions: Sequence[Action]) -> 
     end = from_epoch(standing.not_after)
     if end is not None and standing.last_good is not None:
         words = P.certificate_ended if end < material.as_of else P.certificate_until
+        if standing.issuer is None:
+            words = P.certificate_ended_of if end < material.as_of else P.certificate_until_of
         facts.append(language(words).format(issuer=_issuer(standing.issuer), date=language.date(end)))
     told = [f for f in standing.findings if f.severity not in ("info", "undetermined") and not _follows(f, standing.findings)]
     facts += [sentence(f, standing.target, language) for f in told]
-    if standing.verdict == "ok":
+    subject = next((s for s in material.subjects if s.domain_id == standing.domain_id), None)
+    unsure = _unsure(material, standing)
+    if subject is not None and subject.purpose in NO_PAGE:
+        facts.append(language(P.no_page))
+    elif standing.verdict == "ok" and not standing.accepted and not unsure:
         facts.append(language(P.site_ok))
     for finding, acceptance in standing.accepted:
         facts.append(language(P.accepted).format(
             what=sentence(finding, standing.target, language), by=acceptance.by, date=language.date(acceptance.until), reason=acceptance.reason
         ))  # fmt: skip
     untested = [sentence(f, standing.target, language) for f in standing.findings if f.severity == "undetermined"]
+    untested += [sentence(f, standing.target, language) for f, _ in standing.accepted if f.severity == "undetermined"]
     if standing.never:
         untested.append(language(P.never).format(host=display(standing.target.host)))
+    elif unsure:
+        untested += [language(NOTES[n]) for n in unsure if n in NOTES]
     if (
         untested
         and standing.last_good is not None
@@ -205,12 +231,21 @@ def _site(material: Material, standing: Standing, actions: Sequence[Action]) -> 
         assert good is not None
         facts.append(language(P.known_since).format(date=language.instant(good)))
     measured = from_epoch(standing.last_attempt)
-    state = str(standing.verdict)
+    state = "unknown" if standing.verdict == "ok" and unsure else str(standing.verdict)
     worst = next((o for o in OUTCOMES if any(a.outcome == o for a in actions)), "")
     return Site(
         display(standing.target.host), str(standing.target), state, language(STATES[state]), worst, tuple(facts), tuple(untested), end,
         language.date(end) if end else "", days_left(end, material.as_of) if end else None, measured, language.instant(measured) if measured else "",
     )  # fmt: skip
+
+
+def _unsure(material: Material, standing: Standing) -> tuple[str, ...]:
+    """Why a rule could not be told for this site, beside its findings: its page was not asked, or it was not looked at."""
+    notes = [
+        r.note for r in material.rows
+        if r.state is State.UNKNOWN and r.note and r.subject.domain_id == standing.domain_id and standing.target.protocol == "https"
+    ]  # fmt: skip
+    return tuple(dict.fromkeys(notes))
 
 
 def _issuer(text: str | None) -> str:
@@ -223,9 +258,10 @@ def _issuer(text: str | None) -> str:
 
 def _events(material: Material) -> tuple[Event, ...]:
     language, now = material.language, material.as_of
+    horizon = now + AHEAD if now < datetime.max.replace(tzinfo=UTC) - AHEAD else datetime.max.replace(tzinfo=UTC)
     found = []
     for due in material.deadlines:
-        if not now < due.at <= now + AHEAD:
+        if not now < due.at <= horizon:
             continue
         rows = [r for r in material.rows if r.deadline is due]
         if not due.for_clients or (due.own and not rows) or not (rows or due.is_for(material.number, frozenset())):
@@ -234,15 +270,15 @@ def _events(material: Material) -> tuple[Event, ...]:
             continue
         failing = [r for r in rows if r.state is State.WILL_FAIL]
         note = due.text or (language(due.affects) if due.affects else "")
-        when = language.date(due.at) if due.precision == "day" else language.month(due.at)
+        when = language.day(due.at, material.zone if due.own else UTC) if due.precision == "day" else language.month(due.at)
         found.append(Event(
             due.at, when, "own" if due.own else "rule", due.title if due.own else language(due.title), note, due.confirmed,
-            tuple(dict.fromkeys(display(r.subject.name) for r in failing)), _steps(failing, language),
+            tuple(dict.fromkeys(display(r.subject.name) for r in failing)), _steps(failing, material),
         ))  # fmt: skip
     ends: dict[int, list[Standing]] = {}
     for standing in material.standings:
         end = from_epoch(standing.not_after)
-        if end is not None and now < end <= now + AHEAD and standing.not_after is not None:
+        if end is not None and now < end <= horizon and standing.not_after is not None:
             ends.setdefault(standing.not_after, []).append(standing)
     for moment, ending in ends.items():
         end = from_epoch(moment)
@@ -252,24 +288,28 @@ def _events(material: Material) -> tuple[Event, ...]:
     return tuple(sorted(found, key=lambda e: (e.at, e.kind, e.title)))
 
 
-def _steps(rows: Sequence[Row], language: Language) -> tuple[str, ...]:
-    """The steps that lead there, in words; a step that is late says so. Those of several sites that are the same stand once."""
-    said: dict[str, None] = {}
+def _steps(rows: Sequence[Row], material: Material) -> tuple[str, ...]:
+    """The steps that lead there, in words and in their order; sites that have the same ones stand together before them."""
+    language = material.language
+    sites: dict[str, list[str]] = {}
     for row in rows:
+        said = []
         for step in row.steps:
-            who = language(WHO[step.actor])
-            words = language(P.step_late if step.late else P.step).format(
-                step=language(STEPS[step.name]), date=language.date(step.by), who=who
-            )
-            said[words] = None
-    return tuple(said)
+            words = language(P.step_late if step.late else P.step)
+            date = language.day(step.by, material.zone)
+            said.append(words.format(step=language(STEPS[step.name]), date=date, who=language(WHO[step.actor])))
+        if said:
+            sites.setdefault("; ".join(said), []).append(display(row.subject.name))
+    if len(sites) <= 1:
+        return tuple(sites)
+    return tuple(f"{', '.join(names)}: {steps}" for steps, names in sites.items())
 
 
 # -- sentences ---------------------------------------------------------------------------------------------------------
 
 
 def _summary(
-    language: Language, counts: dict[str, int], grouped: dict[str, tuple[Action, ...]], events: Sequence[Event]
+    language: Language, counts: dict[str, int], grouped: dict[str, tuple[Action, ...]], events: Sequence[Event], accepted: bool
 ) -> tuple[str, str]:
     """One sentence, and the state that stands beside it. Never good where something could not be told."""
     sites = counts["sites"]
@@ -289,6 +329,8 @@ def _summary(
         return language.count(P.some_unknown, P.some_unknown_many, counts["unknown"]), "unknown"
     if any(e.affected and e.kind != "certificate" for e in events):
         return language(P.good_until), "attention"
+    if accepted:
+        return language(P.all_accepted), "attention"
     return language(P.all_good), "ok"
 
 
@@ -317,11 +359,8 @@ def _method(material: Material) -> tuple[str, ...]:
     lines = []
     if material.measured is not None:
         lines.append(language(P.measured).format(date=language.instant(material.measured), vantage=material.vantage))
-    paths = any(r.note for r in material.rows)
-    lines += [language(P.how), language(P.limits)]
-    if paths:
-        notes = dict.fromkeys(r.note for r in material.rows if r.note and r.state is State.UNKNOWN)
-        lines += [language(NOTES[n]) for n in notes if n in NOTES]
+    visited = any(k.visited for subject in material.subjects for k in subject.known)
+    lines += [language(P.how if visited else P.how_without_pages), language(P.limits)]
     return tuple(lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -14,7 +14,7 @@ from certmgr.checks.judge import Context, Judge, Judgement
 from certmgr.checks.transport import History
 from certmgr.checks.trust import Issuers, TrustStore
 from certmgr.scan.dial import Dialler, Limits
-from certmgr.scan.evidence import Evidence
+from certmgr.scan.evidence import Evidence, Resolution
 from certmgr.scan.fetch import Fetcher
 from certmgr.scan.guard import Network
 from certmgr.scan.look import Certificates, Looker
@@ -135,6 +135,18 @@ class Examiner:
         self._sent: set[str] = set()
 
     async def examine(self, job: Job) -> None:
+        """Emits exactly one result, or keeps the job for :meth:`finish`. An error of ours is a finding of this endpoint and of no other."""
+        try:
+            await self._examine(job)
+        except Exception as error:
+            self._emit_error(job, error)
+
+    def _emit_error(self, job: Job, error: Exception) -> None:
+        words = f"{type(error).__name__}: {error}"[:300]
+        failed = Evidence(job.target, datetime.now(UTC), Resolution("ok"), error=words)
+        self._emit(job, self._judge(job, failed))
+
+    async def _examine(self, job: Job) -> None:
         paths = None if job.purpose in NO_PAGE else job.paths
         evidence = await self.looker.look(job.target, job.fixed, job.memo, paths)
         if job.memo and not self.setup.full and self._memo(job, evidence) == job.memo:
@@ -165,7 +177,10 @@ class Examiner:
             self.judge.issuers.add(self.judge.parse(der))
         waiting, self._waiting = self._waiting, []
         for job, evidence in waiting:
-            self._emit(job, self._judge(job, evidence))
+            try:
+                self._emit(job, self._judge(job, evidence))
+            except Exception as error:
+                self._emit_error(job, error)
 
     def _memo(self, job: Job, evidence: Evidence) -> str:
         """Equal for two looks of which the second needs no judgement; empty where it always does."""

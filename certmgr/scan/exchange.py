@@ -9,6 +9,7 @@ import h11
 MAX_BODY = 1_048_576  # before and after decompression
 MAX_HEADERS = 65_536
 MAX_RAW = 4 * MAX_BODY  # of everything, the framing of chunks included
+MAX_PIECES = 20_000  # chunks: each costs time, however small
 MAX_INTERIM = 8  # 1xx answers before the real one
 _GZIP = ("gzip", "x-gzip")
 
@@ -27,7 +28,7 @@ class Exchange:
         request = self._http.send(h11.Request(method="GET", target=path, headers=sent)) or b""
         self.request = request + (self._http.send(h11.EndOfMessage()) or b"")
         self._max = max_body
-        self._raw = self._encoded = self._interim = 0
+        self._raw = self._encoded = self._interim = self._pieces = 0
         self._inflate: zlib._Decompress | None = None
         self._body = bytearray()
         self.status: int | None = None
@@ -109,6 +110,10 @@ class Exchange:
             self.error = f"an encoding that was not asked for ({coding[:40]})"
 
     def _data(self, data: bytes) -> bool:
+        self._pieces += 1
+        if self._pieces > MAX_PIECES:
+            self.truncated = True
+            return True
         self._encoded += len(data)
         over = self._encoded > self._max
         if over:

@@ -76,7 +76,8 @@ class Looker:
                 addresses = tuple(await asyncio.gather(*[self._address(target, a, known) for a in resolution.addresses]))
             visits = None
             if self.visitor is not None and target.protocol == "https":
-                visits = () if paths is None else await self._visits(self.visitor, target, addresses, paths)
+                # None: nothing could be asked; empty: no page is expected under this name.
+                visits = () if paths is None else (await self._visits(self.visitor, target, addresses, paths) or None)
             return Evidence(target, at, resolution, addresses, visits=visits)
         except Exception as error:  # our own fault is a finding of its own and stops no other endpoint
             return Evidence(target, at, Resolution("ok"), (), error=f"{type(error).__name__}: {error}"[:300])
@@ -85,11 +86,19 @@ class Looker:
         self, visitor: Visitor, target: Target, addresses: tuple[AddressEvidence, ...], paths: tuple[str, ...]
     ) -> tuple[Visit, ...]:
         """HTTPS is visited where a browser would get through the handshake; the certificate is judged by itself."""
-        found = await asyncio.gather(*[
-            visitor.visit(target, a.address, paths, secure=a.failure is None and not a.legacy_needed)
-            for a in addresses if a.failure is None or a.failure.kind is not Kind.NO_ROUTE
-        ])  # fmt: skip
-        return tuple(visit for visits in found for visit in visits)
+        seen = [a for a in addresses if a.failure is None or a.failure.kind is not Kind.NO_ROUTE]
+        found = await asyncio.gather(
+            *[visitor.visit(target, a.address, paths, secure=a.failure is None and not a.legacy_needed) for a in seen],
+            return_exceptions=True,
+        )
+        visits: list[Visit] = []
+        for address, result in zip(seen, found, strict=True):
+            if isinstance(result, BaseException):
+                # Our own fault about a page takes nothing away from what was seen of TLS.
+                visits.append(visitor.failed(target, address.address))
+            else:
+                visits += result
+        return tuple(visits)
 
     async def _address(self, target: Target, address: str, known: str) -> AddressEvidence:
         server_name = None if target.is_address else target.host

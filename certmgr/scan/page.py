@@ -22,12 +22,15 @@ MAX_LISTED = 10
 MAX_NODES = 100_000
 MAX_STYLE = 65_536
 _NO_TEXT = frozenset({"hidden", "submit", "button", "reset", "image", "checkbox", "radio", "range", "color"})
-# Names under which shops ask for a card, compared without case, hyphen, underscore and digits at the end.
-_CARD_NAMES = frozenset({
+# Names under which shops ask for a card: what a field's name ends with (without separators and digits), and short ones as a word of it.
+_CARD_ENDS = (
     "cardnumber", "cardno", "cardnum", "ccnumber", "ccnum", "ccno", "creditcard", "creditcardnumber", "creditcardno", "ccname", "cardholder",
-    "cardholdername", "cvv", "cvc", "csc", "cvccode", "cvvcode", "cardcvc", "cardcvv", "cardcsc", "cccvv", "cccvc", "cccsc", "ccexp", "cardexpiry",
-    "kartennummer", "kreditkarte", "kreditkartennummer", "kartenpruefnummer", "kartenprüfnummer", "pruefziffer",
-})  # fmt: skip
+    "cardholdername", "cardexpiry", "ccexp", "cccvv", "cccvc", "cccsc", "cccid", "cardcvc", "cardcvv", "cardcsc", "cvvcode", "cvccode", "kartennummer",
+    "kreditkarte", "kreditkartennummer", "kartenprüfnummer", "kartenpruefnummer",
+)  # fmt: skip
+_CARD_WORDS = frozenset({"cvv", "cvc", "csc", "cvv2", "cvc2"})
+# Cards that are no payment cards.
+_OTHER_CARDS = ("gift", "loyalty", "member", "library", "kunden", "bonus", "geschenk", "sim")
 # (element, attribute) -> whether what is loaded can change the page ("active") or is only shown ("passive").
 _LOADS = {
     ("script", "src"): "active", ("iframe", "src"): "active", ("frame", "src"): "active", ("object", "data"): "active",
@@ -41,7 +44,7 @@ _LINKS = {
     "icon": "passive", "apple-touch-icon": "passive",
 }  # fmt: skip
 _TAGS = frozenset({
-    "input", "textarea", "form", "button", "base", "meta", "link", "style", "source", "title", *(tag for tag, _ in _LOADS)
+    "input", "textarea", "select", "form", "button", "base", "meta", "link", "style", "source", "title", *(tag for tag, _ in _LOADS)
 })  # fmt: skip
 _IGNORED = {ord(c): None for c in "\t\n\r"}  # a browser drops them from any URL (URL standard, 4.4)
 _SELECTOR = ",".join([*sorted(_TAGS), "[style]"])
@@ -138,6 +141,8 @@ class _Reading:
                 self.title = " ".join(printable(node.text() or "", 200).split())
         elif tag in ("input", "textarea"):
             self._field(tag, attributes)
+        elif tag == "select" and _autocompletes_card(attributes):
+            self._list("secrets", f"<select autocomplete={printable(attributes['autocomplete'], 40)}>")
         elif tag == "meta":
             policy = attributes.get("http-equiv", "").lower() == "content-security-policy"
             self.upgrades |= policy and _upgrades(attributes.get("content", ""))
@@ -181,12 +186,12 @@ class _Reading:
         if not self.mixed or not reference or not self._may_be_http(reference):
             return
         absolute = self._absolute(reference)
-        if absolute is not None and absolute.startswith("http:") and not _own_machine(absolute):
+        if absolute is not None and absolute[:5].lower() == "http:" and not _own_machine(absolute):
             self._list(kind, printable(absolute, 200))
 
     def _may_be_http(self, reference: str) -> bool:
         """Most references are relative to a secure page: they need not be resolved to know that they are secure too."""
-        return self.base.startswith("http:") or "http:" in reference.translate(_IGNORED).lower()
+        return self.base[:5].lower() == "http:" or "http:" in reference.translate(_IGNORED).lower()
 
     def _absolute(self, reference: str) -> str | None:
         try:
@@ -204,12 +209,23 @@ def _upgrades(policy: str) -> bool:
     return any(d.strip().split(" ")[0].lower() == "upgrade-insecure-requests" for d in policy.split(";"))
 
 
+def _autocompletes_card(attributes: dict[str, str]) -> bool:
+    """cc-*, also behind section- and billing tokens (HTML standard 4.10.18.7.1)."""
+    return any(token.startswith("cc-") for token in attributes.get("autocomplete", "").lower().split())
+
+
 def _card(attributes: dict[str, str]) -> bool:
-    """By autocomplete (cc-*, also behind section- and billing tokens), or a well-known name."""
-    if any(token.startswith("cc-") for token in attributes.get("autocomplete", "").lower().split()):
+    """By autocomplete, or a well-known name."""
+    if _autocompletes_card(attributes):
         return True
-    names = (re.sub(r"[^a-zü]", "", attributes.get(a, "").lower()) for a in ("name", "id"))
-    return any(name in _CARD_NAMES for name in names)
+    for text in (attributes.get("name", ""), attributes.get("id", "")):
+        words = re.findall(r"[a-zäöüß]+[0-9]*", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
+        joined = re.sub(r"[0-9]", "", "".join(words))
+        if any(other in joined for other in _OTHER_CARDS):
+            continue
+        if joined.endswith(_CARD_ENDS) or _CARD_WORDS & set(words):
+            return True
+    return False
 
 
 def _own_machine(url: str) -> bool:

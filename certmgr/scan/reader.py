@@ -18,7 +18,8 @@ from typing import IO, Any
 from certmgr.scan.page import is_html, read
 from certmgr.scan.web import Page
 
-SECONDS = 3.0
+SECONDS = 2.0
+MAX_ANSWER = 1_048_576  # bytes of one page's facts as JSON
 MAX_MEMORY = 1_500_000_000
 _LISTS = ("secrets", "inputs", "insecure_forms", "active", "passive")
 
@@ -37,16 +38,19 @@ class Reader:
         async with self._turn:
             try:
                 return await asyncio.wait_for(self._ask(body, content_type, url, policies), SECONDS)
-            except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError):
+            except TimeoutError:
                 await self._end()
                 return Page(note="the page is built so that it cannot be read in a few seconds")
+            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+                await self._end()
+                return Page(note="the page breaks what reads it")
 
     async def _ask(self, body: bytes, content_type: str | None, url: str, policies: tuple[str, ...]) -> Page:
         if self._process is None:
             # -P: a folder named certmgr in the working directory is not ours.
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", "certmgr.scan.reader", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                stderr=asyncio.subprocess.DEVNULL, limit=MAX_ANSWER, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             )  # fmt: skip
         process = self._process
         assert process.stdin is not None

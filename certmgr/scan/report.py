@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from certmgr.checks.http import undetermined_addresses
+from certmgr.checks.http import undetermined
 from certmgr.checks.judge import JudgedAddress, Judgement
 from certmgr.scan.evidence import Evidence, Kind
 from certmgr.scan.web import digest, document
@@ -56,13 +56,18 @@ class AddressView:
 
 @dataclass(slots=True)
 class Web:
-    """What a visitor meets: ``document`` as the JSON shows it, its ``digest``, and ``unknown``: addresses where nobody can say;
+    """What a visitor meets: ``document`` as the JSON shows it, and its ``digest``. ``expected``: False where nobody opens the name in a browser.
+
+    Addresses about which these visits cannot tell: ``unknown_plain`` over HTTP, ``unknown_secure`` over HTTPS, ``skipped`` not visited (no route).
     ``secure``: addresses that were visited over HTTPS.
     """
 
     document: dict[str, Any] | None
     digest: str
-    unknown: tuple[str, ...] = ()
+    expected: bool = True
+    unknown_plain: frozenset[str] = frozenset()
+    unknown_secure: frozenset[str] = frozenset()
+    skipped: frozenset[str] = frozenset()
     secure: frozenset[str] = frozenset()
 
 
@@ -95,7 +100,7 @@ class Report:
         facts = (
             [(a.address, a.tls_version, a.cipher, a.group, a.alpn, a.ocsp, a.chain, a.trusted, a.error, a.public) for a in self.addresses],
             [(f.code, f.severity, f.actor, f.outcome, f.addresses, _stable(f)) for f in self.findings],
-            self.resolved, self.deep, self.error, None if self.web is None else (self.web.digest, self.web.unknown),
+            self.resolved, self.deep, self.error, None if self.web is None else (self.web.digest, sorted(self.web.unknown_plain), sorted(self.web.unknown_secure)),
         )  # fmt: skip
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
@@ -207,5 +212,9 @@ def _web(evidence: Evidence) -> Web | None:
     visits = evidence.visits
     if visits is None:
         return None
+    if not visits:
+        return Web(None, "", expected=False)
+    plain, over_tls = undetermined(visits)
+    skipped = frozenset(a.address for a in evidence.addresses if a.failure is not None and a.failure.kind is Kind.NO_ROUTE)
     secure = frozenset(v.address for v in visits if v.secure)
-    return Web(document(visits) if visits else None, digest(visits), undetermined_addresses(visits), secure)
+    return Web(document(visits), digest(visits), True, plain, over_tls, skipped, secure)

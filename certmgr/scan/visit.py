@@ -30,9 +30,18 @@ from inventory.text import printable
 
 MAX_REDIRECTS = 10
 MAX_URL = 2000
+MAX_COOKIES = 8000  # characters of a Cookie header; beyond it none is sent
+# Ports that a browser opens for nobody (Fetch standard, "bad port").
+BAD_PORTS = frozenset({
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135,
+    137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720,
+    1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+})  # fmt: skip
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BLOCKED = {
     403: "it refuses us (403)",
+    406: "it refuses us (406)",
+    451: "it refuses us (451)",
     429: "it has had enough of our questions (429)",
     503: "it is unavailable for the moment (503)",
 }
@@ -64,6 +73,11 @@ class _Answer:
         return next((v for n, v in self.headers if n == name), None)
 
 
+@dataclass(slots=True)
+class _Budget:
+    left: float
+
+
 @dataclass(slots=True, eq=False)
 class _Waiting:
     address: str
@@ -87,37 +101,53 @@ class Visitor:
         """Plain HTTP, and HTTPS where ``secure`` says that a handshake succeeds; the home page first, then the further paths."""
         known: dict[str, _Answer] = {}
         visits = []
+        budget = _Budget(self._dialler.limits.timeout)
         for path in dict.fromkeys(("/", *paths)):
-            visits.append(await self._follow(_url("http", target.host, self._options.port, path), target.host, address, known))
+            visits.append(
+                await self._follow(_url("http", target.host, self._options.port, path), target.host, address, known, budget)
+            )
             if secure:
-                visits.append(await self._follow(_url("https", target.host, target.port, path), target.host, address, known))
+                visits.append(
+                    await self._follow(_url("https", target.host, target.port, path), target.host, address, known, budget)
+                )
         return tuple(visits)
 
-    async def _follow(self, url: str, host: str, own_address: str, known: dict[str, _Answer]) -> Visit:
-        """``known``: answers to requests without cookies at this address, so that a hop that was asked is not asked again."""
+    def failed(self, target: Target, address: str) -> Visit:
+        """The visit that could not be made by our own fault."""
+        url = _url("http", target.host, self._options.port, "/")
+        why = "the visit failed by our own fault"
+        return Visit(url, address, End.UNKNOWN, (Hop(url, address, why=why),), why=why)
+
+    async def _follow(self, url: str, host: str, own_address: str, known: dict[str, _Answer], budget: _Budget) -> Visit:
+        """``known``: answers to requests without cookies at this address, so that a hop that was asked is not asked again. ``budget``: the
+        whole time for the pages of this address; waiting for one's turn does not count.
+        """
         jar: http.cookiejar.CookieJar | None = None
         hops: list[Hop] = []
         seen: set[tuple[str, str | None]] = set()
-        left = self._dialler.limits.timeout
         current, address, first, answer = url, own_address, _Answer(), _Answer()
         while True:
             cookies = _cookies_for(jar, current)
-            if (current, cookies) in seen or len(hops) > MAX_REDIRECTS:
-                why = "the same address again" if (current, cookies) in seen else f"more than {MAX_REDIRECTS} redirects"
-                return self._visit(url, own_address, End.LOOP, hops, first, None, why)
+            if (current, cookies) in seen:
+                return self._visit(url, own_address, End.LOOP, hops, first, None, "the same address again")
+            if len(hops) > MAX_REDIRECTS:  # a browser follows some more, so nobody can tell where it ends
+                return self._visit(url, own_address, End.UNKNOWN, hops, first, None, f"more than {MAX_REDIRECTS} redirects")
             seen.add((current, cookies))
+            started = self._dialler.loop.time()
             if len(hops):
                 where = await self._where(current, host, own_address)
                 if where.why:
                     hops.append(where)
                     return self._visit(url, own_address, End.UNKNOWN, hops, first, None, where.why)
                 address = where.address
-            started = self._dialler.loop.time()
+            if budget.left <= 0 and current not in known:
+                why = "no time was left to follow its redirects" if hops else "no time was left for it"
+                return self._visit(url, own_address, End.UNKNOWN, hops or [Hop(current, address, why=why)], first, None, why)
             if cookies is None and address == own_address and current in known:
                 answer = known[current]
             else:
-                answer, waited = await self._fetch(current, address, cookies, left, own=_host(current) == host)
-                left -= self._dialler.loop.time() - started - waited
+                answer, waited = await self._fetch(current, address, cookies, budget.left, own=_host(current) == host)
+                budget.left -= self._dialler.loop.time() - started - waited
                 if cookies is None and address == own_address:
                     known[current] = answer
             first = answer if not hops else first
@@ -129,24 +159,25 @@ class Visitor:
             jar = _remember(jar, current, answer)
             if _leaves(location, host):
                 return self._visit(url, own_address, End.LEFT, hops, first, None)
-            if left <= 0:
-                return self._visit(url, own_address, End.UNKNOWN, hops, first, None, "no time was left to follow its redirects")
             current = location
 
     def _end(self, url: str, address: str, hops: list[Hop], first: _Answer, answer: _Answer, host: str) -> Visit:
         failure = answer.failure
         if failure is not None:
             end = End.UNKNOWN
-            if failure.kind is Kind.REFUSED:
+            if len(hops) > 1:
+                pass  # what a redirect leads to does not open: a visitor sees an error, and not what was asked for
+            elif failure.kind is Kind.REFUSED:
                 end = End.CLOSED
-            elif failure.kind in (Kind.TIMEOUT, Kind.UNREACHABLE, Kind.NO_ROUTE):
-                end = End.SILENT
+            elif failure.kind in (Kind.TIMEOUT, Kind.UNREACHABLE, Kind.NO_ROUTE) and not failure.accepted:
+                end = End.SILENT  # one that accepts and is slow may serve anything
             return self._visit(url, address, end, hops, first, None, failure.reason)
         if answer.blocked:
             return self._visit(url, address, End.UNKNOWN, hops, first, None, answer.blocked)
         own = _host(hops[-1].url) == host
         visit = self._visit(url, address, End.PAGE, hops, first, answer.page if own else None)
-        basic = (answer.header("www-authenticate") or "").strip().lower().startswith("basic")
+        offered = [v.strip().lower() for n, v in answer.headers if n == "www-authenticate"]
+        basic = any(v.startswith("basic") or ", basic " in v for v in offered)
         asks = own and basic and answer.status == 401 and hops[-1].url.startswith("http:")
         return replace(visit, asks_password=asks)
 
@@ -163,8 +194,8 @@ class Visitor:
         parts = urlsplit(url)
         name = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        if port < 1024 and port not in (80, 443):
-            return Hop(url, "", why=f"it redirects to port {port}, which browsers do not open")
+        if port in BAD_PORTS:
+            return Hop(url, "", why="it redirects to a port that browsers do not open")
         if name == host:
             return Hop(url, own_address)
         literal = as_ip(name)
@@ -198,7 +229,7 @@ class Visitor:
             failure = dialled.failure or Failure("http", Kind.CLOSED, "the server closed the connection without an answer")
             return _Answer(failure=failure), waited
         if exchange.status is None:
-            return _Answer(blocked=f"it does not answer in HTTP ({exchange.error})"), waited
+            return _Answer(blocked="it does not answer in HTTP"), waited
         answer = _Answer(exchange.status, headers=tuple(exchange.headers))
         location = exchange.header("location")
         if exchange.status in _REDIRECTS and location:
@@ -215,8 +246,9 @@ class Visitor:
     async def _page(self, exchange: Exchange, failure: Failure | None, body: bytes, url: str) -> Page | None:
         if exchange.error:
             return Page(note=f"the page came with {exchange.error}")
-        policies = tuple(v for n, v in exchange.headers if n == "content-security-policy")
-        page = await self._reader.read(body, exchange.header("content-type"), url, policies)
+        policies = tuple(p for n, v in exchange.headers if n == "content-security-policy" for p in v.split(","))
+        types = [v for n, v in exchange.headers if n == "content-type"]  # browsers take the last
+        page = await self._reader.read(body, types[-1] if types else None, url, policies)
         if page is not None and not page.note and (exchange.truncated or failure is not None):
             note = "the page is larger than what we read" if failure is None else "the page did not come to its end in time"
             page = replace(page, note=note)
@@ -233,7 +265,7 @@ class Visitor:
             ("Upgrade-Insecure-Requests", "1"),
         ]  # fmt: skip
         if cookies is not None:
-            headers.append(("Cookie", cookies))
+            headers.append(("Cookie", cookies))  # made to fit one TLS record
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         server_name = None if as_ip(name) is not None else name
         return Request(
@@ -265,7 +297,8 @@ def _resolved(url: str, location: str) -> str | None:
     if len(text) > MAX_URL or re.fullmatch(r"(?i)[a-z]+:/*", text):
         return None
     try:
-        parts = urlsplit(urljoin(url, re.sub(r"[\t\r\n]", "", text)))
+        head, mark, query = re.sub(r"[\t\r\n]", "", text).partition("?")
+        parts = urlsplit(urljoin(url, head.replace("\\", "/") + mark + query))  # a backslash is a slash (URL standard, 4.4)
         host = normalise_host(parts.hostname or "")
         port = parts.port
     except (ValueError, CertmgrError):
@@ -308,6 +341,8 @@ def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> s
     """Why this answer tells nothing about the page: a refusal, or a protection service that asks for a browser. Empty where it does."""
     if status in _BLOCKED:
         return _BLOCKED[status]
+    if status >= 500:
+        return "it answers with an error of its own"  # what it serves when it works nobody can tell
     for name, value in _CHALLENGE_HEADERS:
         if any(n == name and value in v.lower() for n, v in headers):
             return "a protection service asks for a browser (challenge page)"
@@ -321,7 +356,10 @@ def _cookies_for(jar: http.cookiejar.CookieJar | None, url: str) -> str | None:
         return None
     request = urllib.request.Request(url)  # noqa: S310 - a value for the cookie jar; nothing is opened
     jar.add_cookie_header(request)
-    return request.get_header("Cookie")
+    value = request.get_header("Cookie")
+    if value is None or len(value) > MAX_COOKIES:
+        return None
+    return value.encode("latin-1", "replace").decode("ascii", "replace").replace("\ufffd", "?")
 
 
 class _Headers:

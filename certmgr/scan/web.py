@@ -96,14 +96,30 @@ class Visit:
         facts = (
             self.url, self.address, self.end, [(_stable(h.url), h.status, _stable(h.location or "")) for h in self.hops],
             self.hsts, self.hsts_seen, self.asks_password,
-            page and (page.secrets, page.inputs, *[sorted({_stable(u) for u in urls}) for urls in (page.insecure_forms, page.active, page.passive)], page.note),
+            page and (_kinds(page.secrets), _kinds(page.inputs), *[sorted({_stable(u) for u in urls}) for urls in (page.insecure_forms, page.active, page.passive)], page.note),
         )  # fmt: skip
         return blake2b(repr(facts).encode(), digest_size=10).hexdigest()
 
 
+def _kinds(fields: tuple[str, ...]) -> list[str]:
+    """Fields without their names, which some sites draw anew for each visitor."""
+    return sorted({field.split(" name=")[0] for field in fields})
+
+
 def _stable(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    """Without query and fragment. A URL from a page may be one that nobody can take apart."""
+    try:
+        parts = urlsplit(url)
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    except ValueError:
+        return url
+
+
+def host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def digest(visits: tuple[Visit, ...]) -> str:
@@ -129,7 +145,7 @@ def document(visits: tuple[Visit, ...]) -> dict[str, Any]:
 
 def _redirects(visit: Visit) -> list[dict[str, Any]]:
     return [
-        {"url": h.url, "status": h.status, "location": h.location, "host": urlsplit(h.location).hostname}
+        {"url": h.url, "status": h.status, "location": h.location, "host": host_of(h.location)}
         for h in visit.hops if h.location is not None
     ]  # fmt: skip
 

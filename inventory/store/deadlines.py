@@ -12,14 +12,16 @@ from inventory.database import Tx, to_epoch
 from inventory.errors import UsageError
 from inventory.store import clients, records
 from inventory.store.records import Row
-from inventory.tables import deadline, deadline_scope
+from inventory.tables import client, deadline, deadline_scope
 
 LEADS = ("purchase_days", "validation_days", "installation_days")
 MAX_DAYS = 730
 
 
 def find(conn: Connection, name: str) -> Row:
-    return records.one(conn, select(deadline).where(deadline.c.name == name), "deadline", name, "certmgr deadline list")
+    return records.one(
+        conn, select(deadline).where(deadline.c.name == name), "deadline of your own", name, "certmgr deadline list --own"
+    )
 
 
 def _values(given: Mapping[str, Any], rules: Sequence[str]) -> dict[str, Any]:
@@ -45,7 +47,11 @@ def add(
 ) -> int:
     """``given``: at (aware datetime), rule, title, text, and the days of each step. Without clients and tags it is for everybody."""
     row = {"name": records.required(name, "name", 60), "text": None} | _values(given, rules)
-    row_id = records.add(tx, deadline, row, conflict=f"The deadline '{row['name']}' exists already")
+    conflict = f"The deadline '{row['name']}' exists already"
+    old = tx.conn.execute(select(deadline.c.state).where(deadline.c.name == row["name"])).scalar()
+    if old == "retired":
+        conflict = f"A retired deadline was called '{row['name']}'; its record stays, so choose another name"
+    row_id = records.add(tx, deadline, row, conflict=conflict)
     _scope(tx, row_id, for_clients, tags)
     return row_id
 
@@ -61,6 +67,8 @@ def edit(
 ) -> dict[str, list[Any]]:
     """``for_clients`` and ``tags`` replace what was there; None leaves them."""
     row = find(tx.conn, name)
+    if row["state"] == "retired":
+        raise UsageError(f"The deadline '{row['name']}' is retired", "a retired one stays as it was", "Add another one.")
     changes = records.edit(tx, deadline, row, _values(given, rules))
     if for_clients is not None or tags is not None:
         before = _scopes(tx.conn).get(row["id"], {"client": [], "tag": []})
@@ -76,7 +84,8 @@ def edit(
 
 def _scope(tx: Tx, row_id: int, for_clients: Sequence[str], tags: Sequence[str]) -> None:
     rows = [
-        {"deadline_id": row_id, "kind": "client", "value": clients.find(tx.conn, c)["number"]} for c in dict.fromkeys(for_clients)
+        {"deadline_id": row_id, "kind": "client", "value": str(clients.find(tx.conn, c)["id"])}
+        for c in dict.fromkeys(for_clients)
     ]
     rows += [{"deadline_id": row_id, "kind": "tag", "value": records.clean_tag(t)} for t in dict.fromkeys(tags)]
     if rows:
@@ -88,9 +97,12 @@ def retire(tx: Tx, name: str) -> None:
 
 
 def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
+    """Deadline id -> whom it is for. A client is kept by its id, since a number may change and be given again; here it has its number."""
+    numbers = {str(row_id): number for row_id, number in conn.execute(select(client.c.id, client.c.number))}
     found: dict[int, dict[str, list[str]]] = {}
     for row_id, kind, value in conn.execute(select(deadline_scope).order_by(deadline_scope.c.kind, deadline_scope.c.value)):
-        found.setdefault(row_id, {"client": [], "tag": []})[kind].append(value)
+        shown = numbers.get(value, "") if kind == "client" else value
+        found.setdefault(row_id, {"client": [], "tag": []})[kind].append(shown)
     return found
 
 
@@ -99,7 +111,7 @@ def listing(conn: Connection, *, at: datetime | None = None, retired: bool = Fal
     query = select(deadline).order_by(deadline.c.at, deadline.c.name)
     if at is not None:
         moment = to_epoch(at)
-        query = query.where(or_(deadline.c.retired_at.is_(None), deadline.c.retired_at > moment))
+        query = query.where(deadline.c.created_at <= moment, or_(deadline.c.retired_at.is_(None), deadline.c.retired_at > moment))
     elif not retired:
         query = query.where(deadline.c.state == "active")
     scopes = _scopes(conn)

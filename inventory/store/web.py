@@ -57,17 +57,13 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
         tx.conn.execute(insert(web_observation), new)
 
 
-def latest(conn: Connection, at: int | None = None, client_id: int | None = None) -> dict[int, tuple[int, dict[str, Any]]]:
-    """Endpoint id -> (last seen, document): what was met last, or what had been met at ``at``; of every client where ``client_id`` is None."""
+def visited(conn: Connection, at: int | None = None, client_id: int | None = None) -> frozenset[int]:
+    """Ids of the endpoints whose pages were visited (by ``at``); of every client where ``client_id`` is None."""
     query = (
-        select(web_observation.c.endpoint_id, web_observation.c.first_seen, web_observation.c.last_seen, web_observation.c.document)
-        .join(endpoint, endpoint.c.id == web_observation.c.endpoint_id).join(domain, domain.c.id == endpoint.c.domain_id)
-        .order_by(web_observation.c.id)
+        select(web_observation.c.endpoint_id).join(endpoint, endpoint.c.id == web_observation.c.endpoint_id)
+        .join(domain, domain.c.id == endpoint.c.domain_id)
     )  # fmt: skip
     query = query.where(web_observation.c.open == 1 if at is None else web_observation.c.first_seen <= at)
     if client_id is not None:
         query = query.where(domain.c.client_id == client_id)
-    found: dict[int, tuple[int, dict[str, Any]]] = {}
-    for endpoint_id, _, last, document in conn.execute(query):
-        found[endpoint_id] = (last if at is None else min(last, at), json.loads(document))
-    return found
+    return frozenset(conn.scalars(query))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gettext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
@@ -23,14 +24,16 @@ class Language:
     texts: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     plurals: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
     zone: tzinfo = UTC
+    plural_form: Callable[[int], int] = field(default=lambda n: int(n != 1), repr=False, compare=False)
 
     def __call__(self, text: str) -> str:
         return self.texts.get(text) or text
 
     def count(self, singular: str, plural: str, number: int) -> str:
-        """``{n}`` in the text is the number. Both languages so far have two forms."""
-        forms = self.plurals.get(singular) or (singular, plural)
-        return forms[0 if number == 1 else -1].replace("{n}", str(number))
+        """``{n}`` in the text is the number; the form is chosen as the catalogue's Plural-Forms says."""
+        forms = self.plurals.get(singular)
+        index = self.plural_form(number) if forms else int(number != 1)
+        return (forms or (singular, plural))[index].replace("{n}", str(number))
 
     def date(self, moment: datetime) -> str:
         """24 December 2026, 24. Dezember 2026; in the time zone of the reader."""
@@ -38,10 +41,11 @@ class Language:
 
         return format_date(moment.astimezone(self.zone).date(), "long", locale=self.locale)
 
-    def short_date(self, moment: datetime) -> str:
+    def day(self, moment: datetime, zone: tzinfo) -> str:
+        """A day that somebody set in a zone of their own, which is the same day for every reader."""
         from babel.dates import format_date
 
-        return format_date(moment.astimezone(self.zone).date(), "d MMM y" if self.code == "en" else "medium", locale=self.locale)
+        return format_date(moment.astimezone(zone).date(), "long", locale=self.locale)
 
     def instant(self, moment: datetime) -> str:
         from babel.dates import format_time
@@ -70,7 +74,7 @@ def language(code: str | None, time_zone: str = "UTC") -> Language:
         zone: tzinfo = ZoneInfo(time_zone)
     except (KeyError, ValueError, OSError):
         zone = UTC
-    return Language(known.code, known.texts, known.plurals, zone)
+    return Language(known.code, known.texts, known.plurals, zone, known.plural_form)
 
 
 def require(code: str) -> str:
@@ -97,7 +101,7 @@ def _catalogue(code: str) -> Language:
             plurals[str(message.id[0])] = tuple(str(s) for s in message.string or ())
         elif isinstance(message.string, str):
             texts[message.id] = message.string
-    return Language(code, texts, plurals)
+    return Language(code, texts, plurals, plural_form=gettext.c2py(catalogue.plural_expr))
 
 
 ENGLISH = Language("en")

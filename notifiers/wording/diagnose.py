@@ -14,13 +14,16 @@ DONE_BY = "It will be done {by}; {person} takes care of it."
 NEXT = "You need do nothing; we write again as soon as we know more."
 THANKS = "Kind regards"
 DELETE_RECORD = "Please delete the {kind} record {address} of {host}."
+OR_SERVE = "If a server is meant to answer there, let it be started instead."
+PAGE_ERROR_CAUSE = "{url} answers with the error {status}; that comes from the site itself, and not from its certificate."
+PAGE_ERROR_DO = "Please ask whoever builds the site to look at this page and at its error log."
 CHANGE_RECORD = "Please change the {kind} record of {host} from {old} to {new}."
 RECORD_CAUSE = "{host} also points to {address}, where nobody answers as it should; visitors who get that address see an error."
 ELSEWHERE_CAUSE = "{host} points to {addresses}, which is not our server, and what is there is not right for it."
 CLOCK_CAUSE = "The clock of the device shows {clock}, and the certificate of {host} is valid only from {start} to {end}."
 CLOCK_DO = "Please set date and time of the device to automatic, and open {host} again."
 MESSAGE = (
-    GREETING, GREETING_PLAIN, LOOKED, ACT, WE, PASSED, NOTHING_SEEN, DONE_BY, NEXT, THANKS, DELETE_RECORD, CHANGE_RECORD, RECORD_CAUSE, ELSEWHERE_CAUSE,
+    GREETING, GREETING_PLAIN, LOOKED, ACT, WE, PASSED, NOTHING_SEEN, OR_SERVE, PAGE_ERROR_CAUSE, PAGE_ERROR_DO, DONE_BY, NEXT, THANKS, DELETE_RECORD, CHANGE_RECORD, RECORD_CAUSE, ELSEWHERE_CAUSE,
     CLOCK_CAUSE, CLOCK_DO,
 )  # fmt: skip
 

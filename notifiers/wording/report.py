@@ -22,6 +22,11 @@ class Phrases:
     escalated_do = "You need do nothing. It was passed to our specialists (level 2), who find out what has to be done."
     site_ok = "Everything that we tested is in order."
     certificate_until = "It has a certificate of {issuer}, valid until {date}."
+    certificate_until_of = "The certificate that it shows is valid until {date}."
+    certificate_ended_of = "The certificate that it shows ended on {date}."
+    no_page = "No page is expected under this name, so its pages are not looked at."
+    all_accepted = "You need do nothing: your sites comply, or their faults were accepted."
+    how_without_pages = "We open every address that the DNS gives for a site, and check the certificate as a browser does. Its pages were not opened."
     certificate_ended = "Its certificate of {issuer} ended on {date}."
     accepted = "Accepted by {by} until {date} ({reason}): {what}"
     never = "{host} was not looked at yet."
@@ -54,16 +59,17 @@ STEPS = {
 }  # fmt: skip
 WHO = {"client": "you", "provider": "we", "staff": "we find out who"}
 NOTES = {
-    "it was not looked at yet": "Some sites were not looked at yet.",
-    "plain HTTP was not asked yet": "Plain HTTP was not asked yet at some sites.",
+    "it was not looked at yet": "It was not looked at yet.",
+    "plain HTTP was not asked yet": "Its pages were not opened yet.",
+    "whether it is of a public CA could not be told": "Whether a certificate is of a public CA could not be told.",
     "it was issued within 48 hours of the change, so the older limit may hold": "One certificate was issued within 48 hours of a change of rules; which one holds cannot be told from it.",
 }  # fmt: skip
 # The headings and labels of the pages.
 LABELS = (
     "Client", "As of", "Your contact", "What you need to do", "What we are doing", "Passed to level 2", "Dates ahead", "Your sites",
-    "Why HTTPS matters", "How this was measured", "What could not be tested", "Nothing.", "Site", "State", "Certificate until", "Measured",
+    "Why HTTPS matters", "How this was measured", "What could not be tested", "Nothing.", "Site", "State", "Measured",
     "What we saw", "When", "announced, not confirmed", "Concerns", "of browsers and CAs", "our deadline", "certificate", "today",
     "Time line of the dates ahead; the list below has the same in words", "Days until each certificate ends; the table of sites has the same in words",
-    "Certificates", "Page", "of", "Steps", "There are no dates ahead.", "and {n} more", "none", "Reports", "Fault", "Sites", "Summary", "not known",
+    "Certificates", "Page", "of", "Steps", "There are no dates ahead.", "and {n} more", "none", "Reports", "not known",
     "late", "This report concerns only the sites of this client.", "Prepared by",
 )  # fmt: skip

@@ -8,13 +8,18 @@ from typing import Any
 
 from inventory.model import Finding
 from inventory.names import as_ip, registered_domain
-from notifiers.wording.values import NOT_YOURS
+from notifiers.wording.values import NOT_NAMED, NOT_YOURS
+
+# Evidence that names whose certificate it is, or who issued it.
+_ISSUERS = ("missing", "root", "intermediate", "issuer", "certificate")
+# Beside these the certificate may be anybody's.
+STRANGE = frozenset({"name-mismatch", "default-certificate", "self-signed", "untrusted-root"})
 
 
-def for_client(finding: Finding, own: Iterable[str]) -> Finding:
-    """``own``: names of the client. Of the names in the evidence those stay that lie in one of the client's registered domains."""
-    if "names" not in finding.evidence and "subject" not in finding.evidence:
-        return finding
+def for_client(finding: Finding, own: Iterable[str], *, strange: bool = False) -> Finding:
+    """``own``: names of the client. Of the names in the evidence those stay that lie in one of the client's registered domains.
+    ``strange``: the served certificate may be another's, so that its issuer is not named either.
+    """
     hosts = set(own)
     registered = {registered_domain(n) for n in hosts if as_ip(n) is None}
 
@@ -22,7 +27,9 @@ def for_client(finding: Finding, own: Iterable[str]) -> Finding:
         text = str(name).removeprefix("*.")
         return text in hosts or (as_ip(text) is None and "." in text and registered_domain(text) in registered)
 
-    evidence = {k: v for k, v in finding.evidence.items() if k not in ("names", "subject", "more")}
-    if "names" in finding.evidence:
-        evidence["names"] = [n for n in finding.evidence["names"] if mine(n)] or [NOT_YOURS]
+    evidence = {k: v for k, v in finding.evidence.items() if k not in ("subject", "more")}
+    if "names" in evidence:
+        evidence["names"] = [n for n in evidence["names"] if mine(n)] or [NOT_YOURS]
+    if strange or finding.code in STRANGE:
+        evidence |= {k: NOT_NAMED for k in _ISSUERS if k in evidence}
     return replace(finding, evidence=evidence)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 NOT_YOURS = "none of yours"
+NOT_NAMED = "a CA that is not named here"
 VALUES = frozenset({
-    NOT_YOURS,
-    "it refuses us (403)", "it has had enough of our questions (429)", "it is unavailable for the moment (503)",
+    NOT_YOURS, NOT_NAMED,
+    "it refuses us (403)", "it refuses us (406)", "it refuses us (451)", "it answers with an error of its own", "it does not answer in HTTP", "no time was left for it", "it has had enough of our questions (429)", "it is unavailable for the moment (503)",
     "a protection service asks for a browser (challenge page)", "the same address again", "more than 10 redirects",
     "no time was left to follow its redirects", "the server closed the connection without an answer", "no end to the HTTP answer",
     "no answer to the connection", "no end to the TLS handshake", "no end to the STARTTLS dialogue", "the page is larger than what we read",
-    "the page did not come to its end in time", "the page is built so that it cannot be read in a few seconds", "HTTP Basic login",
+    "the page did not come to its end in time", "the page is built so that it cannot be read in a few seconds", "the page breaks what reads it", "the visit failed by our own fault",
+    "it redirects to a port that browsers do not open", "HTTP Basic login",
     "the name does not exist (NXDOMAIN)", "the name has no A and no AAAA record", "no resolver answered in time",
     "the server closed the connection in the handshake", "the server wants a client certificate",
 })  # fmt: skip

@@ -48,25 +48,28 @@ def test_every_milestone_says_what_whom_source_and_confidence() -> None:
     assert [m.at for m in found] == sorted(m.at for m in found)
     for m in found:
         assert m.title and m.affects and m.source, m.name
-        assert m.confidence in ("V", "S"), "what is only remembered is not shipped as a fact"
+        assert m.confidence in ("V", "S", "M")
+        assert m.confidence != "M" or not m.confirmed, "what is only remembered is never confirmed"
         assert m.rule == "" or m.rule in RULES, m.name
 
 
-def test_a_lifetime_that_a_later_one_has_replaced_is_judged_no_more() -> None:
-    names = {r.deadline.name for r in judge([subject(known())], milestones(), NOW)}
-    assert {n for n in names if n.startswith("lifetime")} == {"lifetime-200", "lifetime-100", "lifetime-47"}
-    later = {r.deadline.name for r in judge([subject(known())], milestones(), datetime(2027, 3, 15, tzinfo=UTC))}
-    assert {n for n in later if n.startswith("lifetime")} == {"lifetime-100", "lifetime-47"}
+def test_a_lifetime_binds_what_was_issued_in_its_time() -> None:
+    """A certificate of 398 days issued in October 2026 breaks the 200 days of then, and not a limit that begins later."""
+    old = Known(Target(HOST), "site", (), (Leaf(NOW - 40 * DAY, NOW + 358 * DAY, True),), True, True)
+    states = {
+        r.deadline.name: r.state for r in judge([subject(old)], milestones(), NOW) if r.deadline.name.startswith("lifetime")
+    }
+    assert states == {"lifetime-200": State.FAILS}
 
 
 def test_what_is_announced_is_marked_as_not_confirmed() -> None:
-    assert {m.name for m in milestones() if not m.confirmed} == {"chrome-154", "rsa-2048", "no-rsa-ecc"}
+    assert {m.name for m in milestones() if not m.confirmed} == {"chrome-154", "rsa-2048", "no-rsa-ecc", "pci-4", "tls-1-0-off"}
 
 
 @pytest.mark.parametrize(("name", "day", "rule"), [
     ("chrome-56", "2017-01", "no-secrets-over-http"), ("chrome-62", "2017-10", "no-input-over-http"), ("chrome-68", "2018-07", "no-page-over-http"),
-    ("chrome-154", "2026-10", "opens-over-https"), ("lifetime-200", "2026-03-15", "certificate-lifetime"),
-    ("lifetime-100", "2027-03-15", "certificate-lifetime"), ("lifetime-47", "2029-03-15", "certificate-lifetime"),
+    ("chrome-154", "2026-10", "opens-over-https"), ("lifetime-200", "2026-03-15", "lifetime-200"),
+    ("lifetime-100", "2027-03-15", "lifetime-100"), ("lifetime-47", "2029-03-15", "lifetime-47"),
 ])  # fmt: skip
 def test_dates_are_those_of_the_sources(name: str, day: str, rule: str) -> None:
     (found,) = [m for m in milestones() if m.name == name]
@@ -179,6 +182,23 @@ def test_could_not_tell_is_neither_good_nor_bad() -> None:
     assert stand(replace(OWN, rule="modern-tls"), known(doubt)).state is State.COMPLIES, "the page has nothing to do with TLS"
     silent = Finding("connection-timeout", "undetermined", ("192.0.2.1",), {})
     assert stand(replace(OWN, rule="valid-certificate"), known(silent)).state is State.UNKNOWN
+
+
+def test_proofs_of_logging_that_could_not_be_read_are_not_determined() -> None:
+    scts = Finding("sct-missing", "undetermined", ("192.0.2.1",), {"embedded": 0, "needed": 2})
+    assert stand(replace(OWN, rule="valid-certificate"), known(scts)).state is State.UNKNOWN
+    assert stand(replace(OWN, rule="no-weak-key"), known(scts)).state is State.COMPLIES
+    missing = replace(scts, severity="high")
+    assert stand(replace(OWN, rule="valid-certificate", at=NOW - DAY), known(missing)).state is State.FAILS
+
+
+def test_on_the_last_day_one_may_still_not_comply() -> None:
+    assert stand(OWN, known(SERVED), at=OWN.at).state is State.WILL_FAIL
+    assert stand(OWN, known(SERVED), at=OWN.at + timedelta(seconds=1)).state is State.FAILS
+
+
+def test_an_optional_domain_that_complies_complies() -> None:
+    assert stand(OWN, known(), policy="optional").state is State.COMPLIES
 
 
 def test_a_certificate_that_ends_before_the_date_will_not_comply_from_its_end() -> None:

@@ -83,7 +83,7 @@ EXPECTED = {
     "kunden.blumen-meier.test": ("escalated", "http-collects-secrets", "without any warning"),
     "fotos.blumen-meier.test": ("you-act", "mixed-content", "blocked or missing"),
     "blumen-meier.test": ("escalated", None, "without any warning"),
-    "kasse.hotel-seeblick.test": ("escalated", "https-missing", "ERR_CONNECTION_REFUSED"),
+    "kasse.hotel-seeblick.test": ("you-act", "https-missing", "ERR_CONNECTION_REFUSED"),
     "alt.hotel-seeblick.test": ("escalated", "redirect-loop", "ERR_TOO_MANY_REDIRECTS"),
     "schutz.kanzlei-nguyen.test": ("escalated", "http-unknown", "could not be told"),
 }
@@ -215,8 +215,37 @@ def test_a_wrong_aaaa_record_is_to_be_deleted(settings: Settings, issuer: Author
     report = look(settings, port, ("127.0.0.1", "::1"))
     outcome = decide(report, report.findings, Facts(ours=frozenset({"127.0.0.1"})))
     assert (outcome.outcome, outcome.partial) == ("you-act", ("::1",))
-    assert outcome.instruction == f"Please delete the AAAA record ::1 of {HOST}."
+    assert outcome.instruction.startswith(f"Please delete the AAAA record ::1 of {HOST}.")
+    known = decide(report, report.findings, Facts(known=True, ours=frozenset({"127.0.0.1"})))
+    assert known.instruction == f"Please delete the AAAA record ::1 of {HOST}."
     assert "at ::1" in chrome.shown(report.findings, [a.address for a in report.addresses], plain=False)
+
+
+def test_a_silent_address_is_not_to_be_deleted(settings: Settings, issuer: Authority, opened: contextlib.ExitStack) -> None:
+    """A time-out is "could not tell": nobody is sent to change the DNS for it."""
+    port = served(issuer, opened)
+    silent = Server(demo_servers.silent, address="127.0.0.2", port=port)
+    opened.callback(silent.close)
+    chosen = replace(settings, scan=replace(settings.scan, timeout=1.5))
+    report = look(chosen, port, ("127.0.0.1", "127.0.0.2"))
+    outcome = decide(report, report.findings, Facts(known=True, ours=frozenset({"127.0.0.1"})))
+    assert (outcome.outcome, outcome.code) == ("escalated", "connection-timeout")
+    assert "could not be told" in chrome.shown(report.findings, [a.address for a in report.addresses], plain=False)
+
+
+def test_an_error_of_the_site_itself(certmgr: Run, issuer: Authority, opened: contextlib.ExitStack, root_file: Path) -> None:
+    from certmgr.demo.pages import Answer
+
+    server = Server(
+        secure(server_context(issuer.issue(HOST)), lambda host, path: Answer(500 if path == "/cart?id=7" else 200, "x"))
+    )
+    opened.callback(server.close)
+    base = ("--ca-file", str(root_file), "--resolve", f"{HOST}:{server.port}:127.0.0.1", "--http-port", "9", "--format", "json")
+    done = certmgr("diagnose", f"https://{HOST}:{server.port}/cart?id=7", *base)
+    assert (done.json["outcome"], done.json["code"]) == ("you-act", "page-error")
+    assert "/cart?id=7" in done.json["cause"]
+    assert "500" in done.json["chrome"]
+    assert "no fault" not in done.json["message"]
 
 
 def test_one_of_our_own_addresses_is_mended_not_deleted(
@@ -289,7 +318,7 @@ def test_exactly_one_outcome_for_every_code(settings: Settings, issuer: Authorit
 @pytest.mark.parametrize(("arguments", "said"), [
     (("ftp://shop.example.test/",), "not a web address"), (("https://",), "empty"), (("https://a b/",), "not a domain name"),
     (("https://shop.example.test:99999/",), "not a web address"), (("https://shop.example.test/", "--language", "fr"), "no language"),
-    (("https://shop.example.test/", "--visitor-clock", "noon"), "is not a date"), (("https://[::1/",), "not a web address"),
+    (("https://shop.example.test/", "--visitor-clock", "noon"), "is not a date"), (("https://[::1/",), "not a web address"), (("https://127.0.0.1:0/",), "port 0"),
 ])  # fmt: skip
 def test_wrong_calls_are_one_clear_line(certmgr: Run, arguments: tuple[str, ...], said: str) -> None:
     done = certmgr("diagnose", *arguments)

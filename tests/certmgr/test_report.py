@@ -22,7 +22,7 @@ from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import RULES
 from certmgr.compliance.standing import all_deadlines, judge
 from certmgr.config import HttpSettings, Settings
-from certmgr.demo.authority import Authority
+from certmgr.demo.authority import Authority, self_signed
 from certmgr.demo.pages import Answer, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
 from certmgr.files import write_whole
@@ -271,6 +271,9 @@ def test_no_other_clients_data_with_a_shared_certificate(village: Village, tmp_p
         contacts.add(tx, "B-23", {"name": "Berta Beta", "role": "owner"}, ("email:berta@beta-two.test",))
     village.site("A-17", "alpha-one.test", shared)
     village.site("A-17", "www.alpha-one.test", shared)
+    private = Authority("Beta Hotel GmbH CA", organisation="Beta Hotel GmbH")
+    village.site("A-17", "neu.alpha-one.test", server_context(private.issue("beta-two.test"), chain=()))
+    village.site("A-17", "alt.alpha-one.test", server_context(self_signed("beta-two.test")))
     village.site("B-23", "beta-two.test", shared)
     village.site("B-23", "www.beta-two.test", shared)
     village.scan()
@@ -473,7 +476,13 @@ def test_a_report_of_the_past_is_what_was_known_then(village: Village) -> None:
     after, _ = village.report("1001")
     assert after.state == "ok"
     again, _ = village.report("1001", then)
-    assert again == before
+
+    def told(report: Report) -> Any:
+        """Everything but the second of the look: a span says that the same was served, not when it was looked at."""
+        sites = tuple(replace(site, measured=None, measured_text="") for site in report.sites)
+        return replace(report, sites=sites, method=report.method[1:])
+
+    assert told(again) == told(before)
     assert [a.code for a in again.escalated] == ["http-collects-secrets"]
 
 
@@ -492,7 +501,7 @@ def test_the_command_line(village: Village, certmgr: Run, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("arguments", "code", "said"), [
-    ((), 2, "Whom is the report for"), (("--client", "4711"), 2, "no client"), (("--client", "1", "--all"), 2, "Whom is the report for"), (("--all",), 2, "--output is missing"),
+    ((), 2, "whom the report is for"), (("--client", "4711"), 2, "no client"), (("--client", "1", "--all"), 2, "whom the report is for"), (("--all",), 2, "--output is missing"),
     (("--client", "1", "--format", "pdf"), 2, "--output is missing"), (("--client", "1", "--as-of", "30.6."), 2, "is not a date"),
     (("--client", "1", "--language", "tlh"), 2, "no language"), (("--client", "1", "--output", "/nowhere/at/all.html"), 3, "cannot be written"),
     (("--all", "--output", "/proc/nowhere"), 3, "cannot be made"),
@@ -539,3 +548,114 @@ def test_every_query_is_scoped(village: Village) -> None:
     assert {s.name for s in read.subjects} == {"c1.example.test"}
     assert {s.target.host for s in read.standings} == {"c1.example.test"}
     assert {r.subject.client for r in judge(read.subjects, read.deadlines, read.as_of)} == {"1"}
+
+
+def test_reports_on_both_databases(
+    database: Database, settings: Settings, issuer: Authority, opened: contextlib.ExitStack, tmp_path: Path
+) -> None:
+    server = Server(secure(server_context(issuer.issue("one.example.test")), lambda h, p: page("Welcome")))
+    opened.callback(server.close)
+    with database.write() as tx:
+        clients.add(tx, {"number": "1", "name": "One"})
+        domains.add(tx, "one.example.test", {"client": "1"})
+        endpoints.edit(tx, Target("one.example.test"), {"port": server.port, "addresses": ["127.0.0.1"]})
+        due = {
+            "at": datetime.now(UTC) + timedelta(days=10),
+            "rule": "https-only",
+            "title": "x",
+            "purchase_days": 1,
+            "validation_days": 1,
+            "installation_days": 1,
+        }
+        deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1"], tags=[])
+    Survey(database, settings, Options(always_http=True)).run()
+    now = datetime.now(UTC)
+    read = material(
+        database, "1", now, as_of=None, provider="", dues=all_deadlines(database), default_language="en", default_zone="UTC"
+    )
+    assert build(read).counts["sites"] == 1
+    past = material(
+        database, "1", now, as_of=now, provider="", dues=all_deadlines(database, now), default_language="en", default_zone="UTC"
+    )
+    assert [s.state for s in build(past).sites] == [s.state for s in build(read).sites]
+
+
+def test_pages_that_were_not_opened_are_not_called_good(village: Village) -> None:
+    village.client("1", "One")
+    village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
+    village.plain["one.example.test"] = page("Login", "<input type=password>", hsts=False)
+    Survey(village.database, village.settings, Options(http=False)).run()
+    report, _ = village.report("1")
+    assert report.state == "unknown"
+    assert report.untested == ("Its pages were not opened yet.",)
+    assert not any("in order" in f for s in report.sites for f in s.facts)
+    assert "were not opened" in report.method[1]
+
+
+def test_an_accepted_fault_is_not_called_good(village: Village) -> None:
+    village.client("1", "One")
+    village.site("1", "one.example.test", server_context(village.issuer.issue("other.example.test")))
+    village.scan()
+    with village.database.write() as tx:
+        row = clients.find(tx.conn, "1")
+        for code in ("name-mismatch", "default-certificate"):
+            findings.accept(tx, code, frozenset({code}), datetime.now(UTC) + timedelta(days=9), "moves", client_id=row["id"])
+    report, _ = village.report("1")
+    assert report.state != "ok"
+    assert "comply with HTTPS today" not in report.summary
+
+
+def test_a_day_that_the_provider_set_is_the_same_day_for_every_reader(village: Village) -> None:
+    village.client("1", "One")
+    village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
+    village.plain["one.example.test"] = page("x", hsts=False)
+    with village.database.write() as tx:
+        contacts.add(tx, "1", {"name": "Ada", "role": "owner", "time_zone": "Pacific/Auckland"}, ())
+        due = {"at": datetime(2027, 6, 30, 23, 59, 59, tzinfo=UTC), "rule": "https-only", "title": "Own", "purchase_days": 7, "validation_days": 7,
+               "installation_days": 7}  # fmt: skip
+        deadlines.add(tx, "own", due, tuple(RULES), for_clients=[], tags=[])
+    village.scan()
+    report, _ = village.report("1")
+    days = {e.title: e.at_text for e in report.events}
+    assert days["Own"] == "30 June 2027"
+    assert days["New certificates live at most 100 days"] == "15 March 2027"
+
+
+def test_a_deadline_stays_with_its_client_when_numbers_change(village: Village) -> None:
+    village.client("1", "First")
+    village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
+    with village.database.write() as tx:
+        due = {
+            "at": datetime.now(UTC) + timedelta(days=10),
+            "rule": "https-only",
+            "title": "Private",
+            "purchase_days": 1,
+            "validation_days": 1,
+            "installation_days": 1,
+        }
+        deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1"], tags=[])
+        clients.edit(tx, "1", {"number": "77"})
+    village.client("1", "Second")
+    village.site("1", "two.example.test", server_context(village.issuer.issue("two.example.test")))
+    village.scan()
+    assert "Private" in tabular.to_json(village.report("77")[0])
+    assert "Private" not in tabular.to_json(village.report("1")[0])
+
+
+def test_output_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
+    import os
+    import threading
+
+    target = tmp_path / "real.html"
+    target.write_text("old")
+    (tmp_path / "link.html").symlink_to(target)
+    write_whole(tmp_path / "link.html", b"new")
+    assert target.read_text() == "new"
+    assert (tmp_path / "link.html").is_symlink()
+    os.mkfifo(tmp_path / "pipe")
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    write_whole(tmp_path / "pipe", b"through")
+    reader.join(5)
+    assert got == [b"through"]
