@@ -64,7 +64,7 @@ def assess(
         reason = "the HTTPS policy of the domain is 'optional'"
         return Row(subject, deadline, State.WAIVED, waived=("the domain's record", None, reason))
     findings = tuple((k.target, f) for k, r in results if r.state is result.state for f in r.findings)
-    if (result.state is State.FAILS and deadline.at > at) or (
+    if (result.state is State.FAILS and (deadline.at >= at if deadline.own else deadline.at > at)) or (
         result.state is State.WILL_FAIL and result.since is not None and result.since < deadline.at
     ):
         result = Result(State.WILL_FAIL, result.findings, deadline.at, result.note)

@@ -123,6 +123,8 @@ def _record(report: Report, finding: Finding, facts: Facts, partial: tuple[str, 
     kind = "AAAA" if ":" in address else "A"
     cause = language(words.RECORD_CAUSE).format(host=host, address=", ".join(strange))
     do = " ".join(language(words.DELETE_RECORD).format(kind="AAAA" if ":" in a else "A", address=a, host=host) for a in strange)
+    if not facts.known or not facts.ours:
+        do += " " + language(words.OR_SERVE)  # nobody said that the record is wrong; a machine of theirs may be down
     if facts.dns_is_ours:
         return Outcome(
             "escalated", finding.code, cause, f"Delete the {kind} record {address} of {host}.", "provider", partial=partial
