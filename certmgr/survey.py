@@ -33,7 +33,7 @@ from inventory.targets import Target, parse
 # Below this many endpoints the processes would cost more than they bring.
 SMALL = 64
 UNDETERMINED_PERCENT = 20.0
-CHUNK = 500
+CHUNK = 1000
 
 
 @dataclass(slots=True)
@@ -280,8 +280,9 @@ class Survey:
         """Each chunk in a read of its own, so that no snapshot is held for the length of the run."""
         with self.database.read() as conn:
             ids = endpoints.visited_ids(conn, client_id, self.options.tag)
-        # Names of one machine often follow each other: mixed, none of them waits for the politeness towards one address.
-        random.Random(self.run_id).shuffle(ids)  # noqa: S311 - an order, no secret
+        if self.visits:
+            # Names of one machine often follow each other: mixed, none of them waits long for its turn at that address.
+            random.Random(self.run_id).shuffle(ids)  # noqa: S311 - an order, no secret
         for start in range(0, len(ids), CHUNK):
             with self.database.read() as conn:
                 rows = endpoints.visited(conn, ids[start : start + CHUNK])

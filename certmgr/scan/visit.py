@@ -15,7 +15,7 @@ import urllib.request
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
-from certmgr.scan.dial import Dialler, Request
+from certmgr.scan.dial import Dialled, Dialler, Request
 from certmgr.scan.evidence import Failure, Kind
 from certmgr.scan.exchange import Exchange
 from certmgr.scan.guard import Network, refusal
@@ -30,6 +30,7 @@ from inventory.text import printable
 
 MAX_REDIRECTS = 10
 MAX_URL = 2000
+MAX_BODIES = 100  # answers in memory at once, in one process
 MAX_COOKIES = 8000  # characters of a Cookie header; beyond it none is sent
 # Ports that a browser opens for nobody (Fetch standard, "bad port").
 BAD_PORTS = frozenset({
@@ -90,6 +91,7 @@ class Visitor:
     def __init__(self, dialler: Dialler, resolver: Resolver, allowed: tuple[Network, ...], options: WebOptions) -> None:
         self._dialler, self._resolver, self._allowed, self._options = dialler, resolver, allowed, options
         self._reader = Reader()
+        self._bodies = asyncio.Semaphore(MAX_BODIES)
         self._gate: Politeness[_Waiting] = Politeness(
             options.per_address, options.rate, dialler.loop, lambda w: w.future.set_result(None), self._enter
         )
@@ -218,30 +220,35 @@ class Visitor:
         waiting = _Waiting(address, loop.create_future())
         self._enter(waiting)
         await waiting.future
-        waited = loop.time() - arrived
-        try:
-            request = self._request(parts, address, cookies, max(timeout, 0.5), own)
-            dialled = await self._dialler.dial(request)
-        finally:
-            self._gate.leave(address)
+        # A body stays in memory until the page is read: so many at once and no more.
+        async with self._bodies:
+            waited = loop.time() - arrived
+            try:
+                request = self._request(parts, address, cookies, max(timeout, 0.5), own)
+                dialled = await self._dialler.dial(request)
+            finally:
+                self._gate.leave(address)
+            return await self._answer(dialled, url, own), waited
+
+    async def _answer(self, dialled: Dialled, url: str, own: bool) -> _Answer:
         exchange = dialled.exchange
         if exchange is None or (exchange.status is None and not exchange.error):
             failure = dialled.failure or Failure("http", Kind.CLOSED, "the server closed the connection without an answer")
-            return _Answer(failure=failure), waited
+            return _Answer(failure=failure)
         if exchange.status is None:
-            return _Answer(blocked="it does not answer in HTTP"), waited
+            return _Answer(blocked="it does not answer in HTTP")
         answer = _Answer(exchange.status, headers=tuple(exchange.headers))
         location = exchange.header("location")
         if exchange.status in _REDIRECTS and location:
             answer.location = _resolved(url, location)
             if answer.location is None:
                 answer.blocked = f"it redirects to something that is no web address: {printable(location, 80)}"
-            return answer, waited
+            return answer
         body = exchange.body
         answer.blocked = blocked(exchange.status, answer.headers, body)
         if own and not answer.blocked:
             answer.page = await self._page(exchange, dialled.failure, body, url)
-        return answer, waited
+        return answer
 
     async def _page(self, exchange: Exchange, failure: Failure | None, body: bytes, url: str) -> Page | None:
         if exchange.error:
