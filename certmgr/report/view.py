@@ -220,7 +220,7 @@ def _site(material: Material, standing: Standing, actions: Sequence[Action]) -> 
     if standing.never:
         untested.append(language(P.never).format(host=display(standing.target.host)))
     elif unsure:
-        untested += [language(NOTES[n]) for n in unsure if n in NOTES]
+        untested += [f"{display(standing.target.host)}: {language(NOTES[n])}" for n in unsure if n in NOTES]
     if (
         untested
         and standing.last_good is not None

@@ -346,13 +346,13 @@ def parse_hsts(value: str | None) -> Hsts | None:
 
 def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> str:
     """Why this answer tells nothing about the page: a refusal, or a protection service that asks for a browser. Empty where it does."""
+    for name, value in _CHALLENGE_HEADERS:
+        if any(n == name and value in v.lower() for n, v in headers):
+            return "a protection service asks for a browser (challenge page)"
     if status in _BLOCKED:
         return _BLOCKED[status]
     if status >= 500:
         return "it answers with an error of its own"  # what it serves when it works nobody can tell
-    for name, value in _CHALLENGE_HEADERS:
-        if any(n == name and value in v.lower() for n, v in headers):
-            return "a protection service asks for a browser (challenge page)"
     if len(body) < 20_000 and any(mark in body for mark in _CHALLENGE_MARKS):
         return "a protection service asks for a browser (challenge page)"
     return ""

@@ -587,7 +587,7 @@ def test_pages_that_were_not_opened_are_not_called_good(village: Village) -> Non
     Survey(village.database, village.settings, Options(http=False)).run()
     report, _ = village.report("1")
     assert report.state == "unknown"
-    assert report.untested == ("Its pages were not opened yet.",)
+    assert report.untested == ("one.example.test: Its pages were not opened yet.",)
     assert not any("in order" in f for s in report.sites for f in s.facts)
     assert "were not opened" in report.method[1]
 
