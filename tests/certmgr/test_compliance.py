@@ -80,12 +80,9 @@ def test_dates_are_those_of_the_sources(name: str, day: str, rule: str) -> None:
 # -- lifetimes ---------------------------------------------------------------------------------------------------------
 
 BOUNDARIES = [
-    (date(2018, 3, 2), 825),
-    (date(2020, 9, 1), 398),
-    (date(2026, 3, 15), 200),
-    (date(2027, 3, 15), 100),
-    (date(2029, 3, 15), 47),
-]
+    (date(2012, 7, 1), 1827), (date(2016, 7, 1), 1188), (date(2018, 3, 2), 825), (date(2020, 9, 1), 398), (date(2026, 3, 15), 200),
+    (date(2027, 3, 15), 100), (date(2029, 3, 15), 47),
+]  # fmt: skip
 
 
 def leaf(issued: datetime, seconds: int, public: bool | None = True) -> Leaf:
@@ -321,19 +318,46 @@ def test_weak_signature(town: Town, root: Authority) -> None:
     assert town.stand("sha-1").state is State.FAILS
 
 
+@pytest.mark.parametrize(("organisation", "name"), [
+    ("Entrust, Inc.", "entrust"), ("Symantec Corporation", "symantec"), ("Chunghwa Telecom Co., Ltd.", "chunghwa-netlock"),
+    ("NETLOCK Kft.", "chunghwa-netlock"),
+])  # fmt: skip
 def test_a_distrusted_ca_concerns_its_own_milestone_alone(
-    town: Town, opened: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+    town: Town, monkeypatch: pytest.MonkeyPatch, organisation: str, name: str
 ) -> None:
-    """A root that calls itself Entrust stands for Entrust's: the CA itself cannot be had."""
+    """A root that bears the name stands for the CA's: the CA itself cannot be had."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    entrust = Authority("Entrust Test Root", organisation="Entrust, Inc.")
-    anchor = parse_certificate(entrust.certificate.public_bytes(Encoding.DER))
+    distrusted = Authority("Test Root", organisation=organisation)
+    anchor = parse_certificate(distrusted.certificate.public_bytes(Encoding.DER))
     monkeypatch.setattr(TrustStore, "load", classmethod(lambda cls, *_, **__: cls([anchor])))
-    town.serve(Authority("Entrust Issuer", entrust).issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
-    assert town.stand("entrust").state is State.FAILS
-    assert town.row("symantec").state is State.COMPLIES
-    assert town.row("chunghwa-netlock").state is State.COMPLIES
+    town.serve(Authority("Test Issuer", distrusted).issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
+    assert town.stand(name).state is State.FAILS
+    for other in {"entrust", "symantec", "chunghwa-netlock"} - {name}:
+        assert town.row(other).state is State.COMPLIES
+
+
+@pytest.mark.parametrize(("plain", "secure", "code"), [
+    ("index page.html;", f"{HSTS} return 200 ok;", "http-served"), (REDIRECT, f"{HSTS} return 302 http://{HOST}:HTTP_PORT/;", "redirect-loop"),
+    ("return 404;", f"{HSTS} return 200 ok;", "redirect-missing"),
+])  # fmt: skip
+def test_the_providers_own_rule(town: Town, issuer: Authority, plain: str, secure: str, code: str) -> None:
+    from inventory.store import deadlines
+
+    with town.database.write() as tx:
+        due = {
+            "at": datetime.now(UTC) - DAY,
+            "rule": "https-only",
+            "title": "own",
+            "purchase_days": 7,
+            "validation_days": 7,
+            "installation_days": 7,
+        }
+        deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1001"], tags=[])
+    town.serve(issuer.issue(HOST), plain, secure, "<h1>Shop</h1>")
+    row = town.stand("own")
+    assert row.state is State.FAILS
+    assert code in {f.code for _, f in row.findings}
 
 
 def test_valid_certificate_for_card_data(town: Town, issuer: Authority) -> None:
