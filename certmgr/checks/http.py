@@ -41,7 +41,8 @@ def _loop(host: str, visit: Visit) -> Iterator[Finding]:
 
 
 def _unknown(visit: Visit) -> Finding:
-    return finding("http-unknown", (visit.address,), url=visit.last.url, why=visit.why)
+    more = {"error": visit.last.why} if visit.last.why not in ("", visit.why) else {}
+    return finding("http-unknown", (visit.address,), None, url=visit.last.url, why=visit.why, **more)
 
 
 def _endpoint_itself(url: str, target: Target) -> bool:

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from certmgr.checks.certificate import expiring
-from certmgr.checks.http import NO_PAGE as EXEMPT
 from certmgr.checks.lifetimes import BACKDATING, LIMITS, lifetime_seconds, limit_days, too_long
 from inventory.model import Acceptance, Finding
 from inventory.targets import Target
@@ -144,6 +143,7 @@ not_symantec = _not_of(frozenset({"Symantec"}))
 not_entrust = _not_of(frozenset({"Entrust"}))
 not_chunghwa_or_netlock = _not_of(frozenset({"Chunghwa Telecom", "NetLock"}))
 _stays_there = _by_page(frozenset({"redirect-insecure", "redirect-loop"}))
+_redirects = _by_page(frozenset({"redirect-missing"}))
 _certificate_now = _by_tls(_BAD_CERTIFICATE | _NO_CONNECTION | _OLD_TLS, needs_certificate=True)
 
 
@@ -166,7 +166,7 @@ def opens_over_https(known: Known, at: datetime) -> Result:
 
 def https_only(known: Known, at: datetime) -> Result:
     """A valid certificate, no page over plain HTTP, and every plain address leads to HTTPS. The usual rule of a provider's own."""
-    results = [opens_over_https(known, at), no_page_over_http(known, at), _by_page(frozenset({"redirect-missing"}))(known, at)]
+    results = [opens_over_https(known, at), no_page_over_http(known, at), _redirects(known, at)]
     return worst(results)
 
 
@@ -256,4 +256,3 @@ RULES: dict[str, Rule] = {
 NEEDS_CERTIFICATE = (_BAD_CERTIFICATE - {"default-certificate", "chain-incomplete", "intermediate-expired"}) | {
     "https-missing", "not-tls", "certificate-expiring"
 }  # fmt: skip
-__all__ = ["EXEMPT", "NEEDS_CERTIFICATE", "RULES", "Known", "Leaf", "Result", "State", "worst"]

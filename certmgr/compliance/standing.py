@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from certmgr.checks.http import NO_PAGE
 from certmgr.compliance.milestones import Deadline, milestones
-from certmgr.compliance.rules import EXEMPT, NEEDS_CERTIFICATE, RULES, Known, Leaf, Result, State, worst
+from certmgr.compliance.rules import NEEDS_CERTIFICATE, RULES, Known, Leaf, Result, State, worst
 from certmgr.compliance.steps import Step, backwards
 from certmgr.status import Standing, load
 from inventory.database import Database, from_epoch, to_epoch
@@ -51,7 +52,7 @@ def assess(
 ) -> Row | None:
     """None where the deadline does not concern the domain, or nothing can be checked. ``judged``: results by rule, for this subject. Pure."""
     rule = RULES.get(deadline.rule)
-    if rule is None or subject.purpose in EXEMPT or not subject.known or not deadline.is_for(subject.client, subject.tags):
+    if rule is None or subject.purpose in NO_PAGE or not subject.known or not deadline.is_for(subject.client, subject.tags):
         return None
     judged = {} if judged is None else judged
     if deadline.rule not in judged:

@@ -23,14 +23,13 @@ MAX_UNKNOWN_PERCENT = 20.0
 @dataclass(frozen=True, slots=True)
 class Health:
     """``verdicts``: endpoints by verdict. ``findings``: (code, severity) -> how many are open and not accepted. ``soonest``: target and end of
-    the certificate that ends first. ``last_complete``: when a run last ended well; ``last_run``: state and end of the last one at all.
+    the certificate that ends first. ``last_complete``: when a run last ended well.
     """
 
     verdicts: dict[str, int]
     findings: Counter[tuple[str, str]]
     soonest: tuple[str, datetime] | None
     last_complete: datetime | None
-    last_run: tuple[str, datetime | None] | None
     troubled: Sequence[Standing] = field(default=(), repr=False)
 
 
@@ -42,11 +41,10 @@ def read(database: Database, now: datetime, *, client: str | None = None, tag: s
         client_id = clients.find(conn, client)["id"] if client else None
         first = overview.soonest(conn, client_id=client_id, tag_name=tag)
         complete = conn.execute(select(func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.scope == "")).scalar()
-        last = conn.execute(select(run.c.state, run.c.finished_at).order_by(run.c.id.desc()).limit(1)).first()
     end = from_epoch(first[1]) if first else None
     counted: Counter[tuple[str, str]] = Counter((f.code, str(f.severity)) for s in troubled for f in s.findings)
     return Health(
-        verdicts, counted, (first[0], end) if first and end else None, from_epoch(complete), (last[0], from_epoch(last[1])) if last else None, troubled,
+        verdicts, counted, (first[0], end) if first and end else None, from_epoch(complete), troubled,
     )  # fmt: skip
 
 

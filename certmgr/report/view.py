@@ -65,12 +65,16 @@ def build(material: Material) -> Report:
     material = _scoped(material)
     language = material.language
     by_domain = {s.domain_id: s for s in material.subjects}
+    rows: dict[int, list[Row]] = {}
+    for row in material.rows:
+        rows.setdefault(row.subject.domain_id, []).append(row)
     actions: list[Action] = []
     sites = []
     for standing in sorted(material.standings, key=lambda s: (s.target.host, s.target.port)):
-        mine = _actions(material, standing, by_domain.get(standing.domain_id))
+        subject, own_rows = by_domain.get(standing.domain_id), rows.get(standing.domain_id, [])
+        mine = _actions(material, standing, subject, own_rows)
         actions += mine
-        sites.append(_site(material, standing, mine))
+        sites.append(_site(material, standing, mine, subject, own_rows))
     actions.sort(key=lambda a: (a.by or material.as_of, SEVERITY_ORDER[a.severity], a.site))
     events = _events(material)
     untested = tuple(dict.fromkeys(t for s in sites for t in s.untested))
@@ -106,7 +110,7 @@ def _scoped(material: Material) -> Material:
 # -- actions -----------------------------------------------------------------------------------------------------------
 
 
-def _actions(material: Material, standing: Standing, subject: Subject | None) -> list[Action]:
+def _actions(material: Material, standing: Standing, subject: Subject | None, rows: Sequence[Row]) -> list[Action]:
     made = []
     for finding in standing.findings:
         if _follows(finding, standing.findings) or _waits(finding, standing.findings):
@@ -127,7 +131,7 @@ def _actions(material: Material, standing: Standing, subject: Subject | None) ->
         if outcome == "we-act" and taken is not None:
             by = taken.until
         elif outcome == "you-act":
-            by = _by(material, standing, finding, subject)
+            by = _by(material, standing, finding, subject, rows)
         late = by is not None and by < material.as_of
         text = language(P.at_once) if by is None or late else language(P.until).format(date=language.day(by, material.zone))
         if outcome == "escalated":
@@ -173,7 +177,9 @@ def _ours(language: Language, outcome: str, person: str, by: str) -> str:
     return language(P.escalated_do)
 
 
-def _by(material: Material, standing: Standing, finding: Finding, subject: Subject | None) -> datetime | None:
+def _by(
+    material: Material, standing: Standing, finding: Finding, subject: Subject | None, rows: Sequence[Row]
+) -> datetime | None:
     """The last day: of a certificate that ends, the purchase before it; else the next deadline of one's own; else at once."""
     end = from_epoch(standing.not_after)
     if finding.code == "certificate-expiring" and end is not None:
@@ -183,9 +189,8 @@ def _by(material: Material, standing: Standing, finding: Finding, subject: Subje
     if subject is None or any(f.severity == "critical" for f in standing.findings):
         return None
     dates = []
-    for row in material.rows:
-        concerned = row.subject.domain_id == subject.domain_id and row.state is State.WILL_FAIL and row.deadline.own
-        if concerned and any(f.code == finding.code for _, f in row.findings):
+    for row in rows:
+        if row.state is State.WILL_FAIL and row.deadline.own and any(f.code == finding.code for _, f in row.findings):
             ahead = [s.by for s in row.steps if s.actor == "client" and not s.late]
             dates.append(ahead[0] if ahead else row.deadline.at)
     return min(dates, default=None)
@@ -194,7 +199,9 @@ def _by(material: Material, standing: Standing, finding: Finding, subject: Subje
 # -- sites -------------------------------------------------------------------------------------------------------------
 
 
-def _site(material: Material, standing: Standing, actions: Sequence[Action]) -> Site:
+def _site(
+    material: Material, standing: Standing, actions: Sequence[Action], subject: Subject | None, rows: Sequence[Row]
+) -> Site:
     language = material.language
     facts = []
     end = from_epoch(standing.not_after)
@@ -205,8 +212,7 @@ def _site(material: Material, standing: Standing, actions: Sequence[Action]) -> 
         facts.append(language(words).format(issuer=_issuer(standing.issuer), date=language.date(end)))
     told = [f for f in standing.findings if f.severity not in ("info", "undetermined") and not _follows(f, standing.findings)]
     facts += [sentence(f, standing.target, language) for f in told]
-    subject = next((s for s in material.subjects if s.domain_id == standing.domain_id), None)
-    unsure = _unsure(material, standing)
+    unsure = _unsure(standing, rows)
     if subject is not None and subject.purpose in NO_PAGE:
         facts.append(language(P.no_page))
     elif standing.verdict == "ok" and not standing.accepted and not unsure:
@@ -239,13 +245,11 @@ def _site(material: Material, standing: Standing, actions: Sequence[Action]) -> 
     )  # fmt: skip
 
 
-def _unsure(material: Material, standing: Standing) -> tuple[str, ...]:
+def _unsure(standing: Standing, rows: Sequence[Row]) -> tuple[str, ...]:
     """Why a rule could not be told for this site, beside its findings: its page was not asked, or it was not looked at."""
-    notes = [
-        r.note for r in material.rows
-        if r.state is State.UNKNOWN and r.note and r.subject.domain_id == standing.domain_id and standing.target.protocol == "https"
-    ]  # fmt: skip
-    return tuple(dict.fromkeys(notes))
+    if standing.target.protocol != "https":
+        return ()
+    return tuple(dict.fromkeys(r.note for r in rows if r.state is State.UNKNOWN and r.note))
 
 
 def _issuer(text: str | None) -> str:

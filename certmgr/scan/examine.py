@@ -138,7 +138,7 @@ class Examiner:
         """Emits exactly one result, or keeps the job for :meth:`finish`. An error of ours is a finding of this endpoint and of no other."""
         try:
             await self._examine(job)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is said as scanner-error, and the other endpoints go on
             self._emit_error(job, error)
 
     def _emit_error(self, job: Job, error: Exception) -> None:
@@ -179,7 +179,7 @@ class Examiner:
         for job, evidence in waiting:
             try:
                 self._emit(job, self._judge(job, evidence))
-            except Exception as error:
+            except Exception as error:  # as in examine: one result for each job
                 self._emit_error(job, error)
 
     def _memo(self, job: Job, evidence: Evidence) -> str:

@@ -95,7 +95,7 @@ class Looker:
         for address, result in zip(seen, found, strict=True):
             if isinstance(result, BaseException):
                 # Our own fault about a page takes nothing away from what was seen of TLS.
-                visits.append(visitor.failed(target, address.address))
+                visits.append(visitor.failed(target, address.address, result))
             else:
                 visits += result
         return tuple(visits)

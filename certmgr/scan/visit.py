@@ -114,11 +114,11 @@ class Visitor:
                 )
         return tuple(visits)
 
-    def failed(self, target: Target, address: str) -> Visit:
-        """The visit that could not be made by our own fault."""
+    def failed(self, target: Target, address: str, error: BaseException) -> Visit:
+        """The visit that could not be made by our own fault, with what went wrong in its hop."""
         url = _url("http", target.host, self._options.port, "/")
-        why = "the visit failed by our own fault"
-        return Visit(url, address, End.UNKNOWN, (Hop(url, address, why=why),), why=why)
+        hop = Hop(url, address, why=printable(f"{type(error).__name__}: {error}", 200))
+        return Visit(url, address, End.UNKNOWN, (hop,), why="the visit failed by our own fault")
 
     async def _follow(self, url: str, host: str, own_address: str, known: dict[str, _Answer], budget: _Budget) -> Visit:
         """``known``: answers to requests without cookies at this address, so that a hop that was asked is not asked again. ``budget``: the

@@ -20,16 +20,19 @@ def for_client(finding: Finding, own: Iterable[str], *, strange: bool = False) -
     """``own``: names of the client. Of the names in the evidence those stay that lie in one of the client's registered domains.
     ``strange``: the served certificate may be another's, so that its issuer is not named either.
     """
-    hosts = set(own)
-    registered = {registered_domain(n) for n in hosts if as_ip(n) is None}
-
-    def mine(name: Any) -> bool:
-        text = str(name).removeprefix("*.")
-        return text in hosts or (as_ip(text) is None and "." in text and registered_domain(text) in registered)
-
     evidence = {k: v for k, v in finding.evidence.items() if k not in ("subject", "more")}
     if "names" in evidence:
-        evidence["names"] = [n for n in evidence["names"] if mine(n)] or [NOT_YOURS]
+        evidence["names"] = _mine(evidence["names"], set(own)) or [NOT_YOURS]
     if strange or finding.code in STRANGE:
         evidence |= {k: NOT_NAMED for k in _ISSUERS if k in evidence}
     return replace(finding, evidence=evidence)
+
+
+def _mine(names: Iterable[Any], hosts: set[str]) -> list[str]:
+    registered = {registered_domain(n) for n in hosts if as_ip(n) is None}
+
+    def mine(name: str) -> bool:
+        text = name.removeprefix("*.")
+        return text in hosts or (as_ip(text) is None and "." in text and registered_domain(text) in registered)
+
+    return [n for n in map(str, names) if mine(n)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +10,14 @@ import pytest
 
 from certmgr.checks.http import http_findings, undetermined
 from certmgr.checks.reconcile import Open, reconcile
+from certmgr.config import Settings
+from certmgr.demo import servers as demo_servers
+from certmgr.demo.authority import Authority
+from certmgr.demo.servers import Server
 from certmgr.scan.report import AddressView, Report, Web
+from certmgr.scan.visit import Visitor
 from certmgr.scan.web import End, Hop, Visit
+from certmgr.survey import Options, scan_targets
 from inventory.model import Finding
 from inventory.targets import Target
 
@@ -121,3 +128,21 @@ def test_a_redirect_only_name_that_shows_a_page_over_https() -> None:
     codes = {f.code for f in http_findings(Target(HOST), (page,), "redirect")}
     assert "redirect-missing" in codes
     assert "redirect-missing" not in {f.code for f in http_findings(Target(HOST), (page,), "site")}
+
+
+async def _breaks(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("a bug of ours")
+
+
+def test_a_bug_of_ours_in_a_visit_is_said_and_takes_nothing_from_tls(
+    settings: Settings, issuer: Authority, opened: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(demo_servers.tls(demo_servers.server_context(issuer.issue(HOST))))
+    opened.callback(server.close)
+    monkeypatch.setattr(Visitor, "visit", _breaks)
+    looked = scan_targets(
+        settings, Options(overrides={(HOST, server.port): ("127.0.0.1",)}, always_http=True), [Target(HOST, server.port)]
+    )[0]
+    (doubt,) = looked.findings
+    assert (doubt.code, doubt.evidence["error"]) == ("http-unknown", "RuntimeError: a bug of ours")
+    assert looked.addresses[0].trusted is True
