@@ -310,6 +310,34 @@ def with_dead(folder: Path, roots: Path) -> list[Row]:
                 "half silent, half unreachable", "at least 1,000/s", rate >= 1000)]  # fmt: skip
 
 
+def with_notices(folder: Path) -> list[Row]:
+    """Deciding where nothing is due, and queueing where everything is. The fresh look says "still so": over the network it is a scan's work."""
+    from bench.notices import inventory
+
+    rows = []
+    for name, count, due, goal in (
+        ("nothing due, 100,000 endpoints", 100_000, False, 10.0),
+        ("10,000 notices queued", 10_000, True, 60.0),
+    ):
+        path = folder / f"notices-{count}.db"
+        inventory(path, count, due=due)
+        got = measure([sys.executable, "-m", "bench.notices", str(path)])
+        reached = got.wall < goal and got.peak_mb < 300
+        rows.append(
+            Row(
+                f"certmgr notify, {name}",
+                count,
+                got.cpu / count * 1000,
+                count / got.wall,
+                got.peak_mb,
+                f"{got.wall:.1f} s",
+                f"under {goal:.0f} s, 300 MB",
+                reached,
+            )
+        )
+    return rows
+
+
 def help_() -> list[Row]:
     runs = [measure([sys.executable, "-m", "certmgr", "--help"]) for _ in range(5)]
     cpu = statistics.median(r.cpu for r in runs)
@@ -337,7 +365,7 @@ def main() -> None:
         parts: dict[str, Callable[[], list[Row]]] = {
             "help": help_, "handshakes": lambda: handshakes(folder), "nmap": nmap, "sslyze": sslyze,
             "scans": lambda: scans(folder, roots.resolve()), "dead": lambda: with_dead(folder, roots.resolve()),
-            "http": lambda: with_http(folder, roots.resolve()), "reports": lambda: with_reports(folder),
+            "http": lambda: with_http(folder, roots.resolve()), "reports": lambda: with_reports(folder), "notices": lambda: with_notices(folder),
         }  # fmt: skip
         rows: list[Row] = []
         for part, run in parts.items():

@@ -82,6 +82,45 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifySettings:
+    """``mail``: apprise's mailtos:// URL, usually ``env:NAME`` or ``file:PATH``. ``channels``: ``name=URL`` each, for contacts with a way channel:name.
+
+    ``inbox``: imaps:// URL of the mailbox that answers and bounces come to. ``templates``: a directory of one's own. ``answer``: within what time an answer
+    comes, in words; ``offers``: a text about prices or offers, switched on by being there. ``country``: ISO 3166, whose holidays hold for contacts that
+    have none; ``opens``, ``closes`` and ``working_days`` (mon to sun): when clients may be written to. ``thresholds``: days before an end, ``60,30,7``, ``tag:NAME=...`` or ``client:NUMBER=...``.
+    ``freezes``: ``2026-12-20/2027-01-06``. ``confirm_above``: to more clients at once only with their exact number. ``rate``: messages a second a channel.
+    ``timeout``: seconds for one message. ``digest_hour``: of the provider's day. ``heartbeat``: a URL that is called after each good run.
+    """
+
+    mail: str = ""
+    channels: tuple[str, ...] = ()
+    inbox: str = ""
+    templates: str = ""
+    answer: str = ""
+    offers: str = ""
+    country: str = ""
+    opens: str = "08:00"
+    closes: str = "18:00"
+    working_days: tuple[str, ...] = ("mon", "tue", "wed", "thu", "fri")
+    thresholds: tuple[str, ...] = ()
+    freezes: tuple[str, ...] = ()
+    purchase_days: int = 7
+    validation_days: int = 7
+    installation_days: int = 7
+    climb_days: int = 7
+    climb_near_days: int = 2
+    ack_days: int = 7
+    word_days: int = 2
+    mass_percent: float = 5.0
+    mass_least: int = 5
+    confirm_above: int = 20
+    rate: float = 2.0
+    timeout: float = 60.0
+    digest_hour: int = 7
+    heartbeat: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     provider: ProviderSettings = field(default_factory=ProviderSettings)
@@ -89,13 +128,14 @@ class Settings:
     trust: TrustSettings = field(default_factory=TrustSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     source: str = "built-in defaults"
 
 
 MAX_CONCURRENCY = 20_000
 SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
 # Sections of later capabilities, so that one file serves them all.
-RESERVED = frozenset({"notify", "acme", "forecast"})
+RESERVED = frozenset({"acme", "forecast"})
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -217,6 +257,7 @@ def _check(settings: Settings) -> None:
             "it has other characters than ASCII, or brackets",
             "Write https://example.com/scan or an e-mail address.",
         )
+    _check_notify(settings.notify)
     if scan.concurrency > MAX_CONCURRENCY:
         raise ConfigError(f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}")
     for resolver in scan.resolvers:
@@ -231,6 +272,28 @@ def _check(settings: Settings) -> None:
         raise ConfigError(
             f"[provider] time_zone '{settings.provider.time_zone}' is unknown", "", "Write Europe/Berlin, for example."
         ) from None
+
+
+def _check_notify(notify: NotifySettings) -> None:
+    for name in (
+        "purchase_days",
+        "validation_days",
+        "installation_days",
+        "climb_days",
+        "climb_near_days",
+        "ack_days",
+        "word_days",
+        "mass_least",
+        "confirm_above",
+    ):
+        if not 0 <= getattr(notify, name) <= 100_000:
+            raise ConfigError(f"[notify] {name} is {getattr(notify, name)}", "it must not be below 0")
+    if notify.rate < 0 or notify.timeout <= 0 or not 0 <= notify.mass_percent <= 100:
+        raise ConfigError(
+            "[notify] rate, timeout or mass_percent cannot be so", "a rate is 0 or more, a timeout above 0, a percentage 0 to 100"
+        )
+    if not 0 <= notify.digest_hour <= 23:
+        raise ConfigError(f"[notify] digest_hour is {notify.digest_hour}", "it is an hour, 0 to 23")
 
 
 def secret(text: str) -> str:

@@ -155,7 +155,7 @@ def causes(standings: Iterable[Standing]) -> list[Cause]:
         for one in standing.findings:
             if one.severity == "info" or one.code in folded:
                 continue
-            kind, where = _place(standing, one)
+            kind, where = place_of(standing.target, standing.client, standing.server, standing.leaf, standing.issuer, one)
             key = (kind, where, one.code, one.actor)
             cause = found.get(key)
             if cause is None:
@@ -167,16 +167,19 @@ def causes(standings: Iterable[Standing]) -> list[Cause]:
     return sorted(found.values(), key=lambda c: (-len(c.endpoints), SEVERITY_ORDER[c.severity], c.code, c.where))
 
 
-def _place(standing: Standing, one: Finding) -> tuple[str, str]:
+def place_of(
+    target: Target, client: str, server: str | None, leaf: str | None, issuer: str | None, one: Finding
+) -> tuple[str, str]:  # fmt: skip
+    """(kind, which one) of what one action would have to mend: a name server, a client, a certificate, a server."""
     if one.code in _BY_NAME_SERVER:
-        return "name server", f"of {display(registered_domain(standing.target.host))}"
+        return "name server", f"of {display(registered_domain(target.host))}"
     if one.code in _BY_CLIENT:
-        return "client", standing.client
-    if one.code in _BY_CERTIFICATE and standing.leaf is not None:
-        return "certificate", f"{standing.leaf[:16]} of {standing.issuer or 'unknown issuer'}"
-    if standing.server is not None:
-        return "server", standing.server
-    return "server", ", ".join(one.addresses[:3]) or display(standing.target.host)
+        return "client", client
+    if one.code in _BY_CERTIFICATE and leaf is not None:
+        return "certificate", f"{leaf[:16]} of {issuer or 'unknown issuer'}"
+    if server is not None:
+        return "server", server
+    return "server", ", ".join(one.addresses[:3]) or display(target.host)
 
 
 def totals(

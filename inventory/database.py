@@ -7,25 +7,26 @@ Files are created 0600 in a 0700 directory.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, text
+from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
+from inventory import chain
 from inventory.errors import DatabaseError, DatabaseVersion
 from inventory.tables import audit as audit_table
 
-HEAD = "0003"
+HEAD = "0004"
 SAFE_SQLITE = (3, 51, 3)
+_CHAIN_LOCK = 7301003
 
 
 def to_epoch(moment: datetime) -> int:
@@ -54,6 +55,7 @@ class Tx:
     conn: Connection
     actor: str
     now: datetime
+    _entries: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def at(self) -> int:
@@ -63,16 +65,24 @@ class Tx:
         self.audit_many(action, kind, [(row_id, detail or {})])
 
     def audit_many(self, action: str, kind: str, rows: list[tuple[int | None, Mapping[str, Any]]]) -> None:
-        if not rows:
+        """Personal data is taken out (inventory/chain.py). The entries are written when the transaction ends."""
+        for row_id, detail in rows:
+            self._entries.append({
+                "at": self.at, "actor": self.actor, "action": action, "kind": kind, "row_id": row_id,
+                "detail": chain.encode(chain.redact(kind, detail)),
+            })  # fmt: skip
+
+    def write_audit(self) -> None:
+        """Last of all in a transaction, so that the lock that keeps the chain one is held for a moment and nothing is waited for under it."""
+        if not self._entries:
             return
-        self.conn.execute(
-            insert(audit_table),
-            [
-                {"at": self.at, "actor": self.actor, "action": action, "kind": kind, "row_id": row_id,
-                 "detail": json.dumps(detail, sort_keys=True, default=str)}
-                for row_id, detail in rows
-            ],
-        )  # fmt: skip
+        if self.conn.dialect.name == "postgresql":
+            self.conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _CHAIN_LOCK})
+        before = self.conn.execute(select(audit_table.c.hash).order_by(audit_table.c.id.desc()).limit(1)).scalar() or chain.START
+        for entry in self._entries:
+            before = entry["hash"] = chain.link(before, **entry)
+        self.conn.execute(insert(audit_table), self._entries)
+        self._entries.clear()
 
 
 class Database:
@@ -96,7 +106,9 @@ class Database:
     def write(self, now: datetime | None = None) -> Iterator[Tx]:
         """Commits at the end, rolls back on any exception."""
         with _mapped(self.engine.url), self.engine.connect().execution_options(certmgr_write=True) as conn, conn.begin():
-            yield Tx(conn, self.actor, now or datetime.now(UTC))
+            tx = Tx(conn, self.actor, now or datetime.now(UTC))
+            yield tx
+            tx.write_audit()
 
     def close(self) -> None:
         self.engine.dispose()

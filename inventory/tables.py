@@ -66,6 +66,8 @@ contact = Table(
     Column("language", Text),
     Column("time_zone", Text),
     _ref("fallback_id", "contact", nullable=True),
+    Column("country", Text),  # ISO 3166, also with a subdivision (DE-BY): whose holidays are no working days
+    Column("away_until", BigInteger),  # until then the fallback stands in
     *_life(),
 )  # fmt: skip
 
@@ -132,7 +134,8 @@ audit = Table(
     Column("action", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("row_id", Id),
-    Column("detail", Text, nullable=False),  # JSON: {column: [before, after]}
+    Column("detail", Text, nullable=False),  # JSON: {column: [before, after]}; ids and words of ours, no personal data
+    Column("hash", Text, nullable=False, server_default=""),  # SHA-256 over the hash before it and this row (inventory/chain.py)
 )  # fmt: skip
 
 certificate = Table(
@@ -281,4 +284,146 @@ deadline_scope = Table(
     Column("deadline_id", Id, ForeignKey("deadline.id"), primary_key=True),
     Column("kind", Text, primary_key=True),  # client (its number), tag
     Column("value", Text, primary_key=True),
+)  # fmt: skip
+
+
+# -- notices -----------------------------------------------------------------------------------------------------------
+
+# What one conversation with a client is about: a name that loses cover, a fault, a deadline. Its reference stays the same.
+matter = Table(
+    "matter", metadata, _id(),
+    Column("reference", Text, nullable=False, unique=True),
+    Column("key", Text, nullable=False),  # cover:ENDPOINT:CLIENT, fault:ENDPOINT:CODE:CLIENT, deadline:DOMAIN:NAME:CLIENT, broadcast:TEMPLATE:DEADLINE:CLIENT
+    Column("kind", Text, nullable=False),
+    _ref("client_id", "client", nullable=True),
+    _ref("endpoint_id", "endpoint", nullable=True),
+    _ref("domain_id", "domain", nullable=True),
+    Column("code", Text),
+    Column("round", Text, nullable=False, server_default=""),  # certificate, term or opening that is spoken of
+    Column("cause", Text, nullable=False, server_default=""),  # what one action would mend, as status --causes folds it
+    Column("hold", Text),  # baseline or mass, and the rank it was held at: nothing goes out before it is released
+    Column("released_at", BigInteger),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger),
+    Column("told_at", BigInteger),  # when a client was first told
+    Column("acked_at", BigInteger),
+    Column("acked_by", Text),
+    Column("promised_at", BigInteger),  # next word by
+    UniqueConstraint("key"),
+)  # fmt: skip
+
+# One message to one contact.
+notice = Table(
+    "notice", metadata, _id(),
+    _ref("contact_id", "contact", nullable=True),
+    _ref("client_id", "client", nullable=True),  # NULL: to staff
+    Column("kind", Text, nullable=False),  # client, broadcast, digest, alarm
+    Column("reference", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # in the mail's headers: who returns it has seen the mail
+    Column("outcome", Text),  # you-act, we-act, escalated, resolved; NULL to staff
+    Column("channel", Text, nullable=False),  # mail, or the name of a channel
+    Column("subject", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("html", Text, nullable=False),
+    Column("state", Text, nullable=False),  # queued, leased, sending, sent, unknown, failed, dead
+    Column("token", Text),
+    Column("lease_until", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger),
+    Column("sent_to", Text),
+    Column("smtp_code", Integer),
+    Column("error", Text),
+    Column("acked_at", BigInteger),
+    Column("resolved_at", BigInteger),
+    Index("ix_notice_state_next_at", "state", "next_at"),
+    Index("ix_notice_client_id_created_at", "client_id", "created_at"),
+)  # fmt: skip
+
+# What a message says. The unique key is what makes a notice go once: recipient, subject, step, threshold, certificate or term.
+notice_item = Table(
+    "notice_item", metadata, _id(),
+    _ref("notice_id", "notice"),
+    Column("contact_id", Id, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("step", Text, nullable=False),  # owner, fallback, oncall, resolved, staff, digest, broadcast
+    Column("threshold", Text, nullable=False),
+    Column("round", Text, nullable=False),
+    _ref("matter_id", "matter", nullable=True),
+    UniqueConstraint("contact_id", "subject", "step", "threshold", "round"),
+)  # fmt: skip
+
+# Why somebody did or did not hear: one row as long as the decision stays the same.
+decision = Table(
+    "decision", metadata, _id(),
+    Column("subject", Text, nullable=False),
+    Column("client_id", Id, nullable=False),  # 0: staff
+    Column("contact_id", Id, nullable=False),  # 0: before anybody was chosen
+    Column("threshold", Text, nullable=False),
+    Column("round", Text, nullable=False),
+    Column("action", Text, nullable=False),  # send, wait, hold, suppress, staff
+    Column("reason", Text, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("notice_id", Id),
+    UniqueConstraint("subject", "contact_id", "threshold", "round", "action", "reason"),
+    Index("ix_decision_client_id", "client_id"),
+)  # fmt: skip
+
+# A snooze, or a maintenance window: silence towards clients about one matter, domain, server, client, or all.
+snooze = Table(
+    "snooze", metadata, _id(),
+    Column("scope", Text, nullable=False),  # matter, domain, server, client, all
+    Column("scope_id", Id, nullable=False),
+    Column("starts_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("withdrawn_at", BigInteger),
+    Index("ix_snooze_until", "until"),
+)  # fmt: skip
+
+# A cause (or a broadcast) that staff let go, to so many clients a day.
+release = Table(
+    "release", metadata, _id(),
+    Column("cause", Text, nullable=False),
+    Column("per_day", Integer, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)  # fmt: skip
+
+broadcast = Table(
+    "broadcast", metadata, _id(),
+    Column("template", Text, nullable=False),
+    Column("tag", Text),
+    Column("deadline", Text, nullable=False),
+    Column("text", Text),
+    Column("by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)  # fmt: skip
+
+# What came in: a reply, a bounce, an automatic reply. Keyed by the mail's own id, so that reading it twice does nothing.
+inbound = Table(
+    "inbound", metadata, _id(),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # reply, bounce, automatic, stranger
+    Column("notice_id", Id),
+    Column("contact_id", Id),
+    Column("at", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+)  # fmt: skip
+
+# The last success of each job, and what it must remember.
+job = Table(
+    "job", metadata,
+    Column("name", Text, primary_key=True),
+    Column("started_at", BigInteger),
+    Column("success_at", BigInteger),
+    Column("error", Text),
+    Column("detail", Text, nullable=False, server_default="{}"),  # JSON
 )  # fmt: skip

@@ -188,12 +188,25 @@ def _pour(source: Path, target: Path) -> None:
     module = sqlite_module()
     with closing(module.connect(source)) as old, closing(module.connect(target)) as new:
         old.backup(new)
+        _unsure(new)
+
+
+def _unsure(connection: Any) -> None:
+    """What waited in the queue when the backup was made may have been sent since: a person decides."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'notice'").fetchone():
+        connection.execute(
+            "UPDATE notice SET state = 'unknown', token = NULL, error = 'restored from a backup: it may have been sent since'"
+            " WHERE state IN ('queued', 'leased', 'sending')"
+        )
+        connection.commit()
 
 
 def _replace_damaged(target: Path, source: Path, kept: Path) -> None:
     """What cannot be read as a database is kept byte by byte with what belongs to it, before anything of it is removed."""
     fresh = target.with_name(f".{target.name}.restored")
     _copy_sqlite(source, fresh)
+    with closing(sqlite_module().connect(fresh)) as connection:
+        _unsure(connection)
     for suffix in ("", "-wal", "-shm"):
         if (part := target.with_name(target.name + suffix)).exists():
             shutil.copy2(part, kept.with_name(kept.name + suffix))

@@ -12,7 +12,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from certmgr.compliance.milestones import milestones
-from notifiers.wording import diagnose, english, report, values
+from notifiers.wording import diagnose, english, notice, report, values
 from notifiers.wording.catalogue import FOLDER
 
 
@@ -31,6 +31,8 @@ def messages() -> Iterator[str | tuple[str, str]]:
     for table in (report.STATES, report.STEPS, report.WHO, report.NOTES):
         yield from table.values()
     yield from report.LABELS
+    yield from (v for k, v in vars(notice.Notice).items() if not k.startswith("_"))
+    yield from notice.LABELS
     yield from diagnose.MESSAGE
     yield from (question for question, _ in diagnose.QUESTIONS)
     for milestone in milestones():

@@ -20,6 +20,7 @@ need npm command -v npm
 need libpango-1.0-0 sh -c 'ls /usr/lib/*/libpango-1.0.so.0'
 need libpangoft2-1.0-0 sh -c 'ls /usr/lib/*/libpangoft2-1.0.so.0'
 need poppler-utils command -v pdftotext
+need systemd command -v systemd-analyze
 need fonts-dejavu-core sh -c 'ls /usr/share/fonts/truetype/dejavu'
 if [ "${1:-}" = bench ]; then
     need nmap command -v nmap

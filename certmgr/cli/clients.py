@@ -128,3 +128,29 @@ def client_retire(app: App, number: str) -> None:
     with app.open().write(now()) as tx:
         count = clients.retire(tx, number)
     click.echo(f"Client {number} retired, with {count} domain(s).")
+
+
+@client.command("erase")
+@click.argument("number")
+@click.option("--yes", is_flag=True, help="Do it; without this the command says what would go.")
+@pass_app
+def client_erase(app: App, number: str, yes: bool) -> None:
+    """Delete the personal data of a client: contacts, domains, what was seen there, the texts of notices. The audit log stays valid; backups keep what they hold."""
+    from inventory.store import clients, contacts, domains, erase
+
+    database = app.open()
+    with database.read() as conn:
+        row = clients.find(conn, number)
+        counts = {
+            "domains": len(domains.listing(conn, client_id=row["id"], retired=True)),
+            "contacts": len(contacts.listing(conn, client_id=row["id"], retired=True)),
+        }
+    said = f"client {row['number']} with {counts['domains']} domain(s) and {counts['contacts']} contact(s)"
+    if not yes:
+        click.echo(
+            f"This would erase {said}, for good. Nothing was changed; to do it: certmgr client erase {row['number']} --yes"
+        )
+        return
+    with database.write(now()) as tx:
+        erase.erase(tx, row["number"])
+    click.echo(f"Erased {said}. Erase or age out the backups too.")

@@ -9,7 +9,7 @@ import click
 from certmgr.cli.output import pairs, show
 from certmgr.cli.shared import App, changed, client_filter, format_option, given, now, pass_app, retired_option
 
-CONTACT_COLUMNS = ("id", "client", "name", "role", "ways", "language", "time_zone", "fallback", "state")
+CONTACT_COLUMNS = ("id", "client", "name", "role", "ways", "bad", "language", "time_zone", "country", "fallback", "away", "state")
 role_option = click.option("--role", type=click.Choice(["owner", "technical", "billing", "administrator", "level2"]))
 way_option = click.option(
     "--way",
@@ -30,11 +30,20 @@ def _contact_options(command: Any) -> Any:
         click.option("--fallback", metavar="CONTACT", help="Who is asked when this one does not answer."),
         click.option("--time-zone", metavar="ZONE", help="Such as Europe/Berlin."),
         click.option("--language", metavar="CODE", help="Such as en or de."),
+        click.option("--country", metavar="CODE", help="Whose holidays are no working days: DE, or DE-BY."),
+        click.option("--away-until", metavar="DATE", help="Until then the fallback stands in; empty: back."),
         way_option,
         role_option,
     ):
         command = option(command)
     return command
+
+
+def _given(app: App, /, away_until: str | None = None, **values: Any) -> dict[str, Any]:
+    made = given(**values)
+    if away_until is not None:
+        made["away_until"] = app.moment(away_until) if away_until else None
+    return made
 
 
 @contact.command("add")
@@ -47,7 +56,7 @@ def contact_add(app: App, /, name: str, client: str | None, ways: tuple[str, ...
     from inventory.store import contacts
 
     with app.open().write(now()) as tx:
-        row_id = contacts.add(tx, client, given(name=name, **values), ways)
+        row_id = contacts.add(tx, client, _given(app, name=name, **values), ways)
     click.echo(f"Contact {row_id} {name} added.")
 
 
@@ -93,7 +102,7 @@ def contact_edit(app: App, /, contact: str, ways: tuple[str, ...], **values: Any
     from inventory.store import contacts
 
     with app.open().write(now()) as tx:
-        said = changed(f"Contact {contact}", contacts.edit(tx, contact, given(**values), ways))
+        said = changed(f"Contact {contact}", contacts.edit(tx, contact, _given(app, **values), ways))
     click.echo(said)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cli.output import cell, echo_json, instant
+from certmgr.cli.output import cell, echo_json, epoch_text, instant
 from certmgr.cli.scan import SECONDS, _overrides
 from certmgr.cli.shared import App, now, pass_app
 
@@ -134,7 +134,12 @@ def _show_context(known: Context, changes: list[str]) -> None:
     click.echo(f"  open: {', '.join(said) or 'nothing'}")
     for accepted in known.accepted:
         click.echo(f"  accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}: {cell(accepted.reason)}")
-    click.echo("  told to the client: nothing is recorded")
+    for told in known.told:
+        fate = f"sent {epoch_text(told['sent_at'])}" if told["sent_at"] else told["state"]
+        answered = f", acknowledged {epoch_text(told['acked_at'])}" if told["acked_at"] else ""
+        click.echo(f"  told to the client: {cell(told['subject'])} ({fate}{answered})")
+    if not known.told:
+        click.echo("  told to the client: nothing yet")
     since = f"since then {'; '.join(map(cell, changes))}" if changes else "nothing changed"
     click.echo(f"  last good look: {instant(known.last_good) or 'never'}; {since}")
     for edit in known.edits:
@@ -152,7 +157,11 @@ def _document(found: Diagnosis) -> dict[str, Any]:
         "schema": "certmgr.diagnose/1", "url": found.url,
         "context": None if known is None else {
             "client": known.client, "client_name": known.client_name, "account_manager": known.account_manager, "domain": known.domain,
-            "server": known.server, "open": [{"code": f.code, "since": instant(s)} for f, s in known.open], "told": [],
+            "server": known.server, "open": [{"code": f.code, "since": instant(s)} for f, s in known.open], "told": [
+                {"notice": t["id"], "reference": t["reference"], "outcome": t["outcome"], "state": t["state"], "subject": t["subject"],
+                 "sent_at": epoch_text(t["sent_at"]), "acknowledged_at": epoch_text(t["acked_at"])}
+                for t in known.told
+            ],
             "last_good": instant(known.last_good), "changes": found.changes,
         },
         "steps": [{"step": s.name, "state": s.state, "text": s.text} for s in found.steps], "chrome": found.shown,

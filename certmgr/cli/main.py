@@ -19,6 +19,8 @@ from certmgr.cli import (
     endpoints,
     exchange,
     findings,
+    notices,
+    notify,
     operations,
     report,
     scan,
@@ -50,7 +52,7 @@ def cli(context: click.Context, config: str | None, database_url: str | None, de
 
 for command in (
     scan.scan, status.status, clients.client, contacts.contact, servers.server, domains.domain, endpoints.endpoint, findings.finding,
-    deadlines.deadline, compliance.compliance, report.report, diagnose.diagnose, operations.check, operations.metrics, exchange.import_, exchange.export, database.database, demo.demo,
+    deadlines.deadline, compliance.compliance, report.report, diagnose.diagnose, notify.notify, notices.notice, operations.run, operations.check, operations.metrics, operations.doctor, operations.audit, exchange.import_, exchange.export, database.database, demo.demo,
 ):  # fmt: skip
     cli.add_command(command)
 

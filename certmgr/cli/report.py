@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--client", metavar="NUMBER", help="For this client.")
 @click.option("--all", "everybody", is_flag=True, help="For every client, with an index page for yourself.")
-@click.option("--format", "form", type=click.Choice(["html", "pdf", "csv", "json"]), default="html", show_default=True)
+@click.option("--support", is_flag=True, help="For the coordinating team: notices, acknowledgements and resolutions per day.")
+@click.option(
+    "--days", type=click.IntRange(1, 3660), default=30, show_default=True, metavar="N", help="With --support: so many days."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "pdf", "table", "csv", "json"]),
+    default=None,
+    help="html; with --support table, csv or json.",
+)
 @click.option(
     "--output", metavar="PATH", help="The file; with --all the folder. Without it, html, csv and json go to standard output."
 )
@@ -35,12 +45,18 @@ if TYPE_CHECKING:
 )
 @pass_app
 def report(
-    app: App, client: str | None, everybody: bool, form: str, output: str | None, as_of: str | None, chosen: str | None
-) -> None:
+    app: App, client: str | None, everybody: bool, support: bool, days: int, form: str | None, output: str | None, as_of: str | None, chosen: str | None
+) -> None:  # fmt: skip
     """Write the report that a client reads: what to do, by when, the dates ahead, and each site with its evidence in words."""
     from certmgr.compliance.standing import all_deadlines
     from notifiers.wording.catalogue import require
 
+    if support:
+        _support(app, days, form or "table", client or everybody or output or as_of or chosen)
+        return
+    form = form or "html"
+    if form == "table":
+        raise UsageError("A report for a client is no table", "", "Choose html, pdf, csv or json.")
     if (client is None) == (not everybody):
         raise UsageError(
             "It is not said whom the report is for",
@@ -65,6 +81,28 @@ def report(
 
         write_whole(Path(output), data)
         click.echo(f"{output}: {made.summary}")
+
+
+_SUPPORT = ("day", "sent", "acknowledged", "opened", "resolved", "hours_to_acknowledge", "hours_to_resolve")
+
+
+def _support(app: App, days: int, form: str, other: object) -> None:
+    from datetime import timedelta
+    from zoneinfo import ZoneInfo
+
+    from certmgr.cli.output import show
+    from certmgr.operations.support import measure, read
+
+    if other:
+        raise UsageError("--support is about all clients", "it goes to standard output", "Leave the other options out.")
+    if form in ("html", "pdf"):
+        raise UsageError(f"There is no {form} of the measures", "", "Choose table, csv or json.")
+    last = now().astimezone(ZoneInfo(app.settings.provider.time_zone))
+    first = (last - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    with app.open().read() as conn:
+        sent, told = read(conn, first)
+    rows = [{c: getattr(d, c) for c in _SUPPORT} | {"day": d.day.isoformat()} for d in measure(sent, told, first, last)]
+    show("support", _SUPPORT, rows, form)
 
 
 def _one(

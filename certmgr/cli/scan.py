@@ -115,7 +115,7 @@ def _scan_targets(app: App, texts: tuple[str, ...], options: Options, form: str,
 
     targets: list[Target] = list(dict.fromkeys(parse(t) for t in texts))
     started = now()
-    with _terminated_as_interrupt():
+    with terminated_as_interrupt():
         reports = scan_targets(app.settings, options, targets, _known_issuers(app))
     rows = [endpoint_row(r, None, []) for r in reports]
     finished = now()
@@ -181,7 +181,7 @@ class _Progress:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
+def terminated_as_interrupt() -> Iterator[None]:
     """SIGTERM (a service manager's stop) ends the work as Ctrl-C does, also where the shell started it with SIGINT ignored."""
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -204,7 +204,7 @@ def _scan_inventory(app: App, options: Options, form: str, verbose: bool) -> int
             spool.write(json.dumps([key, endpoint_row(report, None, [])], default=str) + "\n")
 
         survey = Survey(database, app.settings, options, progress, keep if options.full else None)
-        with _terminated_as_interrupt():
+        with terminated_as_interrupt():
             summary = survey.run()
         progress.end()
         note_families(summary.no_route)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from certmgr.scan.report import Report
 from inventory.database import Database, from_epoch
 from inventory.model import Acceptance, Finding, Parties
 from inventory.names import registered_domain
-from inventory.store import contacts, domains, findings, servers
+from inventory.store import contacts, domains, findings, outbox, servers
 from inventory.tables import audit, certificate, endpoint, observation, server, standing
 from inventory.tables import client as client_table
 from inventory.tables import domain as domain_table
@@ -42,6 +43,7 @@ class Context:
     accepted: list[Acceptance] = field(default_factory=list)
     taken: list[Acceptance] = field(default_factory=list)
     edits: list[str] = field(default_factory=list)
+    told: list[Mapping[str, Any]] = field(default_factory=list)
     own_addresses: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
@@ -73,6 +75,7 @@ def load(database: Database, target: Target, now: datetime) -> Context | None:
             context.fixed = tuple((place["addresses"] or "").split())
             _endpoint(conn, context, place, row, now)
         context.edits = _edits(conn, row["id"])
+        context.told = list(outbox.told_about(conn, row["client_id"], place["id"] if place is not None else None, row["id"]))
     return context
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from certmgr.moments import days_left
 from certmgr.status import Standing, load, totals
 from inventory.database import Database, from_epoch
-from inventory.store import clients, overview
+from inventory.store import clients, outbox, overview
 from inventory.tables import run
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
@@ -31,6 +31,8 @@ class Health:
     soonest: tuple[str, datetime] | None
     last_complete: datetime | None
     troubled: Sequence[Standing] = field(default=(), repr=False)
+    notices: dict[str, int] = field(default_factory=dict)  # by state
+    oldest_queued: datetime | None = None
 
 
 def read(database: Database, now: datetime, *, client: str | None = None, tag: str | None = None) -> Health:
@@ -41,20 +43,22 @@ def read(database: Database, now: datetime, *, client: str | None = None, tag: s
         client_id = clients.find(conn, client)["id"] if client else None
         first = overview.soonest(conn, client_id=client_id, tag_name=tag)
         complete = conn.execute(select(func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.scope == "")).scalar()
+        depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
     end = from_epoch(first[1]) if first else None
     counted: Counter[tuple[str, str]] = Counter((f.code, str(f.severity)) for s in troubled for f in s.findings)
     return Health(
-        verdicts, counted, (first[0], end) if first and end else None, from_epoch(complete), troubled,
+        verdicts, counted, (first[0], end) if first and end else None, from_epoch(complete), troubled, depth, from_epoch(oldest),
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Days before the first end of a certificate, and hours since the last complete scan of the whole inventory."""
+    """Days before the first end of a certificate, hours since the last complete scan of the whole inventory, and hours that a notice may wait."""
 
     warning_days: int = 14
     critical_days: int = 5
     max_age_hours: float = 26.0
+    max_queue_hours: float = 6.0
 
 
 def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
@@ -85,6 +89,12 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
         warning.append(f"{health.soonest[0]} ends in {left} days")
     if medium:
         warning.append(f"{medium} finding(s) of severity medium")
+    waits = now - health.oldest_queued if health.oldest_queued is not None else timedelta(0)
+    if waits > timedelta(hours=limits.max_queue_hours):
+        warning.append(f"a notice waits since {waits.total_seconds() / 3600:.0f} hours")
+    for name in ("unknown", "failed"):
+        if health.notices.get(name):
+            warning.append(f"{health.notices[name]} notice(s) {name}")
     state = CRITICAL if critical else UNKNOWN if unsure else WARNING if warning else OK
     said = [*critical, *unsure, *warning] or [f"{endpoints} endpoints, nothing at fault"]
     return state, f"CERTMGR {WORDS[state]} - {'; '.join(said)} | {_performance(health, limits, left, age)}"
@@ -95,5 +105,6 @@ def _performance(health: Health, limits: Thresholds, left: int | None, age: time
     v = health.verdicts
     parts = [f"fault={v['fault']};;0;0", f"attention={v['attention']};;;0", f"unknown={v['unknown']};;;0", f"ok={v['ok']};;;0"]
     parts.append(f"days_left={'U' if left is None else left};{limits.warning_days}:;{limits.critical_days}:")
+    parts.append(f"queued={health.notices.get('queued', 0)};;;0")
     parts.append(f"scan_age={'U' if age is None else f'{age.total_seconds():.0f}s'};;{limits.max_age_hours * 3600:.0f};0")
     return " ".join(parts)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from certmgr.operations.health import Health
 from inventory.database import Database
-from inventory.store import overview
+from inventory.store import jobs, outbox, overview
 
 
 def text(database: Database, health: Health, now: datetime) -> str:
@@ -33,6 +33,20 @@ def text(database: Database, health: Health, now: datetime) -> str:
     success = Gauge("certmgr_last_success_timestamp_seconds", "When a job last ended well", ["job"], registry=registry)
     if health.last_complete is not None:
         success.labels("scan").set(health.last_complete.timestamp())
+    with database.read() as conn:
+        depth, oldest, known = outbox.depth(conn), outbox.oldest_queued(conn), jobs.every(conn)
+    queue = Gauge("certmgr_notices", "Notices by state", ["state"], registry=registry)
+    for state in ("queued", "leased", "sending", "sent", "unknown", "failed", "dead"):
+        queue.labels(state).set(depth.get(state, 0))
+    waiting = Gauge(
+        "certmgr_oldest_queued_notice_timestamp_seconds",
+        "When the oldest notice that waits was queued; 0: none waits",
+        registry=registry,
+    )
+    waiting.set(oldest or 0)
+    for name, row in known.items():
+        if row["success_at"] is not None:
+            success.labels(name).set(row["success_at"])
     written = Gauge("certmgr_metrics_timestamp_seconds", "When this file was written", registry=registry)
     written.set(now.timestamp())
     return generate_latest(registry).decode()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from certmgr.checks.actors import actor_of
 from certmgr.checks.codes import CODES
+from certmgr.checks.folding import parent_of
 from certmgr.checks.http import NO_PAGE
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import State
@@ -113,7 +114,7 @@ def _scoped(material: Material) -> Material:
 def _actions(material: Material, standing: Standing, subject: Subject | None, rows: Sequence[Row]) -> list[Action]:
     made = []
     for finding in standing.findings:
-        if _follows(finding, standing.findings) or _waits(finding, standing.findings):
+        if parent_of(finding.code, {f.code for f in standing.findings}):
             continue
         taken = next(
             (
@@ -152,23 +153,6 @@ def installs(subject: Subject | None, findings: Iterable[Finding]) -> bool:
     elsewhere = any(f.code == "points-elsewhere" for f in findings)
     parties = subject.parties if subject is not None else None
     return actor_of("redirect-missing", "medium", parties, elsewhere=elsewhere, ever_had_certificate=True) == Actor.PROVIDER
-
-
-def _follows(finding: Finding, beside: Iterable[Finding]) -> bool:
-    """A fault that goes away with another one is not told twice: the wrong name beside the missing virtual host, the missing redirect beside the
-    page that it would take away.
-    """
-    codes = {f.code for f in beside}
-    if finding.code == "name-mismatch":
-        return "default-certificate" in codes
-    return finding.code == "redirect-missing" and bool(codes & {"http-collects-secrets", "http-collects-input", "http-served"})
-
-
-def _waits(finding: Finding, beside: Iterable[Finding]) -> bool:
-    """A page over plain HTTP is no task of its own while HTTPS is missing: who brings HTTPS comes first."""
-    return finding.code in ("http-collects-secrets", "http-collects-input", "http-served") and any(
-        f.code == "https-missing" for f in beside
-    )
 
 
 def _ours(language: Language, outcome: str, person: str, by: str) -> str:
@@ -210,7 +194,12 @@ def _site(
         if standing.issuer is None:
             words = P.certificate_ended_of if end < material.as_of else P.certificate_until_of
         facts.append(language(words).format(issuer=_issuer(standing.issuer), date=language.date(end)))
-    told = [f for f in standing.findings if f.severity not in ("info", "undetermined") and not _follows(f, standing.findings)]
+    codes = {f.code for f in standing.findings}
+    told = [
+        f
+        for f in standing.findings
+        if f.severity not in ("info", "undetermined") and parent_of(f.code, codes) in ("", "https-missing")
+    ]
     facts += [sentence(f, standing.target, language) for f in told]
     unsure = _unsure(standing, rows)
     if subject is not None and subject.purpose in NO_PAGE:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
-from inventory.database import Tx
+from inventory.database import Tx, from_epoch, to_epoch
 from inventory.errors import UsageError
 from inventory.model import Role
 from inventory.store import clients, records
@@ -61,6 +61,10 @@ def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> d
         values["language"] = language(given["language"])
     if "time_zone" in given:
         values["time_zone"] = time_zone(given["time_zone"])
+    if "country" in given:
+        values["country"] = country(given["country"])
+    if "away_until" in given:
+        values["away_until"] = None if given["away_until"] is None else to_epoch(given["away_until"])
     if given.get("fallback"):
         fallback = find(conn, given["fallback"])
         if client_id is not None and fallback["client_id"] not in (client_id, None):
@@ -75,6 +79,14 @@ def language(text: str | None) -> str | None:
     value = records.clean(text, "language", 20)
     if value and not re.fullmatch(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*", value):
         raise UsageError(f"'{value}' is not a language", "", "Write a code such as en or de.")
+    return value
+
+
+def country(text: str | None) -> str | None:
+    """ISO 3166, with a subdivision where holidays differ: DE, DE-BY."""
+    value = records.clean(text, "country", 10)
+    if value is not None and not re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", value):
+        raise UsageError(f"'{value}' is not a country", "", "Write DE, or DE-BY.")
     return value
 
 
@@ -139,6 +151,17 @@ def listing(conn: Connection, *, client_id: int | None = None, retired: bool = F
     if not retired:
         query = query.where(contact.c.state != "retired")
     ways: dict[int, list[str]] = {}
+    bad: dict[int, list[str]] = {}
     for way in conn.execute(ways_query).mappings():
         ways.setdefault(way["contact_id"], []).append(f"{way['kind']}:{way['value']}")
-    return [dict(r) | {"ways": ways.get(r["id"], [])} for r in conn.execute(query).mappings()]
+        if way["state"] == "bad":
+            bad.setdefault(way["contact_id"], []).append(way["value"])
+    return [
+        dict(r) | {"ways": ways.get(r["id"], []), "bad": bad.get(r["id"], []), "away": _day(r["away_until"])}
+        for r in conn.execute(query).mappings()
+    ]
+
+
+def _day(seconds: int | None) -> str | None:
+    moment = from_epoch(seconds)
+    return None if moment is None else moment.strftime("%Y-%m-%d")

@@ -124,6 +124,15 @@ def client_tags(conn: Connection, client_id: int | None = None) -> dict[int, fro
     return found
 
 
+def clients_with_tag(conn: Connection, name: str) -> set[int]:
+    """Ids of clients that have the tag, or one of whose domains has it."""
+    mine = select(tag.c.row_id).where(tag.c.kind == "client", tag.c.name == name)
+    tagged = select(tag.c.row_id).where(tag.c.kind == "domain", tag.c.name == name)
+    return set(conn.scalars(mine)) | set(
+        conn.scalars(select(domain.c.client_id).where(domain.c.id.in_(tagged), domain.c.state != "retired"))
+    )
+
+
 def soonest(conn: Connection, *, client_id: int | None = None, tag_name: str | None = None) -> tuple[str, int] | None:
     """The target whose certificate ends first, and when; of active endpoints."""
     query = (

@@ -20,7 +20,7 @@ from inventory.database import Database, Tx, from_epoch
 from inventory.errors import Busy
 from inventory.tables import proposal, run, standing
 
-_ADVISORY = 7301002
+_ADVISORY = {"scan": 7301002, "notify": 7301004}
 
 
 def vantage() -> str:
@@ -31,29 +31,37 @@ def vantage() -> str:
 @contextmanager
 def exclusive(database: Database) -> Iterator[None]:
     """Holds the database for one scan. Raises :class:`Busy`, which names the holder."""
+    try:
+        with held(database, "scan"):
+            yield
+    except _Held:
+        raise _busy(database) from None
+
+
+@contextmanager
+def held(database: Database, name: str) -> Iterator[None]:
+    """The lock of this name, which dies with its process: a file beside an SQLite database, an advisory lock on PostgreSQL. Raises :class:`Busy`."""
     path = database.path
     if path is not None:
-        try:
-            with file_lock(path):
-                yield
-        except _Held:
-            raise _busy(database) from None
+        with file_lock(path, name):
+            yield
         return
+    key = {"k": _ADVISORY[name]}
     with database.engine.connect() as conn:
         # The server notices a moment later that a holder was killed, so it is asked for two seconds.
         end = time.monotonic() + 2
         while True:
-            held = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), {"k": _ADVISORY}).scalar()
+            got = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), key).scalar()
             conn.commit()
-            if held:
+            if got:
                 break
             if time.monotonic() > end:
-                raise _busy(database)
+                raise _Held(f"Another {name} is running on this database", "", "Wait for it to end.")
             time.sleep(0.1)
         try:
             yield
         finally:
-            conn.execute(text("SELECT pg_advisory_unlock(:k)"), {"k": _ADVISORY})
+            conn.execute(text("SELECT pg_advisory_unlock(:k)"), key)
             conn.commit()
 
 
@@ -62,17 +70,17 @@ class _Held(Busy):
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
+def file_lock(path: Path, name: str = "scan") -> Iterator[None]:
     """The lock beside an SQLite file, without opening the database. Raises :class:`Busy`.
 
     Close-on-exec, and not inherited by the scanning processes, which are started before.
     """
-    descriptor = os.open(path.with_name(path.name + ".scan.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path.with_name(f"{path.name}.{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _Held("A scan is running on this database", "", "Wait for it to end.") from None
+            raise _Held(f"A {name} is running on this database", "", "Wait for it to end.") from None
         yield
     finally:
         os.close(descriptor)

@@ -131,7 +131,7 @@ def dovecot(folder: Path, certificate: Path, key: Path) -> Iterator[tuple[int, i
     (folder / "dovecot.conf").write_text(
         f"base_dir = {folder}/run\nstate_dir = {folder}/run\nlog_path = {folder}/dovecot.log\nprotocols = imap pop3\nlisten = 127.0.0.1\n"
         f"ssl = yes\nssl_cert = <{certificate}\nssl_key = <{key}\n{mailuser}"
-        f"mail_location = maildir:{folder}/mail\npassdb {{\n driver = static\n args = nopassword=y\n}}\nuserdb {{\n driver = static\n args = uid=65534 gid=65534 home={folder}\n}}\n"
+        f"mail_location = maildir:{folder}/mail\npassdb {{\n driver = static\n args = nopassword=y\n}}\nuserdb {{\n driver = static\n args = uid={os.getuid() or 65534} gid={os.getgid() or 65534} home={folder}\n}}\n"
         f"service imap-login {{\n chroot =\n inet_listener imap {{\n port = {imap}\n }}\n inet_listener imaps {{\n port = 0\n }}\n}}\n"
         f"service pop3-login {{\n chroot =\n inet_listener pop3 {{\n port = {pop3}\n }}\n inet_listener pop3s {{\n port = 0\n }}\n}}\n"
         "service anvil {\n chroot =\n}\n"

@@ -1,0 +1,115 @@
+"""Inventories for the figures of notices: everything well, or a certificate of each client about to end. ``python -m bench.notices FILE COUNT`` decides in
+this process, with a look that says "still so" (a fresh look is bound by the network), and prints seconds of each part.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert
+
+from inventory import tables
+from inventory.database import open_database
+
+DAY = 86_400
+
+
+def inventory(path: Path, count: int, *, due: bool) -> None:
+    """``count`` clients with a site each. ``due``: every certificate ends in six days; else in 80 to 89 of 90."""
+    database = open_database(str(path))
+    now = int(time.time())
+    names = ("client", "contact", "contact_way", "domain", "endpoint", "certificate", "standing", "observation", "run", "job")
+    rows: dict[str, list[dict[str, Any]]] = {k: [] for k in names}
+    rows["run"] = [
+        {
+            "id": 1,
+            "state": "complete",
+            "vantage": "bench",
+            "pid": 1,
+            "started_at": now - 60,
+            "finished_at": now - 50,
+            "scope": "",
+            "planned": count,
+        }
+    ]
+    rows["job"] = [
+        {"name": "notify", "started_at": now - DAY, "success_at": now - DAY, "detail": json.dumps({"baseline_at": now - DAY})}
+    ]
+    for n in range(1, count + 1):
+        host, sha = f"shop.client{n}.example", f"{n:064x}"
+        end = now + (6 * DAY + 3600 if due else (80 + n % 10) * DAY)
+        issuer = "CN=Bench R1, O=Bench CA"
+        rows["client"].append(
+            {
+                "id": n,
+                "number": f"{n}",
+                "name": f"Client {n}",
+                "hosts": "us",
+                "buys": "client",
+                "renews": "client",
+                "created_at": 1,
+            }
+        )
+        rows["contact"].append({"id": n, "client_id": n, "name": f"Owner {n}", "role": "owner", "created_at": 1})
+        rows["contact_way"].append({"contact_id": n, "position": 0, "kind": "email", "value": f"owner@client{n}.example"})
+        rows["domain"].append({"id": n, "name": host, "client_id": n, "created_at": 1})
+        rows["endpoint"].append({"id": n, "domain_id": n, "host": host, "port": 443, "protocol": "https", "created_at": 1})
+        rows["certificate"].append({
+            "sha256": sha, "der": b"", "serial": f"{n:x}", "subject": f"CN={host}", "issuer": issuer, "not_before": end - 90 * DAY, "not_after": end,
+            "names": json.dumps([host]), "key": "EC P-256", "is_ca": 0, "first_seen": now,
+        })  # fmt: skip
+        rows["standing"].append(
+            {
+                "endpoint_id": n,
+                "judged_at": now,
+                "good": 1,
+                "last_attempt": now,
+                "last_good": now,
+                "leaf": sha,
+                "not_after": end,
+                "issuer": issuer,
+            }
+        )
+        rows["observation"].append({
+            "endpoint_id": n, "address": "192.0.2.1", "first_seen": now, "last_seen": now, "open": 1, "live": 1, "chain": sha, "leaf": sha, "trusted": 1, "public": 1,
+        })  # fmt: skip
+    with database.write() as tx:
+        for table, listed in rows.items():
+            tx.conn.execute(insert(tables.metadata.tables[table]), listed)
+    database.close()
+
+
+def decide(path: Path) -> dict[str, Any]:
+    """One run of notices over it, on a weekday at ten."""
+    from certmgr.notices.gather import Leads, gather
+    from notifiers.job import Rules, Run
+    from notifiers.rendering import Templates
+    from notifiers.subject import Look, Seen
+
+    now = datetime.now(UTC)
+    while now.weekday() > 4:
+        now += timedelta(days=1)
+    now = (
+        max(now, now.replace(hour=10))
+        if now.hour < 17
+        else (now + timedelta(days=1 if now.weekday() < 4 else 3)).replace(hour=10)
+    )
+    database = open_database(str(path))
+    rules = Rules(zone=UTC, confirm_above=10**9)
+    begin = time.monotonic()
+    run = Run(
+        database, lambda at, told: gather(database, at, told, rules.policy.thresholds, Leads(7, 7, 7)), lambda s: {x.key: Look(Seen.SAME, "bench") for x in s},
+        Templates(), rules, now,
+    )  # fmt: skip
+    outcome = run.decide()
+    database.close()
+    return {"seconds": time.monotonic() - begin, "queued": outcome.queued}
+
+
+if __name__ == "__main__":
+    print(json.dumps(decide(Path(sys.argv[1]))))

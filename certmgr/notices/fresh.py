@@ -1,0 +1,101 @@
+"""A fresh look at what somebody is about to be told. What it shows is not stored: a scan does that; here it only keeps a message back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from certmgr.config import Settings
+from certmgr.scan.examine import Job, Result, examine
+from certmgr.scan.report import Report
+from certmgr.survey import Options, setup_for
+from inventory.database import Database, to_epoch
+from inventory.store import domains, endpoints, results, servers
+from inventory.targets import Target
+from notifiers.subject import Kind, Look, Seen, Subject
+
+CHUNK = 200
+
+
+def looker(database: Database, settings: Settings) -> Callable[[Sequence[Subject]], dict[str, Look]]:
+    """A function that looks at the endpoints of subjects, each once."""
+
+    def look(subjects: Sequence[Subject]) -> dict[str, Look]:
+        ids = sorted({s.endpoint_id for s in subjects if s.endpoint_id is not None})
+        reports: dict[int, Report] = {}
+        known: dict[str, int] = {}
+        for start in range(0, len(ids), CHUNK):
+            _examine(database, settings, ids[start : start + CHUNK], reports, known)
+        found = {}
+        for subject in subjects:
+            if subject.endpoint_id is None:
+                found[subject.key] = Look(Seen.SAME, "a deadline is not looked at")
+            elif subject.endpoint_id not in reports:
+                found[subject.key] = Look(Seen.UNKNOWN, "its endpoint gave no result")
+            else:
+                found[subject.key] = compare(subject, reports[subject.endpoint_id], known)
+        return found
+
+    return look
+
+
+def _examine(
+    database: Database, settings: Settings, ids: Sequence[int], reports: dict[int, Report], known: dict[str, int]
+) -> None:
+    setup = setup_for(settings, Options(), guarded=True)
+    setup.full = True
+    with database.read() as conn:
+        setup.issuers, setup.servers = tuple(results.issuers(conn)), servers.all_addresses(conn)
+        rows = endpoints.visited(conn, ids)
+
+    def names(client_id: int) -> frozenset[str]:
+        with database.read() as conn:
+            return domains.names_of_client(conn, client_id)
+
+    def emit(result: Result) -> None:
+        if result.report is not None:
+            reports[result.key] = result.report
+            known.update({c.sha256: c.not_after for c in result.certificates if c.not_after is not None})
+
+    jobs = [
+        Job(
+            row["id"], Target(row["host"], row["port"], row["protocol"]), tuple((row["addresses"] or "").split()), row["client_id"],
+            domains.parties_of_row(row), None, row["last_good"] is not None, purpose=row["purpose"], paths=tuple(row["paths"].split()),
+        )
+        for row in rows
+    ]  # fmt: skip
+    examine(setup, jobs, emit, names)
+
+
+def compare(subject: Subject, report: Report, known: Mapping[str, int]) -> Look:
+    """What the look says of the subject. ``known``: SHA-256 -> notAfter. Pure."""
+    if subject.kind is Kind.COVER:
+        return _cover(subject, report, known)
+    if any(f.code == subject.code for f in report.findings):
+        return Look(Seen.SAME, f"seen again at {report.at:%Y-%m-%d %H:%M} UTC")
+    if report.undetermined or report.silent or any(f.severity == "undetermined" for f in report.findings):
+        return Look(Seen.UNKNOWN, report.error[1] if report.error else "not every address answered")
+    return Look(Seen.GONE, f"not there any more at {report.at:%Y-%m-%d %H:%M} UTC; the next scan closes it")
+
+
+def _cover(subject: Subject, report: Report, known: Mapping[str, int]) -> Look:
+    seen = [a for a in report.addresses if a.seen]
+    if not seen:
+        return Look(Seen.UNKNOWN, report.error[1] if report.error else "no address showed a certificate")
+    end = to_epoch(subject.end) if subject.end is not None else 0
+    old = [a.address for a in seen if a.chain[0] == subject.round or known.get(a.chain[0], 0) <= end]
+    new = [a for a in seen if a.address not in old]
+    silent = [a for a in report.addresses if not a.seen and not a.no_route]
+    when = f"{report.at:%Y-%m-%d %H:%M} UTC"
+    if old and new:
+        return Look(Seen.PARTIAL, f"replaced on {len(new)} of {len(seen)} addresses at {when}; not on {', '.join(old[:4])}")
+    if old:
+        return Look(Seen.SAME, f"still served at {when}")
+    if silent:
+        return Look(Seen.UNKNOWN, f"replaced where it answered, but {silent[0].address} did not answer")
+    successor = report.certificate
+    words = (
+        f"serial {successor.serial}, until {successor.not_after:%Y-%m-%d}"
+        if successor and successor.not_after
+        else "another certificate"
+    )
+    return Look(Seen.GONE, f"replaced on every address, seen at {when}: {words}")

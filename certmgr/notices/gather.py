@@ -1,0 +1,317 @@
+"""What the inventory has to say: names that lose cover, faults, deadlines, and what is over. Reading is one edge, the rest is pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from certmgr.checks.actors import actor_of
+from certmgr.checks.folding import parent_of
+from certmgr.compliance.milestones import Deadline
+from certmgr.compliance.rules import State
+from certmgr.compliance.standing import Row as Compliance
+from certmgr.compliance.standing import judge, own_deadlines, subjects
+from certmgr.compliance.steps import backwards
+from certmgr.status import place_of
+from inventory.database import Database, from_epoch, to_epoch
+from inventory.model import Acceptance, Actor, Finding, Parties
+from inventory.store import domains, findings, news
+from inventory.store.news import Leaf
+from inventory.targets import Target
+from notifiers.subject import Ended, Kind, News, Subject
+from notifiers.thresholds import DAY, Rules, learnt, usual_lead
+from notifiers.wording.scope import STRANGE, for_client
+
+# A domain or client with this tag renews by a robot that nobody entered otherwise.
+ROBOT_TAG = "auto-renewed"
+_DATES = frozenset({"certificate-expired", "certificate-expiring"})
+_WORTH = ("critical", "high", "medium")
+# Beside what a browser refuses, this is what visitors notice.
+VISIBLE = frozenset({"name-not-found", "unreachable", "connection-failed", "https-missing", "redirect-loop", "handshake-failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """Days that buying, validating and installing usually take."""
+
+    purchase: int
+    validation: int
+    installation: int
+
+    @property
+    def total(self) -> int:
+        return self.purchase + self.validation + self.installation
+
+
+def gather(database: Database, now: datetime, matters: Mapping[str, Mapping[str, Any]], rules: Rules, leads: Leads) -> News:
+    """``matters``: those that are open and were told, by key; of them it is said whether they are over."""
+    at = to_epoch(now)
+    horizon = to_epoch(now + max(rules.longest, leads.total + 7) * DAY)
+    with database.read() as conn:
+        ids = news.ending(conn, at, horizon, scaled=not (rules.by_client or rules.by_tag))
+        open_rows = [r for r in findings.listing(conn) if r["severity"] != "low"]
+        told_ids = [int(m["endpoint_id"]) for m in matters.values() if m["endpoint_id"] is not None]
+        every = sorted({*ids, *(r["endpoint_id"] for r in open_rows if r["severity"] in _WORTH), *told_ids})
+        places = news.places(conn, every)
+        served = news.leaves(conn, sorted({*ids, *told_ids}))
+        history = news.replacements(conn, ids)
+        accepted = findings.acceptances(conn, now)
+        taken = findings.acceptances(conn, kind="take")
+        run = news.last_run(conn)
+        complete = news.last_complete(conn)
+        clients = news.count_clients(conn)
+        names = _names(conn, {places[i]["client_id"] for i in every if i in places})
+        known = news.fault_rows(conn, [int(m["round"]) for m in matters.values() if m["kind"] == Kind.FAULT])
+    by_endpoint: dict[int, list[Any]] = {}
+    for row in open_rows:
+        by_endpoint.setdefault(row["endpoint_id"], []).append(row)
+    basis = _Basis(now, places, by_endpoint, served, accepted, taken, names, run["id"] if run else 0)
+    found = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
+    covered = {s.endpoint_id for s in found}
+    found += faults(basis, covered)
+    due = [d for d in own_deadlines(database) if now - timedelta(days=400) <= d.at <= from_epoch(horizon)]  # type: ignore[operator]
+    if due:
+        found = [*_parented(found, more := deadlines(database, now, due, places, basis)), *more]
+    current = {s.key: s for s in found}
+    ended = {k: e for k, m in matters.items() if (e := over(m, current.get(k), basis, known)) is not None}
+    suspect = f"the last run (number {run['id']}) is suspect: {run['reason']}" if run and run["state"] == "suspect" else ""
+    return News(tuple(found), ended, suspect, clients, complete is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    now: datetime
+    places: Mapping[int, Any]
+    open: Mapping[int, Sequence[Any]]
+    served: Mapping[int, Sequence[Leaf]]
+    accepted: Sequence[Acceptance]
+    taken: Sequence[Acceptance]
+    names: Mapping[int, frozenset[str]]
+    run_id: int
+
+
+def _names(conn: Any, client_ids: Iterable[int]) -> dict[int, frozenset[str]]:
+    return {i: domains.names_of_client(conn, i) for i in client_ids}
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _quiet(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int) -> str:
+    """Why clients hear nothing of it, whatever the date."""
+    if "retired" in (place["state"], place["domain_state"], place["client_state"]):
+        return "it is retired"
+    if place["domain_state"] == "leaving":
+        return "the domain is leaving"
+    for one in basis.accepted:
+        if one.covers(code, place["client_id"], place["domain_id"], endpoint_id, basis.now):
+            return f"accepted by {one.by} until {one.until:%Y-%m-%d}: {one.reason}"
+    return ""
+
+
+def _taken(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int) -> tuple[str, datetime] | None:
+    """Who mends it by when; the latest promise, also one that has lapsed."""
+    mine = [
+        t for t in basis.taken
+        if t.code == code and t.client_id in (None, place["client_id"]) and t.domain_id in (None, place["domain_id"]) and t.endpoint_id in (None, endpoint_id)
+    ]  # fmt: skip
+    last = max(mine, key=lambda t: t.until, default=None)
+    return None if last is None else (last.by, last.until)
+
+
+def _target(place: Mapping[str, Any]) -> Target:
+    return Target(place["host"], place["port"], place["protocol"])
+
+
+# -- cover -----------------------------------------------------------------------------------------------------------------
+
+
+def cover(basis: _Basis, endpoint_id: int, history: Sequence[tuple[str, int, int, int]], leads: Leads) -> Subject | None:
+    """The first end of what its addresses serve. None where the certificate is not the client's at all: that is a fault, and not an end."""
+    place, served = basis.places.get(endpoint_id), basis.served.get(endpoint_id)
+    rows = basis.open.get(endpoint_id, ())
+    codes = {r["code"] for r in rows}
+    if place is None or not served or codes & STRANGE:
+        return None
+    first = min(served, key=lambda leaf: (leaf.not_after, leaf.sha256))
+    end, start, now = _moment(first.not_after), _moment(first.not_before), basis.now
+    parties = domains.parties_of_row(place)
+    over_ = end <= now
+    code = "certificate-expired" if over_ else "certificate-expiring"
+    elsewhere = "points-elsewhere" in codes
+    actor = actor_of(code, "high", parties, elsewhere=elsewhere, ever_had_certificate=True)
+    client_buys = actor is Actor.CLIENT and parties.renews not in ("panel", "cdn") and parties.buys not in ("panel", "cdn")
+    usual = _usual(place, parties, history, end - start)
+    steps = backwards(
+        end, Deadline("", end, "", purchase_days=leads.purchase, validation_days=leads.validation, installation_days=leads.installation), now, parties,
+        needs_certificate=True, elsewhere=elsewhere,
+    )  # fmt: skip
+    ahead = [s.by for s in steps if s.actor == "client" and not s.late]
+    addresses = tuple(sorted(leaf.address for leaf in served if leaf.sha256 == first.sha256))
+    finding = Finding(code, "critical" if over_ else "high", addresses, {"not_after": end.isoformat()}, actor)
+    newer = [leaf for leaf in served if leaf.not_after > first.not_after and leaf.not_before > first.not_before]
+    kind, where = place_of(_target(place), place["client"], place["server"], first.sha256, first.issuer, finding)
+    return Subject(
+        f"cover:{endpoint_id}:{place['client_id']}", Kind.COVER, first.sha256, place["client_id"], place["client"], place["domain_id"], endpoint_id, _target(place),
+        str(finding.severity), str(actor), start, end, end - start, _act_by(end, ahead if client_buys else (), now), leads.total if client_buys else 0,
+        usual, code, finding, place["server_id"], _quiet(place, code, basis, endpoint_id), bool(newer), "", f"{kind} {where} {code}", over_, True,
+        _taken(place, code, basis, endpoint_id), _we_install(parties, elsewhere), place["tags"], first.serial, _organisation(first.issuer),
+    )  # fmt: skip
+
+
+def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime:
+    """The first step that can still be done in time; else a day before the end, since what comes must be installed too; else the end."""
+    return next((by for by in (*ahead, end - DAY) if by > now), end)
+
+
+def _usual(
+    place: Mapping[str, Any], parties: Parties, history: Sequence[tuple[str, int, int, int]], life: timedelta
+) -> timedelta | None:
+    """How long before the end a robot renews: as it did twice, else a third of the lifetime where one was stated."""
+    leads = [_moment(before[3]) - _moment(after[1]) for before, after in pairwise(history)]
+    seen = learnt(life, leads)
+    if seen is not None:
+        return seen
+    stated = (parties.renews or parties.buys) in ("panel", "cdn") or ROBOT_TAG in place["tags"]
+    return usual_lead(life) if stated else None
+
+
+def _we_install(parties: Parties, elsewhere: bool) -> bool:
+    return actor_of("redirect-missing", "medium", parties, elsewhere=elsewhere, ever_had_certificate=True) is Actor.PROVIDER
+
+
+def _organisation(issuer: str) -> str:
+    parts = dict(p.split("=", 1) for p in reversed(issuer.split(", ")) if "=" in p)
+    return parts.get("O") or parts.get("CN") or ""
+
+
+# -- faults ----------------------------------------------------------------------------------------------------------------
+
+
+def faults(basis: _Basis, covered: set[int | None]) -> list[Subject]:
+    found = []
+    for endpoint_id, rows in basis.open.items():
+        place = basis.places.get(endpoint_id)
+        if place is None:
+            continue
+        codes = {r["code"] for r in rows}
+        for row in rows:
+            if row["severity"] in _WORTH and row["actor"] != "none" and not (endpoint_id in covered and row["code"] in _DATES):
+                found.append(_fault(basis, endpoint_id, place, row, codes))
+    return found
+
+
+def _fault(basis: _Basis, endpoint_id: int, place: Mapping[str, Any], row: Mapping[str, Any], codes: set[str]) -> Subject:
+    code = row["code"]
+    raw = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
+    finding = for_client(raw, basis.names.get(place["client_id"], frozenset()), strange=bool(codes & STRANGE))
+    served = basis.served.get(endpoint_id, ())
+    leaf = served[0] if served else None
+    kind, where = place_of(
+        _target(place), place["client"], place["server"], leaf.sha256 if leaf else None, leaf.issuer if leaf else None, raw
+    )
+    parent = parent_of(code, codes)
+    parties = domains.parties_of_row(place)
+    critical = row["severity"] == "critical"
+    return Subject(
+        f"fault:{endpoint_id}:{code}:{place['client_id']}", Kind.FAULT, str(row["id"]), place["client_id"], place["client"], place["domain_id"], endpoint_id, _target(place),
+        str(row["severity"]), row["actor"], _moment(row["opened_at"]), code=code, finding=finding, server_id=place["server_id"],
+        quiet=_quiet(place, code, basis, endpoint_id), parent=f"fault:{endpoint_id}:{parent}:{place['client_id']}" if parent else "", cause=f"{kind} {where} {code}",
+        visible=critical or code in VISIBLE, confirmed=row["opened_run"] is None or row["opened_run"] < basis.run_id,
+        taken=_taken(place, code, basis, endpoint_id), we_install=_we_install(parties, "points-elsewhere" in codes), tags=place["tags"],
+    )  # fmt: skip
+
+
+# -- deadlines -------------------------------------------------------------------------------------------------------------
+
+
+def deadlines(
+    database: Database, now: datetime, dues: Sequence[Deadline], places: Mapping[int, Any], basis: _Basis
+) -> list[Subject]:
+    """The provider's own deadlines that a domain does not meet, or will not."""
+    known, _ = subjects(database, now)
+    return [_deadline(row, now, basis) for row in judge(known, dues, now) if row.state in (State.FAILS, State.WILL_FAIL)]
+
+
+def _deadline(row: Compliance, now: datetime, basis: _Basis) -> Subject:
+    subject, due = row.subject, row.deadline
+    target, finding = next(iter(row.findings), (None, None))
+    names = frozenset({subject.name, *(k.target.host for k in subject.known)})
+    steps = [s for s in row.steps if s.actor == "client"]
+    actor = steps[0].actor if steps else (row.steps[0].actor if row.steps else (finding.actor if finding else "staff"))
+    ahead = [s.by for s in steps if not s.late]
+    quiet = next(
+        (
+            _quiet(p, finding.code if finding else "", basis, i)
+            for i, p in basis.places.items()
+            if p["domain_id"] == subject.domain_id
+        ),
+        "",
+    )
+    return Subject(
+        f"deadline:{subject.domain_id}:{due.name}:{subject.client_id}", Kind.DEADLINE, due.at.isoformat(), subject.client_id, subject.client, subject.domain_id, None,
+        target or Target(subject.name), "high", str(actor), now - timedelta(days=1), due.at, timedelta(days=400), ahead[0] if ahead else due.at,
+        due.purchase_days + due.validation_days + due.installation_days, code=finding.code if finding else "",
+        finding=for_client(finding, names) if finding else None, quiet=quiet, cause=f"deadline {due.name}", visible=False, tags=subject.tags,
+        title=due.title, text=due.text, we_install=_we_install(subject.parties, False),
+    )  # fmt: skip
+
+
+def _parented(found: Sequence[Subject], dues: Sequence[Subject]) -> list[Subject]:
+    """A fault that is why a deadline will not be met is told with the deadline, unless visitors see an error today."""
+    by_domain: dict[tuple[int, str], str] = {(d.domain_id, d.code): d.key for d in dues if d.code}
+    return [
+        replace(s, parent=by_domain[(s.domain_id, s.code)])
+        if s.kind is Kind.FAULT and s.severity != "critical" and (s.domain_id, s.code) in by_domain
+        else s
+        for s in found
+    ]
+
+
+# -- what is over ------------------------------------------------------------------------------------------------------------
+
+
+def over(matter: Mapping[str, Any], now_: Subject | None, basis: _Basis, closed: Mapping[int, Mapping[str, Any]]) -> Ended | None:
+    """Whether a matter that was told is over, and whether it was mended. None while it goes on, or nobody can say."""
+    key, kind = matter["key"], matter["kind"]
+    if now_ is not None and now_.round == matter["round"]:
+        return None
+    place = basis.places.get(matter["endpoint_id"])
+    if matter["endpoint_id"] is not None:
+        if place is None or "retired" in (place["state"], place["domain_state"], place["client_state"]):
+            return Ended(key, False, "it is retired")
+        if place["client_id"] != matter["client_id"]:
+            return Ended(key, False, "it belongs to another client now")
+    if kind == Kind.COVER:
+        served = basis.served.get(matter["endpoint_id"], ())
+        if not served or any(leaf.sha256 == matter["round"] for leaf in served):
+            return None  # still served, or nothing was seen: the last thing that was known stands
+        return Ended(key, True, f"replaced: {served[0].serial} is served", _remnant(matter, place))
+    if kind == Kind.FAULT:
+        row_id = int(matter["round"])
+        if row_id not in closed:
+            return Ended(key, False, "its record is gone")
+        if closed[row_id]["closed_at"] is None:
+            return Ended(key, False, "it was accepted, or is no longer the client's") if now_ is None else None
+        return Ended(key, True, "it was not seen any more", _remnant(matter, place, _mended(closed[row_id], place, basis)))
+    if kind == Kind.DEADLINE:
+        return Ended(key, False, "the deadline, or the domain, is no longer looked at")
+    return None
+
+
+def _mended(row: Mapping[str, Any], place: Any, basis: _Basis) -> Finding:
+    raw = Finding(row["code"], "medium", tuple(row["addresses"].split()), json.loads(row["evidence"]))
+    return for_client(raw, basis.names.get(place["client_id"], frozenset()), strange=row["code"] in STRANGE)
+
+
+def _remnant(matter: Mapping[str, Any], place: Any, finding: Finding | None = None) -> Subject:
+    """Enough of the subject to say that it is done."""
+    return Subject(
+        matter["key"], Kind(matter["kind"]), matter["round"], matter["client_id"], place["client"], place["domain_id"], matter["endpoint_id"], _target(place),
+        "medium", "client", _moment(matter["opened_at"]), code=matter["code"] or "", finding=finding, server_id=place["server_id"],
+    )  # fmt: skip

@@ -1,0 +1,164 @@
+"""From the configuration to a run of notices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from certmgr.config import NotifySettings, Settings, secret
+from certmgr.notices.broadcast import bulletins_of
+from certmgr.notices.fresh import looker
+from certmgr.notices.gather import Leads, gather
+from inventory.database import Database
+from inventory.errors import ConfigError
+from notifiers import compose
+from notifiers.channels import Channel, only
+from notifiers.days import Freeze, known_country
+from notifiers.decide import Policy
+from notifiers.delivery import Worker
+from notifiers.job import Rules, Run, address_of
+from notifiers.rendering import Templates
+from notifiers.subject import News
+from notifiers.thresholds import BEFORE
+from notifiers.thresholds import Rules as Thresholds
+from notifiers.wording.catalogue import available
+
+MAIL = "mail"
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Raises :class:`ConfigError` for what cannot be so."""
+    notify, provider = settings.notify, settings.provider
+    if notify.country and not known_country(notify.country):
+        raise ConfigError(f"[notify] country '{notify.country}' is unknown", "no holidays are known of it", "Write DE, or DE-BY.")
+    policy = Policy(
+        thresholds(notify.thresholds), freezes(notify.freezes), notify.climb_days, notify.climb_near_days, notify.ack_days, notify.word_days,
+        notify.mass_percent, notify.mass_least,
+    )  # fmt: skip
+    opens, closes = _hour(notify.opens, "opens"), _hour(notify.closes, "closes")
+    if opens >= closes:
+        raise ConfigError(f"[notify] opens is {notify.opens} and closes {notify.closes}", "then nobody could ever be written to")
+    return Rules(
+        policy, compose.Sender(provider.name, notify.answer, notify.offers), ZoneInfo(provider.time_zone), provider.time_zone, provider.language,
+        notify.country, (opens, closes), _weekdays(notify.working_days), notify.confirm_above, notify.digest_hour,
+    )  # fmt: skip
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _weekdays(names: Sequence[str]) -> frozenset[int]:
+    if not names or not set(names) <= set(_DAYS):
+        raise ConfigError("[notify] working_days cannot be so", f"known are {', '.join(_DAYS)}", "Name at least one.")
+    return frozenset(_DAYS.index(n) for n in names)
+
+
+def _hour(text: str, name: str) -> time:
+    try:
+        return time.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"[notify] {name} is '{text}'", "it is a time of day", "Write 08:00.") from None
+
+
+def thresholds(lines: Sequence[str]) -> Thresholds:
+    """``60,30,7``, ``tag:NAME=...``, ``client:NUMBER=...``."""
+    before: tuple[int, ...] = BEFORE
+    by_client: dict[str, tuple[int, ...]] = {}
+    by_tag: dict[str, tuple[int, ...]] = {}
+    for line in lines:
+        scope, equals, days = line.rpartition("=")
+        numbers = [n.strip() for n in days.split(",")]
+        if not all(n.isascii() and n.isdigit() and int(n) <= 400 for n in numbers):
+            raise ConfigError(
+                f"[notify] thresholds has '{line[:80]}'",
+                "thresholds are whole numbers of days up to 400",
+                "Write 60,30,14,7,3,1,0.",
+            )
+        values = tuple(sorted({int(n) for n in numbers}, reverse=True))
+        kind, _, name = scope.partition(":")
+        if not equals:
+            before = values
+        elif kind == "client" and name:
+            by_client[name] = values
+        elif kind == "tag" and name:
+            by_tag[name] = values
+        else:
+            raise ConfigError(f"[notify] thresholds has '{line[:80]}'", "", "Write tag:NAME=30,7 or client:NUMBER=30,7.")
+    return Thresholds(before, by_client, by_tag)
+
+
+def freezes(lines: Sequence[str]) -> tuple[Freeze, ...]:
+    found = []
+    for line in lines:
+        first, slash, last = line.partition("/")
+        try:
+            freeze = Freeze(date.fromisoformat(first.strip()), date.fromisoformat(last.strip() if slash else first.strip()))
+        except ValueError:
+            raise ConfigError(f"[notify] freezes has '{line[:60]}'", "", "Write 2026-12-20/2027-01-06.") from None
+        if freeze.last < freeze.first or (freeze.last - freeze.first).days > 120:
+            raise ConfigError(f"[notify] freezes has '{line[:60]}'", "it ends before it begins, or is longer than 120 days")
+        found.append(freeze)
+    return tuple(found)
+
+
+def channels_of(notify: NotifySettings) -> dict[str, Channel]:
+    """Every configured way out by its name; mail is ``mail``. Secrets are resolved here and kept nowhere else."""
+    found: dict[str, Channel] = {}
+    if notify.mail:
+        found[MAIL] = Channel(MAIL, secret(notify.mail), timeout=notify.timeout, connect_timeout=min(15.0, notify.timeout))
+        if not found[MAIL].is_mail:
+            raise ConfigError(
+                "[notify] mail is no mail channel",
+                f"it is {found[MAIL].schema}://",
+                "Write mailtos://user:password@host?from=address.",
+            )
+    for line in notify.channels:
+        name, equals, url = line.partition("=")
+        name = name.strip()
+        if not equals or not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name) or name == MAIL or name in found:
+            raise ConfigError(
+                f"[notify] channels has '{name[:40]}'", "each is name=URL, and a name stands once", "Write desk=env:DESK_URL."
+            )
+        channel = Channel(name, secret(url.strip()), timeout=notify.timeout, connect_timeout=min(15.0, notify.timeout))
+        if channel.is_mail:
+            raise ConfigError(
+                f"The channel '{name}' is a mail channel", "mail goes to the address of each contact", "Use [notify] mail for it."
+            )
+        found[name] = channel
+    if found:
+        only(found)
+    return found
+
+
+def templates_of(settings: Settings) -> Templates:
+    """Opened and checked: an error in a template shows before anything is decided."""
+    templates = Templates(settings.notify.templates)
+    templates.check(compose.SAMPLES, available())
+    return templates
+
+
+def leads_of(notify: NotifySettings) -> Leads:
+    return Leads(notify.purchase_days, notify.validation_days, notify.installation_days)
+
+
+def run_of(database: Database, settings: Settings, now: datetime, *, expected: int | None = None) -> Run:
+    rules = rules_of(settings)
+    source = partial(_gather, database, rules.policy.thresholds, leads_of(settings.notify))
+    return Run(
+        database, source, looker(database, settings), templates_of(settings), rules, now, expected=expected,
+        bulletins=bulletins_of(database, settings, now),
+    )  # fmt: skip
+
+
+def _gather(database: Database, rules: Thresholds, leads: Leads, now: datetime, told: Mapping[str, Mapping[str, Any]]) -> News:
+    return gather(database, now, told, rules, leads)
+
+
+def worker_of(database: Database, settings: Settings, *, limit: int | None = None) -> Worker:
+    return Worker(
+        database, channels_of(settings.notify), address_of(database, MAIL), lambda: datetime.now(UTC), rate=settings.notify.rate, limit=limit,
+    )  # fmt: skip

@@ -1,0 +1,364 @@
+"""Is everything in place? Each check gives lines: ok, warning or fault, why, and what to do. Nothing is changed, and no notice is sent."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+import ssl
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from certmgr.config import Settings
+from inventory import chain, upkeep
+from inventory.database import Database, open_database, to_epoch
+from inventory.errors import CertmgrError
+from inventory.store import auditlog, contacts, jobs, matters, news, outbox
+from inventory.tables import run
+from inventory.text import printable
+from notifiers.channels import Channel
+from notifiers.decide import clock_fault
+
+OK, WARNING, FAULT = "ok", "warning", "fault"
+SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/chrony"), Path("/var/lib/ntp"), Path("/var/lib/ntpsec"))
+MAX_AGE = 26 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """``state``: ok, warning or fault."""
+
+    check: str
+    state: str
+    what: str
+    todo: str = ""
+
+
+Check = Callable[[], Iterator[Line]]
+
+
+def examine(settings: Settings, url: str, now: datetime) -> Iterator[Line]:
+    """Every check, each by itself: one that breaks is a fault, and the others go on."""
+    database: Database | None = None
+    yield from _guarded("configuration", lambda: _configuration(settings))
+    try:
+        database = open_database(url, migrate=False) if _exists(url) else None
+    except CertmgrError as error:
+        yield Line("database", FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo)
+    else:
+        if database is None:
+            yield Line("database", WARNING, "there is none yet", "Add a client and a domain; that makes it.")
+    checks: list[tuple[str, Check]] = [
+        ("clock", lambda: _clock(database, now)), ("resolver", lambda: _resolver(settings)), ("secrets", lambda: _secrets(settings)),
+        ("mail server", lambda: _mail(settings, now)), ("SPF", lambda: _spf(settings)),
+    ]  # fmt: skip
+    if database is not None:
+        opened = database
+        checks += [
+            ("database", lambda: _database(opened)), ("audit log", lambda: _audit(opened)), ("staff", lambda: _staff(opened)),
+            ("notices", lambda: _notices(opened, now)), ("runs", lambda: _runs(opened, now)),
+        ]  # fmt: skip
+    for name, check in checks:
+        yield from _guarded(name, check)
+
+
+def _exists(url: str) -> bool:
+    return "://" in url or Path(url).is_file()
+
+
+def _guarded(name: str, check: Check) -> Iterator[Line]:
+    try:
+        yield from check()
+    except CertmgrError as error:
+        yield Line(name, FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo)
+    except (OSError, ssl.SSLError, smtplib.SMTPException) as error:
+        yield Line(name, FAULT, printable(f"{type(error).__name__}: {error}", 200))
+
+
+def _configuration(settings: Settings) -> Iterator[Line]:
+    from certmgr.notices.wiring import channels_of, rules_of, templates_of
+
+    yield Line("configuration", OK, settings.source)
+    rules_of(settings)
+    templates_of(settings)
+    found = channels_of(settings.notify)
+    if not settings.notify.mail:
+        yield Line(
+            "channels",
+            WARNING,
+            "no mail can be sent: [notify] mail is empty",
+            'Write mail = "env:CERTMGR_MAIL" with a mailtos:// URL.',
+        )
+    else:
+        yield Line("channels", OK, ", ".join(sorted(found)))
+    if not settings.provider.name:
+        yield Line(
+            "provider", WARNING, "notices have no sender's name: [provider] name is empty", "Write the name that clients know."
+        )
+    if not settings.notify.inbox:
+        yield Line(
+            "inbox",
+            WARNING,
+            "answers and bounces are not read: [notify] inbox is empty",
+            "Name a mailbox, or enter answers with certmgr notice ack.",
+        )
+    if not settings.notify.heartbeat:
+        yield Line(
+            "heartbeat",
+            WARNING,
+            "nobody notices when this machine is dead: [notify] heartbeat is empty",
+            "Name a URL of an outside monitor.",
+        )
+
+
+def _clock(database: Database | None, now: datetime) -> Iterator[Line]:
+    if database is not None:
+        with database.read() as conn:
+            wrong = clock_fault(now, news.newest_instant(conn))
+        if wrong:
+            yield Line("clock", FAULT, wrong, "Set the clock; until then no client is written to.")
+            return
+    if any(p.exists() for p in SYNCHRONISED):
+        yield Line("clock", OK, f"{now:%Y-%m-%d %H:%M:%S} UTC, kept by a time service")
+    else:
+        yield Line(
+            "clock",
+            WARNING,
+            f"{now:%Y-%m-%d %H:%M:%S} UTC, and no time service was found",
+            "Run systemd-timesyncd, chrony or ntpsec.",
+        )
+
+
+def _resolver(settings: Settings) -> Iterator[Line]:
+    import dns.exception
+
+    resolver = _resolver_of(settings)
+    try:
+        resolver.resolve(".", "NS", raise_on_no_answer=False)
+        yield Line("resolver", OK, f"{', '.join(str(n) for n in resolver.nameservers[:3])} answers")
+    except dns.exception.DNSException as error:
+        yield Line(
+            "resolver",
+            FAULT,
+            printable(str(error), 150),
+            "Mend it, or name another in [scan] resolvers; without one every run is suspect.",
+        )
+
+
+def _resolver_of(settings: Settings) -> Any:
+    import dns.resolver
+
+    if not settings.scan.resolvers:
+        made = dns.resolver.Resolver()
+    else:
+        made = dns.resolver.Resolver(configure=False)
+        hosts, ports = [], {}
+        for text in settings.scan.resolvers:
+            host, _, port = text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "53")
+            host = host.strip("[]")
+            hosts.append(host)
+            ports[host] = int(port)
+        made.nameservers, made.nameserver_ports = hosts, ports
+    made.lifetime = 5.0
+    return made
+
+
+def _secrets(settings: Settings) -> Iterator[Line]:
+    """Files that hold secrets, and who may read them."""
+    paths: list[Path] = []
+    values = [settings.database.url, settings.notify.mail, settings.notify.inbox, settings.notify.heartbeat]
+    values += [c.partition("=")[2].strip() for c in settings.notify.channels]
+    paths += [Path(v.partition(":")[2]) for v in values if v.startswith("file:")]
+    plain = [v for v in values if "://" in v and "@" in v and not v.startswith(("env:", "file:"))]
+    if plain and settings.source != "built-in defaults":
+        yield Line("secrets", WARNING, "the configuration holds a password in clear", "Write env:NAME or file:PATH in its place.")
+        paths.append(Path(settings.source))
+    bad = [p for p in paths if p.exists() and stat.S_IMODE(p.stat().st_mode) & 0o077]
+    for path in bad:
+        yield Line("secrets", FAULT, f"{path} can be read by others", f"chmod 600 {path}")
+    folder = Path(settings.notify.templates) if settings.notify.templates else None
+    if folder is not None and folder.exists() and stat.S_IMODE(folder.stat().st_mode) & 0o022:
+        yield Line(
+            "secrets", FAULT, f"{folder} can be written by others, and its templates are sent to clients", f"chmod go-w {folder}"
+        )
+    if not bad and not plain:
+        yield Line(
+            "secrets", OK, f"{len(paths)} file(s) with secrets, readable for their owner alone" if paths else "none in files"
+        )
+
+
+def _mail(settings: Settings, now: datetime) -> Iterator[Line]:
+    """Connects, starts TLS as a sender does, and says goodbye. No message, and no login: that would count as one where logins are limited."""
+    from certmgr.notices.wiring import channels_of
+
+    channel = channels_of(settings.notify).get("mail")
+    if channel is None:
+        return
+    host, port, mode = channel.server
+    context = ssl.create_default_context()
+    made = smtplib.SMTP_SSL(host, port, timeout=10, context=context) if mode == "ssl" else smtplib.SMTP(host, port, timeout=10)
+    with made as server:
+        if mode != "ssl":
+            server.starttls(context=context)
+        server.ehlo()
+        sock = server.sock
+        peer = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+        version = sock.version() if isinstance(sock, ssl.SSLSocket) else "no TLS"
+        end = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(peer["notAfter"])), UTC) if peer else None
+    left = (end - now).days if end is not None else 0
+    yield Line(
+        "mail server", WARNING if left < 7 else OK, f"{host}:{port} answers with {version}; its certificate ends in {left} days",
+        "Renew it, or no notice goes out any more." if left < 7 else "",
+    )  # fmt: skip
+
+
+def _spf(settings: Settings) -> Iterator[Line]:
+    """Whether the domain in From says who may send for it (RFC 7208): mail without that is often refused."""
+    import dns.exception
+    import dns.resolver
+
+    from certmgr.notices.wiring import channels_of
+
+    channel: Channel | None = channels_of(settings.notify).get("mail")
+    if channel is None:
+        return
+    domain = channel.sender.rpartition("@")[2]
+    try:
+        answer = _resolver_of(settings).resolve(domain, "TXT")
+        texts = [b"".join(r.strings).decode("utf-8", "replace") for r in answer]
+    except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN):
+        texts = []
+    except dns.exception.DNSException as error:
+        yield Line(
+            "SPF",
+            WARNING,
+            f"the record of {domain} could not be asked for: {printable(str(error), 100)}",
+            "Look at the resolver first.",
+        )
+        return
+    records = [t for t in texts if t.lower() == "v=spf1" or t.lower().startswith("v=spf1 ")]
+    if len(records) > 1:
+        yield Line("SPF", FAULT, f"{domain} has {len(records)} SPF records, which makes all of them void", "Leave one.")
+    elif not records:
+        yield Line(
+            "SPF",
+            WARNING,
+            f"{domain} has no SPF record",
+            f"Add a TXT record v=spf1 that names the mail server of {channel.server[0]}.",
+        )
+    elif records[0].split()[-1] in ("+all", "all"):
+        yield Line(
+            "SPF", WARNING, f"{domain} lets everybody send for it ({printable(records[0], 80)})", "End it with ~all or -all."
+        )
+    else:
+        yield Line("SPF", OK, f"{domain}: {printable(records[0], 80)}")
+
+
+def _database(database: Database) -> Iterator[Line]:
+    problems = upkeep.check(database)
+    for problem in problems:
+        yield Line("database", FAULT, problem, "See certmgr database check.")
+    if not problems:
+        yield Line("database", OK, str(database.path or database.engine.url.render_as_string(hide_password=True)))
+    path = database.path
+    if path is not None and (free := os.statvfs(path.parent)).f_bavail * free.f_frsize < 500_000_000:
+        yield Line("database", WARNING, f"its disk has {free.f_bavail * free.f_frsize // 1_000_000} MB left", "Free some space.")
+
+
+def _audit(database: Database) -> Iterator[Line]:
+    with database.read() as conn:
+        wrong, head, count = chain.broken(auditlog.entries(conn))
+        sent = jobs.state(conn, "digest")["detail"].get("head")
+        cut = sent is not None and sent != chain.START and auditlog.has(conn, sent) is None
+    if wrong is not None:
+        yield Line("audit log", FAULT, f"entry {wrong} does not follow the one before it", "See certmgr audit verify.")
+    elif cut:
+        yield Line(
+            "audit log",
+            FAULT,
+            "the head that went out with the last digest is not in it: entries were taken away",
+            "See certmgr audit verify.",
+        )
+    else:
+        yield Line("audit log", OK, f"{count} entries, head {head[:16]}")
+
+
+def _staff(database: Database) -> Iterator[Line]:
+    with database.read() as conn:
+        people = [c for c in contacts.listing(conn) if c["client_id"] is None]
+    reachable = [c for c in people if any(w.startswith(("email:", "channel:")) for w in c["ways"])]
+    if not reachable:
+        yield Line(
+            "staff",
+            FAULT,
+            "nobody of the staff can be written to",
+            "certmgr contact add NAME --role administrator --way email:ADDRESS",
+        )
+    elif not any(c["role"] == "administrator" for c in reachable):
+        yield Line(
+            "staff",
+            WARNING,
+            "nobody has the role administrator, so nobody is on call",
+            "certmgr contact edit NAME --role administrator",
+        )
+    else:
+        yield Line("staff", OK, f"{len(reachable)} contact(s)")
+
+
+def _notices(database: Database, now: datetime) -> Iterator[Line]:
+    at = to_epoch(now)
+    with database.read() as conn:
+        depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
+        quiet = matters.waiting_since(conn, "wait", "quiet hours", at - 86_400)
+        held = len(matters.listing(conn, held=True))
+    for state, todo in (("unknown", "certmgr notice list --state unknown"), ("failed", "certmgr notice list --state failed")):
+        if depth.get(state):
+            yield Line("notices", WARNING, f"{depth[state]} {state}", todo)
+    if oldest is not None and at - oldest > 6 * 3600:
+        yield Line(
+            "notices",
+            FAULT,
+            f"the oldest queued one waits since {(at - oldest) // 3600} hours",
+            "certmgr notify; look at the mail server.",
+        )
+    elif not depth.get("unknown") and not depth.get("failed"):
+        yield Line("notices", OK, f"{depth.get('sent', 0)} sent, {depth.get('queued', 0)} queued")
+    if held:
+        yield Line("notices", WARNING, f"{held} matter(s) are held", "certmgr notice release")
+    stuck = [since for since in quiet.values() if at - since > 36 * 3600]
+    if stuck:
+        yield Line(
+            "notices",
+            FAULT,
+            f"{len(stuck)} notice(s) wait for hours in which notify never runs",
+            "Run certmgr notify every hour.",
+        )
+
+
+def _runs(database: Database, now: datetime) -> Iterator[Line]:
+    at = to_epoch(now)
+    with database.read() as conn:
+        complete = news.last_complete(conn)
+        last = conn.execute(select(run.c.id, run.c.state, run.c.reason).order_by(run.c.id.desc()).limit(1)).first()
+        notify = jobs.state(conn, "notify")
+    for name, success in (("scan", complete), ("notify", notify["success_at"])):
+        if success is None:
+            yield Line("runs", WARNING, f"{name} never ended well", f"certmgr {name}")
+        elif at - success > MAX_AGE:
+            yield Line(
+                "runs",
+                FAULT,
+                f"{name} ended well {(at - success) // 3600} hours ago for the last time",
+                "Is cron running? See docs/notices.md.",
+            )
+        else:
+            yield Line("runs", OK, f"{name} ended well {(at - success) // 60} minutes ago")
+    if last is not None and last.state == "suspect":
+        yield Line(
+            "runs", WARNING, f"the last run ({last.id}) is suspect: {printable(last.reason or '', 120)}", "Look, then scan again."
+        )

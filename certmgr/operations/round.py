@@ -1,0 +1,100 @@
+"""The one line for cron: scan, read the answers, notify; then tell the outside world that this machine lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from certmgr.config import Settings, secret
+from certmgr.survey import Options, Survey
+from inventory.database import Database
+from inventory.errors import CertmgrError, NotFound
+from inventory.store import jobs
+from inventory.text import printable
+
+JOB = "run"
+
+
+@dataclass(slots=True)
+class Done:
+    """``problems``: what was not done, one line each; empty when all was."""
+
+    problems: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+
+def run(database: Database, settings: Settings, *, scan: bool = True) -> Done:
+    """Each part by itself: a scan that fails does not keep the notices back (they look again themselves), and the other way round."""
+    done = Done()
+    with database.write() as tx:
+        jobs.started(tx, JOB)
+    if scan:
+        _part(done, "scan", lambda: _scan(database, settings, done))
+    if settings.notify.inbox:
+        _part(done, "inbox", lambda: _inbox(database, settings, done))
+    _part(done, "notify", lambda: _notify(database, settings, done))
+    with database.write() as tx:
+        if done.problems:
+            jobs.failed(tx, JOB, "; ".join(done.problems))
+        else:
+            jobs.succeeded(tx, JOB)
+    if settings.notify.heartbeat and not done.problems:
+        _part(done, "heartbeat", lambda: heartbeat(secret(settings.notify.heartbeat)))
+    return done
+
+
+def _part(done: Done, name: str, work: object) -> None:
+    try:
+        work()  # type: ignore[operator]
+    except CertmgrError as error:
+        done.problems.append(f"{name}: {error}")
+
+
+def _scan(database: Database, settings: Settings, done: Done) -> None:
+    try:
+        summary = Survey(database, settings, Options()).run()
+    except NotFound:
+        return  # an empty inventory is no failure of the scan
+    if summary.state != "complete":
+        done.problems.append(f"scan: run {summary.run_id} is {summary.state}: {summary.reason}")
+    elif summary.too_undetermined:
+        done.problems.append(f"scan: {summary.undetermined} of {summary.looked} endpoints could not be told")
+    done.said.append(f"{summary.looked} endpoints, {summary.opened} opened, {summary.closed} closed")
+
+
+def _inbox(database: Database, settings: Settings, done: Done) -> None:
+    from notifiers.inbox import read
+
+    counts = read(database, secret(settings.notify.inbox), datetime.now(UTC))
+    if counts:
+        done.said.append(f"{sum(counts.values())} mail(s)")
+
+
+def _notify(database: Database, settings: Settings, done: Done) -> None:
+    from certmgr.notices.wiring import run_of, worker_of
+    from notifiers.report import problems_of
+
+    outcome = run_of(database, settings, datetime.now(UTC)).decide()
+    counts = worker_of(database, settings).run()
+    done.problems += [f"notify: {p}" for p in problems_of(outcome, counts)]
+    done.said.append(f"{outcome.queued} notice(s) queued, {counts.sent} sent")
+
+
+def heartbeat(url: str) -> None:
+    """One GET. Raises :class:`CertmgrError`: a monitor that was not told will raise its alarm, and rightly."""
+    import urllib3
+
+    if not url.startswith("https://"):
+        raise CertmgrError("The heartbeat URL cannot be used", "it is not https://", "Correct [notify] heartbeat.")
+    try:
+        answer = urllib3.PoolManager(retries=urllib3.Retry(2, redirect=0)).request(
+            "GET", url, timeout=10.0, preload_content=False
+        )
+        status = answer.status
+        answer.release_conn()
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
+        raise CertmgrError(
+            "The heartbeat could not be sent", printable(type(error).__name__, 100), "Look at the monitor."
+        ) from None
+    if status >= 400:
+        raise CertmgrError("The heartbeat was refused", f"HTTP {status}", "Look at the monitor.")

@@ -1,0 +1,129 @@
+"""Erasing a client: personal data goes, what the provider must be able to show stays, as numbers without a name. One transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import delete, or_, select, update
+
+from inventory.database import Tx
+from inventory.store import clients
+from inventory.tables import (
+    acceptance,
+    certificate,
+    client,
+    contact,
+    contact_way,
+    deadline_scope,
+    decision,
+    domain,
+    endpoint,
+    finding,
+    inbound,
+    matter,
+    notice,
+    observation,
+    proposal,
+    snooze,
+    standing,
+    tag,
+    web_observation,
+)
+
+
+def erase(tx: Tx, number: str) -> dict[str, int]:
+    """Names, addresses, domains, what was seen at them, and the texts of notices are deleted. The client's row (``erased-ID``), the notices as rows
+    with their times and states, and the audit log, which holds ids alone, stay. Returns how many rows went. Backups keep what they hold.
+    """
+    row = clients.find(tx.conn, number)
+    client_id = int(row["id"])
+    endpoints = list(tx.conn.scalars(select(endpoint.c.id).join(domain).where(domain.c.client_id == client_id)))
+    domain_ids = list(tx.conn.scalars(select(domain.c.id).where(domain.c.client_id == client_id)))
+    contacts = list(tx.conn.scalars(select(contact.c.id).where(contact.c.client_id == client_id)))
+    leaves = _leaves(tx, endpoints)
+    gone = {"domains": len(domain_ids), "endpoints": len(endpoints), "contacts": len(contacts)}
+    _texts(tx, client_id, contacts)
+    _silence(tx, client_id, domain_ids, endpoints)
+    for table in (web_observation, observation, finding, proposal, standing):
+        _delete(tx, table, table.c.endpoint_id, endpoints)
+    for ids, kind in ((endpoints, "endpoint"), (domain_ids, "domain"), ([client_id], "client")):
+        for part in _parts(ids):
+            tx.conn.execute(delete(tag).where(tag.c.kind == kind, tag.c.row_id.in_(part)))
+    _delete(tx, endpoint, endpoint.c.id, endpoints)
+    _delete(tx, domain, domain.c.id, domain_ids)
+    gone["certificates"] = _certificates(tx, leaves)
+    for part in _parts(contacts):
+        tx.conn.execute(update(contact).where(contact.c.fallback_id.in_(part)).values(fallback_id=None))
+    _delete(tx, contact_way, contact_way.c.contact_id, contacts)
+    _delete(tx, contact, contact.c.id, contacts)
+    tx.conn.execute(update(client).where(client.c.reseller_id == client_id).values(reseller_id=None))
+    name = f"erased-{client_id}"
+    tx.conn.execute(
+        update(client).where(client.c.id == client_id)
+        .values(number=name, name=name, note=None, account_manager=None, reseller_id=None, state="retired", retired_at=row["retired_at"] or tx.at)
+    )  # fmt: skip
+    tx.audit("erase", "client", client_id, gone)
+    return gone
+
+
+def _parts(ids: list[int], size: int = 500) -> list[list[int]]:
+    return [ids[i : i + size] for i in range(0, len(ids), size)]
+
+
+def _delete(tx: Tx, table: Any, column: Any, ids: list[int]) -> None:
+    for part in _parts(ids):
+        tx.conn.execute(delete(table).where(column.in_(part)))
+
+
+def _leaves(tx: Tx, endpoints: list[int]) -> set[str]:
+    found: set[str] = set()
+    for part in _parts(endpoints):
+        for chain in tx.conn.scalars(select(observation.c.chain).where(observation.c.endpoint_id.in_(part))):
+            found |= set(chain.split()[:1])
+        found |= {s for s in tx.conn.scalars(select(standing.c.leaf).where(standing.c.endpoint_id.in_(part))) if s}
+    return found
+
+
+def _certificates(tx: Tx, leaves: set[str]) -> int:
+    """Those that nobody else serves or served."""
+    count = 0
+    for part in [sorted(leaves)[i : i + 200] for i in range(0, len(leaves), 200)]:
+        used = set(tx.conn.scalars(select(observation.c.leaf).where(observation.c.leaf.in_(part))))
+        used |= set(tx.conn.scalars(select(standing.c.leaf).where(standing.c.leaf.in_(part))))
+        result = tx.conn.execute(
+            delete(certificate).where(certificate.c.sha256.in_([s for s in part if s not in used]), certificate.c.is_ca == 0)
+        )
+        count += result.rowcount
+    return count
+
+
+def _texts(tx: Tx, client_id: int, contacts: list[int]) -> None:
+    """Notices keep their times and states. One that was not sent is not sent any more."""
+    mine = or_(notice.c.client_id == client_id, notice.c.contact_id.in_(contacts))
+    ids = list(tx.conn.scalars(select(notice.c.id).where(mine)))
+    blank = {"subject": "", "text": "", "html": "", "sent_to": None, "contact_id": None, "error": None}
+    for part in _parts(ids):
+        tx.conn.execute(
+            update(notice).where(notice.c.id.in_(part), notice.c.state.in_(("queued", "leased", "failed"))).values(state="dead")
+        )
+        tx.conn.execute(update(notice).where(notice.c.id.in_(part)).values(blank))
+        tx.conn.execute(update(inbound).where(inbound.c.notice_id.in_(part)).values(text="", contact_id=None))
+    tx.conn.execute(delete(decision).where(decision.c.client_id == client_id))
+
+
+def _silence(tx: Tx, client_id: int, domain_ids: list[int], endpoints: list[int]) -> None:
+    """Everything else that points to it."""
+    matters = list(tx.conn.scalars(select(matter.c.id).where(matter.c.client_id == client_id)))
+    for part in _parts(matters):
+        tx.conn.execute(
+            update(matter).where(matter.c.id.in_(part))
+            .values(endpoint_id=None, domain_id=None, cause="", acked_by=None, closed_at=matter.c.opened_at)
+        )  # fmt: skip
+        tx.conn.execute(delete(snooze).where(snooze.c.scope == "matter", snooze.c.scope_id.in_(part)))
+    for scope, ids in (("domain", domain_ids), ("client", [client_id])):
+        for part in _parts(ids):
+            tx.conn.execute(delete(snooze).where(snooze.c.scope == scope, snooze.c.scope_id.in_(part)))
+    tx.conn.execute(delete(deadline_scope).where(deadline_scope.c.kind == "client", deadline_scope.c.value == str(client_id)))
+    tx.conn.execute(delete(acceptance).where(acceptance.c.client_id == client_id))
+    _delete(tx, acceptance, acceptance.c.domain_id, domain_ids)
+    _delete(tx, acceptance, acceptance.c.endpoint_id, endpoints)

@@ -1,0 +1,59 @@
+"""When each job last ended well, what it must remember, and that it runs once at a time. Silence must be visible."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from inventory.database import Database, Tx
+from inventory.store.results import upsert
+from inventory.store.runs import held
+from inventory.tables import job
+
+
+def state(conn: Connection, name: str) -> dict[str, Any]:
+    """started_at, success_at, error, detail (a dict); empty values where it never ran."""
+    row = conn.execute(select(job).where(job.c.name == name)).mappings().first()
+    if row is None:
+        return {"name": name, "started_at": None, "success_at": None, "error": None, "detail": {}}
+    return dict(row) | {"detail": json.loads(row["detail"])}
+
+
+def every(conn: Connection) -> dict[str, dict[str, Any]]:
+    return {r["name"]: dict(r) | {"detail": json.loads(r["detail"])} for r in conn.execute(select(job)).mappings()}
+
+
+def _write(tx: Tx, name: str, values: Mapping[str, Any]) -> None:
+    statement = upsert(tx.conn, job).values(name=name, **values)
+    tx.conn.execute(statement.on_conflict_do_update(index_elements=["name"], set_=dict(values)))
+
+
+def started(tx: Tx, name: str) -> None:
+    _write(tx, name, {"started_at": tx.at})
+
+
+def succeeded(tx: Tx, name: str, detail: Mapping[str, Any] | None = None) -> None:
+    """``detail`` replaces what was remembered; None leaves it."""
+    values: dict[str, Any] = {"success_at": tx.at, "error": None}
+    if detail is not None:
+        values["detail"] = json.dumps(detail, sort_keys=True)
+    _write(tx, name, values)
+
+
+def failed(tx: Tx, name: str, error: str) -> None:
+    _write(tx, name, {"error": error[:500]})
+
+
+def remember(tx: Tx, name: str, detail: Mapping[str, Any]) -> None:
+    _write(tx, name, {"detail": json.dumps(detail, sort_keys=True)})
+
+
+@contextmanager
+def alone(database: Database, name: str) -> Iterator[None]:
+    """One process at a time decides what is due. Raises :class:`Busy`. The lock dies with its process."""
+    with held(database, name):
+        yield

@@ -1,0 +1,76 @@
+"""Who can be written to: contacts with their ways, clients with their resellers. Read once for a run of notices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from inventory.database import Tx
+from inventory.store.records import Row
+from inventory.tables import client, contact, contact_way
+
+
+def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[Row]:
+    """Active contacts with ``ways``: [(way id, kind, value, state)] in order of preference. The provider's staff is always among them."""
+    rows: list[dict[str, Any]] = []
+    ways: dict[int, list[tuple[int, str, str, str]]] = {}
+    for which in _scopes(client_ids):
+        own = contact.c.state == "active"
+        query = select(contact).where(own) if which is None else select(contact).where(own, which)
+        rows += [dict(r) for r in conn.execute(query).mappings()]
+        way_query = select(contact_way).join(contact).where(own)
+        way_query = way_query if which is None else way_query.where(which)
+        for way in conn.execute(way_query.order_by(contact_way.c.contact_id, contact_way.c.position)).mappings():
+            ways.setdefault(way["contact_id"], []).append((way["id"], way["kind"], way["value"], way["state"]))
+    return sorted((r | {"ways": ways.get(r["id"], [])} for r in rows), key=lambda r: int(r["id"]))
+
+
+def _scopes(client_ids: Iterable[int] | None) -> Iterator[Any]:
+    """Conditions that together give the contacts of these clients, and the staff; None: everybody."""
+    if client_ids is None:
+        yield None
+        return
+    yield contact.c.client_id.is_(None)
+    wanted = sorted(set(client_ids))
+    for start in range(0, len(wanted), 500):
+        yield contact.c.client_id.in_(wanted[start : start + 500])
+
+
+def ways_of(conn: Connection, contact_id: int) -> list[tuple[str, str, str]] | None:
+    """(kind, value, state) of one active contact, in order of preference; None where it is not there any more."""
+    if conn.execute(select(contact.c.id).where(contact.c.id == contact_id, contact.c.state == "active")).first() is None:
+        return None
+    query = select(contact_way.c.kind, contact_way.c.value, contact_way.c.state).where(contact_way.c.contact_id == contact_id)
+    return [(k, v, s) for k, v, s in conn.execute(query.order_by(contact_way.c.position))]
+
+
+def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row]:
+    """id -> number, name, account_manager, reseller_id, of clients that are not retired: all, or these and their resellers."""
+    columns = (client.c.id, client.c.number, client.c.name, client.c.account_manager, client.c.reseller_id)
+    query = select(*columns).where(client.c.state != "retired")
+    if ids is None:
+        return {r["id"]: dict(r) for r in conn.execute(query).mappings()}
+    found: dict[int, Row] = {}
+    wanted = sorted(set(ids))
+    while wanted:
+        for start in range(0, len(wanted), 500):
+            for row in conn.execute(query.where(client.c.id.in_(wanted[start : start + 500]))).mappings():
+                found[row["id"]] = dict(row)
+        wanted = sorted({r["reseller_id"] for r in found.values() if r["reseller_id"] is not None} - set(found))
+        if not wanted or all(i in found for i in wanted):
+            break
+    return found
+
+
+def mark_way(tx: Tx, contact_id: int, value: str, state: str) -> bool:
+    """Marks an address as bad, or as good again."""
+    done = tx.conn.execute(
+        update(contact_way)
+        .where(contact_way.c.contact_id == contact_id, contact_way.c.value == value, contact_way.c.state != state)
+        .values(state=state)
+    )
+    if done.rowcount:
+        tx.audit("way", "contact", contact_id, {"state": state})
+    return bool(done.rowcount)

@@ -1,0 +1,259 @@
+"""Drafts -> messages: subject, plain text, HTML, in the reader's language and time zone. Pure, but for reading templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from inventory.names import display
+from inventory.text import printable
+from notifiers.decide import Draft, Item
+from notifiers.outcome import Escalated, Outcome, Resolved, WeAct, YouAct, name_of
+from notifiers.people import Person
+from notifiers.rendering import Templates
+from notifiers.subject import Kind
+from notifiers.wording.catalogue import Language, language
+from notifiers.wording.notice import Notice
+from notifiers.wording.sentences import client_instruction, sentence
+
+N = Notice
+MAX_BLOCKS = 60
+MAX_SUBJECT = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What goes out. ``subject`` is one line."""
+
+    subject: str
+    text: str
+    html: str
+    outcome: str | None
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who signs. ``answer``: within what time an answer comes, in words. ``offers``: empty unless the provider switched it on."""
+
+    provider: str
+    answer: str = ""
+    offers: str = ""
+
+
+def one_line(text: str, limit: int) -> str:
+    """Without control characters and line breaks: what stands in a header."""
+    return " ".join(printable(text, limit).split())
+
+
+def client_message(draft: Draft, sender: Sender, templates: Templates, manager: str | None) -> Message:
+    """The message to one client contact. ``manager``: who handles it."""
+    reader = language(draft.person.language, draft.person.zone)
+    first = draft.items[0]
+    subject = subject_line(draft, reader)
+    message = {
+        "language": reader.code, "subject": subject, "greeting": reader(N.greeting).format(name=one_line(draft.person.name, 100)),
+        "lead": lead(draft.outcome, reader), "blocks": [_block(i, draft.outcome, reader) for i in draft.items[:MAX_BLOCKS]],
+        "also": [*_more(draft.items, reader), *(_brief(i, reader) for i in draft.also[:MAX_BLOCKS])], "offers": one_line(sender.offers, 2000),
+        **_signature(reader, sender, manager, first.reference),
+    }  # fmt: skip
+    return Message(
+        f"[{first.reference}] {subject}", templates.render("client", reader.code, "txt", message, reader),
+        templates.render("client", reader.code, "html", message, reader), name_of(draft.outcome), first.reference,
+    )  # fmt: skip
+
+
+def _signature(reader: Language, sender: Sender, manager: str | None, reference: str) -> dict[str, str]:
+    provider = one_line(sender.provider, 200) or "certmgr"
+    words = N.handler if manager else N.handler_plain
+    return {
+        "handler": reader(words).format(person=one_line(manager or "", 100), provider=provider, reference=reference),
+        "answer": reader(N.answer).format(time=one_line(sender.answer, 100)) if sender.answer else "",
+        "thanks": reader(N.thanks), "provider": provider,
+    }  # fmt: skip
+
+
+def lead(outcome: Outcome, reader: Language) -> str:
+    """The first sentence: the outcome."""
+    match outcome:
+        case YouAct(None):
+            return reader(N.you_now)
+        case YouAct(by):
+            return reader(N.you_by).format(date=_day(by, reader))
+        case WeAct(person, by):
+            return reader(N.we_act).format(person=one_line(person, 100), date=reader.date(by))
+        case Escalated(by):
+            return reader(N.escalated).format(date=_day(by, reader))
+        case Resolved():
+            return reader(N.resolved)
+    raise AssertionError(outcome)
+
+
+def _day(day: Any, reader: Language) -> str:
+    from babel.dates import format_date
+
+    return format_date(day, "long", locale=reader.locale)
+
+
+def subject_line(draft: Draft, reader: Language) -> str:
+    sites = list(dict.fromkeys(display(i.subject.target.host) for i in draft.items))
+    site = sites[0] if len(sites) == 1 else reader(N.subject_more).format(site=sites[0], n=len(sites) - 1)
+    match draft.outcome:
+        case YouAct(None):
+            text = reader(N.subject_you_now).format(site=site)
+        case YouAct(by):
+            text = reader(N.subject_you_by).format(date=_day(by, reader), site=site)
+        case WeAct():
+            text = reader(N.subject_we).format(site=site)
+        case Escalated():
+            text = reader(N.subject_escalated).format(site=site)
+        case Resolved():
+            text = reader(N.subject_resolved).format(site=site)
+    return one_line(text, MAX_SUBJECT)
+
+
+def _block(item: Item, outcome: Outcome, reader: Language) -> dict[str, Any]:
+    subject = item.subject
+    host = display(subject.target.host)
+    do = ""
+    if isinstance(item.outcome, YouAct) and subject.finding is not None:
+        do = client_instruction(subject.finding, subject.target, reader, we_install=subject.we_install)
+    elif not isinstance(item.outcome, YouAct) and item.outcome != outcome:  # the first sentence has said it
+        do = lead(item.outcome, reader)
+    what = _resolved(item, reader) if isinstance(item.outcome, Resolved) else what_is_wrong(item, reader)
+    return {"heading": host, "reference": item.reference, "what": what, "do": do, "facts": _facts(item, reader)}
+
+
+def what_is_wrong(item: Item, reader: Language) -> str:
+    subject = item.subject
+    said = sentence(subject.finding, subject.target, reader) if subject.finding is not None else ""
+    if subject.kind is not Kind.DEADLINE or subject.end is None:
+        return said
+    words = N.deadline_ahead if item.crossed.days >= 0 else N.deadline_past
+    head = reader(words).format(
+        host=display(subject.target.host), date=reader.date(subject.end), title=one_line(subject.title, 200)
+    )
+    return " ".join(p for p in (head, one_line(subject.text, 2000), said) if p)
+
+
+def _resolved(item: Item, reader: Language) -> str:
+    subject, host = item.subject, display(item.subject.target.host)
+    match subject.kind:
+        case Kind.COVER:
+            return reader(N.resolved_cover).format(host=host)
+        case Kind.DEADLINE:
+            return reader(N.resolved_deadline).format(host=host, title=one_line(subject.title, 200))
+        case _:
+            what = sentence(subject.finding, subject.target, reader) if subject.finding is not None else host
+            return reader(N.resolved_fault).format(what=what)
+
+
+def moment(at: datetime, reader: Language) -> str:
+    """The client's local time and UTC."""
+    local = reader.instant(at)
+    return local if reader.zone is UTC else f"{local} ({at.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
+
+
+def _facts(item: Item, reader: Language) -> list[tuple[str, str]]:
+    subject, facts = item.subject, []
+    if isinstance(item.outcome, Resolved):
+        return []
+    if subject.kind is Kind.COVER:
+        named = (
+            f"{reader('Certificate')} ({reader('issued by')} {one_line(subject.issuer, 100)})"
+            if subject.issuer
+            else reader("Certificate")
+        )
+        facts.append((named, one_line(subject.serial, 80)))
+        if subject.end is not None:
+            words = reader("ends") if item.crossed.days >= 0 else reader(N.ended)
+            facts.append((words, moment(subject.end, reader)))
+    elif subject.serial:
+        facts.append((reader("Certificate"), one_line(subject.serial, 80)))
+    return facts
+
+
+def _brief(item: Item, reader: Language) -> str:
+    return f"{display(item.subject.target.host)}: {what_is_wrong(item, reader)} [{item.reference}]"
+
+
+def _more(items: Sequence[Item], reader: Language) -> list[str]:
+    return [_brief(i, reader) for i in items[MAX_BLOCKS : 5 * MAX_BLOCKS]]
+
+
+# -- a bulletin to many clients ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bulletin:
+    """What a broadcast says to one client: the dated rule, and how each of its sites stands (one line each, already in words)."""
+
+    title: str
+    at: datetime | None
+    text: str
+    lines: tuple[str, ...]
+
+
+def bulletin_message(
+    template: str, person: Person, bulletin: Bulletin, sender: Sender, templates: Templates, manager: str | None, reference: str
+) -> Message:  # fmt: skip
+    reader = language(person.language, person.zone)
+    title = one_line(reader(bulletin.title), 200)
+    subject = one_line(reader(N.bulletin_title).format(title=title), MAX_SUBJECT)
+    message = {
+        "language": reader.code, "subject": subject, "greeting": reader(N.greeting).format(name=one_line(person.name, 100)),
+        "lead": subject if bulletin.at is None else f"{subject}. {reader(N.bulletin_from).format(date=reader.date(bulletin.at))}",
+        "text": one_line(reader(bulletin.text), 4000), "lines": list(bulletin.lines),
+        **_signature(reader, sender, manager, reference),
+    }  # fmt: skip
+    return Message(
+        f"[{reference}] {subject}", templates.render(template, reader.code, "txt", message, reader),
+        templates.render(template, reader.code, "html", message, reader), None, reference,
+    )  # fmt: skip
+
+
+# -- to staff ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of a digest. ``command`` shows what does not fit."""
+
+    heading: str
+    lines: tuple[str, ...]
+    more: int = 0
+    command: str = ""
+
+
+MAX_LINES = 25
+
+
+def section(heading: str, lines: Sequence[str], command: str) -> Section:
+    shown = tuple(one_line(line, 300) for line in lines[:MAX_LINES])
+    return Section(heading, shown, max(0, len(lines) - MAX_LINES), command)
+
+
+def staff_message(
+    subject: str, lead_: str, sections: Sequence[Section], footer: Sequence[str], templates: Templates, reference: str
+) -> Message:
+    """In English: it is for our own staff."""
+    message = {
+        "subject": one_line(subject, MAX_SUBJECT), "lead": lead_, "sections": [s for s in sections if s.lines],
+        "footer": [one_line(line, 500) for line in footer],
+    }  # fmt: skip
+    text, html = (templates.render("staff", "en", form, message, str) for form in ("txt", "html"))
+    return Message(one_line(subject, MAX_SUBJECT), text, html, None, reference)
+
+
+SAMPLES: dict[str, dict[str, Any]] = {
+    "client": {
+        "language": "en", "subject": "s", "greeting": "g", "lead": "l", "also": ["a"], "offers": "o", "handler": "h", "answer": "a", "thanks": "t", "provider": "p",
+        "blocks": [{"heading": "h", "reference": "CM-AAAAAA", "what": "w", "do": "d", "facts": [("label", "value")]}],
+    },
+    "bulletin": {
+        "language": "en", "subject": "s", "greeting": "g", "lead": "l", "text": "t", "lines": ["x"], "handler": "h", "answer": "a", "thanks": "t", "provider": "p",
+    },
+    "staff": {"subject": "s", "lead": "l", "sections": [{"heading": "h", "lines": ["x"], "more": 1, "command": "c"}], "footer": ["f"]},
+}  # fmt: skip

@@ -1,0 +1,62 @@
+"""Jinja2 templates: sandboxed, strict, escaped in HTML. A provider's own directory goes before ours. Row text is only ever a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from inventory.errors import ConfigError
+from inventory.text import printable
+
+OURS = Path(__file__).with_name("templates")
+NAMES = ("client", "bulletin", "staff")
+MAX_OUTPUT = 500_000
+
+
+class Templates:
+    """``directory``: of the provider, or empty. ``client.de.html.j2`` there goes before ``client.html.j2`` there, and that before ours."""
+
+    def __init__(self, directory: str = "") -> None:
+        from jinja2 import FileSystemLoader, StrictUndefined
+        from jinja2.sandbox import SandboxedEnvironment
+
+        if directory and not Path(directory).is_dir():
+            raise ConfigError(
+                f"[notify] templates: {directory} is not a directory", "", "Name a directory, or leave the key out."
+            )
+        self.directory = directory
+        self.environment = SandboxedEnvironment(
+            loader=FileSystemLoader([directory, str(OURS)] if directory else [str(OURS)]), undefined=StrictUndefined, auto_reload=False,
+            autoescape=lambda name: name is None or ".html" in name, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        )  # fmt: skip
+
+    def render(self, name: str, language: str, form: str, message: Mapping[str, Any], translate: Callable[[str], str]) -> str:
+        """``form``: txt or html. Raises :class:`ConfigError`, which names template and line."""
+        from jinja2 import TemplateError, TemplateNotFound
+
+        candidates = [f"{name}.{language}.{form}.j2", f"{name}.{form}.j2"]
+        try:
+            text = self.environment.select_template(candidates).render(m=message, t=translate)
+        except TemplateNotFound:
+            raise ConfigError(f"There is no template '{printable(name, 60)}'", f"{candidates[1]} is not there", "") from None
+        except (TemplateError, TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as error:
+            line = getattr(error, "lineno", None)
+            where = f"{candidates[1]}{f', line {line}' if line else ''}"
+            raise ConfigError(
+                f"The template {where} cannot be used", printable(str(error), 200), "Correct it, or remove it."
+            ) from None
+        if len(text) > MAX_OUTPUT:
+            raise ConfigError(
+                f"The template {candidates[1]} makes a message of {len(text):,} characters", f"at most {MAX_OUTPUT:,} are sent"
+            )
+        return text
+
+    def check(self, samples: Mapping[str, Mapping[str, Any]], languages: tuple[str, ...]) -> None:
+        """Renders every template with a sample, so that an error shows before anything is decided."""
+        own = {p.name.split(".")[0] for p in Path(self.directory).glob("*.j2")} if self.directory else set()
+        for name in sorted({*NAMES, *own}):
+            sample = samples.get(name, samples["bulletin"])
+            for language in languages:
+                for form in ("txt", "html"):
+                    self.render(name, language, form, sample, str)

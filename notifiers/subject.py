@@ -1,0 +1,99 @@
+"""What a notice can be about, as values that whoever knows the inventory fills in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from inventory.model import Finding
+from inventory.targets import Target
+
+
+class Kind(StrEnum):
+    COVER = "cover"  # a name that loses cover: at some address nothing valid will be served after ``end``
+    FAULT = "fault"  # a finding of a scan
+    DEADLINE = "deadline"  # a dated rule of the provider that a domain will not, or does not, meet
+    BROADCAST = "broadcast"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """``key`` names it for ever; ``round`` is the certificate, the opening or the date that is spoken of now: a new one begins anew.
+
+    ``quiet``: why clients hear nothing of it, whatever the date. ``parent``: the key of the subject that it goes away with. ``usual``: how long
+    before the end a robot renews. ``partial``: some addresses have the successor already. ``visible``: visitors notice it. ``taken``: by whom and until when
+    it is mended. ``opened``: since when it is known; ``confirmed``: seen in more than one run.
+    """
+
+    key: str
+    kind: Kind
+    round: str
+    client_id: int
+    client: str
+    domain_id: int
+    endpoint_id: int | None
+    target: Target
+    severity: str
+    actor: str
+    opened: datetime
+    end: datetime | None = None
+    life: timedelta = timedelta(0)
+    act_by: datetime | None = None
+    lead_days: int = 0
+    usual: timedelta | None = None
+    code: str = ""
+    finding: Finding | None = None
+    server_id: int | None = None
+    quiet: str = ""
+    partial: bool = False
+    parent: str = ""
+    cause: str = ""
+    visible: bool = False
+    confirmed: bool = True
+    taken: tuple[str, datetime] | None = None
+    we_install: bool = False
+    tags: frozenset[str] = frozenset()
+    serial: str = ""
+    issuer: str = ""
+    title: str = ""
+    text: str = ""
+
+
+class Seen(StrEnum):
+    SAME = "same"
+    GONE = "gone"  # replaced, or mended, on every address
+    PARTIAL = "partial"  # on some
+    UNKNOWN = "unknown"  # the look failed
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a fresh look at the subject's endpoint showed."""
+
+    seen: Seen
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A matter that was told and is no longer there. ``mended``: in truth, and not because it is no longer ours to say."""
+
+    key: str
+    mended: bool
+    reason: str
+    subject: Subject | None = None  # enough of it to say that it is done
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the inventory has to say now. ``ended``: of the matters that were asked for, those that are over. ``suspect``: why nothing of it may
+    reach a client, empty where it may. ``clients``: how many there are.
+    """
+
+    subjects: Sequence[Subject]
+    ended: Mapping[str, Ended] = field(default_factory=dict)
+    suspect: str = ""
+    clients: int = 0
+    whole_run: bool = False  # whether the whole inventory was ever looked at in a complete run

@@ -1,0 +1,215 @@
+"""An inventory that is moved by hand through time: what is served, which faults stand, and runs that see it. Rows are written by the same code as a scan's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from certmgr.checks.certificate import date_findings_of
+from certmgr.notices.gather import Leads, gather
+from inventory.database import Database, to_epoch
+from inventory.model import Finding
+from inventory.store import clients, contacts, domains, results, runs
+from inventory.tables import endpoint
+from notifiers.compose import Sender
+from notifiers.decide import Policy
+from notifiers.job import Outcome, Rules, Run
+from notifiers.rendering import Templates
+from notifiers.subject import Kind, Look, News, Seen, Subject
+
+DAY = timedelta(days=1)
+START = datetime(2026, 3, 2, 10, tzinfo=UTC)  # a Monday
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    sha256: str
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(slots=True)
+class Site:
+    """One endpoint. ``leaves``: address -> what it serves. ``faults``: what a look finds beside the dates."""
+
+    id: int
+    host: str
+    client_id: int
+    domain_id: int
+    leaves: dict[str, Leaf] = field(default_factory=dict)
+    faults: dict[str, Finding] = field(default_factory=dict)
+    blind: bool = False  # nobody can look at it
+
+    @property
+    def key(self) -> str:
+        return f"cover:{self.id}:{self.client_id}"
+
+    def fault_key(self, code: str) -> str:
+        return f"fault:{self.id}:{code}:{self.client_id}"
+
+    def serve(self, start: datetime, life: timedelta, addresses: Sequence[str] = ("192.0.2.1",), *, keep: bool = False) -> Leaf:
+        """A new certificate at these addresses (and at no others, unless ``keep``)."""
+        leaf = Leaf(hashlib.sha256(f"{self.host} {start} {life} {addresses}".encode()).hexdigest(), start, start + life)
+        if not keep:
+            self.leaves = {}
+        self.leaves |= dict.fromkeys(addresses, leaf)
+        return leaf
+
+
+class Street:
+    def __init__(self, database: Database, now: datetime = START, policy: Policy | None = None, **rules: Any) -> None:
+        self.database, self.now, self.sites = database, now, {}  # type: tuple[Database, datetime, dict[str, Site]]
+        config = {"sender": Sender("Example Hosting", "one working day"), "zone": UTC, "confirm_above": 10_000} | rules
+        self.rules = Rules(policy or Policy(), **config)  # type: ignore[arg-type]
+        self.templates = Templates()
+        self.expected: int | None = None
+        self.looked = 0
+
+    # -- records ------------------------------------------------------------------------------------------------------------
+
+    def client(self, number: str, ways: Sequence[str] = (), **given: Any) -> int:
+        with self.database.write(self.now) as tx:
+            row_id = clients.add(
+                tx, {"number": number, "name": f"Client {number}", "buys": "client", "renews": "client", "hosts": "us", **given}
+            )
+            for way in ways or [f"email:owner{number}@client{number}.example"]:
+                contacts.add(tx, number, {"name": f"Owner of {number}", "role": "owner"}, (way,))
+        return row_id
+
+    def staff(self, name: str = "Ada", way: str = "email:ada@provider.example", **given: Any) -> int:
+        with self.database.write(self.now) as tx:
+            return contacts.add(tx, None, {"name": name, "role": "administrator", **given}, (way,))
+
+    def site(self, host: str, number: str, **given: Any) -> Site:
+        with self.database.write(self.now) as tx:
+            domain_id = domains.add(tx, host, {"client": number, **given})
+            client_id = clients.find(tx.conn, number)["id"]
+            row_id = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.domain_id == domain_id)).scalar()
+        assert row_id is not None
+        self.sites[host] = Site(row_id, host, client_id, domain_id)
+        return self.sites[host]
+
+    # -- a run ----------------------------------------------------------------------------------------------------------------
+
+    def scan(self, state: str = "complete", scope: str = "", reason: str | None = None) -> int:
+        """Sees everything as it stands now."""
+        with self.database.write(self.now) as tx:
+            run_id = runs.start(tx, scope, len(self.sites))
+            seen = [s for s in self.sites.values() if not s.blind]
+            self._facts(tx, run_id, seen)
+            known = results.open_findings(tx.conn, [s.id for s in seen])
+            proposals = []
+            for site in seen:
+                now_ = {f.code: f for f in self._findings(site)}
+                before = {f.code: i for i, f in known.get(site.id, ())}
+                change = {
+                    "at": tx.at, "close": [i for c, i in before.items() if c not in now_],
+                    "open": [results.columns_of(f) for c, f in now_.items() if c not in before],
+                    "update": [[before[c], results.columns_of(f)] for c, f in now_.items() if c in before],
+                }  # fmt: skip
+                proposals.append(((site.id, "f", "", None), change))
+            if state == "complete":
+                results.propose(tx, run_id, proposals)
+                results.apply_proposals(tx, run_id)
+            runs.finish(tx, run_id, state, reason, len(seen), 0)
+        return run_id
+
+    def _facts(self, tx: Any, run_id: int, seen: Sequence[Site]) -> None:
+        leaves = {leaf.sha256: (site, leaf) for site in seen for leaf in site.leaves.values()}
+        results.add_certificates(tx, [
+            {"sha256": sha, "der": b"", "serial": sha[:16], "subject": f"CN={site.host}", "issuer": "CN=Test CA, O=Test CA", "not_before": to_epoch(leaf.not_before),
+             "not_after": to_epoch(leaf.not_after), "names": "[]", "key": "EC P-256", "is_ca": 0}
+            for sha, (site, leaf) in leaves.items()
+        ])  # fmt: skip
+        rows, spans = [], {}
+        for site in seen:
+            first = min(site.leaves.values(), key=lambda leaf: leaf.not_after, default=None)
+            good = first is not None
+            rows.append({
+                "endpoint_id": site.id, "fingerprint": "", "memo": "", "recheck_at": None, "judged_at": tx.at, "last_run_id": run_id, "last_attempt": tx.at,
+                "error_layer": None, "error_reason": None, "failing_since": None, "failing_runs": 0, "last_good": tx.at if good else None,
+                "leaf": first.sha256 if first else None, "not_after": to_epoch(first.not_after) if first else None, "issuer": "CN=Test CA" if first else None,
+            })  # fmt: skip
+            spans[site.id] = {
+                address: {
+                    "at": tx.at, "chain": leaf.sha256, "leaf": leaf.sha256, "tls_version": "TLSv1.3", "cipher": "x", "group_name": "x", "alpn": "", "ocsp": None,
+                    "trusted": 1, "public": 1,
+                }
+                for address, leaf in site.leaves.items()
+            }  # fmt: skip
+        results.write_standings(tx, rows)
+        results.write_spans(tx, spans)
+
+    def _findings(self, site: Site) -> list[Finding]:
+        found = list(site.faults.values())
+        first = min(site.leaves.values(), key=lambda leaf: leaf.not_after, default=None)
+        if first is not None:
+            found += [
+                Finding(f.code, f.severity, f.addresses, f.evidence, "client")
+                for f in date_findings_of(first.not_before, first.not_after, self.now, ())
+            ]
+        return found
+
+    # -- notices ----------------------------------------------------------------------------------------------------------------
+
+    def gather(self, now: datetime, told: Mapping[str, Mapping[str, Any]]) -> News:
+        return gather(self.database, now, told, self.rules.policy.thresholds, Leads(7, 7, 7))
+
+    def look(self, subjects: Sequence[Subject]) -> dict[str, Look]:
+        """A fresh look at the street itself, and not at what a run stored of it."""
+        by_id, found = {s.id: s for s in self.sites.values()}, {}
+        self.looked += len(subjects)
+        for subject in subjects:
+            site = by_id.get(subject.endpoint_id or 0)
+            if site is None:
+                found[subject.key] = Look(Seen.SAME, "not looked at")
+            elif site.blind:
+                found[subject.key] = Look(Seen.UNKNOWN, "no resolver answered")
+            elif subject.kind is Kind.COVER:
+                old = [leaf for leaf in site.leaves.values() if leaf.sha256 == subject.round]
+                new = [leaf for leaf in site.leaves.values() if leaf.sha256 != subject.round]
+                seen = Seen.PARTIAL if old and new else Seen.SAME if old else Seen.GONE
+                found[subject.key] = Look(
+                    seen, {"partial": "replaced on some", "same": "still served", "gone": "replaced on every address"}[seen]
+                )
+            else:
+                found[subject.key] = Look(Seen.SAME if subject.code in site.faults else Seen.GONE, "looked")
+        return found
+
+    def notify(self, *, dry_run: bool = False) -> Outcome:
+        return Run(self.database, self.gather, self.look, self.templates, self.rules, self.now, expected=self.expected).decide(
+            dry_run=dry_run
+        )
+
+    def baseline(self) -> None:
+        """The first sight is over: what comes now is new."""
+        self.scan()
+        self.notify()
+
+    def pass_(self, days: float = 0, hours: float = 0) -> None:
+        self.now += timedelta(days=days, hours=hours)
+
+    def day(self, days: float = 1, *, scan: bool = True) -> Outcome:
+        """Time passes; then a run, and a run of notices."""
+        self.pass_(days)
+        if scan:
+            self.scan()
+        return self.notify()
+
+    def sent(self) -> None:
+        """Everything that is queued was sent."""
+        from sqlalchemy import update
+
+        from inventory.tables import notice
+
+        with self.database.write(self.now) as tx:
+            tx.conn.execute(update(notice).where(notice.c.state == "queued").values(state="sent", sent_at=tx.at))
+
+
+def fault(code: str = "mixed-content", severity: str = "high", actor: str = "client", **evidence: Any) -> Finding:
+    return Finding(code, severity, (), evidence, actor)
