@@ -9,9 +9,9 @@ from typing import Any
 
 from inventory.names import display
 from inventory.text import printable
-from notifiers.decide import Draft, Item
 from notifiers.outcome import Escalated, Outcome, Resolved, WeAct, YouAct, name_of
 from notifiers.people import Person
+from notifiers.plan import Draft, Item
 from notifiers.rendering import Templates
 from notifiers.subject import Kind
 from notifiers.wording.catalogue import Language, language

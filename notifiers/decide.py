@@ -7,118 +7,18 @@ reason, whether it is said, waits, is held, or is none of the client's business.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from inventory.database import to_epoch
-from notifiers.days import Freeze, before_freezes
+from notifiers.days import before_freezes
+from notifiers.limits import FLAPS, NEAR, held, not_now, silence
 from notifiers.outcome import Escalated, Outcome, Resolved, WeAct, YouAct, decides
-from notifiers.people import Choice, People, Person
+from notifiers.people import Choice, Person
+from notifiers.plan import Draft, Due, Item, Plan, Policy, World
 from notifiers.subject import Kind, Look, Seen, Subject
-from notifiers.thresholds import DAY, Crossed, Rules, before_end, crossed, rank_of, since
-
-NEAR = 7  # days: nearer than that one a day, further ahead one a week
-FLAP = 7 * DAY
-FLAPS = "it was mended a few days ago and came back; the client hears of it when it stays for a day"
-Said = Mapping[tuple[str, str], Sequence[tuple[int, str, str, int, str]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The provider's rules. Days are counted in the contact's time zone."""
-
-    thresholds: Rules = field(default_factory=Rules)
-    freezes: tuple[Freeze, ...] = ()
-    climb_days: int = 7
-    climb_near_days: int = 2
-    ack_days: int = 7
-    word_days: int = 2
-    mass_percent: float = 5.0
-    mass_least: int = 5
-    look_patience: timedelta = DAY
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """``action``: send, wait, hold, suppress, staff. ``contact_id`` 0: before anybody was chosen."""
-
-    subject: str
-    client_id: int
-    contact_id: int
-    threshold: str
-    round: str
-    action: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing that a message says. ``label`` is the threshold as it is kept."""
-
-    subject: Subject
-    crossed: Crossed
-    step: str
-    label: str
-    outcome: Outcome
-    reference: str = ""
-    matter_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """One message to one person. ``also``: what is open beside it and was said before."""
-
-    person: Person
-    items: tuple[Item, ...]
-    outcome: Outcome
-    also: tuple[Item, ...] = ()
-
-    @property
-    def clients(self) -> frozenset[int]:
-        return frozenset(i.subject.client_id for i in self.items)
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A subject whose threshold was crossed and not yet told to everybody who should hear."""
-
-    subject: Subject
-    crossed: Crossed
-
-
-@dataclass(slots=True)
-class World:
-    """What is known when it is decided. ``matters``: by key. ``said``: (subject, round) -> (contact, step, threshold, when, state of the notice).
-    ``snoozes``: rows in force. ``written``: contact -> when it was last written to. ``waiting``: since when a look fails. ``hold``: why no client may
-    hear anything now. ``baseline``: this is the first sight of the inventory.
-    """
-
-    now: datetime
-    policy: Policy
-    people: People
-    matters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    said: Said = field(default_factory=dict)
-    snoozes: Sequence[Mapping[str, Any]] = ()
-    written: Mapping[int, int] = field(default_factory=dict)
-    waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    hold: str = ""
-    baseline: bool = False
-
-
-@dataclass(slots=True)
-class Plan:
-    """``hold``: (subject, reason) of matters that wait for a release. ``for_staff``: what the digest says."""
-
-    drafts: list[Draft] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
-    hold: list[tuple[Subject, str]] = field(default_factory=list)
-    for_staff: list[tuple[Subject, str]] = field(default_factory=list)
-    flapping: list[str] = field(default_factory=list)  # keys of matters that came back a few days after they ended
-
-    def note(self, subject: Subject, threshold: str, action: str, reason: str, contact_id: int = 0) -> None:
-        self.decisions.append(Decision(subject.key, subject.client_id, contact_id, threshold, subject.round, action, reason))
-
+from notifiers.thresholds import Crossed, before_end, crossed, rank_of, since
 
 # -- what is due ---------------------------------------------------------------------------------------------------------
 
@@ -185,57 +85,6 @@ def reaches_clients(due_: Due, world: World) -> bool:
         return False
     taken = subject.taken is not None and subject.taken[1] > world.now
     return taken or (subject.actor == "staff" and subject.severity == "critical" and subject.confirmed)
-
-
-def silence(due_: Due, world: World) -> str:
-    """Why the client hears nothing of it now, in the order of what is surest; empty where nothing speaks against it."""
-    subject, now = due_.subject, world.now
-    if subject.quiet:
-        return subject.quiet
-    matter = world.matters.get(subject.key)
-    for row in world.snoozes:
-        if _covers(row, subject, matter):
-            until = datetime.fromtimestamp(row["until"], now.tzinfo)
-            return f"snoozed until {until:%Y-%m-%d %H:%M} UTC: {row['reason']}"
-    if matter is not None and matter["acked_at"] is not None and matter["closed_at"] is None and matter["round"] == subject.round:
-        acked = datetime.fromtimestamp(matter["acked_at"], now.tzinfo)
-        if now < acked + world.policy.ack_days * DAY and not due_.crossed.critical and due_.crossed.rank < -3:
-            return f"acknowledged on {acked:%Y-%m-%d}"
-        if now < acked + world.policy.ack_days * DAY and subject.end is None:
-            return f"acknowledged on {acked:%Y-%m-%d}"
-    if matter is not None and matter["closed_at"] is not None and matter["told_at"] is not None:
-        closed = datetime.fromtimestamp(matter["closed_at"], now.tzinfo)
-        if closed + FLAP > now and subject.opened > now - DAY:
-            return FLAPS
-    return ""
-
-
-def _covers(row: Mapping[str, Any], subject: Subject, matter: Mapping[str, Any] | None) -> bool:
-    match row["scope"]:
-        case "all":
-            return True
-        case "client":
-            return bool(row["scope_id"] == subject.client_id)
-        case "domain":
-            return bool(row["scope_id"] == subject.domain_id)
-        case "server":
-            return bool(row["scope_id"] == subject.server_id)
-        case _:
-            return matter is not None and bool(row["scope_id"] == matter["id"])
-
-
-def held(due_: Due, world: World) -> str:
-    """Why it waits for a release: the first sight of the inventory, or a run that changed too much. What is more urgent than what was held is new,
-    while the end lies ahead.
-    """
-    matter = world.matters.get(due_.subject.key)
-    if matter is None or matter["hold"] is None or matter["released_at"] is not None or matter["round"] != due_.subject.round:
-        return ""
-    name, _, rank = matter["hold"].partition(" ")
-    if name == "baseline" and due_.subject.end is not None and int(rank or 0) < 0 and int(rank) < due_.crossed.rank:
-        return ""
-    words = {"baseline": "it was there at the first sight of the inventory", "mass": "one run changed too much at once"}
-    return f"{words.get(name, name)}; certmgr notice release"
 
 
 # -- what goes out -------------------------------------------------------------------------------------------------------
@@ -392,56 +241,6 @@ def _after_look(one: Due, look: Look, world: World, plan_: Plan) -> tuple[str, s
                 return "wait", f"a fresh look did not succeed: {look.reason}"
             plan_.for_staff.append((subject, f"sent without a fresh look, which fails since a day: {look.reason}"))
     return None
-
-
-def not_now(world: World, person: Person, items: Sequence[Item]) -> str:
-    """Why this person is not written to at this moment; empty where it may be. The last day and what came after it go before the limits, not before
-    the night.
-    """
-    if not person.calendar.may_write(world.now):
-        opening = person.calendar.next_opening(world.now)
-        return f"quiet hours of contact {person.id} until {opening:%Y-%m-%d %H:%M} UTC"
-    last = world.written.get(person.id)
-    if last is None or any(_presses(i) for i in items):
-        return ""
-    before = datetime.fromtimestamp(last, world.now.tzinfo)
-    if all(_far(i) for i in items):
-        if world.now - before < 7 * DAY - timedelta(hours=12):
-            return f"contact {person.id} was written to on {before:%Y-%m-%d}: one message a week while all lies over {NEAR} days ahead"
-    elif person.calendar.day(before) == person.calendar.day(world.now):
-        return f"contact {person.id} was written to today: one message a day"
-    return ""
-
-
-def _presses(item: Item) -> bool:
-    if isinstance(item.outcome, Resolved):
-        return False
-    if item.subject.end is None:
-        return item.subject.severity == "critical" and item.crossed.rank == 0
-    return item.crossed.critical
-
-
-def _far(item: Item) -> bool:
-    if item.subject.end is None:
-        return item.subject.severity not in ("critical", "high") and not isinstance(item.outcome, Resolved)
-    return item.crossed.days > NEAR
-
-
-# -- too much at once ------------------------------------------------------------------------------------------------------
-
-
-def mass_change(changed: Iterable[int], clients: int, policy: Policy) -> bool:
-    """Whether one run changed more of the clients than is believable."""
-    count = len(set(changed))
-    return count >= policy.mass_least and 100.0 * count > policy.mass_percent * max(clients, 1)
-
-
-def clock_fault(now: datetime, newest: int | None) -> str:
-    """``newest``: the latest instant that is stored. Rows from the future mean that the clock was set back."""
-    if newest is not None and to_epoch(now) + 300 < newest:
-        stored = datetime.fromtimestamp(newest, now.tzinfo)
-        return f"the clock says {now:%Y-%m-%d %H:%M} UTC, and there are rows of {stored:%Y-%m-%d %H:%M} UTC"
-    return ""
 
 
 # -- what is over ------------------------------------------------------------------------------------------------------------

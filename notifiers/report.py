@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from notifiers.delivery import Counts
-    from notifiers.job import Outcome
+    from notifiers.record import Outcome
 
 
 def summary(outcome: Outcome | None, counts: Counts | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from inventory.names import display
 from inventory.store import auditlog, inbound, jobs, matters, news, outbox
 from inventory.store.records import Row
 from notifiers.compose import Message, Section, one_line, section, staff_message
-from notifiers.decide import Plan, Policy, World
+from notifiers.plan import Plan, Policy, World
 from notifiers.rendering import Templates
 from notifiers.subject import News
 
@@ -24,6 +24,11 @@ class Alarm:
 
     key: str
     text: str
+
+    @property
+    def subject(self) -> str:
+        """As it is kept with what was said."""
+        return f"alarm:{self.key}"
 
     @property
     def oncall(self) -> bool:
@@ -68,6 +73,11 @@ class StaffNews:
                     f"{display(subject.target.host)}: {subject.code} was taken by {subject.taken[0]} until {subject.taken[1]:%Y-%m-%d}"
                 )
         said.causes = [f"{cause}: {n} endpoint(s); {why}" for (cause, why), n in grouped.most_common()]
+        for row in matters.listing(conn):
+            if row["promised_at"] is not None and row["promised_at"] < at:
+                said.promises.append(
+                    f"[{row['reference']}] the client was promised word by {datetime.fromtimestamp(row['promised_at'], now.tzinfo):%Y-%m-%d}"
+                )
         waiting: Counter[str] = Counter()
         clients: dict[str, set[int]] = {}
         for row in matters.listing(conn, held=True):

@@ -59,6 +59,7 @@ class Subject:
     issuer: str = ""
     title: str = ""
     text: str = ""
+    run: int = 0  # that opened the finding
 
 
 class Seen(StrEnum):
@@ -84,6 +85,7 @@ class Ended:
     mended: bool
     reason: str
     subject: Subject | None = None  # enough of it to say that it is done
+    run: int = 0  # that closed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +98,5 @@ class News:
     ended: Mapping[str, Ended] = field(default_factory=dict)
     suspect: str = ""
     clients: int = 0
+    run: int = 0  # the last one that ended
     whole_run: bool = False  # whether the whole inventory was ever looked at in a complete run

@@ -309,8 +309,8 @@ def notice_calls(app: App, form: str) -> None:
     """Who has to be telephoned: clients who did not answer, or cannot be written to; by account manager."""
     from certmgr.notices.wiring import rules_of
     from inventory.store import matters, outbox, people
-    from notifiers.decide import World
     from notifiers.people import People, person_of
+    from notifiers.plan import World
     from notifiers.staff import calls
 
     rules = rules_of(app.settings)

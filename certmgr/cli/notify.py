@@ -11,7 +11,7 @@ from certmgr.cli.shared import App, format_option, now, pass_app
 from notifiers.report import problems_of, summary
 
 if TYPE_CHECKING:
-    from notifiers.job import Outcome
+    from notifiers.record import Outcome
 
 
 @click.command()

@@ -74,12 +74,14 @@ def gather(database: Database, now: datetime, matters: Mapping[str, Mapping[str,
     covered = {s.endpoint_id for s in found}
     found += faults(basis, covered)
     due = [d for d in own_deadlines(database) if now - timedelta(days=400) <= d.at <= from_epoch(horizon)]  # type: ignore[operator]
+    met: dict[str, Subject | None] = {}
     if due:
-        found = [*_parented(found, more := deadlines(database, now, due, places, basis)), *more]
+        more, met = deadlines(database, now, due, basis)
+        found = [*_parented(found, more), *more]
     current = {s.key: s for s in found}
-    ended = {k: e for k, m in matters.items() if (e := over(m, current.get(k), basis, known)) is not None}
+    ended = {k: e for k, m in matters.items() if (e := over(m, current.get(k), basis, known, met)) is not None}
     suspect = f"the last run (number {run['id']}) is suspect: {run['reason']}" if run and run["state"] == "suspect" else ""
-    return News(tuple(found), ended, suspect, clients, complete is not None)
+    return News(tuple(found), ended, suspect, clients, run["id"] if run else 0, complete is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ def _fault(basis: _Basis, endpoint_id: int, place: Mapping[str, Any], row: Mappi
         quiet=_quiet(place, code, basis, endpoint_id), parent=f"fault:{endpoint_id}:{parent}:{place['client_id']}" if parent else "", cause=f"{kind} {where} {code}",
         visible=critical or code in VISIBLE, confirmed=row["opened_run"] is None or row["opened_run"] < basis.run_id,
         taken=_taken(place, code, basis, endpoint_id), we_install=_we_install(parties, "points-elsewhere" in codes), tags=place["tags"],
+        run=row["opened_run"] or 0,
     )  # fmt: skip
 
 
@@ -231,11 +234,15 @@ def _fault(basis: _Basis, endpoint_id: int, place: Mapping[str, Any], row: Mappi
 
 
 def deadlines(
-    database: Database, now: datetime, dues: Sequence[Deadline], places: Mapping[int, Any], basis: _Basis
-) -> list[Subject]:
-    """The provider's own deadlines that a domain does not meet, or will not."""
+    database: Database, now: datetime, dues: Sequence[Deadline], basis: _Basis
+) -> tuple[list[Subject], dict[str, Subject | None]]:
+    """The provider's own deadlines that a domain does not meet, or will not; and, by key, those that it meets (None: nobody can say)."""
     known, _ = subjects(database, now)
-    return [_deadline(row, now, basis) for row in judge(known, dues, now) if row.state in (State.FAILS, State.WILL_FAIL)]
+    rows = judge(known, dues, now)
+    unsure = {f"deadline:{r.subject.domain_id}:{r.deadline.name}:{r.subject.client_id}" for r in rows if r.state is State.UNKNOWN}
+    late = [_deadline(row, now, basis) for row in rows if row.state in (State.FAILS, State.WILL_FAIL)]
+    met = [_deadline(row, now, basis) for row in rows if row.state is State.COMPLIES]
+    return late, {s.key: s for s in met} | dict.fromkeys(unsure)
 
 
 def _deadline(row: Compliance, now: datetime, basis: _Basis) -> Subject:
@@ -276,7 +283,13 @@ def _parented(found: Sequence[Subject], dues: Sequence[Subject]) -> list[Subject
 # -- what is over ------------------------------------------------------------------------------------------------------------
 
 
-def over(matter: Mapping[str, Any], now_: Subject | None, basis: _Basis, closed: Mapping[int, Mapping[str, Any]]) -> Ended | None:
+def over(
+    matter: Mapping[str, Any],
+    now_: Subject | None,
+    basis: _Basis,
+    closed: Mapping[int, Mapping[str, Any]],
+    met: Mapping[str, Subject | None],
+) -> Ended | None:
     """Whether a matter that was told is over, and whether it was mended. None while it goes on, or nobody can say."""
     key, kind = matter["key"], matter["kind"]
     if now_ is not None and now_.round == matter["round"]:
@@ -298,8 +311,17 @@ def over(matter: Mapping[str, Any], now_: Subject | None, basis: _Basis, closed:
             return Ended(key, False, "its record is gone")
         if closed[row_id]["closed_at"] is None:
             return Ended(key, False, "it was accepted, or is no longer the client's") if now_ is None else None
-        return Ended(key, True, "it was not seen any more", _remnant(matter, place, _mended(closed[row_id], place, basis)))
+        return Ended(
+            key,
+            True,
+            "it was not seen any more",
+            _remnant(matter, place, _mended(closed[row_id], place, basis)),
+            closed[row_id]["closed_run"] or 0,
+        )
     if kind == Kind.DEADLINE:
+        if key in met:
+            good = met[key]
+            return None if good is None else Ended(key, True, "it complies now", replace(good, end=None, severity="medium"))
         return Ended(key, False, "the deadline, or the domain, is no longer looked at")
     return None
 

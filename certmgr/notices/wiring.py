@@ -18,9 +18,10 @@ from inventory.errors import ConfigError
 from notifiers import compose
 from notifiers.channels import Channel, only
 from notifiers.days import Freeze, known_country
-from notifiers.decide import Policy
 from notifiers.delivery import Worker
-from notifiers.job import Rules, Run, address_of
+from notifiers.job import Run, address_of
+from notifiers.plan import Policy
+from notifiers.record import Rules
 from notifiers.rendering import Templates
 from notifiers.subject import News
 from notifiers.thresholds import BEFORE

@@ -22,7 +22,7 @@ from inventory.store import auditlog, contacts, jobs, matters, news, outbox
 from inventory.tables import run
 from inventory.text import printable
 from notifiers.channels import Channel
-from notifiers.decide import clock_fault
+from notifiers.limits import clock_fault
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/chrony"), Path("/var/lib/ntp"), Path("/var/lib/ntpsec"))

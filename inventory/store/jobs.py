@@ -48,10 +48,6 @@ def failed(tx: Tx, name: str, error: str) -> None:
     _write(tx, name, {"error": error[:500]})
 
 
-def remember(tx: Tx, name: str, detail: Mapping[str, Any]) -> None:
-    _write(tx, name, {"detail": json.dumps(detail, sort_keys=True)})
-
-
 @contextmanager
 def alone(database: Database, name: str) -> Iterator[None]:
     """One process at a time decides what is due. Raises :class:`Busy`. The lock dies with its process."""

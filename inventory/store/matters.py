@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, exists, insert, or_, select, update
+from sqlalchemy import Connection, exists, insert, select, update
 
 from inventory.database import Tx
 from inventory.store import records
 from inventory.store.records import Row
 from inventory.store.results import upsert
-from inventory.tables import broadcast, client, decision, domain, matter, notice, notice_item, server, snooze
+from inventory.tables import broadcast, client, decision, domain, matter, notice, notice_item, snooze
 from inventory.tables import release as release_table
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0, O, 1 or I: it is read out over the telephone
@@ -203,16 +203,6 @@ def snoozes(conn: Connection, at: int | None = None) -> list[Row]:
     if at is not None:
         query = query.where(snooze.c.starts_at <= at, snooze.c.until > at)
     return [dict(r) for r in conn.execute(query).mappings()]
-
-
-def server_ids(conn: Connection) -> dict[str, int]:
-    return {row[0]: row[1] for row in conn.execute(select(server.c.name, server.c.id))}
-
-
-def client_silent(conn: Connection, ids: Sequence[int]) -> set[int]:
-    """Of these clients those that are retired."""
-    query = select(client.c.id).where(client.c.id.in_(ids), or_(client.c.state == "retired"))
-    return set(conn.scalars(query))
 
 
 # -- release -------------------------------------------------------------------------------------------------------------

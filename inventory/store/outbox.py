@@ -102,6 +102,10 @@ def drop(tx: Tx, ids: Sequence[int], reason: str) -> None:
     waiting = list(tx.conn.scalars(select(notice.c.id).where(notice.c.id.in_(ids), notice.c.state.in_((*WAITING, "failed")))))
     if waiting:
         tx.conn.execute(update(notice).where(notice.c.id.in_(waiting)).values(state="dead", error=reason[:300]))
+        ended = select(notice_item.c.matter_id).where(notice_item.c.notice_id.in_(waiting), notice_item.c.step == "resolved")
+        tx.conn.execute(
+            update(matter).where(matter.c.id.in_(ended)).values(closed_at=None)
+        )  # that it is done was not said after all
         tx.conn.execute(notice_item.delete().where(notice_item.c.notice_id.in_(waiting)))
         tx.audit_many("drop", "notice", [(i, {}) for i in waiting])
 
@@ -177,6 +181,18 @@ def last_to_contacts(conn: Connection) -> dict[int, int]:
         .group_by(notice.c.contact_id)
     )
     return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def last_said(conn: Connection, subjects: Sequence[str]) -> dict[str, int]:
+    """Subject -> when something about it was last queued."""
+    found: dict[str, int] = {}
+    for start in range(0, len(subjects), 500):
+        query = (
+            select(notice_item.c.subject, func.max(notice.c.created_at)).join(notice, notice.c.id == notice_item.c.notice_id)
+            .where(notice_item.c.subject.in_(subjects[start : start + 500])).group_by(notice_item.c.subject)
+        )  # fmt: skip
+        found |= {row[0]: row[1] for row in conn.execute(query)}
+    return found
 
 
 def digest_sent(conn: Connection, contact_id: int, day: str) -> bool:

@@ -17,8 +17,9 @@ from inventory.model import Finding
 from inventory.store import clients, contacts, domains, results, runs
 from inventory.tables import endpoint
 from notifiers.compose import Sender
-from notifiers.decide import Policy
-from notifiers.job import Outcome, Rules, Run
+from notifiers.job import Run
+from notifiers.plan import Policy
+from notifiers.record import Outcome, Rules
 from notifiers.rendering import Templates
 from notifiers.subject import Kind, Look, News, Seen, Subject
 

@@ -10,9 +10,9 @@ import pytest
 from inventory.database import Database, open_database
 from inventory.store import clients, contacts, domains, findings, matters, outbox, people
 from notifiers.days import Freeze
-from notifiers.decide import Policy
-from notifiers.job import Outcome
 from notifiers.outcome import Escalated, Resolved, WeAct, YouAct
+from notifiers.plan import Policy
+from notifiers.record import Outcome
 from notifiers.staff import Call
 from notifiers.thresholds import Rules as Thresholds
 from tests.notifiers.street import DAY, START, Street, fault
@@ -285,8 +285,8 @@ def test_no_acknowledgement_climbs_to_the_fallback_and_then_to_the_telephone(str
 
 
 def _calls(street: Street) -> list[Call]:
-    from notifiers.decide import World
     from notifiers.people import People, person_of
+    from notifiers.plan import World
     from notifiers.staff import calls
 
     rules = street.rules
@@ -816,6 +816,111 @@ def test_a_deadline_of_ones_own_is_told_with_the_fault_that_it_is_about(street: 
     assert [label for k, label, _ in heard if k == key] == ["30", "14", "7", "3"]
     assert {k for k, _, _ in heard} == {key}, "and the fault is not told beside it"
     assert reasons(outcome, street, site.fault_key("https-missing"))[0] == f"suppress: it goes away with {key}"
+
+
+def test_what_was_held_and_is_gone_is_no_longer_held(street: Street) -> None:
+    street.client("1")
+    site = street.site("shop.example", "1")
+    site.faults["mixed-content"] = fault("mixed-content", "medium")
+    street.baseline()
+    site.faults.clear()
+    assert said(street.day()) == []
+    with street.database.read() as conn:
+        assert matters.listing(conn, held=True) == []
+
+
+def test_done_is_said_although_it_waited_too_long(street: Street) -> None:
+    """The mail server was dead for a day when the thank-you was queued."""
+    year(street, left=8)
+    street.day()
+    street.sent()
+    street.sites["shop.example"].serve(street.now, 398 * DAY)
+    assert [step for _, _, step in said(street.day())] == ["resolved"]
+    assert [step for _, _, step in said(street.day())] == ["resolved"], "decided anew"
+    street.sent()
+    assert said(street.day()) == []
+
+
+def test_done_is_said_only_when_every_address_is(street: Street) -> None:
+    year(street, left=8)
+    street.day()
+    street.sent()
+    site = street.sites["shop.example"]
+    site.serve(street.now, 398 * DAY)
+    street.pass_(1)
+    street.scan()
+    site.leaves["192.0.2.2"] = site.serve(START - 390 * DAY, 398 * DAY, ("192.0.2.9",), keep=True)
+    street.pass_(0.1)
+    old = next(iter(matters.by_key(street.database.engine.connect(), open_only=True).values()))["round"]
+    from tests.notifiers.street import Leaf
+
+    site.leaves["192.0.2.2"] = Leaf(old, START, START + DAY)
+    assert said(street.notify()) == []
+    del site.leaves["192.0.2.2"], site.leaves["192.0.2.9"]
+    assert [step for _, _, step in said(street.notify())] == ["resolved"]
+
+
+def test_more_clients_than_usual_does_not_lose_a_thank_you(tmp_path: Path) -> None:
+    street = Street(open_database(str(tmp_path / "c.db"), actor="t"), confirm_above=3)
+    for n in range(5):
+        street.client(str(n))
+        street.site(f"a{n}.example", str(n)).serve(START - 389 * DAY, 398 * DAY)
+    street.baseline()
+    street.expected = 5
+    assert len(street.day(2).drafts) == 5
+    street.sent()
+    street.expected = None
+    for site in street.sites.values():
+        site.serve(street.now, 398 * DAY)
+    assert street.day().unconfirmed == 5
+    street.expected = 5
+    assert {step for _, _, step in said(street.notify())} == {"resolved"}
+
+
+def test_those_on_call_hear_of_a_cause_once(street: Street) -> None:
+    street.staff()
+    street.client("1", hosts="us")
+    sites = [street.site(f"a{n}.example", "1") for n in range(3)]
+    with street.database.write(street.now) as tx:
+        from inventory.store import servers
+
+        servers.add(tx, {"name": "web1", "kind": "web"})
+        for site in sites:
+            domains.edit(tx, site.host, {"server": "web1"})
+    street.baseline()
+    heard = []
+    for n in range(4):
+        if n < 2:
+            sites[n].faults["not-tls"] = fault("not-tls", "critical", "provider")
+        heard.append([m.text.strip().splitlines()[0] for _, m in street.day().staff if m.reference == "alarm"])
+        street.notify()
+        street.sent()
+    assert heard[0] == ["New and ours: server web1 not-tls, 1 endpoint(s), a0.example:443"]
+    assert heard[1] == ["New and ours: server web1 not-tls, 2 endpoint(s), a0.example:443"], "it grew"
+    assert heard[2:] == [[], []]
+
+
+def test_a_deadline_that_is_met_is_thanked_for(street: Street) -> None:
+    from certmgr.compliance.rules import RULES
+    from inventory.store import deadlines
+
+    street.client("1")
+    site = street.site("shop.example", "1")
+    with street.database.write(street.now) as tx:
+        given = {
+            "at": START + 31 * DAY, "rule": "valid-certificate", "title": "All sites on HTTPS", "text": None, "purchase_days": 7, "validation_days": 7,
+            "installation_days": 7,
+        }  # fmt: skip
+        deadlines.add(tx, "https", given, tuple(RULES), for_clients=(), tags=())
+    street.baseline()
+    site.faults["https-missing"] = fault("https-missing", "high")
+    street.day()
+    street.sent()
+    site.faults.clear()
+    site.serve(street.now, 398 * DAY)
+    outcome = street.day()
+    assert [step for _, _, step in said(outcome)] == ["resolved"]
+    assert "shop.example now meets: All sites on HTTPS." in outcome.drafts[0][1].text
 
 
 def test_a_deadline_is_in_the_message_with_its_words(street: Street) -> None:

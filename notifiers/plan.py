@@ -1,0 +1,112 @@
+"""What a run of notices knows and what it decides, as values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from notifiers.days import Freeze
+from notifiers.outcome import Outcome
+from notifiers.people import People, Person
+from notifiers.subject import Subject
+from notifiers.thresholds import DAY, Crossed, Rules
+
+Said = Mapping[tuple[str, str], Sequence[tuple[int, str, str, int, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The provider's rules. Days are counted in the contact's time zone."""
+
+    thresholds: Rules = field(default_factory=Rules)
+    freezes: tuple[Freeze, ...] = ()
+    climb_days: int = 7
+    climb_near_days: int = 2
+    ack_days: int = 7
+    word_days: int = 2
+    mass_percent: float = 5.0
+    mass_least: int = 5
+    look_patience: timedelta = DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``action``: send, wait, hold, suppress, staff. ``contact_id`` 0: before anybody was chosen."""
+
+    subject: str
+    client_id: int
+    contact_id: int
+    threshold: str
+    round: str
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that a message says. ``label`` is the threshold as it is kept."""
+
+    subject: Subject
+    crossed: Crossed
+    step: str
+    label: str
+    outcome: Outcome
+    reference: str = ""
+    matter_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One message to one person. ``also``: what is open beside it and was said before."""
+
+    person: Person
+    items: tuple[Item, ...]
+    outcome: Outcome
+    also: tuple[Item, ...] = ()
+
+    @property
+    def clients(self) -> frozenset[int]:
+        return frozenset(i.subject.client_id for i in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A subject whose threshold was crossed and not yet told to everybody who should hear."""
+
+    subject: Subject
+    crossed: Crossed
+
+
+@dataclass(slots=True)
+class World:
+    """What is known when it is decided. ``matters``: by key. ``said``: (subject, round) -> (contact, step, threshold, when, state of the notice).
+    ``snoozes``: rows in force. ``written``: contact -> when it was last written to. ``waiting``: since when a look fails. ``hold``: why no client may
+    hear anything now. ``baseline``: this is the first sight of the inventory.
+    """
+
+    now: datetime
+    policy: Policy
+    people: People
+    matters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    said: Said = field(default_factory=dict)
+    snoozes: Sequence[Mapping[str, Any]] = ()
+    written: Mapping[int, int] = field(default_factory=dict)
+    waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    hold: str = ""
+    baseline: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """``hold``: (subject, reason) of matters that wait for a release. ``for_staff``: what the digest says."""
+
+    drafts: list[Draft] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    hold: list[tuple[Subject, str]] = field(default_factory=list)
+    for_staff: list[tuple[Subject, str]] = field(default_factory=list)
+    flapping: list[str] = field(default_factory=list)  # keys of matters that came back a few days after they ended
+
+    def note(self, subject: Subject, threshold: str, action: str, reason: str, contact_id: int = 0) -> None:
+        self.decisions.append(Decision(subject.key, subject.client_id, contact_id, threshold, subject.round, action, reason))
