@@ -104,7 +104,7 @@ def decide(path: Path) -> dict[str, Any]:
     rules = Rules(zone=UTC, confirm_above=10**9)
     begin = time.monotonic()
     run = Run(
-        database, lambda at, told: gather(database, at, told, rules.policy.thresholds, Leads(7, 7, 7)), lambda s: {x.key: Look(Seen.SAME, "bench") for x in s},
+        database, lambda at, told: gather(database, at, told, rules.policy.thresholds, Leads(7, 7, 7)), lambda s: {x.mark: Look(Seen.SAME, "bench") for x in s},
         Templates(), rules, now,
     )  # fmt: skip
     outcome = run.decide()

@@ -287,7 +287,7 @@ def _check_notify(notify: NotifySettings) -> None:
         "confirm_above",
     ):
         if not 0 <= getattr(notify, name) <= 100_000:
-            raise ConfigError(f"[notify] {name} is {getattr(notify, name)}", "it must not be below 0")
+            raise ConfigError(f"[notify] {name} is {getattr(notify, name)}", "it is 0 to 100,000")
     if notify.rate < 0 or notify.timeout <= 0 or not 0 <= notify.mass_percent <= 100:
         raise ConfigError(
             "[notify] rate, timeout or mass_percent cannot be so", "a rate is 0 or more, a timeout above 0, a percentage 0 to 100"

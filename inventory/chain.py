@@ -18,7 +18,7 @@ _SAFE = frozenset({
     "country", "action", "scope", "step", "outcome", "threshold", "cause", "added", "removed", "channel", "fingerprint", "reference", "template",
 })  # fmt: skip
 # Of these kinds no text belongs to a person.
-_OURS = frozenset({"run", "deadline", "database", "release", "broadcast", "job"})
+_OURS = frozenset({"run", "database", "release", "broadcast", "job"})
 HIDDEN = "-"
 
 

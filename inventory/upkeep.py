@@ -217,6 +217,17 @@ def _replace_damaged(target: Path, source: Path, kept: Path) -> None:
     _sync_directory(target.parent)
 
 
+def forget(database: Database) -> None:
+    """After an erasure: what was deleted must not stand in free pages of the file. PostgreSQL does that with its own VACUUM."""
+    if database.engine.dialect.name != "sqlite":
+        return
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        raw: Any = conn.connection.dbapi_connection
+        raw.rollback()
+        raw.execute("VACUUM")
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def check(database: Database) -> list[str]:
     """What is wrong with the stored data; empty when nothing is."""
     problems = []

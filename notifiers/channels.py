@@ -161,10 +161,10 @@ def _parse(name: str, url: str, schema: str) -> dict[str, Any]:
     from apprise.manager_plugins import NotificationManager
 
     manager: Any = NotificationManager()  # type: ignore[no-untyped-call]
-    if not schema or schema not in manager:
-        raise ConfigError(
-            f"The channel '{name}' has an unknown kind", f"'{printable(schema, 30)}'", "Write an apprise URL, such as mailtos://."
-        )
+    if "://" not in url or schema not in manager:
+        # Nothing of it is shown: what stands there may be the password.
+        why = "its URL does not begin with a scheme that apprise knows"
+        raise ConfigError(f"The channel '{name}' has an unknown kind", why, "Write mailtos://user:password@host?from=address.")
     plugin = manager[schema]
     secure = _schemes(plugin.secure_protocol)
     if schema in _schemes(plugin.protocol) and secure and schema not in secure:
@@ -226,7 +226,7 @@ def _prepare_log() -> None:
         logger.propagate = False
 
 
-_SMTP_CODE = re.compile(r"\(\s*([245]\d\d)\s*,")
+_SMTP_CODE = re.compile(r"\(\s*([2-9]\d\d)\s*,")
 _REFUSED_CODE = re.compile(r"was refused: ([245]\d\d)")
 _HTTP_CODE = re.compile(r"error=(\d{3})")
 _NO_SUCH = re.compile(r"\b5\.1\.(?:1|2|3|6|10)\b|no such user|user unknown|unknown user|does not exist|mailbox unavailable", re.I)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from inventory.names import display
@@ -133,7 +133,9 @@ def what_is_wrong(item: Item, reader: Language) -> str:
         return said
     words = N.deadline_ahead if item.crossed.days >= 0 else N.deadline_past
     head = reader(words).format(
-        host=display(subject.target.host), date=reader.date(subject.end), title=one_line(subject.title, 200)
+        host=display(subject.target.host),
+        date=_day(subject.day, reader) if subject.day else reader.date(subject.end),
+        title=one_line(subject.title, 200),
     )
     return " ".join(p for p in (head, one_line(subject.text, 2000), said) if p)
 
@@ -191,7 +193,7 @@ class Bulletin:
     """What a broadcast says to one client: the dated rule, and how each of its sites stands (one line each, already in words)."""
 
     title: str
-    at: datetime | None
+    at: date | None
     text: str
     lines: tuple[str, ...]
 
@@ -204,7 +206,7 @@ def bulletin_message(
     subject = one_line(reader(N.bulletin_title).format(title=title), MAX_SUBJECT)
     message = {
         "language": reader.code, "subject": subject, "greeting": reader(N.greeting).format(name=one_line(person.name, 100)),
-        "lead": subject if bulletin.at is None else f"{subject}. {reader(N.bulletin_from).format(date=reader.date(bulletin.at))}",
+        "lead": subject if bulletin.at is None else f"{subject}. {reader(N.bulletin_from).format(date=_day(bulletin.at, reader))}",
         "text": one_line(reader(bulletin.text), 4000), "lines": list(bulletin.lines),
         **_signature(reader, sender, manager, reference),
     }  # fmt: skip

@@ -18,7 +18,10 @@ from notifiers.outcome import Escalated, Outcome, Resolved, WeAct, YouAct, decid
 from notifiers.people import Choice, Person
 from notifiers.plan import Draft, Due, Item, Plan, Policy, World
 from notifiers.subject import Kind, Look, Seen, Subject
-from notifiers.thresholds import Crossed, before_end, crossed, rank_of, since
+from notifiers.thresholds import DAY, Crossed, before_end, crossed, rank_of, since
+
+MAX_ITEMS = 300
+
 
 # -- what is due ---------------------------------------------------------------------------------------------------------
 
@@ -28,6 +31,8 @@ def threshold(subject: Subject, policy: Policy, zone: Any, now: datetime) -> Cro
     if subject.end is None:
         return since(subject.opened, now, 7 if subject.severity in ("critical", "high") else 30)
     end = before_freezes(subject.end, policy.freezes, zone) if subject.end > now else subject.end
+    if end <= now < subject.end:
+        return Crossed("0", 0, (subject.end - now) / DAY)  # in the freeze: what comes after the end is counted from the real one
     thresholds, chosen = policy.thresholds.of(subject.client, subject.tags)
     life = subject.life or timedelta(days=400)
     return crossed(end, before_end(life, thresholds, chosen=chosen, lead_days=subject.lead_days, usual=subject.usual), now)
@@ -107,8 +112,8 @@ def candidates(world: World, dues: Sequence[Due], plan_: Plan) -> list[Due]:
             plan_.note(subject, one.crossed.label, "suppress", reason)
             if reason is FLAPS:
                 plan_.flapping.append(subject.key)
-        elif world.baseline and not _spoken(subject, world):
-            plan_.hold.append((subject, f"baseline {one.crossed.rank}"))
+        elif (world.baseline or _before_baseline(subject, world)) and not _spoken(subject, world):
+            plan_.hold.append((subject, f"baseline {one.crossed.rank} {to_epoch(world.now)}"))
             plan_.note(
                 subject, one.crossed.label, "hold", "it was there at the first sight of the inventory; certmgr notice release"
             )
@@ -127,6 +132,11 @@ def _ours(subject: Subject, now: datetime) -> str:
     return "it is ours, and nobody has taken it with a date" if subject.actor == "provider" else "nobody knows yet whose it is"
 
 
+def _before_baseline(subject: Subject, world: World) -> bool:
+    """A fault that was there at the first sight, and becomes a client's only now: because it was seen again, taken, or no longer accepted."""
+    return subject.end is None and to_epoch(subject.opened) <= world.baseline_at and subject.key not in world.matters
+
+
 def _spoken(subject: Subject, world: World) -> bool:
     return bool(world.said.get((subject.key, subject.round)))
 
@@ -139,11 +149,12 @@ def _recipients(one: Due, world: World, plan_: Plan) -> list[tuple[Choice, Outco
     if first.person is None:
         plan_.note(subject, one.crossed.label, "staff", f"nobody can be written to: {first.reason}")
         plan_.for_staff.append((subject, f"nobody can be written to: {first.reason}"))
+        plan_.nobody.append(subject)
         return []
     said = world.said.get((subject.key, subject.round), ())
     chosen = [first]
     if first.step == "owner" and _climbs(one, world, first.person, said):
-        second = world.people.fallback(first.person, subject.client_id)
+        second = world.people.fallback(first.person, subject.client_id, world.now)
         if second.person is not None:
             chosen.append(second)
     found = []
@@ -186,6 +197,8 @@ def _climbs(one: Due, world: World, first: Person, said: Sequence[tuple[int, str
         (at for contact, step, _, at, state in said if contact == first.id and step == "owner" and state in ("sent", "unknown")),
         default=None,
     )
+    if any(contact == first.id and state == "failed" for contact, _, _, _, state in said):
+        return True  # the owner was not reached
     if first_at is None:
         return False
     matter = world.matters.get(one.subject.key)
@@ -195,12 +208,12 @@ def _climbs(one: Due, world: World, first: Person, said: Sequence[tuple[int, str
     return to_epoch(world.now) >= first_at + days * 86_400
 
 
-def plan(world: World, dues: Sequence[Due], looks: Mapping[str, Look], plan_: Plan) -> None:
+def plan(world: World, dues: Sequence[Due], looks: Mapping[tuple[str, str], Look], plan_: Plan) -> None:
     """``dues``: those that :func:`candidates` kept. Fills the drafts and the decisions."""
     by_person: dict[int, tuple[Person, list[Item]]] = {}
     for one in dues:
         subject = one.subject
-        look = looks.get(subject.key, Look(Seen.UNKNOWN, "it was not looked at"))
+        look = looks.get(subject.mark, Look(Seen.UNKNOWN, "it was not looked at"))
         if (stop := _after_look(one, look, world, plan_)) is not None:
             plan_.note(subject, one.crossed.label, *stop)
             continue
@@ -216,7 +229,17 @@ def plan(world: World, dues: Sequence[Due], looks: Mapping[str, Look], plan_: Pl
             for item in items:
                 plan_.note(item.subject, item.label, "wait", reason, person.id)
         else:
-            plan_.drafts.append(Draft(person, tuple(items), decides((i.subject.severity, i.outcome) for i in items)))
+            items.sort(key=lambda i: (-i.crossed.rank if i.subject.end is not None else 0, i.subject.key))
+            for item in items[MAX_ITEMS:]:
+                plan_.note(
+                    item.subject,
+                    item.label,
+                    "wait",
+                    f"more than {MAX_ITEMS} sites in one message: the rest goes with the next",
+                    person.id,
+                )
+            shown = tuple(items[:MAX_ITEMS])
+            plan_.drafts.append(Draft(person, shown, decides((i.subject.severity, i.outcome) for i in shown)))
 
 
 def item_of(one: Due, outcome: Outcome, step: str, label: str, world: World) -> Item:
@@ -249,9 +272,8 @@ def _after_look(one: Due, look: Look, world: World, plan_: Plan) -> tuple[str, s
 def resolved_items(world: World, matter: Mapping[str, Any], subject: Subject) -> list[tuple[Person, Item]]:
     """Exactly one "resolved" for everybody who was told and still may read it."""
     said = world.said.get((matter["key"], matter["round"]), ())
-    if any(step == "resolved" for _, step, _, _, _ in said):
-        return []
-    told = dict.fromkeys(c for c, _, _, _, state in said if state in ("sent", "unknown"))
+    done = {c for c, step, _, _, _ in said if step == "resolved"}
+    told = dict.fromkeys(c for c, _, _, _, state in said if state in ("sent", "unknown") and c not in done)
     found = []
     for contact_id in told:
         person = world.people.by_id.get(contact_id)

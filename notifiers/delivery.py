@@ -15,6 +15,7 @@ from inventory.database import Database, to_epoch
 from inventory.store import outbox, people
 from inventory.store.records import Row
 from notifiers.channels import Delivery, Fate, Outgoing
+from notifiers.days import Calendar
 
 LEASE = 300  # seconds: longer than a batch and the longest call take
 BATCH = 10
@@ -30,8 +31,18 @@ class Sends(Protocol):
     def send(self, message: Outgoing) -> Delivery: ...
 
 
-# (notice) -> the address it goes to now, or why it goes nowhere. Chosen when it is sent: the owner may have changed since.
-Address = Callable[[Row], "tuple[str | None, str]"]
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The address that a notice goes to now, or why it goes nowhere. Chosen when it is sent: it may have changed since. ``calendar``: of a client, who is
+    not woken.
+    """
+
+    to: str | None
+    why: str = ""
+    calendar: Calendar | None = None
+
+
+Address = Callable[[Row], Goal]
 
 
 def backoff(attempts: int, jitter: float) -> int:
@@ -107,9 +118,15 @@ class Worker:
         return counts
 
     def _one(self, channel: Sends, row: Row, token: str, counts: Counts) -> Delivery | None:
-        to, why = self.address(row)
-        if to_epoch(self.clock()) > row["expires_at"] or to is None:
-            reason = why if to is None else "it could not be sent in time"
+        goal, now = self.address(row), self.clock()
+        to = goal.to
+        if to is not None and goal.calendar is not None and not goal.calendar.may_write(now):
+            with self.database.write(now) as tx:
+                outbox.finish(tx, row["id"], token, "queued", next_at=to_epoch(goal.calendar.next_opening(now)), token=None)
+            counts.later += 1
+            return None
+        if to_epoch(now) > row["expires_at"] or to is None:
+            reason = goal.why if to is None else "it could not be sent in time"
             with self.database.write(self.clock()) as tx:
                 if outbox.finish(tx, row["id"], token, "failed", error=reason):
                     outbox.drop(tx, [row["id"]], reason)

@@ -166,6 +166,12 @@ def read(database: Database, url: str, now: datetime, *, dry_run: bool = False, 
     return counts
 
 
+def reachable(url: str, timeout: float = 10.0) -> int:
+    """How many mails are new; nothing is read or marked. Raises :class:`CertmgrError`."""
+    with _mailbox(url, timeout, readonly=True) as imap:
+        return len(_unseen(imap))
+
+
 @contextmanager
 def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[Any]:
     import imaplib

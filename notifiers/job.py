@@ -17,6 +17,7 @@ from inventory.store import jobs, matters, news, outbox, people
 from inventory.store.records import Row
 from notifiers import decide as rules
 from notifiers import limits
+from notifiers.delivery import Goal
 from notifiers.people import People, person_of
 from notifiers.plan import Decision, Due, Plan, World
 from notifiers.record import JOB, Bulletins, Outcome, Record, Rules
@@ -24,9 +25,10 @@ from notifiers.rendering import Templates
 from notifiers.staff import Alarm
 from notifiers.subject import Ended, Look, News, Seen, Subject
 
-STALE = 6 * 3600  # seconds: what waited longer is decided anew, with a fresh look
+STALE = 60  # seconds: what is still queued in a later run is decided anew, with a fresh look
+REFUSED = 86_400
 Gather = Callable[[datetime, Mapping[str, Mapping[str, Any]]], News]
-Looks = Callable[[Sequence[Subject]], Mapping[str, Look]]
+Looks = Callable[[Sequence[Subject]], Mapping[tuple[str, str], Look]]
 
 
 class _Rollback(Exception):
@@ -61,12 +63,14 @@ class Run:
             kept = rules.candidates(world, dues, plan)
             kept, ended, mass = self._mass(world, kept, list(news_.ended.values()), plan, news_, state)
             subjects = [d.subject for d in kept] + [e.subject for e in ended if e.mended and e.subject is not None]
-            looks = dict(self.look(subjects)) if subjects and not world.hold else {s.key: Look(Seen.SAME, "") for s in subjects}
+            beside = self._beside(world, dues, {d.subject.client_id for d in kept})
+            subjects += [d.subject for d in beside]
+            looks = dict(self.look(subjects)) if subjects and not world.hold else {s.mark: Look(Seen.SAME, "") for s in subjects}
             rules.plan(world, kept, looks, plan)
             closing = self._over(world, ended, looks, plan) + self._faded(world, news_)
             outcome = Outcome(baseline=world.baseline, hold=world.hold)
             self._confirm(world, plan, outcome)
-            self._also(world, dues, plan)
+            self._also(world, [d for d in beside if looks.get(d.subject.mark, UNSEEN).seen is Seen.SAME], plan)
             alarms = self._alarms(world, news_, dues, mass, outcome)
             record = Record(
                 self.now,
@@ -82,6 +86,7 @@ class Run:
                 outcome,
                 changes,
                 closing,
+                self._spent,
             )
             try:
                 with self.database.write(self.now) as tx:
@@ -95,23 +100,21 @@ class Run:
     # -- what is known -----------------------------------------------------------------------------------------------------
 
     def _tidy(self) -> None:
-        """What has waited so long that it may no longer be true is decided anew."""
+        """What was queued and not sent may no longer be true, or theirs: it is decided anew. So is, a day later, what was refused for another reason than its address."""
         with self.database.write(self.now) as tx:
             outbox.recover(tx)
-            old = [r["id"] for r in outbox.waiting(tx.conn) if r["created_at"] < tx.at - STALE]
-            if old:
-                outbox.drop(tx, old, "it waited too long, and is decided anew")
+            outbox.drop(tx, outbox.waiting(tx.conn, tx.at - STALE), "it waited, and is decided anew", trace=False)
+            outbox.drop(tx, outbox.refused(tx.conn, tx.at - REFUSED), "it was refused a day ago, and is decided anew")
 
     _held: Mapping[str, Row]
+    _spent: list[int]
     _baseline_at: int
 
     def _world(self) -> tuple[World, News, dict[str, Any]]:
         with self.database.read() as conn:
             every = matters.by_key(conn, open_only=True)
             told = {k: m for k, m in every.items() if m["told_at"] is not None and m["kind"] != "broadcast"}
-            self._held = {
-                k: m for k, m in every.items() if m["told_at"] is None and m["hold"] is not None and m["kind"] != "broadcast"
-            }
+            self._held = {k: m for k, m in every.items() if m["told_at"] is None and m["kind"] != "broadcast"}
             newest = news.newest_instant(conn)
         found = self.gather(self.now, told)
         keys = [s.key for s in found.subjects]
@@ -136,7 +139,7 @@ class Run:
                 self.now, config.policy, People(persons, everybody), matters.by_key(conn, {*keys, *told}), outbox.said(conn, sorted({*keys, *told})),
                 matters.snoozes(conn, to_epoch(self.now)), outbox.last_to_contacts(conn),
                 matters.waiting_since(conn, "wait", "a fresh look did not succeed", to_epoch(self.now) - 2 * 86_400),
-                limits.clock_fault(self.now, newest) or found.suspect, not state["detail"].get("baseline_at"),
+                limits.clock_fault(self.now, newest) or found.suspect, not state["detail"].get("baseline_at"), self._baseline_at,
             )  # fmt: skip
         return world, found, state
 
@@ -147,8 +150,12 @@ class Run:
             released = matters.releases(conn)
             today = matters.released_since(conn, self._midnight())
         chosen: list[int] = []
+        self._spent = []
         for row in released:
-            mine = [m for m in waiting if matters.belongs(m, row["cause"]) and m["id"] not in chosen]
+            # A release lets go what was held when it was given; when that is out it has ended.
+            mine = [m for m in waiting if matters.belongs(m, row["cause"]) and matters.held_at(m) <= row["created_at"]]
+            if not mine:
+                self._spent.append(row["id"])
             already = {m["client_id"] for m in today if matters.belongs(m, row["cause"])}
             room = max(0, row["per_day"] - len(already))
             clients = list(dict.fromkeys(m["client_id"] for m in mine if m["client_id"] not in already))[:room]
@@ -168,7 +175,7 @@ class Run:
     ) -> tuple[list[Due], list[Ended], int]:  # fmt: skip
         """Faults that one run opened, and told ones that it closed, of too many clients at once: held until staff release them."""
         last = int(state["detail"].get("run_id") or 0)
-        fresh = [d for d in kept if d.subject.run > last and d.subject.key not in world.matters]
+        fresh = [d for d in kept if d.subject.run > last and _is_new(d.subject, world)]
         over = [e for e in ended if e.run > last and e.mended and e.subject is not None]
         by_run: dict[int, set[int]] = {}
         for d in fresh:
@@ -182,11 +189,11 @@ class Run:
         fresh, over = [d for d in fresh if d.subject.run in broken], [e for e in over if e.run in broken]
         clients = {c for run in broken for c in by_run[run]}
         for one in fresh:
-            plan.hold.append((one.subject, f"mass {one.crossed.rank}"))
+            plan.hold.append((one.subject, f"mass {one.crossed.rank} {to_epoch(self.now)}"))
             plan.note(one.subject, one.crossed.label, "hold", "one run changed too much at once; certmgr notice release")
         for end in over:
             if end.subject is not None:
-                plan.hold.append((end.subject, "mass 0"))
+                plan.hold.append((end.subject, f"mass 0 {to_epoch(self.now)}"))
                 plan.note(end.subject, "resolved", "hold", "one run changed too much at once; certmgr notice release")
         gone, stays = {id(d) for d in fresh}, {id(e) for e in over}
         return [d for d in kept if id(d) not in gone], [e for e in ended if id(e) not in stays], len(clients)
@@ -206,7 +213,7 @@ class Run:
 
     # -- what is over --------------------------------------------------------------------------------------------------------
 
-    def _over(self, world: World, ended: Iterable[Ended], looks: Mapping[str, Look], plan: Plan) -> list[int]:
+    def _over(self, world: World, ended: Iterable[Ended], looks: Mapping[tuple[str, str], Look], plan: Plan) -> list[int]:
         """Plans the word that something is done. Returns the ids of matters that close without one: nobody was told, or it is not theirs any more."""
         closing, said = [], []
         for end in ended:
@@ -219,7 +226,7 @@ class Run:
                 )
                 closing.append(int(matter["id"]))
                 continue
-            if reason := limits.not_over(matter, looks.get(end.key), world.hold):
+            if reason := limits.not_over(matter, looks.get(end.subject.mark), world.hold):
                 plan.note(end.subject, "resolved", *reason)
                 continue
             found = rules.resolved_items(world, matter, end.subject)
@@ -227,6 +234,8 @@ class Run:
             if not found:
                 closing.append(int(matter["id"]))
         rules.merge(plan, said, world)
+        going = {(d.person.id, i.matter_id) for d in plan.drafts for i in d.items if i.step == "resolved"}
+        plan.unsaid |= {i.matter_id for p, i in said if i.matter_id is not None and (p.id, i.matter_id) not in going}
         return closing
 
     def _faded(self, world: World, found: News) -> list[int]:
@@ -236,24 +245,34 @@ class Run:
         current = {s.key for s in found.subjects}
         return [int(m["id"]) for k, m in self._held.items() if k not in current]
 
-    def _also(self, world: World, dues: Sequence[Due], plan: Plan) -> None:
-        """What is open beside it, and was said before: all of a client's sites stand in each message."""
-        by_client: dict[int, list[Due]] = {}
+    def _beside(self, world: World, dues: Sequence[Due], clients: set[int]) -> list[Due]:
+        """What those who are about to be written to were told before, and is open: not what is silent, held, another's, or goes away with something else."""
+        readers = {world.people.addressee(c) for c in clients}
+        keys = {d.subject.key for d in dues if not d.subject.quiet}
+        found = []
         for due in dues:
             matter = world.matters.get(due.subject.key)
-            if (
+            told = (
                 matter is not None
                 and matter["told_at"] is not None
                 and matter["closed_at"] is None
-                and rules.reaches_clients(due, world)
-                and not due.subject.quiet
-            ):
-                by_client.setdefault(due.subject.client_id, []).append(due)
+                and matter["round"] == due.subject.round
+            )
+            if not told or world.people.addressee(due.subject.client_id) not in readers or not rules.reaches_clients(due, world):
+                continue
+            if not (due.subject.partial or due.subject.parent in keys or limits.silence(due, world) or limits.held(due, world)):
+                found.append(due)
+        return found
+
+    def _also(self, world: World, beside: Sequence[Due], plan: Plan) -> None:
+        """All of a client's sites stand in each message."""
+        by_client: dict[int, list[Due]] = {}
+        for due in beside:
+            by_client.setdefault(due.subject.client_id, []).append(due)
         for index, draft in enumerate(plan.drafts):
             mine = {i.subject.key for i in draft.items}
-            clients = world.people.written_for.get(draft.person.client_id or 0, [])
             also = []
-            for client in clients:
+            for client in world.people.written_for.get(draft.person.client_id or 0, []):
                 for due in by_client.get(client, ()):
                     outcome = rules.outcome_of(due, world, draft.person)
                     if due.subject.key not in mine and outcome is not None:
@@ -312,18 +331,37 @@ class Run:
         return alarms
 
 
-def address_of(database: Database, channel: str) -> Callable[[Row], tuple[str | None, str]]:
-    """Where a notice goes now: the contact's first good address at the moment of sending, since it may have changed."""
+UNSEEN = Look(Seen.UNKNOWN, "it was not looked at")
 
-    def address(row: Row) -> tuple[str | None, str]:
+
+def _is_new(subject: Subject, world: World) -> bool:
+    """Whether nothing was said of this round, and nobody let it go: what came back after it was held is new too."""
+    matter = world.matters.get(subject.key)
+    return matter is None or matter["round"] != subject.round
+
+
+def address_of(database: Database, channel: str, config: Rules | None = None) -> Callable[[Row], Goal]:
+    """Where a notice goes now, and from when on: the contact's first good address at the moment of sending, since it may have changed. Clients are
+    not woken by a message that had to wait.
+    """
+
+    def address(row: Row) -> Goal:
         with database.read() as conn:
-            found = people.ways_of(conn, row["contact_id"] or 0)
+            found = people.contact_of(conn, row["contact_id"] or 0)
         if found is None:
-            return None, "the contact is no longer there"
+            return Goal(None, "the contact is no longer there")
         kind, wanted = ("email", None) if row["channel"] == channel else ("channel", row["channel"])
-        for way, value, state in found:
-            if way == kind and state == "good" and wanted in (None, value):
-                return value, ""
-        return None, "the contact has no good address any more"
+        to = next((v for _, way, v, state in found["ways"] if way == kind and state == "good" and wanted in (None, v)), None)
+        if to is None or config is None or row["kind"] not in ("client", "broadcast"):
+            return Goal(to, "the contact has no good address any more")
+        person = person_of(
+            found,
+            language=config.language,
+            zone=config.zone_name,
+            country=config.country,
+            hours=config.hours,
+            weekdays=config.weekdays,
+        )
+        return Goal(to, "", person.calendar)
 
     return address

@@ -28,7 +28,13 @@ def silence(due_: Due, world: World) -> str:
         if _covers(row, subject, matter):
             until = datetime.fromtimestamp(row["until"], now.tzinfo)
             return f"snoozed until {until:%Y-%m-%d %H:%M} UTC: {row['reason']}"
-    if matter is not None and matter["acked_at"] is not None and matter["closed_at"] is None and matter["round"] == subject.round:
+    if (
+        subject.actor == "client"
+        and matter is not None
+        and matter["acked_at"] is not None
+        and matter["closed_at"] is None
+        and matter["round"] == subject.round
+    ):
         acked = datetime.fromtimestamp(matter["acked_at"], now.tzinfo)
         if now < acked + world.policy.ack_days * DAY and not due_.crossed.critical and due_.crossed.rank < -3:
             return f"acknowledged on {acked:%Y-%m-%d}"
@@ -38,6 +44,14 @@ def silence(due_: Due, world: World) -> str:
         closed = datetime.fromtimestamp(matter["closed_at"], now.tzinfo)
         if closed + FLAP > now and subject.opened > now - DAY:
             return FLAPS
+    if (
+        matter is not None
+        and subject.end is None
+        and matter["told_at"] is not None
+        and matter["round"] != subject.round
+        and subject.opened > now - DAY
+    ):
+        return FLAPS  # its end was not even said yet
     return ""
 
 
@@ -62,8 +76,8 @@ def held(due_: Due, world: World) -> str:
     matter = world.matters.get(due_.subject.key)
     if matter is None or matter["hold"] is None or matter["released_at"] is not None or matter["round"] != due_.subject.round:
         return ""
-    name, _, rank = matter["hold"].partition(" ")
-    if name == "baseline" and due_.subject.end is not None and int(rank or 0) < 0 and int(rank) < due_.crossed.rank:
+    name, rank = [*str(matter["hold"]).split(" "), "0"][:2]
+    if name == "baseline" and due_.subject.end is not None and int(rank) < 0 and int(rank) < due_.crossed.rank:
         return ""
     words = {"baseline": "it was there at the first sight of the inventory", "mass": "one run changed too much at once"}
     return f"{words.get(name, name)}; certmgr notice release"
@@ -98,7 +112,10 @@ def _presses(item: Item) -> bool:
 
 def _far(item: Item) -> bool:
     if item.subject.end is None:
-        return item.subject.severity not in ("critical", "high") and not isinstance(item.outcome, Resolved)
+        news = (
+            item.subject.severity in ("critical", "high") and item.crossed.rank == 0
+        )  # a reminder of what was said waits for the week
+        return not news and not isinstance(item.outcome, Resolved)
     return item.crossed.days > NEAR
 
 

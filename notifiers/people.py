@@ -85,15 +85,20 @@ class People:
         if first.way is not None and not first.away(now):
             return Choice(first, "owner")
         why = f"contact {first.id} is away" if first.away(now) else f"contact {first.id} has no good address"
-        after = self.fallback(first, client_id)
+        after = self.fallback(first, client_id, now)
         return Choice(after.person, "fallback", f"{why}; {after.reason}".rstrip("; "))
 
-    def fallback(self, person: Person, client_id: int) -> Choice:
+    def fallback(self, person: Person, client_id: int, now: datetime) -> Choice:
         """The second step: the contact's own fallback, else another contact of the same client."""
         named = self.by_id.get(person.fallback_id or -1)
         others = sorted((p for p in self.of_client.get(person.client_id, []) if p.id != person.id), key=lambda p: p.id)
         for candidate in ([named] if named is not None else []) + others:
-            if candidate.way is not None and (candidate.client_id is None or self.may_read(candidate, client_id)):
+            if (
+                candidate.id != person.id
+                and candidate.way is not None
+                and not candidate.away(now)
+                and (candidate.client_id is None or self.may_read(candidate, client_id))
+            ):
                 if candidate.client_id is None:
                     return Choice(None, "fallback", "the fallback is one of the staff, who see it in their digest")
                 return Choice(candidate, "fallback")

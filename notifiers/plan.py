@@ -96,6 +96,7 @@ class World:
     waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
     hold: str = ""
     baseline: bool = False
+    baseline_at: int = 0
 
 
 @dataclass(slots=True)
@@ -106,6 +107,8 @@ class Plan:
     decisions: list[Decision] = field(default_factory=list)
     hold: list[tuple[Subject, str]] = field(default_factory=list)
     for_staff: list[tuple[Subject, str]] = field(default_factory=list)
+    unsaid: set[int] = field(default_factory=set)  # matters whose end some of those who were told have not heard
+    nobody: list[Subject] = field(default_factory=list)  # what nobody of the client can be told
     flapping: list[str] = field(default_factory=list)  # keys of matters that came back a few days after they ended
 
     def note(self, subject: Subject, threshold: str, action: str, reason: str, contact_id: int = 0) -> None:

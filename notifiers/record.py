@@ -57,6 +57,7 @@ class Outcome:
     held: int = 0
     baseline: bool = False
     hold: str = ""
+    staffless: bool = False
 
 
 @dataclass(slots=True)
@@ -76,22 +77,26 @@ class Record:
     outcome: Outcome
     released: Sequence[int] = ()
     closing: Sequence[int] = ()
+    spent: Sequence[int] = ()  # releases that have nothing left to let go
 
     def write(self, tx: Tx) -> None:
         """Everything or nothing."""
         jobs.started(tx, JOB)
         for matter_id in self.released:
             matters.change(tx, matter_id, released_at=tx.at)
+        matters.end_releases(tx, self.spent)
         rows = self._matters(tx)
         self.outcome.held = len(self.plan.hold)
         ended = list(self.closing)
         for draft in self.plan.drafts:
             ended += self._queue(tx, draft, rows)
         self._broadcasts(tx)
+        ended = [i for i in ended if i not in self.plan.unsaid]
         matters.close(tx, ended)
         matters.resolved(tx, ended)
         for key in self.plan.flapping:  # the days of quiet count from the last time that it came back
-            matters.change(tx, self.world.matters[key]["id"], closed_at=tx.at)
+            if self.world.matters[key]["closed_at"] is not None:
+                matters.change(tx, self.world.matters[key]["id"], closed_at=tx.at)
         matters.decided(tx, [_row(d) for d in self.plan.decisions])
         for decision in self.plan.decisions:
             self.outcome.decisions[decision.action] = self.outcome.decisions.get(decision.action, 0) + 1
@@ -106,6 +111,7 @@ class Record:
         holds = {s.key: reason for s, reason in self.plan.hold}
         speaking = {i.subject.key: i.subject for d in self.plan.drafts for i in d.items if i.step != "resolved"}
         speaking |= {s.key: s for s, _ in self.plan.hold}
+        speaking |= {s.key: s for s in self.plan.nobody}
         new = [_matter_row(s, holds.get(s.key)) for s in speaking.values() if s.key not in self.world.matters]
         matters.open_(tx, new)
         for key, subject in speaking.items():
@@ -205,6 +211,7 @@ class Record:
         local = self.now.astimezone(self.config.zone)
         today = local.date().isoformat()
         staff = self.world.people.staff(self.now)
+        self.outcome.staffless = not staff and bool(self.alarms or self.plan.for_staff or self.plan.hold)
         known = outbox.said(tx.conn, [a.subject for a in self.alarms])
         for person in staff:
             fresh = [

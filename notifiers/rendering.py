@@ -36,25 +36,43 @@ class Templates:
         from jinja2 import TemplateError, TemplateNotFound
 
         candidates = [f"{name}.{language}.{form}.j2", f"{name}.{form}.j2"]
+        known = set(self.environment.list_templates())
+        chosen = next((c for c in candidates if c in known), None)
+        if chosen is None:
+            raise ConfigError(
+                f"There is no template '{printable(name, 60)}'", f"{candidates[1]} is not there", "Correct its name."
+            )
         try:
-            text = self.environment.select_template(candidates).render(m=message, t=translate)
-        except TemplateNotFound:
-            raise ConfigError(f"There is no template '{printable(name, 60)}'", f"{candidates[1]} is not there", "") from None
+            text = self.environment.get_template(chosen).render(m=message, t=translate)
+        except TemplateNotFound as error:
+            raise ConfigError(
+                f"The template {chosen} cannot be used",
+                f"it includes {printable(str(error), 60)}, which is not there",
+                "Correct it.",
+            ) from None
         except (TemplateError, TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as error:
             line = getattr(error, "lineno", None)
-            where = f"{candidates[1]}{f', line {line}' if line else ''}"
+            where = f"{chosen}{f', line {line}' if line else ''}"
             raise ConfigError(
                 f"The template {where} cannot be used", printable(str(error), 200), "Correct it, or remove it."
             ) from None
         if len(text) > MAX_OUTPUT:
             raise ConfigError(
-                f"The template {candidates[1]} makes a message of {len(text):,} characters", f"at most {MAX_OUTPUT:,} are sent"
+                f"The template {chosen} makes a message of {len(text):,} characters", f"at most {MAX_OUTPUT:,} are sent"
             )
         return text
 
     def check(self, samples: Mapping[str, Mapping[str, Any]], languages: tuple[str, ...]) -> None:
         """Renders every template with a sample, so that an error shows before anything is decided."""
         own = {p.name.split(".")[0] for p in Path(self.directory).glob("*.j2")} if self.directory else set()
+        for path in sorted(Path(self.directory).glob("*.j2")) if self.directory else ():
+            parts = path.name.split(".")
+            if parts[-2] not in ("txt", "html") or (len(parts) == 4 and parts[1] not in languages) or len(parts) not in (3, 4):
+                raise ConfigError(
+                    f"The template {printable(path.name, 60)} would never be used",
+                    f"languages are {', '.join(languages)}",
+                    "Name it client.de.html.j2, for example.",
+                )
         for name in sorted({*NAMES, *own}):
             sample = samples.get(name, samples["bulletin"])
             for language in languages:

@@ -30,6 +30,10 @@ def problems_of(outcome: Outcome | None, counts: Counts | None) -> list[str]:
     """What was not done. A retry that is pending is none."""
     said = []
     if outcome is not None:
+        if outcome.staffless:
+            said.append(
+                "there is something for staff, and nobody of them can be written to: certmgr contact add NAME --role administrator --way email:ADDRESS"
+            )
         if outcome.hold:
             said.append(f"client messages are held: {outcome.hold}")
         if outcome.unconfirmed:
@@ -40,7 +44,7 @@ def problems_of(outcome: Outcome | None, counts: Counts | None) -> list[str]:
         if counts.unknown:
             said.append(f"{counts.unknown} notice(s) may or may not have arrived: certmgr notice list --state unknown")
         if counts.failed:
-            said.append(f"{counts.failed} notice(s) were refused: certmgr notice list --state failed")
+            said.append(f"{counts.failed} notice(s) were refused: certmgr notice list --state failed --state dead")
         if counts.expired:
             said.append(
                 f"{counts.expired} notice(s) were not sent in time, or have nobody to go to: certmgr notice list --state dead"

@@ -13,6 +13,7 @@ from inventory.names import display
 from inventory.store import auditlog, inbound, jobs, matters, news, outbox
 from inventory.store.records import Row
 from notifiers.compose import Message, Section, one_line, section, staff_message
+from notifiers.limits import FLAPS
 from notifiers.plan import Plan, Policy, World
 from notifiers.rendering import Templates
 from notifiers.subject import News
@@ -55,6 +56,7 @@ class StaffNews:
     unknown: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     promises: list[str] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     sent: int = 0
@@ -78,6 +80,10 @@ class StaffNews:
                 said.promises.append(
                     f"[{row['reference']}] the client was promised word by {datetime.fromtimestamp(row['promised_at'], now.tzinfo):%Y-%m-%d}"
                 )
+        flapping = matters.recent(conn, FLAPS, at - 86_400)
+        references = {k: m["reference"] for k, m in matters.by_key(conn, flapping).items()}
+        said.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
+        said.unsure = [f"{code}: {n} endpoint(s)" for code, n in sorted(found.unsure.items(), key=lambda x: -x[1])]
         waiting: Counter[str] = Counter()
         clients: dict[str, set[int]] = {}
         for row in matters.listing(conn, held=True):
@@ -117,6 +123,7 @@ def digest_message(said: StaffNews, day: str, templates: Templates) -> Message:
         section("Nobody knows whether these arrived: look, then certmgr notice retry, or leave them", said.unknown, "certmgr notice list --state unknown"),
         section("Not sent", said.failed, "certmgr notice list --state failed"), section("Promised, and still there", said.promises, "certmgr finding list"),
         section("Held until you release them", said.held, "certmgr notice release"), section("Ours, or nobody's yet", said.causes, "certmgr status --causes"),
+        section("Could not be told", said.unsure, "certmgr finding list"),
         section("Mail that belongs to no notice", said.strangers, "certmgr notice inbox"),
     ]  # fmt: skip
     count = sum(len(s.lines) + s.more for s in sections)

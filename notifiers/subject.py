@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from inventory.model import Finding
@@ -59,7 +59,13 @@ class Subject:
     issuer: str = ""
     title: str = ""
     text: str = ""
+    day: date | None = None  # from which a deadline holds, the same for every reader
     run: int = 0  # that opened the finding
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        """Names it with its round: what is over and what is new may have one key."""
+        return self.key, self.round
 
 
 class Seen(StrEnum):
@@ -100,3 +106,4 @@ class News:
     clients: int = 0
     run: int = 0  # the last one that ended
     whole_run: bool = False  # whether the whole inventory was ever looked at in a complete run
+    unsure: Mapping[str, int] = field(default_factory=dict)  # code -> how many endpoints nobody can tell about

@@ -136,6 +136,7 @@ def client_retire(app: App, number: str) -> None:
 @pass_app
 def client_erase(app: App, number: str, yes: bool) -> None:
     """Delete the personal data of a client: contacts, domains, what was seen there, the texts of notices. The audit log stays valid; backups keep what they hold."""
+    from inventory import upkeep
     from inventory.store import clients, contacts, domains, erase
 
     database = app.open()
@@ -153,4 +154,5 @@ def client_erase(app: App, number: str, yes: bool) -> None:
         return
     with database.write(now()) as tx:
         erase.erase(tx, row["number"])
+    upkeep.forget(database)
     click.echo(f"Erased {said}. Erase or age out the backups too.")

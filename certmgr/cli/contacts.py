@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from certmgr.cli.output import pairs, show
+from certmgr.cli.output import epoch_text, pairs, show
 from certmgr.cli.shared import App, changed, client_filter, format_option, given, now, pass_app, retired_option
+from inventory.errors import UsageError
 
 CONTACT_COLUMNS = ("id", "client", "name", "role", "ways", "bad", "language", "time_zone", "country", "fallback", "away", "state")
 role_option = click.option("--role", type=click.Choice(["owner", "technical", "billing", "administrator", "level2"]))
@@ -42,7 +43,11 @@ def _contact_options(command: Any) -> Any:
 def _given(app: App, /, away_until: str | None = None, **values: Any) -> dict[str, Any]:
     made = given(**values)
     if away_until is not None:
-        made["away_until"] = app.moment(away_until) if away_until else None
+        made["away_until"] = until = app.moment(away_until) if away_until else None
+        if until is not None and until <= now():
+            raise UsageError(
+                f"{until:%Y-%m-%d} has passed", "nobody is away until then", "Give a later date, or an empty one for: back."
+            )
     return made
 
 
@@ -102,7 +107,10 @@ def contact_edit(app: App, /, contact: str, ways: tuple[str, ...], **values: Any
     from inventory.store import contacts
 
     with app.open().write(now()) as tx:
-        said = changed(f"Contact {contact}", contacts.edit(tx, contact, _given(app, **values), ways))
+        changes = contacts.edit(tx, contact, _given(app, **values), ways)
+        if "away_until" in changes:
+            changes["away_until"] = [epoch_text(v) for v in changes["away_until"]]
+        said = changed(f"Contact {contact}", changes)
     click.echo(said)
 
 

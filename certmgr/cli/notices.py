@@ -72,8 +72,10 @@ def _one(conn: Any, notice_id: int) -> Any:
 
 
 @notice.command("show")
-@click.argument("notice_id", type=int, metavar="ID")
-@format_option
+@click.argument("notice_id", type=click.IntRange(1, 2**62), metavar="ID")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to show it."
+)
 @pass_app
 def notice_show(app: App, notice_id: int, form: str) -> None:
     """Show one notice: what it said, about what, what became of it, and what came back."""
@@ -146,7 +148,7 @@ def notice_preview(app: App, output: str) -> None:
 
 
 @notice.command("retry")
-@click.argument("notice_id", type=int, metavar="ID")
+@click.argument("notice_id", type=click.IntRange(1, 2**62), metavar="ID")
 @pass_app
 def notice_retry(app: App, notice_id: int) -> None:
     """Queue a notice again that failed, or of which nobody knows whether it arrived. It may then arrive twice: that is your decision."""
@@ -222,7 +224,7 @@ def notice_snooze(
 
 
 @notice.command("wake")
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, 2**62))
 @pass_app
 def notice_wake(app: App, number: int) -> None:
     """End a snooze before its date."""
@@ -245,8 +247,17 @@ def notice_snoozes(app: App, form: str) -> None:
 
     with app.open().read() as conn:
         rows = [r for r in matters.snoozes(conn) if r["until"] > to_epoch(now())]
-    shown = [dict(r) | {"from": epoch_text(r["starts_at"]), "until": epoch_text(r["until"])} for r in rows]
-    show("snoozes", ("id", "scope", "scope_id", "from", "until", "by", "reason"), shown, form, "Nothing is snoozed.")
+        names = matters.snoozed(conn)
+    shown = [
+        dict(r)
+        | {
+            "about": names.get((r["scope"], r["scope_id"]), ""),
+            "from": epoch_text(r["starts_at"]),
+            "until": epoch_text(r["until"]),
+        }
+        for r in rows
+    ]
+    show("snoozes", ("id", "scope", "about", "from", "until", "by", "reason"), shown, form, "Nothing is snoozed.")
 
 
 @notice.command("release")
@@ -272,16 +283,19 @@ def notice_release(app: App, cause: str | None, per_day: int, form: str) -> None
     for row in held:
         group = groups.setdefault(row["cause"], _group(row["cause"], row, running))
         _count(group, row)
-    codes = {row["code"] for row in held if row["code"] and sum(g.endswith(f" {row['code']}") for g in groups) > 1}
+    several = {row["code"] for row in held if row["code"] and sum(g.endswith(f" {row['code']}") for g in groups) > 1}
     for row in held:
-        if row["code"] in codes:  # many causes with one finding can be let go together
+        if row["code"] in several:  # many causes with one finding can be let go together
             every = f"* {row['code']}"
             _count(groups.setdefault(every, _group(every, row, running)), row)
     if cause is None:
         shown = sorted(({**g, "clients": len(g["clients"])} for g in groups.values()), key=lambda g: -g["matters"])
         show("held", ("matters", "clients", "why", "per_day", "cause"), shown, form, "Nothing is held.")
         return
-    found = [c for c in groups if c == cause] or [c for c in groups if c.startswith(cause)]
+    codes = {row["code"] for row in held if row["code"]}
+    if cause.startswith("* ") and cause[2:] in codes and cause not in groups:
+        cause = next(c for c in groups if c.endswith(f" {cause[2:]}"))  # there is one cause with that finding
+    found = [c for c in groups if c == cause] or [c for c in groups if len(cause) >= 8 and c.startswith(cause)]
     if len(found) != 1:
         reason = f"{len(found)} causes begin like that" if found else "nothing of that cause is held"
         raise NotFound(f"'{cell(cause, 80)}' cannot be released", reason, "See certmgr notice release.")
@@ -365,12 +379,14 @@ def notice_bounce(app: App) -> int:
 
     raw = sys.stdin.buffer.read(MAX_MAIL + 1)
     kind = take(app.open(), raw[:MAX_MAIL], now())
-    click.echo(
-        {"bounce": "The address is marked as bad; the fallback hears of it.", "known": "It was taken before."}.get(
-            kind, f"Not a bounce of ours: {kind}."
-        )
-    )
+    click.echo(_TAKEN.get(kind, f"Not a bounce of ours: {kind}."))
     return 0
+
+
+_TAKEN = {
+    "bounce": "The address is marked as bad; the fallback hears of it.", "known": "It was taken before.", "reply": "It is a reply; it acknowledges.",
+    "automatic": "It is an automatic reply; nothing changes.", "delay": "It is late, and not lost; nothing changes.",
+}  # fmt: skip
 
 
 @notice.command("broadcast")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
-from certmgr.cli.shared import App, format_option, now, pass_app
+from certmgr.cli.shared import App, now, pass_app
 from notifiers.report import problems_of, summary
 
 if TYPE_CHECKING:
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 )
 @click.option("--queue-only", is_flag=True, help="Decide and queue, and leave the sending to another run.")
 @click.option("--send-only", is_flag=True, help="Send what is queued, and decide nothing.")
-@format_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How to show it; csv with --explain.",
+)
 @pass_app
 def notify(
     app: App, dry_run: bool, explain: str | None, clients: int | None, queue_only: bool, send_only: bool, form: str
@@ -34,8 +41,14 @@ def notify(
 
     For cron, once an hour: silent when all is well, one line and exit 3 when something was not done.
     """
+    from inventory.errors import UsageError
+
+    if sum((dry_run, explain is not None, queue_only, send_only)) > 1:
+        raise UsageError("--dry-run, --explain, --queue-only and --send-only exclude each other", "", "Give one of them.")
     if explain is not None:
         return _explain(app, explain, form)
+    if form == "csv":
+        raise UsageError("There is no csv of a run", "messages are no rows", "Choose table or json.")
     from certmgr.notices.wiring import run_of, worker_of
 
     database = app.open()

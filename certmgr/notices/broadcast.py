@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from certmgr.compliance.milestones import Deadline
@@ -60,6 +60,8 @@ def broadcast(
         raise UsageError(
             f"The deadline '{name}' is for administrators alone", "clients can do nothing about it", "Choose another one."
         )
+    if due.at <= now:
+        raise UsageError(f"The deadline '{name}' has passed", "a bulletin is about one that comes", "Choose another one.")
     words, made = records.clean(text, "text", 2000), Made()
     say = bulletins_of(database, settings, now)
     with database.read() as conn:
@@ -126,7 +128,9 @@ def bulletins_of(database: Database, settings: Settings, now: datetime) -> Calla
         if not mine:
             return None
         rows = judge(mine, [due], now)
-        at = due.at.astimezone(ZoneInfo(settings.provider.time_zone)) if due.own else due.at
+        # One's own date is the last day of what was before; it is the same day for every reader.
+        own = (due.at + timedelta(seconds=1)).astimezone(ZoneInfo(settings.provider.time_zone))
+        at = own.date() if due.own else due.at.date()
         text = sheet["text"] or (due.text if due.own else due.affects)
         return Bulletin(due.title, at, text or "", tuple(line for r in rows if (line := _line(r, reader))))
 

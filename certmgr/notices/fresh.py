@@ -16,23 +16,23 @@ from notifiers.subject import Kind, Look, Seen, Subject
 CHUNK = 200
 
 
-def looker(database: Database, settings: Settings) -> Callable[[Sequence[Subject]], dict[str, Look]]:
+def looker(database: Database, settings: Settings) -> Callable[[Sequence[Subject]], dict[tuple[str, str], Look]]:
     """A function that looks at the endpoints of subjects, each once."""
 
-    def look(subjects: Sequence[Subject]) -> dict[str, Look]:
+    def look(subjects: Sequence[Subject]) -> dict[tuple[str, str], Look]:
         ids = sorted({s.endpoint_id for s in subjects if s.endpoint_id is not None})
         reports: dict[int, Report] = {}
         known: dict[str, int] = {}
         for start in range(0, len(ids), CHUNK):
             _examine(database, settings, ids[start : start + CHUNK], reports, known)
-        found = {}
+        found: dict[tuple[str, str], Look] = {}
         for subject in subjects:
             if subject.endpoint_id is None:
-                found[subject.key] = Look(Seen.SAME, "a deadline is not looked at")
+                found[subject.mark] = Look(Seen.SAME, "a deadline is not looked at")
             elif subject.endpoint_id not in reports:
-                found[subject.key] = Look(Seen.UNKNOWN, "its endpoint gave no result")
+                found[subject.mark] = Look(Seen.UNKNOWN, "its endpoint gave no result")
             else:
-                found[subject.key] = compare(subject, reports[subject.endpoint_id], known)
+                found[subject.mark] = compare(subject, reports[subject.endpoint_id], known)
         return found
 
     return look

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Any
 
@@ -47,12 +48,20 @@ class Leads:
         return self.purchase + self.validation + self.installation
 
 
-def gather(database: Database, now: datetime, matters: Mapping[str, Mapping[str, Any]], rules: Rules, leads: Leads) -> News:
+def gather(
+    database: Database,
+    now: datetime,
+    matters: Mapping[str, Mapping[str, Any]],
+    rules: Rules,
+    leads: Leads,
+    freeze: timedelta = timedelta(0),
+    zone: tzinfo = UTC,
+) -> News:
     """``matters``: those that are open and were told, by key; of them it is said whether they are over."""
     at = to_epoch(now)
-    horizon = to_epoch(now + max(rules.longest, leads.total + 7) * DAY)
+    horizon = to_epoch(now + max(rules.longest, leads.total + 7) * DAY + freeze)
     with database.read() as conn:
-        ids = news.ending(conn, at, horizon, scaled=not (rules.by_client or rules.by_tag))
+        ids = news.ending(conn, at, horizon, scaled=not (rules.by_client or rules.by_tag or freeze))
         open_rows = [r for r in findings.listing(conn) if r["severity"] != "low"]
         told_ids = [int(m["endpoint_id"]) for m in matters.values() if m["endpoint_id"] is not None]
         every = sorted({*ids, *(r["endpoint_id"] for r in open_rows if r["severity"] in _WORTH), *told_ids})
@@ -65,11 +74,12 @@ def gather(database: Database, now: datetime, matters: Mapping[str, Mapping[str,
         complete = news.last_complete(conn)
         clients = news.count_clients(conn)
         names = _names(conn, {places[i]["client_id"] for i in every if i in places})
+        ends = news.ends_of(conn, [str(m["round"]) for m in matters.values() if m["kind"] == Kind.COVER])
         known = news.fault_rows(conn, [int(m["round"]) for m in matters.values() if m["kind"] == Kind.FAULT])
     by_endpoint: dict[int, list[Any]] = {}
     for row in open_rows:
         by_endpoint.setdefault(row["endpoint_id"], []).append(row)
-    basis = _Basis(now, places, by_endpoint, served, accepted, taken, names, run["id"] if run else 0)
+    basis = _Basis(now, places, by_endpoint, served, accepted, taken, names, ends, zone)
     found = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
     covered = {s.endpoint_id for s in found}
     found += faults(basis, covered)
@@ -80,8 +90,9 @@ def gather(database: Database, now: datetime, matters: Mapping[str, Mapping[str,
         found = [*_parented(found, more), *more]
     current = {s.key: s for s in found}
     ended = {k: e for k, m in matters.items() if (e := over(m, current.get(k), basis, known, met)) is not None}
+    unsure = Counter(r["code"] for r in open_rows if r["severity"] == "undetermined")
     suspect = f"the last run (number {run['id']}) is suspect: {run['reason']}" if run and run["state"] == "suspect" else ""
-    return News(tuple(found), ended, suspect, clients, run["id"] if run else 0, complete is not None)
+    return News(tuple(found), ended, suspect, clients, run["id"] if run else 0, complete is not None, unsure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,8 @@ class _Basis:
     accepted: Sequence[Acceptance]
     taken: Sequence[Acceptance]
     names: Mapping[int, frozenset[str]]
-    run_id: int
+    ends: Mapping[str, int]
+    zone: tzinfo  # of the provider: in it their own dates end
 
 
 def _names(conn: Any, client_ids: Iterable[int]) -> dict[int, frozenset[str]]:
@@ -224,7 +236,7 @@ def _fault(basis: _Basis, endpoint_id: int, place: Mapping[str, Any], row: Mappi
         f"fault:{endpoint_id}:{code}:{place['client_id']}", Kind.FAULT, str(row["id"]), place["client_id"], place["client"], place["domain_id"], endpoint_id, _target(place),
         str(row["severity"]), row["actor"], _moment(row["opened_at"]), code=code, finding=finding, server_id=place["server_id"],
         quiet=_quiet(place, code, basis, endpoint_id), parent=f"fault:{endpoint_id}:{parent}:{place['client_id']}" if parent else "", cause=f"{kind} {where} {code}",
-        visible=critical or code in VISIBLE, confirmed=row["opened_run"] is None or row["opened_run"] < basis.run_id,
+        visible=critical or code in VISIBLE, confirmed=row["opened_run"] is None or row["opened_run"] < (place["last_run_id"] or 0),
         taken=_taken(place, code, basis, endpoint_id), we_install=_we_install(parties, "points-elsewhere" in codes), tags=place["tags"],
         run=row["opened_run"] or 0,
     )  # fmt: skip
@@ -265,7 +277,7 @@ def _deadline(row: Compliance, now: datetime, basis: _Basis) -> Subject:
         target or Target(subject.name), "high", str(actor), now - timedelta(days=1), due.at, timedelta(days=400), ahead[0] if ahead else due.at,
         due.purchase_days + due.validation_days + due.installation_days, code=finding.code if finding else "",
         finding=for_client(finding, names) if finding else None, quiet=quiet, cause=f"deadline {due.name}", visible=False, tags=subject.tags,
-        title=due.title, text=due.text, we_install=_we_install(subject.parties, False),
+        title=due.title, text=due.text, day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(), we_install=_we_install(subject.parties, False),
     )  # fmt: skip
 
 
@@ -304,6 +316,9 @@ def over(
         served = basis.served.get(matter["endpoint_id"], ())
         if not served or any(leaf.sha256 == matter["round"] for leaf in served):
             return None  # still served, or nothing was seen: the last thing that was known stands
+        codes = {r["code"] for r in basis.open.get(matter["endpoint_id"], ())}
+        if codes & STRANGE or min(leaf.not_after for leaf in served) <= basis.ends.get(matter["round"], 0):
+            return None  # another certificate, and no better one
         return Ended(key, True, f"replaced: {served[0].serial} is served", _remnant(matter, place))
     if kind == Kind.FAULT:
         row_id = int(matter["round"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -148,18 +148,33 @@ def leads_of(notify: NotifySettings) -> Leads:
 
 def run_of(database: Database, settings: Settings, now: datetime, *, expected: int | None = None) -> Run:
     rules = rules_of(settings)
-    source = partial(_gather, database, rules.policy.thresholds, leads_of(settings.notify))
+    source = partial(
+        _gather, database, rules.policy.thresholds, leads_of(settings.notify), freeze_of(rules.policy), rules.zone or UTC
+    )
     return Run(
         database, source, looker(database, settings), templates_of(settings), rules, now, expected=expected,
         bulletins=bulletins_of(database, settings, now),
     )  # fmt: skip
 
 
-def _gather(database: Database, rules: Thresholds, leads: Leads, now: datetime, told: Mapping[str, Mapping[str, Any]]) -> News:
-    return gather(database, now, told, rules, leads)
+def freeze_of(policy: Policy) -> timedelta:
+    """The longest freeze: what ends in it must be seen that much earlier."""
+    return max(((f.last - f.first) + timedelta(days=1) for f in policy.freezes), default=timedelta(0))
+
+
+def _gather(
+    database: Database,
+    rules: Thresholds,
+    leads: Leads,
+    freeze: timedelta,
+    zone: tzinfo,
+    now: datetime,
+    told: Mapping[str, Mapping[str, Any]],
+) -> News:
+    return gather(database, now, told, rules, leads, freeze, zone)
 
 
 def worker_of(database: Database, settings: Settings, *, limit: int | None = None) -> Worker:
     return Worker(
-        database, channels_of(settings.notify), address_of(database, MAIL), lambda: datetime.now(UTC), rate=settings.notify.rate, limit=limit,
+        database, channels_of(settings.notify), address_of(database, MAIL, rules_of(settings)), lambda: datetime.now(UTC), rate=settings.notify.rate, limit=limit,
     )  # fmt: skip

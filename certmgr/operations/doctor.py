@@ -14,11 +14,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from certmgr.config import Settings
+from certmgr.config import Settings, secret
 from inventory import chain, upkeep
 from inventory.database import Database, open_database, to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import auditlog, contacts, jobs, matters, news, outbox
+from inventory.store import people as everybody
 from inventory.tables import run
 from inventory.text import printable
 from notifiers.channels import Channel
@@ -40,6 +41,7 @@ class Line:
 
 
 Check = Callable[[], Iterator[Line]]
+_TODO = {"mail server": "Start it, open its port, or correct [notify] mail.", "database": "See certmgr database check."}
 
 
 def examine(settings: Settings, url: str, now: datetime) -> Iterator[Line]:
@@ -55,12 +57,12 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[Line]:
             yield Line("database", WARNING, "there is none yet", "Add a client and a domain; that makes it.")
     checks: list[tuple[str, Check]] = [
         ("clock", lambda: _clock(database, now)), ("resolver", lambda: _resolver(settings)), ("secrets", lambda: _secrets(settings)),
-        ("mail server", lambda: _mail(settings, now)), ("SPF", lambda: _spf(settings)),
+        ("mail server", lambda: _mail(settings, now)), ("SPF", lambda: _spf(settings)), ("inbox", lambda: _inbox(settings)),
     ]  # fmt: skip
     if database is not None:
         opened = database
         checks += [
-            ("database", lambda: _database(opened)), ("audit log", lambda: _audit(opened)), ("staff", lambda: _staff(opened)),
+            ("database", lambda: _database(opened)), ("audit log", lambda: _audit(opened)), ("staff", lambda: _staff(opened)), ("contacts", lambda: _contacts(opened, settings)),
             ("notices", lambda: _notices(opened, now)), ("runs", lambda: _runs(opened, now)),
         ]  # fmt: skip
     for name, check in checks:
@@ -77,7 +79,7 @@ def _guarded(name: str, check: Check) -> Iterator[Line]:
     except CertmgrError as error:
         yield Line(name, FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo)
     except (OSError, ssl.SSLError, smtplib.SMTPException) as error:
-        yield Line(name, FAULT, printable(f"{type(error).__name__}: {error}", 200))
+        yield Line(name, FAULT, printable(str(error) or type(error).__name__, 200), _TODO.get(name, "Look at the configuration."))
 
 
 def _configuration(settings: Settings) -> Iterator[Line]:
@@ -107,6 +109,8 @@ def _configuration(settings: Settings) -> Iterator[Line]:
             "answers and bounces are not read: [notify] inbox is empty",
             "Name a mailbox, or enter answers with certmgr notice ack.",
         )
+    if settings.notify.heartbeat and not secret(settings.notify.heartbeat).startswith("https://"):
+        yield Line("heartbeat", FAULT, "its URL is not https://", "Correct [notify] heartbeat.")
     if not settings.notify.heartbeat:
         yield Line(
             "heartbeat",
@@ -215,6 +219,49 @@ def _mail(settings: Settings, now: datetime) -> Iterator[Line]:
         "mail server", WARNING if left < 7 else OK, f"{host}:{port} answers with {version}; its certificate ends in {left} days",
         "Renew it, or no notice goes out any more." if left < 7 else "",
     )  # fmt: skip
+
+
+def _inbox(settings: Settings) -> Iterator[Line]:
+    from notifiers.inbox import reachable
+
+    if settings.notify.inbox:
+        yield Line("inbox", OK, f"{reachable(secret(settings.notify.inbox))} new mail(s)")
+
+
+def _contacts(database: Database, settings: Settings) -> Iterator[Line]:
+    """Ways that lead nowhere, and thresholds of nobody."""
+    from certmgr.notices.wiring import channels_of, rules_of
+
+    known = set(channels_of(settings.notify))
+    with database.read() as conn:
+        people = contacts.listing(conn)
+        numbers = {c["number"] for c in everybody.clients(conn).values()}
+    lost = [c["name"] for c in people for w in c["ways"] if w.startswith("channel:") and w.partition(":")[2] not in known]
+    bad = [c["name"] for c in people if c["bad"]]
+    if lost:
+        yield Line(
+            "contacts",
+            FAULT,
+            f"{len(lost)} way(s) lead to channels that are not configured: {printable(', '.join(lost[:5]), 100)}",
+            "Correct [notify] channels, or the contacts.",
+        )
+    if bad:
+        yield Line(
+            "contacts",
+            WARNING,
+            f"{len(bad)} contact(s) have an address that mail came back from: {printable(', '.join(bad[:5]), 100)}",
+            "certmgr contact edit NAME --way email:ADDRESS",
+        )
+    strange = sorted(set(rules_of(settings).policy.thresholds.by_client) - numbers)
+    if strange:
+        yield Line(
+            "contacts",
+            WARNING,
+            f"[notify] thresholds names clients that are not there: {printable(', '.join(strange), 100)}",
+            "Correct their numbers.",
+        )
+    if not (lost or bad or strange):
+        yield Line("contacts", OK, f"{len(people)}, and every way leads somewhere")
 
 
 def _spf(settings: Settings) -> Iterator[Line]:

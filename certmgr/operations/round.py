@@ -10,7 +10,6 @@ from certmgr.survey import Options, Survey
 from inventory.database import Database
 from inventory.errors import CertmgrError, NotFound
 from inventory.store import jobs
-from inventory.text import printable
 
 JOB = "run"
 
@@ -92,9 +91,9 @@ def heartbeat(url: str) -> None:
         )
         status = answer.status
         answer.release_conn()
-    except (urllib3.exceptions.HTTPError, ValueError) as error:
+    except (urllib3.exceptions.HTTPError, ValueError):
         raise CertmgrError(
-            "The heartbeat could not be sent", printable(type(error).__name__, 100), "Look at the monitor."
+            "The heartbeat could not be sent", "nobody answered there, or not over TLS that is trusted", "Look at the monitor."
         ) from None
     if status >= 400:
         raise CertmgrError("The heartbeat was refused", f"HTTP {status}", "Look at the monitor.")

@@ -16,6 +16,8 @@ from inventory.tables import client, contact, contact_way
 from inventory.text import printable
 
 KINDS = ("email", "phone", "channel")
+# RFC 5321 4.1.2, Dot-string; quoted local parts and SMTPUTF8 are not sent to.
+_LOCAL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
 
 
 def parse_way(text: str) -> tuple[str, str]:
@@ -23,13 +25,17 @@ def parse_way(text: str) -> tuple[str, str]:
     kind, colon, value = text.strip().partition(":")
     if not colon or kind not in KINDS:
         kind, value = ("email" if "@" in text else "phone"), text.strip()
-    value = records.required(value, kind, 254)
+    value = records.required(value, {"email": "e-mail address", "phone": "telephone number"}.get(kind, "channel name"), 254)
     if kind == "email":
         local, _, host = value.rpartition("@")
         from inventory.names import normalise
 
-        if not local or re.search(r"[\s<>,;\"()\[\]\\]", value):
-            raise UsageError(f"'{printable(value, 80)}' is not an e-mail address", "", "Write name@example.com.")
+        if not _LOCAL.fullmatch(local) or ".." in local or local[0] == "." or local[-1] == "." or "." not in host:
+            raise UsageError(
+                f"'{printable(value, 80)}' is not an e-mail address",
+                "mail can be sent to ASCII names at a domain",
+                "Write name@example.com.",
+            )
         return kind, f"{local}@{normalise(host)}"
     if kind == "phone" and not re.fullmatch(r"\+?[0-9 ()/.-]{3,40}", value):
         raise UsageError(f"'{printable(value, 80)}' is not a telephone number", "", "Write +49 30 1234567.")
@@ -85,9 +91,17 @@ def language(text: str | None) -> str | None:
 def country(text: str | None) -> str | None:
     """ISO 3166, with a subdivision where holidays differ: DE, DE-BY."""
     value = records.clean(text, "country", 10)
-    if value is not None and not re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", value):
-        raise UsageError(f"'{value}' is not a country", "", "Write DE, or DE-BY.")
+    if value is not None and not _known(value):
+        raise UsageError(f"'{value}' is not a country whose holidays are known", "", "Write DE, or DE-BY.")
     return value
+
+
+def _known(value: str) -> bool:
+    import holidays
+
+    code, _, part = value.partition("-")
+    known = holidays.list_supported_countries()
+    return code in known and (not part or part in known[code])
 
 
 def time_zone(text: str | None) -> str | None:
@@ -124,10 +138,19 @@ def _write_ways(tx: Tx, row_id: int, parsed: list[tuple[str, str]]) -> None:
 def edit(tx: Tx, key: str, given: dict[str, Any], ways: tuple[str, ...] = ()) -> dict[str, list[Any]]:
     """``ways``: replaces them all where any is given."""
     before = find(tx.conn, key)
-    changes = records.edit(tx, contact, before, _values(tx.conn, given, before["client_id"]))
+    values = _values(tx.conn, given, before["client_id"])
+    if values.get("fallback_id") == before["id"]:
+        raise UsageError("Nobody is their own fallback", "", "Name another contact.")
+    changes = records.edit(tx, contact, before, values)
     if ways:
+        before_ways = [
+            f"{w.kind}:{w.value}"
+            for w in tx.conn.execute(
+                select(contact_way).where(contact_way.c.contact_id == before["id"]).order_by(contact_way.c.position)
+            )
+        ] or None
         _write_ways(tx, before["id"], [parse_way(w) for w in ways])
-        changes["ways"] = [None, list(ways)]
+        changes["ways"] = [before_ways, list(ways)]
     return changes
 
 

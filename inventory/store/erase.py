@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import delete, or_, select, update
 
 from inventory.database import Tx
+from inventory.names import display
 from inventory.store import clients
 from inventory.tables import (
     acceptance,
@@ -14,6 +15,7 @@ from inventory.tables import (
     client,
     contact,
     contact_way,
+    deadline,
     deadline_scope,
     decision,
     domain,
@@ -22,6 +24,7 @@ from inventory.tables import (
     inbound,
     matter,
     notice,
+    notice_item,
     observation,
     proposal,
     snooze,
@@ -42,7 +45,9 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     contacts = list(tx.conn.scalars(select(contact.c.id).where(contact.c.client_id == client_id)))
     leaves = _leaves(tx, endpoints)
     gone = {"domains": len(domain_ids), "endpoints": len(endpoints), "contacts": len(contacts)}
-    _texts(tx, client_id, contacts)
+    hosts = set(tx.conn.scalars(select(domain.c.name).where(domain.c.client_id == client_id)))
+    hosts |= set(tx.conn.scalars(select(endpoint.c.host).join(domain).where(domain.c.client_id == client_id)))
+    _texts(tx, client_id, contacts, {shown for h in hosts for shown in (h, display(h))})
     _silence(tx, client_id, domain_ids, endpoints)
     for table in (web_observation, observation, finding, proposal, standing):
         _delete(tx, table, table.c.endpoint_id, endpoints)
@@ -97,12 +102,31 @@ def _certificates(tx: Tx, leaves: set[str]) -> int:
     return count
 
 
-def _texts(tx: Tx, client_id: int, contacts: list[int]) -> None:
+def _resellers(client_id: int) -> Any:
+    """The contacts of the client that is written to in this one's place."""
+    return select(contact.c.id).where(contact.c.client_id.in_(select(client.c.reseller_id).where(client.c.id == client_id)))
+
+
+def _texts(tx: Tx, client_id: int, contacts: list[int], hosts: set[str]) -> None:
     """Notices keep their times and states. One that was not sent is not sent any more."""
     mine = or_(notice.c.client_id == client_id, notice.c.contact_id.in_(contacts))
-    ids = list(tx.conn.scalars(select(notice.c.id).where(mine)))
+    ids = set(tx.conn.scalars(select(notice.c.id).where(mine)))
+    # A reseller's message speaks of several clients: those that name this one lose their text, and what waits is decided anew for the others.
+    about = (
+        select(notice_item.c.notice_id)
+        .join(matter, matter.c.id == notice_item.c.matter_id)
+        .where(matter.c.client_id == client_id)
+    )
+    ids |= set(tx.conn.scalars(about))
+    for row_id, words in tx.conn.execute(
+        select(notice.c.id, notice.c.text + notice.c.subject).where(notice.c.contact_id.in_(_resellers(client_id)))
+    ):
+        if any(host in words for host in hosts):
+            ids.add(row_id)
     blank = {"subject": "", "text": "", "html": "", "sent_to": None, "contact_id": None, "error": None}
-    for part in _parts(ids):
+    for part in _parts(sorted(ids)):
+        waits = select(notice.c.id).where(notice.c.id.in_(part), notice.c.state.in_(("queued", "leased", "failed")))
+        tx.conn.execute(delete(notice_item).where(notice_item.c.notice_id.in_(waits)))
         tx.conn.execute(
             update(notice).where(notice.c.id.in_(part), notice.c.state.in_(("queued", "leased", "failed"))).values(state="dead")
         )
@@ -123,7 +147,19 @@ def _silence(tx: Tx, client_id: int, domain_ids: list[int], endpoints: list[int]
     for scope, ids in (("domain", domain_ids), ("client", [client_id])):
         for part in _parts(ids):
             tx.conn.execute(delete(snooze).where(snooze.c.scope == scope, snooze.c.scope_id.in_(part)))
-    tx.conn.execute(delete(deadline_scope).where(deadline_scope.c.kind == "client", deadline_scope.c.value == str(client_id)))
+    _deadlines(tx, client_id)
     tx.conn.execute(delete(acceptance).where(acceptance.c.client_id == client_id))
     _delete(tx, acceptance, acceptance.c.domain_id, domain_ids)
     _delete(tx, acceptance, acceptance.c.endpoint_id, endpoints)
+
+
+def _deadlines(tx: Tx, client_id: int) -> None:
+    """A deadline that was for this client alone must not become one for everybody: it is retired, and its words go."""
+    mine = (deadline_scope.c.kind == "client") & (deadline_scope.c.value == str(client_id))
+    ids = set(tx.conn.scalars(select(deadline_scope.c.deadline_id).where(mine)))
+    others = set(tx.conn.scalars(select(deadline_scope.c.deadline_id).where(deadline_scope.c.deadline_id.in_(ids), ~mine)))
+    for row_id in sorted(ids - others):
+        gone = {"name": f"erased-{row_id}", "title": f"erased-{row_id}", "text": None, "state": "retired", "retired_at": tx.at}
+        tx.conn.execute(update(deadline).where(deadline.c.id == row_id).values(gone))
+    tx.conn.execute(delete(deadline_scope).where(mine, deadline_scope.c.deadline_id.in_(others)))
+    tx.conn.execute(update(deadline_scope).where(mine).values(value=f"erased-{client_id}"))

@@ -12,7 +12,7 @@ from inventory.database import Tx
 from inventory.store import records
 from inventory.store.records import Row
 from inventory.store.results import upsert
-from inventory.tables import broadcast, client, decision, domain, matter, notice, notice_item, snooze
+from inventory.tables import broadcast, client, decision, domain, matter, notice, notice_item, server, snooze
 from inventory.tables import release as release_table
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0, O, 1 or I: it is read out over the telephone
@@ -166,6 +166,12 @@ def decisions(conn: Connection, subjects: Sequence[str], limit: int = 500) -> li
     return [dict(r) for r in conn.execute(query.limit(limit)).mappings()]
 
 
+def recent(conn: Connection, reason: str, since: int) -> list[str]:
+    """Subjects that were decided on for this reason since then."""
+    query = select(decision.c.subject).where(decision.c.reason == reason, decision.c.last_at >= since).distinct()
+    return sorted(conn.scalars(query))
+
+
 def waiting_since(conn: Connection, action: str, reason_start: str, oldest: int) -> dict[tuple[str, str], int]:
     """(subject, round) -> since when it has been waiting for this reason without a break of more than two days."""
     query = select(decision).where(
@@ -205,6 +211,14 @@ def snoozes(conn: Connection, at: int | None = None) -> list[Row]:
     return [dict(r) for r in conn.execute(query).mappings()]
 
 
+def snoozed(conn: Connection) -> dict[tuple[str, int], str]:
+    """(scope, id) -> what a person calls it."""
+    found = {("client", i): n for i, n in conn.execute(select(client.c.id, client.c.number))}
+    found |= {("server", i): n for i, n in conn.execute(select(server.c.id, server.c.name))}
+    found |= {("domain", i): n for i, n in conn.execute(select(domain.c.id, domain.c.name))}
+    return found | {("matter", i): n for i, n in conn.execute(select(matter.c.id, matter.c.reference))}
+
+
 # -- release -------------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +232,17 @@ def release(tx: Tx, cause: str, per_day: int, by: str) -> int:
     assert key is not None
     tx.audit("release", "release", int(key[0]), {"cause": cause, "per_day": per_day})
     return int(key[0])
+
+
+def held_at(row: Row) -> int:
+    """When the matter was held: ``hold`` is its kind, the rank it was held at, and that instant."""
+    parts = (row["hold"] or "").split(" ")
+    return int(parts[2]) if len(parts) > 2 else 0
+
+
+def end_releases(tx: Tx, ids: Sequence[int]) -> None:
+    if ids:
+        tx.conn.execute(update(release_table).where(release_table.c.id.in_(ids)).values(ended_at=tx.at))
 
 
 def releases(conn: Connection) -> list[Row]:

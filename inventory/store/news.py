@@ -11,7 +11,21 @@ from typing import Any
 from sqlalchemy import Connection, case, func, or_, select
 
 from inventory.store.records import Row
-from inventory.tables import audit, certificate, client, domain, endpoint, finding, job, notice, observation, run, server, tag
+from inventory.tables import (
+    audit,
+    certificate,
+    client,
+    domain,
+    endpoint,
+    finding,
+    job,
+    notice,
+    observation,
+    run,
+    server,
+    standing,
+    tag,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +104,7 @@ def places(conn: Connection, ids: Sequence[int]) -> dict[int, Row]:
     found: dict[int, Row] = {}
     columns = (
         endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.state, endpoint.c.domain_id, domain.c.client_id, domain.c.server_id,
-        domain.c.state.label("domain_state"), domain.c.purpose, client.c.number.label("client"), client.c.state.label("client_state"), server.c.name.label("server"),
+        domain.c.state.label("domain_state"), standing.c.last_run_id, domain.c.purpose, client.c.number.label("client"), client.c.state.label("client_state"), server.c.name.label("server"),
         *[domain.c[f] for f in PARTY_FIELDS], *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS], *[server.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
     )  # fmt: skip
     tags: dict[tuple[str, int], set[str]] = {}
@@ -99,11 +113,20 @@ def places(conn: Connection, ids: Sequence[int]) -> dict[int, Row]:
     for start in range(0, len(ids), 500):
         query = (
             select(*columns).join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
-            .outerjoin(server, server.c.id == domain.c.server_id).where(endpoint.c.id.in_(ids[start : start + 500]))
+            .outerjoin(server, server.c.id == domain.c.server_id).outerjoin(standing, standing.c.endpoint_id == endpoint.c.id).where(endpoint.c.id.in_(ids[start : start + 500]))
         )  # fmt: skip
         for row in conn.execute(query).mappings():
             own = [tags.get(k, ()) for k in (("endpoint", row["id"]), ("domain", row["domain_id"]), ("client", row["client_id"]))]
             found[row["id"]] = dict(row) | {"tags": frozenset(t for group in own for t in group)}
+    return found
+
+
+def ends_of(conn: Connection, hashes: Sequence[str]) -> dict[str, int]:
+    """SHA-256 -> notAfter."""
+    found: dict[str, int] = {}
+    for start in range(0, len(hashes), 500):
+        query = select(certificate.c.sha256, certificate.c.not_after).where(certificate.c.sha256.in_(hashes[start : start + 500]))
+        found |= {row[0]: row[1] for row in conn.execute(query) if row[1] is not None}
     return found
 
 

@@ -97,24 +97,49 @@ def give_back(tx: Tx, token: str) -> None:
     )  # fmt: skip
 
 
-def drop(tx: Tx, ids: Sequence[int], reason: str) -> None:
-    """Notices that are not sent any more. Their items go, so that what is still due is decided anew."""
-    waiting = list(tx.conn.scalars(select(notice.c.id).where(notice.c.id.in_(ids), notice.c.state.in_((*WAITING, "failed")))))
-    if waiting:
-        tx.conn.execute(update(notice).where(notice.c.id.in_(waiting)).values(state="dead", error=reason[:300]))
-        ended = select(notice_item.c.matter_id).where(notice_item.c.notice_id.in_(waiting), notice_item.c.step == "resolved")
+def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> None:
+    """Notices that are not sent any more. Their items go, so that what is still due is decided anew. ``trace`` False: one that was never tried leaves no row.
+
+    The state is asked for in the change itself: a row that another machine begins to send in this moment stays what it is.
+    """
+    gone: list[int] = []
+    for start in range(0, len(ids), 500):
+        part = ids[start : start + 500]
+        change = update(notice).where(notice.c.id.in_(part), notice.c.state.in_((*WAITING, "failed")))
+        gone += tx.conn.scalars(change.values(state="dead", error=reason[:300]).returning(notice.c.id))
+    for start in range(0, len(gone), 500):
+        part = gone[start : start + 500]
+        ended = select(notice_item.c.matter_id).where(notice_item.c.notice_id.in_(part), notice_item.c.step == "resolved")
         tx.conn.execute(
             update(matter).where(matter.c.id.in_(ended)).values(closed_at=None)
         )  # that it is done was not said after all
-        tx.conn.execute(notice_item.delete().where(notice_item.c.notice_id.in_(waiting)))
-        tx.audit_many("drop", "notice", [(i, {}) for i in waiting])
+        tx.conn.execute(notice_item.delete().where(notice_item.c.notice_id.in_(part)))
+        if not trace:
+            tx.conn.execute(notice.delete().where(notice.c.id.in_(part), notice.c.attempts == 0))
+    tx.audit_many("drop", "notice", [(i, {}) for i in gone])
 
 
-def waiting(conn: Connection) -> list[Row]:
-    """Client notices that are queued: id, contact, client, when they were made, when they are due."""
-    columns = (notice.c.id, notice.c.contact_id, notice.c.client_id, notice.c.created_at, notice.c.next_at, notice.c.expires_at)
-    query = select(*columns).where(notice.c.state == "queued", notice.c.kind == "client")
-    return [dict(r) for r in conn.execute(query).mappings()]
+RETRIED = "sent again by a person's decision"
+
+
+def waiting(conn: Connection, before: int) -> list[int]:
+    """Client notices that are queued since before that instant, but for those that a person queued again."""
+    query = select(notice.c.id).where(
+        notice.c.state == "queued",
+        notice.c.kind == "client",
+        notice.c.created_at < before,
+        or_(notice.c.error.is_(None), notice.c.error != RETRIED),
+    )
+    return list(conn.scalars(query))
+
+
+def refused(conn: Connection, before: int) -> list[int]:
+    """Client notices that were refused for good, before that instant."""
+    return list(
+        conn.scalars(
+            select(notice.c.id).where(notice.c.state == "failed", notice.c.kind == "client", notice.c.created_at < before)
+        )
+    )
 
 
 def depth(conn: Connection) -> dict[str, int]:
@@ -206,7 +231,7 @@ def retry(tx: Tx, notice_id: int) -> bool:
     """A person's decision: one that failed, or of which nobody knows, is queued again."""
     done = tx.conn.execute(
         update(notice).where(notice.c.id == notice_id, notice.c.state.in_(("unknown", "failed")))
-        .values(state="queued", token=None, lease_until=None, next_at=tx.at, expires_at=tx.at + 3 * 86_400)
+        .values(state="queued", token=None, lease_until=None, error=RETRIED, next_at=tx.at, expires_at=tx.at + 3 * 86_400)
     )  # fmt: skip
     tx.audit("retry", "notice", notice_id)
     return done.rowcount == 1

@@ -38,12 +38,13 @@ def _scopes(client_ids: Iterable[int] | None) -> Iterator[Any]:
         yield contact.c.client_id.in_(wanted[start : start + 500])
 
 
-def ways_of(conn: Connection, contact_id: int) -> list[tuple[str, str, str]] | None:
-    """(kind, value, state) of one active contact, in order of preference; None where it is not there any more."""
-    if conn.execute(select(contact.c.id).where(contact.c.id == contact_id, contact.c.state == "active")).first() is None:
+def contact_of(conn: Connection, contact_id: int) -> Row | None:
+    """One active contact with its ways; None where it is not there any more."""
+    row = conn.execute(select(contact).where(contact.c.id == contact_id, contact.c.state == "active")).mappings().first()
+    if row is None:
         return None
-    query = select(contact_way.c.kind, contact_way.c.value, contact_way.c.state).where(contact_way.c.contact_id == contact_id)
-    return [(k, v, s) for k, v, s in conn.execute(query.order_by(contact_way.c.position))]
+    query = select(contact_way).where(contact_way.c.contact_id == contact_id).order_by(contact_way.c.position)
+    return dict(row) | {"ways": [(w["id"], w["kind"], w["value"], w["state"]) for w in conn.execute(query).mappings()]}
 
 
 def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row]:

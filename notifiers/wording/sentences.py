@@ -64,14 +64,22 @@ def _filled(template: str, finding: Finding, target: Target, language: Language)
     return " ".join(language(template).format_map(parameters(finding, target, language)).split())
 
 
+_UNKNOWN = english.FINDINGS["scanner-error"]
+
+
+def _words(finding: Finding) -> english.Words:
+    """A code that this version does not know (the database was used by a newer one) is said as what could not be looked at."""
+    return english.FINDINGS.get(finding.code, _UNKNOWN)
+
+
 def short(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
     """What is wrong, in a few words."""
-    return _filled(english.FINDINGS[finding.code].short, finding, target, language)
+    return _filled(_words(finding).short, finding, target, language)
 
 
 def sentence(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
     """One plain sentence for a client."""
-    return _filled(english.FINDINGS[finding.code].sentence, finding, target, language)
+    return _filled(_words(finding).sentence, finding, target, language)
 
 
 def client_instruction(finding: Finding, target: Target, language: Language = ENGLISH, *, we_install: bool) -> str:
@@ -83,4 +91,4 @@ def client_instruction(finding: Finding, target: Target, language: Language = EN
 
 def instruction(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
     """Exactly what whoever acts has to do."""
-    return _filled(english.FINDINGS[finding.code].instruction, finding, target, language)
+    return _filled(_words(finding).instruction, finding, target, language)

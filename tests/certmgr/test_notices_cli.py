@@ -157,6 +157,14 @@ def test_from_the_scan_to_the_mail_and_back(place: Place, root: Authority, tmp_p
     assert sum(d["acknowledged"] for d in support) == 1
 
 
+def test_a_secret_that_is_written_wrong_is_not_shown(place: Place) -> None:
+    for wrong in ("certmgr:s3cret-word@smtp.example.test", "s3cret-word", "mailtos:certmgr:s3cret-word@localhost"):
+        done = place.run("notify", expect=2, MAIL_URL=wrong)
+        assert "s3cret-word" not in done.out + done.err
+        assert "unknown kind" in done.err
+        assert "s3cret-word" not in place.run("doctor", expect=None, MAIL_URL=wrong).out
+
+
 def test_a_bounce_by_a_pipe(place: Place) -> None:
     done = place.run("notice", "bounce", input=b"Subject: nothing of ours\r\n\r\n")
     assert "stranger" in done.out
@@ -251,7 +259,11 @@ def test_a_broadcast_goes_through_the_queue_in_portions(place: Place) -> None:
     (("notice", "release", "nothing"), "cannot be released"), (("notice", "broadcast", "--deadline", "nothing"), "There is no deadline"),
     (("notify", "--explain", "nobody.example"), "There is no name"), (("notice", "inbox"), "no mailbox"),
     (("report", "--support", "--client", "1001"), "--support is about all clients"), (("report", "--support", "--format", "pdf"), "no pdf"),
-    (("contact", "edit", "Ada", "--country", "Germany"), "is not a country"), (("audit", "verify", "--expect", "ab"), "was cut"),
+(("notify", "--dry-run", "--send-only"), "exclude each other"), (("notify", "--format", "csv"), "no csv"), (("notice", "release", ""), "cannot be released"),
+    (("contact", "edit", "Ada", "--fallback", "Ada"), "their own fallback"), (("contact", "edit", "Ada", "--way", "email:a@b"), "is not an e-mail address"),
+    (("contact", "edit", "Ada", "--way", "email:josé@x.example"), "is not an e-mail address"), (("contact", "edit", "Ada", "--away-until", "2001-01-01"), "has passed"),
+    (("contact", "edit", "Ada", "--country", "DE-ZZ"), "is not a country"),
+        (("contact", "edit", "Ada", "--country", "Germany"), "is not a country"), (("audit", "verify", "--expect", "ab"), "was cut"),
 ])  # fmt: skip
 def test_wrong_input_has_one_clear_line(place: Place, arguments: tuple[str, ...], word: str) -> None:
     done = place.run(*arguments, expect=None)
@@ -285,7 +297,7 @@ def test_templates_of_ones_own(place: Place, tmp_path: Path) -> None:
     place.run("notify")
     assert "Eigener Text" in place.mail.to("ada@rosen.example.test")[0].text
     for broken, word in (
-        ("{{ m.nothing }}", "nothing"), ("{% if %}", "client.txt.j2, line 1"), ("{{ ''.__class__.__mro__ }}", "unsafe"), ("{{ 'x' * 99999999 }}", "characters"),
+        ("{{ m.nothing }}", "nothing"), ("{% if %}", "client.de.txt.j2, line 1"), ("{{ ''.__class__.__mro__ }}", "unsafe"), ("{{ 'x' * 99999999 }}", "characters"),
     ):  # fmt: skip
         (folder / "client.de.txt.j2").write_text(broken)
         done = place.run("notify", expect=2)
@@ -348,6 +360,19 @@ def test_the_audit_chain_shows_what_was_changed_or_cut(place: Place) -> None:
 def test_a_client_is_erased_and_the_chain_stays_valid(place: Place) -> None:
     due(place)
     place.run("notify")
+    place.run(
+        "deadline",
+        "add",
+        "move",
+        "--date",
+        "2099-12-01",
+        "--client",
+        "1001",
+        "--title",
+        "Migration of Rosen",
+        "--rule",
+        "https-only",
+    )
     asked = place.run("client", "erase", "1001")
     assert "Nothing was changed" in asked.out
     assert place.run("client", "show", "1001").code == 0
@@ -364,6 +389,12 @@ def test_a_client_is_erased_and_the_chain_stays_valid(place: Place) -> None:
         assert personal not in dump, personal
     assert "Eve" in dump, "staff stay"
     assert place.run("client", "show", "1001", expect=2).code == 2
+    raw = b"".join(p.read_bytes() for p in place.folder.glob("x.db*"))
+    for trace in (b"Rosen GmbH", b"ada@rosen", b"shop.example.test", b"Migration of Rosen"):
+        assert trace not in raw, "free pages hold nothing of it"
+    assert place.run("deadline", "list", "--own", "--format", "json").json["deadlines"] == [], (
+        "what was for this client alone is for nobody"
+    )
 
 
 def test_a_locked_database_says_so_and_loses_nothing(place: Place) -> None:

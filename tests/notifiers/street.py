@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from certmgr.checks.certificate import date_findings_of
 from certmgr.notices.gather import Leads, gather
+from certmgr.notices.wiring import freeze_of
 from inventory.database import Database, to_epoch
 from inventory.model import Finding
 from inventory.store import clients, contacts, domains, results, runs
@@ -159,27 +160,28 @@ class Street:
     # -- notices ----------------------------------------------------------------------------------------------------------------
 
     def gather(self, now: datetime, told: Mapping[str, Mapping[str, Any]]) -> News:
-        return gather(self.database, now, told, self.rules.policy.thresholds, Leads(7, 7, 7))
+        return gather(self.database, now, told, self.rules.policy.thresholds, Leads(7, 7, 7), freeze_of(self.rules.policy))
 
-    def look(self, subjects: Sequence[Subject]) -> dict[str, Look]:
+    def look(self, subjects: Sequence[Subject]) -> dict[tuple[str, str], Look]:
         """A fresh look at the street itself, and not at what a run stored of it."""
-        by_id, found = {s.id: s for s in self.sites.values()}, {}
+        by_id = {s.id: s for s in self.sites.values()}
+        found: dict[tuple[str, str], Look] = {}
         self.looked += len(subjects)
         for subject in subjects:
             site = by_id.get(subject.endpoint_id or 0)
             if site is None:
-                found[subject.key] = Look(Seen.SAME, "not looked at")
+                found[subject.mark] = Look(Seen.SAME, "not looked at")
             elif site.blind:
-                found[subject.key] = Look(Seen.UNKNOWN, "no resolver answered")
+                found[subject.mark] = Look(Seen.UNKNOWN, "no resolver answered")
             elif subject.kind is Kind.COVER:
                 old = [leaf for leaf in site.leaves.values() if leaf.sha256 == subject.round]
                 new = [leaf for leaf in site.leaves.values() if leaf.sha256 != subject.round]
                 seen = Seen.PARTIAL if old and new else Seen.SAME if old else Seen.GONE
-                found[subject.key] = Look(
+                found[subject.mark] = Look(
                     seen, {"partial": "replaced on some", "same": "still served", "gone": "replaced on every address"}[seen]
                 )
             else:
-                found[subject.key] = Look(Seen.SAME if subject.code in site.faults else Seen.GONE, "looked")
+                found[subject.mark] = Look(Seen.SAME if subject.code in site.faults else Seen.GONE, "looked")
         return found
 
     def notify(self, *, dry_run: bool = False) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -80,7 +80,7 @@ def _messages(street: Street) -> dict[str, Message]:
             found[message.reference] = message
     person = third.drafts[0][0].person
     lines = ("late.example: nothing to do, it complies.", "other.example: no HTTPS. Order a certificate.")
-    bulletin = Bulletin("All sites on HTTPS", datetime(2027, 6, 30, tzinfo=UTC), "From then on HTTP is switched off.", lines)
+    bulletin = Bulletin("All sites on HTTPS", date(2027, 7, 1), "From then on HTTP is switched off.", lines)
     found["bulletin"] = bulletin_message(
         "bulletin", person, bulletin, street.rules.sender, street.templates, "Grace Hopper", "CM-AAAAAA"
     )
