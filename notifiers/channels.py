@@ -278,7 +278,12 @@ def _first(pattern: re.Pattern[str], text: str) -> int | None:
     return int(match[1]) if match else None
 
 
+_REPLY = re.compile(r"\((\d{3}), b?['\"](.*?)['\"]\)")
+
+
 def _after(text: str) -> str:
-    """Without the address of the recipient."""
+    """What the server said, without the address of the recipient and without Python's own brackets."""
     text = re.sub(r"[^\s'\"<>{}]+@[^\s'\"<>{}:]+", "the recipient", text)
+    if (reply := _REPLY.search(text)) is not None:
+        return f"the server said {reply[1]} {reply[2]}"[:200]
     return text.replace("Socket Exception: ", "")[:200]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from certmgr.demo.authority import Authority
+from certmgr.demo.servers import Server
 from inventory.errors import CertmgrError, ConfigError
 from notifiers.channels import Channel, Delivery, Fate, Outgoing, judge, preview, valid_address
 from tests.servers.mail import PASSWORD, Hook, MailServer, hook, mail_server
@@ -77,6 +80,7 @@ def test_what_a_mail_server_says(server: MailServer, stage: str, answer: str, fa
     assert "ada@" not in got.reason, "no address in what is stored as a reason"
     if answer[0].isdigit():
         assert got.code == int(answer[:3])
+        assert got.reason == f"the server said {answer}"
 
 
 def test_one_recipient_of_several_is_refused_and_the_others_get_theirs(server: MailServer) -> None:
@@ -100,6 +104,25 @@ def test_a_server_that_never_greets_took_nothing() -> None:
             "mail", f"mailtos://u:p@localhost:{port}?smtp=localhost&from=a@b.example", timeout=5, connect_timeout=1
         ).send(message())
     assert (got.fate, got.channel_down) == (Fate.TEMPORARY, True), got
+
+
+def test_a_tarpit_ends_with_the_time_limit() -> None:
+    """A byte now and then: no time-out of the socket ever comes."""
+
+    def drip(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            for _ in range(60):
+                connection.sendall(b"2")
+                time.sleep(0.2)
+
+    with contextlib.closing(Server(drip)) as tarpit:
+        begin = time.monotonic()
+        got = Channel(
+            "mail", f"mailtos://u:p@localhost:{tarpit.port}?smtp=localhost&from=a@b.example", timeout=1.5, connect_timeout=1
+        ).send(message())
+        assert time.monotonic() - begin < 10, "a ceiling, and no measure of speed"
+    assert got.fate in (Fate.UNKNOWN, Fate.TEMPORARY)
+    assert got.channel_down
 
 
 def test_a_wrong_password_is_not_the_recipients_fault(server: MailServer) -> None:
