@@ -31,6 +31,14 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("here")
 
 
+# The longest files begin first, so that no worker waits at the end for one that another began last.
+LONGEST = ("test_year.py", "test_delivery.py", "test_notices_cli.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def postgres_port() -> Iterator[int]:
     with postgres.running() as port:

@@ -44,6 +44,9 @@ def verdicts(**counts: int) -> dict[str, int]:
 
 @pytest.mark.parametrize(("state", "changes", "said"), [
     (OK, {}, "10 endpoints, nothing at fault"),
+    (WARNING, {"notices": {"unknown": 1, "sent": 5}}, "1 notice(s) unknown"),
+    (WARNING, {"oldest_queued": NOW - 7 * HOUR}, "a notice waits since 7 hours"),
+    (OK, {"oldest_queued": NOW - HOUR, "notices": {"queued": 3}}, "nothing at fault"),
     (WARNING, {"soonest": ("a.test:443", NOW + 10 * DAY)}, "a.test:443 ends in 10 days"),
     (CRITICAL, {"soonest": ("a.test:443", NOW + 4 * DAY)}, "a.test:443 ends in 4 days"),
     (CRITICAL, {"soonest": ("a.test:443", NOW - 3 * DAY)}, "a.test:443 ended"),
