@@ -14,6 +14,7 @@ from notifiers.people import Person
 from notifiers.plan import Draft, Item
 from notifiers.rendering import Templates
 from notifiers.subject import Kind
+from notifiers.thresholds import DAY
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import Notice
 from notifiers.wording.sentences import client_instruction, sentence
@@ -162,18 +163,18 @@ def _facts(item: Item, reader: Language) -> list[tuple[str, str]]:
     subject, facts = item.subject, []
     if isinstance(item.outcome, Resolved):
         return []
-    if subject.kind is Kind.COVER:
+    if subject.serial:
         named = (
             f"{reader('Certificate')} ({reader('issued by')} {one_line(subject.issuer, 100)})"
             if subject.issuer
             else reader("Certificate")
         )
         facts.append((named, one_line(subject.serial, 80)))
-        if subject.end is not None:
-            words = reader("ends") if item.crossed.days >= 0 else reader(N.ended)
-            facts.append((words, moment(subject.end, reader)))
-    elif subject.serial:
-        facts.append((reader("Certificate"), one_line(subject.serial, 80)))
+    end = subject.end if subject.kind is Kind.COVER else subject.not_after
+    if end is not None:
+        # What has no date ahead counts the days since it was opened.
+        over = item.crossed.days < 0 if subject.kind is Kind.COVER else end < subject.opened - item.crossed.days * DAY
+        facts.append((reader(N.ended if over else "ends"), moment(end, reader)))
     return facts
 
 

@@ -59,6 +59,7 @@ class Subject:
     issuer: str = ""
     title: str = ""
     text: str = ""
+    not_after: datetime | None = None  # of the certificate beside a fault
     day: date | None = None  # from which a deadline holds, the same for every reader
     run: int = 0  # that opened the finding
 

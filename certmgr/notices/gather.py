@@ -66,7 +66,7 @@ def gather(
         told_ids = [int(m["endpoint_id"]) for m in matters.values() if m["endpoint_id"] is not None]
         every = sorted({*ids, *(r["endpoint_id"] for r in open_rows if r["severity"] in _WORTH), *told_ids})
         places = news.places(conn, every)
-        served = news.leaves(conn, sorted({*ids, *told_ids}))
+        served = news.leaves(conn, every)
         history = news.replacements(conn, ids)
         accepted = findings.acceptances(conn, now)
         taken = findings.acceptances(conn, kind="take")
@@ -238,8 +238,17 @@ def _fault(basis: _Basis, endpoint_id: int, place: Mapping[str, Any], row: Mappi
         quiet=_quiet(place, code, basis, endpoint_id), parent=f"fault:{endpoint_id}:{parent}:{place['client_id']}" if parent else "", cause=f"{kind} {where} {code}",
         visible=critical or code in VISIBLE, confirmed=row["opened_run"] is None or row["opened_run"] < (place["last_run_id"] or 0),
         taken=_taken(place, code, basis, endpoint_id), we_install=_we_install(parties, "points-elsewhere" in codes), tags=place["tags"],
-        run=row["opened_run"] or 0,
+        run=row["opened_run"] or 0, **_served(leaf if not codes & STRANGE else None),
     )  # fmt: skip
+
+
+def _served(leaf: Leaf | None) -> dict[str, Any]:
+    """The certificate that a message names; none where what is served may be somebody else's."""
+    return (
+        {}
+        if leaf is None
+        else {"serial": leaf.serial, "issuer": _organisation(leaf.issuer), "not_after": _moment(leaf.not_after)}
+    )
 
 
 # -- deadlines -------------------------------------------------------------------------------------------------------------

@@ -128,6 +128,23 @@ def test_the_first_sentence_is_the_outcome(post: Post) -> None:
         assert lines[1].startswith(start), lines[:3]
 
 
+def test_a_fault_names_the_certificate_beside_it_unless_it_is_anothers(tmp_path: Path) -> None:
+    street = Street(open_database(str(tmp_path / "street.db"), actor="tester"))
+    street.client("1")
+    site = street.site("shop.example", "1")
+    leaf = site.serve(START - 10 * DAY, 398 * DAY)
+    street.baseline()
+    site.faults["not-tls"] = fault("not-tls", "critical")
+    ((_, message),) = street.day().drafts
+    assert f"Certificate (issued by Test CA): {leaf.sha256[:16]}" in message.text
+    assert re.search(r"ends: 25 March 2027, 10:00 UTC", message.text)
+    street.sent()
+    site.faults = {"name-mismatch": fault("name-mismatch", "critical", names=["shop.example", "secret.other.example"])}
+    ((_, message),) = street.day().drafts
+    assert leaf.sha256[:16] not in message.text
+    assert "secret" not in message.text
+
+
 def test_a_message_has_what_a_client_needs(post: Post) -> None:
     text = post.messages["you-act-de"].text
     assert "www.müller-und-söhne.example" in text, "the name as it is written, not its A-label"
