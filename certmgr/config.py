@@ -261,7 +261,7 @@ def _check(settings: Settings) -> None:
     if scan.concurrency > MAX_CONCURRENCY:
         raise ConfigError(f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}")
     for resolver in scan.resolvers:
-        host, _, port = resolver.rpartition(":") if resolver.count(":") == 1 or resolver.startswith("[") else (resolver, "", "53")
+        host, port = resolver_parts(resolver)
         if as_ip(host) is None or not port.isdigit():
             raise ConfigError(
                 f"[scan] resolvers has '{resolver}'", "a resolver is an IP address", "Write 192.0.2.53 or 192.0.2.53:5353."
@@ -294,6 +294,12 @@ def _check_notify(notify: NotifySettings) -> None:
         )
     if not 0 <= notify.digest_hour <= 23:
         raise ConfigError(f"[notify] digest_hour is {notify.digest_hour}", "it is an hour, 0 to 23")
+
+
+def resolver_parts(text: str) -> tuple[str, str]:
+    """(address, port) of an entry of [scan] resolvers."""
+    host, _, port = text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "53")
+    return host, port
 
 
 def secret(text: str) -> str:

@@ -284,3 +284,9 @@ def issued_by(child: Certificate, issuer: Certificate) -> bool:
 def self_signed(certificate: Certificate) -> bool:
     """Whether its signature verifies with its own key; never inferred from missing extensions."""
     return issued_by(certificate, certificate)
+
+
+def organisation(issuer: str) -> str:
+    """The organisation, else the common name, of a distinguished name as it is stored; empty where it has neither."""
+    parts = dict(p.split("=", 1) for p in reversed(issuer.split(", ")) if "=" in p)
+    return parts.get("O") or parts.get("CN") or ""

@@ -124,3 +124,19 @@ def registered_domain(name: str) -> str:
 def is_public_suffix(name: str) -> bool:
     """Whether ``name`` is an entry of the Public Suffix List, under which strangers register names."""
     return bool(_suffixes().is_public(name))
+
+
+# RFC 5321 4.1.2, Dot-string. Quoted local parts and SMTPUTF8 are not sent to.
+_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+
+
+def mail_address(text: str) -> str:
+    """local@host with the host as an A-label: an address that mail can be sent to. Raises :class:`InvalidName`."""
+    local, at, host = text.rpartition("@")
+    if not at or len(local) > 64 or not _LOCAL_PART.fullmatch(local) or "." not in host:
+        raise InvalidName(
+            f"'{printable(text, 80)}' is not an e-mail address",
+            "mail can be sent to ASCII names at a domain",
+            "Write name@example.com.",
+        )
+    return f"{local}@{normalise(host)}"

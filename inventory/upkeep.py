@@ -186,9 +186,16 @@ def _replace(target: Path, source: Path) -> Path | None:
 def _pour(source: Path, target: Path) -> None:
     """The backup API writes inside one transaction of the target: a kill leaves the old or the new."""
     module = sqlite_module()
-    with closing(module.connect(source)) as old, closing(module.connect(target)) as new:
-        old.backup(new)
-        _unsure(new)
+    doubted = target.with_name(f".{target.name}.restoring")
+    try:
+        # What is not known any more is marked in a copy first: a death after the content came in must not leave a queue that is sent again.
+        _copy_sqlite(source, doubted)
+        with closing(module.connect(doubted)) as copy:
+            _unsure(copy)
+        with closing(module.connect(doubted)) as old, closing(module.connect(target)) as new:
+            old.backup(new)
+    finally:
+        doubted.unlink(missing_ok=True)
 
 
 def _unsure(connection: Any) -> None:

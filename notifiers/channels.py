@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from inventory.errors import ConfigError, UsageError
-from inventory.names import normalise
+from inventory.names import mail_address
 from inventory.text import printable
 
 
@@ -51,17 +51,6 @@ class Outgoing:
 
 
 MARK_HEADER = "X-Certmgr-Notice"
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
-
-
-def valid_address(text: str) -> str:
-    """local@host with the host as an A-label. Apprise drops what it does not like without a word, and then writes to the sender. Raises UsageError."""
-    local, at, host = text.rpartition("@")
-    if not at or not _ADDRESS.fullmatch(local) or ".." in local or local[0] == "." or local[-1] == "." or "." not in host:
-        raise UsageError(
-            f"'{printable(text, 80)}' is no address that mail can be sent to", "", "Correct it: certmgr contact edit."
-        )
-    return f"{local}@{normalise(host)}"
 
 
 class Channel:
@@ -103,7 +92,8 @@ class Channel:
         settings = dict(self._settings)
         if self.is_mail:
             host = self.sender.rpartition("@")[2] or "certmgr.invalid"
-            settings["targets"] = [valid_address(message.to)]
+            # Apprise drops an address that it does not like without a word, and then writes to the sender.
+            settings["targets"] = [mail_address(message.to)]
             settings["headers"] = dict(settings.get("headers") or {})
             if message.mark:
                 settings["headers"] |= {

@@ -5,32 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from inventory.countries import holidays_of
+
 MAX_STEPS = 30  # no row of days off is longer
-
-
-@lru_cache(maxsize=64)
-def _holidays(country: str, year: int) -> frozenset[date]:
-    if not country:
-        return frozenset()
-    import holidays
-
-    code, _, part = country.partition("-")
-    try:
-        return frozenset(holidays.country_holidays(code, subdiv=part or None, years=year))
-    except NotImplementedError:
-        return frozenset()
-
-
-def known_country(country: str) -> bool:
-    """Whether the library knows the holidays of DE, or of DE-BY."""
-    import holidays
-
-    code, _, part = country.partition("-")
-    known = holidays.list_supported_countries()
-    return code in known and (not part or part in known[code])
 
 
 MONDAY_TO_FRIDAY = frozenset(range(5))
@@ -38,7 +17,7 @@ MONDAY_TO_FRIDAY = frozenset(range(5))
 
 def is_working_day(day: date, country: str, weekdays: frozenset[int] = MONDAY_TO_FRIDAY) -> bool:
     """``weekdays``: 0 is Monday."""
-    return day.weekday() in weekdays and day not in _holidays(country, day.year)
+    return day.weekday() in weekdays and day not in holidays_of(country, day.year)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from inventory.store.records import Row
 from notifiers import decide as rules
 from notifiers import limits
 from notifiers.delivery import Goal
-from notifiers.people import People, person_of
 from notifiers.plan import Decision, Due, Plan, World
 from notifiers.record import JOB, Bulletins, Outcome, Record, Rules
 from notifiers.rendering import Templates
@@ -123,20 +122,8 @@ class Run:
             self._baseline_at = int(state["detail"].get("baseline_at") or 0)
             config = self.config
             concerned = {s.client_id for s in found.subjects} | matters.clients_of_open(conn)
-            everybody = people.clients(conn, concerned)
-            persons = [
-                person_of(
-                    r,
-                    language=config.language,
-                    zone=config.zone_name,
-                    country=config.country,
-                    hours=config.hours,
-                    weekdays=config.weekdays,
-                )
-                for r in people.contacts(conn, everybody)
-            ]
             world = World(
-                self.now, config.policy, People(persons, everybody), matters.by_key(conn, {*keys, *told}), outbox.said(conn, sorted({*keys, *told})),
+                self.now, config.policy, config.people(conn, concerned), matters.by_key(conn, {*keys, *told}), outbox.said(conn, sorted({*keys, *told})),
                 matters.snoozes(conn, to_epoch(self.now)), outbox.last_to_contacts(conn),
                 matters.waiting_since(conn, "wait", "a fresh look did not succeed", to_epoch(self.now) - 2 * 86_400),
                 limits.clock_fault(self.now, newest) or found.suspect, not state["detail"].get("baseline_at"), self._baseline_at,
@@ -354,14 +341,6 @@ def address_of(database: Database, channel: str, config: Rules | None = None) ->
         to = next((v for _, way, v, state in found["ways"] if way == kind and state == "good" and wanted in (None, v)), None)
         if to is None or config is None or row["kind"] not in ("client", "broadcast"):
             return Goal(to, "the contact has no good address any more")
-        person = person_of(
-            found,
-            language=config.language,
-            zone=config.zone_name,
-            country=config.country,
-            hours=config.hours,
-            weekdays=config.weekdays,
-        )
-        return Goal(to, "", person.calendar)
+        return Goal(to, "", config.person(found).calendar)
 
     return address

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, tzinfo
 from typing import Any
 
+from sqlalchemy import Connection
+
 from inventory.database import Tx, to_epoch
-from inventory.store import jobs, matters, outbox
+from inventory.store import jobs, matters, outbox, people
 from inventory.store.records import Row
 from notifiers.compose import Bulletin, Message, Sender, bulletin_message, client_message
 from notifiers.days import MONDAY_TO_FRIDAY
 from notifiers.outcome import Escalated
-from notifiers.people import Person
+from notifiers.people import People, Person, person_of
 from notifiers.plan import Decision, Draft, Item, Plan, Policy, World
 from notifiers.rendering import Templates
 from notifiers.staff import Alarm, StaffNews, alarm_message, digest_message
@@ -41,6 +43,17 @@ class Rules:
     weekdays: frozenset[int] = MONDAY_TO_FRIDAY
     confirm_above: int = 20
     digest_hour: int = 7
+
+    def person(self, row: Row) -> Person:
+        """A contact's row with ``ways``; what it does not say is the provider's."""
+        return person_of(
+            row, language=self.language, zone=self.zone_name, country=self.country, hours=self.hours, weekdays=self.weekdays
+        )
+
+    def people(self, conn: Connection, client_ids: Iterable[int] | None = None) -> People:
+        """Everybody who can be written to: of these clients and their resellers, or of all; and the staff."""
+        known = people.clients(conn, client_ids)
+        return People([self.person(r) for r in people.contacts(conn, None if client_ids is None else known)], known)
 
 
 @dataclass(slots=True)
@@ -250,5 +263,5 @@ def _with_reference(item: Item, rows: Mapping[str, Row]) -> Item:
 def _row(decision: Decision) -> dict[str, Any]:
     return {
         "subject": decision.subject, "client_id": decision.client_id, "contact_id": decision.contact_id, "threshold": decision.threshold,
-        "round": decision.round, "action": decision.action, "reason": decision.reason[:300], "notice_id": None,
+        "round": decision.round, "action": decision.action, "reason": decision.reason[:300],
     }  # fmt: skip

@@ -72,3 +72,8 @@ def with_actor(
     )
     worth = finding.severity in (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
     return replace(finding, actor=actor, outcome="you-act" if actor is Actor.CLIENT and worth else None)
+
+
+def we_install(parties: Parties | None, elsewhere: bool) -> bool:
+    """Whether we set up what is served: the host is ours, and the name points to it."""
+    return actor_of("redirect-missing", "medium", parties, elsewhere=elsewhere, ever_had_certificate=True) is Actor.PROVIDER

@@ -322,25 +322,13 @@ def _count(group: dict[str, Any], row: Any) -> None:
 def notice_calls(app: App, form: str) -> None:
     """Who has to be telephoned: clients who did not answer, or cannot be written to; by account manager."""
     from certmgr.notices.wiring import rules_of
-    from inventory.store import matters, outbox, people
-    from notifiers.people import People, person_of
+    from inventory.store import matters, outbox
     from notifiers.plan import World
     from notifiers.staff import calls
 
     rules = rules_of(app.settings)
     with app.open().read() as conn:
-        persons = [
-            person_of(
-                r,
-                language=rules.language,
-                zone=rules.zone_name,
-                country=rules.country,
-                hours=rules.hours,
-                weekdays=rules.weekdays,
-            )
-            for r in people.contacts(conn)
-        ]
-        world = World(now(), rules.policy, People(persons, people.clients(conn)))
+        world = World(now(), rules.policy, rules.people(conn))
         found = calls(matters.listing(conn), outbox.said(conn), world, rules.policy)
     columns = ("manager", "client", "name", "phones", "reference", "site", "why", "since")
     shown = [

@@ -19,7 +19,7 @@ from inventory.store import clients, matters, overview, people, records
 from inventory.store.records import Row
 from inventory.text import printable
 from notifiers.compose import Bulletin, Message, bulletin_message
-from notifiers.people import People, Person, person_of
+from notifiers.people import Person
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import Notice as N
 from notifiers.wording.scope import for_client
@@ -65,18 +65,7 @@ def broadcast(
     words, made = records.clean(text, "text", 2000), Made()
     say = bulletins_of(database, settings, now)
     with database.read() as conn:
-        persons = [
-            person_of(
-                r,
-                language=rules.language,
-                zone=rules.zone_name,
-                country=rules.country,
-                hours=rules.hours,
-                weekdays=rules.weekdays,
-            )
-            for r in people.contacts(conn)
-        ]
-        everybody = People(persons, people.clients(conn))
+        everybody = rules.people(conn)
         numbers = clients.with_domains(conn)
         chosen = [i for i, c in everybody.clients.items() if c["number"] in set(numbers)]
         if tag is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Any
 
-from certmgr.checks.actors import actor_of
+from certmgr.checks.actors import actor_of, we_install
 from certmgr.checks.folding import parent_of
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import State
@@ -18,7 +18,8 @@ from certmgr.compliance.standing import Row as Compliance
 from certmgr.compliance.standing import judge, own_deadlines, subjects
 from certmgr.compliance.steps import backwards
 from certmgr.status import place_of
-from inventory.database import Database, from_epoch, to_epoch
+from inventory.certificates import organisation
+from inventory.database import Database, to_epoch
 from inventory.model import Acceptance, Actor, Finding, Parties
 from inventory.store import domains, findings, news
 from inventory.store.news import Leaf
@@ -59,7 +60,8 @@ def gather(
 ) -> News:
     """``matters``: those that are open and were told, by key; of them it is said whether they are over."""
     at = to_epoch(now)
-    horizon = to_epoch(now + max(rules.longest, leads.total + 7) * DAY + freeze)
+    until = now + max(rules.longest, leads.total + 7) * DAY + freeze
+    horizon = to_epoch(until)
     with database.read() as conn:
         ids = news.ending(conn, at, horizon, scaled=not (rules.by_client or rules.by_tag or freeze))
         open_rows = [r for r in findings.listing(conn) if r["severity"] != "low"]
@@ -73,7 +75,7 @@ def gather(
         run = news.last_run(conn)
         complete = news.last_complete(conn)
         clients = news.count_clients(conn)
-        names = _names(conn, {places[i]["client_id"] for i in every if i in places})
+        names = domains.names_of_clients(conn, sorted({p["client_id"] for p in places.values()}))
         ends = news.ends_of(conn, [str(m["round"]) for m in matters.values() if m["kind"] == Kind.COVER])
         known = news.fault_rows(conn, [int(m["round"]) for m in matters.values() if m["kind"] == Kind.FAULT])
     by_endpoint: dict[int, list[Any]] = {}
@@ -83,7 +85,7 @@ def gather(
     found = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
     covered = {s.endpoint_id for s in found}
     found += faults(basis, covered)
-    due = [d for d in own_deadlines(database) if now - timedelta(days=400) <= d.at <= from_epoch(horizon)]  # type: ignore[operator]
+    due = [d for d in own_deadlines(database) if now - timedelta(days=400) <= d.at <= until]
     met: dict[str, Subject | None] = {}
     if due:
         more, met = deadlines(database, now, due, basis)
@@ -106,10 +108,6 @@ class _Basis:
     names: Mapping[int, frozenset[str]]
     ends: Mapping[str, int]
     zone: tzinfo  # of the provider: in it their own dates end
-
-
-def _names(conn: Any, client_ids: Iterable[int]) -> dict[int, frozenset[str]]:
-    return {i: domains.names_of_client(conn, i) for i in client_ids}
 
 
 def _moment(seconds: int) -> datetime:
@@ -174,7 +172,7 @@ def cover(basis: _Basis, endpoint_id: int, history: Sequence[tuple[str, int, int
         f"cover:{endpoint_id}:{place['client_id']}", Kind.COVER, first.sha256, place["client_id"], place["client"], place["domain_id"], endpoint_id, _target(place),
         str(finding.severity), str(actor), start, end, end - start, _act_by(end, ahead if client_buys else (), now), leads.total if client_buys else 0,
         usual, code, finding, place["server_id"], _quiet(place, code, basis, endpoint_id), bool(newer), "", f"{kind} {where} {code}", over_, True,
-        _taken(place, code, basis, endpoint_id), _we_install(parties, elsewhere), place["tags"], first.serial, _organisation(first.issuer),
+        _taken(place, code, basis, endpoint_id), we_install(parties, elsewhere), place["tags"], first.serial, organisation(first.issuer),
     )  # fmt: skip
 
 
@@ -193,15 +191,6 @@ def _usual(
         return seen
     stated = (parties.renews or parties.buys) in ("panel", "cdn") or ROBOT_TAG in place["tags"]
     return usual_lead(life) if stated else None
-
-
-def _we_install(parties: Parties, elsewhere: bool) -> bool:
-    return actor_of("redirect-missing", "medium", parties, elsewhere=elsewhere, ever_had_certificate=True) is Actor.PROVIDER
-
-
-def _organisation(issuer: str) -> str:
-    parts = dict(p.split("=", 1) for p in reversed(issuer.split(", ")) if "=" in p)
-    return parts.get("O") or parts.get("CN") or ""
 
 
 # -- faults ----------------------------------------------------------------------------------------------------------------
@@ -237,7 +226,7 @@ def _fault(basis: _Basis, endpoint_id: int, place: Mapping[str, Any], row: Mappi
         str(row["severity"]), row["actor"], _moment(row["opened_at"]), code=code, finding=finding, server_id=place["server_id"],
         quiet=_quiet(place, code, basis, endpoint_id), parent=f"fault:{endpoint_id}:{parent}:{place['client_id']}" if parent else "", cause=f"{kind} {where} {code}",
         visible=critical or code in VISIBLE, confirmed=row["opened_run"] is None or row["opened_run"] < (place["last_run_id"] or 0),
-        taken=_taken(place, code, basis, endpoint_id), we_install=_we_install(parties, "points-elsewhere" in codes), tags=place["tags"],
+        taken=_taken(place, code, basis, endpoint_id), we_install=we_install(parties, "points-elsewhere" in codes), tags=place["tags"],
         run=row["opened_run"] or 0, **_served(leaf if not codes & STRANGE else None),
     )  # fmt: skip
 
@@ -245,9 +234,7 @@ def _fault(basis: _Basis, endpoint_id: int, place: Mapping[str, Any], row: Mappi
 def _served(leaf: Leaf | None) -> dict[str, Any]:
     """The certificate that a message names; none where what is served may be somebody else's."""
     return (
-        {}
-        if leaf is None
-        else {"serial": leaf.serial, "issuer": _organisation(leaf.issuer), "not_after": _moment(leaf.not_after)}
+        {} if leaf is None else {"serial": leaf.serial, "issuer": organisation(leaf.issuer), "not_after": _moment(leaf.not_after)}
     )
 
 
@@ -286,7 +273,7 @@ def _deadline(row: Compliance, now: datetime, basis: _Basis) -> Subject:
         target or Target(subject.name), "high", str(actor), now - timedelta(days=1), due.at, timedelta(days=400), ahead[0] if ahead else due.at,
         due.purchase_days + due.validation_days + due.installation_days, code=finding.code if finding else "",
         finding=for_client(finding, names) if finding else None, quiet=quiet, cause=f"deadline {due.name}", visible=False, tags=subject.tags,
-        title=due.title, text=due.text, day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(), we_install=_we_install(subject.parties, False),
+        title=due.title, text=due.text, day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(), we_install=we_install(subject.parties, False),
     )  # fmt: skip
 
 

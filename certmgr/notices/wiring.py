@@ -13,11 +13,12 @@ from certmgr.config import NotifySettings, Settings, secret
 from certmgr.notices.broadcast import bulletins_of
 from certmgr.notices.fresh import looker
 from certmgr.notices.gather import Leads, gather
+from inventory.countries import known_country
 from inventory.database import Database
 from inventory.errors import ConfigError
 from notifiers import compose
 from notifiers.channels import Channel, only
-from notifiers.days import Freeze, known_country
+from notifiers.days import Freeze
 from notifiers.delivery import Worker
 from notifiers.job import Run, address_of
 from notifiers.plan import Policy

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from certmgr.config import Settings, secret
+from certmgr.config import Settings, resolver_parts, secret
 from inventory import chain, upkeep
 from inventory.database import Database, open_database, to_epoch
 from inventory.errors import CertmgrError
@@ -163,7 +163,7 @@ def _resolver_of(settings: Settings) -> Any:
         made = dns.resolver.Resolver(configure=False)
         hosts, ports = [], {}
         for text in settings.scan.resolvers:
-            host, _, port = text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "53")
+            host, port = resolver_parts(text)
             host = host.strip("[]")
             hosts.append(host)
             ports[host] = int(port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ class Done:
 
     problems: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    error: Exception | None = None  # one that should not be
 
 
 def run(database: Database, settings: Settings, *, scan: bool = True) -> Done:
@@ -37,16 +39,21 @@ def run(database: Database, settings: Settings, *, scan: bool = True) -> Done:
             jobs.failed(tx, JOB, "; ".join(done.problems))
         else:
             jobs.succeeded(tx, JOB)
+    if done.error is not None:
+        raise done.error
     if settings.notify.heartbeat and not done.problems:
         _part(done, "heartbeat", lambda: heartbeat(secret(settings.notify.heartbeat)))
     return done
 
 
-def _part(done: Done, name: str, work: object) -> None:
+def _part(done: Done, name: str, work: Callable[[], None]) -> None:
     try:
-        work()  # type: ignore[operator]
+        work()
     except CertmgrError as error:
         done.problems.append(f"{name}: {error}")
+    except Exception as error:  # an error of ours in one part must not keep the others back; it is raised when they are done
+        done.problems.append(f"{name}: {type(error).__name__}")
+        done.error = done.error or error
 
 
 def _scan(database: Database, settings: Settings, done: Done) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from certmgr.checks.actors import actor_of
+from certmgr.checks.actors import we_install
 from certmgr.checks.codes import CODES
 from certmgr.checks.folding import parent_of
 from certmgr.checks.http import NO_PAGE
@@ -18,8 +18,9 @@ from certmgr.compliance.steps import backwards
 from certmgr.moments import days_left
 from certmgr.report.model import Action, Bar, Event, Report, Site
 from certmgr.status import Standing
+from inventory.certificates import organisation
 from inventory.database import from_epoch
-from inventory.model import SEVERITY_ORDER, Acceptance, Actor, Finding
+from inventory.model import SEVERITY_ORDER, Acceptance, Finding
 from inventory.names import display
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
@@ -151,8 +152,7 @@ def _actions(material: Material, standing: Standing, subject: Subject | None, ro
 def installs(subject: Subject | None, findings: Iterable[Finding]) -> bool:
     """Whether we install: the host is ours, and the name points to it."""
     elsewhere = any(f.code == "points-elsewhere" for f in findings)
-    parties = subject.parties if subject is not None else None
-    return actor_of("redirect-missing", "medium", parties, elsewhere=elsewhere, ever_had_certificate=True) == Actor.PROVIDER
+    return we_install(subject.parties if subject is not None else None, elsewhere)
 
 
 def _ours(language: Language, outcome: str, person: str, by: str) -> str:
@@ -193,7 +193,7 @@ def _site(
         words = P.certificate_ended if end < material.as_of else P.certificate_until
         if standing.issuer is None:
             words = P.certificate_ended_of if end < material.as_of else P.certificate_until_of
-        facts.append(language(words).format(issuer=_issuer(standing.issuer), date=language.date(end)))
+        facts.append(language(words).format(issuer=organisation(standing.issuer or "") or "?", date=language.date(end)))
     codes = {f.code for f in standing.findings}
     told = [
         f
@@ -239,11 +239,6 @@ def _unsure(standing: Standing, rows: Sequence[Row]) -> tuple[str, ...]:
     if standing.target.protocol != "https":
         return ()
     return tuple(dict.fromkeys(r.note for r in rows if r.state is State.UNKNOWN and r.note))
-
-
-def _issuer(text: str | None) -> str:
-    parts = dict(p.split("=", 1) for p in reversed((text or "").split(", ")) if "=" in p)
-    return parts.get("O") or parts.get("CN") or "?"
 
 
 # -- dates ahead -------------------------------------------------------------------------------------------------------

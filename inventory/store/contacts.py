@@ -7,17 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
+from inventory.countries import known_country
 from inventory.database import Tx, from_epoch, to_epoch
 from inventory.errors import UsageError
 from inventory.model import Role
+from inventory.names import mail_address
 from inventory.store import clients, records
 from inventory.store.records import Row
 from inventory.tables import client, contact, contact_way
 from inventory.text import printable
 
 KINDS = ("email", "phone", "channel")
-# RFC 5321 4.1.2, Dot-string; quoted local parts and SMTPUTF8 are not sent to.
-_LOCAL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
 
 
 def parse_way(text: str) -> tuple[str, str]:
@@ -27,16 +27,7 @@ def parse_way(text: str) -> tuple[str, str]:
         kind, value = ("email" if "@" in text else "phone"), text.strip()
     value = records.required(value, {"email": "e-mail address", "phone": "telephone number"}.get(kind, "channel name"), 254)
     if kind == "email":
-        local, _, host = value.rpartition("@")
-        from inventory.names import normalise
-
-        if not _LOCAL.fullmatch(local) or ".." in local or local[0] == "." or local[-1] == "." or "." not in host:
-            raise UsageError(
-                f"'{printable(value, 80)}' is not an e-mail address",
-                "mail can be sent to ASCII names at a domain",
-                "Write name@example.com.",
-            )
-        return kind, f"{local}@{normalise(host)}"
+        return kind, mail_address(value)
     if kind == "phone" and not re.fullmatch(r"\+?[0-9 ()/.-]{3,40}", value):
         raise UsageError(f"'{printable(value, 80)}' is not a telephone number", "", "Write +49 30 1234567.")
     return kind, value
@@ -91,17 +82,9 @@ def language(text: str | None) -> str | None:
 def country(text: str | None) -> str | None:
     """ISO 3166, with a subdivision where holidays differ: DE, DE-BY."""
     value = records.clean(text, "country", 10)
-    if value is not None and not _known(value):
+    if value is not None and not known_country(value):
         raise UsageError(f"'{value}' is not a country whose holidays are known", "", "Write DE, or DE-BY.")
     return value
-
-
-def _known(value: str) -> bool:
-    import holidays
-
-    code, _, part = value.partition("-")
-    known = holidays.list_supported_countries()
-    return code in known and (not part or part in known[code])
 
 
 def time_zone(text: str | None) -> str | None:

@@ -162,6 +162,20 @@ def parties_of_row(row: Mapping[str, Any]) -> Parties:
 
 def names_of_client(conn: Connection, client_id: int) -> frozenset[str]:
     """Every name of the client that is not retired: what a certificate must cover to be one of the client's."""
-    hosts = select(endpoint.c.host).join(domain).where(domain.c.client_id == client_id, endpoint.c.state != "retired")
-    names = select(domain.c.name).where(domain.c.client_id == client_id, domain.c.state != "retired")
-    return frozenset(conn.scalars(names.union(hosts)))
+    return names_of_clients(conn, [client_id])[client_id]
+
+
+def names_of_clients(conn: Connection, client_ids: Sequence[int]) -> dict[int, frozenset[str]]:
+    """The same of several clients, in few queries."""
+    found: dict[int, set[str]] = {i: set() for i in client_ids}
+    for start in range(0, len(client_ids), 500):
+        part = client_ids[start : start + 500]
+        hosts = (
+            select(domain.c.client_id, endpoint.c.host).select_from(endpoint).join(domain, domain.c.id == endpoint.c.domain_id)
+        )
+        names = select(domain.c.client_id, domain.c.name).where(domain.c.client_id.in_(part), domain.c.state != "retired")
+        for client_id, name in conn.execute(
+            names.union(hosts.where(domain.c.client_id.in_(part), endpoint.c.state != "retired"))
+        ):
+            found[client_id].add(name)
+    return {i: frozenset(names) for i, names in found.items()}

@@ -127,3 +127,24 @@ def test_metrics_that_cannot_be_written(certmgr: Run, scanned: Database) -> None
     done = certmgr("--database", str(scanned.path), "metrics", "--output", "/nowhere/certmgr.prom")
     assert done.code == 3
     assert "cannot be written" in done.err
+
+
+def test_an_error_of_ours_in_one_part_of_a_run_keeps_no_other_back(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from certmgr.operations import round as work
+    from inventory.store import jobs
+
+    database = open_database(str(tmp_path / "round.db"), actor="tester")
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(work, "_scan", broken)
+    with pytest.raises(ZeroDivisionError):
+        work.run(database, settings)
+    with database.read() as conn:
+        known = jobs.every(conn)
+    assert known["notify"]["success_at"] is not None, "the notices went their way"
+    assert known["run"]["success_at"] is None
+    assert "ZeroDivisionError" in known["run"]["error"]

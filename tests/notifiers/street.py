@@ -15,7 +15,7 @@ from certmgr.notices.gather import Leads, gather
 from certmgr.notices.wiring import freeze_of
 from inventory.database import Database, to_epoch
 from inventory.model import Finding
-from inventory.store import clients, contacts, domains, results, runs
+from inventory.store import clients, contacts, domains, matters, people, results, runs
 from inventory.tables import endpoint
 from notifiers.compose import Sender
 from notifiers.job import Run
@@ -216,3 +216,31 @@ class Street:
 
 def fault(code: str = "mixed-content", severity: str = "high", actor: str = "client", **evidence: Any) -> Finding:
     return Finding(code, severity, (), evidence, actor)
+
+
+# -- short ways for tests ----
+
+
+def said(outcome: Outcome) -> list[tuple[str, str, str]]:
+    """(subject, threshold, step) of everything that went out to clients."""
+    return [(i.subject.key, i.label, i.step) for d, _ in outcome.drafts for i in d.items]
+
+
+def reasons(outcome: Outcome, street: Street, key: str) -> list[str]:
+    with street.database.read() as conn:
+        return [f"{r['action']}: {r['reason']}" for r in matters.decisions(conn, [key])]
+
+
+def year(street: Street, number: str = "1", host: str = "shop.example", left: float = 100, life: float = 398) -> str:
+    """A client with one site whose certificate ends in ``left`` days; the first sight is over."""
+    if number not in {c["number"] for c in _clients(street)}:
+        street.client(number)
+    site = street.site(host, number)
+    site.serve(street.now - (life - left) * DAY, life * DAY)
+    street.baseline()
+    return site.key
+
+
+def _clients(street: Street) -> list[dict[str, object]]:
+    with street.database.read() as conn:
+        return [dict(c) for c in people.clients(conn).values()]

@@ -14,7 +14,8 @@ import pytest
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server
 from inventory.errors import CertmgrError, ConfigError
-from notifiers.channels import Channel, Delivery, Fate, Outgoing, judge, preview, valid_address
+from inventory.names import mail_address
+from notifiers.channels import Channel, Delivery, Fate, Outgoing, judge, preview
 from tests.servers.mail import PASSWORD, Hook, MailServer, hook, mail_server
 from tests.servers.ports import free_port
 
@@ -181,13 +182,13 @@ def test_channels_that_are_refused(url: str, word: str) -> None:
 def test_addresses_that_nothing_is_sent_to(text: str) -> None:
     """Apprise drops what it does not like without a word, and then writes to the sender."""
     with pytest.raises(CertmgrError):
-        valid_address(text)
+        mail_address(text)
     got = Channel("mail", "mailtos://u:p@localhost:9?smtp=localhost&from=a@b.example", timeout=2).send(message(text))
     assert (got.fate, got.bad_address) == (Fate.PERMANENT, True)
 
 
 def test_an_address_with_an_idn_host() -> None:
-    assert valid_address("ada@bücher.example") == "ada@xn--bcher-kva.example"
+    assert mail_address("ada@bücher.example") == "ada@xn--bcher-kva.example"
 
 
 def test_nothing_of_the_body_or_the_password_reaches_another_log(server: MailServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifiers.days import Calendar, Freeze, before_freezes, known_country
+from inventory.countries import known_country
+from notifiers.days import Calendar, Freeze, before_freezes
 from notifiers.outcome import Escalated, Resolved, WeAct, YouAct, decides, name_of
 from notifiers.thresholds import BEFORE, DAY, before_end, crossed, learnt, rank_of, since
 
