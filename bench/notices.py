@@ -86,7 +86,8 @@ def inventory(path: Path, count: int, *, due: bool) -> None:
 
 def decide(path: Path) -> dict[str, Any]:
     """One run of notices over it, on a weekday at ten."""
-    from certmgr.notices.gather import Leads, gather
+    from certmgr.notices.gather import gather
+    from certmgr.orders.model import Leads
     from notifiers.job import Run
     from notifiers.record import Rules
     from notifiers.rendering import Templates

@@ -8,6 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -121,6 +122,38 @@ class NotifySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CasesSettings:
+    """``keys``: the directory of private keys; empty for the user's own. ``passphrase``: of new keys, ``env:NAME`` or ``file:PATH``; empty: not
+    encrypted. ``key_type``: ec-p256, ec-p384, rsa-2048, rsa-3072 or rsa-4096. ``open_ahead``: days before a reissue or renewal is due at which its case opens.
+    ``window_minutes``: how long an installation window is unless somebody says otherwise. ``verify_hours``: how long after a window the proof is awaited
+    before staff hear that it is missing.
+    """
+
+    keys: str = ""
+    passphrase: str = ""
+    key_type: str = "ec-p256"
+    open_ahead: int = 14
+    window_minutes: int = 60
+    verify_hours: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastSettings:
+    """Amounts are decimal texts in ``currency``. ``price_1`` to ``price_3``: one certificate for a term of so many years, where no order says it.
+    ``fee``: what a client pays for one installation. ``hours`` and ``rate``: the provider's own work for it. ``acme_hours``: to move one name to ACME, once.
+    """
+
+    currency: str = "EUR"
+    price_1: str = "0"
+    price_2: str = "0"
+    price_3: str = "0"
+    fee: str = "0"
+    hours: str = "1"
+    rate: str = "0"
+    acme_hours: str = "1"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     provider: ProviderSettings = field(default_factory=ProviderSettings)
@@ -129,13 +162,15 @@ class Settings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
+    cases: CasesSettings = field(default_factory=CasesSettings)
+    forecast: ForecastSettings = field(default_factory=ForecastSettings)
     source: str = "built-in defaults"
 
 
 MAX_CONCURRENCY = 20_000
 SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
 # Sections of later capabilities, so that one file serves them all.
-RESERVED = frozenset({"acme", "forecast"})
+RESERVED = frozenset({"acme"})
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -258,6 +293,8 @@ def _check(settings: Settings) -> None:
             "Write https://example.com/scan or an e-mail address.",
         )
     _check_notify(settings.notify)
+    _check_cases(settings.cases)
+    _check_forecast(settings.forecast)
     if scan.concurrency > MAX_CONCURRENCY:
         raise ConfigError(f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}")
     for resolver in scan.resolvers:
@@ -294,6 +331,28 @@ def _check_notify(notify: NotifySettings) -> None:
         )
     if not 0 <= notify.digest_hour <= 23:
         raise ConfigError(f"[notify] digest_hour is {notify.digest_hour}", "it is an hour, 0 to 23")
+
+
+KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
+
+
+def _check_cases(cases: CasesSettings) -> None:
+    if cases.key_type not in KEY_TYPES:
+        raise ConfigError(f"[cases] key_type is '{cases.key_type}'", "", _nearest(cases.key_type, list(KEY_TYPES)))
+    for name, low, high in (("open_ahead", 0, 365), ("window_minutes", 5, 1440), ("verify_hours", 1, 720)):
+        if not low <= getattr(cases, name) <= high:
+            raise ConfigError(f"[cases] {name} is {getattr(cases, name)}", f"it is {low} to {high}")
+
+
+def _check_forecast(forecast: ForecastSettings) -> None:
+    for name in ("price_1", "price_2", "price_3", "fee", "hours", "rate", "acme_hours"):
+        text = getattr(forecast, name)
+        try:
+            good = Decimal(text).is_finite() and 0 <= Decimal(text) < 10**9
+        except InvalidOperation:
+            good = False
+        if not good:
+            raise ConfigError(f"[forecast] {name} is '{text}'", "it is an amount of 0 or more", 'Write "49.90".')
 
 
 def resolver_parts(text: str) -> tuple[str, str]:

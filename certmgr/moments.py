@@ -26,6 +26,17 @@ def parse_moment(text: str, time_zone: str) -> datetime:
         raise UsageError(f"'{printable(text, 40)}' is not a date", "", "Write 2026-11-30, or 2026-11-30T12:00+01:00.") from None
 
 
+def parse_start(text: str, time_zone: str) -> datetime:
+    """As :func:`parse_moment`, but a bare date is the beginning of that day. Raises :class:`UsageError`."""
+    if len(text) != 10:
+        return parse_moment(text, time_zone)
+    try:
+        day = date.fromisoformat(text)
+        return datetime.combine(day, time(0), ZoneInfo(time_zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"'{printable(text, 40)}' is not a date", "", "Write 2026-11-30, or 2026-11-30T12:00+01:00.") from None
+
+
 def days_left(not_after: datetime, now: datetime) -> int:
     """Whole days until the end; whole days since it, negative, after it."""
     return int((not_after - now).total_seconds() / 86_400)

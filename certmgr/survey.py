@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from certmgr import __version__
+from certmgr.cases.expect import expectations
 from certmgr.checks.reconcile import Changes, Open, reconcile
 from certmgr.checks.transport import History
 from certmgr.checks.trust import TrustStore
@@ -27,7 +29,7 @@ from certmgr.scan.visit import WebOptions
 from inventory.database import Database, Tx, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.model import Parties
-from inventory.store import clients, domains, endpoints, results, runs, servers, web
+from inventory.store import cases, clients, domains, endpoints, results, runs, servers, web
 from inventory.targets import Target, parse
 
 # Below this many endpoints the processes would cost more than they bring.
@@ -145,7 +147,7 @@ def look_at(
     return found[0]
 
 
-def _jobs(rows: list[Mapping[str, Any]], remembered: bool) -> list[Job]:
+def _jobs(rows: list[Mapping[str, Any]], remembered: bool, expected: Mapping[int, frozenset[str]]) -> list[Job]:
     made, moment = [], time.time()
     for row in rows:
         history = None
@@ -157,6 +159,7 @@ def _jobs(rows: list[Mapping[str, Any]], remembered: bool) -> list[Job]:
                 domains.parties_of_row(row), history, row["last_good"] is not None,
                 bool(row["good"]), row["fingerprint"] or "",
                 (row["memo"] or "") if remembered and (row["recheck_at"] or 0) > moment else "", row["purpose"], tuple(row["paths"].split()),
+                expected.get(row["id"], frozenset()),
             )
         )  # fmt: skip
     return made
@@ -176,6 +179,7 @@ class Survey:
         self.run_id = 0
         self.visits = False
         self.handed = 0
+        self.expected: Mapping[int, frozenset[str]] = {}
 
     def run(self) -> Summary:
         started, clock = datetime.now(UTC), time.monotonic()
@@ -184,6 +188,7 @@ class Survey:
             planned = endpoints.count_visited(conn, client_id, self.options.tag)
             endpoints.require_some(planned, self.options.client, self.options.tag)
             own_servers = servers.all_addresses(conn)
+            self.expected = expectations(cases.expected(conn), partial(cases.places, conn))
         setup = setup_for(self.settings, self.options, guarded=True)
         setup.servers = own_servers
         self.visits = setup.web is not None
@@ -287,7 +292,7 @@ class Survey:
             with self.database.read() as conn:
                 rows = endpoints.visited(conn, ids[start : start + CHUNK])
             self.handed += len(rows)
-            yield _jobs(rows, remembered=self.options.cache)
+            yield _jobs(rows, self.options.cache, self.expected)
 
     # -- storing ---------------------------------------------------------------------------------------------------
 

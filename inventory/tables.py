@@ -317,7 +317,7 @@ notice = Table(
     "notice", metadata, _id(),
     _ref("contact_id", "contact", nullable=True),
     _ref("client_id", "client", nullable=True),  # NULL: to staff
-    Column("kind", Text, nullable=False),  # client, broadcast, digest, alarm
+    Column("kind", Text, nullable=False),  # client, broadcast, digest, alarm, errand
     Column("reference", Text, nullable=False),
     Column("secret", Text, nullable=False),  # in the mail's headers: who returns it has seen the mail
     Column("outcome", Text),  # you-act, we-act, escalated, resolved; NULL to staff
@@ -338,6 +338,7 @@ notice = Table(
     Column("error", Text),
     Column("acked_at", BigInteger),
     Column("resolved_at", BigInteger),
+    Column("calendar", Text, nullable=False, server_default=""),  # JSON list of iCalendar files that go with it
     Index("ix_notice_state_next_at", "state", "next_at"),
     Index("ix_notice_client_id_created_at", "client_id", "created_at"),
 )  # fmt: skip
@@ -367,7 +368,6 @@ decision = Table(
     Column("reason", Text, nullable=False),
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
-    Column("notice_id", Id),
     UniqueConstraint("subject", "contact_id", "threshold", "round", "action", "reason"),
     Index("ix_decision_client_id", "client_id"),
 )  # fmt: skip
@@ -404,7 +404,6 @@ broadcast = Table(
     Column("text", Text),
     Column("by", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("ended_at", BigInteger),
 )  # fmt: skip
 
 # What came in: a reply, a bounce, an automatic reply. Keyed by the mail's own id, so that reading it twice does nothing.
@@ -426,4 +425,142 @@ job = Table(
     Column("success_at", BigInteger),
     Column("error", Text),
     Column("detail", Text, nullable=False, server_default="{}"),  # JSON
+)  # fmt: skip
+
+
+# -- orders and cases ----------------------------------------------------------------------------------------------------
+
+# A purchase for a term. Amounts are decimal texts in ``currency``; ``starts_at`` and ``ends_at`` are its first and last second.
+order = Table(
+    "order", metadata, _id(),
+    _ref("client_id", "client"),
+    Column("vendor", Text, nullable=False),
+    Column("number", Text),  # the vendor's
+    Column("validation", Text, nullable=False),  # dv, ov, ev
+    Column("kind", Text, nullable=False),  # single, multi, wildcard
+    Column("years", Integer, nullable=False),
+    Column("starts_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("price", Text),
+    Column("fee", Text),  # of one installation
+    Column("currency", Text),
+    Column("warranty", Text),
+    Column("bought_by", Text, nullable=False),  # client, us
+    _ref("contact_id", "contact", nullable=True),
+    Column("documents", Text, nullable=False, server_default="[]"),  # JSON list of paths
+    Column("auto_renew", Integer, nullable=False, server_default="0"),  # 1: the vendor renews it by itself
+    Column("dcv_at", BigInteger),  # when control of the domains was last validated
+    Column("organisation_at", BigInteger),  # when the organisation was
+    _ref("successor_id", "order", nullable=True),
+    Column("reason", Text),  # of a cancellation
+    Column("note", Text),
+    *_life(),  # active, cancelled
+    Index("ix_order_number", "number"),
+)  # fmt: skip
+
+order_name = Table(
+    "order_name", metadata,
+    Column("order_id", Id, ForeignKey("order.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Index("ix_order_name_name", "name"),
+)  # fmt: skip
+
+incident = Table(
+    "incident", metadata, _id(),
+    Column("reference", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # serials, issuer, server
+    Column("what", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger),
+)  # fmt: skip
+
+# One installation between client and provider. The reference is that of its matter, so that it holds across all messages.
+case = Table(
+    "case", metadata, _id(),
+    Column("reference", Text, nullable=False, unique=True),
+    _ref("client_id", "client"),
+    _ref("order_id", "order", nullable=True),
+    _ref("incident_id", "incident", nullable=True),
+    Column("kind", Text, nullable=False),  # new, renewal, reissue, incident
+    Column("state", Text, nullable=False),
+    Column("step", Integer, nullable=False, server_default="1"),  # counts the transitions
+    Column("version", Integer, nullable=False, server_default="1"),  # counts every change
+    Column("since", BigInteger, nullable=False),  # when this state began
+    Column("due_at", BigInteger),
+    _ref("contact_id", "contact", nullable=True),  # of the client
+    Column("staff_id", Id, ForeignKey("contact.id")),
+    Column("bought_by", Text, nullable=False),
+    Column("own_csr", Integer, nullable=False, server_default="0"),  # 1: the client makes key and CSR
+    Column("replaces", Text),  # SHA-256 of the leaf that it takes the place of
+    Column("ends_at", BigInteger),  # when that one ends, or must be gone
+    Column("price", Text),
+    Column("fee", Text),
+    Column("currency", Text),
+    Column("approved_at", BigInteger),
+    Column("approved_by", Text),
+    Column("approved_how", Text),
+    Column("window_start", BigInteger),
+    Column("window_end", BigInteger),
+    Column("window_zone", Text),
+    Column("window_sequence", Integer, nullable=False, server_default="0"),
+    Column("window_state", Text, nullable=False, server_default="none"),  # none, agreed, cancelled
+    Column("installed_at", BigInteger),
+    Column("live_at", BigInteger),
+    Column("reason", Text),  # why it was declined, cancelled or reopened
+    Column("said", Text, nullable=False, server_default="[]"),  # JSON: [code, values] of what is wrong with what came back last
+    Column("opened_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger),
+    Index("ix_case_state", "state"),
+)  # fmt: skip
+
+case_name = Table(
+    "case_name", metadata,
+    Column("case_id", Id, ForeignKey("case.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Index("ix_case_name_name", "name"),
+)  # fmt: skip
+
+# What happened in a case, and who said why. Never changed.
+case_event = Table(
+    "case_event", metadata, _id(),
+    _ref("case_id", "case"),
+    Column("version", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("text", Text, nullable=False, server_default=""),
+)  # fmt: skip
+
+# One certificate asked for under an order or in a case. The key is a file; here stands which machine has it, and where.
+issuance = Table(
+    "issuance", metadata, _id(),
+    _ref("order_id", "order", nullable=True),
+    _ref("case_id", "case", nullable=True),
+    Column("key_type", Text, nullable=False, server_default=""),
+    Column("spki", Text),  # SHA-256 of the public key
+    Column("csr", Text),  # PEM
+    Column("key_reference", Text),  # machine:path; NULL: the client has the key
+    Column("sha256", Text, ForeignKey("certificate.sha256")),
+    Column("chain", Text, nullable=False, server_default=""),  # SHA-256 of the issuers in their order, space-separated
+    Column("created_at", BigInteger, nullable=False),
+    Column("received_at", BigInteger),
+    Column("live_at", BigInteger),
+    Index("ix_issuance_sha256", "sha256"),
+)  # fmt: skip
+
+# A certificate that an incident concerns, as it was sorted when it was opened.
+incident_item = Table(
+    "incident_item", metadata, _id(),
+    _ref("incident_id", "incident"),
+    Column("serial", Text, nullable=False),
+    Column("sha256", Text),
+    _ref("client_id", "client", nullable=True),
+    Column("names", Text, nullable=False, server_default=""),
+    Column("sort", Text, nullable=False),  # replaced, automatic, ours, client, unknown
+    _ref("case_id", "case", nullable=True),
 )  # fmt: skip

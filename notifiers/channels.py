@@ -48,6 +48,7 @@ class Outgoing:
     text: str
     html: str
     mark: str = ""
+    calendar: tuple[str, ...] = ()  # iCalendar files that are attached to a mail
 
 
 MARK_HEADER = "X-Certmgr-Notice"
@@ -118,7 +119,10 @@ class Channel:
         holder.add(service)
         body, form = (message.html, "html") if self.is_mail else (message.text, "text")
         _prepare_log()
-        result = holder.notify(body=body, title=message.subject, body_format=form, timeout=self.timeout, log_level=logging.DEBUG)
+        attached = _attachments(message) if self.is_mail else None
+        result = holder.notify(
+            body=body, title=message.subject, body_format=form, timeout=self.timeout, log_level=logging.DEBUG, attach=attached
+        )  # fmt: skip
         lines = [text[:1000] for entry in result.logs() if _TELLING.search(text := str(entry.message))][:50]
         if result.status == AppriseResultStatus.SUCCESS:
             return Delivery(Fate.SENT)
@@ -127,6 +131,20 @@ class Channel:
         if result.status == AppriseResultStatus.NOMATCH:
             return Delivery(Fate.PERMANENT, "apprise found no service for it", channel_down=True)
         return judge(lines, mail=self.is_mail)
+
+
+def _attachments(message: Outgoing) -> Any:
+    """In memory alone: no file and no URL is ever opened for one."""
+    from apprise import AppriseAttachment
+    from apprise.attachment.memory import AttachMemory
+
+    if not message.calendar:
+        return None
+    files: Any = AppriseAttachment()
+    for number, text in enumerate(message.calendar):
+        name = "window.ics" if number == 0 else f"window-{number + 1}.ics"
+        files.add(AttachMemory(content=text.encode(), name=name, mimetype="text/calendar"))  # type: ignore[no-untyped-call]
+    return files
 
 
 def preview(message: Outgoing, sender: str) -> bytes:

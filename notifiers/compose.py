@@ -9,12 +9,15 @@ from typing import Any
 
 from inventory.names import display
 from inventory.text import printable
+from notifiers.calendar import invitation
 from notifiers.outcome import Escalated, Outcome, Resolved, WeAct, YouAct, name_of
 from notifiers.people import Person
 from notifiers.plan import Draft, Item
 from notifiers.rendering import Templates
-from notifiers.subject import Kind
+from notifiers.subject import Kind, Money, Subject
 from notifiers.thresholds import DAY
+from notifiers.wording.cases import MATERIAL, ORDERS, filled
+from notifiers.wording.cases import STEPS as CASE_STEPS
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import Notice
 from notifiers.wording.sentences import client_instruction, sentence
@@ -26,22 +29,26 @@ MAX_SUBJECT = 160
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What goes out. ``subject`` is one line."""
+    """What goes out. ``subject`` is one line. ``calendar``: iCalendar files that go with it."""
 
     subject: str
     text: str
     html: str
     outcome: str | None
     reference: str
+    calendar: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who signs. ``answer``: within what time an answer comes, in words. ``offers``: empty unless the provider switched it on."""
+    """Who signs. ``answer``: within what time an answer comes, in words. ``offers``: empty unless the provider switched it on. ``address``: the mail address
+    that calendar entries come from.
+    """
 
     provider: str
     answer: str = ""
     offers: str = ""
+    address: str = "noreply@certmgr.invalid"
 
 
 def one_line(text: str, limit: int) -> str:
@@ -49,21 +56,41 @@ def one_line(text: str, limit: int) -> str:
     return " ".join(printable(text, limit).split())
 
 
-def client_message(draft: Draft, sender: Sender, templates: Templates, manager: str | None) -> Message:
+def client_message(draft: Draft, sender: Sender, templates: Templates, manager: str | None, now: datetime) -> Message:
     """The message to one client contact. ``manager``: who handles it."""
     reader = language(draft.person.language, draft.person.zone)
     first = draft.items[0]
     subject = subject_line(draft, reader)
     message = {
         "language": reader.code, "subject": subject, "greeting": reader(N.greeting).format(name=one_line(draft.person.name, 100)),
-        "lead": lead(draft.outcome, reader), "blocks": [_block(i, draft.outcome, reader) for i in draft.items[:MAX_BLOCKS]],
+        "lead": _lead(draft, reader), "blocks": [_block(i, draft.outcome, reader) for i in draft.items[:MAX_BLOCKS]],
         "also": [*_more(draft.items, reader), *(_brief(i, reader) for i in draft.also[:MAX_BLOCKS])], "offers": one_line(sender.offers, 2000),
         **_signature(reader, sender, manager, first.reference),
     }  # fmt: skip
     return Message(
         f"[{first.reference}] {subject}", templates.render("client", reader.code, "txt", message, reader),
         templates.render("client", reader.code, "html", message, reader), name_of(draft.outcome), first.reference,
+        _calendar(draft, sender, reader, now),
     )  # fmt: skip
+
+
+def _lead(draft: Draft, reader: Language) -> str:
+    if isinstance(draft.outcome, Resolved) and all(i.subject.code == "cancelled" for i in draft.items):
+        return reader(N.stopped)
+    return lead(draft.outcome, reader)
+
+
+def _calendar(draft: Draft, sender: Sender, reader: Language, now: datetime) -> tuple[str, ...]:
+    """Windows of the cases that it speaks of, as invitations to its reader."""
+    kind, address = draft.person.way or ("", "")
+    if kind != "email":
+        return ()
+    found = []
+    for item in draft.items:
+        if (window := item.subject.window) is not None:
+            title = reader(N.window_title).format(host=display(item.subject.target.host), reference=item.reference)
+            found.append(invitation(window, title, what_is_wrong(item, reader), sender.address, address, now))
+    return tuple(found)
 
 
 def _signature(reader: Language, sender: Sender, manager: str | None, reference: str) -> dict[str, str]:
@@ -111,7 +138,8 @@ def subject_line(draft: Draft, reader: Language) -> str:
         case Escalated():
             text = reader(N.subject_escalated).format(site=site)
         case Resolved():
-            text = reader(N.subject_resolved).format(site=site)
+            stopped = all(i.subject.code == "cancelled" for i in draft.items)
+            text = reader(N.subject_stopped if stopped else N.subject_resolved).format(site=site)
     return one_line(text, MAX_SUBJECT)
 
 
@@ -119,16 +147,27 @@ def _block(item: Item, outcome: Outcome, reader: Language) -> dict[str, Any]:
     subject = item.subject
     host = display(subject.target.host)
     do = ""
-    if isinstance(item.outcome, YouAct) and subject.finding is not None:
+    if subject.kind in (Kind.CASE, Kind.ORDER):
+        do = case_text(subject, CASE_DO, reader)
+    elif isinstance(item.outcome, YouAct) and subject.finding is not None:
         do = client_instruction(subject.finding, subject.target, reader, we_install=subject.we_install)
     elif not isinstance(item.outcome, YouAct) and item.outcome != outcome:  # the first sentence has said it
         do = lead(item.outcome, reader)
     what = _resolved(item, reader) if isinstance(item.outcome, Resolved) else what_is_wrong(item, reader)
-    return {"heading": host, "reference": item.reference, "what": what, "do": do, "facts": _facts(item, reader)}
+    return {
+        "heading": host,
+        "reference": item.reference,
+        "what": what,
+        "do": do,
+        "facts": _facts(item, reader),
+        "paste": subject.paste,
+    }
 
 
 def what_is_wrong(item: Item, reader: Language) -> str:
     subject = item.subject
+    if subject.kind in (Kind.CASE, Kind.ORDER):
+        return case_text(subject, CASE_WHAT, reader)
     said = sentence(subject.finding, subject.target, reader) if subject.finding is not None else ""
     if subject.kind is not Kind.DEADLINE or subject.end is None:
         return said
@@ -144,6 +183,8 @@ def what_is_wrong(item: Item, reader: Language) -> str:
 def _resolved(item: Item, reader: Language) -> str:
     subject, host = item.subject, display(item.subject.target.host)
     match subject.kind:
+        case Kind.CASE | Kind.ORDER:
+            return case_text(subject, CASE_WHAT, reader)
         case Kind.COVER:
             return reader(N.resolved_cover).format(host=host)
         case Kind.DEADLINE:
@@ -151,6 +192,46 @@ def _resolved(item: Item, reader: Language) -> str:
         case _:
             what = sentence(subject.finding, subject.target, reader) if subject.finding is not None else host
             return reader(N.resolved_fault).format(what=what)
+
+
+CASE_WHAT, CASE_DO = 0, 1
+
+
+def case_text(subject: Subject, part: int, reader: Language) -> str:
+    """The words of a case's step, or of an order's date, with its facts as this reader writes them."""
+    words = (CASE_STEPS if subject.kind is Kind.CASE else ORDERS)[subject.code][part]
+    if not words:
+        return ""
+    return one_line(
+        filled(reader(words), {k: _fact(k, v, reader) for k, v in subject.facts.items() if k != "said"} | _problems(subject, reader)), 4000
+    )
+
+
+def _problems(subject: Subject, reader: Language) -> dict[str, str]:
+    said = [
+        filled(reader(MATERIAL[code]), {k: one_line(v, 300) for k, v in values.items()})
+        for code, values in subject.facts.get("said", ())
+        if code in MATERIAL
+    ]
+    return {"problems": " ".join(said)}
+
+
+def _fact(name: str, value: Any, reader: Language) -> str:
+    """Dates as the reader writes them; a tuple is a phrase with a date."""
+    if isinstance(value, Money):
+        return (
+            reader("no fee")
+            if not value.amount
+            else reader("fee {amount}").format(amount=f"{value.amount} {value.currency or ''}".strip())
+        )
+    if isinstance(value, datetime):
+        return moment(value, reader) if name == "window" else reader.date(value)
+    if isinstance(value, list):
+        return ", ".join(reader(text) for text in value)
+    if isinstance(value, tuple):
+        text, *rest = value
+        return reader(text).format(date=reader.date(rest[0])) if rest else reader(text)
+    return one_line(value, 1000) if isinstance(value, str) else ""
 
 
 def moment(at: datetime, reader: Language) -> str:
@@ -253,7 +334,7 @@ def staff_message(
 SAMPLES: dict[str, dict[str, Any]] = {
     "client": {
         "language": "en", "subject": "s", "greeting": "g", "lead": "l", "also": ["a"], "offers": "o", "handler": "h", "answer": "a", "thanks": "t", "provider": "p",
-        "blocks": [{"heading": "h", "reference": "CM-AAAAAA", "what": "w", "do": "d", "facts": [("label", "value")]}],
+        "blocks": [{"heading": "h", "reference": "CM-AAAAAA", "what": "w", "do": "d", "facts": [("label", "value")], "paste": "-----BEGIN"}],
     },
     "bulletin": {
         "language": "en", "subject": "s", "greeting": "g", "lead": "l", "text": "t", "lines": ["x"], "handler": "h", "answer": "a", "thanks": "t", "provider": "p",

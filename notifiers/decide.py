@@ -28,6 +28,8 @@ MAX_ITEMS = 300
 
 def threshold(subject: Subject, policy: Policy, zone: Any, now: datetime) -> Crossed | None:
     """The most urgent threshold that the subject has crossed."""
+    if subject.since_days is not None:
+        return Crossed(f"+{subject.since_days}", subject.since_days, -float(subject.since_days))
     if subject.end is None:
         return since(subject.opened, now, 7 if subject.severity in ("critical", "high") else 30)
     end = before_freezes(subject.end, policy.freezes, zone) if subject.end > now else subject.end
@@ -112,7 +114,9 @@ def candidates(world: World, dues: Sequence[Due], plan_: Plan) -> list[Due]:
             plan_.note(subject, one.crossed.label, "suppress", reason)
             if reason is FLAPS:
                 plan_.flapping.append(subject.key)
-        elif (world.baseline or _before_baseline(subject, world)) and not _spoken(subject, world):
+        elif (
+            subject.kind is not Kind.CASE and (world.baseline or _before_baseline(subject, world)) and not _spoken(subject, world)
+        ):
             plan_.hold.append((subject, f"baseline {one.crossed.rank} {to_epoch(world.now)}"))
             plan_.note(
                 subject, one.crossed.label, "hold", "it was there at the first sight of the inventory; certmgr notice release"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 import time
@@ -135,8 +136,9 @@ class Worker:
         with self.database.write(self.clock()) as tx:
             if not outbox.begin(tx, row["id"], token, LEASE):
                 return None
+        calendar = tuple(json.loads(row["calendar"])) if row["calendar"] else ()
         # Committed: from here on a death means unknown.
-        delivery = channel.send(Outgoing(to, row["subject"], row["text"], row["html"], f"{row['id']}.{row['secret']}"))
+        delivery = channel.send(Outgoing(to, row["subject"], row["text"], row["html"], f"{row['id']}.{row['secret']}", calendar))
         with self.database.write(self.clock()) as tx:
             self._record(tx, row, token, to, delivery, counts)
         return delivery

@@ -40,6 +40,8 @@ def silence(due_: Due, world: World) -> str:
             return f"acknowledged on {acked:%Y-%m-%d}"
         if now < acked + world.policy.ack_days * DAY and subject.end is None:
             return f"acknowledged on {acked:%Y-%m-%d}"
+    if subject.kind is Kind.CASE:
+        return ""  # each step is the word of a person, and comes once
     if matter is not None and matter["closed_at"] is not None and matter["told_at"] is not None:
         closed = datetime.fromtimestamp(matter["closed_at"], now.tzinfo)
         if closed + FLAP > now and subject.opened > now - DAY:
@@ -103,6 +105,8 @@ def not_now(world: World, person: Person, items: Sequence[Item]) -> str:
 
 
 def _presses(item: Item) -> bool:
+    if item.subject.kind is Kind.CASE:
+        return item.crossed.rank == 0  # a new step, or the end: it answers what somebody did, and may move a calendar entry
     if isinstance(item.outcome, Resolved):
         return False
     if item.subject.end is None:
@@ -139,7 +143,7 @@ def not_over(matter: Mapping[str, Any], look: Look | None, hold: str) -> tuple[s
         return "hold", hold
     if matter["hold"] is not None and matter["hold"].startswith("mass") and matter["released_at"] is None:
         return "hold", "one run changed too much at once; certmgr notice release"
-    if matter["kind"] == Kind.DEADLINE or (look is not None and look.seen is Seen.GONE):
+    if matter["kind"] in (Kind.DEADLINE, Kind.CASE, Kind.ORDER) or (look is not None and look.seen is Seen.GONE):
         return None
     return (
         "wait",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from notifiers.outcome import Escalated
 from notifiers.people import People, Person, person_of
 from notifiers.plan import Decision, Draft, Item, Plan, Policy, World
 from notifiers.rendering import Templates
-from notifiers.staff import Alarm, StaffNews, alarm_message, digest_message
+from notifiers.staff import Alarm, StaffNews, alarm_message, digest_message, errand_message
 from notifiers.subject import News, Subject
 from notifiers.wording.catalogue import Language, language
 
@@ -147,7 +148,7 @@ class Record:
         draft = replace(draft, items=items)
         first = items[0].subject.client_id
         manager = self.world.people.clients.get(first, {}).get("account_manager")
-        message = client_message(draft, self.config.sender, self.templates, manager)
+        message = client_message(draft, self.config.sender, self.templates, manager, self.now)
         said = [
             {"subject": i.subject.key, "step": i.step, "threshold": i.label, "round": i.subject.round, "matter_id": i.matter_id}
             for i in items
@@ -211,7 +212,7 @@ class Record:
         values = {
             "contact_id": person.id, "client_id": client_id, "kind": kind, "reference": message.reference, "secret": secrets.token_hex(10),
             "outcome": message.outcome, "channel": self.default_channel if way == "email" else value, "subject": message.subject, "text": message.text,
-            "html": message.html, "next_at": tx.at, "expires_at": tx.at + EXPIRES,
+            "html": message.html, "calendar": json.dumps(message.calendar) if message.calendar else "", "next_at": tx.at, "expires_at": tx.at + EXPIRES,
         }  # fmt: skip
         notice_id = outbox.add(tx, values, [dict(i) | {"contact_id": person.id} for i in items])
         self.outcome.queued += notice_id is not None
@@ -233,6 +234,7 @@ class Record:
             ]  # fmt: skip
             if fresh:
                 self._staff_notice(tx, person, "alarm", alarm_message(fresh, self.templates), [(a.subject, today) for a in fresh])
+        self._errands(tx)
         missing = [p for p in staff if not outbox.digest_sent(tx.conn, p.id, today)]
         if local.hour < self.config.digest_hour or not missing:
             return
@@ -241,6 +243,18 @@ class Record:
         for person in missing:
             self._staff_notice(tx, person, "digest", message, [("digest", today)])
         jobs.succeeded(tx, "digest", {"head": said.head, "entries": said.entries, "day": today})
+
+    def _errands(self, tx: Tx) -> None:
+        """What single administrators are told, each step once."""
+        known = outbox.said(tx.conn, [e.key for e in self.found.errands])
+        for errand in self.found.errands:
+            person = self.world.people.by_id.get(errand.contact_id)
+            if person is None or person.client_id is not None or person.way is None:
+                continue
+            if person.id in {c for c, *_ in known.get((errand.key, errand.round), ())}:
+                continue
+            message = errand_message(errand, person, self.config.sender, self.templates, self.now)
+            self._staff_notice(tx, person, "errand", message, [(errand.key, errand.round)])
 
     def _staff_notice(self, tx: Tx, person: Person, kind: str, message: Message, keys: Sequence[tuple[str, str]]) -> None:
         said = [{"subject": k, "step": "staff", "threshold": "0", "round": r, "matter_id": None} for k, r in keys]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +12,13 @@ from inventory.database import Tx, to_epoch
 from inventory.names import display
 from inventory.store import auditlog, inbound, jobs, matters, news, outbox
 from inventory.store.records import Row
-from notifiers.compose import Message, Section, one_line, section, staff_message
+from notifiers.calendar import invitation
+from notifiers.compose import Message, Section, Sender, one_line, section, staff_message
 from notifiers.limits import FLAPS
+from notifiers.people import Person
 from notifiers.plan import Plan, Policy, World
 from notifiers.rendering import Templates
-from notifiers.subject import News
+from notifiers.subject import Errand, Kind, News
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,21 @@ def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
     )
 
 
+def errand_message(errand: Errand, person: Person, sender: Sender, templates: Templates, now: datetime) -> Message:
+    """One step of a case, to the administrator whose case it is, with its window as a calendar entry."""
+    kind, address = person.way or ("", "")
+    title = f"Certificate installation: {errand.title}"
+    window = (
+        [invitation(errand.window, title, "\n".join(errand.lines), sender.address, address, now)]
+        if errand.window and kind == "email"
+        else []
+    )
+    made = staff_message(
+        f"[certmgr] {errand.title}", errand.title, [section("Case", errand.lines, "certmgr case list")], (), templates, "errand"
+    )
+    return replace(made, calendar=tuple(window))
+
+
 @dataclass(slots=True)
 class StaffNews:
     """Everything a digest says. ``head``: of the audit chain, with the number of its entries: it leaves the machine with the digest."""
@@ -59,6 +76,7 @@ class StaffNews:
     unsure: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
+    cases: list[str] = field(default_factory=list)
     sent: int = 0
     clients: int = 0
 
@@ -69,6 +87,8 @@ class StaffNews:
         said.head, said.entries = auditlog.head(conn)
         grouped: Counter[tuple[str, str]] = Counter()
         for subject, why in plan.for_staff:
+            if subject.kind is Kind.CASE:
+                continue  # the work list has it
             grouped[(subject.cause or subject.key, why)] += 1
             if subject.taken is not None and subject.taken[1] <= now:
                 said.promises.append(
@@ -83,6 +103,7 @@ class StaffNews:
         flapping = matters.recent(conn, FLAPS, at - 86_400)
         references = {k: m["reference"] for k, m in matters.by_key(conn, flapping).items()}
         said.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
+        said.cases = list(found.worklist)
         said.unsure = [f"{code}: {n} endpoint(s)" for code, n in sorted(found.unsure.items(), key=lambda x: -x[1])]
         waiting: Counter[str] = Counter()
         clients: dict[str, set[int]] = {}
@@ -121,6 +142,7 @@ def digest_message(said: StaffNews, day: str, templates: Templates) -> Message:
     sections: list[Section] = [
         section("Jobs", said.jobs, "certmgr doctor"), section("To call", said.calls, "certmgr notice calls"),
         section("Nobody knows whether these arrived: look, then certmgr notice retry, or leave them", said.unknown, "certmgr notice list --state unknown"),
+        section("Cases: overdue, and the windows of this week", said.cases, "certmgr case list --overdue"),
         section("Not sent", said.failed, "certmgr notice list --state failed"), section("Promised, and still there", said.promises, "certmgr finding list"),
         section("Held until you release them", said.held, "certmgr notice release"), section("Ours, or nobody's yet", said.causes, "certmgr status --causes"),
         section("Could not be told", said.unsure, "certmgr finding list"),

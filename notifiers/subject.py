@@ -6,16 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from inventory.model import Finding
 from inventory.targets import Target
+from notifiers.calendar import Window
 
 
 class Kind(StrEnum):
     COVER = "cover"  # a name that loses cover: at some address nothing valid will be served after ``end``
     FAULT = "fault"  # a finding of a scan
     DEADLINE = "deadline"  # a dated rule of the provider that a domain will not, or does not, meet
+    CASE = "case"  # a step of an installation that client and provider coordinate
+    ORDER = "order"  # a paid term that ends, or a validation under it
     BROADCAST = "broadcast"
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount as it was entered; None: there is none."""
+
+    amount: str | None
+    currency: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,10 @@ class Subject:
     not_after: datetime | None = None  # of the certificate beside a fault
     day: date | None = None  # from which a deadline holds, the same for every reader
     run: int = 0  # that opened the finding
+    facts: Mapping[str, Any] = field(default_factory=dict)  # of a case or an order: what its words are filled with
+    paste: str = ""  # what the reader hands on, such as a CSR
+    window: Window | None = None  # goes along as a calendar entry
+    since_days: int | None = None  # of a case: how many days after its step began the last reminder was due
 
     @property
     def mark(self) -> tuple[str, str]:
@@ -96,6 +112,18 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Errand:
+    """What one administrator is told once a round: a step of a case that waits for them."""
+
+    contact_id: int
+    key: str
+    round: str
+    title: str
+    lines: tuple[str, ...]
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class News:
     """What the inventory has to say now. ``ended``: of the matters that were asked for, those that are over. ``suspect``: why nothing of it may
     reach a client, empty where it may. ``clients``: how many there are.
@@ -107,4 +135,6 @@ class News:
     clients: int = 0
     run: int = 0  # the last one that ended
     whole_run: bool = False  # whether the whole inventory was ever looked at in a complete run
+    errands: Sequence[Errand] = ()
+    worklist: Sequence[str] = ()  # cases that are overdue, and the windows ahead, a line each
     unsure: Mapping[str, int] = field(default_factory=dict)  # code -> how many endpoints nobody can tell about

@@ -12,7 +12,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from certmgr.compliance.milestones import milestones
-from notifiers.wording import diagnose, english, notice, report, values
+from notifiers.wording import cases, diagnose, english, notice, report, values
 from notifiers.wording.catalogue import FOLDER
 
 
@@ -33,6 +33,11 @@ def messages() -> Iterator[str | tuple[str, str]]:
     yield from report.LABELS
     yield from (v for k, v in vars(notice.Notice).items() if not k.startswith("_"))
     yield from notice.LABELS
+    for step in (*cases.STEPS.values(), *cases.ORDERS.values()):
+        yield from (text for text in step if text)
+    yield from cases.PHRASES
+    yield from cases.MATERIAL.values()
+    yield from cases.DATES.values()
     yield from diagnose.MESSAGE
     yield from (question for question, _ in diagnose.QUESTIONS)
     for milestone in milestones():

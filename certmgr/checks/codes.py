@@ -55,6 +55,7 @@ CODES: dict[str, Code] = {
     "signature-weak": Code(_S.CRITICAL, "holder", "certificate"),
     "sct-missing": Code(_S.HIGH, "holder", "certificate"),
     "inconsistent-deployment": Code(_S.HIGH, "host", "certificate"),
+    "unexpected-certificate": Code(_S.HIGH, "staff", "certificate"),
     "http-collects-secrets": Code(_S.CRITICAL, "host", "http"),
     "http-collects-input": Code(_S.HIGH, "host", "http"),
     "http-served": Code(_S.MEDIUM, "host", "http"),

@@ -51,3 +51,15 @@ def default_certificate(certificate: Certificate, host: str, client_names: Calla
         if any(n == domain or n.endswith("." + domain) for n in certificate.dns_names):
             return False
     return not any(covers(certificate, name) for name in client_names())
+
+
+def unexpected(served: Sequence[Served], expected: frozenset[str]) -> Iterator[Finding]:
+    """A leaf that is none of those that we installed and proved; nothing where none is expected."""
+    strange = [s for s in served if s.leaf.sha256 not in expected] if expected else []
+    if strange:
+        leaves = {s.leaf.sha256: s.leaf for s in strange}
+        first = strange[0].leaf
+        yield finding(
+            "unexpected-certificate", tuple(dict.fromkeys(s.address for s in strange)), serial=first.serial, issuer=first.issuer, sha256=sorted(leaves),
+            expected=sorted(expected)[:5],
+        )  # fmt: skip

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from certmgr.checks.actors import with_actor
 from certmgr.checks.certificate import change_dates, date_findings, leaf_findings
 from certmgr.checks.chain import order_findings, path_findings
-from certmgr.checks.deployment import Served, consistency_findings, default_certificate
+from certmgr.checks.deployment import Served, consistency_findings, default_certificate, unexpected
 from certmgr.checks.http import NO_PAGE, http_findings
 from certmgr.checks.transport import (
     History,
@@ -48,6 +48,7 @@ class Context:
     ever_good: bool = False
     client_names: Callable[[], frozenset[str]] = frozenset
     purpose: str = "site"
+    expected: frozenset[str] = frozenset()  # SHA-256 of the leaves that we installed and proved; empty: nothing is expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Judge:
                 self._other(evidence, address, now, found, served)
         if len(served) > 1:
             found += consistency_findings(served)
+        found += unexpected(served, context.expected)
         if no_route(evidence):
             found.append(
                 finding("scanner-error", [a.address for a in evidence.addresses], error="no route from here to these addresses")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, instant
-from certmgr.cli.scan import SECONDS, _overrides
+from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import App, now, pass_app
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def diagnose(
 
     question, clock = parse(url, https_port), app.moment(visitor_clock)
     options = Options(
-        overrides=_overrides(resolves),
+        overrides=overrides_of(resolves),
         ca_files=ca_files,
         http_port=question.http_port or http_port,
         timeout=timeout,

@@ -8,6 +8,7 @@ import click
 
 from certmgr import __version__
 from certmgr.cli import (
+    cases,
     clients,
     compliance,
     contacts,
@@ -19,9 +20,12 @@ from certmgr.cli import (
     endpoints,
     exchange,
     findings,
+    incidents,
     notices,
     notify,
     operations,
+    orders,
+    planning,
     report,
     scan,
     servers,
@@ -52,7 +56,7 @@ def cli(context: click.Context, config: str | None, database_url: str | None, de
 
 for command in (
     scan.scan, status.status, clients.client, contacts.contact, servers.server, domains.domain, endpoints.endpoint, findings.finding,
-    deadlines.deadline, compliance.compliance, report.report, diagnose.diagnose, notify.notify, notices.notice, operations.run, operations.check, operations.metrics, operations.doctor, operations.audit, exchange.import_, exchange.export, database.database, demo.demo,
+    deadlines.deadline, compliance.compliance, report.report, diagnose.diagnose, notify.notify, notices.notice, orders.order, cases.case, incidents.incident, planning.forecast, planning.calendar, operations.run, operations.check, operations.metrics, operations.doctor, operations.audit, exchange.import_, exchange.export, database.database, demo.demo,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -114,13 +114,14 @@ def _one(
     at: datetime | None,
     chosen: str | None,
 ) -> tuple[Report, Language]:
+    from certmgr.orders.load import leads_of
     from certmgr.report.load import material
     from certmgr.report.view import build
 
     provider = app.settings.provider
     read = material(
         database, client, moment, as_of=at, provider=provider.name, dues=dues, default_language=provider.language,
-        default_zone=provider.time_zone, chosen=chosen,
+        default_zone=provider.time_zone, chosen=chosen, leads=leads_of(app.settings),
     )  # fmt: skip
     return build(read), read.language
 

@@ -40,7 +40,7 @@ class _Seconds(click.FloatRange):
 SECONDS = _Seconds(min=0.1, max=600)
 
 
-def _overrides(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]:
+def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]:
     """``HOST:PORT:ADDRESS[,ADDRESS]`` as curl has it; IPv6 addresses in brackets or bare."""
     from inventory.names import as_ip, normalise
     from inventory.targets import parse_port
@@ -96,7 +96,7 @@ def scan(
     from certmgr.survey import Options
 
     options = Options(
-        client=client, tag=tag, deep=deep, full=form != "table", overrides=_overrides(resolves), ca_files=ca_files, timeout=timeout,
+        client=client, tag=tag, deep=deep, full=form != "table", overrides=overrides_of(resolves), ca_files=ca_files, timeout=timeout,
         connect_timeout=connect_timeout, concurrency=concurrency, cache=not no_cache, accept_suspect=accept_suspect,
         http=not no_http, http_port=http_port,
     )  # fmt: skip

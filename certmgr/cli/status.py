@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +13,7 @@ from certmgr.cli.shared import App, client_filter, format_option, now, pass_app,
 
 if TYPE_CHECKING:
     from certmgr.status import Cause, Standing
+    from inventory.database import Database
 
 _COLUMNS = (
     "target",
@@ -62,7 +63,8 @@ def status(
     shown = standings if everything else [s for s in standings if s.verdict != "ok"]
     if form == "json":
         rows = [standing_row(s, at or moment) for s in (standings if everything else shown)]
-        echo_json({"schema": "certmgr.status/1", "as_of": instant(at or moment), "endpoints": rows, "summary": total})
+        ahead = work_ahead(app, database, at or moment, client) if tag is None else {}
+        echo_json({"schema": "certmgr.status/1", "as_of": instant(at or moment), "endpoints": rows, "summary": total, **ahead})
     elif form == "csv":
         show("endpoints", _COLUMNS, [standing_row(s, at or moment) for s in shown], form)
     else:
@@ -72,7 +74,54 @@ def status(
             click.echo(f"... and {len(shown) - limit:,} more: --limit, --causes, --client, or --format csv.")
         said = ", ".join(f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v])
         click.echo(f"{total['endpoints']:,} endpoint(s): {said or 'none'}.")
+        if tag is None:
+            _show_ahead(work_ahead(app, database, at or moment, client))
     return code
+
+
+ORDERS_AHEAD = timedelta(days=60)
+
+
+def work_ahead(app: App, database: Database, moment: datetime, client: str | None) -> dict[str, Any]:
+    """Dates of orders within 60 days, soonest first, and how many cases are open."""
+    from certmgr.cases.states import overdue
+    from certmgr.orders.load import leads_of, load
+    from certmgr.orders.terms import due_soon
+    from inventory.store import cases, clients
+
+    with database.read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        soon = due_soon(load(conn, client_id, ended=False), leads_of(app.settings), moment, ORDERS_AHEAD)
+        rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
+    return {
+        "orders": [
+            {"order": f"#{o.id}", "client": o.client, "vendor": o.vendor, "number": o.number or None, "what": c.what, "at": instant(c.at), "due": instant(c.due), "actor": c.actor, "names": list(o.names)}
+            for o, c in soon
+        ],
+        "cases": {"open": len(rows), "overdue": sum(overdue(r, moment) for r in rows)},
+    }  # fmt: skip
+
+
+_CLOCKS = {
+    "order": "buy again, the order ends",
+    "certificate": "reissue and install, the certificate ends",
+    "dcv": "validate the domains again, good until",
+    "organisation": "validate the organisation again, good until",
+}
+
+
+def _show_ahead(ahead: dict[str, Any]) -> None:
+    if ahead["orders"]:
+        click.echo(f"Orders: {len(ahead['orders'])} date(s) to act on within {ORDERS_AHEAD.days} days.")
+    for one in ahead["orders"][:20]:
+        what = f"{_CLOCKS[one['what']]} {one['at'][:10]}"
+        click.echo(
+            f"  by {one['due'][:10]}  {cell(one['client'])}, {cell(one['vendor'])} {cell(one['number'] or one['order'])} ({one['actor']}): {what}"
+        )
+    if len(ahead["orders"]) > 20:
+        click.echo("  ... and more: certmgr order list --due 60")
+    if ahead["cases"]["open"]:
+        click.echo(f"Cases: {ahead['cases']['open']} open, {ahead['cases']['overdue']} overdue (certmgr case list).")
 
 
 def standing_row(standing: Standing, moment: datetime) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def looker(database: Database, settings: Settings) -> Callable[[Sequence[Subject
         found: dict[tuple[str, str], Look] = {}
         for subject in subjects:
             if subject.endpoint_id is None:
-                found[subject.mark] = Look(Seen.SAME, "a deadline is not looked at")
+                found[subject.mark] = Look(Seen.SAME, "a deadline, an order or a case is not looked at")
             elif subject.endpoint_id not in reports:
                 found[subject.mark] = Look(Seen.UNKNOWN, "its endpoint gave no result")
             else:

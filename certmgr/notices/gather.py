@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Any
 
+from certmgr.cases import news as casework
 from certmgr.checks.actors import actor_of, we_install
+from certmgr.checks.codes import CODES
 from certmgr.checks.folding import parent_of
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import State
 from certmgr.compliance.standing import Row as Compliance
 from certmgr.compliance.standing import judge, own_deadlines, subjects
 from certmgr.compliance.steps import backwards
+from certmgr.orders.model import Leads
 from certmgr.status import place_of
 from inventory.certificates import organisation
 from inventory.database import Database, to_epoch
@@ -36,19 +39,6 @@ _WORTH = ("critical", "high", "medium")
 VISIBLE = frozenset({"name-not-found", "unreachable", "connection-failed", "https-missing", "redirect-loop", "handshake-failed"})
 
 
-@dataclass(frozen=True, slots=True)
-class Leads:
-    """Days that buying, validating and installing usually take."""
-
-    purchase: int
-    validation: int
-    installation: int
-
-    @property
-    def total(self) -> int:
-        return self.purchase + self.validation + self.installation
-
-
 def gather(
     database: Database,
     now: datetime,
@@ -57,8 +47,9 @@ def gather(
     leads: Leads,
     freeze: timedelta = timedelta(0),
     zone: tzinfo = UTC,
+    window_minutes: int = 60,
 ) -> News:
-    """``matters``: those that are open and were told, by key; of them it is said whether they are over."""
+    """``matters``: those that are open and were told, by key; of them it is said whether they are over. ``window_minutes``: of a window that is proposed."""
     at = to_epoch(now)
     until = now + max(rules.longest, leads.total + 7) * DAY + freeze
     horizon = to_epoch(until)
@@ -77,11 +68,13 @@ def gather(
         clients = news.count_clients(conn)
         names = domains.names_of_clients(conn, sorted({p["client_id"] for p in places.values()}))
         ends = news.ends_of(conn, [str(m["round"]) for m in matters.values() if m["kind"] == Kind.COVER])
+        led = casework.gather(conn, now, matters, leads, window_minutes)
+        bought = casework.of_orders(conn, now, leads, until - now, led.open_names)
         known = news.fault_rows(conn, [int(m["round"]) for m in matters.values() if m["kind"] == Kind.FAULT])
     by_endpoint: dict[int, list[Any]] = {}
     for row in open_rows:
         by_endpoint.setdefault(row["endpoint_id"], []).append(row)
-    basis = _Basis(now, places, by_endpoint, served, accepted, taken, names, ends, zone)
+    basis = _Basis(now, places, by_endpoint, served, accepted, taken, names, ends, zone, led.open_names)
     found = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
     covered = {s.endpoint_id for s in found}
     found += faults(basis, covered)
@@ -90,11 +83,14 @@ def gather(
     if due:
         more, met = deadlines(database, now, due, basis)
         found = [*_parented(found, more), *more]
+    found += [*led.subjects, *bought]
     current = {s.key: s for s in found}
-    ended = {k: e for k, m in matters.items() if (e := over(m, current.get(k), basis, known, met)) is not None}
+    ended = led.ended | {k: e for k, m in matters.items() if (e := over(m, current.get(k), basis, known, met)) is not None}
     unsure = Counter(r["code"] for r in open_rows if r["severity"] == "undetermined")
     suspect = f"the last run (number {run['id']}) is suspect: {run['reason']}" if run and run["state"] == "suspect" else ""
-    return News(tuple(found), ended, suspect, clients, run["id"] if run else 0, complete is not None, unsure)
+    return News(
+        tuple(found), ended, suspect, clients, run["id"] if run else 0, complete is not None, led.errands, led.worklist, unsure
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +104,7 @@ class _Basis:
     names: Mapping[int, frozenset[str]]
     ends: Mapping[str, int]
     zone: tzinfo  # of the provider: in it their own dates end
+    led: Mapping[int, Mapping[str, str]] = field(default_factory=dict)  # client -> name -> the case that leads it
 
 
 def _moment(seconds: int) -> datetime:
@@ -120,6 +117,8 @@ def _quiet(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int)
         return "it is retired"
     if place["domain_state"] == "leaving":
         return "the domain is leaving"
+    if CODES[code].role.startswith("holder") and (case := basis.led.get(place["client_id"], {}).get(place["host"])) is not None:
+        return f"the case {case} leads it"
     for one in basis.accepted:
         if one.covers(code, place["client_id"], place["domain_id"], endpoint_id, basis.now):
             return f"accepted by {one.by} until {one.until:%Y-%m-%d}: {one.reason}"
@@ -329,6 +328,8 @@ def over(
             _remnant(matter, place, _mended(closed[row_id], place, basis)),
             closed[row_id]["closed_run"] or 0,
         )
+    if kind == Kind.ORDER:
+        return casework.order_ended(key, set() if now_ is None else {key})
     if kind == Kind.DEADLINE:
         if key in met:
             good = met[key]

@@ -12,7 +12,9 @@ from zoneinfo import ZoneInfo
 from certmgr.config import NotifySettings, Settings, secret
 from certmgr.notices.broadcast import bulletins_of
 from certmgr.notices.fresh import looker
-from certmgr.notices.gather import Leads, gather
+from certmgr.notices.gather import gather
+from certmgr.orders.load import leads_of
+from certmgr.orders.model import Leads
 from inventory.countries import known_country
 from inventory.database import Database
 from inventory.errors import ConfigError
@@ -45,9 +47,22 @@ def rules_of(settings: Settings) -> Rules:
     if opens >= closes:
         raise ConfigError(f"[notify] opens is {notify.opens} and closes {notify.closes}", "then nobody could ever be written to")
     return Rules(
-        policy, compose.Sender(provider.name, notify.answer, notify.offers), ZoneInfo(provider.time_zone), provider.time_zone, provider.language,
+        policy, compose.Sender(provider.name, notify.answer, notify.offers, _sender(notify.mail)), ZoneInfo(provider.time_zone), provider.time_zone, provider.language,
         notify.country, (opens, closes), _weekdays(notify.working_days), notify.confirm_above, notify.digest_hour,
     )  # fmt: skip
+
+
+def _sender(mail: str) -> str:
+    """The address that mail comes from: whose calendar entries these are. What is wrong with the URL is said when it is used."""
+    from email.utils import parseaddr
+    from urllib.parse import parse_qs, urlsplit
+
+    try:
+        url = urlsplit(secret(mail)) if mail else urlsplit("")
+        asked = parse_qs(url.query).get("from", [""])[0]
+    except (ConfigError, ValueError):
+        asked = ""
+    return parseaddr(asked)[1] or "noreply@certmgr.invalid"
 
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -143,14 +158,16 @@ def templates_of(settings: Settings) -> Templates:
     return templates
 
 
-def leads_of(notify: NotifySettings) -> Leads:
-    return Leads(notify.purchase_days, notify.validation_days, notify.installation_days)
-
-
 def run_of(database: Database, settings: Settings, now: datetime, *, expected: int | None = None) -> Run:
     rules = rules_of(settings)
     source = partial(
-        _gather, database, rules.policy.thresholds, leads_of(settings.notify), freeze_of(rules.policy), rules.zone or UTC
+        _gather,
+        database,
+        rules.policy.thresholds,
+        leads_of(settings),
+        freeze_of(rules.policy),
+        rules.zone or UTC,
+        settings.cases.window_minutes,
     )
     return Run(
         database, source, looker(database, settings), templates_of(settings), rules, now, expected=expected,
@@ -169,10 +186,11 @@ def _gather(
     leads: Leads,
     freeze: timedelta,
     zone: tzinfo,
+    minutes: int,
     now: datetime,
     told: Mapping[str, Mapping[str, Any]],
 ) -> News:
-    return gather(database, now, told, rules, leads, freeze, zone)
+    return gather(database, now, told, rules, leads, freeze, zone, minutes)
 
 
 def worker_of(database: Database, settings: Settings, *, limit: int | None = None) -> Worker:

@@ -1,4 +1,4 @@
-"""The one line for cron: scan, read the answers, notify; then tell the outside world that this machine lives."""
+"""The one line for cron: scan, cases, read the answers, notify; then tell the outside world that this machine lives."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def run(database: Database, settings: Settings, *, scan: bool = True) -> Done:
         jobs.started(tx, JOB)
     if scan:
         _part(done, "scan", lambda: _scan(database, settings, done))
+    _part(done, "cases", lambda: _cases(database, settings, done))
     if settings.notify.inbox:
         _part(done, "inbox", lambda: _inbox(database, settings, done))
     _part(done, "notify", lambda: _notify(database, settings, done))
@@ -66,6 +67,17 @@ def _scan(database: Database, settings: Settings, done: Done) -> None:
     elif summary.too_undetermined:
         done.problems.append(f"scan: {summary.undetermined} of {summary.looked} endpoints could not be told")
     done.said.append(f"{summary.looked} endpoints, {summary.opened} opened, {summary.closed} closed")
+
+
+def _cases(database: Database, settings: Settings, done: Done) -> None:
+    """After the scan, so that what it saw counts; before the notices, so that they say how it stands."""
+    from certmgr.cases.opening import run as work
+    from certmgr.cases.work import Desk
+
+    made = work(Desk(database, settings, datetime.now(UTC)))
+    done.problems += [f"cases: {p}" for p in made.problems]
+    if made.opened or made.closed or made.reopened:
+        done.said.append(f"{len(made.opened)} case(s) opened, {len(made.closed)} closed, {len(made.reopened)} reopened")
 
 
 def _inbox(database: Database, settings: Settings, done: Done) -> None:

@@ -21,8 +21,8 @@ from notifiers.wording.english import OUTCOMES
 
 FOLDER = Path(__file__).with_name("templates")
 SYMBOLS = {"ok": "✓", "attention": "!", "fault": "✗", "unknown": "?"}
-_FILL = {"rule": "#5b3a9e", "own": "#7a4d00", "certificate": "#0b4fa8"}
-_SHAPE = {"rule": "circle", "own": "diamond", "certificate": "square"}
+_FILL = {"rule": "#5b3a9e", "own": "#7a4d00", "certificate": "#0b4fa8", "order": "#8a1c4a", "window": "#1d5c2f"}
+_SHAPE = {"rule": "circle", "own": "diamond", "certificate": "square", "order": "square", "window": "diamond"}
 _LEFT, _RIGHT, _BAR = 24, 696, 300
 MAX_LISTED = 8
 
@@ -47,7 +47,13 @@ def _style() -> tuple[Any, str]:
 
 def render(report: Report, language: Language) -> str:
     style, style_hash = _style()
-    kinds = {"rule": language("of browsers and CAs"), "own": language("our deadline"), "certificate": language("certificate")}
+    kinds = {
+        "rule": language("of browsers and CAs"),
+        "own": language("our deadline"),
+        "certificate": language("certificate"),
+        "order": language("order"),
+        "window": language("installation"),
+    }
     return str(_environment().get_template("report.html").render(
         r=report, _=language, style=style, style_hash=style_hash, symbol=SYMBOLS[report.state], kinds=kinds,
         line=time_line(report.events, report.as_of, language), chart=chart(report.bars),

@@ -5,26 +5,34 @@ and count only where they cover one of its endpoints.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
+from certmgr.cases import news as casework
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.standing import judge, subjects
-from certmgr.report.view import Material
+from certmgr.orders.load import load
+from certmgr.orders.model import Leads
+from certmgr.orders.terms import clocks
+from certmgr.report.view import Dated, Material
 from inventory.database import Database, from_epoch, to_epoch
 from inventory.model import Acceptance
-from inventory.store import clients, contacts, findings
+from inventory.store import cases, clients, contacts, findings
 from inventory.tables import run
+from notifiers.subject import Subject as Matter
+from notifiers.wording.cases import DATES
 from notifiers.wording.catalogue import Language, language
 
+LEADS = Leads()
+AHEAD_OF_ORDERS = timedelta(days=60)
 _ROLES = ("owner", "technical", "billing")
 
 
 def material(
     database: Database, number: str, now: datetime, *, as_of: datetime | None, provider: str, dues: Sequence[Deadline], default_language: str,
-    default_zone: str, chosen: str | None = None,
+    default_zone: str, chosen: str | None = None, leads: Leads = LEADS,
 ) -> Material:  # fmt: skip
     """``number``: the client's. ``as_of``: the past as it was known then. ``chosen``: a language in place of the contact's."""
     at = as_of or now
@@ -33,6 +41,7 @@ def material(
         row = clients.find(conn, number)
         people = contacts.listing(conn, client_id=row["id"])
         taken = [a for a in findings.acceptances(conn, past, kind="take") if _concerns(a, row["id"])]
+        led, dates, leads_it = _purchases(conn, row["id"], at, leads) if past is None else ([], [], {})
         ended = select(run.c.vantage).where(run.c.state == "complete", run.c.finished_at <= to_epoch(at))
         vantage = conn.execute(ended.order_by(run.c.finished_at.desc(), run.c.id.desc()).limit(1)).scalar()
     found, standings = subjects(database, now, as_of=as_of, client=row["number"])
@@ -43,8 +52,30 @@ def material(
     reader: Language = language(spoken, zone)
     return Material(
         row["number"], row["name"], provider, row["account_manager"] or "", reader, at, found, standings, judge(found, dues, at), dues, taken,
-        vantage or "", from_epoch(measured), ZoneInfo(default_zone),
+        vantage or "", from_epoch(measured), ZoneInfo(default_zone), led, leads_it, dates,
     )  # fmt: skip
+
+
+def _purchases(conn: Connection, client_id: int, at: datetime, leads: Leads) -> tuple[list[Matter], list[Dated], dict[str, str]]:
+    """What the client's orders and open cases ask for, their dates, and which names a case leads."""
+    rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
+    known = load(conn, client_id, ended=False)
+    issued = cases.issuances(conn, [r["id"] for r in rows])
+    by_id = {o.id: o for o in known}
+    names = {n: r["reference"] for r in rows for n in r["names"]}
+    led = [casework.of_case(r, issued.get(r["id"], ()), by_id.get(r["order_id"] or 0), at, 60) for r in rows]
+    led += casework.of_orders(conn, at, leads, AHEAD_OF_ORDERS, {client_id: names}, client_id)
+    dates = [
+        Dated(c.at, "order", DATES[c.what], {"order": o.label}, o.names)
+        for o in known
+        for c in clocks(o, leads, at)
+        if c.what != "certificate" or c.due is not None
+    ]
+    for row in rows:
+        start = from_epoch(row["window_start"])
+        if row["window_state"] == "agreed" and start is not None:
+            dates.append(Dated(start, "window", DATES["window"], {"reference": row["reference"]}, tuple(row["names"])))
+    return led, dates, names
 
 
 def _concerns(acceptance: Acceptance, client_id: int) -> bool:

@@ -44,7 +44,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A date ahead. ``kind``: rule (of browsers and CAs), own (the provider's), certificate. ``affected``: sites that do not comply then."""
+    """A date ahead. ``kind``: rule (of browsers and CAs), own (the provider's), certificate, order, window (of an installation). ``affected``: sites that do not comply then."""
 
     at: datetime
     at_text: str

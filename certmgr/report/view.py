@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from certmgr.checks.actors import we_install
@@ -22,6 +22,9 @@ from inventory.certificates import organisation
 from inventory.database import from_epoch
 from inventory.model import SEVERITY_ORDER, Acceptance, Finding
 from inventory.names import display
+from notifiers.compose import CASE_DO, CASE_WHAT, case_text
+from notifiers.subject import Subject as Matter
+from notifiers.wording.cases import filled
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
 from notifiers.wording.report import NOTES, STATES, STEPS, WHO, Phrases
@@ -32,6 +35,17 @@ P = Phrases
 _WORTH = ("critical", "high", "medium")
 MAX_BARS = 25
 AHEAD = timedelta(days=800)
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A date of an order or a case. ``kind``: order, window. ``words``: a text of the catalogue with its ``values``."""
+
+    at: datetime
+    kind: str
+    words: str
+    values: Mapping[str, str]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,9 @@ class Material:
     vantage: str
     measured: datetime | None
     zone: tzinfo = UTC  # of the provider: in it their own dates end
+    led: Sequence[Matter] = ()  # orders and cases of the client, as its notices speak of them
+    led_names: Mapping[str, str] = field(default_factory=dict)  # name -> reference of the case that leads it
+    dates: Sequence[Dated] = ()
 
 
 def outcome_of(finding: Finding, taken: Acceptance | None) -> str | None:
@@ -77,6 +94,7 @@ def build(material: Material) -> Report:
         mine = _actions(material, standing, subject, own_rows)
         actions += mine
         sites.append(_site(material, standing, mine, subject, own_rows))
+    actions += [a for s in material.led if (a := _led(material, s)) is not None]
     actions.sort(key=lambda a: (a.by or material.as_of, SEVERITY_ORDER[a.severity], a.site))
     events = _events(material)
     untested = tuple(dict.fromkeys(t for s in sites for t in s.untested))
@@ -109,6 +127,21 @@ def _scoped(material: Material) -> Material:
     return dataclasses.replace(material, standings=standings)
 
 
+def _led(material: Material, subject: Matter) -> Action | None:
+    """A step of a case, or an order's date, as something to do."""
+    language = material.language
+    outcome = "you-act" if subject.actor == "client" else "we-act" if subject.taken is not None else None
+    if outcome is None:
+        return None
+    person, by = (subject.taken or ("", None)) if outcome == "we-act" else ("", subject.act_by)
+    late = by is not None and by < material.as_of
+    text = language(P.at_once) if by is None or late else language(P.until).format(date=language.day(by, material.zone))
+    do = case_text(subject, CASE_DO, language) if outcome == "you-act" else _ours(language, outcome, person, text)
+    return Action(
+        outcome, display(subject.target.host), subject.code, "high", case_text(subject, CASE_WHAT, language), do, None if late else by, text, late, person
+    )  # fmt: skip
+
+
 # -- actions -----------------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +150,8 @@ def _actions(material: Material, standing: Standing, subject: Subject | None, ro
     for finding in standing.findings:
         if parent_of(finding.code, {f.code for f in standing.findings}):
             continue
+        if standing.target.host in material.led_names and finding.code in CODES and CODES[finding.code].role.startswith("holder"):
+            continue  # its case says what is to be done
         taken = next(
             (
                 t
@@ -273,6 +308,11 @@ def _events(material: Material) -> tuple[Event, ...]:
         assert end is not None
         names = tuple(dict.fromkeys(display(s.target.host) for s in ending))
         found.append(Event(end, language.date(end), "certificate", language(P.certificate_ends), "", True, names, ()))
+    for date in material.dates:
+        if now < date.at <= horizon:
+            when = language.instant(date.at) if date.kind == "window" else language.date(date.at)
+            title = filled(language(date.words), date.values)
+            found.append(Event(date.at, when, date.kind, title, "", True, tuple(display(n) for n in date.names[:20]), ()))
     return tuple(sorted(found, key=lambda e: (e.at, e.kind, e.title)))
 
 
@@ -315,7 +355,7 @@ def _summary(
         return language.count(P.ours, P.ours_many, names), "attention"
     if counts["unknown"]:
         return language.count(P.some_unknown, P.some_unknown_many, counts["unknown"]), "unknown"
-    if any(e.affected and e.kind != "certificate" for e in events):
+    if any(e.affected and e.kind in ("rule", "own") for e in events):
         return language(P.good_until), "attention"
     if accepted:
         return language(P.all_accepted), "attention"

@@ -26,7 +26,7 @@ from inventory.model import Parties
 from inventory.targets import Target
 
 # Changes with every change of a check: judgements that were remembered are made again.
-RULES = 4
+RULES = 5
 # Endpoints whose issuer is neither sent nor held wait for the end of the run, when more issuers are known; at most so many.
 MAX_WAITING = 2000
 
@@ -47,6 +47,7 @@ class Job:
     memo: str = ""  # what was seen the last time, while the same evidence gives the same findings
     purpose: str = "site"
     paths: tuple[str, ...] = ()  # visited over HTTP and HTTPS beside the home page
+    expected: frozenset[str] = frozenset()  # SHA-256 of the leaves that we installed there
 
 
 @dataclass(slots=True)
@@ -191,7 +192,9 @@ class Examiner:
         visits = evidence.visits
         if visits and not all(v.told and not (v.page and v.page.note) for v in visits):
             return ""
-        about = f"{self._basis}{job.target}{job.parties}{job.purpose}{evidence.resolution.status == 'fixed'}"
+        about = (
+            f"{self._basis}{job.target}{job.parties}{job.purpose}{sorted(job.expected)}{evidence.resolution.status == 'fixed'}"
+        )
         seen = " ".join(a.key() for a in evidence.addresses) + ("" if visits is None else " " + digest(visits))
         return f"{blake2b(about.encode(), digest_size=6).hexdigest()} {seen}"
 
@@ -202,7 +205,9 @@ class Examiner:
             return frozenset({job.target.host})
 
         setup = self.setup
-        context = Context(job.parties, setup.provider, setup.servers, job.history, job.ever_good, names, job.purpose)
+        context = Context(
+            job.parties, setup.provider, setup.servers, job.history, job.ever_good, names, job.purpose, job.expected
+        )
         try:
             return self.judge.judge(evidence, context, setup.now or evidence.at)
         except Exception as error:  # our own fault is a finding of its own and stops no other endpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -41,27 +41,27 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _header(file: TextIO, path: Path) -> tuple[list[str], str]:
+def _header(file: TextIO, path: Path, columns: Sequence[str], needed: str) -> tuple[list[str], str]:
     """The column names and the delimiter (comma, semicolon or tab)."""
     line = file.readline(MAX_HEADER + 1)
     if len(line) > MAX_HEADER:
         raise UsageError(
-            f"{path}:1 is too long for a header", f"over {MAX_HEADER:,} characters", f"The columns are {', '.join(COLUMNS)}."
+            f"{path}:1 is too long for a header", f"over {MAX_HEADER:,} characters", f"The columns are {', '.join(columns)}."
         )
     best: list[str] = []
     delimiter = ","
     for candidate in (",", ";", "\t"):
         names = [n.strip().lower() for n in next(csv.reader([line], delimiter=candidate), [])]
-        if len(set(names) & set(COLUMNS)) > len(set(best) & set(COLUMNS)):
+        if len(set(names) & set(columns)) > len(set(best) & set(columns)):
             best, delimiter = names, candidate
-    if "client" not in best:
+    if needed not in best:
         raise UsageError(
-            f"{path}:1 has no column 'client'", "the first line names the columns", f"They are {', '.join(COLUMNS)}."
+            f"{path}:1 has no column '{needed}'", "the first line names the columns", f"They are {', '.join(columns)}."
         )
     for name in best:
-        if name not in COLUMNS:
-            near = difflib.get_close_matches(name, COLUMNS, n=1)
-            todo = f"Did you mean '{near[0]}'?" if near else f"They are {', '.join(COLUMNS)}."
+        if name not in columns:
+            near = difflib.get_close_matches(name, columns, n=1)
+            todo = f"Did you mean '{near[0]}'?" if near else f"They are {', '.join(columns)}."
             raise UsageError(f"{path}:1: unknown column '{printable(name, 60)}'", "", todo)
         if best.count(name) > 1:
             raise UsageError(f"{path}:1: the column '{name}' stands twice", "", "Remove one.")
@@ -70,9 +70,15 @@ def _header(file: TextIO, path: Path) -> tuple[list[str], str]:
 
 def read(path: Path) -> Iterator[Entry | Problem]:
     """Raises :class:`UsageError` for a file or header that cannot be used; a bad row is a Problem."""
+    for where, row in cells_of(path, COLUMNS, "client"):
+        yield Problem(where, row) if isinstance(row, str) else entry(where, row)
+
+
+def cells_of(path: Path, columns: Sequence[str], needed: str) -> Iterator[tuple[str, dict[str, str] | str]]:
+    """(where, column -> cell) of each row that is not empty; in place of the cells why a row cannot be read. The first line names the columns."""
     csv.field_size_limit(MAX_FIELD)
     with _open(path) as file:
-        names, delimiter = _header(file, path)
+        names, delimiter = _header(file, path, columns, needed)
         reader = csv.reader(file, delimiter=delimiter)
         while True:
             where = f"{path}:{reader.line_num + 2}"
@@ -81,14 +87,14 @@ def read(path: Path) -> Iterator[Entry | Problem]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Problem(where, f"not CSV: {error}")
+                yield where, f"not CSV: {error}"
                 continue
             if not any(c.strip() for c in cells):
                 continue
             if len(cells) > len(names):
-                yield Problem(where, f"{len(cells):,} cells, and the header has {len(names)} columns")
+                yield where, f"{len(cells):,} cells, and the header has {len(names)} columns"
                 continue
-            yield entry(where, {n: unguard_cell(c.strip()) for n, c in zip(names, cells, strict=False)})
+            yield where, {n: unguard_cell(c.strip()) for n, c in zip(names, cells, strict=False)}
 
 
 def entry(where: str, row: dict[str, str]) -> Entry:

@@ -11,6 +11,9 @@ from inventory.names import display
 from inventory.store import clients
 from inventory.tables import (
     acceptance,
+    case,
+    case_event,
+    case_name,
     certificate,
     client,
     contact,
@@ -22,10 +25,14 @@ from inventory.tables import (
     endpoint,
     finding,
     inbound,
+    incident_item,
+    issuance,
     matter,
     notice,
     notice_item,
     observation,
+    order,
+    order_name,
     proposal,
     snooze,
     standing,
@@ -54,6 +61,7 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     for ids, kind in ((endpoints, "endpoint"), (domain_ids, "domain"), ([client_id], "client")):
         for part in _parts(ids):
             tx.conn.execute(delete(tag).where(tag.c.kind == kind, tag.c.row_id.in_(part)))
+    leaves |= _purchases(tx, client_id, gone)
     _delete(tx, endpoint, endpoint.c.id, endpoints)
     _delete(tx, domain, domain.c.id, domain_ids)
     gone["certificates"] = _certificates(tx, leaves)
@@ -69,6 +77,29 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     )  # fmt: skip
     tx.audit("erase", "client", client_id, gone)
     return gone
+
+
+def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
+    """Orders and cases with all that was said in them. Key files are named by the case and stay: they are the provider's to destroy."""
+    order_ids = list(tx.conn.scalars(select(order.c.id).where(order.c.client_id == client_id)))
+    case_ids = list(tx.conn.scalars(select(case.c.id).where(case.c.client_id == client_id)))
+    gone |= {"orders": len(order_ids), "cases": len(case_ids)}
+    tx.conn.execute(
+        update(incident_item).where(incident_item.c.client_id == client_id).values(client_id=None, case_id=None, names="")
+    )
+    found: set[str] = set()
+    for column, ids in ((issuance.c.case_id, case_ids), (issuance.c.order_id, order_ids)):
+        for part in _parts(ids):
+            found |= {s for s in tx.conn.scalars(select(issuance.c.sha256).where(column.in_(part))) if s}
+        _delete(tx, issuance, column, ids)
+    for table in (case_event, case_name):
+        _delete(tx, table, table.c.case_id, case_ids)
+    _delete(tx, case, case.c.id, case_ids)
+    _delete(tx, order_name, order_name.c.order_id, order_ids)
+    for part in _parts(order_ids):
+        tx.conn.execute(update(order).where(order.c.successor_id.in_(part)).values(successor_id=None))
+    _delete(tx, order, order.c.id, order_ids)
+    return found
 
 
 def _parts(ids: list[int], size: int = 500) -> list[list[int]]:
@@ -94,6 +125,7 @@ def _certificates(tx: Tx, leaves: set[str]) -> int:
     count = 0
     for part in [sorted(leaves)[i : i + 200] for i in range(0, len(leaves), 200)]:
         used = set(tx.conn.scalars(select(observation.c.leaf).where(observation.c.leaf.in_(part))))
+        used |= {s for s in tx.conn.scalars(select(issuance.c.sha256).where(issuance.c.sha256.in_(part))) if s}
         used |= set(tx.conn.scalars(select(standing.c.leaf).where(standing.c.leaf.in_(part))))
         result = tx.conn.execute(
             delete(certificate).where(certificate.c.sha256.in_([s for s in part if s not in used]), certificate.c.is_ca == 0)
@@ -123,7 +155,7 @@ def _texts(tx: Tx, client_id: int, contacts: list[int], hosts: set[str]) -> None
     ):
         if any(host in words for host in hosts):
             ids.add(row_id)
-    blank = {"subject": "", "text": "", "html": "", "sent_to": None, "contact_id": None, "error": None}
+    blank = {"subject": "", "text": "", "html": "", "calendar": "", "sent_to": None, "contact_id": None, "error": None}
     for part in _parts(sorted(ids)):
         waits = select(notice.c.id).where(notice.c.id.in_(part), notice.c.state.in_(("queued", "leased", "failed")))
         tx.conn.execute(delete(notice_item).where(notice_item.c.notice_id.in_(waits)))

@@ -266,6 +266,23 @@ def told_about(conn: Connection, client_id: int, endpoint_id: int | None, domain
     return [dict(r) for r in conn.execute(query).mappings()]
 
 
+def about(conn: Connection, subject: str, client_id: int, limit: int = 50) -> list[Row]:
+    """Notices to this client about a subject, newest first: id, subject, state, sent_at, created_at, contact."""
+    columns = (
+        notice.c.id,
+        notice.c.subject,
+        notice.c.state,
+        notice.c.sent_at,
+        notice.c.created_at,
+        contact.c.name.label("contact"),
+    )
+    query = (
+        select(*columns).join(notice_item, notice_item.c.notice_id == notice.c.id).outerjoin(contact, contact.c.id == notice.c.contact_id)
+        .where(notice_item.c.subject == subject, notice.c.client_id == client_id).distinct().order_by(notice.c.id.desc()).limit(limit)
+    )  # fmt: skip
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
 def bounced(tx: Tx, notice_id: int, reason: str) -> None:
     """It came back: its items go, so that what it said is decided anew, for the fallback."""
     tx.conn.execute(update(notice).where(notice.c.id == notice_id).values(state="failed", error=f"it came back: {reason}"[:300]))

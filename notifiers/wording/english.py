@@ -148,6 +148,10 @@ FINDINGS: dict[str, Words] = {
         "addresses differ", "The servers of {host} ({addresses}) show different certificates.",
         "Install the same certificate on every server of {host}: {expires}.",
     ),
+    "unexpected-certificate": Words(
+        "unexpected certificate", "{host} shows another certificate (serial {serial}) than the one that we installed and saw there.",
+        "Find out who changed it at {addresses}: an old certificate that is back is replaced again; a new one of the client's belongs into the order (certmgr order attach).",
+    ),
     "http-collects-secrets": Words(
         "password or card over HTTP", "A page of {host} asks for a password or a payment card without encryption ({url}); browsers say 'Not secure'.",
         "Let {url} redirect to HTTPS at {addresses}, and install a certificate first where there is none. The field: {field}.",

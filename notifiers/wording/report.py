@@ -68,7 +68,7 @@ NOTES = {
 LABELS = (
     "Client", "As of", "Your contact", "What you need to do", "What we are doing", "Passed to level 2", "Dates ahead", "Your sites",
     "Why HTTPS matters", "How this was measured", "What could not be tested", "Nothing.", "Site", "State", "Measured",
-    "What we saw", "When", "announced, not confirmed", "Concerns", "of browsers and CAs", "our deadline", "certificate", "today",
+    "What we saw", "When", "announced, not confirmed", "Concerns", "of browsers and CAs", "our deadline", "certificate", "order", "installation", "today",
     "Time line of the dates ahead; the list below has the same in words", "Days until each certificate ends; the table of sites has the same in words",
     "Certificates", "Page", "of", "Steps", "There are no dates ahead.", "and {n} more", "none", "Reports", "not known",
     "late", "This report concerns only the sites of this client.", "Prepared by",

@@ -384,7 +384,7 @@ def test_a_client_is_erased_and_the_chain_stays_valid(place: Place) -> None:
 
     with closing(sqlite_module().connect(place.folder / "x.db")) as connection:
         tables = [r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        dump = "\n".join(repr(row) for table in tables for row in connection.execute(f"SELECT * FROM {table}"))
+        dump = "\n".join(repr(row) for table in tables for row in connection.execute(f'SELECT * FROM "{table}"'))
     for personal in ("Rosen GmbH", "ada@rosen", "shop.example", "parked.example", "Grace"):
         assert personal not in dump, personal
     assert "Eve" in dump, "staff stay"

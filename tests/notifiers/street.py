@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import select
 
 from certmgr.checks.certificate import date_findings_of
-from certmgr.notices.gather import Leads, gather
+from certmgr.notices.gather import gather
 from certmgr.notices.wiring import freeze_of
+from certmgr.orders.model import Leads
 from inventory.database import Database, to_epoch
 from inventory.model import Finding
 from inventory.store import clients, contacts, domains, matters, people, results, runs

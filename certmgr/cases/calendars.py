@@ -1,0 +1,90 @@
+"""All windows, ends of certificates, order dates and deadlines as calendar entries, of one client or of all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from certmgr.cases.window import Span
+from certmgr.compliance.standing import own_deadlines
+from certmgr.config import Settings
+from certmgr.orders.load import leads_of, load
+from certmgr.orders.terms import clocks
+from inventory.database import Database, from_epoch
+from inventory.names import display
+from inventory.store import cases, clients, domains, orders
+from inventory.store.incidents import names as names_of
+from notifiers.calendar import Entry
+from notifiers.wording.cases import DATES, filled
+
+BACK, AHEAD = timedelta(days=60), timedelta(days=1200)
+
+
+def entries(database: Database, settings: Settings, now: datetime, client: str | None = None) -> list[Entry]:
+    """Soonest first. Of one client nothing of another is in it: every row comes from a query of that client, and names of a shared certificate are left out."""
+    zone = ZoneInfo(settings.provider.time_zone)
+    with database.read() as conn:
+        row = clients.find(conn, client) if client else None
+        client_id = row["id"] if row else None
+        found = [*_windows(conn, client_id, now), *_orders(conn, settings, client_id, now), *_certificates(conn, client_id, now)]
+        tags = frozenset(t for r in domains.listing(conn, client_id=client_id) for t in r["tags"]) if row else frozenset()
+    for due in own_deadlines(database):
+        if now - BACK <= due.at <= now + AHEAD and (row is None or due.is_for(row["number"], tags)):
+            day = due.at.astimezone(zone).date()
+            found.append(Entry(f"deadline-{due.name}@certmgr", due.title, due.text, day))
+    return sorted(
+        found,
+        key=lambda e: (e.start.astimezone(UTC).isoformat() if isinstance(e.start, datetime) else e.start.isoformat(), e.uid),
+    )
+
+
+def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[Entry]:
+    found = []
+    for row in cases.listing(conn, client_id=client_id):
+        start, end = from_epoch(row["window_start"]), from_epoch(row["window_end"])
+        if start is None or end is None or row["window_state"] == "none" or end < now - BACK:
+            continue
+        names = ", ".join(display(n) for n in row["names"][:10])
+        title = f"{filled(DATES['window'], {'reference': row['reference']})}: {names}"
+        text = f"Client {row['client']}\n{Span(start, end, row['window_zone']).text}\nState: {row['state']}"
+        cancelled = row["window_state"] == "cancelled"
+        found.append(
+            Entry(f"{row['reference'].lower()}-window@certmgr", title, text, start, end, row["window_sequence"], cancelled)
+        )
+    return found
+
+
+def _orders(conn: Connection, settings: Settings, client_id: int | None, now: datetime) -> list[Entry]:
+    found = []
+    for order in load(conn, client_id, ended=False):
+        for clock in clocks(order, leads_of(settings), now):
+            if not now - BACK <= clock.at <= now + AHEAD:
+                continue
+            text = f"Client {order.client}: {', '.join(display(n) for n in order.names[:10])}"
+            if clock.due is not None:
+                text += f"\nBegin by {clock.due:%Y-%m-%d}"
+            title = filled(DATES[clock.what], {"order": order.label})
+            found.append(Entry(f"order-{order.id}-{clock.what}@certmgr", title, text, clock.at.date()))
+    return found
+
+
+def _certificates(conn: Connection, client_id: int | None, now: datetime) -> list[Entry]:
+    mine = domains.names_of_clients(conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)}))
+    found = []
+    for row in orders.live(conn, client_id):
+        end = from_epoch(row["not_after"])
+        if end is None or not now - BACK <= end <= now + AHEAD:
+            continue
+        own = orders.own_names(names_of(row), mine.get(row["client_id"], ()))
+        names = ", ".join(display(n) for n in own[:10])
+        found.append(
+            Entry(
+                f"certificate-{row['sha256'][:32]}-{row['client_id']}@certmgr",
+                f"Certificate ends: {names or 'a name of the client'}",
+                f"Client {row['client']}, serial {row['serial']}",
+                end.date(),
+            )
+        )
+    return found

@@ -1,0 +1,257 @@
+"""What clients and administrators have to hear of cases and orders: subjects for the run of notices. Reading is an edge, the rest is pure.
+
+A case is one subject a state: each state that is entered is a new round, told at once, and reminded of as :func:`certmgr.cases.states.reminder` says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from certmgr.cases.states import TODO, State, overdue, reminder, waits_for
+from certmgr.cases.window import Span, entry
+from certmgr.orders.load import load
+from certmgr.orders.model import Leads, Order
+from certmgr.orders.terms import DAY, clocks, plan, term_of
+from inventory.database import from_epoch
+from inventory.names import display
+from inventory.store import cases
+from inventory.store.records import Row
+from inventory.targets import Target
+from notifiers.subject import Ended, Errand, Kind, Money, Subject
+
+PRODUCTS = {"dv": "domain validation", "ov": "organisation validation", "ev": "extended validation"}
+KINDS = {"single": "one name", "multi": "several names", "wildcard": "wildcard"}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseNews:
+    """``open_names``: client id -> name -> reference of the case that leads it; about those no notice of another kind is sent."""
+
+    subjects: list[Subject]
+    ended: dict[str, Ended]
+    errands: list[Errand]
+    worklist: list[str]
+    open_names: dict[int, dict[str, str]]
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    return from_epoch(seconds)
+
+
+def gather(conn: Connection, now: datetime, told: Mapping[str, Mapping[str, Any]], leads: Leads, minutes: int) -> CaseNews:
+    """``told``: matters that are open and were told, by key. ``minutes``: of a window that is proposed."""
+    rows = cases.listing(conn, states=cases.OPEN)
+    issued = cases.issuances(conn, [r["id"] for r in rows])
+    purchases = {o.id: o for o in load(conn, ids=[r["order_id"] for r in rows if r["order_id"] is not None])} if rows else {}
+    places = {r["id"]: r for r in rows}
+    subjects = [of_case(r, issued.get(r["id"], ()), purchases.get(r["order_id"] or 0), now, minutes) for r in rows]
+    errands = [e for r in rows if (e := errand(r, now)) is not None]
+    over = {}
+    wanted = [int(k.split(":")[1]) for k, m in told.items() if m["kind"] == Kind.CASE and int(k.split(":")[1]) not in places]
+    if wanted:
+        closed = {r["id"]: r for r in cases.listing(conn) if r["id"] in set(wanted)}
+        certificates = cases.issuances(conn, wanted)
+        theirs = {o.id: o for o in load(conn, ids=[r["order_id"] for r in closed.values() if r["order_id"] is not None])}
+        for key, matter in told.items():
+            if matter["kind"] == Kind.CASE and (row := closed.get(int(key.split(":")[1]))) is not None:
+                over[key] = ended(row, certificates.get(row["id"], ()), theirs.get(row["order_id"] or 0), now, leads)
+    return CaseNews(subjects, over, errands, worklist(rows, now), cases.open_names(conn))
+
+
+def worklist(rows: Sequence[Row], now: datetime) -> list[str]:
+    """Overdue cases, then the windows of the next seven days."""
+    late = [r for r in rows if overdue(r, now)]
+    lines = [
+        f"{r['reference']} client {r['client']}: {r['state']} waits for {waits_for(r)}, due {_moment(r['due_at']):%Y-%m-%d}"
+        for r in late
+    ]
+    ahead = [
+        r
+        for r in rows
+        if r["state"] == State.WINDOW
+        and r["window_start"] is not None
+        and now <= (_moment(r["window_start"]) or now) < now + 7 * DAY
+    ]
+    return lines + [
+        f"{r['reference']} client {r['client']}: window {_span(r).text}"
+        for r in sorted(ahead, key=lambda r: int(r["window_start"]))
+    ]
+
+
+def of_case(row: Row, issued: Sequence[Row], order: Order | None, now: datetime, minutes: int) -> Subject:
+    """The subject of an open case, in the state that it is in."""
+    state, waits = State(row["state"]), waits_for(row)
+    since, due, end = _moment(row["since"]), _moment(row["due_at"]), _moment(row["ends_at"])
+    assert since is not None
+    client_acts = waits == "client"
+    staff = row["staff"] or row["account_manager"]
+    pems = [i["csr"] for i in issued if i["csr"]] if state is State.WAITING and client_acts and not row["own_csr"] else []
+    window = None
+    if row["window_state"] == "agreed" and state in (State.WINDOW, State.INSTALLED) and row["window_start"] is not None:
+        window = entry(row["reference"], row["window_sequence"], row["window_start"], row["window_end"], cancelled=False)
+    elif row["window_state"] == "cancelled" and row["window_start"] is not None:
+        window = entry(row["reference"], row["window_sequence"], row["window_start"], row["window_end"], cancelled=True)
+    return Subject(
+        cases.matter_key(row["id"], row["client_id"]), Kind.CASE, f"{row['step']} {state}", row["client_id"], row["client"], 0, None, _target(row["names"]),
+        "critical" if row["kind"] == "incident" else "high", "client" if client_acts else "provider", since, act_by=due if client_acts else None,
+        code=_words(row, state, client_acts), cause=f"case {row['reference']}", visible=True,
+        taken=(staff, due) if not client_acts and staff and due is not None else None,
+        facts=_facts(row, order, minutes), paste="\n".join(pems), window=window, since_days=reminder(since, due, end, now), text=row["reference"],
+    )  # fmt: skip
+
+
+def _target(names: Sequence[str]) -> Target:
+    return Target(next((n for n in names if not n.startswith("*.")), names[0].removeprefix("*.") if names else "unnamed"))
+
+
+def _words(row: Row, state: State, client_acts: bool) -> str:
+    """The key of its words in notifiers/wording/cases.py."""
+    match state:
+        case State.REQUESTED if row["own_csr"]:
+            return "requested-own"
+        case State.WAITING if not client_acts:
+            return "waiting-us"
+        case State.WAITING if any(s[2] for s in json.loads(row["said"])):
+            return "waiting-again"
+        case State.WAITING if row["order_id"] is None:
+            return "waiting-free"
+        case State.CHECKED if row["approved_at"] is not None:
+            return "checked-approved"
+        case _:
+            return str(state)
+
+
+def _facts(row: Row, order: Order | None, minutes: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "names": ", ".join(display(n) for n in row["names"][:12]) + (", ..." if len(row["names"]) > 12 else ""), "vendor": order.vendor if order else ("your vendor",),
+        "order": order.label if order else "",
+        "product": [PRODUCTS[order.validation], KINDS[order.kind]] if order else [],
+        "minutes": str(minutes), "why": row["reason"] or "", "said": [(s[0], s[1]) for s in json.loads(row["said"]) if s[2]], "fee": Money(row["fee"], row["currency"]),
+    }  # fmt: skip
+    if row["window_start"] is not None:
+        facts["window"] = _moment(row["window_start"])
+        facts["minutes"] = str((row["window_end"] - row["window_start"]) // 60)
+    return facts
+
+
+def ended(row: Row, issued: Sequence[Row], order: Order | None, now: datetime, leads: Leads) -> Ended:
+    """The last word about a case: thanks, what changed, and the next date; or that it was stopped, and why."""
+    key = cases.matter_key(row["id"], row["client_id"])
+    stopped = row["state"] != State.CLOSED
+    window = None
+    if row["window_state"] == "cancelled" and row["window_start"] is not None:
+        window = entry(row["reference"], row["window_sequence"], row["window_start"], row["window_end"], cancelled=True)
+    facts = _facts(row, order, 0) | (_changed(row, issued, order, now, leads) if not stopped else {})
+    opened = _moment(row["opened_at"])
+    assert opened is not None
+    subject = Subject(
+        key, Kind.CASE, f"{row['step']} {row['state']}", row["client_id"], row["client"], 0, None, _target(row["names"]), "high", "client", opened,
+        code="cancelled" if stopped else "closed", facts=facts, window=window, text=row["reference"],
+    )  # fmt: skip
+    return Ended(key, True, f"the case is {row['state']}", subject)
+
+
+def _changed(row: Row, issued: Sequence[Row], order: Order | None, now: datetime, leads: Leads) -> dict[str, Any]:
+    have = [i for i in issued if i["sha256"] is not None]
+    last = max(have, key=lambda i: i["not_after"] or 0, default=None)
+    end = _moment(last["not_after"]) if last is not None else None
+    facts: dict[str, Any] = {
+        "serial": ", ".join(i["serial"] for i in have), "not_after": end, "before": ("the earlier certificate ended on {date}", _moment(row["ends_at"])) if row["ends_at"] else ("there was none",),
+        "next": ("none known",),
+    }  # fmt: skip
+    if end is None:
+        return facts
+    if order is not None and order.ends - end < DAY:
+        facts["next"] = ("on {date} your order ends; we write to you in time", order.ends)
+    elif order is not None and (steps := plan(term_of(order), now, leads.reissue)):
+        facts["next"] = ("on {date} it must be reissued; we write to you in time", steps[0].issue)
+    else:
+        facts["next"] = ("on {date} it ends; we write to you in time", end)
+    return facts
+
+
+def errand(row: Row, now: datetime) -> Errand | None:
+    """What the administrator of the case is told: each step that waits for them, and each window with its calendar entry."""
+    if row["staff_id"] is None or waits_for(row) != "provider":
+        return None
+    state, ref = State(row["state"]), row["reference"]
+    late = overdue(row, now)
+    lines = [
+        f"{ref}, client {row['client']}: {state}",
+        f"names: {', '.join(row['names'][:20])}",
+        f"to do: {TODO[state].replace('REF', ref)}",
+    ]
+    if row["due_at"] is not None:
+        lines.append(f"due: {_moment(row['due_at']):%Y-%m-%d %H:%M} UTC")
+    window = None
+    if state is State.WINDOW and row["window_start"] is not None:
+        window = entry(ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=False)
+        lines.append("window: " + _span(row).text)
+    elif row["window_state"] == "cancelled" and row["window_start"] is not None:
+        window = entry(ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=True)
+    title = f"{ref}: {state}{', overdue' if late else ''}"
+    return Errand(
+        row["staff_id"], f"errand:{row['id']}", f"{row['step']} {state}{' overdue' if late else ''}", title, tuple(lines), window
+    )
+
+
+def _span(row: Row) -> Span:
+    start, end = _moment(row["window_start"]), _moment(row["window_end"])
+    assert start is not None
+    assert end is not None
+    return Span(start, end, row["window_zone"])
+
+
+# -- orders ------------------------------------------------------------------------------------------------------------------
+
+
+def of_orders(
+    conn: Connection,
+    now: datetime,
+    leads: Leads,
+    within: timedelta,
+    busy: Mapping[int, Mapping[str, str]],
+    client_id: int | None = None,
+) -> list[Subject]:
+    """Clocks of orders that somebody has to act on: buying again, and validations that a reissue ahead needs. The certificate's own end is the matter of
+    its case, or of the name that loses cover.
+    """
+    found = []
+    for order in load(conn, client_id, ended=False):
+        if order.ends < now - 60 * DAY or any(n in busy.get(order.client_id, {}) for n in order.names):
+            continue
+        steps = plan(term_of(order), now, leads.reissue)
+        for clock in clocks(order, leads, now):
+            if clock.what == "certificate" or clock.due is None or clock.due > now + within:
+                continue
+            found.append(_of_clock(order, clock.what, clock.at, clock.due, clock.actor, steps[0].issue if steps else None))
+    return found
+
+
+_CODES = {"order": "order-ending", "dcv": "dcv-ending", "organisation": "organisation-ending"}
+
+
+def _of_clock(order: Order, what: str, at: datetime, due: datetime, actor: str, issue: datetime | None) -> Subject:
+    end = at if what == "order" else due
+    facts = {
+        "order": order.label,
+        "names": ", ".join(display(n) for n in order.names[:12]),
+        "date": at,
+        "vendor": order.vendor,
+        "issue": issue or at,
+    }
+    return Subject(
+        f"order:{order.id}:{what}:{order.client_id}", Kind.ORDER, f"{at:%Y-%m-%d}", order.client_id, order.client, 0, None, _target(order.names), "high",
+        actor, order.starts, end, 400 * DAY, due, code=_CODES[what], cause=f"order {order.id} {what}", facts=facts,
+    )  # fmt: skip
+
+
+def order_ended(key: str, current: set[str]) -> Ended | None:
+    """A told matter about an order that is no subject any more: it was renewed, cancelled, or validated."""
+    return None if key in current else Ended(key, False, "the order was renewed, cancelled or validated, or its case is open")

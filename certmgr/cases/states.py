@@ -1,0 +1,173 @@
+"""The states of a case, who is waited for in each, and which action leads where. Pure; the table is all there is.
+
+requested -> csr-ready -> waiting-purchase -> received -> checked -> window-agreed -> installed -> seen-live -> closed; declined, cancelled and
+reopened beside them. A case reaches ``closed`` from ``seen-live`` alone, which only a look at the servers reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from certmgr.orders.model import Leads
+
+
+class State(StrEnum):
+    REQUESTED = "requested"
+    CSR_READY = "csr-ready"
+    WAITING = "waiting-purchase"
+    RECEIVED = "received"
+    CHECKED = "checked"
+    WINDOW = "window-agreed"
+    INSTALLED = "installed"
+    LIVE = "seen-live"
+    CLOSED = "closed"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    REOPENED = "reopened"
+
+
+ENDED = frozenset({State.CLOSED, State.DECLINED, State.CANCELLED})
+OPEN = tuple(s for s in State if s not in ENDED)
+_BEFORE_WINDOW = (State.REQUESTED, State.CSR_READY, State.WAITING, State.RECEIVED, State.CHECKED, State.REOPENED)
+
+
+class Action(StrEnum):
+    CSR = "csr"  # key and CSR exist, made by us or checked
+    SEND = "send"  # the CSR is with whoever buys
+    RECEIVE = "receive"  # something came back
+    REFUSE = "refuse"  # and is not what was asked for
+    ACCEPT = "accept"  # and is
+    AGREE = "agree"  # on a window
+    LIFT = "lift"  # the window does not hold any more
+    INSTALL = "install"
+    SEE = "see"  # seen live on every address
+    CLOSE = "close"
+    DECLINE = "decline"
+    CANCEL = "cancel"
+    REOPEN = "reopen"
+
+
+_A, _S = Action, State
+TABLE: dict[tuple[State, Action], State] = {
+    **{(s, _A.CSR): _S.CSR_READY for s in (*_BEFORE_WINDOW, _S.CSR_READY)},
+    (_S.CSR_READY, _A.SEND): _S.WAITING,
+    **{(s, _A.RECEIVE): _S.RECEIVED for s in _BEFORE_WINDOW},
+    (_S.RECEIVED, _A.REFUSE): _S.WAITING,
+    (_S.RECEIVED, _A.ACCEPT): _S.CHECKED,
+    **{(s, _A.AGREE): _S.WINDOW for s in (_S.CHECKED, _S.WINDOW, _S.REOPENED)},
+    (_S.WINDOW, _A.LIFT): _S.CHECKED,
+    **{(s, _A.INSTALL): _S.INSTALLED for s in (_S.CHECKED, _S.WINDOW, _S.REOPENED)},
+    **{(s, _A.SEE): _S.LIVE for s in (_S.CHECKED, _S.WINDOW, _S.INSTALLED, _S.REOPENED)},
+    (_S.LIVE, _A.CLOSE): _S.CLOSED,
+    **{(s, _A.DECLINE): _S.DECLINED for s in (*_BEFORE_WINDOW, _S.WINDOW)},
+    **{(s, _A.CANCEL): _S.CANCELLED for s in OPEN},
+    **{(s, _A.REOPEN): _S.REOPENED for s in (_S.INSTALLED, _S.LIVE, _S.CLOSED, _S.DECLINED, _S.CANCELLED)},
+}
+
+
+def after(state: str, action: Action) -> State | None:
+    """The state that the action leads to; None where it is not allowed."""
+    return TABLE.get((State(state), action))
+
+
+def allowed(state: str) -> tuple[Action, ...]:
+    return tuple(a for a in Action if (State(state), a) in TABLE)
+
+
+CLIENT, PROVIDER, NOBODY = "client", "provider", "nobody"
+
+
+def waits_for(case: Mapping[str, Any]) -> str:
+    """client, provider or nobody. ``case``: its row."""
+    match State(case["state"]):
+        case State.REQUESTED:
+            return CLIENT if case["own_csr"] else PROVIDER
+        case State.WAITING:
+            return PROVIDER if case["bought_by"] == "us" else CLIENT
+        case State.CHECKED:
+            return PROVIDER if case["approved_at"] is not None else CLIENT
+        case State.CLOSED | State.DECLINED | State.CANCELLED:
+            return NOBODY
+        case _:
+            return PROVIDER
+
+
+# What has to be done in each state, for the work list.
+TODO = {
+    State.REQUESTED: "make the CSR: certmgr case csr REF (or receive the client's: --from FILE)",
+    State.CSR_READY: "give the CSR to whoever buys: certmgr case csr REF --output FILE --sent",
+    State.WAITING: "wait for the certificate; then certmgr case receive REF FILE",
+    State.RECEIVED: "look at what came: certmgr case receive REF FILE again",
+    State.CHECKED: "agree on price and window: certmgr case approve REF, certmgr case window REF",
+    State.WINDOW: "install it in the window: certmgr case package REF; then certmgr case install REF",
+    State.INSTALLED: "prove it: certmgr case verify REF",
+    State.LIVE: "certmgr case close REF",
+    State.REOPENED: "look why: certmgr case show REF",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """Who hears of a case that stands still, and from when on."""
+
+    who: str
+    at: datetime
+
+
+def due(case: Mapping[str, Any], now: datetime, leads: Leads, verify: timedelta) -> datetime | None:
+    """By when the state should be left. Where the certificate that is replaced ends, backwards from there; never in less than a day from now.
+
+    ``case``: the row with the state that was just entered. ``verify``: how long after a window the proof is awaited.
+    """
+    state, end = State(case["state"]), case["ends_at"]
+    if state in ENDED:
+        return None
+    if state is State.WINDOW and case["window_end"] is not None:
+        return datetime.fromtimestamp(case["window_end"], now.tzinfo)
+    days = {
+        State.REQUESTED: 2, State.CSR_READY: 1, State.WAITING: leads.purchase + leads.validation, State.RECEIVED: 1, State.CHECKED: leads.installation,
+        State.WINDOW: leads.installation, State.LIVE: 1, State.REOPENED: 1,
+    }  # fmt: skip
+    if state is State.INSTALLED:
+        return now + verify
+    usual = now + timedelta(days=days[state])
+    if end is None:
+        return usual
+    after_it = {State.REQUESTED: leads.buy, State.CSR_READY: leads.buy, State.WAITING: timedelta(days=leads.installation)}
+    last = datetime.fromtimestamp(end, now.tzinfo) - after_it.get(state, timedelta(days=1))
+    return min(usual, max(last, now + timedelta(days=1)))
+
+
+def climbs(case: Mapping[str, Any], climb_days: int, tz: Any) -> tuple[Climb, ...]:
+    """Whom a case climbs to when nothing moves, in their order."""
+    if case["due_at"] is None:
+        return ()
+    since, due_at = (datetime.fromtimestamp(case[k], tz) for k in ("since", "due_at"))
+    step = timedelta(days=climb_days)
+    if waits_for(case) == CLIENT:
+        return (
+            Climb("the client's fallback contact", since + step),
+            Climb("the account manager, by telephone", max(due_at, since + step)),
+        )
+    return (Climb("all administrators, in their digest", due_at), Climb("level 2", due_at + timedelta(days=2)))
+
+
+def reminder(since: datetime, due_at: datetime | None, end: datetime | None, now: datetime) -> int:
+    """How many days after the state began the last reminder was due: at once (0), every seven days, and every two days once it is overdue or the
+    certificate that is replaced ends within a week. The number only grows.
+    """
+    passed = (now - since) / timedelta(days=1)
+    dense = [x - since for x in (due_at, end - timedelta(days=7) if end is not None else None) if x is not None]
+    begins = max(0.0, min(dense) / timedelta(days=1)) if dense else float("inf")
+    if passed <= begins:
+        return int(passed // 7) * 7
+    first = int(begins) + 1
+    return first + int((passed - first) // 2) * 2 if passed >= first else int(begins // 7) * 7
+
+
+def overdue(case: Mapping[str, Any], now: datetime) -> bool:
+    return case["due_at"] is not None and int(case["due_at"]) < now.timestamp()

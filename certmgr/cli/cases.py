@@ -1,0 +1,617 @@
+"""``certmgr case``: installations that are coordinated with clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from certmgr.cli.output import cell, echo_json, epoch_text, pairs, show, table
+from certmgr.cli.shared import App, client_filter, format_option, now, pass_app
+
+if TYPE_CHECKING:
+    from certmgr.cases.proof import Proof
+    from certmgr.cases.work import Desk
+    from inventory.store.records import Row
+
+_COLUMNS = ("reference", "client", "state", "waits_for", "due", "overdue", "names", "kind", "staff", "window", "todo")
+_KEYS = (
+    *_COLUMNS,
+    "id",
+    "version",
+    "since",
+    "opened",
+    "closed",
+    "order_id",
+    "contact",
+    "approved_by",
+    "price",
+    "fee",
+    "currency",
+    "reason",
+)
+seen_option = click.option(
+    "--seen",
+    type=click.IntRange(1),
+    metavar="VERSION",
+    help="The version that case show told: nothing is done where the case was changed since.",
+)
+
+
+@click.group()
+def case() -> None:
+    """Installations, from request to proof: who is waited for, until when, and what was said."""
+
+
+def desk_of(app: App, seen: int | None = None) -> Desk:
+    from certmgr.cases.work import Desk
+
+    return Desk(app.open(), app.settings, now(), seen=seen)
+
+
+def said(row: Row, text: str = "") -> None:
+    from certmgr.cases.states import waits_for
+
+    due = f", due {epoch_text(row['due_at'])}" if row["due_at"] else ""
+    click.echo(f"{row['reference']}: {text or row['state']}. It waits for {waits_for(row)}{due}. Version {row['version']}.")
+
+
+@case.command("open")
+@click.argument("client")
+@click.argument("names", nargs=-1)
+@click.option("--order", "order_key", metavar="ORDER", help="The order that it is for; its names are taken where none are given.")
+@click.option("--kind", type=click.Choice(["new", "renewal", "reissue"]), help="Else as it is served now.")
+@click.option("--contact", metavar="CONTACT", help="Of the client.")
+@click.option("--staff", metavar="CONTACT", help="The administrator who leads it.")
+@click.option("--own-csr", is_flag=True, help="The client makes key and CSR.")
+@click.option("--bought-by", type=click.Choice(["client", "us"]), help="Who buys.")
+@click.option("--price", metavar="AMOUNT")
+@click.option("--fee", metavar="AMOUNT", help="Of the installation.")
+@click.option("--currency", metavar="CODE")
+@click.option("--reason", metavar="TEXT", default="", help="Why it was opened.")
+@pass_app
+def open_(app: App, /, client: str, names: tuple[str, ...], order_key: str | None, reason: str, **values: Any) -> None:
+    """Open a case of CLIENT about NAMES. What is not given is filled in from the order and the inventory."""
+    row = desk_of(app).open(client, names, values | {"order": order_key}, text=reason)
+    said(row, f"opened for {', '.join(row['names'][:8])}")
+
+
+@case.command("list")
+@client_filter
+@click.option("--mine", metavar="CONTACT", help="Only those that this administrator leads.")
+@click.option("--waiting", type=click.Choice(["client", "provider"]), help="Only those that wait for this side.")
+@click.option("--overdue", is_flag=True, help="Only those whose due date has passed.")
+@click.option("--windows", is_flag=True, help="Only those with a window within seven days.")
+@click.option("--all", "everything", is_flag=True, help="Also those that ended.")
+@format_option
+@pass_app
+def list_(
+    app: App, client: str | None, mine: str | None, waiting: str | None, overdue: bool, windows: bool, everything: bool, form: str
+) -> None:
+    """The work list: the next due first."""
+    from certmgr.cases.states import overdue as is_late
+    from certmgr.cases.states import waits_for
+    from inventory.store import cases, clients, contacts
+
+    moment = now()
+    with app.open().read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        staff_id = contacts.find(conn, mine)["id"] if mine else None
+        rows = cases.listing(conn, client_id=client_id, states=None if everything else cases.OPEN)
+    week = moment.timestamp() + 7 * 86_400
+    rows = [
+        r for r in rows
+        if (staff_id is None or r["staff_id"] == staff_id) and (waiting is None or waits_for(r) == waiting) and (not overdue or is_late(r, moment))
+        and (not windows or (r["window_state"] == "agreed" and r["window_start"] is not None and moment.timestamp() <= r["window_end"] and r["window_start"] < week))
+    ]  # fmt: skip
+    shown = [case_row(r, moment) for r in rows]
+    if form == "table":
+        lines = [
+            [
+                r["reference"],
+                r["client"],
+                r["state"],
+                r["waits_for"],
+                f"{(r['due'] or '')[:10]}{' overdue' if r['overdue'] else ''}",
+                r["staff"] or "nobody",
+                " ".join(r["names"][:3]),
+            ]
+            for r in shown
+        ]
+        if not lines:
+            click.echo("There are no such cases.")
+        else:
+            table(["CASE", "CLIENT", "STATE", "WAITS FOR", "DUE", "LED BY", "NAMES"], lines)
+    else:
+        show("cases", _COLUMNS, shown, form, keys=_KEYS)
+
+
+def case_row(row: Row, moment: Any) -> dict[str, Any]:
+    """One case of ``certmgr.cases/1``."""
+    from certmgr.cases.states import ENDED, TODO, State, overdue, waits_for
+    from certmgr.cases.window import Span
+    from inventory.database import from_epoch
+
+    start, end = from_epoch(row["window_start"]), from_epoch(row["window_end"])
+    window = Span(start, end, row["window_zone"]).text if start and end and row["window_state"] == "agreed" else None
+    state = State(row["state"])
+    return {
+        **{k: row[k] for k in ("id", "reference", "client", "version", "kind", "order_id", "staff", "contact", "approved_by", "price", "fee", "currency", "reason", "names")},
+        "state": str(state), "waits_for": waits_for(row), "due": epoch_text(row["due_at"]), "overdue": state not in ENDED and overdue(row, moment), "window": window,
+        "since": epoch_text(row["since"]), "opened": epoch_text(row["opened_at"]), "closed": epoch_text(row["closed_at"]), "todo": TODO.get(state, "").replace("REF", row["reference"]) or None,
+    }  # fmt: skip
+
+
+@case.command("show")
+@click.argument("reference")
+@format_option
+@pass_app
+def show_(app: App, reference: str, form: str) -> None:
+    """Tell the whole story of a case: where it stands, whom it climbs to, certificates, messages, and everything that was done and said."""
+    from certmgr.cases.states import allowed, climbs
+    from inventory.store import cases, outbox
+
+    moment = now()
+    with app.open().read() as conn:
+        row = cases.find(conn, reference)
+        events = cases.events(conn, row["id"])
+        issued = cases.issuances(conn, [row["id"]]).get(row["id"], [])
+        messages = outbox.about(conn, cases.matter_key(row["id"], row["client_id"]), row["client_id"])
+    page = case_row(row, moment)
+    climbing = [
+        {"who": c.who, "at": epoch_text(int(c.at.timestamp()))}
+        for c in climbs(row, app.settings.notify.climb_days, moment.tzinfo)
+    ]
+    certificates = [
+        {
+            "key_type": i["key_type"], "key": i["key_reference"] or "with the client", "sha256": i["sha256"], "serial": i["serial"], "not_after": epoch_text(i["not_after"]),
+            "received": epoch_text(i["received_at"]), "seen_live": epoch_text(i["live_at"]),
+        }
+        for i in issued
+    ]  # fmt: skip
+    story = [
+        {
+            "at": epoch_text(e["at"]),
+            "by": e["by"],
+            "action": e["action"],
+            "before": e["before"],
+            "after": e["after"],
+            "text": e["text"],
+        }
+        for e in events
+    ]
+    told = [
+        {"at": epoch_text(m["sent_at"] or m["created_at"]), "contact": m["contact"], "state": m["state"], "subject": m["subject"]}
+        for m in messages
+    ]
+    document = {
+        "schema": "certmgr.case/1",
+        "case": page,
+        "can": list(allowed(row["state"])),
+        "climbs": climbing,
+        "certificates": certificates,
+        "messages": told,
+        "events": story,
+    }
+    if form == "json":
+        echo_json(document)
+    elif form == "csv":
+        show("events", ("at", "by", "action", "before", "after", "text"), story, form)
+    else:
+        _page(page, row, document)
+
+
+def _page(page: dict[str, Any], row: Row, document: dict[str, Any]) -> None:
+    amounts = ", ".join(f"{k} {row[k]} {row['currency']}" for k in ("price", "fee") if row[k])
+    approved = (
+        f"{row['approved_by']} by {row['approved_how']}, {epoch_text(row['approved_at'])}" if row["approved_at"] else "not yet"
+    )
+    pairs([
+        ("Case", f"{page['reference']} ({page['kind']}), version {page['version']}"), ("Client", f"{row['client']} {row['client_name']}"), ("Names", page["names"]),
+        ("State", f"{page['state']} since {page['since']}{': ' + page['reason'] if page['reason'] else ''}"), ("Waits for", page["waits_for"]),
+        ("Due", f"{page['due']}{', overdue' if page['overdue'] else ''}" if page["due"] else None), ("To do", page["todo"]), ("Led by", row["staff"] or "nobody: certmgr case take"),
+        ("Contact", row["contact"]), ("Order", f"#{row['order_id']}" if row["order_id"] else None), ("Amounts", amounts), ("Agreed", approved), ("Window", page["window"]),
+        ("Replaces", row["replaces"]), ("Which ends", epoch_text(row["ends_at"])), ("Possible now", document["can"]),
+    ])  # fmt: skip
+    for climb in document["climbs"]:
+        click.echo(f"  if nothing moves: {climb['who']}, {climb['at']}")
+    for one in document["certificates"]:
+        state = (
+            f"serial {one['serial']}, until {one['not_after'][:10] if one['not_after'] else '?'}, SHA-256 {one['sha256']}"
+            if one["sha256"]
+            else "not there yet"
+        )
+        click.echo(
+            f"  certificate ({one['key_type']}): {state}; key {one['key']}{'; seen live ' + one['seen_live'] if one['seen_live'] else ''}"
+        )
+    if document["messages"]:
+        click.echo("\nMessages to the client, newest first")
+        for one in document["messages"]:
+            click.echo(f"  {one['at']} {one['state']} to {cell(one['contact'])}: {cell(one['subject'])}")
+    click.echo("\nStory")
+    for one in document["events"]:
+        moved = f" ({one['before']} -> {one['after']})" if one["before"] and one["before"] != one["after"] else ""
+        click.echo(
+            f"  {one['at']} {cell(one['by'])}: {one['action']}{moved}{': ' + cell(one['text'], 2000) if one['text'] else ''}"
+        )
+
+
+@case.command("take")
+@click.argument("reference")
+@click.option("--by", "staff", required=True, metavar="CONTACT", help="An administrator of the staff.")
+@seen_option
+@pass_app
+def take(app: App, reference: str, staff: str, seen: int | None) -> None:
+    """Say who of the staff leads a case: clients are told their name, and they are told what waits for them."""
+    said(desk_of(app, seen).take(reference, staff), f"led by {staff}")
+
+
+@case.command("note")
+@click.argument("reference")
+@click.argument("text")
+@seen_option
+@pass_app
+def note(app: App, reference: str, text: str, seen: int | None) -> None:
+    """Add what was said on the telephone."""
+    said(desk_of(app, seen).note(reference, text), "noted")
+
+
+@case.command("csr")
+@click.argument("reference")
+@click.option(
+    "--key-type",
+    "key_types",
+    multiple=True,
+    metavar="TYPE",
+    help="ec-p256, ec-p384, rsa-2048, rsa-3072 or rsa-4096; one of each kind may be given.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The client's own CSR, checked in place of making one.",
+)
+@click.option("--organisation", metavar="TEXT", default="", help="For OV and EV.")
+@click.option("--locality", metavar="TEXT", default="")
+@click.option("--region", metavar="TEXT", default="")
+@click.option("--country", metavar="CODE", default="")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the CSR there, with instructions beside it; else it is shown.",
+)
+@click.option("--again", is_flag=True, help="Show or write the CSR that there is.")
+@seen_option
+@pass_app
+def csr(
+    app: App, /, reference: str, key_types: tuple[str, ...], source: Path | None, output: Path | None, again: bool, seen: int | None, **subject: str
+) -> int:  # fmt: skip
+    """Make key and CSR, or check the client's own CSR. The key stays on this machine; the next step is case send."""
+    from certmgr.cases import intake
+
+    desk = desk_of(app, seen)
+    if source is not None:
+        return _own_csr(desk, reference, source)
+    if again:
+        made = _known_csrs(desk, reference)
+    else:
+        made = intake.make_csr(desk, reference, key_types, **subject)
+    text = "\n".join(made)
+    row = _row(desk, reference)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        _export(row, text, output)
+    if not again:
+        click.echo(
+            f"{row['reference']}: {row['state']}. To give it to whoever buys: certmgr case send {row['reference']}", err=True
+        )
+    return 0
+
+
+def _row(desk: Desk, reference: str) -> Row:
+    from inventory.store import cases
+
+    with desk.database.read() as conn:
+        return cases.find(conn, reference)
+
+
+def _known_csrs(desk: Desk, reference: str) -> list[str]:
+    from inventory.errors import Conflict
+    from inventory.store import cases
+
+    with desk.database.read() as conn:
+        row = cases.find(conn, reference)
+        found = [i["csr"] for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["csr"]]
+    if not found:
+        raise Conflict(f"The case {row['reference']} has no CSR yet", "", f"certmgr case csr {row['reference']}")
+    return found
+
+
+def _export(row: Row, text: str, output: Path) -> None:
+    from certmgr.files import write_whole
+    from inventory.names import display
+    from notifiers.wording.cases import INSTRUCTIONS, filled
+
+    words = filled(INSTRUCTIONS, {"names": ", ".join(display(n) for n in row["names"]), "reference": row["reference"]})
+    beside = output.with_name(f"{output.name}.txt")
+    write_whole(output, text.encode(), 0o644)
+    write_whole(beside, f"{words}\n\n{text}".encode(), 0o644)
+    click.echo(f"Written: {cell(output)}, and with instructions for any vendor {cell(beside)}.", err=True)
+
+
+def _own_csr(desk: Desk, reference: str, source: Path) -> int:
+    from certmgr.cases import intake
+    from certmgr.cases.material import read_files
+    from notifiers.wording.cases import MATERIAL, filled
+
+    request = intake.take_csr(desk, reference, read_files([str(source)])[0])
+    refused = any(code != "csr-extra" for code, _ in request.problems)
+    for code, values in request.problems:
+        click.echo(cell(filled(MATERIAL[code], values), 1000))
+    if refused:
+        click.echo("The CSR was not taken. The lines above can be forwarded to the client.", err=True)
+        return 3
+    said(_row(desk, reference), f"the client's CSR ({request.key}) was taken")
+    return 0
+
+
+@case.command("send")
+@click.argument("reference")
+@click.option("--reason", metavar="TEXT", default="", help="How it went to them.")
+@seen_option
+@pass_app
+def send(app: App, reference: str, reason: str, seen: int | None) -> None:
+    """Hand the CSR to whoever buys: the client gets it with the next notice."""
+    from certmgr.cases import intake
+
+    said(intake.send(desk_of(app, seen), reference, reason))
+
+
+@case.command("receive")
+@click.argument("reference")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--password", metavar="SECRET", default="", help="Of a PKCS#12 or an encrypted key: env:NAME or file:PATH.")
+@click.option("--use-key", is_flag=True, help="Use a private key that came with the certificate in place of ours.")
+@click.option("--dry-run", is_flag=True, help="Only judge it.")
+@seen_option
+@pass_app
+def receive(
+    app: App, reference: str, files: tuple[str, ...], password: str, use_key: bool, dry_run: bool, seen: int | None
+) -> int:
+    """Take apart and check what came back: PEM, DER, PKCS#7, PKCS#12 or zip, with or without chain. Exit 3 where it cannot be used."""
+    from certmgr.cases import intake
+    from certmgr.cases.intake import sentences
+    from certmgr.cases.material import read_files, unpack
+
+    desk = desk_of(app, seen)
+    material = unpack(read_files(list(files)), _secret(password))
+    verdict = (
+        intake.judge_only(desk, reference, material) if dry_run else intake.receive(desk, reference, material, use_key=use_key)
+    )
+    for leaf in verdict.leaves[:5]:
+        until = f"{leaf.not_after:%Y-%m-%d}" if leaf.not_after else "?"
+        click.echo(
+            f"serial {leaf.serial}, {leaf.key}, until {until}, for {cell(', '.join(leaf.names[:8]))}\nSHA-256 {leaf.sha256}"
+        )
+    for line in sentences(verdict.said):
+        click.echo(f"- {cell(line, 1000)}")
+    if dry_run:
+        click.echo("It could not be installed." if verdict.refused else "It is what was asked for. Nothing was recorded.")
+    else:
+        said(_row(desk, reference))
+    if verdict.refused:
+        click.echo("What is wrong can be forwarded to the client as it stands; the next notice tells them.", err=True)
+    return 3 if verdict.refused else 0
+
+
+def _secret(text: str) -> str:
+    from certmgr.config import secret
+    from inventory.errors import UsageError
+
+    if text and not text.startswith(("env:", "file:")):
+        raise UsageError(
+            "A password is not passed as an option",
+            "others on this machine could read it",
+            "Write --password env:NAME or file:PATH.",
+        )
+    return secret(text) if text else ""
+
+
+@case.command("approve")
+@click.argument("reference")
+@click.option("--by", required=True, metavar="NAME", help="Who of the client agreed.")
+@click.option("--how", required=True, metavar="TEXT", help="telephone, mail of 3 March, ...")
+@click.option("--price", metavar="AMOUNT")
+@click.option("--fee", metavar="AMOUNT", help="Of the installation.")
+@click.option("--currency", metavar="CODE")
+@seen_option
+@pass_app
+def approve(
+    app: App, reference: str, by: str, how: str, price: str | None, fee: str | None, currency: str | None, seen: int | None
+) -> None:
+    """Record who agreed to price and window, and how."""
+    said(desk_of(app, seen).approve(reference, by, how, price=price, fee=fee, currency=currency), f"{by} agreed")
+
+
+@case.command("window")
+@click.argument("reference")
+@click.argument("start", required=False)
+@click.option("--minutes", type=click.IntRange(5, 2880), metavar="N", help="How long; [cases] window_minutes.")
+@click.option("--zone", metavar="NAME", help="The client's time zone, else that of its contact, such as Europe/Berlin.")
+@click.option("--lift", is_flag=True, help="The agreed window does not hold any more.")
+@click.option("--reason", metavar="TEXT", default="", help="Why it is lifted, or agreed without the client.")
+@seen_option
+@pass_app
+def window(
+    app: App, reference: str, start: str | None, minutes: int | None, zone: str | None, lift: bool, reason: str, seen: int | None
+) -> None:
+    """Agree on an installation window from START (2026-11-30T10:00, in the client's time), or move it. Both sides get it as a calendar entry."""
+    from inventory.errors import UsageError
+
+    desk = desk_of(app, seen)
+    if lift:
+        said(desk.lift(reference, reason), "the window does not hold any more")
+        return
+    if start is None:
+        raise UsageError("When does the window begin?", "", "Write certmgr case window REF 2026-11-30T10:00.")
+    row, chosen = desk.agree(reference, start, minutes=minutes, zone=zone, text=reason)
+    said(row, f"window {chosen.text}")
+
+
+@case.command("package")
+@click.argument("reference")
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The zip; it holds the private key."
+)
+@click.option("--password", metavar="SECRET", default="", help="Of the PKCS#12: env:NAME or file:PATH; without it none is made.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@pass_app
+def package(app: App, reference: str, output: Path, password: str, force: bool) -> None:
+    """Write what an administrator installs: chain, key, combined file, PKCS#12, snippets for nginx, Apache, HAProxy, IIS and Java, checksums."""
+    from certmgr.cases.package import fingerprint
+    from certmgr.cases.packing import pack
+    from certmgr.files import write_whole
+    from inventory.errors import Conflict
+
+    if output.exists() and not force:
+        raise Conflict(f"{output} exists already", "a package is not overwritten", "Name another file, or give --force.")
+    data, leaves = pack(desk_of(app), reference, _secret(password))
+    write_whole(output, data)
+    for leaf in leaves:
+        click.echo(f"{leaf.key}: SHA-256 {fingerprint(leaf.sha256)}")
+    click.echo(f"Written to {cell(output)}, readable for you alone. Delete it when the case is closed.", err=True)
+
+
+@case.command("install")
+@click.argument("reference")
+@click.option("--reason", metavar="TEXT", default="", help="What was done; why, where no window was agreed.")
+@seen_option
+@pass_app
+def install(app: App, reference: str, reason: str, seen: int | None) -> None:
+    """Say that it is installed. The proof is case verify, or the next scan."""
+    said(desk_of(app, seen).installed(reference, reason))
+
+
+@case.command("verify")
+@click.argument("reference")
+@click.option(
+    "--resolve", "resolve", multiple=True, metavar="HOST:PORT:ADDRESS", help="Look there in place of the DNS; may be repeated."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to show it."
+)
+@seen_option
+@pass_app
+def verify(app: App, reference: str, resolve: tuple[str, ...], form: str, seen: int | None) -> int:
+    """Look for the expected certificate at every address, key type and backend. Seen on all closes the case; exit 1 where it is not."""
+    from certmgr.cases.proof import Proven
+    from certmgr.cli.scan import overrides_of
+
+    row, proof = desk_of(app, seen).verify(reference, overrides_of(resolve))
+    if form == "json":
+        echo_json({
+            "schema": "certmgr.proof/1", "case": row["reference"], "case_state": row["state"], "state": str(proof.state), "seen": list(proof.seen), "missing": list(proof.missing),
+            "old": list(proof.old), "unknown": list(proof.unknown),
+        })  # fmt: skip
+    else:
+        _proof(proof)
+        said(row)
+    return 0 if proof.state is Proven.LIVE else 3 if proof.state is Proven.UNKNOWN else 1
+
+
+def _proof(proof: Proof) -> None:
+    for symbol, places in (("✓ live", proof.seen), ("✗ not there", proof.missing), ("? not known", proof.unknown)):
+        for place in places:
+            old = " (the old certificate)" if place in proof.old else ""
+            click.echo(f"{symbol}  {cell(place, 400)}{old}")
+
+
+@case.command("close")
+@click.argument("reference")
+@seen_option
+@pass_app
+def close(app: App, reference: str, seen: int | None) -> None:
+    """Close a case that was seen live. Without that proof there is only case cancel, with its reason."""
+    said(desk_of(app, seen).close(reference))
+
+
+def _ending(name: str, text: str) -> None:
+    @case.command(name, help=text)
+    @click.argument("reference")
+    @click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept, and the client is told.")
+    @seen_option
+    @pass_app
+    def command(app: App, reference: str, reason: str, seen: int | None) -> None:
+        from certmgr.cases.states import Action
+
+        said(desk_of(app, seen).end(reference, Action(name), reason))
+
+
+_ending("decline", "The client does not want it.")
+_ending("cancel", "Stop a case.")
+_ending("reopen", "Take up a case again that ended, or that was installed wrongly.")
+
+
+@case.command("run")
+@click.option("--dry-run", is_flag=True, help="Only show which cases would be opened, and which would be looked at.")
+@pass_app
+def run(app: App, dry_run: bool) -> int:
+    """Open the cases that are due, and look at those that wait to be seen. certmgr run does it too."""
+    from datetime import timedelta
+
+    from certmgr.cases.opening import awaiting, due_cases
+    from certmgr.cases.opening import run as work
+    from certmgr.orders.load import leads_of
+    from inventory.store import cases
+
+    desk = desk_of(app)
+    if dry_run:
+        for due in due_cases(desk.database, desk.now, leads_of(app.settings), timedelta(days=app.settings.cases.open_ahead)):
+            click.echo(f"would open: client {due.client}, {cell(' '.join(due.names[:8]))}: {due.why}")
+        with desk.database.read() as conn:
+            for row in awaiting(cases.listing(conn, states=cases.OPEN), desk.now):
+                click.echo(f"would look at: {row['reference']}, client {row['client']}, {row['state']}")
+        return 0
+    done = work(desk)
+    for verb, references in (("opened", done.opened), ("closed", done.closed), ("reopened", done.reopened)):
+        for reference in references:
+            click.echo(f"{verb} {reference}")
+    for problem in done.problems:
+        click.echo(f"certmgr case run: {cell(problem, 500)}", err=True)
+    return 3 if done.problems else 0
+
+
+@case.command("measures")
+@client_filter
+@format_option
+@pass_app
+def measures(app: App, client: str | None, form: str) -> None:
+    """Time per state, time to resolve, and what is overdue by whom, a month."""
+    from zoneinfo import ZoneInfo
+
+    from certmgr.cases.measures import measures as of
+    from inventory.store import cases, clients
+
+    with app.open().read() as conn:
+        client_id = clients.find(conn, client)["id"] if client else None
+        rows, events = cases.listing(conn, client_id=client_id), cases.events_of(conn, client_id)
+    found = of(rows, events, now(), ZoneInfo(app.settings.provider.time_zone))
+    flat = form != "json"
+    shown = [
+        {
+            "month": m.month, "opened": m.opened, "closed": m.closed, "ended": m.ended, "resolve_hours": m.resolve,
+            "overdue": _listed(m.overdue) if flat else m.overdue, "state_hours": _listed(m.states) if flat else m.states,
+        }
+        for m in found
+    ]  # fmt: skip
+    columns = ("month", "opened", "closed", "ended", "resolve_hours", "overdue", "state_hours")
+    show("measures", columns, shown, form, "There were no cases yet.")
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in values.items())

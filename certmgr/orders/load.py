@@ -1,0 +1,106 @@
+"""Orders from the inventory as values, with the certificates that were recognised as theirs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection
+
+from certmgr.config import Settings
+from certmgr.orders.coverage import Remark, belongs, remarks
+from certmgr.orders.model import Issued, Leads, Order
+from inventory.certificates import organisation
+from inventory.database import from_epoch
+from inventory.model import Parties
+from inventory.store import domains, orders
+
+ROBOT_TAG = "auto-renewed"
+ROBOTS = ("panel", "cdn")
+
+
+def leads_of(settings: Settings) -> Leads:
+    notify = settings.notify
+    return Leads(notify.purchase_days, notify.validation_days, notify.installation_days)
+
+
+def _moment(seconds: int) -> datetime:
+    moment = from_epoch(seconds)
+    assert moment is not None
+    return moment
+
+
+def _issued(row: Mapping[str, Any], *, recorded: bool, live: bool) -> Issued:
+    return Issued(
+        row["sha256"], row["serial"], _moment(row["not_before"]), _moment(row["not_after"]), tuple(json.loads(row["names"])), recorded, live
+    )  # fmt: skip
+
+
+def order_of(row: Mapping[str, Any], live: Iterable[Mapping[str, Any]] = ()) -> Order:
+    """``live``: what the client's endpoints serve now."""
+    served = {r["sha256"]: r for r in live}
+    issued = {r["sha256"]: _issued(r, recorded=True, live=r["sha256"] in served) for r in row["issued"]}
+    made = Order(
+        row["id"], row["client_id"], row["client"], row["vendor"], row["number"] or "", row["validation"], row["kind"], row["years"],
+        _moment(row["starts_at"]), _moment(row["ends_at"]), tuple(row["names"]), row["bought_by"],
+        Decimal(row["price"]) if row["price"] is not None else None, Decimal(row["fee"]) if row["fee"] is not None else None,
+        row["currency"] or "", bool(row["auto_renew"]), from_epoch(row["dcv_at"]), from_epoch(row["organisation_at"]), row["successor_id"] is not None,
+        row["state"], tuple(issued.values()),
+    )  # fmt: skip
+    for sha256, one in served.items():
+        if sha256 not in issued:
+            seen = _issued(one, recorded=False, live=True)
+            if belongs(made, seen, organisation(one["issuer"])):
+                issued[sha256] = seen
+    from dataclasses import replace
+
+    return replace(made, issued=tuple(sorted(issued.values(), key=lambda i: i.not_before)))
+
+
+def load(conn: Connection, client_id: int | None = None, *, ids: Sequence[int] | None = None, ended: bool = True) -> list[Order]:
+    """Every order of a client, or of all."""
+    rows = orders.listing(conn, client_id=client_id, ids=ids, ended=ended)
+    by_client: dict[int, list[Mapping[str, Any]]] = {}
+    concerned = (
+        client_id if client_id is not None else (rows[0]["client_id"] if len({r["client_id"] for r in rows}) == 1 else None)
+    )
+    for row in orders.live(conn, concerned, buyers=True) if rows else ():
+        by_client.setdefault(row["client_id"], []).append(row)
+    return [order_of(r, by_client.get(r["client_id"], ())) for r in rows]
+
+
+def robot(parties: Parties, tags: Iterable[str]) -> str:
+    """What renews by itself for a domain, empty where nothing is known to."""
+    party = parties.renews or parties.buys
+    if party in ROBOTS:
+        return str(party)
+    return ROBOT_TAG if ROBOT_TAG in tags else ""
+
+
+def automatic(conn: Connection, client_id: int | None = None) -> dict[tuple[int, str], str]:
+    """(client id, name) -> which robot renews it."""
+    found = {}
+    for row in domains.listing(conn, client_id=client_id):
+        if which := robot(row["parties"], row["tags"]):
+            found[(row["client_id"], row["name"])] = which
+    return found
+
+
+def look_through(conn: Connection, now: datetime, client_id: int | None = None) -> list[Remark]:
+    """What is paid and unused, covered twice, covered by nothing, or of no order."""
+    listed = domains.listing(conn, client_id=client_id)
+    names = [(r["client"], r["client_id"], r["name"]) for r in listed if r["purpose"] not in ("parked",)]
+    mine: dict[int, set[str]] = {}
+    for r in listed:
+        mine.setdefault(r["client_id"], set()).add(r["name"])
+    known = domains.names_of_clients(conn, sorted(mine))
+    live = []
+    for row in orders.live(conn, client_id):
+        issued = _issued(row, recorded=False, live=True)
+        own = orders.own_names(issued.names, known.get(row["client_id"], ()))
+        shown = Issued(issued.sha256, issued.serial, issued.not_before, issued.not_after, own, False, True)
+        live.append((row["client"], row["client_id"], shown, organisation(row["issuer"])))
+    return remarks(load(conn, client_id), names, live, automatic(conn, client_id), now)

@@ -1,0 +1,100 @@
+"""Calendar entries: windows, ends and deadlines as iCalendar (RFC 5545), invitations that update and cancel (RFC 5546). Pure.
+
+Instants are written in UTC, which every calendar shows in its owner's zone and no change of clocks can move. A UID stays; SEQUENCE counts the changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from inventory.text import printable
+
+PRODUCT = "-//certmgr//certmgr//EN"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An agreed installation window. ``uid``: for ever the same. ``sequence``: how often it was changed. ``cancelled``: it does not take place."""
+
+    uid: str
+    sequence: int
+    start: datetime
+    end: datetime
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a calendar. ``start`` alone, as a date: a whole day."""
+
+    uid: str
+    title: str
+    text: str
+    start: datetime | date
+    end: datetime | None = None
+    sequence: int = 0
+    cancelled: bool = False
+
+
+def _line(text: str, limit: int) -> str:
+    return " ".join(printable(text, limit).split())
+
+
+def _event(entry: Entry, stamp: datetime) -> Any:
+    from icalendar import Event
+
+    event = Event()
+    event.add("uid", entry.uid)
+    event.add("dtstamp", stamp.astimezone(UTC))
+    event.add("sequence", entry.sequence)
+    event.add("summary", _line(entry.title, 200))
+    if entry.text:
+        event.add("description", "\n".join(_line(line, 1000) for line in entry.text.splitlines()))
+    if isinstance(entry.start, datetime):
+        event.add("dtstart", entry.start.astimezone(UTC))
+        event.add("dtend", (entry.end or entry.start + timedelta(hours=1)).astimezone(UTC))
+    else:
+        event.add("dtstart", entry.start)
+        event.add("dtend", entry.start + timedelta(days=1))
+        event.add("transp", "TRANSPARENT")  # a date to know, no time that is taken
+    event.add("status", "CANCELLED" if entry.cancelled else "CONFIRMED")
+    return event
+
+
+def _calendar(method: str | None) -> Any:
+    from icalendar import Calendar
+
+    calendar = Calendar()
+    calendar.add("prodid", PRODUCT)
+    calendar.add("version", "2.0")
+    if method:
+        calendar.add("method", method)
+    return calendar
+
+
+def invitation(window: Window, title: str, text: str, organizer: str, attendee: str, stamp: datetime) -> str:
+    """A mail's attachment: METHOD:REQUEST, or CANCEL. ``organizer`` and ``attendee``: mail addresses."""
+    from icalendar import vCalAddress
+
+    calendar = _calendar("CANCEL" if window.cancelled else "REQUEST")
+    event = _event(Entry(window.uid, title, text, window.start, window.end, window.sequence, window.cancelled), stamp)
+    event.add("organizer", vCalAddress(f"mailto:{organizer}"))
+    guest = vCalAddress(f"mailto:{attendee}")
+    guest.params["ROLE"] = "REQ-PARTICIPANT"
+    guest.params["PARTSTAT"] = "NEEDS-ACTION"
+    guest.params["RSVP"] = "FALSE"
+    event.add("attendee", guest)
+    calendar.add_component(event)
+    return str(calendar.to_ical().decode())
+
+
+def publish(entries: Sequence[Entry], name: str, stamp: datetime) -> str:
+    """A calendar to subscribe to or to import."""
+    calendar = _calendar("PUBLISH")
+    calendar.add("x-wr-calname", _line(name, 100))
+    for entry in entries:
+        calendar.add_component(_event(entry, stamp))
+    return str(calendar.to_ical().decode())

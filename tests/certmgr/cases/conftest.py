@@ -1,0 +1,23 @@
+"""A place at which cases are worked on, in SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certmgr.config import Settings
+from inventory.database import open_database
+from tests.certmgr.cases.place import Place
+from tests.certmgr.cases.place import place as make
+
+
+@pytest.fixture
+def place(tmp_path: Path, settings: Settings) -> Iterator[Place]:
+    made = make(open_database(str(tmp_path / "cases.db"), actor="Bob"), settings, tmp_path)
+    made.staff()
+    made.client("1001", "shop.example.com", "www.shop.example.com")
+    with made.servers:
+        yield made
+    made.database.close()

@@ -1,0 +1,203 @@
+"""A small inventory for cases: clients, a server that shows certificates, and the desk at which they are worked on."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from sqlalchemy import select
+
+from certmgr.cases.work import Desk
+from certmgr.config import CasesSettings, Settings
+from certmgr.demo.authority import Authority, Issued
+from certmgr.scan.report import certificate_row
+from inventory.certificates import parse
+from inventory.database import Database, to_epoch
+from inventory.store import cases, clients, contacts, domains, endpoints, results, runs
+from inventory.store.records import Row
+from inventory.tables import endpoint
+from inventory.targets import Target
+from tests.servers.ports import free_port, wait_for
+from tests.servers.real import program, write_pair
+
+START = datetime(2026, 11, 25, 10, tzinfo=UTC)  # a Wednesday
+
+
+class PublicKey:
+    """For a CA that has only a CSR."""
+
+    def __init__(self, key: Any) -> None:
+        self._key = key
+
+    def public_key(self) -> Any:
+        return self._key
+
+
+def issue(
+    authority: Authority,
+    csr: str,
+    *names: str,
+    start: datetime | None = None,
+    life: timedelta = timedelta(days=190),
+    **given: Any,
+) -> Issued:
+    """What a vendor makes of a CSR; ``names`` in place of those that it asks for."""
+    request = x509.load_pem_x509_csr(csr.encode())
+    asked = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    begin = start or datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    return authority.issue(
+        *(names or asked),
+        key=PublicKey(request.public_key()),
+        not_before=begin,
+        not_after=begin + life - timedelta(seconds=1),
+        **given,
+    )
+
+
+def serve(
+    database: Database,
+    host: str,
+    issued: Issued,
+    now: datetime,
+    addresses: Sequence[str] = ("192.0.2.1",),
+    findings: Sequence[Any] = (),
+) -> None:
+    """What a scan stores when it sees this certificate at these addresses."""
+    leaf = parse(issued.der)
+    with database.write(now) as tx:
+        row_id = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.host == host)).scalar()
+        assert row_id is not None
+        run_id = runs.start(tx, "", 1)
+        results.add_certificates(tx, [asdict(certificate_row(parse(c.public_bytes(_der())))) for c in issued.chain])
+        end = to_epoch(leaf.not_after) if leaf.not_after else None
+        results.write_standings(tx, [{
+            "endpoint_id": row_id, "fingerprint": "", "memo": "", "recheck_at": None, "judged_at": tx.at, "last_run_id": run_id, "last_attempt": tx.at, "error_layer": None,
+            "error_reason": None, "failing_since": None, "failing_runs": 0, "last_good": tx.at, "leaf": leaf.sha256, "not_after": end, "issuer": leaf.issuer,
+        }])  # fmt: skip
+        facts = {
+            "at": tx.at,
+            "chain": leaf.sha256,
+            "leaf": leaf.sha256,
+            "tls_version": "TLSv1.3",
+            "cipher": "x",
+            "group_name": "x",
+            "alpn": "",
+            "ocsp": None,
+            "trusted": 1,
+            "public": 1,
+        }
+        results.write_spans(tx, {row_id: dict.fromkeys(addresses, facts)})
+        if findings:
+            change = {"at": tx.at, "close": [], "update": [], "open": [results.columns_of(f) for f in findings]}
+            results.propose(tx, run_id, [((row_id, "f", "", None), change)])
+            results.apply_proposals(tx, run_id)
+        runs.finish(tx, run_id, "complete", None, 1, 0)
+
+
+def _der() -> Any:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return Encoding.DER
+
+
+@dataclass(slots=True)
+class Place:
+    """``now`` is moved by hand."""
+
+    database: Database
+    settings: Settings
+    folder: Path
+    now: datetime = START
+    servers: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def desk(self) -> Desk:
+        return Desk(self.database, self.settings, self.now)
+
+    def client(self, number: str, *names: str, zone: str = "Europe/Berlin", language: str | None = None, **given: Any) -> None:
+        with self.database.write(self.now) as tx:
+            clients.add(
+                tx, {"number": number, "name": f"Client {number}", "buys": "client", "renews": "client", "hosts": "us", **given}
+            )
+            contacts.add(
+                tx,
+                number,
+                {"name": f"Owner {number}", "time_zone": zone, **({"language": language} if language else {})},
+                (f"email:owner@client{number}.example",),
+            )
+            for name in names:
+                domains.add(tx, name, {"client": number})
+
+    def staff(self, name: str = "Bob", way: str = "email:bob@provider.example") -> None:
+        with self.database.write(self.now) as tx:
+            contacts.add(tx, None, {"name": name, "role": "administrator"}, (way,))
+
+    def machine(self, host: str, addresses: Sequence[str] = ("127.0.0.1",)) -> Machine:
+        """A server for a site of the inventory, whose endpoint is moved to it."""
+        made = Machine(self.folder / host, host, addresses)
+        self.servers.callback(made.close)
+        with self.database.write(self.now) as tx:
+            endpoints.retire(tx, Target(host))
+            endpoints.add(tx, Target(host, made.port), addresses=tuple(addresses))
+        return made
+
+    def key(self, reference: str, key_type: str = "ec-p256") -> Any:
+        return self.desk.keys.load(self.desk.keys.path(reference, key_type))
+
+    def row(self, reference: str) -> Row:
+        with self.database.read() as conn:
+            return cases.find(conn, reference)
+
+    def events(self, reference: str) -> list[str]:
+        with self.database.read() as conn:
+            return [e["action"] for e in cases.events(conn, cases.find(conn, reference)["id"])]
+
+    def pass_(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+
+def place(database: Database, settings: Settings, folder: Path) -> Place:
+    made = replace(settings, cases=CasesSettings(keys=str(folder / "keys")))
+    return Place(database, made, folder)
+
+
+class Machine:
+    """nginx that shows one site at several addresses of the loopback range, on one port; what each shows is changed by a restart."""
+
+    def __init__(self, folder: Path, name: str, addresses: Sequence[str]) -> None:
+        self.folder, self.name, self.addresses = folder, name, addresses
+        self.port = free_port(addresses[0])
+        self.pairs: dict[str, tuple[Path, Path]] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def show(self, issued: Issued, key: Any, *addresses: str) -> None:
+        """At these addresses, or at all; returns when it is served."""
+        digest = parse(issued.der).sha256[:12]
+        for address in addresses or self.addresses:
+            self.pairs[address] = write_pair(self.folder / digest, replace(issued, key=key), "site")
+        blocks = "".join(
+            f"server {{ listen {a}:{self.port} ssl; server_name {self.name}; ssl_certificate {c}; ssl_certificate_key {k}; return 204; }}\n"
+            for a, (c, k) in self.pairs.items()
+        )
+        temp = " ".join(f"{k}_temp_path {self.folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        config, log = self.folder / "nginx.conf", self.folder / "error.log"
+        config.write_text(
+            f"daemon off; worker_processes 1; pid {self.folder}/pid; error_log {log};\nevents {{ worker_connections 64; }}\nhttp {{ access_log off; {temp}\n{blocks}}}\n"
+        )
+        command = [program("nginx", "nginx-light"), "-e", str(log), "-c", str(config)]
+        self.close()  # a reload would let the old worker answer for a moment
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        for address in self.pairs:
+            wait_for(self.port, self.process, address)
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
