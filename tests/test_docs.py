@@ -13,6 +13,7 @@ from certmgr.checks.codes import CODES
 from certmgr.cli.main import cli
 from certmgr.config import SECTIONS, Settings
 from inventory.exchange.csv_format import COLUMNS
+from inventory.exchange.orders_format import COLUMNS as ORDER_COLUMNS
 from notifiers.wording.english import FINDINGS
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +69,7 @@ def test_documented_commands_exist() -> None:
 
 def test_options_of_the_documentation_exist() -> None:
     known = (
-        {o for _, c in commands(cli) for p in c.params for o in p.opts}
+        {o for _, c in commands(cli) for p in c.params for o in (*p.opts, *p.secondary_opts)}
         | {o for p in cli.params for o in p.opts}
         | {"--help", "--version"}
     )
@@ -99,6 +100,12 @@ def test_every_csv_column_is_documented() -> None:
         assert f"| `{column}` |" in text, column
 
 
+def test_every_column_of_orders_is_documented() -> None:
+    text = (ROOT / "docs" / "orders.md").read_text()
+    for column in ORDER_COLUMNS:
+        assert f"`{column}`" in text, column
+
+
 def test_files_that_the_documentation_names_exist() -> None:
     for path in DOCS:
         for name in re.findall(
@@ -121,6 +128,8 @@ def test_architecture_names_every_module_of_the_scan() -> None:
         "certmgr/compliance",
         "certmgr/report",
         "certmgr/diagnose",
+        "certmgr/orders",
+        "certmgr/cases",
         "inventory/store",
         "inventory/exchange",
     ):

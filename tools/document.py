@@ -20,7 +20,7 @@ Nouns then verbs for records, plain verbs for the work. `--format table|json|csv
 
 Exit codes: 0 fine; 1 (scan, status, compliance, diagnose) there are findings of severity high or critical (`--exit-zero` to override); 2 the call was wrong;
 3 it could not be done, or more than 20% of a scan stayed undetermined. `run` and `notify`: 0 when the work was done, 3 otherwise; a notice that is tried
-again later is no failure. `doctor` and `audit verify`: 3 where there is a fault. `check` is a monitoring plug-in (0-3).
+again later is no failure. `case verify` and `incident show`: 1 while something is missing. `doctor` and `audit verify`: 3 where there is a fault. `check` is a monitoring plug-in (0-3).
 
 Global options stand before the command: `--config FILE`, `--database URL`, `--debug`, `--version`.
 
