@@ -203,7 +203,10 @@ def case_text(subject: Subject, part: int, reader: Language) -> str:
     if not words:
         return ""
     return one_line(
-        filled(reader(words), {k: _fact(k, v, reader) for k, v in subject.facts.items() if k != "said"} | _problems(subject, reader)), 4000
+        filled(
+            reader(words), {k: _fact(k, v, reader) for k, v in subject.facts.items() if k != "said"} | _problems(subject, reader)
+        ),
+        4000,
     )
 
 

@@ -6,6 +6,7 @@ stored before the case says that it came.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,7 +23,10 @@ from certmgr.cases.work import Desk
 from certmgr.checks.trust import Issuers, TrustStore
 from certmgr.config import KEY_TYPES
 from certmgr.orders.terms import DCV_REUSE, organisation_rules, valid_for
+from certmgr.scan.fetch import Fetcher
 from certmgr.scan.report import certificate_row
+from certmgr.scan.resolve import Resolver
+from certmgr.survey import Options, setup_for
 from inventory.certificates import Certificate, describe_key, parse
 from inventory.database import Database, Tx, from_epoch
 from inventory.errors import CertmgrError, Conflict, UsageError
@@ -153,6 +157,8 @@ def _judge(desk: Desk, row: Row, material: Material, asked: Sequence[Asked] | No
         issuers = Issuers()
         for der in results.issuers(conn):
             issuers.add(parse(der))
+    for certificate in missing_issuers(desk, material):
+        issuers.add(certificate)
     trust = desk.settings.trust
     return judge(
         material,
@@ -163,6 +169,29 @@ def _judge(desk: Desk, row: Row, material: Material, asked: Sequence[Asked] | No
         desk.now,
         ends=from_epoch(row["ends_at"]),
     ), asked
+
+
+def missing_issuers(desk: Desk, material: Material) -> list[Certificate]:
+    """Issuers by AIA, where [trust] fetch_issuers allows it: of the leaves that came without theirs, and of what was fetched."""
+    if not desk.settings.trust.fetch_issuers:
+        return []
+    subjects = {c.subject_der for c in material.certificates}
+    waiting = [c for c in material.certificates if c.parsed is not None and not c.self_issued and c.issuer_der not in subjects]
+    return asyncio.run(_fetch(desk, waiting[:5])) if waiting else []
+
+
+async def _fetch(desk: Desk, waiting: list[Certificate]) -> list[Certificate]:
+    setup = setup_for(desk.settings, Options(), guarded=True)
+    resolver = Resolver(servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed)
+    fetcher, found = Fetcher(resolver, setup.allowed), []
+    try:
+        for _ in range(3):  # a few floors up at most
+            new = [c for one in waiting for c in await fetcher.issuers(one)]
+            waiting = [c for c in new if c.is_ca and not c.self_issued and c not in found]
+            found += new
+    finally:
+        await resolver.close()
+    return found
 
 
 def _enclosed(material: Material) -> tuple[str, str, Any] | None:

@@ -169,5 +169,18 @@ def reminder(since: datetime, due_at: datetime | None, end: datetime | None, now
     return first + int((passed - first) // 2) * 2 if passed >= first else int(begins // 7) * 7
 
 
+def next_reminder(case: Mapping[str, Any], now: datetime) -> datetime | None:
+    """When the client, if it is waited for, is reminded the next time; None where nobody is."""
+    if waits_for(case) != CLIENT:
+        return None
+    since, due_at, end = (
+        None if case[k] is None else datetime.fromtimestamp(case[k], now.tzinfo) for k in ("since", "due_at", "ends_at")
+    )
+    assert since is not None
+    last = reminder(since, due_at, end, now)
+    ahead = (now + timedelta(days=d) for d in range(1, 9))
+    return next((since + timedelta(days=n) for at in ahead if (n := reminder(since, due_at, end, at)) > last), None)
+
+
 def overdue(case: Mapping[str, Any], now: datetime) -> bool:
     return case["due_at"] is not None and int(case["due_at"]) < now.timestamp()

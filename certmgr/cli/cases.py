@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cli.output import cell, echo_json, epoch_text, pairs, show, table
+from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show, table
 from certmgr.cli.shared import App, client_filter, format_option, now, pass_app
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def case_row(row: Row, moment: Any) -> dict[str, Any]:
 @pass_app
 def show_(app: App, reference: str, form: str) -> None:
     """Tell the whole story of a case: where it stands, whom it climbs to, certificates, messages, and everything that was done and said."""
-    from certmgr.cases.states import allowed, climbs
+    from certmgr.cases.states import allowed, climbs, next_reminder
     from inventory.store import cases, outbox
 
     moment = now()
@@ -160,6 +160,7 @@ def show_(app: App, reference: str, form: str) -> None:
         issued = cases.issuances(conn, [row["id"]]).get(row["id"], [])
         messages = outbox.about(conn, cases.matter_key(row["id"], row["client_id"]), row["client_id"])
     page = case_row(row, moment)
+    reminds = next_reminder(row, moment)
     climbing = [
         {"who": c.who, "at": epoch_text(int(c.at.timestamp()))}
         for c in climbs(row, app.settings.notify.climb_days, moment.tzinfo)
@@ -190,6 +191,7 @@ def show_(app: App, reference: str, form: str) -> None:
         "schema": "certmgr.case/1",
         "case": page,
         "can": list(allowed(row["state"])),
+        "reminds": instant(reminds),
         "climbs": climbing,
         "certificates": certificates,
         "messages": told,
@@ -215,6 +217,8 @@ def _page(page: dict[str, Any], row: Row, document: dict[str, Any]) -> None:
         ("Contact", row["contact"]), ("Order", f"#{row['order_id']}" if row["order_id"] else None), ("Amounts", amounts), ("Agreed", approved), ("Window", page["window"]),
         ("Replaces", row["replaces"]), ("Which ends", epoch_text(row["ends_at"])), ("Possible now", document["can"]),
     ])  # fmt: skip
+    if document["reminds"]:
+        click.echo(f"  the client is reminded next: {document['reminds'][:10]}")
     for climb in document["climbs"]:
         click.echo(f"  if nothing moves: {climb['who']}, {climb['at']}")
     for one in document["certificates"]:

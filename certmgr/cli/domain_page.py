@@ -9,13 +9,15 @@ from typing import Any
 import click
 from sqlalchemy import select
 
+from certmgr.cases.states import waits_for
 from certmgr.cli.output import cell, epoch_text, instant, pairs
 from certmgr.moments import days_left
+from certmgr.orders.coverage import covers
 from certmgr.status import split_accepted
 from inventory.database import Database, from_epoch
 from inventory.model import SEVERITY_ORDER, Finding, Verdict, verdict_of
 from inventory.names import display
-from inventory.store import contacts, domains, findings, records
+from inventory.store import cases, contacts, domains, findings, orders, records
 from inventory.tables import audit, certificate, endpoint, observation, standing
 from inventory.targets import Target, parse
 from notifiers.wording.english import ACTORS, VERDICTS
@@ -40,12 +42,20 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
         history = conn.execute(
             select(audit).where(audit.c.kind == "domain", audit.c.row_id == row["id"]).order_by(audit.c.id.desc()).limit(5)
         ).mappings().all()  # fmt: skip
+        purchases = [
+            o
+            for o in orders.listing(conn, client_id=row["client_id"], ended=False)
+            if any(covers(n, row["name"]) for n in o["names"])
+        ]
+        led = [c for c in cases.listing(conn, client_id=row["client_id"]) if any(covers(n, row["name"]) for n in c["names"])]
     return {
         "schema": "certmgr.domain/1", "name": row["name"], "client": row["client"], "client_name": row["client_name"],
         "server": row["server"], "purpose": row["purpose"], "paths": row["paths"].split(), "policy": row["policy"], "state": row["state"], "note": row["note"],
         "hosts": row["parties"].hosts, "dns": row["parties"].dns, "buys": row["parties"].buys, "renews": row["parties"].renews,
         "tags": list(tags), "contacts": [{k: p[k] for k in ("name", "role", "ways", "language", "time_zone")} for p in people],
         "endpoints": endpoints,
+        "orders": [{"order": f"#{o['id']}", "vendor": o["vendor"], "number": o["number"], "ends": epoch_text(o["ends_at"])} for o in purchases],
+        "cases": [{"reference": c["reference"], "state": c["state"], "waits_for": waits_for(c), "due": epoch_text(c["due_at"]), "opened": epoch_text(c["opened_at"])} for c in led[-5:]],
         "history": [{"at": epoch_text(h["at"]), "actor": h["actor"], "action": h["action"], "detail": json.loads(h["detail"])} for h in history],
     }  # fmt: skip
 
@@ -95,6 +105,11 @@ def render(page: dict[str, Any]) -> None:
     ])  # fmt: skip
     for person in page["contacts"]:
         click.echo(f"contact  {cell(person['name'])} ({person['role']}): {cell(person['ways']) or 'no way to reach them'}")
+    for order in page["orders"]:
+        click.echo(f"order    {order['order']} {cell(order['vendor'])} {cell(order['number'] or '')}, until {order['ends'][:10]}")
+    for case in page["cases"]:
+        due = f", due {case['due'][:10]}" if case["due"] else ""
+        click.echo(f"case     {case['reference']}: {case['state']}, waits for {case['waits_for']}{due}")
     for place in page["endpoints"]:
         click.echo(f"\n{parse(place['target'])}  {VERDICTS[place['verdict']]}")
         when = f"last attempt {place['last_attempt'] or 'never'}, last good {place['last_good'] or 'never'}"

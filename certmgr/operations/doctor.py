@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from certmgr.cases import health as cases
 from certmgr.config import Settings, resolver_parts, secret
 from inventory import chain, upkeep
 from inventory.database import Database, open_database, to_epoch
@@ -63,7 +64,7 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[Line]:
         opened = database
         checks += [
             ("database", lambda: _database(opened)), ("audit log", lambda: _audit(opened)), ("staff", lambda: _staff(opened)), ("contacts", lambda: _contacts(opened, settings)),
-            ("notices", lambda: _notices(opened, now)), ("runs", lambda: _runs(opened, now)),
+            ("notices", lambda: _notices(opened, now)), ("cases", lambda: _cases(opened, settings, now)), ("runs", lambda: _runs(opened, now)),
         ]  # fmt: skip
     for name, check in checks:
         yield from _guarded(name, check)
@@ -385,6 +386,11 @@ def _notices(database: Database, now: datetime) -> Iterator[Line]:
             f"{len(stuck)} notice(s) wait for hours in which notify never runs",
             "Run certmgr notify every hour.",
         )
+
+
+def _cases(database: Database, settings: Settings, now: datetime) -> Iterator[Line]:
+    for state, what, todo in cases.examine(database, settings, now):
+        yield Line("cases", state, what, todo)
 
 
 def _runs(database: Database, now: datetime) -> Iterator[Line]:

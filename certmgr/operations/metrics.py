@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from certmgr.cases.states import overdue, waits_for
 from certmgr.operations.health import Health
 from inventory.database import Database
-from inventory.store import jobs, outbox, overview
+from inventory.store import cases, jobs, outbox, overview
 
 
 def text(database: Database, health: Health, now: datetime) -> str:
@@ -47,6 +48,16 @@ def text(database: Database, health: Health, now: datetime) -> str:
     for name, row in known.items():
         if row["success_at"] is not None:
             success.labels(name).set(row["success_at"])
+    with database.read() as conn:
+        led = cases.listing(conn, states=cases.OPEN)
+    states = Gauge("certmgr_cases", "Open cases by state", ["state"], registry=registry)
+    for state in cases.OPEN:
+        states.labels(state).set(sum(c["state"] == state for c in led))
+    late = Gauge(
+        "certmgr_cases_overdue", "Open cases after their due date, by who is waited for", ["waits_for"], registry=registry
+    )
+    for who in ("client", "provider"):
+        late.labels(who).set(sum(overdue(c, now) and waits_for(c) == who for c in led))
     written = Gauge("certmgr_metrics_timestamp_seconds", "When this file was written", registry=registry)
     written.set(now.timestamp())
     return generate_latest(registry).decode()

@@ -393,3 +393,75 @@ def test_measures_by_month(place: Place, issuer: Authority) -> None:
     assert (november.opened, november.closed, november.resolve) == (2, 1, 50.0)
     assert november.states["checked"] == 48.0
     assert january.overdue == {"provider": 1}
+
+
+def test_a_run_for_cron_opens_what_is_due(place: Place) -> None:
+    from certmgr.operations.round import run as round_
+
+    with place.database.write(place.now) as tx:
+        orders.add(tx, "1001", {"vendor": "V", "number": "1"}, [HOST])
+    done = round_(place.database, place.settings, scan=False)
+    assert "1 case(s) opened, 0 closed, 0 reopened" in done.said
+    assert not [p for p in done.problems if p.startswith("cases")]
+
+
+def test_doctor_misses_a_key_and_a_leader(place: Place, issuer: Authority) -> None:
+    from certmgr.cases.health import examine
+
+    reference, _ = ready(place, issuer)
+    assert [s for s, _, _ in examine(place.database, place.settings, place.now)] == ["ok"]
+    path = place.desk.keys.path(reference, "ec-p256")
+    path.chmod(0o640)
+    assert [w for s, w, _ in examine(place.database, place.settings, place.now) if s == "fault"] == [
+        f"{reference}: its key {path} can be read by others"
+    ]
+    path.unlink()
+    place.pass_(days=30)
+    found = {s: w for s, w, _ in examine(place.database, place.settings, place.now)}
+    assert "cannot be read" in found["fault"]
+    assert "1 of 1 open cases are overdue" in found["warning"]
+
+
+def test_an_issuer_is_fetched_where_that_is_allowed(place: Place, root: Authority) -> None:
+    """The vendor's chain was forgotten; its AIA URL has it. Without the configuration nobody is asked."""
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    from cryptography import x509
+    from cryptography.x509.oid import AuthorityInformationAccessOID
+
+    ca = Authority("Far Issuer", root, path_length=0)
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(ca.der)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = x509.UniformResourceIdentifier(f"http://127.0.0.1:{server.server_address[1]}/ca.der")
+        aia = x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, url)])
+        reference = place.desk.open("1001", [HOST])["reference"]
+        (pem,) = intake.make_csr(place.desk, reference)
+        intake.send(place.desk, reference)
+        issued = issue(ca, pem, start=place.now, extensions=((aia, False),))
+        alone = Material((parse(issued.der),))
+        assert intake.judge_only(place.desk, reference, alone).refused
+        assert asked == []
+        settings = replace(place.settings, trust=replace(place.settings.trust, fetch_issuers=True))
+        assert intake.judge_only(replace(place.desk, settings=settings), reference, alone).refused
+        assert asked == [], "an internal address is refused"
+        allowed = replace(settings, network=replace(settings.network, allow=("127.0.0.0/8",)))
+        verdict = intake.judge_only(replace(place.desk, settings=allowed), reference, alone)
+        assert not verdict.refused, verdict.said
+        assert asked == ["/ca.der"]
+    finally:
+        server.shutdown()
+        server.server_close()

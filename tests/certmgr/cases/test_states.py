@@ -7,7 +7,20 @@ from typing import Any
 
 import pytest
 
-from certmgr.cases.states import ENDED, TABLE, TODO, Action, State, after, allowed, climbs, due, reminder, waits_for
+from certmgr.cases.states import (
+    ENDED,
+    TABLE,
+    TODO,
+    Action,
+    State,
+    after,
+    allowed,
+    climbs,
+    due,
+    next_reminder,
+    reminder,
+    waits_for,
+)
 from certmgr.orders.model import Leads
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
@@ -112,3 +125,10 @@ def test_whom_a_case_climbs_to() -> None:
     ours = row("received", due_at=(NOW + DAY).timestamp())
     assert [c.who for c in climbs(ours, 7, UTC)] == ["all administrators, in their digest", "level 2"]
     assert climbs(row("closed"), 7, UTC) == ()
+
+
+def test_when_the_next_reminder_comes() -> None:
+    waiting = row("waiting-purchase", due_at=(NOW + 14 * DAY).timestamp())
+    assert next_reminder(waiting, NOW + 2 * DAY) == NOW + 7 * DAY
+    assert next_reminder(waiting, NOW + 8 * DAY) == NOW + 14 * DAY
+    assert next_reminder(row("received"), NOW) is None
