@@ -208,7 +208,9 @@ def add(tx: Tx, client_key: str, given: Mapping[str, Any], names: Sequence[str])
 def _free(conn: Connection, values: Mapping[str, Any], row_id: int | None) -> None:
     if values.get("number") is None:
         return
-    query = select(order.c.id).where(order.c.vendor == values["vendor"], order.c.number == values["number"])
+    query = select(order.c.id).where(
+        order.c.client_id == values["client_id"], order.c.vendor == values["vendor"], order.c.number == values["number"]
+    )
     other = next((i for i in conn.scalars(query) if i != row_id), None)
     if other is not None:
         raise Conflict(
