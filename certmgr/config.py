@@ -339,6 +339,10 @@ KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
 def _check_cases(cases: CasesSettings) -> None:
     if cases.key_type not in KEY_TYPES:
         raise ConfigError(f"[cases] key_type is '{cases.key_type}'", "", _nearest(cases.key_type, list(KEY_TYPES)))
+    if cases.keys and not Path(cases.keys).is_absolute():
+        raise ConfigError(
+            f"[cases] keys is '{cases.keys}'", "it would depend on the folder in which somebody stands", "Write the whole path."
+        )
     for name, low, high in (("open_ahead", 0, 365), ("window_minutes", 5, 1440), ("verify_hours", 1, 720)):
         if not low <= getattr(cases, name) <= high:
             raise ConfigError(f"[cases] {name} is {getattr(cases, name)}", f"it is {low} to {high}")

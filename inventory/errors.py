@@ -25,7 +25,7 @@ class CertmgrError(Exception):
         parts = [self.what]
         if self.why:
             parts.append(f": {self.why}")
-        if not "".join(parts).endswith("."):
+        if not "".join(parts).endswith((".", "?")):
             parts.append(".")
         if self.todo:
             parts.append(f" {self.todo}")

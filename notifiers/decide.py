@@ -149,7 +149,8 @@ def _recipients(one: Due, world: World, plan_: Plan) -> list[tuple[Choice, Outco
     """(who, outcome, step, label) of everybody who has not heard of this threshold. Notes why where nobody is reached."""
     subject = one.subject
     technical = subject.finding is not None and subject.kind is Kind.FAULT and subject.code in TECHNICAL
-    first = world.people.owner(subject.client_id, world.now, technical=technical)
+    named = world.people.chosen(subject.contact_id, subject.client_id, world.now)
+    first = named or world.people.owner(subject.client_id, world.now, technical=technical)
     if first.person is None:
         plan_.note(subject, one.crossed.label, "staff", f"nobody can be written to: {first.reason}")
         plan_.for_staff.append((subject, f"nobody can be written to: {first.reason}"))

@@ -38,7 +38,8 @@ def silence(due_: Due, world: World) -> str:
         acked = datetime.fromtimestamp(matter["acked_at"], now.tzinfo)
         if now < acked + world.policy.ack_days * DAY and not due_.crossed.critical and due_.crossed.rank < -3:
             return f"acknowledged on {acked:%Y-%m-%d}"
-        if now < acked + world.policy.ack_days * DAY and subject.end is None:
+        overdue = subject.kind is Kind.CASE and subject.act_by is not None and subject.act_by <= now
+        if now < acked + world.policy.ack_days * DAY and subject.end is None and not overdue:
             return f"acknowledged on {acked:%Y-%m-%d}"
     if subject.kind is Kind.CASE:
         return ""  # each step is the word of a person, and comes once
@@ -115,6 +116,8 @@ def _presses(item: Item) -> bool:
 
 
 def _far(item: Item) -> bool:
+    if item.subject.kind is Kind.CASE:
+        return False  # its reminders have a rhythm of their own
     if item.subject.end is None:
         news = (
             item.subject.severity in ("critical", "high") and item.crossed.rank == 0

@@ -88,6 +88,13 @@ class People:
         after = self.fallback(first, client_id, now)
         return Choice(after.person, "fallback", f"{why}; {after.reason}".rstrip("; "))
 
+    def chosen(self, contact_id: int | None, client_id: int, now: datetime) -> Choice | None:
+        """The contact that was named, if it may read it and can be written to now."""
+        person = self.by_id.get(contact_id or -1)
+        if person is None or person.way is None or person.away(now) or not self.may_read(person, client_id):
+            return None
+        return Choice(person, "owner")
+
     def fallback(self, person: Person, client_id: int, now: datetime) -> Choice:
         """The second step: the contact's own fallback, else another contact of the same client."""
         named = self.by_id.get(person.fallback_id or -1)

@@ -248,13 +248,18 @@ class Record:
         """What single administrators are told, each step once."""
         known = outbox.said(tx.conn, [e.key for e in self.found.errands])
         for errand in self.found.errands:
-            person = self.world.people.by_id.get(errand.contact_id)
-            if person is None or person.client_id is not None or person.way is None:
-                continue
-            if person.id in {c for c, *_ in known.get((errand.key, errand.round), ())}:
-                continue
-            message = errand_message(errand, person, self.config.sender, self.templates, self.now)
-            self._staff_notice(tx, person, "errand", message, [(errand.key, errand.round)])
+            for person in self._leaders(errand.contact_id):
+                if person.way is None or person.id in {c for c, *_ in known.get((errand.key, errand.round), ())}:
+                    continue
+                message = errand_message(errand, person, self.config.sender, self.templates, self.now)
+                self._staff_notice(tx, person, "errand", message, [(errand.key, errand.round)])
+
+    def _leaders(self, contact_id: int | None) -> list[Person]:
+        """Who is told of an errand: its administrator, or all of them."""
+        person = self.world.people.by_id.get(contact_id or -1)
+        if person is None or person.client_id is not None:
+            return self.world.people.staff(self.now, "administrator")
+        return [person]
 
     def _staff_notice(self, tx: Tx, person: Person, kind: str, message: Message, keys: Sequence[tuple[str, str]]) -> None:
         said = [{"subject": k, "step": "staff", "threshold": "0", "round": r, "matter_id": None} for k, r in keys]
@@ -264,7 +269,7 @@ class Record:
 
 def _matter_row(subject: Subject, hold: str | None) -> dict[str, Any]:
     return {
-        "key": subject.key, "kind": str(subject.kind), "client_id": subject.client_id, "endpoint_id": subject.endpoint_id, "domain_id": subject.domain_id,
+        "key": subject.key, "kind": str(subject.kind), "client_id": subject.client_id, "endpoint_id": subject.endpoint_id, "domain_id": subject.domain_id or None,
         "code": subject.code or None, "round": subject.round, "cause": subject.cause, "hold": hold,
     }  # fmt: skip
 

@@ -77,6 +77,7 @@ class Subject:
     facts: Mapping[str, Any] = field(default_factory=dict)  # of a case or an order: what its words are filled with
     paste: str = ""  # what the reader hands on, such as a CSR
     window: Window | None = None  # goes along as a calendar entry
+    contact_id: int | None = None  # who of the client is asked first
     since_days: int | None = None  # of a case: how many days after its step began the last reminder was due
 
     @property
@@ -113,9 +114,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What one administrator is told once a round: a step of a case that waits for them."""
+    """What one administrator (``contact_id`` None: each of them) is told once a round: a step of a case that waits for them."""
 
-    contact_id: int
+    contact_id: int | None
     key: str
     round: str
     title: str

@@ -57,16 +57,16 @@ def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[Ent
 
 
 def _orders(conn: Connection, settings: Settings, client_id: int | None, now: datetime) -> list[Entry]:
-    found = []
+    found, zone = [], ZoneInfo(settings.provider.time_zone)
     for order in load(conn, client_id, ended=False):
         for clock in clocks(order, leads_of(settings), now):
             if not now - BACK <= clock.at <= now + AHEAD:
                 continue
             text = f"Client {order.client}: {', '.join(display(n) for n in order.names[:10])}"
             if clock.due is not None:
-                text += f"\nBegin by {clock.due:%Y-%m-%d}"
+                text += f"\n{'To be done again by' if clock.what in ('dcv', 'organisation') else 'Begin by'} {clock.due.astimezone(zone):%Y-%m-%d}"
             title = filled(DATES[clock.what], {"order": order.label})
-            found.append(Entry(f"order-{order.id}-{clock.what}@certmgr", title, text, clock.at.date()))
+            found.append(Entry(f"order-{order.id}-{clock.what}@certmgr", title, text, clock.at.astimezone(zone).date()))
     return found
 
 

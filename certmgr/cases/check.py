@@ -34,6 +34,7 @@ class Asked:
     issuance_id: int
     key_type: str
     spki: str
+    have: bool = False  # its certificate came before
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def judge(
         if ends is not None and leaf.not_after is not None and leaf.not_after <= ends:
             said.append(Said("ends-no-later", {"not_after": f"{leaf.not_after:%Y-%m-%d}", "present": f"{ends:%Y-%m-%d}"}, False))
         good.append(Good(by_key[key].issuance_id, leaf, chain))
-    missing = [a for a in asked if a.spki not in latest]
+    missing = [a for a in asked if a.spki not in latest and not a.have]
     if missing:
         said.append(Said("other-key-missing", {"key": ", ".join(a.key_type for a in missing)}, False))
     return Verdict(tuple(good), tuple(_once(said)), tuple(leaves))

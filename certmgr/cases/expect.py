@@ -10,16 +10,18 @@ from certmgr.orders.coverage import covers
 Places = Callable[[Iterable[int]], Mapping[int, Sequence[Mapping[str, Any]]]]
 
 
-def expectations(rows: Sequence[Mapping[str, Any]], places: Places) -> dict[int, frozenset[str]]:
+def expectations(rows: Sequence[Mapping[str, Any]], places: Places, now: int) -> dict[int, frozenset[str]]:
     """Endpoint id -> SHA-256 of the leaves that may be served there. ``rows``: one a certificate of a case, in the order of the cases. The last case
-    that was proved for a name counts, and with it what later cases will install. Names that no case was ever proved for expect nothing.
+    that was proved for a name counts, and with it what later cases will install. Names that no case was ever proved for expect nothing, nor do those whose proved certificate has ended (``now``: epoch seconds).
     """
     known: dict[tuple[int, str], tuple[int, set[str]]] = {}
     for row in rows:
         for name in row["names"]:
             key = (row["client_id"], name)
             before = known.get(key)
-            if row["live_at"] is not None:
+            if row["live_at"] is not None and row["not_after"] is not None and row["not_after"] < now:
+                known.pop(key, None)
+            elif row["live_at"] is not None:
                 same = before is not None and before[0] == row["id"]
                 known[key] = (row["id"], (before[1] if same and before is not None else set()) | {row["sha256"]})
             elif before is not None:

@@ -11,14 +11,17 @@ from typing import Any
 
 from certmgr.cases.states import ENDED, State
 from certmgr.cases.work import Desk
+from certmgr.orders.coverage import covers
 from certmgr.orders.load import robot
 from inventory.errors import UsageError
 from inventory.model import Parties
-from inventory.store import cases, domains, incidents, records, servers
+from inventory.names import as_ip, registered_domain
+from inventory.store import cases, domains, incidents, orders, records, servers
 from inventory.store.records import Row
 from inventory.text import printable
 
 MAX_SERIALS = 100_000
+MAX_FILE = 20_000_000
 # What still has to be replaced, by whom; the first two need no case.
 SORTS = ("replaced", "automatic", "ours", "client", "unknown")
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")
@@ -26,7 +29,7 @@ _SERIAL = re.compile(r"[0-9a-f]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One certificate of one client. ``hosts``: where it is served; empty where it is not any more."""
+    """One certificate of one client. ``hosts``: where it is served, and the client's other names in it; empty where it is served nowhere any more."""
 
     serial: str
     sha256: str | None
@@ -93,8 +96,20 @@ def _clients(serial: str, sha256: str, rows: Sequence[Row], places: Mapping[int,
         sorts = {sort_of(*places.get(r["domain_id"], (Parties(), ()))) for r in mine}
         # Of several the one that needs the most: a certificate that one robot and one client use is the client's.
         sort = next(s for s in ("client", "ours", "automatic") if s in sorts)
-        found.append(Item(serial, sha256, mine[0]["client"], client_id, tuple(dict.fromkeys(r["host"] for r in mine)), sort))
+        hosts = list(dict.fromkeys(r["host"] for r in mine))
+        own = list(dict.fromkeys(n for r in mine[:1] for n in incidents.names(r) if _theirs(n, hosts)))
+        # The names of the certificate that are the client's, and hosts that none of them covers.
+        names = [*own, *[h for h in hosts if not any(covers(n, h) for n in own)]]
+        found.append(Item(serial, sha256, mine[0]["client"], client_id, tuple(names), sort))
     return found
+
+
+def _theirs(name: str, hosts: Sequence[str]) -> bool:
+    """Whether a name of a shared certificate is this client's: served by it, a wildcard over it, or beside it in one registered domain of its own."""
+    if any(covers(name, h) for h in hosts):
+        return True
+    bare = name.removeprefix("*.")
+    return as_ip(bare) is None and any(as_ip(h) is None and registered_domain(h) == registered_domain(bare) for h in hosts)
 
 
 def select(desk: Desk, *, serials: Sequence[str] = (), issuer: str = "", server: str = "") -> list[Item]:
@@ -129,39 +144,42 @@ def open_(desk: Desk, items: Sequence[Item], kind: str, what: str, until: dateti
         row = incidents.add(tx, kind, what, int(until.timestamp()), words)
         rows = []
         for item in items:
-            case_id = None
-            if item.sort in ("ours", "client") and item.client is not None and item.client_id is not None:
-                case_id, joined = _case(desk, tx, row, item, words)
-                counts["joined" if joined else "opened"] += 1
             counts[item.sort] += 1
-            rows.append(
-                {
-                    "serial": item.serial,
-                    "sha256": item.sha256,
-                    "client_id": item.client_id,
-                    "names": " ".join(item.hosts),
-                    "sort": item.sort,
-                    "case_id": case_id,
-                }
-            )
+            row_of = {"serial": item.serial, "sha256": item.sha256, "client_id": item.client_id, "sort": item.sort}
+            if item.sort not in ("ours", "client") or item.client is None or item.client_id is None:
+                rows.append(row_of | {"names": " ".join(item.hosts), "case_id": None})
+                continue
+            for case_id, names, joined in _cases(desk, tx, row, item, words):
+                counts["joined" if joined else "opened"] += 1
+                rows.append(row_of | {"names": " ".join(names), "case_id": case_id})
         incidents.add_items(tx, row["id"], rows)
     return row, counts
 
 
-def _case(desk: Desk, tx: Any, row: Row, item: Item, reason: str) -> tuple[int, bool]:
+def _cases(desk: Desk, tx: Any, row: Row, item: Item, reason: str) -> list[tuple[int, list[str], bool]]:
+    """(case, the names of the item that it is about, whether it was open before). What is open joins with its own names; one is opened for the rest."""
     assert item.client is not None
     assert item.client_id is not None
-    if busy := cases.open_for(tx.conn, item.client_id, item.hosts):
-        incidents.join_case(tx, busy[0]["id"], row["id"], row["until"])
-        return int(busy[0]["id"]), True
-    given = {
-        "kind": "incident",
-        "incident_id": row["id"],
-        "ends_at": row["until"],
-        "bought_by": "us" if item.sort == "ours" else "client",
-    }
-    made = desk.open_in(tx, item.client, item.hosts, given, f"{row['reference']}: {reason}")
-    return int(made["id"]), False
+    found: list[tuple[int, list[str], bool]] = []
+    owners = {n: orders.owner_of(tx.conn, n.removeprefix("*.")) for n in item.hosts}
+    left = [n for n, owner in owners.items() if owner is None or owner["client_id"] == item.client_id]
+    for busy in cases.open_for(tx.conn, item.client_id, item.hosts):
+        joined = cases.find(tx.conn, busy["reference"])
+        mine = [n for n in left if n in joined["names"]]
+        left = [n for n in left if n not in mine]
+        if mine:
+            desk.join(tx, joined, row, reason)
+            found.append((int(joined["id"]), mine, True))
+    if left:
+        given = {
+            "kind": "incident",
+            "incident_id": row["id"],
+            "ends_at": row["until"],
+            "bought_by": "us" if item.sort == "ours" else "client",
+        }
+        made = desk.open_in(tx, item.client, left, given, f"{row['reference']}: {reason}")
+        found.append((int(made["id"]), left, False))
+    return found
 
 
 def done(item: Row) -> bool:

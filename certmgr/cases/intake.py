@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from certmgr.cases import csr as requests
 from certmgr.cases import keys as keystore
-from certmgr.cases.check import Asked, Said, Verdict, judge, key_of
+from certmgr.cases.check import Asked, Good, Said, Verdict, judge, key_of
 from certmgr.cases.material import Material, read_files, unpack
-from certmgr.cases.states import Action, after
+from certmgr.cases.states import Action, State, after
 from certmgr.cases.work import Desk
 from certmgr.checks.trust import Issuers, TrustStore
 from certmgr.config import KEY_TYPES
@@ -30,18 +30,27 @@ from certmgr.survey import Options, setup_for
 from inventory.certificates import Certificate, describe_key, parse
 from inventory.database import Database, Tx, from_epoch
 from inventory.errors import CertmgrError, Conflict, UsageError
+from inventory.names import display
 from inventory.store import cases, orders, records, results
 from inventory.store.records import Row
 from inventory.tables import order as order_table
+from inventory.text import printable
 from notifiers.wording.cases import MATERIAL, filled
 
 # -- key and CSR --------------------------------------------------------------------------------------------------------------
+
+
+def key_type_of(key: str) -> str:
+    """``EC P-256`` -> ec-p256, ``RSA 2048`` -> rsa-2048."""
+    return key.lower().replace("ec p-", "ec-p").replace(" ", "-")
 
 
 def make_csr(desk: Desk, reference: str, key_types: Sequence[str] = (), **subject: str) -> list[str]:
     """Makes key and CSR, one a key type. A key that is there already (of a run that died before it was recorded) is the one that is used."""
     row = desk.read(reference)
     chosen = tuple(dict.fromkeys(key_types)) or (desk.settings.cases.key_type,)
+    if unknown := [t for t in chosen if t not in KEY_TYPES]:
+        raise UsageError(f"'{printable(unknown[0], 30)}' is not a kind of key", f"known are {', '.join(KEY_TYPES)}")
     if len({t.partition("-")[0] for t in chosen}) < len(chosen):
         raise UsageError(
             "Two keys of the same kind", "a server has one RSA and one EC certificate for a name at most", "Give one of each."
@@ -57,8 +66,8 @@ def make_csr(desk: Desk, reference: str, key_types: Sequence[str] = (), **subjec
         pem = requests.make(key, row["names"], **subject).decode()
         made.append((key_type, requests.spki(key.public_key()), pem, keystore.key_reference(path)))
     with desk.database.write(desk.now) as tx:
-        cases.drop_issuances(tx, row["id"])
         known = {i["spki"] for i in had if i["sha256"] is not None}
+        cases.drop_issuances(tx, row["id"], also_received=True)
         for key_type, spki, pem, where in made:
             if spki in known:
                 raise Conflict(
@@ -85,9 +94,17 @@ def take_csr(desk: Desk, reference: str, data: bytes) -> requests.Request:
     """The client's own CSR. One with problems is not taken; the caller shows them."""
     row = desk.read(reference)
     request = requests.read(data, row["names"])
+    with desk.database.read() as conn:
+        ours = [
+            i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["spki"] == request.spki and i["key_reference"]
+        ]
+    if ours:
+        raise Conflict("This is the CSR that we made ourselves", "its key is with us", f"certmgr case send {row['reference']}")
+    if row["kind"] == "incident" and request.spki in _old_keys(desk, row):
+        request = replace(request, problems=(*request.problems, ("csr-old-key", {})))
     if any(code != "csr-extra" for code, _ in request.problems):
         return request
-    kind = request.key.lower().replace(" ", "-")
+    kind = key_type_of(request.key)
     with desk.database.write(desk.now) as tx:
         cases.drop_issuances(tx, row["id"])
         cases.add_issuance(
@@ -107,6 +124,29 @@ def take_csr(desk: Desk, reference: str, data: bytes) -> requests.Request:
     return request
 
 
+def _old_keys(desk: Desk, row: Row) -> set[str]:
+    """Keys of what is replaced: in an incident they may be the reason for it."""
+    with desk.database.read() as conn:
+        ders = cases.chain_of(conn, (row["replaces"] or "").split())
+    return {key_of(parse(d)) for d in ders} - {""}
+
+
+def drop(desk: Desk, reference: str, key_type: str) -> Row:
+    """Does without a certificate that was asked for and has not come."""
+    row = desk.read(reference)
+    with desk.database.read() as conn:
+        waiting = [i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["sha256"] is None]
+    if key_type not in {i["key_type"] for i in waiting}:
+        raise Conflict(
+            f"The case {row['reference']} waits for no certificate of the kind {key_type[:30]}",
+            "",
+            f"See certmgr case show {row['reference']}.",
+        )
+    with desk.database.write(desk.now) as tx:
+        cases.drop_issuances(tx, row["id"], key_type=key_type)
+        return cases.change(tx, row, "drop", {}, f"done without a certificate for {key_type}")
+
+
 def send(desk: Desk, reference: str, text: str = "") -> Row:
     row = desk.read(reference)
     with desk.database.write(desk.now) as tx:
@@ -123,12 +163,19 @@ def receive(desk: Desk, reference: str, material: Material, *, use_key: bool = F
         with desk.database.read() as conn:
             raise desk.not_allowed(Tx(conn, "", desk.now), row, Action.RECEIVE)
     verdict, asked = _judge(desk, row, material)
+    if not asked and not use_key:
+        raise Conflict(
+            f"The case {row['reference']} has no CSR yet", "so no certificate can be the one that was asked for",
+            f"certmgr case csr {row['reference']}; or --use-key, where its key comes with it.",
+        )  # fmt: skip
+    if verdict.refused:
+        _refuse_strangers(desk, row, verdict)
     enclosed = None
     if not verdict.good and use_key and (enclosed := _enclosed(material)) is not None:
         verdict, asked = _judge(desk, row, material, [Asked(0, enclosed[0], enclosed[1])])
     with desk.database.write(desk.now) as tx:
         if enclosed is not None and not verdict.refused:
-            path = desk.keys.keep(row["reference"], enclosed[0], enclosed[2])
+            path = desk.keys.keep(row["reference"], enclosed[0], enclosed[2], enclosed=True)
             cases.drop_issuances(tx, row["id"])
             values = {
                 "case_id": row["id"],
@@ -140,20 +187,37 @@ def receive(desk: Desk, reference: str, material: Material, *, use_key: bool = F
             ids = {0: cases.add_issuance(tx, values)}
         else:
             ids = {a.issuance_id: a.issuance_id for a in asked}
-        _record(desk, tx, row, verdict, ids)
+        _record(desk, tx, row, verdict, ids, material, use_key)
     return verdict
 
 
-def judge_only(desk: Desk, reference: str, material: Material) -> Verdict:
+def judge_only(desk: Desk, reference: str, material: Material, *, use_key: bool = False) -> Verdict:
     """Says what :func:`receive` would say, and records nothing."""
-    return _judge(desk, desk.read(reference), material)[0]
+    row = desk.read(reference)
+    verdict = _judge(desk, row, material)[0]
+    if not verdict.good and use_key and (enclosed := _enclosed(material)) is not None:
+        return _judge(desk, row, material, [Asked(0, enclosed[0], enclosed[1])])[0]
+    return verdict
+
+
+def _refuse_strangers(desk: Desk, row: Row, verdict: Verdict) -> None:
+    """A certificate of another client is a slip of ours: nothing of it is recorded, and the client of this case reads nothing of it."""
+    with desk.database.read() as conn:
+        leaves = [x for x in verdict.leaves[:20] if not (verdict.good and set(x.names) & set(row["names"]))]
+        for name in [n for leaf in leaves for n in leaf.names[:50]]:
+            owner = orders.owner_of(conn, name.removeprefix("*."))
+            if owner is not None and owner["client_id"] != row["client_id"]:
+                raise Conflict(
+                    f"This is a certificate of the client {owner['number']}", f"it is for {display(name)}, and the case is of the client {row['client']}",
+                    "Nothing was recorded. Name the right file, or the right case.",
+                )  # fmt: skip
 
 
 def _judge(desk: Desk, row: Row, material: Material, asked: Sequence[Asked] | None = None) -> tuple[Verdict, Sequence[Asked]]:
     with desk.database.read() as conn:
         if asked is None:
             known = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-            asked = [Asked(i["id"], i["key_type"], i["spki"]) for i in known if i["spki"]]
+            asked = [Asked(i["id"], i["key_type"], i["spki"], i["sha256"] is not None) for i in known if i["spki"]]
         issuers = Issuers()
         for der in results.issuers(conn):
             issuers.add(parse(der))
@@ -202,24 +266,46 @@ def _enclosed(material: Material) -> tuple[str, str, Any] | None:
     for data in material.keys:
         key: Any = load_pem_private_key(data, None)
         spki = requests.spki(key.public_key())
-        kind = describe_key(key.public_key())[0].lower().replace(" ", "-")
+        kind = key_type_of(describe_key(key.public_key())[0])
         if spki in leaves and kind in KEY_TYPES:
             return kind, spki, key
     return None
 
 
-def _record(desk: Desk, tx: Tx, row: Row, verdict: Verdict, ids: Mapping[int, int]) -> None:
+def _record(desk: Desk, tx: Tx, row: Row, verdict: Verdict, ids: Mapping[int, int], material: Material, use_key: bool) -> None:
     said = json.dumps([[s.code, s.values, s.refuses] for s in verdict.said])
     seen = [f"serial {c.serial}, SHA-256 {c.sha256}" for c in verdict.leaves[:5]]
+    if verdict.refused and row["state"] == State.CHECKED:
+        # What is there already is good, and stays.
+        words = " ".join(sentences(verdict.said, refusing=True))
+        cases.change(tx, row, "refuse", {}, f"received: {'; '.join(seen) or 'no certificate of its own'}. {words}")
+        return
     now_ = desk.move(tx, row, Action.RECEIVE, f"received: {'; '.join(seen) or 'no certificate of its own'}", said=said)
     if verdict.refused:
         desk.move(tx, now_, Action.REFUSE, " ".join(sentences(verdict.said, refusing=True)))
         return
     for good in verdict.good:
         store(tx, good.chain)
+        if use_key:
+            _keep_theirs(desk, tx, row, material, good)
         cases.received(tx, ids[good.issuance_id], good.leaf.sha256, [c.sha256 for c in good.chain[1:]])
     _validated(desk, tx, row, verdict)
     desk.move(tx, now_, Action.ACCEPT, " ".join(sentences(verdict.said)) or "it is what was asked for")
+
+
+def _keep_theirs(desk: Desk, tx: Tx, row: Row, material: Material, good: Good) -> None:
+    """The key of the client's own CSR, which came with its certificate: stored before the case says that we have it."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    known = next(i for i in cases.issuances(tx.conn, [row["id"]])[row["id"]] if i["spki"] == key_of(good.leaf))
+    if known["key_reference"] is not None:
+        return
+    for data in material.keys:
+        key: Any = load_pem_private_key(data, None)
+        kind = key_type_of(describe_key(key.public_key())[0])
+        if requests.spki(key.public_key()) == key_of(good.leaf) and kind in KEY_TYPES:
+            path = desk.keys.keep(row["reference"], kind, key, enclosed=True)
+            cases.has_key(tx, known["id"], keystore.key_reference(path))
 
 
 def _validated(desk: Desk, tx: Tx, row: Row, verdict: Verdict) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from certmgr.config import KEY_TYPES
 from inventory.errors import CertmgrError, UsageError
+from inventory.exchange.files import read_regular
 
 Key = Any  # of cryptography: RSA or EC private key
 
@@ -47,11 +49,11 @@ class KeyStore:
     def __init__(self, directory: Path, passphrase: Callable[[], str] = str) -> None:
         self.directory, self._passphrase = directory, passphrase
 
-    def path(self, reference: str, key_type: str) -> Path:
-        """From a reference and a key type, both words of ours: no name from outside is ever part of it."""
+    def path(self, reference: str, key_type: str, *, enclosed: bool = False) -> Path:
+        """From a reference and a key type, both words of ours: no name from outside is ever part of it. ``enclosed``: of a key that came with its certificate."""
         assert key_type in KEY_TYPES
         assert reference.replace("-", "").isalnum()
-        return self.directory / reference / f"{key_type}.key"
+        return self.directory / reference / f"{key_type}{'-enclosed' if enclosed else ''}.key"
 
     def make(self, reference: str, key_type: str) -> tuple[Path, Key]:
         """The key of this case and type: the one that is there, else a new one."""
@@ -59,9 +61,9 @@ class KeyStore:
         with self._alone(path):
             return path, self.load(path) if path.exists() else self._write(path, generate(key_type))
 
-    def keep(self, reference: str, key_type: str, key: Key) -> Path:
+    def keep(self, reference: str, key_type: str, key: Key, *, enclosed: bool = False) -> Path:
         """Stores a key that came from elsewhere. Raises :class:`CertmgrError` where another one is there."""
-        path = self.path(reference, key_type)
+        path = self.path(reference, key_type, enclosed=enclosed)
         with self._alone(path):
             stored = self.load(path) if path.exists() else self._write(path, key)
         if pem(stored) != pem(key):
@@ -76,7 +78,8 @@ class KeyStore:
         try:
             for folder in (self.directory, path.parent):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(path.parent, os.O_RDONLY)
+                _private(folder)
+            descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 for left in path.parent.glob(f".{path.name}.*"):
@@ -119,7 +122,7 @@ class KeyStore:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         try:
-            data = path.read_bytes()
+            data = read_regular(path, 1_000_000)
             open_to = path.stat().st_mode & 0o077
         except OSError as error:
             raise CertmgrError(
@@ -133,6 +136,17 @@ class KeyStore:
         except (ValueError, TypeError):
             why = "the passphrase of [cases] passphrase does not open it" if encrypted else "it is not a PEM key"
             raise CertmgrError(f"The key {path} cannot be used", why, "Correct the passphrase, or restore the file.") from None
+
+
+def _private(folder: Path) -> None:
+    """Raises :class:`CertmgrError` for a folder that others can reach, or that is a link to elsewhere."""
+    info = folder.lstat()
+    if stat.S_ISLNK(info.st_mode):
+        raise CertmgrError(f"{folder} is a link", "keys are kept in a real folder", "Name that one in [cases] keys.")
+    if info.st_mode & 0o077 or info.st_uid != os.geteuid():
+        raise CertmgrError(
+            f"The folder of keys {folder} can be reached by others", "", f"chmod 700 {folder}, as the user that runs certmgr."
+        )
 
 
 def key_reference(path: Path) -> str:

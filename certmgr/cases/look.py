@@ -45,8 +45,19 @@ def places(names: Sequence[str], endpoints: Sequence[Mapping[str, Any]]) -> list
             found.append(Place(target, tuple((row["addresses"] or "").split()), behind))
     for name in plain:
         if not any(p.target.host == name for p in found):
-            found.append(Place(Target(name)))
-    return found[:MAX_PLACES]
+            found.append(Place(Target(name), (), _behind(name, endpoints)))
+    return found
+
+
+def _behind(name: str, endpoints: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Target], ...]:
+    """The backends of the domain that the name stands under."""
+    above = [r for r in endpoints if name == r["domain"] or name.endswith("." + r["domain"])]
+    row = max(above, key=lambda r: len(r["domain"]), default=None)
+    return (
+        tuple((row["server"] or "", _backend(b, Target(name))) for b in (row["backends"] or "").split())
+        if row is not None
+        else ()
+    )
 
 
 def _backend(text: str, target: Target) -> Target:

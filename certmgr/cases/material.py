@@ -12,9 +12,11 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from inventory.certificates import Certificate, parse
-from inventory.errors import CertmgrError, UsageError
+from inventory.errors import UsageError
+from inventory.exchange.files import read_regular
 
 MAX_INPUT = 8 * 1024 * 1024
 SECONDS = 20
@@ -45,10 +47,11 @@ def unpack(files: list[bytes], password: str = "") -> Material:
             "Send the certificate files alone.",
         )
     order = json.dumps({"files": [base64.b64encode(f).decode() for f in files], "password": password})
-    command = [sys.executable, "-m", "certmgr.cases.unpacking"]
-    bare = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}  # no secret of ours goes there
+    command = [sys.executable, "-P", "-m", "certmgr.cases.unpacking"]
+    # No secret of ours goes there, and no code is taken from the folder in which somebody stands.
+    bare = {"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     try:
-        done = subprocess.run(command, input=order.encode(), capture_output=True, timeout=SECONDS, check=False, env=bare)
+        done = subprocess.run(command, input=order.encode(), capture_output=True, timeout=SECONDS, check=False, env=bare, cwd="/")
     except subprocess.TimeoutExpired:
         raise UsageError(
             "The file could not be read in time",
@@ -72,20 +75,14 @@ def unpack(files: list[bytes], password: str = "") -> Material:
     if not found:
         raise UsageError(
             "There is no certificate in it",
-            answer.get("seen") or "nothing that can be read as one",
+            "it holds a CSR, which is what a certificate is asked for with"
+            if "csr-sent-back" in answer["remarks"]
+            else answer.get("seen") or "nothing that can be read as one",
             "Ask for the certificate as PEM, PKCS#7 or PKCS#12.",
         )
     return Material(tuple(found.values()), tuple(base64.b64decode(k) for k in answer["keys"]), tuple(answer["remarks"]))
 
 
 def read_files(paths: list[str]) -> list[bytes]:
-    from pathlib import Path
-
-    found = []
-    for path in paths:
-        try:
-            with Path(path).open("rb") as file:
-                found.append(file.read(MAX_INPUT + 1))
-        except OSError as error:
-            raise CertmgrError(f"{path} cannot be read", error.strerror or str(error), "Name a readable file.") from None
-    return found
+    """Of regular files alone: a pipe or a device may never end. Raises :class:`CertmgrError`."""
+    return [read_regular(Path(p), MAX_INPUT) for p in paths]

@@ -13,17 +13,18 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from certmgr.cases.states import TODO, State, overdue, reminder, waits_for
+from certmgr.cases.states import ENDED, TODO, State, overdue, reminder, waits_for
 from certmgr.cases.window import Span, entry
-from certmgr.orders.load import load
+from certmgr.orders.load import load, looked_after, parents
 from certmgr.orders.model import Leads, Order
 from certmgr.orders.terms import DAY, clocks, plan, term_of
-from inventory.database import from_epoch
+from inventory.database import from_epoch, to_epoch
 from inventory.names import display
 from inventory.store import cases
 from inventory.store.records import Row
 from inventory.targets import Target
 from notifiers.subject import Ended, Errand, Kind, Money, Subject
+from notifiers.wording.cases import OLD_IS_BACK
 
 PRODUCTS = {"dv": "domain validation", "ov": "organisation validation", "ev": "extended validation"}
 KINDS = {"single": "one name", "multi": "several names", "wildcard": "wildcard"}
@@ -44,14 +45,21 @@ def _moment(seconds: int | None) -> datetime | None:
     return from_epoch(seconds)
 
 
-def gather(conn: Connection, now: datetime, told: Mapping[str, Mapping[str, Any]], leads: Leads, minutes: int) -> CaseNews:
-    """``told``: matters that are open and were told, by key. ``minutes``: of a window that is proposed."""
+def gather(
+    conn: Connection, now: datetime, told: Mapping[str, Mapping[str, Any]], leads: Leads, minutes: int, provider: str = ""
+) -> CaseNews:
+    """``told``: matters that are open and were told, by key. ``minutes``: of a window that is proposed. ``provider``: who acts where nobody leads a case."""
     rows = cases.listing(conn, states=cases.OPEN)
     issued = cases.issuances(conn, [r["id"] for r in rows])
     purchases = {o.id: o for o in load(conn, ids=[r["order_id"] for r in rows if r["order_id"] is not None])} if rows else {}
     places = {r["id"]: r for r in rows}
-    subjects = [of_case(r, issued.get(r["id"], ()), purchases.get(r["order_id"] or 0), now, minutes) for r in rows]
-    errands = [e for r in rows if (e := errand(r, now)) is not None]
+    subjects = [of_case(r, issued.get(r["id"], ()), purchases.get(r["order_id"] or 0), now, minutes, provider) for r in rows]
+    ended_ = [
+        r
+        for r in cases.listing(conn, states=("declined", "cancelled", "closed"), since=to_epoch(now) - 7 * 86_400)
+        if r["window_state"] == "cancelled"
+    ]
+    errands = [e for r in (*rows, *ended_) if (e := errand(r, now)) is not None]
     over = {}
     wanted = [int(k.split(":")[1]) for k, m in told.items() if m["kind"] == Kind.CASE and int(k.split(":")[1]) not in places]
     if wanted:
@@ -61,7 +69,17 @@ def gather(conn: Connection, now: datetime, told: Mapping[str, Mapping[str, Any]
         for key, matter in told.items():
             if matter["kind"] == Kind.CASE and (row := closed.get(int(key.split(":")[1]))) is not None:
                 over[key] = ended(row, certificates.get(row["id"], ()), theirs.get(row["order_id"] or 0), now, leads)
-    return CaseNews(subjects, over, errands, worklist(rows, now), cases.open_names(conn))
+    return CaseNews(subjects, over, errands, worklist(rows, now), _leading(rows, now))
+
+
+def _leading(rows: Sequence[Row], now: datetime) -> dict[int, dict[str, str]]:
+    """Client id -> name -> the case that leads it. One that is overdue, or whose certificate ends within a day, leads no more: then everything is said."""
+    found: dict[int, dict[str, str]] = {}
+    for row in rows:
+        soon = row["ends_at"] is not None and row["ends_at"] < to_epoch(now + DAY)
+        if not overdue(row, now) and not soon:
+            found.setdefault(row["client_id"], {}).update(dict.fromkeys(row["names"], row["reference"]))
+    return found
 
 
 def worklist(rows: Sequence[Row], now: datetime) -> list[str]:
@@ -84,33 +102,41 @@ def worklist(rows: Sequence[Row], now: datetime) -> list[str]:
     ]
 
 
-def of_case(row: Row, issued: Sequence[Row], order: Order | None, now: datetime, minutes: int) -> Subject:
+def of_case(row: Row, issued: Sequence[Row], order: Order | None, now: datetime, minutes: int, provider: str = "") -> Subject:
     """The subject of an open case, in the state that it is in."""
     state, waits = State(row["state"]), waits_for(row)
     since, due, end = _moment(row["since"]), _moment(row["due_at"]), _moment(row["ends_at"])
     assert since is not None
     client_acts = waits == "client"
-    staff = row["staff"] or row["account_manager"]
+    staff = row["staff"] or row["account_manager"] or provider or "certmgr"
     pems = [i["csr"] for i in issued if i["csr"]] if state is State.WAITING and client_acts and not row["own_csr"] else []
     window = None
     if row["window_state"] == "agreed" and state in (State.WINDOW, State.INSTALLED) and row["window_start"] is not None:
         window = entry(row["reference"], row["window_sequence"], row["window_start"], row["window_end"], cancelled=False)
-    elif row["window_state"] == "cancelled" and row["window_start"] is not None:
+    elif row["window_state"] == "cancelled" and state in (State.CHECKED, State.REOPENED) and row["window_start"] is not None:
         window = entry(row["reference"], row["window_sequence"], row["window_start"], row["window_end"], cancelled=True)
     return Subject(
-        cases.matter_key(row["id"], row["client_id"]), Kind.CASE, f"{row['step']} {state}", row["client_id"], row["client"], 0, None, _target(row["names"]),
+        cases.matter_key(row["id"], row["client_id"]), Kind.CASE, f"{row['step']} {state}", row["client_id"], row["client"], row["domain_id"] or 0, None, _target(row["names"]),
         "critical" if row["kind"] == "incident" else "high", "client" if client_acts else "provider", since, act_by=due if client_acts else None,
-        code=_words(row, state, client_acts), cause=f"case {row['reference']}", visible=True,
+        code=_words(row, state, client_acts, order is not None and order.auto_renew), cause=f"case {row['reference']}", visible=True,
         taken=(staff, due) if not client_acts and staff and due is not None else None,
-        facts=_facts(row, order, minutes), paste="\n".join(pems), window=window, since_days=reminder(since, due, end, now), text=row["reference"],
+        facts=_facts(row, order, minutes), paste="\n".join(pems), window=window, since_days=reminder(since, due, end, now), text=row["reference"], contact_id=row["contact_id"],
+        quiet=_quiet(row),
     )  # fmt: skip
+
+
+def _quiet(row: Row) -> str:
+    """Why the client hears nothing of it any more."""
+    if row["domain_client"] is not None and row["domain_client"] != row["client_id"]:
+        return "the domain belongs to another client now"
+    return "the domain is retired" if row["domain_state"] == "retired" else ""
 
 
 def _target(names: Sequence[str]) -> Target:
     return Target(next((n for n in names if not n.startswith("*.")), names[0].removeprefix("*.") if names else "unnamed"))
 
 
-def _words(row: Row, state: State, client_acts: bool) -> str:
+def _words(row: Row, state: State, client_acts: bool, renews_itself: bool) -> str:
     """The key of its words in notifiers/wording/cases.py."""
     match state:
         case State.REQUESTED if row["own_csr"]:
@@ -118,9 +144,13 @@ def _words(row: Row, state: State, client_acts: bool) -> str:
         case State.WAITING if not client_acts:
             return "waiting-us"
         case State.WAITING if any(s[2] for s in json.loads(row["said"])):
-            return "waiting-again"
+            return "waiting-again-own" if row["own_csr"] else "waiting-again"
+        case State.WAITING if row["own_csr"]:
+            return "waiting-own"
         case State.WAITING if row["order_id"] is None:
             return "waiting-free"
+        case State.WAITING if row["kind"] == "renewal" and not renews_itself:
+            return "waiting-renewal"
         case State.CHECKED if row["approved_at"] is not None:
             return "checked-approved"
         case _:
@@ -134,6 +164,10 @@ def _facts(row: Row, order: Order | None, minutes: int) -> dict[str, Any]:
         "product": [PRODUCTS[order.validation], KINDS[order.kind]] if order else [],
         "minutes": str(minutes), "why": row["reason"] or "", "said": [(s[0], s[1]) for s in json.loads(row["said"]) if s[2]], "fee": Money(row["fee"], row["currency"]),
     }  # fmt: skip
+    if row["reason"] == OLD_IS_BACK:
+        facts["why"] = (OLD_IS_BACK,)
+    if order is not None:
+        facts["order_end"] = order.ends
     if row["window_start"] is not None:
         facts["window"] = _moment(row["window_start"])
         facts["minutes"] = str((row["window_end"] - row["window_start"]) // 60)
@@ -151,7 +185,7 @@ def ended(row: Row, issued: Sequence[Row], order: Order | None, now: datetime, l
     opened = _moment(row["opened_at"])
     assert opened is not None
     subject = Subject(
-        key, Kind.CASE, f"{row['step']} {row['state']}", row["client_id"], row["client"], 0, None, _target(row["names"]), "high", "client", opened,
+        key, Kind.CASE, f"{row['step']} {row['state']}", row["client_id"], row["client"], row["domain_id"] or 0, None, _target(row["names"]), "high", "client", opened,
         code="cancelled" if stopped else "closed", facts=facts, window=window, text=row["reference"],
     )  # fmt: skip
     return Ended(key, True, f"the case is {row['state']}", subject)
@@ -177,15 +211,22 @@ def _changed(row: Row, issued: Sequence[Row], order: Order | None, now: datetime
 
 
 def errand(row: Row, now: datetime) -> Errand | None:
-    """What the administrator of the case is told: each step that waits for them, and each window with its calendar entry."""
-    if row["staff_id"] is None or waits_for(row) != "provider":
-        return None
+    """What the administrator of the case is told: each step that waits for them, and each window with its calendar entry, also when it is called off. Where
+    nobody leads it, all of them are told.
+    """
     state, ref = State(row["state"]), row["reference"]
+    called_off = (
+        row["window_state"] == "cancelled"
+        and row["window_start"] is not None
+        and (state in ENDED or state in (State.CHECKED, State.REOPENED))
+    )
+    if waits_for(row) != "provider" and not called_off:
+        return None
     late = overdue(row, now)
     lines = [
         f"{ref}, client {row['client']}: {state}",
         f"names: {', '.join(row['names'][:20])}",
-        f"to do: {TODO[state].replace('REF', ref)}",
+        _todo(row, state),
     ]
     if row["due_at"] is not None:
         lines.append(f"due: {_moment(row['due_at']):%Y-%m-%d %H:%M} UTC")
@@ -193,12 +234,17 @@ def errand(row: Row, now: datetime) -> Errand | None:
     if state is State.WINDOW and row["window_start"] is not None:
         window = entry(ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=False)
         lines.append("window: " + _span(row).text)
-    elif row["window_state"] == "cancelled" and row["window_start"] is not None:
+    elif called_off:
+        lines.append("the window is called off")
         window = entry(ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=True)
     title = f"{ref}: {state}{', overdue' if late else ''}"
     return Errand(
         row["staff_id"], f"errand:{row['id']}", f"{row['step']} {state}{' overdue' if late else ''}", title, tuple(lines), window
     )
+
+
+def _todo(row: Row, state: State) -> str:
+    return f"to do: {TODO[state].replace('REF', row['reference'])}" if state in TODO else f"reason: {row['reason'] or ''}"
 
 
 def _span(row: Row) -> Span:
@@ -223,8 +269,12 @@ def of_orders(
     its case, or of the name that loses cover.
     """
     found = []
-    for order in load(conn, client_id, ended=False):
-        if order.ends < now - 60 * DAY or any(n in busy.get(order.client_id, {}) for n in order.names):
+    known = load(conn, client_id, ended=False)
+    kept = looked_after(conn, {o.client_id for o in known})
+    for order in known:
+        if order.ends < now - 60 * DAY or all(n in busy.get(order.client_id, {}) for n in order.names):
+            continue
+        if not any((order.client_id, p) in kept for n in order.names for p in parents(n)):
             continue
         steps = plan(term_of(order), now, leads.reissue)
         for clock in clocks(order, leads, now):

@@ -12,13 +12,14 @@ from certmgr.cases.proof import Proven
 from certmgr.cases.states import Action, State
 from certmgr.cases.work import Desk, Overrides
 from certmgr.orders.coverage import covers
-from certmgr.orders.load import automatic, leads_of, load
+from certmgr.orders.load import leads_of, load, looked_after, parents
 from certmgr.orders.model import Leads, Order
 from certmgr.orders.terms import DAY, plan, term_of
-from inventory.database import Database, from_epoch
+from inventory.database import Database, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import cases, findings, jobs
 from inventory.store.records import Row
+from notifiers.wording.cases import OLD_IS_BACK
 
 # Order of durability: each case opens in a transaction of its own, under the lock of this job; what has an open case is not opened again.
 JOB = "cases"
@@ -74,9 +75,10 @@ def due_cases(database: Database, now: datetime, leads: Leads, ahead: timedelta)
     """Everything that is due and has no open case; names that a robot renews are left out."""
     with database.read() as conn:
         known = load(conn, ended=False)
-        robots = automatic(conn)
         busy = cases.open_names(conn)
-        closed = cases.listing(conn, states=("closed",))
+        closed = [r for r in cases.listing(conn, states=("closed",)) if r["client_state"] != "retired"]
+        kept = looked_after(conn, {o.client_id for o in known} | {r["client_id"] for r in closed})
+        until = cases.served_until(conn, {o.client_id for o in known} | {r["client_id"] for r in closed})
         issued = cases.issuances(conn, [r["id"] for r in closed])
     found: list[Due] = []
     taken: dict[str, set[str]] = {}
@@ -91,8 +93,11 @@ def due_cases(database: Database, now: datetime, leads: Leads, ahead: timedelta)
         names = set(one.names)
         if names & set(busy.get(client_id, {})) or names & taken.get(one.client, set()):
             continue
-        if all((client_id, n.removeprefix("*.")) in robots for n in names):
-            continue
+        if not any((client_id, parent) in kept for n in names for parent in parents(n)):
+            continue  # none of its names is looked after for this client any more, or a robot renews them
+        served = [u for n in names for host, u in until.get(client_id, {}).items() if covers(n, host)]
+        if served and min(served) > to_epoch(now + leads.buy + ahead):
+            continue  # whatever it is, what is served lasts longer
         taken.setdefault(one.client, set()).update(names)
         found.append(one)
     return found
@@ -141,7 +146,7 @@ def awaiting(rows: Sequence[Row], now: datetime) -> list[Row]:
     return [
         r
         for r in rows
-        if r["state"] in (State.INSTALLED, State.LIVE)
+        if r["state"] in (State.INSTALLED, State.LIVE, State.REOPENED)
         or (r["state"] == State.WINDOW and r["window_end"] is not None and r["window_end"] <= at)
     ]
 
@@ -151,6 +156,8 @@ def _prove(desk: Desk, overrides: Overrides, done: Round) -> None:
         rows = awaiting(cases.listing(conn, states=cases.OPEN), desk.now)
     for row in rows:
         try:
+            if row["state"] == State.REOPENED and not desk.expected(row):
+                continue
             after, proof = desk.verify(row["reference"], overrides)
         except CertmgrError as error:
             done.problems.append(f"{row['reference']}: {error}")
@@ -170,17 +177,16 @@ def _back(desk: Desk, done: Round) -> None:
     for row in closed:
         if row["id"] in succeeded:
             continue
+        old = set(row["replaces"].split())
         seen = [
-            f
-            for f in open_
-            if f["client"] == row["client"]
-            and row["replaces"] in f["evidence"].get("sha256", ())
-            and any(covers(n, f["host"]) for n in row["names"])
-        ]
-        if not seen or any(f["opened_at"] < (row["live_at"] or 0) for f in seen):
+            f for f in open_
+            if f["client"] == row["client"] and old & set(f["evidence"].get("sha256", ())) and any(covers(n, f["host"]) for n in row["names"])
+            and f["opened_at"] >= (row["live_at"] or 0)
+        ]  # fmt: skip
+        if not seen:
             continue
         why = f"the old certificate is back (unexpected-certificate) at {', '.join(dict.fromkeys(a for f in seen for a in f['addresses']))} of {seen[0]['host']}"
         try:
-            done.reopened.append(desk.end(row["reference"], Action.REOPEN, why[:500])["reference"])
+            done.reopened.append(desk.end(row["reference"], Action.REOPEN, OLD_IS_BACK, detail=why[:1000])["reference"])
         except CertmgrError as error:
             done.problems.append(f"{row['reference']}: {error}")

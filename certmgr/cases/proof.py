@@ -63,12 +63,14 @@ class Proof:
                 return f"seen at {len(self.seen)} place(s), not at: {'; '.join(self.missing[:12])}"
             case Proven.ABSENT:
                 return f"seen nowhere; another certificate at: {'; '.join(self.missing[:12])}"
+            case _ if not self.unknown:
+                return "no place was looked at: no endpoint of the inventory is covered by its names (certmgr endpoint add)"
             case _:
-                return f"it could not be told: {'; '.join(self.unknown[:12]) or 'no place was looked at'}"
+                return f"it could not be told: {'; '.join(self.unknown[:12])}"
 
 
-def prove(expected: Mapping[str, str], sights: Sequence[Sight], replaced: str | None = None) -> Proof:
-    """``expected``: key type (EC, RSA) -> SHA-256 of the leaf. ``replaced``: SHA-256 of the old one."""
+def prove(expected: Mapping[str, str], sights: Sequence[Sight], replaced: Sequence[str] = ()) -> Proof:
+    """``expected``: key type (EC, RSA) -> SHA-256 of the leaf. ``replaced``: those of the old ones."""
     hashes = set(expected.values())
     places: dict[tuple[str, int, str, str], list[Sight]] = {}
     for sight in sights:
@@ -83,7 +85,7 @@ def prove(expected: Mapping[str, str], sights: Sequence[Sight], replaced: str | 
         lacking = [k for k, h in expected.items() if not any(s.sha256 == h for s in group)]
         if wrong:
             missing.append(where)
-            if any(s.sha256 == replaced for s in wrong):
+            if any(s.sha256 in replaced for s in wrong):
                 old.append(where)
         elif failed := [s for s in group if s.error and (s.key_type in lacking or not s.hung)]:
             unknown.append(f"{where}: {failed[0].error}")

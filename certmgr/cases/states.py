@@ -99,7 +99,7 @@ def waits_for(case: Mapping[str, Any]) -> str:
 # What has to be done in each state, for the work list.
 TODO = {
     State.REQUESTED: "make the CSR: certmgr case csr REF (or receive the client's: --from FILE)",
-    State.CSR_READY: "give the CSR to whoever buys: certmgr case csr REF --output FILE --sent",
+    State.CSR_READY: "give the CSR to whoever buys: certmgr case send REF",
     State.WAITING: "wait for the certificate; then certmgr case receive REF FILE",
     State.RECEIVED: "look at what came: certmgr case receive REF FILE again",
     State.CHECKED: "agree on price and window: certmgr case approve REF, certmgr case window REF",
@@ -119,7 +119,8 @@ class Climb:
 
 
 def due(case: Mapping[str, Any], now: datetime, leads: Leads, verify: timedelta) -> datetime | None:
-    """By when the state should be left. Where the certificate that is replaced ends, backwards from there; never in less than a day from now.
+    """By when the state should be left. Where the certificate that is replaced ends, backwards from there; not in less than a day from now, unless that
+    certificate ends sooner.
 
     ``case``: the row with the state that was just entered. ``verify``: how long after a window the proof is awaited.
     """
@@ -139,7 +140,9 @@ def due(case: Mapping[str, Any], now: datetime, leads: Leads, verify: timedelta)
         return usual
     after_it = {State.REQUESTED: leads.buy, State.CSR_READY: leads.buy, State.WAITING: timedelta(days=leads.installation)}
     last = datetime.fromtimestamp(end, now.tzinfo) - after_it.get(state, timedelta(days=1))
-    return min(usual, max(last, now + timedelta(days=1)))
+    least = min(usual, max(last, now + timedelta(days=1)))
+    over = datetime.fromtimestamp(end, now.tzinfo)
+    return min(least, over) if over > now else least
 
 
 def climbs(case: Mapping[str, Any], climb_days: int, tz: Any) -> tuple[Climb, ...]:

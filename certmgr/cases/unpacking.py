@@ -9,13 +9,16 @@ import re
 import resource
 import sys
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 from certmgr.cases.material import MAX_CERTIFICATES, MAX_DEPTH, MAX_ENTRIES, MAX_MEMBER, MAX_TOTAL, MEMORY, SECONDS
 
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----(.*?)-----END \1-----", re.DOTALL)
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
 _PKCS7 = (b"PKCS7", b"PKCS #7 SIGNED DATA", b"CMS")
+
+
+MAX_BLOCKS = 2000
 
 
 class Refused(Exception):
@@ -39,6 +42,8 @@ class Unpacking:
                 f"the limit is {MAX_CERTIFICATES}",
                 "Send the one certificate with its chain.",
             )
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # a text file of Windows
+            data = data.decode("utf-16", "replace").encode("ascii", "replace")
         if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             self._zip(data, depth)
         elif b"-----BEGIN " in data:
@@ -92,7 +97,7 @@ class Unpacking:
     def _pem(self, data: bytes) -> None:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-        for label, body in _PEM.findall(data)[: 2 * MAX_CERTIFICATES]:
+        for label, body in pem_blocks(data):
             if label in _CERTIFICATES or label in _PKCS7:
                 try:
                     raw = base64.b64decode(b"".join(body.split()), validate=False)
@@ -165,6 +170,25 @@ class Unpacking:
 
         self.keys.append(pem(key))
         self.remarks.add("key-sent")
+
+
+def pem_blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(label, body) of each block that has its end, in linear time: at most so many beginnings are looked at, and no body is longer than a file may be."""
+    position = 0
+    for _ in range(MAX_BLOCKS):
+        start = data.find(b"-----BEGIN ", position)
+        if start < 0:
+            return
+        stop = data.find(b"-----", start + 11, start + 60)
+        position = start + 11
+        if stop < 0:
+            continue
+        label = data[start + 11 : stop]
+        end = data.find(b"-----END " + label + b"-----", stop, stop + MAX_MEMBER)
+        following = data.find(b"-----BEGIN ", stop, stop + MAX_MEMBER)
+        if end >= 0 and not 0 <= following < end:
+            position = end
+            yield label, data[stop + 5 : end]
 
 
 def _bare_base64(data: bytes) -> bytes:

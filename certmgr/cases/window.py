@@ -64,10 +64,15 @@ def _offset(moment: datetime) -> str:
 
 def span(start: str, minutes: int, zone: str, now: datetime) -> Span:
     """Raises :class:`UsageError`: in the past, too long, too far ahead, in a gap or an overlap of the clocks."""
-    begin = local_instant(start, zone)
-    end = begin + timedelta(minutes=minutes)
+    try:
+        begin = local_instant(start, zone)
+        end = begin + timedelta(minutes=minutes)
+    except OverflowError:
+        raise UsageError(f"'{printable(start, 40)}' cannot be so", "no calendar reaches that far", "Correct the year.") from None
     if begin <= now:
-        raise UsageError(f"The window would begin at {begin:%Y-%m-%d %H:%M} UTC", "that has passed", "Choose a time ahead.")
+        raise UsageError(
+            f"The window would begin at {begin.isoformat(' ', 'minutes')[:16]} UTC", "that has passed", "Choose a time ahead."
+        )
     if end - begin > LONGEST:
         raise UsageError(
             f"The window would take {minutes} minutes", f"the longest is {LONGEST.days} days", "Choose a shorter one."

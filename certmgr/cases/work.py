@@ -15,7 +15,7 @@ from typing import Any
 
 from certmgr.cases import keys as keystore
 from certmgr.cases import window as windows
-from certmgr.cases.look import Place, look, places
+from certmgr.cases.look import MAX_PLACES, Place, look, places
 from certmgr.cases.proof import Proof, Proven, Sight, prove
 from certmgr.cases.states import ENDED, Action, State, after, allowed, due
 from certmgr.config import Settings, secret
@@ -25,7 +25,11 @@ from inventory.database import Database, Tx, from_epoch
 from inventory.errors import Conflict, UsageError
 from inventory.store import cases, clients, contacts, orders, records
 from inventory.store.records import Row
+from notifiers.wording.cases import OLD_IS_BACK
 
+MAX_NAMES = 5000  # of one case: a wildcard that is served at many hosts
+# What a case that is taken up again does not know any more.
+AGAIN = {"installed_at": None, "live_at": None}
 Overrides = Mapping[tuple[str, int], tuple[str, ...]]
 Eyes = Callable[[Settings, Sequence[Place], Overrides], list[Sight]]
 
@@ -98,9 +102,10 @@ class Desk:
         listed = list(names)
         if not listed and purchase is not None:
             listed = orders.listing(tx.conn, ids=[purchase["id"]])[0]["names"]
-        found, _ = orders.names_of(tx.conn, owner["id"], listed)
+        found, _ = orders.names_of(tx.conn, owner["id"], listed, MAX_NAMES)
         if not found:
             raise UsageError("A case is about at least one name", "", "Name them, or give --order.")
+        cases.lock_client(tx, owner["id"])
         if busy := cases.open_for(tx.conn, owner["id"], found):
             raise Conflict(
                 f"The case {busy[0]['reference']} is open for one of these names",
@@ -108,15 +113,15 @@ class Desk:
                 f"See certmgr case show {busy[0]['reference']}.",
             )
         hosts = [n for n in found if not n.startswith("*.")] or [n.removeprefix("*.") for n in found]
-        leaf = cases.last_leaf(tx.conn, owner["id"], hosts) or (
-            cases.last_issued(tx.conn, purchase["id"]) if purchase is not None else None
-        )
+        leaves = cases.live_leaves(tx.conn, owner["id"], hosts)
+        if not leaves and purchase is not None:
+            leaves = cases.last_issued(tx.conn, purchase["id"])
         from_order = (
             {k: purchase[k] for k in ("price", "fee", "currency", "bought_by", "contact_id")} if purchase is not None else {}
         )
         values: dict[str, Any] = {
-            "client_id": owner["id"], "order_id": purchase["id"] if purchase is not None else None, "kind": given.get("kind") or ("renewal" if leaf else "new"), "state": "requested",
-            "bought_by": "us" if owner["buys"] == "us" else "client", "replaces": leaf["sha256"] if leaf else None, "ends_at": leaf["not_after"] if leaf else None,
+            "client_id": owner["id"], "order_id": purchase["id"] if purchase is not None else None, "kind": given.get("kind") or ("renewal" if leaves else "new"), "state": "requested",
+            "bought_by": "us" if owner["buys"] == "us" else "client", "replaces": " ".join(r["sha256"] for r in leaves) or None, "ends_at": min((r["not_after"] for r in leaves), default=None),
         }  # fmt: skip
         values |= {k: v for k, v in from_order.items() if v is not None}
         values |= {k: given[k] for k in ("incident_id", "ends_at", "bought_by") if given.get(k) is not None}
@@ -131,8 +136,15 @@ class Desk:
         values["due_at"] = None if last is None else int(last.timestamp())
         return cases.open_(tx, values, found, text)
 
+    def join(self, tx: Tx, row: Row, incident: Row, reason: str) -> Row:
+        """A case that is open already becomes one of an incident: its client hears of it anew, with the new date."""
+        values = {"incident_id": incident["id"], "ends_at": incident["until"], "kind": "incident", "since": tx.at, "step": 1}
+        last = due({**row, **values}, self.now, leads_of(self.settings), timedelta(hours=self.settings.cases.verify_hours))
+        values["due_at"] = None if last is None else int(last.timestamp())
+        return cases.change(tx, row, "join", values, f"it joins {incident['reference']}: {reason}")
+
     def _staff(self, tx: Tx, key: str | None) -> int | None:
-        """The administrator whose case it is: the one named, else the only one there is."""
+        """The administrator whose case it is: the one named, else whoever leads the fewest."""
         if key:
             row = contacts.find(tx.conn, key)
             if row["client_id"] is not None:
@@ -143,7 +155,8 @@ class Desk:
                 )
             return int(row["id"])
         known = [c for c in contacts.listing(tx.conn) if c["client_id"] is None and c["role"] == "administrator"]
-        return int(known[0]["id"]) if len(known) == 1 else None
+        led = cases.led(tx.conn)
+        return min((int(c["id"]) for c in known), key=lambda i: (led.get(i, 0), i), default=None)
 
     def take(self, reference: str, staff: str) -> Row:
         row = self.read(reference)
@@ -179,6 +192,8 @@ class Desk:
         if row["state"] == State.CHECKED:
             values["step"] = 1  # who is waited for changes
             values["since"] = int(self.now.timestamp())
+            last = due(after_, self.now, leads_of(self.settings), timedelta(0))
+            values["due_at"] = None if last is None else int(last.timestamp())
         amounts = ", ".join(f"{k} {after_[k]} {after_['currency']}" for k in ("price", "fee") if after_[k])
         with self.database.write(self.now) as tx:
             return cases.change(tx, row, "approve", values, f"{by} agreed by {how}{': ' + amounts if amounts else ''}")
@@ -188,6 +203,8 @@ class Desk:
     ) -> tuple[Row, windows.Span]:
         """``start``: in the client's time zone. Agreed without the client's approval only where ``text`` says why."""
         row = self.read(reference)
+        if after(row["state"], Action.AGREE) is not None:
+            self._must_have_certificate(row)
         place = contacts.time_zone(zone) or self._zone(row)
         chosen = windows.span(start, minutes or self.settings.cases.window_minutes, place, self.now)
         if row["approved_at"] is None and not text:
@@ -196,7 +213,7 @@ class Desk:
                 "a window is agreed with the client",
                 f"certmgr case approve {row['reference']} --by NAME --how telephone; or say with --reason why not.",
             )
-        sequence = row["window_sequence"] + 1 if row["window_state"] != "none" else 0
+        sequence = row["window_sequence"] + 1 if row["window_start"] is not None else 0
         values = {
             "window_start": int(chosen.start.timestamp()), "window_end": int(chosen.end.timestamp()), "window_zone": place, "window_sequence": sequence, "window_state": "agreed",
         }  # fmt: skip
@@ -231,6 +248,13 @@ class Desk:
 
     def _must_have_certificate(self, row: Row) -> dict[str, str]:
         expected = self.expected(row)
+        with self.database.read() as conn:
+            known = cases.issuances(conn, [row["id"]]).get(row["id"], [])
+        if waiting := [i["key_type"] for i in known if i["sha256"] is None]:
+            raise Conflict(
+                f"The certificate for {', '.join(waiting)} has not come yet", "a case is installed and proved as a whole",
+                f"certmgr case receive {row['reference']} FILE; or do without: certmgr case csr {row['reference']} --drop {waiting[0]}.",
+            )  # fmt: skip
         if not expected:
             raise Conflict(
                 f"The case {row['reference']} has no certificate yet",
@@ -246,25 +270,41 @@ class Desk:
         return {parse(bytes(i["der"])).key_type: i["sha256"] for i in known if i["der"] is not None}
 
     def verify(self, reference: str, overrides: Overrides | None = None) -> tuple[Row, Proof]:
-        """Looks at every place, and records what follows. Seen on all closes the case."""
+        """Looks at every place, and records what follows. Seen on all closes the case. With ``overrides`` it is a look at chosen addresses, which proves
+        nothing of what the resolvers return, and nothing is recorded.
+        """
         row = self.read(reference)
         expected = self._must_have_certificate(row)
         with self.database.read() as conn:
             endpoints = cases.places(conn, [row["client_id"]]).get(row["client_id"], [])
-        proof = prove(expected, self.eyes(self.settings, places(row["names"], endpoints), overrides or {}), row["replaces"])
-        return self.conclude(row, proof), proof
+        wanted = places(row["names"], endpoints)
+        sights = self.eyes(self.settings, wanted[:MAX_PLACES], overrides or {})
+        sights += [
+            Sight(w.target.host, w.target.port, "its addresses", "EC", None, "too many places for one look")
+            for w in wanted[MAX_PLACES:][:1]
+        ]
+        proof = prove(expected, sights, (row["replaces"] or "").split())
+        return row if overrides else self.conclude(row, proof), proof
 
     def conclude(self, row: Row, proof: Proof) -> Row:
         with self.database.write(self.now) as tx:
             state = State(row["state"])
             if proof.state is Proven.LIVE and after(state, Action.SEE) is not None:
-                row = self.move(tx, row, Action.SEE, proof.sentence, live_at=tx.at, installed_at=row["installed_at"] or tx.at)
+                row = self.move(
+                    tx,
+                    row,
+                    Action.SEE,
+                    proof.sentence,
+                    live_at=tx.at,
+                    installed_at=row["installed_at"] or tx.at,
+                    **self._too_early(row),
+                )
                 cases.seen_live(tx, row["id"])
             elif proof.state is Proven.PARTIAL and state in (State.CHECKED, State.WINDOW):
                 row = self.move(tx, row, Action.INSTALL, f"it is {proof.sentence}", installed_at=tx.at)
             elif proof.old and state in (State.CLOSED, State.LIVE):
                 why = f"the old certificate is back (unexpected-certificate) at {'; '.join(proof.old[:8])}"
-                row = self.move(tx, row, Action.REOPEN, why, reason=why, live_at=None)
+                row = self.move(tx, row, Action.REOPEN, why, reason=OLD_IS_BACK, **AGAIN, **self._window_again(row))
             elif self._is_new(tx, row, proof):
                 row = cases.change(tx, row, "look", {}, proof.sentence)
             if row["state"] == State.LIVE:
@@ -277,10 +317,24 @@ class Desk:
         looks = [e for e in cases.events(tx.conn, row["id"]) if e["action"] in ("look", "see", "install")]
         return not looks or looks[-1]["text"].removeprefix("it is ") != proof.sentence
 
+    def _too_early(self, row: Row) -> dict[str, Any]:
+        """What is live before its window begins needs no window any more."""
+        if row["window_state"] == "agreed" and row["window_start"] > self.now.timestamp():
+            return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}
+        return {}
+
+    def _window_again(self, row: Row) -> dict[str, Any]:
+        """Of a case that is taken up again: a window that is not over is called off, an old one is forgotten."""
+        if row["window_state"] == "agreed" and row["window_end"] > self.now.timestamp():
+            return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}
+        return {"window_state": "none"}
+
     # -- ends --------------------------------------------------------------------------------------------------------------------------
 
     def close(self, reference: str) -> Row:
         row = self.read(reference)
+        if row["state"] == State.CLOSED:
+            raise Conflict(f"The case {row['reference']} is closed already", "it was seen live everywhere")
         if row["state"] != State.LIVE:
             raise Conflict(
                 f"The case {row['reference']} cannot be closed as done", f"it is '{row['state']}', and was not seen live on every address",
@@ -289,13 +343,12 @@ class Desk:
         with self.database.write(self.now) as tx:
             return self.move(tx, row, Action.CLOSE)
 
-    def end(self, reference: str, action: Action, reason: str) -> Row:
-        """Declined, cancelled, or reopened: each with its reason."""
+    def end(self, reference: str, action: Action, reason: str, *, detail: str = "") -> Row:
+        """Declined, cancelled, or reopened: each with its reason, which the client reads; ``detail`` stands in the story alone."""
         row = self.read(reference)
         words = records.required(reason, "reason", 500)
-        values: dict[str, Any] = {"reason": words}
-        if action is not Action.REOPEN:
-            values |= _cancelled(row)
+        again = AGAIN | self._window_again(row)
+        values: dict[str, Any] = {"reason": words, **(again if action is Action.REOPEN else _cancelled(row))}
         with self.database.write(self.now) as tx:
             if action is Action.REOPEN and (
                 busy := [c for c in cases.open_for(tx.conn, row["client_id"], row["names"]) if c["id"] != row["id"]]
@@ -303,7 +356,7 @@ class Desk:
                 raise Conflict(
                     f"The case {busy[0]['reference']} is open for one of these names", "one installation of a name at a time"
                 )
-            return self.move(tx, row, action, words, **values)
+            return self.move(tx, row, action, detail or words, **values)
 
 
 def _cancelled(row: Row) -> dict[str, Any]:

@@ -289,15 +289,19 @@ def note(app: App, reference: str, text: str, seen: int | None) -> None:
     help="Write the CSR there, with instructions beside it; else it is shown.",
 )
 @click.option("--again", is_flag=True, help="Show or write the CSR that there is.")
+@click.option("--drop", metavar="TYPE", help="Do without a certificate that was asked for and has not come, such as rsa-2048.")
 @seen_option
 @pass_app
 def csr(
-    app: App, /, reference: str, key_types: tuple[str, ...], source: Path | None, output: Path | None, again: bool, seen: int | None, **subject: str
+    app: App, /, reference: str, key_types: tuple[str, ...], source: Path | None, output: Path | None, again: bool, drop: str | None, seen: int | None, **subject: str
 ) -> int:  # fmt: skip
     """Make key and CSR, or check the client's own CSR. The key stays on this machine; the next step is case send."""
     from certmgr.cases import intake
 
     desk = desk_of(app, seen)
+    if drop is not None:
+        said(intake.drop(desk, reference, drop), f"done without {drop}")
+        return 0
     if source is not None:
         return _own_csr(desk, reference, source)
     if again:
@@ -338,11 +342,14 @@ def _known_csrs(desk: Desk, reference: str) -> list[str]:
 
 def _export(row: Row, text: str, output: Path) -> None:
     from certmgr.files import write_whole
+    from inventory.errors import Conflict
     from inventory.names import display
     from notifiers.wording.cases import INSTRUCTIONS, filled
 
     words = filled(INSTRUCTIONS, {"names": ", ".join(display(n) for n in row["names"]), "reference": row["reference"]})
     beside = output.with_name(f"{output.name}.txt")
+    if output.exists() and not output.read_bytes()[:11].startswith(b"-----BEGIN "):
+        raise Conflict(f"{output} exists already", "and it is no CSR", "Name another file.")
     write_whole(output, text.encode(), 0o644)
     write_whole(beside, f"{words}\n\n{text}".encode(), 0o644)
     click.echo(f"Written: {cell(output)}, and with instructions for any vendor {cell(beside)}.", err=True)
@@ -395,7 +402,9 @@ def receive(
     desk = desk_of(app, seen)
     material = unpack(read_files(list(files)), _secret(password))
     verdict = (
-        intake.judge_only(desk, reference, material) if dry_run else intake.receive(desk, reference, material, use_key=use_key)
+        intake.judge_only(desk, reference, material, use_key=use_key)
+        if dry_run
+        else intake.receive(desk, reference, material, use_key=use_key)
     )
     for leaf in verdict.leaves[:5]:
         until = f"{leaf.not_after:%Y-%m-%d}" if leaf.not_after else "?"
@@ -504,7 +513,11 @@ def install(app: App, reference: str, reason: str, seen: int | None) -> None:
 @case.command("verify")
 @click.argument("reference")
 @click.option(
-    "--resolve", "resolve", multiple=True, metavar="HOST:PORT:ADDRESS", help="Look there in place of the DNS; may be repeated."
+    "--resolve",
+    "resolve",
+    multiple=True,
+    metavar="HOST:PORT:ADDRESS",
+    help="Look there in place of the DNS, which proves nothing and records nothing; may be repeated.",
 )
 @click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to show it."
@@ -524,7 +537,12 @@ def verify(app: App, reference: str, resolve: tuple[str, ...], form: str, seen: 
         })  # fmt: skip
     else:
         _proof(proof)
-        said(row)
+        if not (proof.seen or proof.missing or proof.unknown):
+            click.echo(proof.sentence)
+        if resolve:
+            click.echo("These were addresses of your choice: nothing was recorded.")
+        else:
+            said(row)
     return 0 if proof.state is Proven.LIVE else 3 if proof.state is Proven.UNKNOWN else 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -36,16 +37,19 @@ def open_(
     from certmgr.cases import incident as work
     from certmgr.cli.cases import desk_of
     from inventory.errors import UsageError
+    from inventory.exchange.files import read_regular
 
     if sum(x is not None for x in (serials, issuer, server)) != 1:
         raise UsageError("Which certificates?", "", "Give one of --serials FILE, --issuer NAME and --server NAME.")
+    if (issuer is not None and not issuer.strip()) or (server is not None and not server.strip()):
+        raise UsageError("The name is empty", "it would mean every certificate", "Name the issuer or the server.")
     listed: list[str] = []
     wrong: list[str] = []
     if serials is not None:
-        try:
-            listed, wrong = work.read_serials(serials.read_text(encoding="utf-8-sig", errors="replace"))
-        except OSError as error:
-            raise UsageError(f"{serials} cannot be read", error.strerror or str(error), "Name a readable file.") from None
+        raw = read_regular(serials, work.MAX_FILE)
+        if len(raw) > work.MAX_FILE:
+            raise UsageError(f"{serials} is too large", f"the limit is {work.MAX_FILE // 1_000_000} MB", "Split it.")
+        listed, wrong = work.read_serials(raw.decode("utf-8-sig", "replace"))
         if not listed:
             raise UsageError(
                 f"{serials} has no serial number", wrong[0] if wrong else "it is empty", "Write one a line, in hexadecimal."
@@ -54,6 +58,10 @@ def open_(
         click.echo(f"left out: {cell(line)} is no serial number", err=True)
     desk, at = desk_of(app), app.moment(until)
     assert at is not None
+    if at <= now() or at > now() + timedelta(days=400):
+        raise UsageError(
+            "The time by which they must be replaced cannot be so", "it lies ahead, within 400 days", "Correct --until."
+        )
     items = work.select(desk, serials=listed, issuer=issuer or "", server=server or "")
     kind, what = (
         ("serials", f"{len(listed)} serial numbers")

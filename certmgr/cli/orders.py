@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cli.output import cell, csv_text, echo_json, epoch_text, instant, pairs, show, table
+from certmgr.cli.output import cell, csv_text, day_in, echo_json, epoch_text, instant, pairs, show, table
 from certmgr.cli.shared import App, changed, client_filter, format_option, given, now, pass_app
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def list_(app: App, client: str | None, due: int | None, check: bool, everything
         if due is None or (row["due"] is not None and row["_due"] <= moment.timestamp() + due * 86_400):
             shown.append(row)
     if form == "table":
-        _brief(shown)
+        _brief(shown, app.settings.provider.time_zone)
     else:
         show("orders", _COLUMNS, shown, form, keys=_KEYS)
 
@@ -150,7 +150,7 @@ def _rows(conn: Any, client_id: int | None) -> Any:
     return orders.listing(conn, client_id=client_id)
 
 
-def _brief(rows: list[dict[str, Any]]) -> None:
+def _brief(rows: list[dict[str, Any]], zone: str) -> None:
     if not rows:
         click.echo("There are no orders. Add one: certmgr order add CLIENT --vendor NAME --name shop.example.com.")
         return
@@ -159,9 +159,9 @@ def _brief(rows: list[dict[str, Any]]) -> None:
             r["order"],
             r["client"],
             r["vendor"],
-            r["ends"][:10],
-            (r["certificate_until"] or "none")[:10],
-            f"{r['next'] or 'nothing'}{' by ' + r['due'][:10] if r['due'] else ''}",
+            day_in(r["ends"], zone),
+            day_in(r["certificate_until"], zone) or "none",
+            f"{r['next'] or 'nothing'}{' by ' + day_in(r['due'], zone) if r['due'] else ''}",
             " ".join(r["names"][:4]),
         ]
         for r in rows
@@ -254,29 +254,31 @@ def show_(app: App, order_key: str, lifetime: str | None, form: str) -> None:
         columns = ("number", "issue", "not_after", "days", "domain_validation", "organisation_validation", "tail")
         click.echo(csv_text(columns, ahead), nl=False)
         return
-    _page(page, row, issued, ahead, best)
+    _page(page, row, issued, ahead, best, app.settings.provider.time_zone)
 
 
-def _page(page: dict[str, Any], row: Any, issued: list[dict[str, Any]], ahead: list[dict[str, Any]], best: Any) -> None:
+def _page(
+    page: dict[str, Any], row: Any, issued: list[dict[str, Any]], ahead: list[dict[str, Any]], best: Any, zone: str
+) -> None:
     import json
 
     amounts = [f"{what} {page[what]} {page['currency']}" for what in ("price", "fee") if page[what]]
     pairs([
         ("Order", f"{page['order']} {page['vendor']} {page['number'] or ''}".strip()), ("Client", page["client"]), ("State", page["state"] if not row["reason"] else f"{page['state']}: {row['reason']}"),
         ("Product", f"{page['validation'].upper()}, {page['kind']}, {page['years']} year(s), bought by {page['bought_by']}{', renews itself at the vendor' if page['auto_renew'] else ''}"),
-        ("Names", page["names"]), ("Term", f"{page['starts'][:10]} to {page['ends'][:10]}"), ("Amounts", ", ".join(amounts)), ("Warranty", page["warranty"]),
+        ("Names", page["names"]), ("Term", f"{day_in(page['starts'], zone)} to {day_in(page['ends'], zone)}"), ("Amounts", ", ".join(amounts)), ("Warranty", page["warranty"]),
         ("Documents", json.loads(row["documents"])), ("Unused days", page["unused_days"] or None), ("Renewed by", f"#{page['successor']}" if page["successor"] else None), ("Note", row["note"]),
     ])  # fmt: skip
     for clock in page["clocks"]:
         verb = "to be done again by" if clock["what"] in ("dcv", "organisation") else "begin by"
-        due = f"{verb} {clock['due'][:10]} ({clock['actor']})" if clock["due"] else "nothing to do before it"
+        due = f"{verb} {day_in(clock['due'], zone)} ({clock['actor']})" if clock["due"] else "nothing to do before it"
         click.echo(
-            f"  {_CLOCKS[clock['what']]}: {'good until ' if clock['what'] in ('dcv', 'organisation') else ''}{clock['at'][:10]}, {due}"
+            f"  {_CLOCKS[clock['what']]}: {'good until ' if clock['what'] in ('dcv', 'organisation') else ''}{day_in(clock['at'], zone)}, {due}"
         )
     click.echo("\nCertificates")
     for one in issued:
         click.echo(
-            f"  {one['not_before'][:10]} to {one['not_after'][:10]}  serial {one['serial']}{', live' if one['live'] else ''}{', recognised by its names and vendor' if one['linked'] == 'recognised' else ''}"
+            f"  {day_in(one['not_before'], zone)} to {day_in(one['not_after'], zone)}  serial {one['serial']}{', live' if one['live'] else ''}{', recognised by its names and vendor' if one['linked'] == 'recognised' else ''}"
         )
     if not issued:
         click.echo("  none yet")
@@ -293,14 +295,16 @@ def _page(page: dict[str, Any], row: Any, issued: list[dict[str, Any]], ahead: l
         ]
         tail = "; a tail that an earlier reissue left" if one["tail"] else ""
         click.echo(
-            f"  {one['issue'][:10]} certificate {one['number']}, until {one['not_after'][:10]} ({one['days']} days){'; with ' + ' and '.join(extra) if extra else ''}{tail}"
+            f"  {day_in(one['issue'], zone)} certificate {one['number']}, until {day_in(one['not_after'], zone)} ({one['days']} days){'; with ' + ' and '.join(extra) if extra else ''}{tail}"
         )
     if best is not None and best.saves > 0:
         click.echo(
-            f"Reissue on {best.day:%Y-%m-%d} in place of that, and {best.saves} certificate(s) fewer are needed until the term ends."
+            f"Reissue on {day_in(best.day.isoformat(), zone)} in place of that, and {best.saves} certificate(s) fewer are needed until the term ends."
         )
     elif best is not None and best.earliest is not None:
-        click.echo(f"Not before {best.earliest:%Y-%m-%d}: an earlier reissue leaves a tail that needs one certificate more.")
+        click.echo(
+            f"Not before {day_in(best.earliest.isoformat(), zone)}: an earlier reissue leaves a tail that needs one certificate more."
+        )
 
 
 @order.command("edit")
@@ -496,3 +500,5 @@ def compare(app: App, names: tuple[str, ...], certificates: int | None, lifetime
         click.echo("\nAssumptions")
         for line in said:
             click.echo(f"- {line}")
+        if not any(prices.by_years):
+            click.echo("No prices are known: set [forecast] price_1, price_2 and price_3.")

@@ -23,6 +23,13 @@ def instant(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def day_in(moment: str | None, zone: str) -> str:
+    """The day of an RFC 3339 instant in a time zone; empty for none."""
+    from zoneinfo import ZoneInfo
+
+    return "" if moment is None else datetime.fromisoformat(moment).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
+
+
 def epoch_text(seconds: int | None) -> str | None:
     return None if seconds is None else instant(datetime.fromtimestamp(seconds, UTC))
 
@@ -65,6 +72,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], styles: Sequenc
     from rich.text import Text
 
     console = Console(markup=False, emoji=False, highlight=False, no_color=not colours())
+    widths = [max([len(name), *(len(cell(row[i])) for row in rows)]) + 2 for i, name in enumerate(columns)]
+    if sum(widths[:-1]) + min(widths[-1], 26) > console.width:
+        # Too narrow: nothing is cut, one value a line.
+        for row in rows:
+            pairs([(name.capitalize(), value) for name, value in zip(columns, row, strict=True)])
+            click.echo()
+        return
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for i, name in enumerate(columns):
         last = i == len(columns) - 1

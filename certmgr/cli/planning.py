@@ -41,7 +41,7 @@ def forecast(
 
     moment, end = app.moment(as_of) or now(), app.moment(until)
     assert end is not None
-    made = read(app.open(), app.settings, moment, end, client=client, lifetime=lifetime_days(lifetime))
+    made = read(app.open(), app.settings, moment, end, client=client, lifetime=lifetime_days(lifetime), today=now())
     rate = prices_of(app.settings).rate
     months = [{"month": k, **line_row(v, rate)} for k, v in made.months.items()]
     clients = [

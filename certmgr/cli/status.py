@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cli.output import STYLES, cell, colours, echo_json, epoch_text, instant, show, table
+from certmgr.cli.output import STYLES, cell, colours, day_in, echo_json, epoch_text, instant, show, table
 from certmgr.cli.shared import App, client_filter, format_option, now, pass_app, tag_filter
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def status(
         said = ", ".join(f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v])
         click.echo(f"{total['endpoints']:,} endpoint(s): {said or 'none'}.")
         if tag is None:
-            _show_ahead(work_ahead(app, database, at or moment, client))
+            _show_ahead(work_ahead(app, database, at or moment, client), app.settings.provider.time_zone)
     return code
 
 
@@ -110,13 +110,13 @@ _CLOCKS = {
 }
 
 
-def _show_ahead(ahead: dict[str, Any]) -> None:
+def _show_ahead(ahead: dict[str, Any], zone: str) -> None:
     if ahead["orders"]:
         click.echo(f"Orders: {len(ahead['orders'])} date(s) to act on within {ORDERS_AHEAD.days} days.")
     for one in ahead["orders"][:20]:
-        what = f"{_CLOCKS[one['what']]} {one['at'][:10]}"
+        what = f"{_CLOCKS[one['what']]} {day_in(one['at'], zone)}"
         click.echo(
-            f"  by {one['due'][:10]}  {cell(one['client'])}, {cell(one['vendor'])} {cell(one['number'] or one['order'])} ({one['actor']}): {what}"
+            f"  by {day_in(one['due'], zone)}  {cell(one['client'])}, {cell(one['vendor'])} {cell(one['number'] or one['order'])} ({one['actor']}): {what}"
         )
     if len(ahead["orders"]) > 20:
         click.echo("  ... and more: certmgr order list --due 60")

@@ -48,6 +48,7 @@ def gather(
     freeze: timedelta = timedelta(0),
     zone: tzinfo = UTC,
     window_minutes: int = 60,
+    provider: str = "",
 ) -> News:
     """``matters``: those that are open and were told, by key; of them it is said whether they are over. ``window_minutes``: of a window that is proposed."""
     at = to_epoch(now)
@@ -68,7 +69,7 @@ def gather(
         clients = news.count_clients(conn)
         names = domains.names_of_clients(conn, sorted({p["client_id"] for p in places.values()}))
         ends = news.ends_of(conn, [str(m["round"]) for m in matters.values() if m["kind"] == Kind.COVER])
-        led = casework.gather(conn, now, matters, leads, window_minutes)
+        led = casework.gather(conn, now, matters, leads, window_minutes, provider)
         bought = casework.of_orders(conn, now, leads, until - now, led.open_names)
         known = news.fault_rows(conn, [int(m["round"]) for m in matters.values() if m["kind"] == Kind.FAULT])
     by_endpoint: dict[int, list[Any]] = {}

@@ -168,6 +168,7 @@ def run_of(database: Database, settings: Settings, now: datetime, *, expected: i
         freeze_of(rules.policy),
         rules.zone or UTC,
         settings.cases.window_minutes,
+        settings.provider.name,
     )
     return Run(
         database, source, looker(database, settings), templates_of(settings), rules, now, expected=expected,
@@ -187,10 +188,11 @@ def _gather(
     freeze: timedelta,
     zone: tzinfo,
     minutes: int,
+    provider: str,
     now: datetime,
     told: Mapping[str, Mapping[str, Any]],
 ) -> News:
-    return gather(database, now, told, rules, leads, freeze, zone, minutes)
+    return gather(database, now, told, rules, leads, freeze, zone, minutes, provider)
 
 
 def worker_of(database: Database, settings: Settings, *, limit: int | None = None) -> Worker:

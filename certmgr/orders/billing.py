@@ -29,9 +29,9 @@ def month_span(text: str, zone: tzinfo) -> tuple[datetime, datetime]:
     """``2026-11``: its first moment, and the first one after it. Raises :class:`UsageError`."""
     try:
         start = datetime.strptime(text, "%Y-%m").replace(tzinfo=zone)
-    except ValueError:
+        return start, (start + timedelta(days=32)).replace(day=1)
+    except (ValueError, OverflowError):
         raise UsageError(f"'{text[:20]}' is not a month", "", "Write 2026-11.") from None
-    return start, (start + timedelta(days=32)).replace(day=1)
 
 
 def billing(
@@ -42,8 +42,8 @@ def billing(
     for row in closed:
         fee = Decimal(row["fee"]) if row["fee"] is not None else default_fee
         found.append(Entry(
-            row["client"], row["client_name"], datetime.fromtimestamp(row["closed_at"], zone), "installation", f"{row['reference']}: {', '.join(row['names'][:5])}",
-            fee, row["currency"] or currency, row["approved_by"] or "",
+            row["client"], row["client_name"], datetime.fromtimestamp(row["billed_at"], zone), "installation", f"{row['reference']}: {', '.join(row['names'][:5])}",
+            fee, row["currency"] if row["fee"] is not None and row["currency"] else currency, row["approved_by"] or "",
         ))  # fmt: skip
     for row in bought:
         price = Decimal(row["price"]) if row["price"] is not None else None

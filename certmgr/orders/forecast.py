@@ -100,22 +100,31 @@ def of_order(
     """Everything ahead of one order and of those that follow it."""
     if order.state != "active":
         return
-    term, currency = term_of(order), order.currency or prices.currency
-    fee = order.fee if order.fee is not None else prices.fee
-    price = order.price if order.price is not None else prices.of(order.years)
+    term = term_of(order)
+    fee, fee_in = (order.fee, order.currency) if order.fee is not None else (prices.fee, prices.currency)
+    price, price_in = (order.price, order.currency) if order.price is not None else (prices.of(order.years), prices.currency)
+    while term.ends < now:  # terms between today and the day at which the forecast begins
+        if order.renewed:
+            return
+        term = _next(term, order.years)
     for number in range(MAX_TERMS):
         if number:
             bought = max(term.starts - leads.buy, now)
             if bought > until:
                 return
-            yield Event(bought, "order", order.client, order.label, price, currency)
+            yield Event(bought, "order", order.client, order.label, price, price_in or prices.currency)
         steps = plan(term, now if number == 0 else min(term.starts, until), leads.reissue, lifetime=lifetime)
-        yield from _installs(steps, until, order.client, order.label, fee, currency, bought=number > 0 or term.covered is None)
+        yield from _installs(
+            steps, until, order.client, order.label, fee, fee_in or prices.currency, bought=number > 0 or term.covered is None
+        )
         if order.renewed:
             return
-        starts = term.ends + timedelta(seconds=1)
-        ends = _later(starts, order.years)
-        term = Term(starts, ends, None, 0, order.validation, None, None)
+        term = _next(term, order.years)
+
+
+def _next(term: Term, years: int) -> Term:
+    starts = term.ends + timedelta(seconds=1)
+    return Term(starts, _later(starts, years), None, 0, term.validation, None, None)
 
 
 def _installs(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -55,8 +56,6 @@ def order_of(row: Mapping[str, Any], live: Iterable[Mapping[str, Any]] = ()) -> 
             seen = _issued(one, recorded=False, live=True)
             if belongs(made, seen, organisation(one["issuer"])):
                 issued[sha256] = seen
-    from dataclasses import replace
-
     return replace(made, issued=tuple(sorted(issued.values(), key=lambda i: i.not_before)))
 
 
@@ -69,7 +68,18 @@ def load(conn: Connection, client_id: int | None = None, *, ids: Sequence[int] |
     )
     for row in orders.live(conn, concerned, buyers=True) if rows else ():
         by_client.setdefault(row["client_id"], []).append(row)
-    return [order_of(r, by_client.get(r["client_id"], ())) for r in rows]
+    found = {r["id"]: order_of(r, by_client.get(r["client_id"], ())) for r in rows}
+    for row in rows:
+        after = found.get(row["successor_id"] or 0)
+        if after is not None:
+            # What reaches past the end of an order was issued for the one that follows it.
+            taken = [
+                i
+                for i in found[row["id"]].issued
+                if i.not_after > found[row["id"]].ends + timedelta(days=1) and i not in after.issued
+            ]
+            found[after.id] = replace(after, issued=tuple(sorted([*after.issued, *taken], key=lambda i: i.not_before)))
+    return list(found.values())
 
 
 def robot(parties: Parties, tags: Iterable[str]) -> str:
@@ -87,6 +97,24 @@ def automatic(conn: Connection, client_id: int | None = None) -> dict[tuple[int,
         if which := robot(row["parties"], row["tags"]):
             found[(row["client_id"], row["name"])] = which
     return found
+
+
+def parents(name: str) -> list[str]:
+    """The name and the names that it stands under."""
+    labels = name.removeprefix("*.").split(".")
+    return [".".join(labels[i:]) for i in range(len(labels))]
+
+
+def looked_after(conn: Connection, client_ids: Iterable[int]) -> set[tuple[int, str]]:
+    """(client id, domain) of those clients' active domains that no robot renews."""
+    wanted = sorted(set(client_ids))
+    scopes: list[int | None] = list(wanted) if len(wanted) <= 50 else [None]
+    return {
+        (r["client_id"], r["name"])
+        for i in scopes
+        for r in domains.listing(conn, client_id=i)
+        if r["state"] == "active" and not robot(r["parties"], r["tags"])
+    }
 
 
 def look_through(conn: Connection, now: datetime, client_id: int | None = None) -> list[Remark]:

@@ -62,6 +62,7 @@ def read(
     until: datetime,
     *,
     client: str | None = None,
+    today: datetime | None = None,
     lifetime: int | None = None,
 ) -> Forecast:
     if until <= now:
@@ -70,7 +71,7 @@ def read(
         raise UsageError("A forecast covers ten years at most", "nobody knows the rules after that", "Give an earlier --until.")
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        known = load(conn, client_id, ended=False)
+        known = [o for o in load(conn, client_id, ended=False) if o.ends >= (today or now)]  # what lapsed is not bought again
         loose = loose_of(conn, frozenset(i.sha256 for o in known for i in o.issued), client_id)
     return forecast(
         known, loose, now, until, leads_of(settings), prices_of(settings), ZoneInfo(settings.provider.time_zone), lifetime

@@ -196,10 +196,20 @@ def clocks(order: Order, leads: Leads, now: datetime) -> tuple[Clock, ...]:
         found.append(Clock("certificate", current.not_after, min(current.not_after, ahead[0].issue) if ahead else None, buyer))
     elif current is not None:
         found.append(Clock("certificate", current.not_after, None, buyer))
+    next_one = next((p.issue for p in ahead if p.dcv), None)
     if order.dcv is not None:
-        next_one = next((p.issue for p in ahead if p.dcv), None)
         found.append(Clock("dcv", validation_end(DCV_REUSE, order.dcv), next_one and next_one - leads.validation * DAY, buyer))
+    elif current is not None and next_one is not None:
+        # Nobody said when it was done: it is asked for with the next certificate.
+        found.append(Clock("dcv", next_one, next_one - leads.validation * DAY, buyer))
     rules = organisation_rules(order.validation)
+    if (
+        rules is not None
+        and order.organisation is None
+        and current is not None
+        and (issue := next((p.issue for p in ahead if p.organisation), None))
+    ):
+        found.append(Clock("organisation", issue, issue - leads.validation * DAY, buyer))
     if rules is not None and order.organisation is not None:
         next_one = next((p.issue for p in ahead if p.organisation), None)
         found.append(

@@ -18,6 +18,7 @@ from inventory.database import Database, Tx
 from inventory.errors import CertmgrError, UsageError
 from inventory.exchange.csv_format import cells_of
 from inventory.exchange.entry import Problem
+from inventory.exchange.files import read_regular, require_regular
 from inventory.store import clients, orders
 from inventory.store.records import Row
 from inventory.tables import order, order_name
@@ -28,6 +29,7 @@ COLUMNS = (
     "auto_renew", "domain_validated", "organisation_validated", "documents", "note", "state",
 )  # fmt: skip
 SCHEMA = "certmgr.order-export/1"
+MAX_FILE = 200_000_000
 _PLAIN = ("vendor", "number", "validation", "kind", "price", "currency", "fee", "warranty", "bought_by", "contact", "note")
 _YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
@@ -48,15 +50,17 @@ class _Rollback(Exception):
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
+    require_regular(path)
     yield from cells_of(path, COLUMNS, "vendor")
 
 
 def read_json(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
     """``{"schema": "certmgr.order-export/1", "orders": [{column: value}]}``."""
+    raw = read_regular(path, MAX_FILE)
+    if len(raw) > MAX_FILE:
+        raise UsageError(f"{path} is too large", f"the limit is {MAX_FILE // 1_000_000} MB", "Split it.")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read", error.strerror or str(error), "Name a readable JSON file.") from None
+        document = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} is not JSON", str(error)[:120], "Export one to see the form: certmgr order export --format json."
@@ -65,7 +69,7 @@ def read_json(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
     if not isinstance(rows, list) or document.get("schema") != SCHEMA:
         raise UsageError(
             f"{path} is no export of orders",
-            f'it has no "schema": "{SCHEMA}"',
+            f'it needs "schema": "{SCHEMA}" and a list of "orders"',
             "Export one to see the form: certmgr order export --format json.",
         )
     for number, row in enumerate(rows, 1):
@@ -96,7 +100,7 @@ def take(
                 try:
                     with tx.conn.begin_nested():
                         _one(tx, row, zone, done)
-                except CertmgrError as error:
+                except (CertmgrError, ValueError, OverflowError) as error:
                     done.problems.append(Problem(where, str(error)))
             if dry_run:
                 raise _Rollback
@@ -116,7 +120,7 @@ def _one(tx: Tx, row: dict[str, str], zone: str, done: Done) -> None:
         if row.get(column):
             given[key] = _day(row[column], zone, last=last)
     if row.get("years"):
-        if not row["years"].isdigit():
+        if not (row["years"].isascii() and row["years"].isdigit() and len(row["years"]) < 4):
             raise UsageError(f"'{printable(row['years'], 20)}' years", "it is a number")
         given["years"] = int(row["years"])
     if row.get("auto_renew"):

@@ -23,6 +23,8 @@ from inventory.tables import (
     issuance,
     matter,
     observation,
+    order,
+    order_name,
     server,
 )
 from inventory.text import printable
@@ -78,6 +80,12 @@ def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) ->
     _event(tx, case_id, 1, "open", None, row["state"], text)
     tx.audit("open", "case", case_id, {"reference": reference, "kind": row["kind"], "state": row["state"]})
     return find(tx.conn, reference)
+
+
+def lock_client(tx: Tx, client_id: int) -> None:
+    """Two who open a case of one client wait for each other (SQLite has one writer anyway)."""
+    if tx.conn.dialect.name == "postgresql":
+        tx.conn.execute(select(client.c.id).where(client.c.id == client_id).with_for_update())
 
 
 def _home(client_id: int, names: Sequence[str]) -> Any:
@@ -143,12 +151,13 @@ def _time(seconds: int) -> str:
 
 
 _STAFF = contact.alias("staff")
+_HOME = domain.alias("home")
 _ALL = (
     select(
-        case, client.c.number.label("client"), client.c.name.label("client_name"), client.c.account_manager, contact.c.name.label("contact"),
+        case, client.c.number.label("client"), client.c.name.label("client_name"), client.c.account_manager, client.c.state.label("client_state"), matter.c.domain_id, _HOME.c.client_id.label("domain_client"), _HOME.c.state.label("domain_state"), contact.c.name.label("contact"),
         _STAFF.c.name.label("staff"),
     )
-    .join(client, client.c.id == case.c.client_id).outerjoin(contact, contact.c.id == case.c.contact_id).outerjoin(_STAFF, _STAFF.c.id == case.c.staff_id)
+    .join(client, client.c.id == case.c.client_id).outerjoin(contact, contact.c.id == case.c.contact_id).outerjoin(_STAFF, _STAFF.c.id == case.c.staff_id).outerjoin(matter, matter.c.reference == case.c.reference).outerjoin(_HOME, _HOME.c.id == matter.c.domain_id)
 )  # fmt: skip
 
 
@@ -231,9 +240,18 @@ def add_issuance(tx: Tx, values: Mapping[str, Any]) -> int:
     return int(key[0])
 
 
-def drop_issuances(tx: Tx, case_id: int) -> None:
-    """Those that were asked for and never came: a new CSR takes their place."""
-    tx.conn.execute(issuance.delete().where(issuance.c.case_id == case_id, issuance.c.sha256.is_(None)))
+def drop_issuances(tx: Tx, case_id: int, *, also_received: bool = False, key_type: str | None = None) -> None:
+    """Those that were asked for and never came: a new CSR takes their place. ``also_received``: and those that came and were never seen live."""
+    query = issuance.delete().where(issuance.c.case_id == case_id, issuance.c.live_at.is_(None))
+    if not also_received:
+        query = query.where(issuance.c.sha256.is_(None))
+    if key_type is not None:
+        query = query.where(issuance.c.key_type == key_type)
+    tx.conn.execute(query)
+
+
+def has_key(tx: Tx, issuance_id: int, key_reference: str) -> None:
+    tx.conn.execute(update(issuance).where(issuance.c.id == issuance_id).values(key_reference=key_reference))
 
 
 def received(tx: Tx, issuance_id: int, sha256: str, chain: Sequence[str]) -> None:
@@ -267,7 +285,7 @@ def places(conn: Connection, client_ids: Iterable[int]) -> dict[int, list[Row]]:
     found: dict[int, list[Row]] = {}
     wanted = sorted(set(client_ids))
     columns = (
-        endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.addresses, endpoint.c.domain_id, domain.c.client_id,
+        endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.addresses, endpoint.c.domain_id, domain.c.client_id, domain.c.name.label("domain"),
         server.c.name.label("server"), server.c.backends,
     )  # fmt: skip
     for start in range(0, len(wanted), 500):
@@ -280,38 +298,74 @@ def places(conn: Connection, client_ids: Iterable[int]) -> dict[int, list[Row]]:
     return found
 
 
-def last_leaf(conn: Connection, client_id: int, hosts: Sequence[str]) -> Row | None:
-    """What the client's endpoints with these hosts serve now, of several the one that ends first: sha256, not_after, issuer, serial."""
+def live_leaves(conn: Connection, client_id: int, hosts: Sequence[str]) -> list[Row]:
+    """What the client's endpoints with these hosts serve now, each certificate once: sha256, not_after."""
     query = (
-        select(certificate.c.sha256, certificate.c.not_after, certificate.c.issuer, certificate.c.serial)
+        select(certificate.c.sha256, certificate.c.not_after)
         .join(observation, observation.c.leaf == certificate.c.sha256).join(endpoint, endpoint.c.id == observation.c.endpoint_id)
         .join(domain, domain.c.id == endpoint.c.domain_id)
         .where(and_(domain.c.client_id == client_id, observation.c.open == 1, observation.c.live == 1, endpoint.c.host.in_(list(hosts)), certificate.c.not_after.is_not(None)))
-        .order_by(certificate.c.not_after).limit(1)
+        .distinct().order_by(certificate.c.not_after, certificate.c.sha256).limit(20)
     )  # fmt: skip
-    row = conn.execute(query).mappings().first()
-    return None if row is None else dict(row)
+    return [dict(r) for r in conn.execute(query).mappings()]
 
 
-def last_issued(conn: Connection, order_id: int) -> Row | None:
-    """Of the certificates of an order that were seen live the one that ends last: sha256, not_after."""
+def served_until(conn: Connection, client_ids: Iterable[int]) -> dict[int, dict[str, int]]:
+    """Client id -> host -> the first end of what is served there now, of hosts that are looked at."""
+    found: dict[int, dict[str, int]] = {}
+    wanted = sorted(set(client_ids))
+    for start in range(0, len(wanted), 500):
+        query = (
+            select(domain.c.client_id, endpoint.c.host, func.min(certificate.c.not_after))
+            .join(endpoint, endpoint.c.domain_id == domain.c.id).join(observation, observation.c.endpoint_id == endpoint.c.id)
+            .join(certificate, certificate.c.sha256 == observation.c.leaf)
+            .where(domain.c.client_id.in_(wanted[start : start + 500]), observation.c.open == 1, observation.c.live == 1, endpoint.c.state == "active")
+            .group_by(domain.c.client_id, endpoint.c.host)
+        )  # fmt: skip
+        for client_id, host, end in conn.execute(query):
+            if end is not None:
+                found.setdefault(client_id, {})[host] = end
+    return found
+
+
+def led(conn: Connection) -> dict[int, int]:
+    """Administrator -> how many open cases they lead."""
+    query = (
+        select(case.c.staff_id, func.count())
+        .where(case.c.state.in_(OPEN), case.c.staff_id.is_not(None))
+        .group_by(case.c.staff_id)
+    )
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def last_issued(conn: Connection, order_id: int) -> list[Row]:
+    """Of the certificates of an order that were seen live the one that ends last: sha256, not_after; none where there is none."""
     query = (
         select(certificate.c.sha256, certificate.c.not_after).join(issuance, issuance.c.sha256 == certificate.c.sha256)
         .where(issuance.c.order_id == order_id, issuance.c.live_at.is_not(None), certificate.c.not_after.is_not(None))
         .order_by(certificate.c.not_after.desc()).limit(1)
     )  # fmt: skip
-    row = conn.execute(query).mappings().first()
-    return None if row is None else dict(row)
+    return [dict(r) for r in conn.execute(query).mappings()]
 
 
 def expected(conn: Connection) -> list[Row]:
     """Certificates that we proved or are about to install: client_id, names of the case (space-separated), sha256, state, live_at; oldest first."""
     query = (
-        select(case.c.id, case.c.client_id, case.c.state, issuance.c.sha256, issuance.c.live_at, case.c.replaces)
-        .join(issuance, issuance.c.case_id == case.c.id).where(issuance.c.sha256.is_not(None), case.c.state.not_in(("declined", "cancelled")))
+        select(case.c.id, case.c.client_id, case.c.state, issuance.c.sha256, issuance.c.live_at, certificate.c.not_after)
+        .join(issuance, issuance.c.case_id == case.c.id).join(certificate, certificate.c.sha256 == issuance.c.sha256).where(issuance.c.sha256.is_not(None), case.c.state.not_in(("declined", "cancelled")))
         .order_by(case.c.id)
     )  # fmt: skip
-    return with_names(conn, [dict(r) for r in conn.execute(query).mappings()])
+    rows = with_names(conn, [dict(r) for r in conn.execute(query).mappings()])
+    # What was linked to an order by hand is the client's own renewal.
+    linked = (
+        select(order.c.client_id, order_name.c.name, issuance.c.sha256).join(order, order.c.id == issuance.c.order_id)
+        .join(order_name, order_name.c.order_id == order.c.id).where(issuance.c.case_id.is_(None), issuance.c.sha256.is_not(None))
+    )  # fmt: skip
+    by_hand = [
+        {"id": 0, "client_id": i, "names": [name], "sha256": sha, "live_at": None, "not_after": None}
+        for i, name, sha in conn.execute(linked)
+    ]
+    return [*rows, *by_hand]
 
 
 def open_for(conn: Connection, client_id: int, names: Sequence[str]) -> list[Row]:
@@ -342,10 +396,13 @@ def open_of_orders(conn: Connection) -> set[int]:
 
 
 def closed_between(conn: Connection, start: int, end: int, client_id: Scope = None) -> list[Row]:
-    """Cases that were closed with proof in that time."""
-    query = _ALL.where(case.c.state == "closed", case.c.closed_at >= start, case.c.closed_at < end).order_by(
-        client.c.number, case.c.closed_at
-    )
+    """Cases that were first closed with proof in that time, with ``billed_at``; one that was taken up again since is not billed twice."""
+    first = (
+        select(case_event.c.case_id, func.min(case_event.c.at).label("billed_at")).where(case_event.c.after == "closed", case_event.c.before != "closed")
+        .group_by(case_event.c.case_id)
+    ).subquery()  # fmt: skip
+    query = _ALL.add_columns(first.c.billed_at).join(first, first.c.case_id == case.c.id)
+    query = query.where(first.c.billed_at >= start, first.c.billed_at < end).order_by(client.c.number, first.c.billed_at)
     if client_id is not None:
         query = query.where(case.c.client_id == client_id)
     return with_names(conn, [dict(r) for r in conn.execute(query).mappings()])

@@ -53,7 +53,7 @@ def items(conn: Connection, incident_id: int) -> list[Row]:
     live = (
         select(observation.c.leaf, domain.c.client_id, func.count().label("served"))
         .join(endpoint, endpoint.c.id == observation.c.endpoint_id).join(domain, domain.c.id == endpoint.c.domain_id)
-        .where(observation.c.open == 1, observation.c.live == 1, endpoint.c.state == "active", domain.c.state != "retired")
+        .where(observation.c.open == 1, endpoint.c.state == "active", domain.c.state != "retired")
         .group_by(observation.c.leaf, domain.c.client_id)
     ).subquery()  # fmt: skip
     query = (
@@ -68,12 +68,6 @@ def items(conn: Connection, incident_id: int) -> list[Row]:
 def close(tx: Tx, incident_id: int) -> None:
     tx.conn.execute(update(incident).where(incident.c.id == incident_id).values(closed_at=tx.at))
     tx.audit("close", "incident", incident_id)
-
-
-def join_case(tx: Tx, case_id: int, incident_id: int, until: int) -> None:
-    """A case that was open already becomes one of the incident; its certificate must be gone by then."""
-    tx.conn.execute(update(case).where(case.c.id == case_id).values(incident_id=incident_id, ends_at=until))
-    tx.audit("join", "case", case_id, {"incident": incident_id})
 
 
 # -- which certificates ------------------------------------------------------------------------------------------------------
@@ -91,7 +85,7 @@ def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[Row]]
 
 
 def served(conn: Connection, *, server_name: str | None = None) -> list[Row]:
-    """Leaves that are live, a row an endpoint and leaf: sha256, serial, issuer, names, host, domain_id, client_id, client; retired ones are left out."""
+    """Leaves that were seen last (an address that is silent since then still counts), a row an endpoint and leaf: sha256, serial, issuer, names, host, domain_id, client_id, client; retired ones are left out."""
     query = (
         select(
             certificate.c.sha256, certificate.c.serial, certificate.c.issuer, certificate.c.names, endpoint.c.host, endpoint.c.domain_id,
@@ -100,7 +94,7 @@ def served(conn: Connection, *, server_name: str | None = None) -> list[Row]:
         .join(observation, observation.c.leaf == certificate.c.sha256).join(endpoint, endpoint.c.id == observation.c.endpoint_id)
         .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
         .outerjoin(server, server.c.id == domain.c.server_id)
-        .where(observation.c.open == 1, observation.c.live == 1, endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
+        .where(observation.c.open == 1, endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
         .distinct().order_by(client.c.number, endpoint.c.host)
     )  # fmt: skip
     if server_name is not None:

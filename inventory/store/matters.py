@@ -126,7 +126,8 @@ def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -
         found |= set(
             conn.scalars(select(decision.c.subject).where(decision.c.subject.startswith(prefix, autoescape=True)).distinct())
         )
-    return sorted(found)
+    led = select(matter.c.key).where(matter.c.kind == "case", matter.c.domain_id.in_(sorted(domain_ids)))
+    return sorted(found | set(conn.scalars(led)))
 
 
 def bulletins(conn: Connection) -> list[Row]:

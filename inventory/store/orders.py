@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from calendar import monthrange
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -16,7 +16,7 @@ from inventory.errors import Conflict, NotFound, UsageError
 from inventory.names import as_ip, display, matches, normalise
 from inventory.store import clients, contacts, records
 from inventory.store.records import Row
-from inventory.tables import certificate, client, domain, endpoint, issuance, observation, order, order_name
+from inventory.tables import case, certificate, client, domain, endpoint, issuance, observation, order, order_name
 from inventory.text import printable
 
 VALIDATIONS = ("dv", "ov", "ev")
@@ -24,6 +24,7 @@ KINDS = ("single", "multi", "wildcard")
 BUYERS = ("client", "us")
 MAX_NAMES = 250
 MAX_DOCUMENTS = 50
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
@@ -34,12 +35,14 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
     query = select(order, client.c.number.label("client")).join(client, client.c.id == order.c.client_id)
     if client_id is not None:
         query = query.where(order.c.client_id == client_id)
-    rows = conn.execute(query.where(order.c.number == text)).mappings().all()
+    rows = [] if text.startswith("#") else conn.execute(query.where(order.c.number == text)).mappings().all()
     if len(rows) > 1:
         ids = ", ".join(f"#{r['id']}" for r in rows)
         raise UsageError(f"{len(rows)} orders have the number '{printable(text, 60)}'", f"they are {ids}", "Name one by its id.")
     if not rows:
         rows = conn.execute(query.where(order.c.id == as_id)).mappings().all()
+    if not rows and text.startswith("#"):
+        rows = conn.execute(query.where(order.c.number == text)).mappings().all()
     if not rows:
         raise NotFound(f"There is no order '{printable(text, 60)}'", "", "See certmgr order list.")
     return dict(rows[0])
@@ -87,11 +90,11 @@ def years_later(start: datetime, years: int) -> datetime:
     return start.replace(year=year, day=day) - timedelta(seconds=1)
 
 
-def names_of(conn: Connection, client_id: int, texts: Sequence[str]) -> tuple[list[str], list[str]]:
+def names_of(conn: Connection, client_id: int, texts: Sequence[str], limit: int = MAX_NAMES) -> tuple[list[str], list[str]]:
     """(names as they are stored, those of them that are none of the client's). A name of another client is refused."""
     found = list(dict.fromkeys(pattern(t) for text in texts for t in text.replace(",", " ").split()))
-    if len(found) > MAX_NAMES:
-        raise UsageError(f"There are {len(found)} names", f"one certificate covers at most {MAX_NAMES} here")
+    if len(found) > limit:
+        raise UsageError(f"There are {len(found)} names", f"one certificate covers at most {limit} here")
     strange = []
     for name in found:
         host = name.removeprefix("*.")
@@ -137,6 +140,11 @@ def _values(conn: Connection, given: Mapping[str, Any], client_id: int) -> dict[
         values["years"] = given["years"]
     for key in ("starts_at", "ends_at", "dcv_at", "organisation_at"):
         if given.get(key) is not None:
+            if not EARLIEST <= given[key] < LATEST:
+                raise UsageError(
+                    f"The date {given[key].year:04}-{given[key].month:02}-{given[key].day:02} cannot be so",
+                    "orders lie between 2000 and 2100",
+                )
             values[key] = to_epoch(given[key])
     for key, what in (("price", "price"), ("fee", "installation fee"), ("warranty", "warranty")):
         if key in given:
@@ -157,7 +165,10 @@ def _values(conn: Connection, given: Mapping[str, Any], client_id: int) -> dict[
     return values
 
 
-def _check(row: Mapping[str, Any], names: Sequence[str]) -> None:
+def _check(row: Mapping[str, Any], names: Sequence[str], now: int) -> None:
+    for key in ("dcv_at", "organisation_at"):
+        if (row.get(key) or 0) > now + 2 * 86_400:
+            raise UsageError("A validation lies in the future", "what is meant is when it was last done", "Correct the date.")
     if row["ends_at"] <= row["starts_at"]:
         raise UsageError("The order ends before it starts", "", "Correct --start or --end.")
     if row["ends_at"] - row["starts_at"] > 6 * 366 * 86_400:
@@ -198,7 +209,7 @@ def add(tx: Tx, client_key: str, given: Mapping[str, Any], names: Sequence[str])
         values["ends_at"] = to_epoch(years_later(start, values["years"]))
     if "vendor" not in values:
         raise UsageError("An order needs a vendor", "", "Give --vendor NAME.")
-    _check(values, found)
+    _check(values, found, tx.at)
     _free(tx.conn, values, None)
     row_id = records.add(tx, order, values)
     tx.conn.execute(insert(order_name), [{"order_id": row_id, "name": n} for n in found])
@@ -225,7 +236,7 @@ def edit(tx: Tx, key: str, given: Mapping[str, Any], names: Sequence[str] | None
     had = sorted(tx.conn.scalars(select(order_name.c.name).where(order_name.c.order_id == before["id"])))
     found = had if names is None else sorted(names_of(tx.conn, before["client_id"], names)[0])
     after = {**before, **values}
-    _check(after, found)
+    _check(after, found, tx.at)
     _free(tx.conn, after, before["id"])
     changes = records.edit(tx, order, before, values)
     if found != had:
@@ -267,11 +278,15 @@ def renew(tx: Tx, key: str, given: Mapping[str, Any]) -> int:
         start = from_epoch(values["starts_at"])
         assert start is not None
         values["ends_at"] = to_epoch(years_later(start, values["years"]))
-    _check(values, names)
+    _check(values, names, tx.at)
     _free(tx.conn, values, None)
     row_id = records.add(tx, order, values)
     tx.conn.execute(insert(order_name), [{"order_id": row_id, "name": n} for n in names])
     tx.conn.execute(update(order).where(order.c.id == before["id"]).values(successor_id=row_id))
+    # A renewal that is led already goes on under the new order, with the certificate that it waits for.
+    led = select(case.c.id).where(case.c.order_id == before["id"], case.c.kind == "renewal", case.c.closed_at.is_(None))
+    tx.conn.execute(update(issuance).where(issuance.c.case_id.in_(led)).values(order_id=row_id))
+    tx.conn.execute(update(case).where(case.c.id.in_(led)).values(order_id=row_id))
     tx.audit("renew", "order", before["id"], {"successor": row_id})
     return row_id
 
@@ -280,6 +295,7 @@ def cancel(tx: Tx, key: str, reason: str) -> Row:
     before = find(tx.conn, key)
     if before["state"] == "cancelled":
         raise Conflict(f"The order {key} was cancelled already")
+    tx.conn.execute(update(order).where(order.c.successor_id == before["id"]).values(successor_id=None))
     records.edit(
         tx, order, before, {"state": "cancelled", "reason": records.required(reason, "reason", 500), "retired_at": tx.at}
     )
@@ -294,7 +310,7 @@ def listing(conn: Connection, *, client_id: int | None = None, ids: Iterable[int
     if client_id is not None:
         query = query.where(order.c.client_id == client_id)
     if not ended:
-        query = query.where(order.c.state == "active")
+        query = query.where(order.c.state == "active", client.c.state != "retired")
     wanted = None if ids is None else sorted(set(ids))
     parts = [query] if wanted is None else [query.where(order.c.id.in_(wanted[i : i + 500])) for i in range(0, len(wanted), 500)]
     rows = [dict(r) for part in parts for r in conn.execute(part.order_by(order.c.ends_at, order.c.id)).mappings()]
@@ -315,7 +331,12 @@ def listing(conn: Connection, *, client_id: int | None = None, ids: Iterable[int
         certificate.c.names,
         issuance.c.live_at,
     )
-    query_ = select(*columns).join(certificate, certificate.c.sha256 == issuance.c.sha256).where(issuance.c.order_id.is_not(None))
+    # What came in a case counts when it was installed, or still may be.
+    counts = or_(issuance.c.case_id.is_(None), issuance.c.live_at.is_not(None), case.c.closed_at.is_(None))
+    query_ = (
+        select(*columns).join(certificate, certificate.c.sha256 == issuance.c.sha256).outerjoin(case, case.c.id == issuance.c.case_id)
+        .where(issuance.c.order_id.is_not(None), counts)
+    )  # fmt: skip
     for row in conn.execute(_scoped(query_, issuance.c.order_id, narrow)).mappings():
         if row["not_before"] is not None and row["not_after"] is not None:
             issued.setdefault(row["order_id"], []).append(dict(row))

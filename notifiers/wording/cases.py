@@ -34,9 +34,25 @@ STEPS: dict[str, Step] = {
         + _NEVER
         + " We install it.",
     ),
+    "waiting-own": Step(
+        "A new certificate for {names} has to be ordered or reissued with your own CSR.",
+        "Order it where you like, with the CSR that you sent us. "
+        + _NEVER
+        + " For the installation we agree with you how its key comes to the server.",
+    ),
+    "waiting-again-own": Step(
+        "What you sent us for {names} cannot be installed: {problems}",
+        "Have it corrected with the CSR that you sent us, and send us the new certificate (never a key).",
+    ),
     "waiting-again": Step(
         "What you sent us for {names} cannot be installed: {problems}",
         "Have it corrected by {vendor} with the CSR below, and send us the new certificate (never a key).",
+    ),
+    "waiting-renewal": Step(
+        "Your order {order} for {names} ends on {order_end}, and a new one is needed.",
+        "Buy it again at {vendor} or another vendor of your choice ({product}), with the CSR below. "
+        + _NEVER[:-1]
+        + ", and tell us the new order number. We install it.",
     ),
     "waiting-us": Step("We order the new certificate for {names} at {vendor}."),
     "received": Step("We have your certificate for {names}, and check it."),
@@ -58,8 +74,9 @@ STEPS: dict[str, Step] = {
     "cancelled": Step("The installation for {names} was stopped: {why}"),
 }
 
+OLD_IS_BACK = "the earlier certificate is shown again"
 PHRASES = (
-    "your vendor", "domain validation", "organisation validation", "extended validation", "one name", "several names", "wildcard", "no fee", "fee {amount}", "the earlier certificate ended on {date}", "there was none", "on {date} it must be reissued; we write to you in time",
+    OLD_IS_BACK, "your vendor", "domain validation", "organisation validation", "extended validation", "one name", "several names", "wildcard", "no fee", "fee {amount}", "the earlier certificate ended on {date}", "there was none", "on {date} it must be reissued; we write to you in time",
     "on {date} your order ends; we write to you in time", "on {date} it ends; we write to you in time", "none known",
 )  # fmt: skip
 
@@ -105,6 +122,7 @@ MATERIAL: dict[str, str] = {
     "key-unreadable": "A private key was sent with it that its password does not open.",
     "csr-sent-back": "It also holds a CSR, which is not needed.",
     "damaged-part": "A part of it is damaged.",
+    "csr-old-key": "The CSR is for the key that must not be used any more. Make a new key.",
     "csr-signature": "The signature of the CSR is wrong: it was changed after it was made.",
     "csr-key": "The key of the CSR ({key}) is too weak, or of a kind that browsers refuse. Make one of RSA 2048 to 4096, P-256 or P-384.",
     "csr-names": "The CSR does not name {names}.",

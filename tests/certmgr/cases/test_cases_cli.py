@@ -165,7 +165,7 @@ def test_forecast_comparison_calendar_and_status(program: Program, tmp_path: Pat
 def test_an_incident(program: Program, tmp_path: Path) -> None:
     (tmp_path / "serials").write_text("0a1b\nnot one\n")
     program("incident", "open", "--until", f"{today(1)}T12:00", "--reason", "x", expect=2)
-    program("incident", "open", "--serials", str(tmp_path / "none"), "--until", f"{today(1)}T12:00", "--reason", "x", expect=2)
+    program("incident", "open", "--serials", str(tmp_path / "none"), "--until", f"{today(1)}T12:00", "--reason", "x", expect=3)
     dry = program(
         "incident", "open", "--serials", str(tmp_path / "serials"), "--until", f"{today(1)}T12:00", "--reason", "x", "--dry-run"
     )
@@ -203,7 +203,7 @@ def test_an_incident(program: Program, tmp_path: Path) -> None:
         (("case", "open", "1001", "../../etc"), 2, "not a domain name"),
         (("case", "receive", "CM-XXXXXX", "/nonexistent"), 3, "cannot be read"),
         (("case", "receive", "CM-XXXXXX", "/etc/hostname", "--password", "hunter2"), 2, "not passed as an option"),
-        (("order", "import", "/nonexistent.csv", "--from", "csv"), 2, "cannot be read"),
+        (("order", "import", "/nonexistent.csv", "--from", "csv"), 3, "cannot be read"),
         (("incident", "show", "IN-XXXXXX"), 2, "no incident"),
         (("calendar", "--client", "9"), 2, "no client"),
     ],
@@ -217,7 +217,7 @@ def test_wrong_calls_say_what_to_do(program: Program, arguments: tuple[str, ...]
 
 
 def test_hostile_text_is_text_everywhere(program: Program, tmp_path: Path) -> None:
-    evil = "=cmd|'/C calc'!A0 {0.__class__} {names} {{7*7}} </pre><script>x</script>"
+    evil = "=cmd|'/C calc'!A0 {0.__class__} {names} {{1234*4321}} </pre><script>x</script>"
     program("order", "add", "1001", "--vendor", evil, "--number", "=1+1", "--name", "shop.example.com", "--start", today(-350))
     ref = re.search(r"CM-\w{6}", program("case", "open", "1001", "--order", "#1", "--reason", evil).out)
     assert ref is not None
@@ -225,7 +225,7 @@ def test_hostile_text_is_text_everywhere(program: Program, tmp_path: Path) -> No
     program("case", "send", ref[0])
     dry = program("notify", "--dry-run").out
     assert "{0.__class__}" in dry, "as it was typed, and never evaluated"
-    assert "49" not in dry
+    assert "5332114" not in dry
     listed = program("order", "list", "--format", "csv").out
     assert "'=cmd" in listed
     assert json.loads(program("case", "show", ref[0], "--format", "json").out)["events"][0]["text"] == evil

@@ -313,7 +313,7 @@ def test_a_case_without_an_order_is_followed_before_its_certificate_ends(place: 
 def test_only_what_a_case_proved_is_expected_and_what_comes_next_too(place: Place, issuer: Authority) -> None:
     def now() -> dict[str, frozenset[str]]:
         with place.database.read() as conn:
-            found = expectations(cases.expected(conn), lambda ids: cases.places(conn, ids))
+            found = expectations(cases.expected(conn), lambda ids: cases.places(conn, ids), int(place.now.timestamp()))
             hosts = {e["id"]: e["host"] for c in cases.places(conn, [1, 2, 3]).values() for e in c}
         return {hosts[i]: v for i, v in found.items()}
 
@@ -465,3 +465,93 @@ def test_an_issuer_is_fetched_where_that_is_allowed(place: Place, root: Authorit
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_renewal_goes_on_under_the_order_that_follows(place: Place, issuer: Authority) -> None:
+    with place.database.write(place.now) as tx:
+        orders.add(
+            tx,
+            "1001",
+            {
+                "vendor": "V",
+                "number": "1",
+                "starts_at": place.now - timedelta(days=360),
+                "ends_at": place.now + timedelta(days=20),
+            },
+            [HOST],
+        )
+    reference = place.desk.open("1001", [], {"order": "1", "kind": "renewal"})["reference"]
+    (pem,) = intake.make_csr(place.desk, reference)
+    intake.send(place.desk, reference)
+    with place.database.write(place.now) as tx:
+        new_id = orders.renew(tx, "1", {"number": "2"})
+    assert place.row(reference)["order_id"] == new_id
+    issued = issue(issuer, pem, start=place.now)
+    intake.receive(place.desk, reference, Material(tuple(parse(c.public_bytes(_der())) for c in issued.chain)))
+    with place.database.read() as conn:
+        assert [len(o["issued"]) for o in orders.listing(conn, ids=[new_id])] == [1]
+
+
+def test_what_is_no_longer_looked_after_opens_nothing(place: Place, issuer: Authority) -> None:
+    from inventory.store import domains
+
+    closed(place, issuer, life=90)
+    with place.database.write(place.now) as tx:
+        orders.add(tx, "1002", {"vendor": "V", "number": "1"}, ["other.example.org"])
+    place.pass_(days=80)
+    assert len(due_cases(place.database, place.now, Leads(), timedelta(days=14))) == 2
+    with place.database.write(place.now) as tx:
+        domains.edit(tx, HOST, {"state": "leaving"})
+        clients.retire(tx, "1002")
+    assert due_cases(place.database, place.now, Leads(), timedelta(days=14)) == []
+
+
+def test_a_look_at_addresses_of_ones_choice_proves_nothing(place: Place, issuer: Authority) -> None:
+    reference, sha = ready(place, issuer)
+    place.desk.installed(reference, "x")
+    row, proof = replace_eyes(place, sha).verify(reference, {(HOST, 443): ("192.0.2.9",)})
+    assert proof.state == "live"
+    assert row["state"] == "installed"
+    assert place.events(reference)[-1] == "install"
+
+
+def test_a_window_agreed_after_a_reopening_is_newer_than_the_one_before(place: Place, issuer: Authority) -> None:
+    reference, _ = ready(place, issuer)
+    place.desk.agree(reference, "2026-11-26T10:00", text="x")
+    place.desk.installed(reference)
+    row = place.desk.end(reference, Action.REOPEN, "wrong server")
+    assert (row["installed_at"], row["window_state"], row["window_sequence"]) == (None, "cancelled", 1), (
+        "it lies ahead, and is called off"
+    )
+    row, _ = place.desk.agree(reference, "2026-11-27T10:00", text="x")
+    assert row["window_sequence"] == 2, "a calendar ignores an entry that is not newer"
+    place.now += timedelta(days=3)
+    place.desk.installed(reference)
+    row = place.desk.end(reference, Action.REOPEN, "wrong server")
+    assert (row["window_state"], row["window_sequence"]) == ("none", 2), "what is past is past"
+
+
+def test_a_panel_that_renews_by_itself_is_expected_nowhere(place: Place) -> None:
+    from certmgr.survey import _robot
+
+    with place.database.read() as conn:
+        from inventory.store import endpoints
+
+        rows = endpoints.visited(conn, [e["id"] for e in cases.places(conn, [1, 2, 3]).get(1, [])])
+    assert [_robot(r) for r in rows] == [False, False]
+    with place.database.write(place.now) as tx:
+        clients.edit(tx, "1001", {"renews": "panel"})
+    with place.database.read() as conn:
+        assert all(_robot(r) for r in endpoints.visited(conn, [r["id"] for r in rows]))
+
+
+def test_a_certificate_that_was_linked_to_an_order_is_expected_too(place: Place, issuer: Authority, tmp_path: Path) -> None:
+    with place.database.write(place.now) as tx:
+        orders.add(tx, "1001", {"vendor": "V", "number": "1"}, [HOST])
+    _, sha = closed(place, issuer)
+    own = issuer.issue(HOST, days=90)
+    (tmp_path / "own.pem").write_bytes(own.chain_pem)
+    linked = intake.attach(place.database, place.now, "1", str(tmp_path / "own.pem"))
+    with place.database.read() as conn:
+        found = expectations(cases.expected(conn), lambda ids: cases.places(conn, ids), int(place.now.timestamp()))
+    assert frozenset({sha, linked}) in found.values()

@@ -49,25 +49,29 @@ CASES: list[tuple[str, dict[str, str], list[Sight], Proven, int, int, int]] = [
 def test_what_is_proved(
     name: str, expected: dict[str, str], sights: list[Sight], state: Proven, seen: int, missing: int, unknown: int
 ) -> None:
-    proof = prove(expected, sights, OLD)
+    proof = prove(expected, sights, [OLD])
     assert (proof.state, len(proof.seen), len(proof.missing), len(proof.unknown)) == (state, seen, missing, unknown)
     assert proof.sentence
 
 
 def test_the_old_one_is_told_apart_from_any_other() -> None:
-    proof = prove({"EC": NEW}, [sight(OLD), sight(OTHER, "192.0.2.2")], OLD)
+    proof = prove({"EC": NEW}, [sight(OLD), sight(OTHER, "192.0.2.2")], [OLD])
     assert len(proof.missing) == 2
     assert proof.old == ("shop.example.com:443 at 192.0.2.1",)
 
 
 def test_a_wildcard_is_looked_at_where_the_client_has_endpoints() -> None:
     endpoints = [
-        {"host": h, "port": p, "protocol": protocol, "addresses": None, "server": "lb", "backends": b}
+        {"host": h, "port": p, "protocol": protocol, "addresses": None, "server": "lb", "backends": b, "domain": h}
         for h, p, protocol, b in (("a.shop.example.com", 443, "https", "10.0.0.1 10.0.0.2:8443"), ("mail.shop.example.com", 25, "smtp", ""), ("other.example.com", 443, "https", ""))
     ]  # fmt: skip
     found = places(["*.shop.example.com", "shop.example.com"], endpoints)
     assert [str(p.target) for p in found] == ["a.shop.example.com:443", "mail.shop.example.com:25", "shop.example.com:443"]
     assert [(s, str(t)) for s, t in found[0].backends] == [("lb", "10.0.0.1:443"), ("lb", "10.0.0.2:8443")]
+    (below,) = places(["x.a.shop.example.com"], endpoints)
+    assert [str(t) for _, t in below.backends] == ["10.0.0.1:443", "10.0.0.2:8443"], (
+        "a name without an endpoint is behind the balancer of its domain"
+    )
 
 
 HOST = "shop.example.com"
@@ -96,7 +100,7 @@ def test_real_servers_with_one_and_two_key_types(settings: Settings, both: tuple
         sights = look(settings, [where(port)])
         assert {(s.key_type, s.sha256, s.error) for s in sights} == {("EC", sha(new), ""), ("RSA", None, "")}
         assert prove({"EC": sha(new)}, sights).state is Proven.LIVE
-        assert prove({"EC": sha(old)}, sights, sha(new)).old
+        assert prove({"EC": sha(old)}, sights, [sha(new)]).old
         assert prove({"EC": sha(new), "RSA": sha(new_rsa)}, sights).state is Proven.ABSENT
     second = f"ssl_certificate {pair_rsa[0]}; ssl_certificate_key {pair_rsa[1]};"
     (tmp_path / "two").mkdir()
@@ -134,7 +138,7 @@ def test_a_forgotten_address_a_dead_one_and_a_backend(
         )
         assert proof.state is Proven.PARTIAL
         assert proof.old == (f"{HOST}:{behind} at backend 127.0.0.3 of lb1",)
-        dead = prove({"EC": sha(new)}, look(settings, [where(port, "127.0.0.2", "127.0.0.4")]), sha(old))
+        dead = prove({"EC": sha(new)}, look(settings, [where(port, "127.0.0.2", "127.0.0.4")]), [sha(old)])
         assert dead.state is Proven.UNKNOWN, "an address that refuses is neither live nor old"
         assert "127.0.0.4" in dead.unknown[0]
 

@@ -25,7 +25,7 @@ from certmgr.orders.load import load
 from certmgr.orders.planning import read as forecast
 from inventory.certificates import parse
 from inventory.database import open_database
-from inventory.store import orders
+from inventory.store import cases, orders
 from notifiers.channels import Channel
 from notifiers.delivery import Worker
 from notifiers.job import address_of
@@ -344,9 +344,11 @@ def test_a_client_with_two_addresses_of_which_one_is_forgotten(office: Office) -
     machine.show(old, old.key, "127.0.0.6")
     row, proof = place.desk.verify(reference)
     assert row["state"] == "reopened"
-    assert "unexpected-certificate" in row["reason"]
     mail = office.only(to)
-    assert "look at the certificate of portal.example.com again" in mail.text
+    assert "look at the certificate of portal.example.com again: the earlier certificate is shown again" in mail.text
+    assert "127.0.0.6" not in mail.text, "addresses are the provider's matter"
+    with place.database.read() as conn:
+        assert "unexpected-certificate" in cases.events(conn, row["id"])[-1]["text"]
     machine.show(issued, place.key(reference), "127.0.0.6")
     row, _ = place.desk.verify(reference)
     assert row["state"] == "closed"

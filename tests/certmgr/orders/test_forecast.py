@@ -118,7 +118,7 @@ def test_billing_of_a_month() -> None:
         {
             "client": "1001",
             "client_name": "A",
-            "closed_at": at(2026, 11, 5).timestamp(),
+            "billed_at": at(2026, 11, 5).timestamp(),
             "reference": "CM-A",
             "names": ["a.example"],
             "fee": "25",
@@ -128,7 +128,7 @@ def test_billing_of_a_month() -> None:
         {
             "client": "1002",
             "client_name": "B",
-            "closed_at": at(2026, 11, 6).timestamp(),
+            "billed_at": at(2026, 11, 6).timestamp(),
             "reference": "CM-B",
             "names": ["b.example"],
             "fee": None,
