@@ -228,7 +228,7 @@ def _fact(name: str, value: Any, reader: Language) -> str:
             else reader("fee {amount}").format(amount=f"{value.amount} {value.currency or ''}".strip())
         )
     if isinstance(value, datetime):
-        return moment(value, reader) if name == "window" else reader.date(value)
+        return moment(value, reader) if name in ("window", "until") else reader.date(value)
     if isinstance(value, list):
         return ", ".join(reader(text) for text in value)
     if isinstance(value, tuple):

@@ -141,12 +141,16 @@ def _words(row: Row, state: State, client_acts: bool, renews_itself: bool) -> st
     match state:
         case State.REQUESTED if row["own_csr"]:
             return "requested-own"
+        case State.REQUESTED if row["kind"] == "incident":
+            return "requested-incident"
         case State.WAITING if not client_acts:
             return "waiting-us"
         case State.WAITING if any(s[2] for s in json.loads(row["said"])):
             return "waiting-again-own" if row["own_csr"] else "waiting-again"
         case State.WAITING if row["own_csr"]:
             return "waiting-own"
+        case State.WAITING if row["kind"] == "incident":
+            return "waiting-incident"
         case State.WAITING if row["order_id"] is None:
             return "waiting-free"
         case State.WAITING if row["kind"] == "renewal" and not renews_itself:
@@ -164,6 +168,8 @@ def _facts(row: Row, order: Order | None, minutes: int) -> dict[str, Any]:
         "product": [PRODUCTS[order.validation], KINDS[order.kind]] if order else [],
         "minutes": str(minutes), "why": row["reason"] or "", "said": [(s[0], s[1]) for s in json.loads(row["said"]) if s[2]], "fee": Money(row["fee"], row["currency"]),
     }  # fmt: skip
+    if row["kind"] == "incident":
+        facts["until"] = _moment(row["ends_at"])
     if row["reason"] == OLD_IS_BACK:
         facts["why"] = (OLD_IS_BACK,)
     if order is not None:

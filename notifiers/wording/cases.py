@@ -34,6 +34,13 @@ STEPS: dict[str, Step] = {
         + _NEVER
         + " We install it.",
     ),
+    "requested-incident": Step(
+        "The certificate of {names} must be replaced by {until}: after that it may no longer be valid, and visitors may see a warning. We prepare a new one."
+    ),
+    "waiting-incident": Step(
+        "The certificate of {names} must be replaced by {until}: after that it may no longer be valid, and visitors may see a warning.",
+        "Have it reissued where you bought it, with the CSR below (it has a new key). " + _NEVER + " We install it.",
+    ),
     "waiting-own": Step(
         "A new certificate for {names} has to be ordered or reissued with your own CSR.",
         "Order it where you like, with the CSR that you sent us. "

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
-from certmgr.cases import intake
+from certmgr.cases import incident, intake
 from certmgr.cases.material import Material
 from certmgr.cases.states import Action
 from certmgr.config import Settings
@@ -18,10 +19,10 @@ from certmgr.demo.authority import Authority
 from certmgr.notices.wiring import run_of
 from inventory.certificates import parse
 from inventory.database import open_database
-from inventory.store import orders
+from inventory.store import cases, orders
 from inventory.tables import notice
 from notifiers.compose import Message
-from tests.certmgr.cases.place import Place, issue
+from tests.certmgr.cases.place import Place, issue, serve
 from tests.certmgr.cases.place import place as make
 from tests.certmgr.cases.test_desk import _der
 from tests.servers import chromium
@@ -81,9 +82,33 @@ def _lead(place: Place, issuer: Authority, number: str, language: str, found: di
     _tell(place, "window", found)
     place.desk.end(reference, Action.CANCEL, "der Laden schließt <script>alert(1)</script>")
     _tell(place, "stopped", found)
+    served = issuer.issue(
+        f"ein-ziemlich-langer-name-fuer-einen-laden-{number}.example.com",
+        not_before=place.now - timedelta(days=1),
+        not_after=place.now + timedelta(days=80),
+    )
+    serve(place.database, f"ein-ziemlich-langer-name-fuer-einen-laden-{number}.example.com", served, place.now)
+    incident.open_(
+        place.desk,
+        incident.select(place.desk, serials=[parse(served.der).serial]),
+        "serials",
+        "one",
+        place.now + timedelta(hours=20),
+        "the CA found a fault <script>",
+    )
+    _tell(place, "incident", found)
+    with place.database.read() as conn:
+        (row,) = [r for r in cases.listing(conn) if r["kind"] == "incident" and r["client"] == number]
+    intake.make_csr(place.desk, row["reference"])
+    intake.send(place.desk, row["reference"])
+    _tell(place, "incident-waiting", found)
 
 
-KINDS = [f"{k}-{lang}" for k in ("waiting", "again", "checked", "window", "stopped") for lang in ("de", "en")]
+KINDS = [
+    f"{k}-{lang}"
+    for k in ("waiting", "again", "checked", "window", "stopped", "incident", "incident-waiting")
+    for lang in ("de", "en")
+]
 
 
 @pytest.fixture(scope="module")
@@ -112,4 +137,7 @@ def test_both_parts_say_the_same(messages: dict[str, Message], kind: str) -> Non
     words = set(re.findall(r"[\wäöüß.-]{6,}", re.sub(r"<[^>]+>", " ", message.html.split("<main", 1)[1])))
     assert {w for w in words if w not in message.text and w != "max-width"} == set()
     assert "{" not in message.text
+    if kind.startswith("incident"):
+        assert re.search(r"\d\d:\d\d", message.text), "by what hour"
+        assert "fault" not in message.text, "what the reason was is for us"
     assert bool(message.calendar) == kind.startswith(("window", "stopped"))
