@@ -93,7 +93,7 @@ class Desk:
 
     def open_in(self, tx: Tx, client: str, names: Sequence[str], given: Mapping[str, Any], text: str) -> Row:
         """``given``: order (key), kind, contact, staff, own_csr, bought_by, price, fee, currency, incident_id, ends_at. What is not given is filled in from
-        the order, the inventory and what is served.
+        the order, the inventory, what is served, and the case before: who spoke for the client, who led it, who makes the key.
         """
         owner = clients.find(tx.conn, client)
         if owner["state"] == "retired":
@@ -125,13 +125,15 @@ class Desk:
         }  # fmt: skip
         values |= {k: v for k, v in from_order.items() if v is not None}
         values |= {k: given[k] for k in ("incident_id", "ends_at", "bought_by") if given.get(k) is not None}
-        values["own_csr"] = int(bool(given.get("own_csr")))
+        last_time = cases.before(tx.conn, owner["id"], found) or {}
+        values["own_csr"] = int(bool(given.get("own_csr") or last_time.get("own_csr")))
         values |= {k: orders.amount(given[k], k) for k in ("price", "fee") if given.get(k)}
         if given.get("currency"):
             values["currency"] = orders.currency(given["currency"])
         if given.get("contact"):
             values["contact_id"] = contacts.find(tx.conn, given["contact"], owner["id"])["id"]
-        values["staff_id"] = self._staff(tx, given.get("staff"))
+        values.setdefault("contact_id", last_time.get("contact_id"))
+        values["staff_id"] = self._staff(tx, given.get("staff"), last_time.get("staff_id"))
         last = due(values | {"window_end": None}, self.now, leads_of(self.settings), timedelta(0))
         values["due_at"] = None if last is None else int(last.timestamp())
         return cases.open_(tx, values, found, text)
@@ -143,8 +145,8 @@ class Desk:
         values["due_at"] = None if last is None else int(last.timestamp())
         return cases.change(tx, row, "join", values, f"it joins {incident['reference']}: {reason}")
 
-    def _staff(self, tx: Tx, key: str | None) -> int | None:
-        """The administrator whose case it is: the one named, else whoever leads the fewest."""
+    def _staff(self, tx: Tx, key: str | None, before: int | None = None) -> int | None:
+        """The administrator whose case it is: the one named, else who led the one ``before``, else whoever leads the fewest."""
         if key:
             row = contacts.find(tx.conn, key)
             if row["client_id"] is not None:
@@ -155,6 +157,8 @@ class Desk:
                 )
             return int(row["id"])
         known = [c for c in contacts.listing(tx.conn) if c["client_id"] is None and c["role"] == "administrator"]
+        if before in [int(c["id"]) for c in known]:
+            return before
         led = cases.led(tx.conn)
         return min((int(c["id"]) for c in known), key=lambda i: (led.get(i, 0), i), default=None)
 

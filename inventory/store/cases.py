@@ -377,6 +377,16 @@ def open_for(conn: Connection, client_id: int, names: Sequence[str]) -> list[Row
     return [dict(r) for r in conn.execute(query).mappings()]
 
 
+def before(conn: Connection, client_id: int, names: Sequence[str]) -> Row | None:
+    """The case of this client about one of these names that was closed last."""
+    query = (
+        select(case).join(case_name, case_name.c.case_id == case.c.id)
+        .where(case.c.client_id == client_id, case.c.state == "closed", case_name.c.name.in_(list(names))).order_by(case.c.id.desc()).limit(1)
+    )  # fmt: skip
+    row = conn.execute(query).mappings().first()
+    return dict(row) if row is not None else None
+
+
 def open_names(conn: Connection) -> dict[int, dict[str, str]]:
     """Client id -> name -> reference of the open case that it is in."""
     query = (

@@ -28,7 +28,7 @@ from inventory.certificates import parse
 from inventory.database import Database
 from inventory.errors import CertmgrError, Conflict, NotFound, UsageError
 from inventory.model import Finding
-from inventory.store import cases, clients, orders
+from inventory.store import cases, clients, contacts, orders
 from notifiers.calendar import publish
 from tests.certmgr.cases.place import START, Place, issue, serve
 from tests.certmgr.cases.place import place as make
@@ -266,6 +266,21 @@ def test_renewals_open_when_their_time_comes_and_robots_are_left_alone(place: Pl
     done = run(place.desk)
     assert len(done.opened) == 1
     assert run(place.desk).opened == [], "what has an open case is not opened again"
+
+
+def test_a_renewal_knows_who_spoke_and_who_led_the_last_time(place: Place, issuer: Authority) -> None:
+    place.staff("Carol", "email:carol@provider.example")
+    with place.database.write(place.now) as tx:
+        contacts.add(tx, "1001", {"name": "Tom", "role": "technical"}, ("email:tom@client1001.example",))
+    reference, _ = closed(place, issuer, contact="Tom", staff="Carol", life=20)
+    first = place.row(reference)
+    place.pass_(days=10)
+    (again,) = run(replace_eyes(place, None)).opened
+    row = place.row(again)
+    assert (row["contact_id"], row["staff_id"]) == (first["contact_id"], first["staff_id"])
+    assert None not in (row["contact_id"], row["staff_id"])
+    other = place.row(place.desk.open("1002", ["other.example.org"])["reference"])
+    assert other["contact_id"] is None, "another client's contact is never taken"
 
 
 def test_an_order_that_ends_opens_its_renewal(place: Place, issuer: Authority) -> None:
