@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from certmgr.cases.states import ENDED, TODO, State, overdue, reminder, waits_for
+from certmgr.cases.states import ENDED, LEVEL_2, TODO, State, overdue, reminder, waits_for
 from certmgr.cases.window import Span, entry
 from certmgr.orders.load import load, looked_after, parents
 from certmgr.orders.model import Leads, Order
@@ -59,7 +59,7 @@ def gather(
         for r in cases.listing(conn, states=("declined", "cancelled", "closed"), since=to_epoch(now) - 7 * 86_400)
         if r["window_state"] == "cancelled"
     ]
-    errands = [e for r in (*rows, *ended_) if (e := errand(r, now)) is not None]
+    errands = [e for r in (*rows, *ended_) for e in (errand(r, now), level_2(r, now)) if e is not None]
     over = {}
     wanted = [int(k.split(":")[1]) for k, m in told.items() if m["kind"] == Kind.CASE and int(k.split(":")[1]) not in places]
     if wanted:
@@ -246,6 +246,22 @@ def errand(row: Row, now: datetime) -> Errand | None:
     title = f"{ref}: {state}{', overdue' if late else ''}"
     return Errand(
         row["staff_id"], f"errand:{row['id']}", f"{row['step']} {state}{' overdue' if late else ''}", title, tuple(lines), window
+    )
+
+
+def level_2(row: Row, now: datetime) -> Errand | None:
+    """A case that lies overdue with us for days: all administrators are told, once a state, whoever leads it."""
+    due_at, state = _moment(row["due_at"]), State(row["state"])
+    if waits_for(row) != "provider" or due_at is None or now < due_at + LEVEL_2:
+        return None
+    lines = (
+        f"{row['reference']}, client {row['client']}: {state}, due {due_at:%Y-%m-%d %H:%M} UTC",
+        f"names: {', '.join(row['names'][:20])}",
+        f"led by: {row['staff'] or 'nobody'}",
+        _todo(row, state),
+    )
+    return Errand(
+        None, f"errand:{row['id']}:level2", f"{row['step']} {state} level 2", f"{row['reference']}: nothing moves, level 2", lines
     )
 
 

@@ -110,6 +110,10 @@ TODO = {
 }  # fmt: skip
 
 
+# How long a case lies overdue with us until all administrators get a mail about it.
+LEVEL_2 = timedelta(days=2)
+
+
 @dataclass(frozen=True, slots=True)
 class Climb:
     """Who hears of a case that stands still, and from when on."""
@@ -156,7 +160,7 @@ def climbs(case: Mapping[str, Any], climb_days: int, tz: Any) -> tuple[Climb, ..
             Climb("the client's fallback contact", since + step),
             Climb("the account manager, by telephone", max(due_at, since + step)),
         )
-    return (Climb("all administrators, in their digest", due_at), Climb("level 2", due_at + timedelta(days=2)))
+    return (Climb("all administrators, in their digest", due_at), Climb("level 2: all administrators, by mail", due_at + LEVEL_2))
 
 
 def reminder(since: datetime, due_at: datetime | None, end: datetime | None, now: datetime) -> int:

@@ -123,7 +123,10 @@ def test_whom_a_case_climbs_to() -> None:
         ("the client's fallback contact", NOW + 7 * DAY), ("the account manager, by telephone", NOW + 14 * DAY),
     ]  # fmt: skip
     ours = row("received", due_at=(NOW + DAY).timestamp())
-    assert [c.who for c in climbs(ours, 7, UTC)] == ["all administrators, in their digest", "level 2"]
+    assert [c.who for c in climbs(ours, 7, UTC)] == [
+        "all administrators, in their digest",
+        "level 2: all administrators, by mail",
+    ]
     assert climbs(row("closed"), 7, UTC) == ()
 
 

@@ -113,3 +113,22 @@ def test_the_contact_of_a_case_is_written_to(street: Street, tmp_path: Path) -> 
         again += [(d.person.name, i.step) for d, _ in street.day().drafts for i in d.items]
         street.sent()
     assert ("Owner of 1", "fallback") in again, "nobody answered, so it climbs"
+
+
+def test_a_case_that_we_let_lie_reaches_all_administrators_once(street: Street, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from inventory.store import contacts
+
+    with street.database.write(street.now) as tx:
+        contacts.add(tx, None, {"name": "Carol", "role": "administrator"}, ("email:carol@provider.example",))
+    settings = replace(Settings(), cases=CasesSettings(keys=str(tmp_path / "keys")))
+    desk = Desk(street.database, settings, street.now)
+    reference = desk.open("1", ["shop.example"], {"staff": "Ada"})["reference"]
+    heard = []
+    for _ in range(8):
+        heard.append({to for to, m in street.day().staff if m.subject.endswith(f"{reference}: nothing moves, level 2")})
+        street.sent()
+    told = [people for people in heard if people]
+    assert [len(people) for people in told] == [2], "both, and once"
+    assert heard.index(told[0]) in (3, 4), "two days after it was due"
