@@ -10,6 +10,8 @@ need() { # need PACKAGE TEST-COMMAND...
     "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
 need nginx-light command -v nginx
+need apache2-bin command -v apache2
+need haproxy command -v haproxy
 need openssl command -v openssl
 need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb || command -v initdb'
 need dovecot-imapd sh -c 'test -e /usr/lib/dovecot/imap-login || test -e /usr/libexec/dovecot/imap-login'

@@ -95,25 +95,59 @@ def test_hostile_names_of_a_certificate_stay_text(issuer: Authority) -> None:
         assert b"\x1b" not in data
 
 
-def test_nginx_takes_the_files_and_the_snippet(one: Part, tmp_path: Path) -> None:
-    for name, data in files(build("CM-ABC234", NAMES, [one], "", START)).items():
-        path = tmp_path / "ssl" / name
+def checks(server: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What the server says of the snippet, with the files where the snippet says that they are."""
+    name = {"nginx": "nginx.conf", "apache2": "apache.conf", "haproxy": "haproxy.cfg"}[server]
+    snippet = (folder / "ssl/snippets" / name).read_text().replace("/etc/ssl/CM-ABC234", str(folder / "ssl"))
+    config = folder / name
+    match server:
+        case "nginx":
+            around = f"pid {folder}/pid; error_log {folder}/error.log;\nevents {{}}\nhttp {{ access_log off;\n%s\n}}\n"
+            command = [program("nginx", "nginx-light"), "-t", "-c", str(config), "-e", str(folder / "e.log")]
+        case "apache2":
+            modules = ("mpm_event", "authz_core", "ssl")
+            loads = "".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n" for m in modules)
+            around = f"{loads}ServerRoot {folder}\nPidFile {folder}/pid\nErrorLog {folder}/error.log\nListen 443\nServerName localhost\n%s\n"
+            command = [program("apache2", "apache2-bin"), "-t", "-f", str(config)]
+        case _:
+            around = "defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n%s\nbackend site\n    server one 127.0.0.1:8080\n"
+            command = [program("haproxy", "haproxy"), "-c", "-f", str(config)]
+    config.write_text(around % snippet.replace("443", "18443"))
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def unpacked(data: bytes, folder: Path) -> None:
+    for name, content in files(data).items():
+        path = folder / "ssl" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    snippet = (tmp_path / "ssl/snippets/nginx.conf").read_text().replace("/etc/ssl/CM-ABC234", str(tmp_path / "ssl"))
-    config = tmp_path / "nginx.conf"
-    config.write_text(
-        f"pid {tmp_path}/pid; error_log {tmp_path}/error.log;\nevents {{}}\nhttp {{ access_log off;\n{snippet}\n}}\n".replace(
-            "443", "18443"
-        )
-    )
-    done = subprocess.run(
-        [program("nginx", "nginx-light"), "-t", "-c", str(config), "-e", str(tmp_path / "e.log")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("server", ["nginx", "apache2", "haproxy"])
+@pytest.mark.parametrize("shape", ["one", "two keys", "a wildcard alone"])
+def test_servers_take_the_files_and_the_snippet(issuer: Authority, one: Part, tmp_path: Path, server: str, shape: str) -> None:
+    names, parts = list(NAMES), [one]
+    if shape == "two keys":
+        key = rsa.generate_private_key(65537, 2048)
+        parts.append(part(issuer.issue(*NAMES, key=key), key))
+    if shape == "a wildcard alone":
+        own = ec.generate_private_key(ec.SECP256R1())
+        names, parts = ["*.shop.example.com"], [part(issuer.issue("*.shop.example.com", key=own), own)]
+    unpacked(build("CM-ABC234", names, parts, "", START), tmp_path)
+    if shape == "two keys" and server == "haproxy":  # as its comment says
+        for kind, end in (("ec", "ecdsa"), ("rsa", "rsa")):
+            (tmp_path / f"ssl/site.pem.{end}").write_bytes((tmp_path / f"ssl/{kind}/combined.pem").read_bytes())
+    done = checks(server, tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "warn" not in done.stderr.casefold(), done.stderr
+    for path in (tmp_path / "ssl").rglob("*.pem*"):
+        if b"PRIVATE KEY" in path.read_bytes():
+            path.unlink()
+    assert checks(server, tmp_path).returncode, "the check reads the files that the snippet names"
+
+
+def test_openssl_sees_the_fingerprint_that_is_named(one: Part, tmp_path: Path) -> None:
+    unpacked(build("CM-ABC234", NAMES, [one], "", START), tmp_path)
     checked = subprocess.run(
         [program("openssl", "openssl"), "x509", "-in", str(tmp_path / "ssl/cert.pem"), "-noout", "-fingerprint", "-sha256"],
         capture_output=True,
