@@ -118,7 +118,8 @@ def _quiet(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int)
         return "it is retired"
     if place["domain_state"] == "leaving":
         return "the domain is leaving"
-    if CODES[code].role.startswith("holder") and (case := basis.led.get(place["client_id"], {}).get(place["host"])) is not None:
+    holds = code in CODES and CODES[code].role.startswith("holder")
+    if holds and (case := basis.led.get(place["client_id"], {}).get(place["host"])) is not None:
         return f"the case {case} leads it"
     for one in basis.accepted:
         if one.covers(code, place["client_id"], place["domain_id"], endpoint_id, basis.now):
