@@ -127,9 +127,9 @@ def split_accepted(
 _BY_CERTIFICATE = frozenset({
     "certificate-expired", "certificate-expiring", "certificate-not-yet-valid", "san-missing", "self-signed", "untrusted-root",
     "verification-disputed", "ca-distrusted", "certificate-malformed", "validity-too-long", "key-weak", "signature-weak", "sct-missing",
-    "name-mismatch",
+    "name-mismatch", "revoked", "revocation-unknown",
 })  # fmt: skip
-_BY_NAME_SERVER = frozenset({"name-not-found", "dns-failure"})
+_BY_NAME_SERVER = frozenset({"name-not-found", "dns-failure", "caa-mismatch", "dane-mismatch"})
 _BY_CLIENT = frozenset({"points-elsewhere", "address-refused", "client-certificate-required", "mixed-content"})
 
 

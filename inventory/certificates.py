@@ -32,6 +32,8 @@ PARSE_ERRORS = (
 )  # fmt: skip
 MAX_DER = 131_072
 MAX_NAMES = 10_000
+MAX_URL = 500
+MAX_CRL_URLS = 4
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 
@@ -42,7 +44,8 @@ class Certificate:
 
     ``names``: dNSNames in lower case and addresses as text, in the order of the SAN; ``has_san`` is False where none exists.
     ``key``: "EC P-256", "RSA 2048". ``signature``: the hash, lower case ("sha256"), or the scheme ("ed25519"). ``scts``:
-    (log id hex, timestamp) pairs embedded in it.
+    (log id hex, timestamp) pairs embedded in it. ``crl_urls``: http alone, of distribution points that its own issuer signs for all reasons.
+    ``must_staple``: it demands a stapled OCSP response (RFC 7633).
     """
 
     der: bytes
@@ -63,6 +66,8 @@ class Certificate:
     server_auth: bool | None = None
     scts: tuple[tuple[str, datetime], ...] = ()
     issuer_urls: tuple[str, ...] = ()
+    crl_urls: tuple[str, ...] = ()
+    must_staple: bool = False
     extensions_readable: bool = True
 
     # Names cost more than all the rest, and a repeated scan needs none of them: they are read when asked for.
@@ -193,7 +198,17 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
                 if d.access_method == AuthorityInformationAccessOID.CA_ISSUERS
                 and isinstance(d.access_location, x509.UniformResourceIdentifier)
             )
+        elif oid == ExtensionOID.CRL_DISTRIBUTION_POINTS:
+            fields["crl_urls"] = reader.read("CRL distribution points", partial(_crl_urls, value), ())
+        elif oid == ExtensionOID.TLS_FEATURE:
+            fields["must_staple"] = x509.TLSFeatureType.status_request in value
     return fields
+
+
+def _crl_urls(value: x509.CRLDistributionPoints) -> tuple[str, ...]:
+    points = [p for p in list(value)[:8] if p.crl_issuer is None and p.reasons is None]
+    names = [n.value for p in points for n in list(p.full_name or ())[:8] if isinstance(n, x509.UniformResourceIdentifier)]
+    return tuple(dict.fromkeys(n for n in names if n.lower().startswith("http://") and len(n) <= MAX_URL))[:MAX_CRL_URLS]
 
 
 def _scts(value: x509.PrecertificateSignedCertificateTimestamps) -> tuple[tuple[str, datetime], ...]:

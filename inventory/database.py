@@ -24,7 +24,7 @@ from inventory import chain
 from inventory.errors import DatabaseError, DatabaseVersion
 from inventory.tables import audit as audit_table
 
-HEAD = "0005"
+HEAD = "0006"
 SAFE_SQLITE = (3, 51, 3)
 _CHAIN_LOCK = 7301003
 

@@ -19,7 +19,7 @@ Nouns then verbs for records, plain verbs for the work. `--format table|json|csv
 `"schema": "certmgr.<name>/1"`, and keys are only ever added to it.
 
 Exit codes: 0 fine; 1 (scan, status, compliance, diagnose) there are findings of severity high or critical (`--exit-zero` to override); 2 the call was wrong;
-3 it could not be done, or more than 20% of a scan stayed undetermined. `run` and `notify`: 0 when the work was done, 3 otherwise; a notice that is tried
+3 it could not be done, or more than 20% of a scan stayed undetermined. `run`, `notify` and `revocation`: 0 when the work was done, 3 otherwise; a notice that is tried
 again later is no failure. `case verify` and `incident show`: 1 while something is missing. `doctor` and `audit verify`: 3 where there is a fault. `check` is a monitoring plug-in (0-3).
 
 Global options stand before the command: `--config FILE`, `--database URL`, `--debug`, `--version`.
@@ -51,6 +51,9 @@ for a parked or mail-only name and a CDN origin, whose pages are not looked at. 
 
 `address-refused` says that a name of the inventory points to a private, loopback or metadata address, which is not visited unless
 `[network] allow` names it: its DNS is somebody else's choice.
+
+`revoked`, `revocation-unknown`, `caa-mismatch` and `dane-mismatch` are opened and closed by `certmgr revocation` (docs/revocation.md), and no scan changes them, but
+`revoked` where a stapled response said it. dane-mismatch is high for SMTP and info elsewhere.
 
 This page is written by `tools/document.py`.
 

@@ -23,6 +23,10 @@ need libpango-1.0-0 sh -c 'ls /usr/lib/*/libpango-1.0.so.0'
 need libpangoft2-1.0-0 sh -c 'ls /usr/lib/*/libpangoft2-1.0.so.0'
 need poppler-utils command -v pdftotext
 need systemd command -v systemd-analyze
+need pebble sh -c 'command -v pebble && command -v pebble-challtestsrv'
+need bind9 command -v named
+need openssh-server command -v sshd
+need openssh-client command -v ssh-keygen
 need fonts-dejavu-core sh -c 'ls /usr/share/fonts/truetype/dejavu'
 if [ "${1:-}" = bench ]; then
     need nmap command -v nmap
@@ -34,8 +38,17 @@ axe() { # axe-core checks the pages in the tests; its version and hash stand in 
     [ -e "$axe_folder/node_modules/axe-core/axe.min.js" ] && return
     (cd "$axe_folder" && npm ci --ignore-scripts --no-audit --no-fund --silent)
 }
+acme2certifier() { # an ACME server with ARI (GPL, so it runs as a program of its own); its versions and hashes stand in tests/acme2certifier/requirements.lock
+    a2c_folder=$(dirname "$0")/../tests/acme2certifier
+    cmp -s "$a2c_folder/requirements.lock" "$a2c_folder/.venv/installed.lock" && return
+    python=$(dirname "$0")/../.venv/bin/python
+    [ -x "$python" ] || python=${PYTHON:-python3}
+    PYTHON=$python sh "$(dirname "$0")/venv.sh" "$a2c_folder/.venv" "$a2c_folder/requirements.lock"
+    cp "$a2c_folder/requirements.lock" "$a2c_folder/.venv/installed.lock"
+}
 if [ -z "$missing" ]; then
     axe
+    acme2certifier
     exit 0
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -48,6 +61,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
     axe
+    acme2certifier
 else
     echo "certmgr: the tests need servers that are not installed. As root: apt-get install$missing" >&2
     exit 1

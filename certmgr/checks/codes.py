@@ -11,7 +11,8 @@ from inventory.model import Severity
 class Code:
     """``role``: whose matter it is: host, dns, holder (whoever buys or renews), holder-or-host, client, staff, none.
 
-    ``layer``: what must have been seen to say that it is gone: dns, transport, tls (a handshake), certificate, http (a visit).
+    ``layer``: what must have been seen to say that it is gone: dns, transport, tls (a handshake), certificate, http (a visit). Those of the layers
+    revocation (a list of the CA) and policy (CAA, TLSA) no scan can tell: certmgr/revocation/job.py opens and closes them.
     """
 
     severity: Severity
@@ -53,7 +54,12 @@ CODES: dict[str, Code] = {
     "validity-too-long": Code(_S.HIGH, "holder", "certificate"),
     "key-weak": Code(_S.HIGH, "holder", "certificate"),
     "signature-weak": Code(_S.CRITICAL, "holder", "certificate"),
+    "revoked": Code(_S.CRITICAL, "holder", "revocation"),
+    "revocation-unknown": Code(_S.UNDETERMINED, "staff", "revocation"),
+    "staple-invalid": Code(_S.HIGH, "host", "certificate"),
     "sct-missing": Code(_S.HIGH, "holder", "certificate"),
+    "caa-mismatch": Code(_S.HIGH, "dns", "policy"),
+    "dane-mismatch": Code(_S.HIGH, "dns", "policy"),
     "inconsistent-deployment": Code(_S.HIGH, "host", "certificate"),
     "unexpected-certificate": Code(_S.HIGH, "staff", "certificate"),
     "http-collects-secrets": Code(_S.CRITICAL, "host", "http"),
@@ -68,3 +74,15 @@ CODES: dict[str, Code] = {
     "too-large": Code(_S.UNDETERMINED, "host", "transport"),
     "scanner-error": Code(_S.UNDETERMINED, "staff", "transport"),
 }
+
+# Layers that a scan leaves as they are.
+ELSEWHERE = frozenset({"revocation", "policy"})
+STAPLE = "staple"
+"""The ``source`` in the evidence of ``revoked`` where a staple said it: that one a scan sees, and may close."""
+
+
+def layer_of(code: str, source: object = None) -> str:
+    """The layer of a finding; ``source`` is that of its evidence. A code that this version does not know counts as one of the certificate."""
+    if code == "revoked" and source == STAPLE:
+        return "certificate"
+    return CODES[code].layer if code in CODES else "certificate"

@@ -11,6 +11,7 @@ from certmgr.checks.certificate import change_dates, date_findings, leaf_finding
 from certmgr.checks.chain import order_findings, path_findings
 from certmgr.checks.deployment import Served, consistency_findings, default_certificate, unexpected
 from certmgr.checks.http import NO_PAGE, http_findings
+from certmgr.checks.stapling import staple_findings, staple_of
 from certmgr.checks.transport import (
     History,
     confirmed_unreachable,
@@ -21,6 +22,7 @@ from certmgr.checks.transport import (
     transport_findings,
 )
 from certmgr.checks.trust import SETTLED, Issuers, PathVerdict, TrustStore
+from certmgr.revocation.staple import Staple
 from certmgr.scan.evidence import AddressEvidence, Evidence, Kind
 from certmgr.scan.guard import Network
 from inventory.certificates import Certificate
@@ -33,7 +35,7 @@ _EXPLAINS = frozenset({"certificate-malformed", "key-weak", "signature-weak", "s
 _NOT_CHECKED_BY_SENDERS = frozenset({
     "name-mismatch", "default-certificate", "san-missing", "self-signed", "untrusted-root", "chain-incomplete", "intermediate-expired",
     "certificate-expired", "certificate-not-yet-valid", "certificate-expiring", "ca-distrusted", "verification-disputed", "sct-missing",
-    "validity-too-long",
+    "validity-too-long", "revoked", "staple-invalid",
 })  # fmt: skip
 
 
@@ -57,6 +59,7 @@ class JudgedAddress:
     chain: tuple[Certificate, ...] = ()
     trusted: bool | None = None
     verdict: PathVerdict | None = None
+    staple: Staple | None = None
 
     @property
     def leaf(self) -> Certificate | None:
@@ -94,6 +97,8 @@ class Judgement:
                 return None
             dates += change_dates(leaf.not_before, leaf.not_after)
             dates += [d for c in verdict.path[1:] for d in (c.not_before, c.not_after) if d is not None]
+            if one.staple is not None and one.staple.until is not None:
+                dates.append(one.staple.until)
         return min(d for d in dates if d > now)
 
 
@@ -170,8 +175,9 @@ class Judge:
         mismatch = any(f.code == "name-mismatch" for f in about)
         if mismatch and address.without_sni == leaf.der and default_certificate(leaf, host, context.client_names):
             about.append(finding("default-certificate", at, subject=leaf.subject, names=list(leaf.names[:5])))
-        found += about
-        return JudgedAddress(address, chain, verdict.trusted, verdict)
+        staple = staple_of(address, chain, verdict, now)
+        found += [*about, *staple_findings(staple, leaf, at)]
+        return JudgedAddress(address, chain, verdict.trusted, verdict, staple)
 
     def _other(
         self, evidence: Evidence, address: AddressEvidence, now: datetime, found: list[Finding], served: list[Served]

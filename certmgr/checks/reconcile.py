@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from certmgr.checks.codes import CODES
+from certmgr.checks.codes import ELSEWHERE, layer_of
 from certmgr.scan.report import Report
 from inventory.model import SEVERITY_ORDER, Finding, Severity
 
@@ -55,7 +55,7 @@ def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
 
     An empty tuple: it stands as a whole.
     """
-    layer = CODES[open_finding.code].layer if open_finding.code in CODES else "certificate"
+    layer = layer_of(open_finding.code, open_finding.evidence.get("source"))
     if open_finding.code == "too-large" and "url" in open_finding.evidence:
         layer = "http"  # a page, not a handshake
     if layer == "http" and report.web is None and (report.addresses or report.silent or not report.resolved):
@@ -96,6 +96,8 @@ def reconcile(known: Sequence[Open], report: Report) -> Changes:
     current = {f.code: f for f in report.findings}
     for one in known:
         now = current.pop(one.finding.code, None)
+        if layer_of(one.finding.code, one.finding.evidence.get("source")) in ELSEWHERE:
+            continue  # known from elsewhere, and settled there
         kept = _still(one.finding, report)
         if now is None:
             if kept is None:

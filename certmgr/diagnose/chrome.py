@@ -19,7 +19,10 @@ ERRORS = {
     "signature-weak": "NET::ERR_CERT_WEAK_SIGNATURE_ALGORITHM", "key-weak": "NET::ERR_CERT_WEAK_KEY", "validity-too-long": "NET::ERR_CERT_VALIDITY_TOO_LONG",
     "certificate-malformed": "NET::ERR_CERT_INVALID", "redirect-loop": "ERR_TOO_MANY_REDIRECTS",
 }  # fmt: skip
-SOMETIMES = {"chain-incomplete": "NET::ERR_CERT_AUTHORITY_INVALID"}
+SOMETIMES = {
+    "revoked": "an error page where Chrome's own list names the certificate (NET::ERR_CERT_REVOKED), else the page; Firefox shows an error page",
+    "chain-incomplete": "mostly the page, since Chrome often has the missing certificate from another site; else an error page: NET::ERR_CERT_AUTHORITY_INVALID",
+}  # fmt: skip
 _NOT_SECURE = frozenset({"http-collects-secrets", "http-collects-input", "http-served", "redirect-insecure"})
 _HTTPS_ONLY = frozenset(ERRORS) - {"name-not-found", "dns-failure", "redirect-loop"}
 
@@ -49,7 +52,7 @@ def shown(
         )
     for finding in listed:
         if finding.code in SOMETIMES:
-            return f"mostly the page, since Chrome often has the missing certificate from another site; else an error page: {SOMETIMES[finding.code]}"
+            return SOMETIMES[finding.code]
     if any(f.code == "redirect-insecure" for f in listed):
         return "the page, with 'Not secure' in the address bar"
     if status is not None:

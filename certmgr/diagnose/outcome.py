@@ -15,7 +15,7 @@ from notifiers.wording import diagnose as words
 from notifiers.wording.catalogue import ENGLISH, Language
 from notifiers.wording.sentences import client_instruction, instruction, sentence
 
-_LAYERS = ("dns", "transport", "tls", "certificate", "http")
+_LAYERS = ("dns", "transport", "tls", "certificate", "revocation", "policy", "http")
 _WORTH = ("critical", "high", "medium")
 # Faults of one address among several: its record is wrong, or its server is down.
 _OF_ADDRESS = frozenset({
@@ -63,7 +63,9 @@ def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
     over_plain = {"http-collects-secrets", "http-collects-input", "http-served"}
     if plain and any(f.code in over_plain for f in worth):
         # This visitor meets a page over plain HTTP and never the certificate.
-        worth = [f for f in worth if CODES[f.code].layer not in ("certificate", "tls") and f.code != "https-missing"]
+        worth = [
+            f for f in worth if CODES[f.code].layer not in ("certificate", "tls", "revocation") and f.code != "https-missing"
+        ]
     if not plain:
         secure = [f for f in worth if f.code not in over_plain | {"redirect-missing"}]
         worth = secure or worth

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from certmgr.checks.codes import ELSEWHERE, layer_of
 from certmgr.config import Settings
 from certmgr.scan.examine import Job, Result, examine
 from certmgr.scan.report import Report
@@ -70,11 +71,27 @@ def compare(subject: Subject, report: Report, known: Mapping[str, int]) -> Look:
     """What the look says of the subject. ``known``: SHA-256 -> notAfter. Pure."""
     if subject.kind is Kind.COVER:
         return _cover(subject, report, known)
+    if layer_of(subject.code, subject.finding.evidence.get("source") if subject.finding is not None else None) in ELSEWHERE:
+        return _elsewhere(subject, report)
     if any(f.code == subject.code for f in report.findings):
         return Look(Seen.SAME, f"seen again at {report.at:%Y-%m-%d %H:%M} UTC")
     if report.undetermined or report.silent or any(f.severity == "undetermined" for f in report.findings):
         return Look(Seen.UNKNOWN, report.error[1] if report.error else "not every address answered")
     return Look(Seen.GONE, f"not there any more at {report.at:%Y-%m-%d %H:%M} UTC; the next scan closes it")
+
+
+def _elsewhere(subject: Subject, report: Report) -> Look:
+    """What no handshake shows (a CA's list, the DNS) still holds, as long as the certificate that it is about is served."""
+    when = f"{report.at:%Y-%m-%d %H:%M} UTC"
+    about = frozenset(subject.finding.evidence.get("certificates") or () if subject.finding is not None else ())
+    if not about:
+        return Look(Seen.SAME, "a look at the server tells nothing of it; certmgr revocation does")
+    seen = [a for a in report.addresses if a.seen]
+    if any(a.chain[0] in about for a in seen):
+        return Look(Seen.SAME, f"the certificate is still served at {when}")
+    if not seen or report.silent or subject.code != "revoked":
+        return Look(Seen.UNKNOWN, f"the certificate was not seen at {when}; certmgr revocation will tell")
+    return Look(Seen.GONE, f"the certificate was replaced on every address, seen at {when}")
 
 
 def _cover(subject: Subject, report: Report, known: Mapping[str, int]) -> Look:

@@ -119,7 +119,7 @@ def _scoped(material: Material) -> Material:
         strange = bool(codes & STRANGE)
         findings = [
             for_client(f, own, strange=strange) for f in standing.findings
-            if "default-certificate" not in codes or f.code == "default-certificate" or f.code not in CODES or CODES[f.code].layer != "certificate"
+            if "default-certificate" not in codes or f.code == "default-certificate" or f.code not in CODES or CODES[f.code].layer not in ("certificate", "revocation")
         ]  # fmt: skip
         accepted = [(for_client(f, own, strange=strange), a) for f, a in standing.accepted]
         issuer = None if strange or any(f.code in STRANGE for f, _ in accepted) else standing.issuer

@@ -28,6 +28,7 @@ class Exchange:
         request = self._http.send(h11.Request(method="GET", target=path, headers=sent)) or b""
         self.request = request + (self._http.send(h11.EndOfMessage()) or b"")
         self._max = max_body
+        self._max_raw = MAX_RAW if max_body <= MAX_BODY else max_body + MAX_RAW
         self._raw = self._encoded = self._interim = self._pieces = 0
         self._inflate: zlib._Decompress | None = None
         self._body = bytearray()
@@ -52,7 +53,7 @@ class Exchange:
     def feed(self, data: bytes) -> bool:
         """True when nothing more is wanted: the answer is whole, larger than the bounds, or no HTTP."""
         self._raw += len(data)
-        if self._raw > MAX_RAW:
+        if self._raw > self._max_raw:
             self.truncated = True
             return True
         try:

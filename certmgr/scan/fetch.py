@@ -1,21 +1,18 @@
 """Issuers that a server did not send, fetched by AIA where the configuration allows it ([trust] fetch_issuers).
 
-The URL comes from a stranger's certificate: plain http only (BR 7.1.2.7.7), the name is resolved once, internal addresses are
-refused unless configured, the address that was checked is the one that is asked, no redirect is followed, 64 KB and a few
-seconds at most. What comes back counts only as a possible issuer: the path is verified as ever.
+The URL comes from a stranger's certificate: plain http only (BR 7.1.2.7.7), with the guards of certmgr/scan/download.py, 64 KB and a few seconds at
+most. What comes back counts only as a possible issuer: the path is verified as ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
-from certmgr.scan.guard import Network, refusal
+from certmgr.scan.download import download, literal, permitted, place_of
+from certmgr.scan.guard import Network
 from certmgr.scan.resolve import Resolver
 from inventory.certificates import Certificate, from_pkcs7, parse
-from inventory.errors import CertmgrError
-from inventory.names import as_ip, normalise_host
 
 MAX_BYTES = 65_536
 TIMEOUT = 5.0
@@ -42,38 +39,16 @@ class Fetcher:
         return found
 
     async def _get(self, url: str) -> list[Certificate]:
-        try:
-            parts = urlsplit(url)
-            host, port = normalise_host(parts.hostname or ""), parts.port or 80
-        except (ValueError, CertmgrError):
+        place = place_of(url)
+        if place is None:
             return []
-        if parts.scheme != "http":
+        addresses = literal(place) or (await self._resolver.resolve(place.host, place.port)).addresses
+        address, _ = permitted(addresses, self._allowed)
+        if address is None:
             return []
-        addresses = (host,) if as_ip(host) is not None else (await self._resolver.resolve(host, port)).addresses
-        allowed = [a for a in addresses if refusal(a, self._allowed) is None]
-        if not allowed:
-            return []
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         async with self._limit:
-            data = await asyncio.to_thread(_download, allowed[0], port, host, path)
+            data = (await asyncio.to_thread(download, address, place, limit=MAX_BYTES, seconds=TIMEOUT)).body
         if not data:
             return []
         certificate = parse(data)
         return [certificate] if certificate.parsed is not None else from_pkcs7(data)
-
-
-def _download(address: str, port: int, host: str, path: str) -> bytes:
-    """The body from the address that was checked; empty for anything but a 200 within the bounds."""
-    import urllib3
-
-    pool = urllib3.HTTPConnectionPool(address, port, timeout=urllib3.Timeout(total=TIMEOUT), retries=False, maxsize=1)
-    try:
-        response = pool.request(
-            "GET", path, headers={"Host": host, "Accept-Encoding": "identity"}, redirect=False, preload_content=False
-        )
-        data = response.read(MAX_BYTES + 1, decode_content=False)
-        return data if response.status == 200 and len(data) <= MAX_BYTES else b""
-    except (urllib3.exceptions.HTTPError, OSError, ValueError):
-        return b""
-    finally:
-        pool.close()

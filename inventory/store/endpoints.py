@@ -116,7 +116,7 @@ def listing(conn: Connection, *, client_id: int | None = None, tag_name: str | N
 _VISITED = (
     select(
         endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.addresses,
-        endpoint.c.domain_id, domain.c.client_id, domain.c.server_id, domain.c.purpose, domain.c.paths, client.c.number.label("client"),
+        endpoint.c.domain_id, domain.c.name.label("domain"), domain.c.client_id, domain.c.server_id, domain.c.purpose, domain.c.paths, client.c.number.label("client"),
         standing.c.fingerprint, standing.c.memo, standing.c.recheck_at, standing.c.good, standing.c.failing_since, standing.c.failing_runs, standing.c.last_good, standing.c.last_attempt,
         *[domain.c[f] for f in PARTY_FIELDS],
         *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],

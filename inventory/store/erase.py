@@ -39,6 +39,7 @@ from inventory.tables import (
     tag,
     web_observation,
 )
+from inventory.tables_acme import revocation
 
 
 def erase(tx: Tx, number: str) -> dict[str, int]:
@@ -127,9 +128,9 @@ def _certificates(tx: Tx, leaves: set[str]) -> int:
         used = set(tx.conn.scalars(select(observation.c.leaf).where(observation.c.leaf.in_(part))))
         used |= {s for s in tx.conn.scalars(select(issuance.c.sha256).where(issuance.c.sha256.in_(part))) if s}
         used |= set(tx.conn.scalars(select(standing.c.leaf).where(standing.c.leaf.in_(part))))
-        result = tx.conn.execute(
-            delete(certificate).where(certificate.c.sha256.in_([s for s in part if s not in used]), certificate.c.is_ca == 0)
-        )
+        mine = certificate.c.sha256.in_([s for s in part if s not in used]) & (certificate.c.is_ca == 0)
+        tx.conn.execute(delete(revocation).where(revocation.c.sha256.in_(select(certificate.c.sha256).where(mine))))
+        result = tx.conn.execute(delete(certificate).where(mine))
         count += result.rowcount
     return count
 

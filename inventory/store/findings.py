@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from inventory.database import Tx, from_epoch, to_epoch
 from inventory.errors import NotFound, UsageError
-from inventory.model import Acceptance
+from inventory.model import Acceptance, Finding
 from inventory.store import records
 from inventory.store.records import Row
+from inventory.store.results import columns_of, upsert
 from inventory.tables import acceptance, client, domain, endpoint, finding
 
 
@@ -78,6 +79,22 @@ def withdraw(tx: Tx, acceptance_id: int) -> None:
     if not changed.rowcount:
         raise NotFound(f"There is no acceptance {acceptance_id}", "", "See certmgr finding list --accepted.")
     tx.audit("withdraw", "finding", acceptance_id)
+
+
+def settle(tx: Tx, opened: Sequence[tuple[int, Finding]], updated: Sequence[tuple[int, Finding]], closed: Sequence[int]) -> None:
+    """What a job other than a scan changes: (endpoint id, finding) to open, (finding id, finding) to change, ids to close. No run is named."""
+    if closed:
+        tx.conn.execute(update(finding).where(finding.c.id == bindparam("i")).values(closed_at=tx.at), [{"i": i} for i in closed])
+        tx.audit_many("close", "finding", [(i, {}) for i in closed])
+    if updated:
+        columns = ("severity", "actor", "outcome", "addresses", "evidence")
+        rows = [{f"c_{k}": v for k, v in columns_of(f).items()} | {"i": i} for i, f in updated]
+        change = update(finding).where(finding.c.id == bindparam("i")).values({c: bindparam(f"c_{c}") for c in columns})
+        tx.conn.execute(change, rows)
+    if opened:
+        made = [columns_of(f) | {"endpoint_id": e, "opened_at": tx.at} for e, f in opened]
+        tx.conn.execute(upsert(tx.conn, finding).on_conflict_do_nothing(), made)
+        tx.audit_many("open", "finding", [(None, {"endpoint": e, "code": f.code}) for e, f in opened])
 
 
 def listing(

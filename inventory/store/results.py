@@ -213,7 +213,8 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
             columns = ("severity", "actor", "outcome", "addresses", "evidence")
             tx.conn.execute(update(finding).where(by_id).values({c: bindparam(f"c_{c}") for c in columns}), updates)
         if opens:
-            tx.conn.execute(insert(finding), opens)
+            # What was opened meanwhile by another job (certmgr/revocation/job.py) is open.
+            tx.conn.execute(upsert(tx.conn, finding).on_conflict_do_nothing(), opens)
         move_marks(tx, marks)
         tx.audit_many(
             "open", "finding", [(None, {"endpoint": o["endpoint_id"], "code": o["code"], "run": run_id}) for o in opens]

@@ -140,6 +140,26 @@ FINDINGS: dict[str, Words] = {
         "weak signature ({signature})", "The certificate of {host} is signed with {signature}, which browsers refuse.",
         "Have the certificate reissued (SHA-256) and install it with its chain at {addresses}.",
     ),
+    "revoked": Words(
+        "revoked {since}", "The certificate of {host} was revoked by its issuer on {since} ({why}); browsers that know it show a warning instead of the site.",
+        "Find out from the CA why (serial {serial}, reason {reason}), make a new key, have a new certificate for {host} issued, and install both at {addresses}.",
+    ),
+    "revocation-unknown": Words(
+        "revocation not known", "We could not find out since {since} whether the certificate of {host} was revoked: {detail}.",
+        "Fetch {source} from here and from another network; if it is the CA's fault, tell the CA, and if ours, mend the way out (plain http, our resolver).",
+    ),
+    "staple-invalid": Words(
+        "OCSP staple not valid", "The server of {host} is to send a confirmation (OCSP) along with its certificate, and what it sends does not hold: {problem}. Some browsers show an error.",
+        "Let the server at {addresses} fetch a fresh OCSP response (nginx: 'ssl_stapling on;' with a 'resolver', then reload). Where the certificate does not demand one, stapling may be turned off.",
+    ),
+    "caa-mismatch": Words(
+        "CAA forbids our CA", "The DNS does not allow the CA that would issue the next certificate of {host} ({ca}) to do so.",
+        "At the DNS provider of {found_at}, add the record: CAA 0 issue \"{ca}\". Present: {record}.",
+    ),
+    "dane-mismatch": Words(
+        "TLSA does not match", "The DNS announces another certificate for {host} than its server shows ({reason}); whoever checks that, as many mail servers do, refuses the connection.",
+        "Publish at {name} the record: TLSA {needed}, and remove those that are out of date; or install the announced certificate at {addresses}.",
+    ),
     "sct-missing": Words(
         "too few SCTs seen", "The certificate of {host} has {embedded} of {needed} proofs of public logging in it; more may come another way.",
         "Open {host} in Chrome; if it shows ERR_CERTIFICATE_TRANSPARENCY_REQUIRED, have the certificate reissued.",
@@ -207,7 +227,7 @@ CLIENT_DO = {
     "certificate-expired": _RENEW, "certificate-expiring": _RENEW,
     "name-mismatch": "Order a certificate that names {host}, or have yours issued again with that name: ask us for the CSR first, and send us the certificate (never a key). We install it.",
     "san-missing": _REISSUE, "certificate-malformed": _REISSUE, "validity-too-long": _REISSUE, "key-weak": _REISSUE, "signature-weak": _REISSUE,
-    "sct-missing": _REISSUE, "certificate-not-yet-valid": "Ask your vendor for a certificate that is valid now, and send it to us (never a key). We install it.",
+    "sct-missing": _REISSUE, "revoked": _REISSUE, "certificate-not-yet-valid": "Ask your vendor for a certificate that is valid now, and send it to us (never a key). We install it.",
 }  # fmt: skip
 
 VERDICTS = {"ok": "✓ ok", "attention": "! attention", "fault": "✗ fault", "unknown": "? unknown"}

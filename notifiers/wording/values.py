@@ -13,5 +13,11 @@ VALUES = frozenset({
     "the page did not come to its end in time", "the page is built so that it cannot be read in a few seconds", "the page breaks what reads it", "the visit failed by our own fault",
     "it redirects to a port that browsers do not open", "HTTP Basic login",
     "the name does not exist (NXDOMAIN)", "the name has no A and no AAAA record", "no resolver answered in time",
+    "no reason was given", "its key became known to others", "a key of the issuer became known to others", "its owner changed", "it was replaced",
+    "it is no longer used", "it is on hold", "the issuer withdrew it", "a key became known to others",
+    "it has expired", "it is not valid yet", "it says that the certificate was revoked", "its responder does not know the certificate", "its signature is wrong",
+    "it is about another certificate", "it cannot be read", "the certificate demands one, and none is sent",
+    "the certificate is not the announced one", "no signed path leads to the announced CA", "the announced CA is not in the chain that was sent",
+    "a record matches, and its path is not trusted", "a certificate of the path is not valid at this time", "the certificate of the announced CA does not cover the name",
     "the server closed the connection in the handshake", "the server wants a client certificate",
 })  # fmt: skip

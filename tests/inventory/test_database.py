@@ -17,6 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
+import inventory.tables_acme  # noqa: F401 - completes the metadata
 from inventory import upkeep
 from inventory.database import HEAD, Database, make_engine, open_database, prepare_file, version
 from inventory.errors import DatabaseError, DatabaseVersion

@@ -1,0 +1,167 @@
+"""Questions to the DNS: values for every answer, TCP where it does not fit, once for each question, never inside a network unasked."""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
+
+import pytest
+
+from certmgr.dns.ask import MAX_RECORDS, Asker
+from certmgr.dns.caa import CaaRecord
+from certmgr.dns.tlsa import TlsaRecord
+from tests.certmgr.dns.server import NameServer, serving
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+ZONE = {
+    ("shop.example", "A"): ["192.0.2.1"],
+    ("shop.example", "AAAA"): ["2001:db8::1"],
+    ("www.shop.example", "CNAME"): ["shop.example."],
+    ("shop.example", "CAA"): ['0 issue "ca.example; accounturi=https://ca.example/1"'],
+    ("_443._tcp.shop.example", "TLSA"): ["3 1 1 " + "ab" * 32],
+    ("shop.example", "TXT"): ['"one " "two"'],
+    ("shop.example", "SOA"): ["ns1.host.example. root.shop.example. 1 2 3 4 5"],
+    ("shop.example", "NS"): ["ns1.host.example.", "ns2.host.example."],
+    ("ns1.host.example", "A"): ["127.0.0.1"],
+    ("ns2.host.example", "A"): ["10.0.0.53"],
+    ("many.example", "TXT"): [f'"{i:04}{"x" * 200}"' for i in range(150)],
+    ("loop.example", "CNAME"): ["loop.example."],
+    ("broken.example", "A"): "SERVFAIL",
+    ("closed.example", "A"): "REFUSED",
+    ("silent.example", "A"): "SILENT",
+}  # fmt: skip
+
+
+def asker(server: NameServer, **given: object) -> Asker:
+    return Asker((server.address,), timeout=0.4, tries=1, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "status", "records"),
+    [
+        ("shop.example", "A", "ok", ("192.0.2.1",)),
+        ("SHOP.example.", "a", "ok", ("192.0.2.1",)),
+        ("shop.example", "CAA", "ok", (CaaRecord(0, "issue", "ca.example; accounturi=https://ca.example/1"),)),
+        ("_443._tcp.shop.example", "TLSA", "ok", (TlsaRecord(3, 1, 1, b"\xab" * 32),)),
+        ("shop.example", "TXT", "ok", ("one two",)),
+        ("shop.example", "NS", "ok", ("ns1.host.example", "ns2.host.example")),
+        ("shop.example", "MX", "nodata", ()),
+        ("nowhere.example", "A", "nxdomain", ()),
+        ("broken.example", "A", "servfail", ()),
+        ("closed.example", "A", "servfail", ()),
+        ("loop.example", "A", "servfail", ()),
+        ("silent.example", "A", "timeout", ()),
+        ("a" * 64 + ".example", "A", "servfail", ()),
+        ("shop.example", "NOSUCHTYPE", "servfail", ()),
+    ],
+)
+def test_an_answer_is_a_value(name: str, kind: str, status: str, records: tuple[object, ...]) -> None:
+    with serving(ZONE) as server:
+        answer = asker(server).ask(name, kind)
+    assert (answer.status, answer.records) == (status, records)
+    assert bool(answer.reason) == (status != "ok")
+    assert answer.told == (status in ("ok", "nodata", "nxdomain"))
+
+
+def test_an_alias_is_followed_and_its_end_is_named() -> None:
+    with serving(ZONE) as server:
+        answer = asker(server).ask("www.shop.example", "A")
+    assert (answer.records, answer.canonical) == (("192.0.2.1",), "shop.example")
+
+
+def test_validated_is_what_the_resolver_says() -> None:
+    with serving(ZONE, authentic=("shop.example",)) as server:
+        one = asker(server)
+        assert one.ask("shop.example", "A").authentic
+        assert not one.ask("ns1.host.example", "A").authentic
+
+
+def test_what_does_not_fit_comes_over_tcp_and_is_bounded() -> None:
+    with serving(ZONE) as server:
+        answer = asker(server).ask("many.example", "TXT")
+    assert [way for _, _, way in server.asked] == ["udp", "tcp"]
+    assert len(answer.records) == MAX_RECORDS
+
+
+def test_a_question_is_asked_once_also_by_many_threads() -> None:
+    with serving(ZONE) as server:
+        one = asker(server)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: one.ask("shop.example", "A"), range(40)))
+        assert {a.records for a in answers} == {("192.0.2.1",)}
+        assert len(server.asked) == 1
+        server.records["shop.example", "A"] = ["192.0.2.9"]
+        assert one.ask("shop.example", "A", fresh=True).records == ("192.0.2.9",)
+        assert one.ask("shop.example", "A").records == ("192.0.2.9",)
+    assert (one.asked, one.failed) == (2, 0)
+
+
+def test_the_next_resolver_is_asked_where_one_fails() -> None:
+    with serving({("shop.example", "A"): "SERVFAIL"}) as bad, serving(ZONE) as good:
+        answer = Asker((bad.address, good.address), timeout=0.4).ask("shop.example", "A")
+    assert answer.records == ("192.0.2.1",)
+
+
+def test_an_answer_from_elsewhere_or_to_another_question_is_left_aside() -> None:
+    """Somebody who guesses the port must also guess the number of the question."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        import threading
+
+        def forge() -> None:
+            data, peer = sock.recvfrom(4096)
+            sock.sendto(bytes([data[0] ^ 255]) + data[1:2] + b"\x81\x80" + data[4:], peer)
+            sock.sendto(b"nonsense", peer)
+
+        thread = threading.Thread(target=forge)
+        thread.start()
+        answer = Asker((f"127.0.0.1:{sock.getsockname()[1]}",), timeout=0.4, tries=1).ask("shop.example", "A")
+        thread.join()
+    assert answer.status == "timeout"
+
+
+def test_the_servers_of_the_zone_are_found_and_internal_ones_refused() -> None:
+    with serving(ZONE) as server:
+        found = asker(server, allowed=LOOPBACK).authoritative("_acme-challenge.shop.example")
+        strict = asker(server).authoritative("shop.example")
+    assert (found.status, found.zone, found.addresses) == ("ok", "shop.example", ("127.0.0.1",))
+    assert dict(found.servers[1].refused) == {"10.0.0.53": "private"}
+    assert strict.addresses == ()
+
+
+def test_a_zone_that_cannot_be_asked_is_not_taken_for_one_above() -> None:
+    with serving({("shop.example", "SOA"): "SERVFAIL", ("example", "SOA"): ["a.example. b.example. 1 2 3 4 5"]}) as server:
+        found = asker(server).authoritative("shop.example")
+    assert (found.status, found.servers) == ("servfail", ())
+
+
+def test_an_authoritative_server_is_asked_by_its_address() -> None:
+    records = {("_acme-challenge.shop.example", "TXT"): ['"token"']}
+    with serving(records, authoritative=True) as server:
+        one = Asker(("127.0.0.1:1",), timeout=0.4, tries=1, allowed=LOOPBACK, port=int(server.address.rpartition(":")[2]))
+        assert one.ask_at(server.address, "_acme-challenge.shop.example", "TXT").records == ("token",)
+        server.records["_acme-challenge.shop.example", "TXT"] = ['"newer"']
+        assert one.ask_at("127.0.0.1", "_acme-challenge.shop.example", "TXT").records == ("newer",)
+        refused = Asker(timeout=0.4).ask_at(server.address, "_acme-challenge.shop.example", "TXT")
+    assert refused.status == "servfail"
+    assert "loopback" in refused.reason
+    assert len(server.asked) == 2
+
+
+def test_a_referral_is_no_answer() -> None:
+    import dns.message
+    import dns.name
+    import dns.rrset
+
+    from certmgr.dns.ask import read
+
+    query = dns.message.make_query("shop.example", "TXT")
+    reply = dns.message.make_response(query)
+    reply.authority.append(dns.rrset.from_text_list(dns.name.from_text("shop.example"), 60, "IN", "NS", ["ns1.host.example."]))
+    assert read(reply, recursive=False).status == "servfail"
+    assert read(reply).status == "nodata"
+
+
+def test_literal_addresses_are_themselves() -> None:
+    assert Asker().addresses("192.0.2.7").records == ("192.0.2.7",)
