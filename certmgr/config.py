@@ -12,6 +12,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from certmgr.config_acme import TABLES, AcmeSettings
+from certmgr.config_acme import check as check_acme
 from inventory.errors import ConfigError
 from inventory.names import as_ip
 
@@ -38,6 +40,7 @@ class ScanSettings:
 
     ``per_address`` and ``rate``: connections at once and a second towards one address (0: no limit). ``controls``: targets
     that are looked at first and last; where they fail, the run is suspect. ``resolvers``: addresses; empty for the system's.
+    ``revocation`` and ``dane``: whether ``certmgr run`` asks the lists of the CAs, and CAA and TLSA in the DNS.
     """
 
     timeout: float = 10.0
@@ -50,6 +53,8 @@ class ScanSettings:
     resolvers: tuple[str, ...] = ()
     suspect_percent: float = 5.0
     suspect_least: int = 5
+    revocation: bool = True
+    dane: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +169,12 @@ class Settings:
     notify: NotifySettings = field(default_factory=NotifySettings)
     cases: CasesSettings = field(default_factory=CasesSettings)
     forecast: ForecastSettings = field(default_factory=ForecastSettings)
+    acme: AcmeSettings = field(default_factory=AcmeSettings)
     source: str = "built-in defaults"
 
 
 MAX_CONCURRENCY = 20_000
 SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
-# Sections of later capabilities, so that one file serves them all.
-RESERVED = frozenset({"acme"})
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -200,9 +204,9 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     if named or file.is_file():
         raw, source = _read(file), str(file)
     sections = {}
-    known = sorted([*SECTIONS, *RESERVED])
+    known = sorted(SECTIONS)
     for name, values in raw.items():
-        if name not in SECTIONS and name not in RESERVED:
+        if name not in SECTIONS:
             raise ConfigError(f"{file}: unknown section [{name}]", "", _nearest(name, known))
         if not isinstance(values, dict):
             raise ConfigError(
@@ -211,7 +215,8 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     for name in SECTIONS:
         cls = get_type_hints(Settings)[name]
         values = dict(raw.get(name, {}))
-        hints = get_type_hints(cls)
+        hints = {k: v for k, v in get_type_hints(cls).items() if not (name == "acme" and k in ("cas", "solvers", "places"))}
+        tables = _tables(values, file) if name == "acme" else {}
         for key in values:
             if key not in hints:
                 raise ConfigError(f"{file}: unknown key '{key}' in [{name}]", "", _nearest(key, list(hints)))
@@ -223,10 +228,29 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
                     raise ConfigError(f"The environment variable {variable} is unknown", "", _nearest(key, list(hints)))
                 values[key] = _from_text(text, hints[key], variable)
         where = f"{file}: [{name}]"
-        sections[name] = cls(**{k: _typed(v, hints[k], f"{where} {k}") for k, v in values.items()})
+        sections[name] = cls(**{k: _typed(v, hints[k], f"{where} {k}") for k, v in values.items()}, **tables)
     settings = Settings(**sections, source=source)
     _check(settings)
     return settings
+
+
+def _tables(values: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Takes [acme.ca.NAME], [acme.solver.NAME] and [acme.target.NAME] out of ``values``."""
+    found: dict[str, Any] = {}
+    for table, (attribute, cls) in TABLES.items():
+        named = values.pop(table, {})
+        hints = get_type_hints(cls)
+        made = {}
+        if not isinstance(named, dict) or not all(isinstance(v, dict) for v in named.values()):
+            raise ConfigError(f"{file}: [acme] {table} stands outside of a table", "", f"Write [acme.{table}.NAME] above it.")
+        for name, entries in named.items():
+            where = f"{file}: [acme.{table}.{name}]"
+            for key in entries:
+                if key not in hints:
+                    raise ConfigError(f"{where}: unknown key '{key}'", "", _nearest(key, list(hints)))
+            made[name] = cls(**{k: _typed(v, hints[k], f"{where} {k}") for k, v in entries.items()})
+        found[attribute] = made
+    return found
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -295,6 +319,7 @@ def _check(settings: Settings) -> None:
     _check_notify(settings.notify)
     _check_cases(settings.cases)
     _check_forecast(settings.forecast)
+    check_acme(settings.acme, KEY_TYPES)
     if scan.concurrency > MAX_CONCURRENCY:
         raise ConfigError(f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}")
     for resolver in scan.resolvers:

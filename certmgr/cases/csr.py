@@ -33,15 +33,23 @@ def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
 
 
 def make(
-    key: Any, names: Sequence[str], *, organisation: str = "", locality: str = "", region: str = "", country: str = ""
+    key: Any,
+    names: Sequence[str],
+    bare: bool = False,
+    /,
+    *,
+    organisation: str = "",
+    locality: str = "",
+    region: str = "",
+    country: str = "",
 ) -> bytes:
-    """PEM. The first name is the common name where it fits; all stand in the SAN, which is what counts."""
+    """PEM. The first name is the common name where it fits; all stand in the SAN, which is what counts. ``bare``: without a subject, as ACME CAs want it."""
     subject = []
     if country and not (len(country) == 2 and country.isascii() and country.isalpha()):
         raise UsageError(f"'{printable(country, 20)}' is not a country", "", "Write a code of two letters such as DE.")
     for oid, value in (
         (NameOID.COUNTRY_NAME, country.upper()), (NameOID.STATE_OR_PROVINCE_NAME, region), (NameOID.LOCALITY_NAME, locality),
-        (NameOID.ORGANIZATION_NAME, organisation), (NameOID.COMMON_NAME, names[0] if len(names[0]) <= 64 else ""),
+        (NameOID.ORGANIZATION_NAME, organisation), (NameOID.COMMON_NAME, names[0] if len(names[0]) <= 64 and not bare else ""),
     ):  # fmt: skip
         limit = 128 if oid in (NameOID.LOCALITY_NAME, NameOID.STATE_OR_PROVINCE_NAME) else 64  # RFC 5280, upper bounds of X.520
         if len(value) > limit or printable(value, limit) != value:

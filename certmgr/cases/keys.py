@@ -122,6 +122,7 @@ class KeyStore:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         try:
+            path.stat()  # says itself that it is not there
             data = read_regular(path, 1_000_000)
             open_to = path.stat().st_mode & 0o077
         except OSError as error:

@@ -90,12 +90,13 @@ async def _place(dialler: Dialler, resolver: Resolver, inside: Resolver, place: 
     target = place.target
     addresses, problem = await _addresses(resolver, target, place.fixed)
     asked: list[tuple[str, str, int]] = [(a, "", target.port) for a in addresses]
-    found = [Sight(target.host, target.port, "the DNS", k, None, problem) for k in PROFILES if problem]
+    found = [Sight(target.host, target.port, "the DNS", k, None, problem, kind="dns") for k in PROFILES if problem]
     for server, behind in place.backends:
         inner, trouble = await _addresses(inside, behind, ())
         asked += [(a, server or "the balancer", behind.port) for a in inner]
         if trouble:
-            found += [Sight(target.host, behind.port, behind.host, k, None, trouble, server or "the balancer") for k in PROFILES]
+            where = server or "the balancer"
+            found += [Sight(target.host, behind.port, behind.host, k, None, trouble, where, kind="dns") for k in PROFILES]
     results = await asyncio.gather(*[_ask(dialler, target, a, port, k, server) for a, server, port in asked for k in PROFILES])
     return [*found, *results]
 
@@ -118,12 +119,15 @@ async def _ask(dialler: Dialler, target: Target, address: str, port: int, key_ty
     name = None if target.is_address else target.host
     result: Dialled = await dialler.dial(Request(address, port, target.protocol, name, profile=PROFILES[key_type]))
     sha256, error, hung = None, "", False
+    kind = str(result.failure.kind) if result.failure is not None else ""
     if result.chain:
         leaf = parse(result.chain[0])
         sha256 = leaf.sha256 if leaf.key_type == key_type else None
     elif result.failure is not None and result.failure.kind is not Kind.ALERT:
         error, hung = result.failure.reason, result.failure.kind in _HUNG
-    return Sight(target.host, port, address, key_type, sha256, error, backend, hung)
+    return Sight(
+        target.host, port, address, key_type, sha256, error, backend, hung, kind, result.chain[0] if result.chain else b""
+    )
 
 
 def look(

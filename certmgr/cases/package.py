@@ -84,13 +84,19 @@ def _material(part: Part, reference: str, password: str) -> dict[str, bytes]:
     return files
 
 
-def pkcs12(part: Part, reference: str, password: str) -> bytes:
-    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
-    from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+def pkcs12(part: Part, alias: str, password: str, *, legacy: bool = False) -> bytes:
+    """A PFX with key, leaf and chain. ``alias``: its friendly name. ``legacy``: 3DES and SHA-1, which Windows Server 2016 and Java 8 need."""
+    from cryptography.hazmat.primitives.hashes import SHA1
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, KeySerializationEncryption, PrivateFormat
+    from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, serialize_key_and_certificates
 
     leaf = x509.load_der_x509_certificate(part.chain[0].der)
     others = [x509.load_der_x509_certificate(c.der) for c in part.chain[1:]]
-    return serialize_key_and_certificates(reference.encode(), part.key, leaf, others, BestAvailableEncryption(password.encode()))
+    how: KeySerializationEncryption = BestAvailableEncryption(password.encode())
+    if legacy:
+        builder = PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(PBES.PBESv1SHA1And3KeyTripleDESCBC)
+        how = builder.hmac_hash(SHA1()).build(password.encode())  # noqa: S303 - what those read
+    return serialize_key_and_certificates(alias.encode(), part.key, leaf, others, how)
 
 
 def _paths(parts: Sequence[Part], file: str) -> list[str]:

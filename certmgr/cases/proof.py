@@ -7,7 +7,7 @@ type at least once where the server was asked for it. A look that failed is neit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from inventory.names import display
@@ -17,7 +17,8 @@ from inventory.names import display
 class Sight:
     """What one address (``backend``: of which server, empty for an address of the DNS) showed when it was asked for a certificate of ``key_type``.
 
-    ``sha256`` None: none of that kind is offered, or the look failed, then with ``error``.
+    ``sha256`` None: none of that kind is offered, or the look failed, then with ``error``. ``kind``: how the handshake failed, a word of scan/evidence.py;
+    ``dns`` where there was no address to ask. ``der``: the leaf that was shown, of whichever kind.
     """
 
     host: str
@@ -28,6 +29,8 @@ class Sight:
     error: str = ""
     backend: str = ""
     hung: bool = False  # the server hung up, as some do that have no certificate of that kind
+    kind: str = ""
+    der: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def place(self) -> str:

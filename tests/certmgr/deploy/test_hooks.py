@@ -1,0 +1,158 @@
+"""Programs of the administrator: what they get, what they never get, and how they end."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from certmgr.deploy.hooks import MAX_OUTPUT, run
+from inventory.errors import CertmgrError, UsageError
+
+
+def script(folder: Path, text: str, name: str = "hook") -> str:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_it_gets_a_bare_environment_no_input_and_no_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_OF_OURS", "x")
+    with (tmp_path / "open").open("w") as file, socket.socket() as sock:
+        os.set_inheritable(file.fileno(), True)
+        os.set_inheritable(sock.fileno(), True)
+        done = run([script(tmp_path, 'env; pwd; readlink /proc/self/fd/0; ls /proc/$$/fd; umask; echo "[$1|$2]"')], arguments=["add", "x.example"], extra_environment={"CERTMGR_LINEAGE": "shop"})  # fmt: skip
+    assert done.ok, done
+    lines = done.output.splitlines()
+    variables = {line.partition("=")[0] for line in lines if "=" in line}
+    assert variables == {"PATH", "LANG", "CERTMGR_LINEAGE", "PWD"}, "PWD is the shell's own"
+    assert "PATH=/usr/sbin:/usr/bin:/sbin:/bin" in lines
+    assert lines[lines.index("/") + 1] == "/dev/null"
+    descriptors = {int(line) for line in lines if line.isdigit() and len(line) < 3}
+    assert descriptors <= {0, 1, 2, 10}, "10 is where the shell reads its script"
+    assert "[add|x.example]" in lines
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["$(touch x)", "`id`", "a;b", "a|b", "a\nb", "a\0b", "() { :;}; echo x", "-rf", "--help", "a'b", 'a"b', "a&b", "\x1b[31m", "a\\b", "*?[", "ä", "", "a b"],
+)  # fmt: skip
+def test_hostile_text_is_never_an_argument(tmp_path: Path, text: str) -> None:
+    hook = script(tmp_path, f"touch {tmp_path}/ran")
+    with pytest.raises(UsageError) as caught:
+        run([hook], arguments=[text])
+    assert "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if text not in ("", "a b", "-rf", "--help"):  # which are harmless as values of variables
+        with pytest.raises(UsageError):
+            run([hook], extra_environment={"CERTMGR_NAME": text})
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "CERTMGR_", "CERTMGR_x", "CERTMGR_A=B", "BASH_ENV"])
+def test_only_variables_of_ours_are_set(name: str) -> None:
+    with pytest.raises(UsageError):
+        run(["/bin/true"], extra_environment={name: "x"})
+
+
+def test_words_that_names_and_challenges_are_made_of_pass(tmp_path: Path) -> None:
+    words = ["*.shop.example.com", "_acme-challenge.xn--e1afmkfd.example", "-" + "A_b-" * 10 + "xy", "192.0.2.1", "2001:db8::1"]
+    done = run([script(tmp_path, 'for w in "$@"; do echo "$w"; done')], arguments=words)
+    assert done.output.splitlines() == words
+
+
+@pytest.mark.parametrize("command", [[], ["true"], ["./true"], ["/bin/true", "a\0b"]])
+def test_what_is_no_absolute_path_is_not_run(command: list[str]) -> None:
+    with pytest.raises(UsageError):
+        run(command)
+
+
+def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
+    with pytest.raises(CertmgrError, match="No such file"):
+        run([str(tmp_path / "missing")])
+    (tmp_path / "plain").write_text("x")
+    with pytest.raises(CertmgrError, match="Permission denied"):
+        run([str(tmp_path / "plain")])
+
+
+def test_how_it_ended_is_told(tmp_path: Path) -> None:
+    assert (run(["/bin/false"]).code, run(["/bin/false"]).ok) == (1, False)
+    ended = run([script(tmp_path, "kill -TERM $$")])
+    assert (ended.ok, ended.code, ended.signal) == (False, None, 15)
+    assert "signal 15" in ended.sentence
+    assert run(["/bin/sh", "-c", "echo one; echo two >&2; exit 3"]).output == "one\ntwo"
+
+
+def test_a_time_limit_ends_grandchildren_too(tmp_path: Path) -> None:
+    done = run(
+        [script(tmp_path, f"(sleep 20; touch {tmp_path}/late) & echo $! >{tmp_path}/pid; echo begun; sleep 30")], timeout=0.5
+    )
+    assert (done.ok, done.timed_out, done.code) == (False, True, None)
+    assert done.output == "begun"
+    assert gone(int((tmp_path / "pid").read_text()))
+    assert not (tmp_path / "late").exists(), "it was ended, and not waited for"
+
+
+def gone(pid: int) -> bool:
+    """Within a bounded number of looks; a zombie is gone."""
+    for _ in range(200):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_server_that_is_left_behind_is_not_waited_for(tmp_path: Path) -> None:
+    done = run([script(tmp_path, f"sleep 300 & echo $! >{tmp_path}/pid; echo started")], timeout=120)
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        assert done.ok
+        assert done.output == "started"
+        assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    finally:
+        os.kill(pid, 9)
+
+
+def test_output_is_bounded_and_cannot_drive_a_terminal(tmp_path: Path) -> None:
+    done = run(
+        ["/bin/sh", "-c", r"printf '\033[31mred\033[0m \033]0;title\007x \033Px\033\\y \r\nnext\a \302\233 \342\200\256 \377'"]
+    )
+    assert done.ok
+    assert done.output.splitlines()[0].startswith("red x y")
+    assert all(c.isprintable() or c in "\n" for c in done.output), done.output
+    assert "\x1b" not in done.output
+    assert "title" not in done.output
+    much = run(["/bin/sh", "-c", "i=0; while [ $i -lt 3000 ]; do echo 'a line of one hundred characters, more or less, which is repeated quite often'; i=$((i+1)); done; exit 4"])  # fmt: skip
+    assert much.code == 4, "it was read to the end, so that it did not stand still"
+    assert MAX_OUTPUT - 100 < len(much.output) <= MAX_OUTPUT
+
+
+def test_another_user_is_become_with_all_its_groups(tmp_path: Path) -> None:
+    """By root; everybody else is told that only root can."""
+    if os.geteuid() == 0:
+        done = run(["/usr/bin/id"], user="nobody")
+        found = pwd.getpwnam("nobody")
+        assert done.output.startswith(f"uid={found.pw_uid}(nobody) gid={found.pw_gid}")
+        assert "root" not in done.output
+        assert run(["/bin/sh", "-c", "cat /etc/shadow"], user="nobody").code
+    else:
+        with pytest.raises(CertmgrError, match="only root can become another user"):
+            run(["/usr/bin/id"], user="root")
+    assert run(["/usr/bin/id", "-u"], user=getpass.getuser()).output == str(os.geteuid())
+    with pytest.raises(CertmgrError, match="There is no user"):
+        run(["/usr/bin/id"], user="no-such-user")
+
+
+def test_who_is_not_root_cannot_become_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    with pytest.raises(CertmgrError, match="only root can become another user"):
+        run(["/usr/bin/id"], user="nobody")
