@@ -32,7 +32,17 @@ hypothesis_settings.load_profile("here")
 
 
 # The longest files begin first, so that no worker waits at the end for one that another began last.
-LONGEST = ("test_year.py", "test_delivery.py", "test_notices_cli.py")
+LONGEST = (
+    "test_year_of_a_fleet.py",
+    "test_faults.py",
+    "test_year.py",
+    "test_crash.py",
+    "test_challenges.py",
+    "test_fleet.py",
+    "test_accounts.py",
+    "test_delivery.py",
+    "test_notices_cli.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,358 @@
+"""An HTTPS proxy in front of an ACME server, in this process, that fails as it is told and remembers what was asked.
+
+The client's Host header goes through, since a JWS carries the URL that the client used, and pebble and acme2certifier compare it with Host and make their
+URLs from it. What still names the upstream, in a body, Location or Link, is rewritten.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import random
+import re
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import urllib3
+
+from certmgr.demo.authority import Authority
+from tests.servers.pebble import own
+from tests.servers.real import write_pair
+
+PROBLEM = "application/problem+json"
+HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer", "server", "date"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Made by the functions below. ``passed``: the upstream gets the request."""
+
+    kind: Literal["answer", "pass", "truncate", "reset", "drop", "drip", "huge"]
+    status: int = 200
+    body: bytes = b""
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    interval: float = 0.2
+    size: int = 0
+    chunked: bool = False
+    zipped: bool = False
+    in_headers: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.kind in ("pass", "truncate", "drop")
+
+
+def answer(status: int, body: bytes | str = b"", content_type: str = PROBLEM, headers: Mapping[str, str] | None = None) -> Fault:
+    """Exactly this; the upstream gets nothing."""
+    return Fault("answer", status, body.encode() if isinstance(body, str) else body, content_type, headers or {})
+
+
+def problem(
+    status: int, kind: str = "serverInternal", detail: str = "The server is out of order", retry_after: float | None = None,
+    as_date: bool = False, **more: Any,
+) -> Fault:  # fmt: skip
+    """A problem document (RFC 7807) of ``urn:ietf:params:acme:error:KIND``. ``retry_after``: seconds, sent as such or as an HTTP date."""
+    body = json.dumps({"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": status, **more})
+    headers = {}
+    if retry_after is not None:
+        at = datetime.now(UTC) + timedelta(seconds=retry_after)
+        headers["Retry-After"] = format_datetime(at, usegmt=True) if as_date else str(int(retry_after))
+    return answer(status, body, headers=headers)
+
+
+def rate_limited(seconds: float, *, as_date: bool = False, detail: str = "too many certificates already issued") -> Fault:
+    return problem(429, "rateLimited", detail, seconds, as_date)
+
+
+def truncated() -> Fault:
+    """Half of the body that the head announces, then the end."""
+    return Fault("truncate")
+
+
+def delayed(seconds: float, then: Fault | None = None) -> Fault:
+    return replace(then or Fault("pass"), delay=seconds)
+
+
+def mistyped(content_type: str = "text/html") -> Fault:
+    """The true answer under another Content-Type."""
+    return Fault("pass", content_type=content_type)
+
+
+def reset() -> Fault:
+    """RST before the upstream gets the request."""
+    return Fault("reset")
+
+
+def dropped() -> Fault:
+    """The upstream gets the request and answers; the client sees RST."""
+    return Fault("drop")
+
+
+def dripping(interval: float = 0.2, *, headers: bool = False) -> Fault:
+    """A byte of the body, or of a header, each ``interval`` seconds, without an end."""
+    return Fault("drip", interval=interval, in_headers=headers, content_type="application/json")
+
+
+def huge(size: int = 50_000_000, *, chunked: bool = False, zipped: bool = False) -> Fault:
+    """JSON of so many bytes; ``chunked``: of a length not announced; ``zipped``: some 50 KB of gzip."""
+    return Fault("huge", content_type="application/json", size=size, chunked=chunked, zipped=zipped)
+
+
+@dataclass
+class Rule:
+    """``fault`` for the requests whose method is ``method`` (empty: any) and whose path begins with the pattern ``path``, and for which ``when`` holds.
+
+    ``nth``: only those of them that have these numbers, from 1. ``chance``: only with this probability. Every rule counts what it matches; the first
+    that applies is used.
+    """
+
+    fault: Fault
+    path: str = ""
+    method: str = ""
+    nth: int | Collection[int] = ()
+    chance: float = 1.0
+    when: Callable[[Seen], bool] | None = None
+    seen: int = 0
+    fired: int = 0
+
+    def applies(self, seen: Seen, chance: random.Random) -> bool:
+        if (
+            self.method not in ("", seen.method)
+            or not re.match(self.path, seen.path)
+            or not (self.when is None or self.when(seen))
+        ):
+            return False
+        self.seen += 1
+        wanted = (self.nth,) if isinstance(self.nth, int) else self.nth
+        return (not wanted or self.seen in wanted) and (self.chance >= 1 or chance.random() < self.chance)
+
+
+@dataclass
+class Seen:
+    """A request. ``at``: time.monotonic() of its arrival. ``status``: what the client was sent, 0 for none."""
+
+    method: str
+    path: str
+    at: float
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+    fault: Fault | None = None
+    status: int = 0
+
+    def _part(self, name: str) -> Any:
+        if not self.body:
+            return None
+        text = json.loads(self.body)[name]
+        return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) if text else ""
+
+    @property
+    def protected(self) -> Any:
+        """Header of the JWS; None for a request without a body."""
+        return self._part("protected")
+
+    @property
+    def payload(self) -> Any:
+        """Payload of the JWS; "" for POST-as-GET, None for a request without a body."""
+        return self._part("payload")
+
+
+class Proxy:
+    """``directory`` and ``ca_file`` for the client. ``rules`` may be changed at any time; ``requests`` grows."""
+
+    def __init__(
+        self, directory: str, ca_file: Path, upstream: str, upstream_ca: Path | None, rules: Collection[Rule], seed: int
+    ) -> None:
+        self.directory, self.ca_file, self.upstream = directory, ca_file, upstream
+        self.base = directory[: -len(urlsplit(directory).path)]
+        self.rules = list(rules)
+        self.requests: list[Seen] = []
+        self.stopped = threading.Event()
+        self._chance = random.Random(seed)
+        self._lock = threading.Lock()
+        self._pool = urllib3.PoolManager(ca_certs=str(upstream_ca) if upstream_ca else None, retries=False, timeout=30, maxsize=8)
+
+    def to(self, path: str, method: str = "") -> list[Seen]:
+        """Requests so far whose path begins with the pattern."""
+        return [s for s in self.requests if re.match(path, s.path) and method in ("", s.method)]
+
+    def note(self, seen: Seen) -> None:
+        with self._lock:
+            self.requests.append(seen)
+            applying = [r for r in self.rules if r.applies(seen, self._chance)]
+            if applying:
+                applying[0].fired += 1
+                seen.fault = applying[0].fault
+
+    def pass_on(self, seen: Seen) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Status, headers and body of the upstream, in our name."""
+        headers = {k: v for k, v in seen.headers.items() if k.lower() not in HOP | {"accept-encoding"}}
+        try:
+            got = self._pool.request(
+                seen.method,
+                self.upstream + seen.path,
+                body=seen.body or None,
+                headers=headers,
+                redirect=False,
+                assert_same_host=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            body = json.dumps({"type": "about:blank", "detail": f"upstream: {type(error).__name__}"}).encode()
+            return 502, [("Content-Type", PROBLEM)], body
+        mine = [(k, v.replace(self.upstream, self.base)) for k, v in got.headers.items() if k.lower() not in HOP]
+        return got.status, mine, got.data.replace(self.upstream.encode(), self.base.encode())
+
+    def nonce(self) -> dict[str, str]:
+        """A refusal by a CA carries a nonce as any other answer to a POST does (RFC 8555 6.5)."""
+        with suppress(urllib3.exceptions.HTTPError, ValueError, KeyError):
+            host = {"Host": urlsplit(self.base).netloc}
+            listed = self._pool.request("GET", self.upstream + urlsplit(self.directory).path, headers=host).json()
+            path = urlsplit(listed["newNonce"]).path
+            return {"Replay-Nonce": self._pool.request("HEAD", self.upstream + path, headers=host).headers["Replay-Nonce"]}
+        return {}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    proxy: Proxy
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def handle(self) -> None:
+        with suppress(OSError):  # the client left, or was reset
+            super().handle()
+
+    def finish(self) -> None:
+        with suppress(OSError, ValueError):
+            super().finish()
+
+    def do_any(self) -> None:
+        if self.proxy.stopped.is_set():
+            self.close_connection = True
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        seen = Seen(self.command, self.path, time.monotonic(), dict(self.headers.items()), body)
+        self.proxy.note(seen)
+        fault = seen.fault or Fault("pass")
+        if fault.delay and self.proxy.stopped.wait(fault.delay):
+            return
+        if fault.passed:
+            self._passed(seen, fault)
+        else:
+            getattr(self, f"_{fault.kind}")(seen, fault)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_OPTIONS = do_any
+
+    def _head(self, seen: Seen, status: int, headers: Collection[tuple[str, str]], length: int | None) -> None:
+        seen.status = status
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header(*(("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))))
+        self.end_headers()
+
+    def _passed(self, seen: Seen, fault: Fault) -> None:
+        status, headers, body = self.proxy.pass_on(seen)
+        if fault.kind == "drop":
+            return self._reset(seen, fault)
+        if fault.content_type:
+            headers = [(k, v) for k, v in headers if k.lower() != "content-type"] + [("Content-Type", fault.content_type)]
+        self._head(seen, status, headers, len(body))
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if fault.kind == "truncate" else body)
+        if fault.kind == "truncate":
+            self.close_connection = True
+        return None
+
+    def _answer(self, seen: Seen, fault: Fault) -> None:
+        headers = {"Content-Type": fault.content_type, **fault.headers}
+        if seen.method == "POST" and 400 <= fault.status < 500:
+            headers = {**self.proxy.nonce(), **headers}
+        self._head(seen, fault.status, list(headers.items()), len(fault.body))
+        if self.command != "HEAD":
+            self.wfile.write(fault.body)
+
+    def _reset(self, seen: Seen, fault: Fault) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())  # not shut down first, which would send FIN
+
+    def _drip(self, seen: Seen, fault: Fault) -> None:
+        self.close_connection = True
+        if fault.in_headers:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        else:
+            self._head(seen, 200, [("Content-Type", fault.content_type)], 10_000_000)
+        while not self.proxy.stopped.wait(fault.interval):
+            self.wfile.write(b" ")
+
+    def _huge(self, seen: Seen, fault: Fault) -> None:
+        self.close_connection = True
+        before, after = b'{"filling": "', b'"}'
+        rest = fault.size - len(before) - len(after)
+        block = b"x" * 65536
+        parts = [before, *[block] * (rest // len(block)), block[: rest % len(block)], after]
+        headers = [("Content-Type", fault.content_type)]
+        if fault.zipped:
+            parts = [gzip.compress(b"".join(parts), 9)]
+            headers.append(("Content-Encoding", "gzip"))
+        self._head(seen, 200, headers, None if fault.chunked else sum(map(len, parts)))
+        for part in filter(None, parts):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if fault.chunked else part)
+        if fault.chunked:
+            self.wfile.write(b"0\r\n\r\n")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that does not trust us, or that left in mid-handshake
+
+
+@contextmanager
+def faulty(
+    folder: Path, upstream: str, upstream_ca: Path | None, rules: Collection[Rule] = (), *, seed: int = 0
+) -> Iterator[Proxy]:
+    """In front of the server with the directory URL ``upstream``, whose TLS certificate ``upstream_ca`` vouches for (None: it speaks plain HTTP)."""
+    authority = Authority("Faulty proxy's TLS")
+    folder = own(folder, "proxy")
+    ca_file = folder / "tls-ca.pem"
+    ca_file.write_bytes(authority.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*write_pair(folder, authority.issue("localhost", "127.0.0.1"), "tls"))
+    handler = type("Handler", (_Handler,), {})
+    server = _Server(("127.0.0.1", 0), handler)
+    # The handshake is the handler thread's, so that a client that stalls in it stalls nobody else.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    split = urlsplit(upstream)
+    base = f"{split.scheme}://{split.netloc}"
+    proxy = Proxy(f"https://127.0.0.1:{server.server_address[1]}{split.path}", ca_file, base, upstream_ca, rules, seed)
+    handler.proxy = proxy  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.stopped.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

@@ -1,0 +1,318 @@
+"""Debian's pebble (an ACME CA for tests) with pebble-challtestsrv as its DNS, each on free loopback ports.
+
+pebble 2.4.0 has no ARI and no profiles, asks no CAA, sends no Retry-After, and tries the first address of a name only (AAAA before A).
+challtestsrv answers every name that it does not know with 127.0.0.1, follows one CNAME, never says NXDOMAIN, and answers NS and SOA with NOTIMP.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rdatatype
+import requests
+from acme import client, messages
+from josepy.jwa import ES256, RS256
+from josepy.jwk import JWK, JWKEC
+
+from certmgr.demo.authority import Authority
+from tests.servers.ports import wait_for
+from tests.servers.real import program, write_pair
+
+TRIES = 5
+
+
+def held_port(stack: ExitStack, *, udp: bool = False) -> int:
+    """A free TCP port of 127.0.0.1 (with ``udp``: free for both) that nobody else is given until the stack closes.
+
+    The socket that holds it never listens, so that a server with SO_REUSEADDR (Go's, nginx, socketserver with allow_reuse_address) can.
+    """
+    for _ in range(50):
+        held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = int(held.getsockname()[1])
+        if udp:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    held.close()
+                    continue
+        stack.enter_context(held)
+        return port
+    raise AssertionError("no port is free for TCP and UDP at once")
+
+
+def own(folder: Path, what: str) -> Path:
+    """A new folder below, so that several servers may be given the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{what}-", dir=folder))
+
+
+def session(ca_file: Path | None = None) -> requests.Session:
+    """Without the environment's proxies; trusts ``ca_file`` alone."""
+    made = requests.Session()
+    made.trust_env = False
+    if ca_file is not None:
+        made.verify = str(ca_file)
+    return made
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5)
+
+
+@dataclass
+class Pebble:
+    """``http_port`` and ``tls_port``: where it validates http-01 and tls-alpn-01. ``dns``: address of challtestsrv, UDP and TCP."""
+
+    directory: str
+    ca_file: Path
+    management: str
+    http_port: int
+    tls_port: int
+    dns: str
+    dns_management: str
+    log: Path
+    _session: requests.Session = field(repr=False)
+
+    def _tell(self, what: str, **given: Any) -> requests.Response:
+        answer = self._session.post(f"{self.dns_management}/{what}", data=json.dumps(given), timeout=10)
+        assert answer.status_code == 200, (what, given, answer.status_code, answer.text)
+        return answer
+
+    def add_a(self, name: str, *addresses: str) -> None:
+        """Added to those there; a name without any has 127.0.0.1."""
+        self._tell("add-a", host=name, addresses=addresses)
+
+    def clear_a(self, name: str) -> None:
+        self._tell("clear-a", host=name)
+
+    def add_aaaa(self, name: str, *addresses: str) -> None:
+        self._tell("add-aaaa", host=name, addresses=addresses)
+
+    def clear_aaaa(self, name: str) -> None:
+        self._tell("clear-aaaa", host=name)
+
+    def set_txt(self, name: str, value: str) -> None:
+        """Added to those there. ``name`` with its ``_acme-challenge``."""
+        self._tell("set-txt", host=_absolute(name), value=value)
+
+    def clear_txt(self, name: str) -> None:
+        self._tell("clear-txt", host=_absolute(name))
+
+    def add_cname(self, name: str, target: str) -> None:
+        self._tell("set-cname", host=name, target=target)
+
+    def clear_cname(self, name: str) -> None:
+        self._tell("clear-cname", host=name)
+
+    def add_caa(self, name: str, policies: Sequence[tuple[str, str]]) -> None:
+        """(tag, value) each; the flags are always 0. pebble itself looks at none of them."""
+        self._tell("add-caa", host=name, policies=[{"tag": tag, "value": value} for tag, value in policies])
+
+    def clear_caa(self, name: str) -> None:
+        self._tell("clear-caa", host=name)
+
+    def set_servfail(self, name: str) -> None:
+        """For every type, at this name alone."""
+        self._tell("set-servfail", host=name)
+
+    def clear_servfail(self, name: str) -> None:
+        self._tell("clear-servfail", host=name)
+
+    def default_a(self, address: str) -> None:
+        """What a name without addresses has; empty: nothing."""
+        self._tell("set-default-ipv4", ip=address)
+
+    def questions(self, name: str) -> list[str]:
+        """Types that challtestsrv was asked for at ``name`` since its start or ``clear_history``."""
+        events = self._tell("dns-request-history", host=name).json()
+        return [dns.rdatatype.to_text(dns.rdatatype.RdataType.make(e["Question"]["Qtype"])) for e in events]
+
+    def clear_history(self, name: str) -> None:
+        self._tell("clear-request-history", host=name, type="dns")
+
+    def _pem(self, what: str) -> str:
+        answer = self._session.get(f"{self.management}/{what}", timeout=10)
+        assert answer.status_code == 200, (what, answer.status_code)
+        return answer.text
+
+    def root(self, i: int = 0) -> str:
+        """PEM of the root that certificates lead to: 0, or an alternate one."""
+        return self._pem(f"roots/{i}")
+
+    def intermediates(self, i: int = 0) -> str:
+        """PEM. All chains have the same intermediate key and name."""
+        return self._pem(f"intermediates/{i}")
+
+    def status(self, serial: int) -> dict[str, Any]:
+        """Status ("Valid", "Revoked"), Reason, RevokedAt of a certificate."""
+        found: dict[str, Any] = json.loads(self._pem(f"cert-status-by-serial/{serial:x}"))
+        return found
+
+    def orders(self, account: str, key: JWK) -> list[str]:
+        """URLs of the orders of the account with this URL, without those that are invalid (RFC 8555 7.1.2.1)."""
+        alg = ES256 if isinstance(key, JWKEC) else RS256
+        base, number = self.directory.rpartition("/")[0], account.rpartition("/")[2]
+        # The URL may be a proxy's; pebble wants to see its own.
+        found = messages.RegistrationResource(uri=f"{base}/my-account/{number}", body=messages.Registration())
+        network = client.ClientNetwork(key, account=found, alg=alg, verify_ssl=str(self.ca_file))  # type: ignore[arg-type, unused-ignore]
+        network.session.trust_env = False
+        url = f"{base}/list-orderz/{number}"
+        orders: list[str] = []
+        while url:
+            answer = _posted(network, url, f"{base}/nonce-plz")
+            orders += answer.json()["orders"]
+            url = answer.links.get("next", {}).get("url", "")
+        return orders
+
+    def order_count(self) -> int:
+        """Orders made by all accounts since the start, from the log: those that became invalid count too."""
+        return len(re.findall(r"Added order ", self.log.read_text()))
+
+
+def _posted(network: client.ClientNetwork, url: str, nonces: str) -> requests.Response:
+    """POST-as-GET, however many nonces are refused."""
+    for _ in range(200):
+        try:
+            return network.post(url, None, new_nonce_url=nonces)
+        except messages.Error as error:
+            if error.code != "badNonce":
+                raise
+    raise AssertionError("200 nonces were refused")
+
+
+def _absolute(name: str) -> str:
+    # set-txt takes the name as it is given, and a question's name always ends in a dot.
+    return name if name.endswith(".") else f"{name}."
+
+
+def mac_key(length: int = 32) -> str:
+    """A new key for ``eab``: base64url without padding, as pebble wants it."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(length)).decode().rstrip("=")
+
+
+@contextmanager
+def challtestsrv(folder: Path) -> Iterator[tuple[str, str]]:
+    """Address of the DNS server, and URL of its management."""
+    with ExitStack() as stack:
+        for attempt in range(TRIES):
+            port, management = held_port(stack, udp=True), held_port(stack)
+            log = stack.enter_context((folder / f"challtestsrv{attempt}.log").open("wb"))
+            process = subprocess.Popen(
+                [program("pebble-challtestsrv", "pebble"), "-dns01", f"127.0.0.1:{port}", "-http01", "", "-https01", "", "-tlsalpn01", "",
+                 "-management", f"127.0.0.1:{management}", "-defaultIPv6", ""],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+            stack.callback(ended, process)
+            # A port that somebody has is a line in its log, and no more: what counts is whether both answer.
+            if _answers(process, port, f"http://127.0.0.1:{management}"):
+                yield f"127.0.0.1:{port}", f"http://127.0.0.1:{management}"
+                return
+        raise AssertionError(f"pebble-challtestsrv does not answer: {(folder / f'challtestsrv{TRIES - 1}.log').read_text()}")
+
+
+def _answers(process: subprocess.Popen[bytes], port: int, management: str) -> bool:
+    value = secrets.token_hex(8)
+    question = dns.message.make_query("probe.certmgr.invalid.", "TXT")
+    end = time.monotonic() + 10
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            session().post(
+                f"{management}/set-txt", data=json.dumps({"host": "probe.certmgr.invalid.", "value": value}), timeout=2
+            )
+            asked = (dns.query.udp(question, "127.0.0.1", 1, port), dns.query.tcp(question, "127.0.0.1", 1, port))
+            if all(value in str(answer) for answer in asked):
+                session().post(f"{management}/clear-txt", data=json.dumps({"host": "probe.certmgr.invalid."}), timeout=2)
+                return True
+        except (OSError, dns.exception.DNSException):
+            pass
+        time.sleep(0.05)
+    return False
+
+
+@contextmanager
+def pebble(
+    folder: Path, *, validity: timedelta = timedelta(days=90), eab: Mapping[str, str] | None = None, nonce_reject: int = 0,
+    authz_reuse: int | None = None, always_valid: bool = False, alternate_roots: int = 0, strict: bool = True, sleep: bool = False,
+    blocked: Sequence[str] = (), resolver: str = "",
+) -> Iterator[Pebble]:  # fmt: skip
+    """A CA of its own, in a folder of its own below ``folder``.
+
+    ``eab``: key id -> MAC key (``mac_key()``); given, it is required. ``nonce_reject``: percent of good nonces refused. ``authz_reuse``: percent, None is
+    its own 50; at 0 it still reuses 1. ``always_valid``: no challenge is looked at. ``sleep``: up to 4 seconds before each validation.
+    ``blocked``: names refused with all below them. ``resolver``: address of another DNS server to validate with (challtestsrv runs nonetheless).
+    """
+    folder = own(folder, "pebble")
+    authority = Authority("Pebble's TLS")
+    ca_file = folder / "tls-ca.pem"
+    ca_file.write_bytes(authority.pem)
+    certificate, key = write_pair(folder, authority.issue("localhost", "127.0.0.1"), "tls")
+    settings = {
+        "PEBBLE_WFE_NONCEREJECT": str(nonce_reject),
+        "PEBBLE_VA_ALWAYS_VALID": str(int(always_valid)),
+        "PEBBLE_ALTERNATE_ROOTS": str(alternate_roots),
+        "PEBBLE_VA_NOSLEEP": str(int(not sleep)),
+        "PEBBLE_WFE_ORDERS_PER_PAGE": "50",
+        **({} if authz_reuse is None else {"PEBBLE_AUTHZREUSE": str(authz_reuse)}),
+    }
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PEBBLE_")} | settings
+    with ExitStack() as stack:
+        address, dns_management = stack.enter_context(challtestsrv(folder))
+        http_port, tls_port = held_port(stack), held_port(stack)
+        for attempt in range(TRIES):
+            listen, management = held_port(stack), held_port(stack)
+            config = {
+                "listenAddress": f"127.0.0.1:{listen}", "managementListenAddress": f"127.0.0.1:{management}",
+                "certificate": str(certificate), "privateKey": str(key), "httpPort": http_port, "tlsPort": tls_port,
+                "externalAccountBindingRequired": eab is not None, "externalAccountMACKeys": dict(eab or {}),
+                "certificateValidityPeriod": int(validity.total_seconds()), "domainBlocklist": list(blocked),
+            }  # fmt: skip
+            (folder / "pebble.json").write_text(json.dumps({"pebble": config}))
+            path = folder / f"pebble{attempt}.log"
+            log = stack.enter_context(path.open("wb"))
+            process = subprocess.Popen(
+                [program("pebble", "pebble"), f"-strict={str(strict).lower()}", "-config", str(folder / "pebble.json"),
+                 "-dnsserver", resolver or address],
+                stdout=log, stderr=log, env=environment,
+            )  # fmt: skip
+            stack.callback(ended, process)
+            made = Pebble(
+                f"https://127.0.0.1:{listen}/dir", ca_file, f"https://127.0.0.1:{management}", http_port, tls_port, address, dns_management,
+                path, session(ca_file),
+            )  # fmt: skip
+            stack.callback(made._session.close)
+            try:
+                wait_for(listen, process)
+                wait_for(management, process)
+                made._session.get(made.directory, timeout=10).raise_for_status()
+                made.root()
+            except (AssertionError, OSError):
+                if attempt + 1 < TRIES and "address already in use" in path.read_text():
+                    continue
+                raise AssertionError(f"pebble does not answer: {path.read_text()[-2000:]}") from None
+            yield made
+            return
