@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 .PHONY: demo test check bench docs lock clean help
 
 help:
-	@echo "make demo   inspect a street of real sites on loopback, and clean up"
-	@echo "make test   run every test (installs nginx, PostgreSQL, Dovecot, slapd, Chromium, axe-core when root)"
+	@echo "make demo   inspect a street of real sites on loopback, order by ACME from a local CA, and clean up"
+	@echo "make test   run every test (installs nginx, Apache, HAProxy, pebble, BIND, PostgreSQL, Dovecot, slapd, sshd, Chromium, axe-core when root)"
 	@echo "make check  ruff, mypy, import rule, documentation"
 	@echo "make bench  the speed figures, side by side with other scanners"
 	@echo "make docs   write docs/commands.md and docs/findings.md from the program; bring the catalogues up to date"
@@ -22,6 +22,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
+	@sh tools/servers.sh demo
 	@$(BIN)/python -m certmgr demo
 
 test: $(VENV)/.dev

@@ -29,7 +29,7 @@ from certmgr.scan.visit import WebOptions
 from inventory.database import Database, Tx, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.model import Parties
-from inventory.store import cases, clients, domains, endpoints, results, runs, servers, web
+from inventory.store import cases, clients, domains, endpoints, lineages, results, runs, servers, web
 from inventory.targets import Target, parse
 
 # Below this many endpoints the processes would cost more than they bring.
@@ -194,7 +194,9 @@ class Survey:
             planned = endpoints.count_visited(conn, client_id, self.options.tag)
             endpoints.require_some(planned, self.options.client, self.options.tag)
             own_servers = servers.all_addresses(conn)
-            self.expected = expectations(cases.expected(conn), partial(cases.places, conn), to_epoch(started))
+            self.expected = expectations(
+                [*cases.expected(conn), *lineages.expected(conn)], partial(cases.places, conn), to_epoch(started)
+            )
         setup = setup_for(self.settings, self.options, guarded=True)
         setup.servers = own_servers
         self.visits = setup.web is not None

@@ -270,7 +270,7 @@ class Run:
 
     def _alarms(self, world: World, found: News, dues: Sequence[Due], mass: int, outcome: Outcome) -> list[Alarm]:
         """What staff hear at once: a hold, a baseline, and new critical faults that are ours, a line a cause."""
-        alarms = []
+        alarms = [Alarm(f"acme:{key}", text) for key, text in found.alarms]
         if world.hold:
             alarms.append(Alarm("hold", f"Client messages are held: {world.hold}"))
         if mass:

@@ -35,7 +35,7 @@ class Alarm:
 
     @property
     def oncall(self) -> bool:
-        return self.key.startswith("oncall:")
+        return self.key.startswith(("oncall:", "acme:"))
 
 
 def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
@@ -77,6 +77,7 @@ class StaffNews:
     strangers: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     cases: list[str] = field(default_factory=list)
+    automation: list[str] = field(default_factory=list)
     sent: int = 0
     clients: int = 0
 
@@ -104,6 +105,7 @@ class StaffNews:
         references = {k: m["reference"] for k, m in matters.by_key(conn, flapping).items()}
         said.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
         said.cases = list(found.worklist)
+        said.automation = list(found.automation)
         said.unsure = [f"{code}: {n} endpoint(s)" for code, n in sorted(found.unsure.items(), key=lambda x: -x[1])]
         waiting: Counter[str] = Counter()
         clients: dict[str, set[int]] = {}
@@ -143,6 +145,7 @@ def digest_message(said: StaffNews, day: str, templates: Templates) -> Message:
         section("Jobs", said.jobs, "certmgr doctor"), section("To call", said.calls, "certmgr notice calls"),
         section("Nobody knows whether these arrived: look, then certmgr notice retry, or leave them", said.unknown, "certmgr notice list --state unknown"),
         section("Cases: overdue, and the windows of this week", said.cases, "certmgr case list --overdue"),
+        section("Automatic renewal", said.automation, "certmgr lineage list"),
         section("Not sent", said.failed, "certmgr notice list --state failed"), section("Promised, and still there", said.promises, "certmgr finding list"),
         section("Held until you release them", said.held, "certmgr notice release"), section("Ours, or nobody's yet", said.causes, "certmgr status --causes"),
         section("Could not be told", said.unsure, "certmgr finding list"),

@@ -139,3 +139,5 @@ class News:
     errands: Sequence[Errand] = ()
     worklist: Sequence[str] = ()  # cases that are overdue, and the windows ahead, a line each
     unsure: Mapping[str, int] = field(default_factory=dict)  # code -> how many endpoints nobody can tell about
+    automation: Sequence[str] = ()  # what our own robot could not do, and what of it waits for somebody, a line each
+    alarms: Sequence[tuple[str, str]] = ()  # (key, text) of that what cannot wait

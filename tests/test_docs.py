@@ -130,6 +130,8 @@ def test_architecture_names_every_module_of_the_scan() -> None:
         "certmgr/diagnose",
         "certmgr/orders",
         "certmgr/cases",
+        "certmgr/dns",
+        "certmgr/revocation",
         "inventory/store",
         "inventory/exchange",
     ):

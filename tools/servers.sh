@@ -1,5 +1,6 @@
 #!/bin/sh
-# The real servers that the tests talk to: installed through apt as root, otherwise named. "servers.sh bench" adds what the bench compares with.
+# The real servers that the tests talk to: installed through apt as root, otherwise named. "servers.sh bench" adds what the bench compares with;
+# "servers.sh demo" is only what the demonstration of ACME uses, and never fails: the demonstration says itself what is missing.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 export PATH
@@ -9,25 +10,30 @@ need() { # need PACKAGE TEST-COMMAND...
     shift
     "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
-need nginx-light command -v nginx
-need apache2-bin command -v apache2
-need haproxy command -v haproxy
-need openssl command -v openssl
-need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb || command -v initdb'
-need dovecot-imapd sh -c 'test -e /usr/lib/dovecot/imap-login || test -e /usr/libexec/dovecot/imap-login'
-need dovecot-pop3d sh -c 'test -e /usr/lib/dovecot/pop3-login || test -e /usr/libexec/dovecot/pop3-login'
-need slapd command -v slapd
-need chromium sh -c 'command -v chromium || command -v chromium-browser'
-need npm command -v npm
-need libpango-1.0-0 sh -c 'ls /usr/lib/*/libpango-1.0.so.0'
-need libpangoft2-1.0-0 sh -c 'ls /usr/lib/*/libpangoft2-1.0.so.0'
-need poppler-utils command -v pdftotext
-need systemd command -v systemd-analyze
-need pebble sh -c 'command -v pebble && command -v pebble-challtestsrv'
-need bind9 command -v named
-need openssh-server command -v sshd
-need openssh-client command -v ssh-keygen
-need fonts-dejavu-core sh -c 'ls /usr/share/fonts/truetype/dejavu'
+if [ "${1:-}" = demo ]; then
+    need nginx-light command -v nginx
+    need pebble command -v pebble
+else
+    need nginx-light command -v nginx
+    need apache2-bin command -v apache2
+    need haproxy command -v haproxy
+    need openssl command -v openssl
+    need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb || command -v initdb'
+    need dovecot-imapd sh -c 'test -e /usr/lib/dovecot/imap-login || test -e /usr/libexec/dovecot/imap-login'
+    need dovecot-pop3d sh -c 'test -e /usr/lib/dovecot/pop3-login || test -e /usr/libexec/dovecot/pop3-login'
+    need slapd command -v slapd
+    need chromium sh -c 'command -v chromium || command -v chromium-browser'
+    need npm command -v npm
+    need libpango-1.0-0 sh -c 'ls /usr/lib/*/libpango-1.0.so.0'
+    need libpangoft2-1.0-0 sh -c 'ls /usr/lib/*/libpangoft2-1.0.so.0'
+    need poppler-utils command -v pdftotext
+    need systemd command -v systemd-analyze
+    need pebble sh -c 'command -v pebble && command -v pebble-challtestsrv'
+    need bind9 command -v named
+    need openssh-server command -v sshd
+    need openssh-client command -v ssh-keygen
+    need fonts-dejavu-core sh -c 'ls /usr/share/fonts/truetype/dejavu'
+fi
 if [ "${1:-}" = bench ]; then
     need nmap command -v nmap
     need gcc command -v cc
@@ -46,6 +52,11 @@ acme2certifier() { # an ACME server with ARI (GPL, so it runs as a program of it
     PYTHON=$python sh "$(dirname "$0")/venv.sh" "$a2c_folder/.venv" "$a2c_folder/requirements.lock"
     cp "$a2c_folder/requirements.lock" "$a2c_folder/.venv/installed.lock"
 }
+if [ "${1:-}" = demo ]; then
+    axe() { :; }
+    acme2certifier() { :; }
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then exit 0; fi
+fi
 if [ -z "$missing" ]; then
     axe
     acme2certifier
@@ -57,6 +68,11 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     made=
     if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy; made=1; fi
     trap '[ -z "$made" ] || rm -f $policy' EXIT
+    if [ "${1:-}" = demo ]; then
+        # shellcheck disable=SC2086
+        { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing; } >/dev/null 2>&1 || true
+        exit 0
+    fi
     apt-get update -q
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing

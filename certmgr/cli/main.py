@@ -8,6 +8,7 @@ import click
 
 from certmgr import __version__
 from certmgr.cli import (
+    accounts,
     cases,
     clients,
     compliance,
@@ -21,12 +22,16 @@ from certmgr.cli import (
     exchange,
     findings,
     incidents,
+    issue,
+    lineages,
     notices,
     notify,
     operations,
     orders,
     planning,
+    renew,
     report,
+    revocation,
     scan,
     servers,
     status,
@@ -56,7 +61,7 @@ def cli(context: click.Context, config: str | None, database_url: str | None, de
 
 for command in (
     scan.scan, status.status, clients.client, contacts.contact, servers.server, domains.domain, endpoints.endpoint, findings.finding,
-    deadlines.deadline, compliance.compliance, report.report, diagnose.diagnose, notify.notify, notices.notice, orders.order, cases.case, incidents.incident, planning.forecast, planning.calendar, operations.run, operations.check, operations.metrics, operations.doctor, operations.audit, exchange.import_, exchange.export, database.database, demo.demo,
+    deadlines.deadline, compliance.compliance, report.report, diagnose.diagnose, notify.notify, notices.notice, orders.order, cases.case, incidents.incident, planning.forecast, revocation.revocation, accounts.account, issue.issue, renew.renew, renew.revoke, lineages.lineage, lineages.solver, planning.calendar, operations.run, operations.check, operations.metrics, operations.doctor, operations.audit, exchange.import_, exchange.export, database.database, demo.demo,
 ):  # fmt: skip
     cli.add_command(command)
 

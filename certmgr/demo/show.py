@@ -18,7 +18,7 @@ from certmgr.cli.status import show_causes, standing_table
 from certmgr.compliance.rules import RULES
 from certmgr.compliance.standing import all_deadlines, judge, subjects
 from certmgr.config import HttpSettings, ProviderSettings, ScanSettings, Settings, TrustSettings
-from certmgr.demo import purchase
+from certmgr.demo import automation, purchase
 from certmgr.demo.sites import CLIENTS, Street, open_street
 from certmgr.files import write_whole
 from certmgr.report.html import render
@@ -103,6 +103,8 @@ def _run(folder: Path, street: Street, keep: bool) -> int:
     purchase.order(database, settings, now)
     _heading("certmgr case: one installation, from request to proof")
     street.servers.append(purchase.lead(database, settings, street.root, folder, now))
+    _heading("certmgr issue, certmgr renew: a certificate by ACME, put in place, proved, and renewed")
+    automation.show(database, settings, street.root, folder)
     if keep:
         click.echo(f"\nThe sites run on, and the reports are in {folder}. Try, in another terminal:")
         click.echo(f"  certmgr --database {folder / 'demo.db'} domain show shop.blumen-meier.test")

@@ -19,6 +19,7 @@ from certmgr.compliance.rules import State
 from certmgr.compliance.standing import Row as Compliance
 from certmgr.compliance.standing import judge, own_deadlines, subjects
 from certmgr.compliance.steps import backwards
+from certmgr.issuance import news as automation
 from certmgr.orders.model import Leads
 from certmgr.status import place_of
 from inventory.certificates import organisation
@@ -33,6 +34,8 @@ from notifiers.wording.scope import STRANGE, for_client
 
 # A domain or client with this tag renews by a robot that nobody entered otherwise.
 ROBOT_TAG = "auto-renewed"
+# What a renewal mends.
+_RENEWED = frozenset({"certificate-expired", "certificate-expiring", "revoked", "ca-distrusted"})
 _DATES = frozenset({"certificate-expired", "certificate-expiring"})
 _WORTH = ("critical", "high", "medium")
 # Beside what a browser refuses, this is what visitors notice.
@@ -71,11 +74,12 @@ def gather(
         ends = news.ends_of(conn, [str(m["round"]) for m in matters.values() if m["kind"] == Kind.COVER])
         led = casework.gather(conn, now, matters, leads, window_minutes, provider)
         bought = casework.of_orders(conn, now, leads, until - now, led.open_names)
+        robot = automation.gather(conn, now)
         known = news.fault_rows(conn, [int(m["round"]) for m in matters.values() if m["kind"] == Kind.FAULT])
     by_endpoint: dict[int, list[Any]] = {}
     for row in open_rows:
         by_endpoint.setdefault(row["endpoint_id"], []).append(row)
-    basis = _Basis(now, places, by_endpoint, served, accepted, taken, names, ends, zone, led.open_names)
+    basis = _Basis(now, places, by_endpoint, served, accepted, taken, names, ends, zone, led.open_names, robot.automated)
     found = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
     covered = {s.endpoint_id for s in found}
     found += faults(basis, covered)
@@ -90,8 +94,9 @@ def gather(
     unsure = Counter(r["code"] for r in open_rows if r["severity"] == "undetermined")
     suspect = f"the last run (number {run['id']}) is suspect: {run['reason']}" if run and run["state"] == "suspect" else ""
     return News(
-        tuple(found), ended, suspect, clients, run["id"] if run else 0, complete is not None, led.errands, led.worklist, unsure
-    )
+        tuple(found), ended, suspect, clients, run["id"] if run else 0, complete is not None, led.errands, led.worklist, unsure, robot.lines,
+        robot.alarms,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ class _Basis:
     ends: Mapping[str, int]
     zone: tzinfo  # of the provider: in it their own dates end
     led: Mapping[int, Mapping[str, str]] = field(default_factory=dict)  # client -> name -> the case that leads it
+    automated: Mapping[int, datetime] = field(default_factory=dict)  # endpoint -> until when our own robot may be left to it
 
 
 def _moment(seconds: int) -> datetime:
@@ -134,6 +140,8 @@ def _taken(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int)
         if t.code == code and t.client_id in (None, place["client_id"]) and t.domain_id in (None, place["domain_id"]) and t.endpoint_id in (None, endpoint_id)
     ]  # fmt: skip
     last = max(mine, key=lambda t: t.until, default=None)
+    if last is None and code in _RENEWED and (until := basis.automated.get(endpoint_id)) is not None:
+        return "automatic renewal", until
     return None if last is None else (last.by, last.until)
 
 
@@ -159,7 +167,7 @@ def cover(basis: _Basis, endpoint_id: int, history: Sequence[tuple[str, int, int
     elsewhere = "points-elsewhere" in codes
     actor = actor_of(code, "high", parties, elsewhere=elsewhere, ever_had_certificate=True)
     client_buys = actor is Actor.CLIENT and parties.renews not in ("panel", "cdn") and parties.buys not in ("panel", "cdn")
-    usual = _usual(place, parties, history, end - start)
+    usual = _usual(place, parties, history, end - start, ours=endpoint_id in basis.automated)
     steps = backwards(
         end, Deadline("", end, "", purchase_days=leads.purchase, validation_days=leads.validation, installation_days=leads.installation), now, parties,
         needs_certificate=True, elsewhere=elsewhere,
@@ -183,14 +191,14 @@ def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime
 
 
 def _usual(
-    place: Mapping[str, Any], parties: Parties, history: Sequence[tuple[str, int, int, int]], life: timedelta
+    place: Mapping[str, Any], parties: Parties, history: Sequence[tuple[str, int, int, int]], life: timedelta, *, ours: bool
 ) -> timedelta | None:
     """How long before the end a robot renews: as it did twice, else a third of the lifetime where one was stated."""
     leads = [_moment(before[3]) - _moment(after[1]) for before, after in pairwise(history)]
     seen = learnt(life, leads)
     if seen is not None:
         return seen
-    stated = (parties.renews or parties.buys) in ("panel", "cdn") or ROBOT_TAG in place["tags"]
+    stated = (parties.renews or parties.buys) in ("panel", "cdn") or ROBOT_TAG in place["tags"] or ours
     return usual_lead(life) if stated else None
 
 

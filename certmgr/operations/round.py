@@ -1,16 +1,20 @@
-"""The one line for cron: scan, cases, read the answers, notify; then tell the outside world that this machine lives."""
+"""The one line for cron: scan, ask what no scan shows, cases, read the answers, notify; then tell the outside world that this machine lives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from certmgr.config import Settings, secret
 from certmgr.survey import Options, Survey
 from inventory.database import Database
 from inventory.errors import CertmgrError, NotFound
-from inventory.store import jobs
+from inventory.store import jobs, lineages
+
+if TYPE_CHECKING:
+    from certmgr.revocation.policy import IdentitiesFor
 
 JOB = "run"
 
@@ -24,13 +28,19 @@ class Done:
     error: Exception | None = None  # one that should not be
 
 
-def run(database: Database, settings: Settings, *, scan: bool = True) -> Done:
-    """Each part by itself: a scan that fails does not keep the notices back (they look again themselves), and the other way round."""
+def run(database: Database, settings: Settings, *, scan: bool = True, identities_for: IdentitiesFor | None = None) -> Done:
+    """Each part by itself: a scan that fails does not keep the notices back (they look again themselves), and the other way round.
+
+    ``identities_for``: which CA we would use for a name (certmgr/revocation/policy.py); None: that of its lineage, or the default account's.
+    """
     done = Done()
     with database.write() as tx:
         jobs.started(tx, JOB)
     if scan:
         _part(done, "scan", lambda: _scan(database, settings, done))
+    if settings.scan.revocation or settings.scan.dane:
+        _part(done, "revocation", lambda: _revocation(database, settings, done, identities_for))
+    _part(done, "renew", lambda: _renew(database, settings, done))
     _part(done, "cases", lambda: _cases(database, settings, done))
     if settings.notify.inbox:
         _part(done, "inbox", lambda: _inbox(database, settings, done))
@@ -67,6 +77,35 @@ def _scan(database: Database, settings: Settings, done: Done) -> None:
     elif summary.too_undetermined:
         done.problems.append(f"scan: {summary.undetermined} of {summary.looked} endpoints could not be told")
     done.said.append(f"{summary.looked} endpoints, {summary.opened} opened, {summary.closed} closed")
+
+
+def _revocation(database: Database, settings: Settings, done: Done, identities_for: IdentitiesFor | None) -> None:
+    """After the scan, so that what it saw is asked about; before the notices, so that they say it."""
+    from certmgr.issuance.identity import identities_for as of
+    from certmgr.revocation.job import run as work
+
+    summary = work(database, settings, datetime.now(UTC), identities_for=identities_for or of(database, settings))
+    done.problems += [f"revocation: {words}" for words in summary.suspect]
+    if summary.opened or summary.closed or summary.lists.fetched:
+        done.said.append(
+            f"{summary.lists.fetched} revocation list(s) asked, {summary.opened} finding(s) opened, {summary.closed} closed"
+        )
+
+
+def _renew(database: Database, settings: Settings, done: Done) -> None:
+    """After the scan, which says what is revoked or distrusted; before the notices, which say what could not be renewed."""
+    with database.read() as conn:
+        if not lineages.any_active(conn):
+            return
+    from certmgr.issuance.office import Office
+    from certmgr.issuance.renewing import Fleet
+
+    summary = Fleet(Office(database, settings)).due()
+    if summary.failed:
+        done.problems += [f"renew: {n}: {said}" for n, _, said in summary.troubles[:20]]
+    if summary.planned:
+        good = sum(summary.counts[s] for s in ("live", "placed", "issued"))
+        done.said.append(f"{summary.planned} certificate(s) due, {good} renewed")
 
 
 def _cases(database: Database, settings: Settings, done: Done) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import delete, or_, select, update
 
 from inventory.database import Tx
-from inventory.names import display
+from inventory.names import display, registered_domain
 from inventory.store import clients
 from inventory.tables import (
     acceptance,
@@ -39,7 +39,7 @@ from inventory.tables import (
     tag,
     web_observation,
 )
-from inventory.tables_acme import revocation
+from inventory.tables_acme import acme_backoff, acme_event, acme_order, deployment, lineage, lineage_name, revocation
 
 
 def erase(tx: Tx, number: str) -> dict[str, int]:
@@ -63,6 +63,8 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
         for part in _parts(ids):
             tx.conn.execute(delete(tag).where(tag.c.kind == kind, tag.c.row_id.in_(part)))
     leaves |= _purchases(tx, client_id, gone)
+    leaves |= _lineages(tx, client_id, gone)
+    _counted(tx, hosts)
     _delete(tx, endpoint, endpoint.c.id, endpoints)
     _delete(tx, domain, domain.c.id, domain_ids)
     gone["certificates"] = _certificates(tx, leaves)
@@ -101,6 +103,32 @@ def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
         tx.conn.execute(update(order).where(order.c.successor_id.in_(part)).values(successor_id=None))
     _delete(tx, order, order.c.id, order_ids)
     return found
+
+
+def _lineages(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
+    """Arrangements with ACME CAs, and all that was ordered for them. Files stay, as those of cases do."""
+    ids = list(tx.conn.scalars(select(lineage.c.id).where(lineage.c.client_id == client_id)))
+    gone["lineages"] = len(ids)
+    found: set[str] = set()
+    for part in _parts(ids):
+        for column in (lineage.c.sha256, lineage.c.deployed):
+            found |= {s for s in tx.conn.scalars(select(column).where(lineage.c.id.in_(part))) if s}
+        found |= {s for s in tx.conn.scalars(select(acme_order.c.sha256).where(acme_order.c.lineage_id.in_(part))) if s}
+    for table in (deployment, acme_order, lineage_name):
+        _delete(tx, table, table.c.lineage_id, ids)
+    _delete(tx, lineage, lineage.c.id, ids)
+    return found
+
+
+def _counted(tx: Tx, hosts: set[str]) -> None:
+    """Names in the ledger of the CAs' limits and among those that are left alone. What was counted of a registered domain goes with it: the CA still counts."""
+    for part in _parts_of(sorted({*hosts, *(registered_domain(h) for h in hosts)})):
+        tx.conn.execute(delete(acme_event).where(acme_event.c.domain.in_(part)))
+        tx.conn.execute(delete(acme_backoff).where(acme_backoff.c.scope.in_([*part, *(f"domain:{p}" for p in part)])))
+
+
+def _parts_of(names: list[str], size: int = 500) -> list[list[str]]:
+    return [names[i : i + size] for i in range(0, len(names), size)]
 
 
 def _parts(ids: list[int], size: int = 500) -> list[list[int]]:

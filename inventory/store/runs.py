@@ -20,7 +20,7 @@ from inventory.database import Database, Tx, from_epoch
 from inventory.errors import Busy
 from inventory.tables import proposal, run, standing
 
-_ADVISORY = {"scan": 7301002, "notify": 7301004, "cases": 7301005}
+_ADVISORY = {"scan": 7301002, "notify": 7301004, "cases": 7301005, "renew": 7301006, "revocation": 7301007}
 
 
 def vantage() -> str:

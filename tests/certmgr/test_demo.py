@@ -10,7 +10,9 @@ def test_it_inspects_explains_and_leads_a_purchase_to_its_proof(certmgr: Any) ->
     assert (done.code, done.err) == (0, "")
     for part in ("scan", "status", "compliance", "report", "order", "case"):
         assert f"== certmgr {part}" in done.out
-    story = done.out[done.out.index("== certmgr case") :]
+    automatic = done.out[done.out.index("== certmgr issue") :]
+    assert automatic.count("nginx reloaded; seen live at 1 place(s)") == 2, automatic
+    story = done.out[done.out.index("== certmgr case") : done.out.index("== certmgr issue")]
     steps = [line.split("\t")[0] for line in story.splitlines() if "\t" in line]
     assert steps == [
         "STEP",

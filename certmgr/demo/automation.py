@@ -1,0 +1,196 @@
+"""The demonstration of ACME: a certificate from a local pebble, put into a local nginx, proved, and renewed. Where the two are not installed it says so."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from certmgr.config import NetworkSettings, Settings
+from certmgr.config_acme import AcmeSettings, CaSettings, SolverSettings, TargetSettings
+from certmgr.demo.authority import Authority, Issued
+from inventory.database import Database, from_epoch
+from inventory.store import clients, domains, endpoints, lineages
+from inventory.targets import Target
+
+HOST = "automatic.example.test"
+PROGRAMS = {"pebble": "pebble", "pebble-challtestsrv": "pebble", "nginx": "nginx-light"}
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def _port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> bool:
+    for _ in range(200):
+        if process.poll() is not None:
+            return False
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Ca:
+    directory: str
+    ca_file: Path
+    http_port: int
+    resolver: str
+
+
+def _write(folder: Path, name: str, issued: Issued) -> tuple[Path, Path]:
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    certificate.write_bytes(issued.chain_pem)
+    key.write_bytes(issued.key_pem)
+    key.chmod(0o600)
+    return certificate, key
+
+
+@contextlib.contextmanager
+def _started(*command: str, port: int, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Raises RuntimeError where it does not listen."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+    )
+    try:
+        if not _wait(port, process):
+            raise RuntimeError(f"{Path(command[0]).name} does not start")
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+
+
+@contextlib.contextmanager
+def _pebble(folder: Path) -> Iterator[Ca]:
+    """pebble with challtestsrv as its DNS, on loopback; it really asks for the challenge."""
+    tls = Authority("Demo pebble TLS")
+    ca_file = folder / "pebble-ca.pem"
+    ca_file.write_bytes(tls.pem)
+    certificate, key = _write(folder, "pebble", tls.issue("localhost", "127.0.0.1"))
+    dns, dns_control, listen, control, http, alpn = (_port() for _ in range(6))
+    config = folder / "pebble.json"
+    config.write_text(json.dumps({"pebble": {
+        "listenAddress": f"127.0.0.1:{listen}", "managementListenAddress": f"127.0.0.1:{control}", "certificate": str(certificate), "privateKey": str(key),
+        "httpPort": http, "tlsPort": alpn, "externalAccountBindingRequired": False, "certificateValidityPeriod": 90 * 86_400,
+    }}))  # fmt: skip
+    server = (
+        "-dns01",
+        f"127.0.0.1:{dns}",
+        "-http01",
+        "",
+        "-https01",
+        "",
+        "-tlsalpn01",
+        "",
+        "-management",
+        f"127.0.0.1:{dns_control}",
+        "-defaultIPv6",
+        "",
+    )
+    with (
+        _started(_program("pebble-challtestsrv") or "", *server, port=dns_control),
+        _started(
+            _program("pebble") or "",
+            "-config",
+            str(config),
+            "-dnsserver",
+            f"127.0.0.1:{dns}",
+            port=listen,
+            environment={"PEBBLE_VA_NOSLEEP": "1"},
+        ),
+    ):
+        yield Ca(f"https://127.0.0.1:{listen}/dir", ca_file, http, f"127.0.0.1:{dns}")
+
+
+@contextlib.contextmanager
+def _nginx(folder: Path, live: Path, placeholder: Issued) -> Iterator[tuple[int, TargetSettings]]:
+    """Shows a placeholder until the first certificate is there."""
+    folder.mkdir(parents=True)
+    live.mkdir(parents=True, mode=0o700)
+    certificate, key = _write(folder, "placeholder", placeholder)
+    port = _port()
+    temp = " ".join(f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    head = (
+        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\nevents {{ worker_connections 64; }}\n"
+    )
+    config = folder / "nginx.conf"
+
+    def site(chain: Path, private: Path) -> str:
+        return f"{head}http {{ access_log off; {temp} server {{ listen 127.0.0.1:{port} ssl; server_name {HOST}; ssl_certificate {chain}; ssl_certificate_key {private}; return 204; }} }}\n"
+
+    config.write_text(site(certificate, key))
+    own = (_program("nginx") or "", "-e", str(folder / "error.log"), "-c", str(config))
+    with _started(*own, port=port):
+        config.write_text(site(live / "fullchain.pem", live / "privkey.pem"))
+        yield port, TargetSettings(kind="reload", test=(*own, "-t"), reload=(*own, "-s", "reload"))
+
+
+def show(database: Database, settings: Settings, root: Authority, folder: Path) -> None:
+    """Issues, deploys, proves and renews; says in a line where it cannot."""
+    missing = sorted({package for name, package in PROGRAMS.items() if _program(name) is None})
+    if missing:
+        click.echo(
+            f"Left out: {' and '.join(missing)} are not installed here. As root, with Debian: apt-get install {' '.join(missing)}"
+        )
+        return
+    try:
+        with _pebble(folder) as ca, _nginx(folder / "nginx", folder / "acme" / "live" / HOST, root.issue(HOST)) as (port, target):
+            _lead(database, _settings(settings, folder, ca, target), port)
+    except RuntimeError as error:
+        click.echo(f"Left out: {error}")
+
+
+def _settings(settings: Settings, folder: Path, ca: Ca, target: TargetSettings) -> Settings:
+    acme = AcmeSettings(
+        directory=str(folder / "acme"), default_account="demo", default_solver="web", proof_seconds=10.0,
+        cas={"demo": CaSettings(directory=ca.directory, ca_file=str(ca.ca_file), internal=True)},
+        solvers={"web": SolverSettings(kind="standalone", address="127.0.0.1", port=ca.http_port, http_port=ca.http_port)}, places={"nginx": target},
+    )  # fmt: skip
+    return replace(
+        settings,
+        acme=acme,
+        scan=replace(settings.scan, resolvers=(ca.resolver,)),
+        network=NetworkSettings(allow=("127.0.0.0/8",)),
+    )
+
+
+def _lead(database: Database, settings: Settings, port: int) -> None:
+    from certmgr.issuance import accounts
+    from certmgr.issuance.arrange import Wanted, arrange
+    from certmgr.issuance.office import Office
+    from certmgr.issuance.renewing import Fleet
+
+    with database.write() as tx:
+        clients.add(tx, {"number": "1004", "name": "Automatic Ltd", "renews": "us"})
+        domains.add(tx, HOST, {"client": "1004"})
+        endpoints.edit(tx, Target(HOST), {"port": port, "addresses": ["127.0.0.1"]})
+    account = accounts.add(database, settings, accounts.Wanted("demo", "demo", agree=True, by="demo"))
+    click.echo(f"certmgr account add      an account at a local pebble: {account['url']}")
+    names = arrange(database, settings, Wanted((HOST,), targets=("nginx",)))
+    for command in (f"certmgr issue {HOST} --target nginx", f"certmgr renew {HOST}"):
+        summary = Fleet(Office(database, settings)).named(names)
+        with database.read() as conn:
+            row = lineages.find(conn, names[0])
+        end = from_epoch(row["not_after"])
+        if summary.failed or end is None:
+            raise RuntimeError("; ".join(said for _, _, said in summary.troubles) or "no certificate came")
+        click.echo(f"{command}\n  ✓ {row['sha256'][:16]}, until {end:%Y-%m-%d}, nginx reloaded; {row['proof']}")

@@ -1,0 +1,1 @@
+"""ACME: accounts, orders, challenges, limits, renewal (RFC 8555, RFC 9773)."""

@@ -1,0 +1,254 @@
+"""Brings the newest certificate of a lineage to its targets, looks whether it is live, and takes it back where it does harm. An edge.
+
+Order of durability: the version is on disk and whole before the switch; each target's row says ``pending`` before the target is touched and ``done`` after it;
+``deployed`` is written after the switch. A death in between leaves the old or the new pair in use, and the next run delivers to the same targets again,
+which changes nothing where it was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from certmgr.cases import look as looking
+from certmgr.cases.proof import Proof, Proven, Sight, prove
+from certmgr.deploy.lineage import Lineage, Version
+from certmgr.deploy.material import Material
+from certmgr.deploy.rollback import Act, OldVersion, Standing, decide, standings
+from certmgr.deploy.targets import Delivered, deliver
+from certmgr.issuance import waiting
+from certmgr.issuance.office import Office
+from inventory.certificates import parse
+from inventory.errors import Busy, CertmgrError
+from inventory.store import cases, domains, lineages, news
+from inventory.store.records import Row
+
+LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)
+KEPT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """``state``: live (seen everywhere), placed (put where it belongs, and nowhere to look), unseen (another one is served somewhere), untold (a look failed), failed
+    (a target failed), rolled-back, staff (somebody has to look), nothing (there was nothing to do), busy.
+    """
+
+    lineage: str
+    client: str
+    state: str
+    said: str
+    failures: tuple[Delivered, ...] = field(default=())
+
+    @property
+    def good(self) -> bool:
+        return self.state in ("live", "placed", "nothing", "busy", "untold")
+
+
+def bring(office: Office, lineage_id: int, *, again: bool = False, patience: float | None = None) -> Brought:
+    """``again``: also to targets that have it. ``patience``: seconds for the proof, None: as the configuration says. Raises nothing for what goes wrong at a target or in a look."""
+    with office.database.read() as conn:
+        row = lineages.by_id(conn, lineage_id)
+    try:
+        with office.alone(row["name"]):
+            return _bring(office, row, again, office.settings.acme.proof_seconds if patience is None else patience)
+    except Busy as error:
+        return Brought(row["name"], row["client"], "busy", str(error))
+    except CertmgrError as error:
+        return Brought(row["name"], row["client"], "failed", str(error))
+
+
+def _bring(office: Office, row: Row, again: bool, patience: float) -> Brought:
+    folder = Lineage(office.base, row["name"])
+    version = version_of(folder, row["sha256"]) if row["sha256"] else None
+    if version is None:
+        return Brought(row["name"], row["client"], "nothing", "there is no certificate to bring")
+    if row["rolled_back"] == row["sha256"] and not again:
+        return Brought(
+            row["name"],
+            row["client"],
+            "staff",
+            "it was taken back, since it did harm; somebody has to look (certmgr lineage show)",
+        )
+    material = folder.read(version)
+    wanted = _wanted(office, row)
+    old = folder.current()
+    before: list[Sight] = []
+    changes = row["deployed"] != row["sha256"] or old != version
+    if changes and wanted:
+        before = _looked(office, wanted)
+    failures = _deliver(office, row, folder, version, material, again)
+    if folder.current() == version:
+        _note(office, row, deployed=row["sha256"])
+    if failures and folder.current() != version:
+        return Brought(row["name"], row["client"], "failed", _words(failures), tuple(failures))
+    proof, after = _prove(office, wanted, material, patience)
+    _note(office, row, proof=proof.sentence[:1000], proven_at=office.at if proof.state is Proven.LIVE else None)
+    if proof.state is not Proven.LIVE and wanted and changes and old is not None and old != version:
+        verdict = _harm(office, row, folder, old, before, after)
+        if verdict is not None:
+            return verdict
+    live = proof.state is Proven.LIVE
+    if live:
+        folder.prune(KEPT)
+    elif wanted and (behind := _behind_cdn(office, row, before, after)):
+        live = True
+        _note(office, row, proven_at=office.at, proof=f"{proof.sentence[:800]}; behind a CDN, where ours is never seen: {behind}")
+    if failures:
+        return Brought(row["name"], row["client"], "failed", _words(failures), tuple(failures))
+    state = "live" if live else "placed" if not wanted else "untold" if proof.state is Proven.UNKNOWN else "unseen"
+    return Brought(
+        row["name"], row["client"], state, proof.sentence if wanted else "in place; no endpoint of the inventory shows it"
+    )
+
+
+def version_of(folder: Lineage, sha256: str) -> Version | None:
+    """The newest version that holds this leaf."""
+    found = [v for v in folder.versions() if v.digest == sha256[:12]]
+    return found[-1] if found else None
+
+
+def _note(office: Office, row: Row, **values: object) -> None:
+    with office.write() as tx:
+        lineages.note(tx, row["id"], **values)
+
+
+def _words(failures: Sequence[Delivered]) -> str:
+    return "; ".join(f"{d.target}: {d.what}" for d in failures)
+
+
+# -- targets -------------------------------------------------------------------------------------------------------------
+
+
+def _deliver(office: Office, row: Row, folder: Lineage, version: Version, material: Material, again: bool) -> list[Delivered]:
+    """To every target that is due; one that fails does not stop the others. Targets that reload from the live directory come first: they hold the switch."""
+    places = office.settings.acme.places
+    targets = row["targets"].split()
+    with office.write() as tx:
+        lineages.to_deliver(tx, row["id"], row["sha256"], targets)
+        if again:
+            lineages.deliver_again(tx, row["id"], row["sha256"], targets)
+        due = lineages.deliveries(tx.conn, lineage_id=row["id"], due=tx.at)
+    if not any(places[t].kind == "reload" for t in targets if t in places):
+        folder.switch(version)
+    failures = []
+    for job in sorted(due, key=lambda j: (j["target"] not in places or places[j["target"]].kind != "reload", j["id"])):
+        word = job["target"]
+        if word not in places:
+            done = Delivered(word, False, f"the configuration has no [acme.target.{word}]")
+        else:
+            office.step(f"deliver {word}")
+            done = deliver(places[word], row["name"], material, office.base, label=word)
+        _record(office, job, done)
+        if not done.ok:
+            failures.append(done)
+    return failures
+
+
+def _record(office: Office, job: Row, done: Delivered) -> None:
+    with office.write() as tx:
+        if done.ok:
+            lineages.delivered(tx, job["id"])
+        else:
+            wait = waiting.retry(job["attempts"] + 1, office.draw())
+            lineages.not_delivered(
+                tx, job["id"], f"{done.what}{': ' + done.output[-300:] if done.output else ''}", tx.at + int(wait)
+            )
+
+
+# -- looks ---------------------------------------------------------------------------------------------------------------
+
+
+def _wanted(office: Office, row: Row) -> list[looking.Place]:
+    """Where it should be seen: the client's endpoints that the names of the newest certificate cover."""
+    with office.database.read() as conn:
+        endpoints = cases.places(conn, [row["client_id"]]).get(row["client_id"], [])
+        ders = cases.chain_of(conn, [row["sha256"]])
+    names = parse(ders[0]).names if ders else ()
+    hosts = {r["host"] for r in endpoints}
+    return [p for p in looking.places(names, endpoints) if p.target.host in hosts]
+
+
+def _looked(office: Office, wanted: Sequence[looking.Place]) -> list[Sight]:
+    """One look at every place, for each kind of key."""
+    return looking.look(office.settings, wanted)
+
+
+def _own(sights: Sequence[Sight], material: Material) -> list[Sight]:
+    """Of the lineage's own key type: what is served beside it with another kind of key is another lineage's matter."""
+    return [s for s in sights if s.key_type == material.leaf.key_type]
+
+
+def _prove(office: Office, wanted: Sequence[looking.Place], material: Material, patience: float) -> tuple[Proof, list[Sight]]:
+    """Looks until it is seen everywhere, or its time is over."""
+    expected = {material.leaf.key_type: material.sha256}
+    sights: list[Sight] = []
+    proof = prove(expected, sights)
+    if not wanted:
+        return proof, sights
+    left, attempt = patience, 0
+    while True:
+        sights = _looked(office, wanted)
+        proof = prove(expected, _own(sights, material))
+        if proof.state is Proven.LIVE or left <= 0:
+            return proof, sights
+        pause = min(LOOKS[min(attempt, len(LOOKS) - 1)], left)
+        left, attempt = left - pause, attempt + 1
+        office.wait(pause)
+
+
+# -- harm ----------------------------------------------------------------------------------------------------------------
+
+
+def _harm(
+    office: Office, row: Row, folder: Lineage, old: Version, before: Sequence[Sight], after: Sequence[Sight]
+) -> Brought | None:
+    """Takes the certificate back where harm is seen; None where it stays."""
+    previous = folder.read(old)
+    with office.database.read() as conn:
+        revoked = lineages.revocation_of(conn, previous.sha256)
+    ours_before = any(s.sha256 == previous.sha256 for s in before)
+    known = OldVersion(previous.sha256, previous.leaf.not_after, revoked, previous.sha256 in row["compromised"].split())
+    taken_back = row["rolled_back"] is not None and row["rolled_back"] == row["sha256"]
+    verdict = decide(before, after, ours_before, known, taken_back, office.now(), new_sha256=row["sha256"])
+    if verdict.act is Act.KEEP or not office.settings.acme.roll_back:
+        return None
+    if verdict.act is Act.STAFF:
+        return Brought(row["name"], row["client"], "staff", verdict.reason)
+    # Written before the switch: after a death in between it is not deployed again, and somebody looks.
+    _note(office, row, rolled_back=row["sha256"], error=None)
+    back(office, row, folder, old, previous)
+    return Brought(
+        row["name"],
+        row["client"],
+        "rolled-back",
+        f"{verdict.reason}; the certificate before is in use again, and somebody has to look",
+    )
+
+
+def _behind_cdn(office: Office, row: Row, before: Sequence[Sight], after: Sequence[Sight]) -> str:
+    """The places behind a CDN, where all others are live; empty where some place is neither. Only what the inventory says lies behind one is taken to: a good certificate
+    of somebody else's is otherwise just what was there before.
+    """
+    places = standings(before, after, False, "", row["sha256"], office.now())
+    elsewhere = {s.place for s in after if s.host in _cdn_hosts(office, row, {s.host for s in after})}
+    if not all(p.standing is Standing.LIVE or (p.standing is Standing.CDN and p.where in elsewhere) for p in places):
+        return ""
+    return ", ".join(p.where for p in places if p.standing is Standing.CDN)
+
+
+def _cdn_hosts(office: Office, row: Row, hosts: set[str]) -> set[str]:
+    with office.database.read() as conn:
+        ids = [e["id"] for e in cases.places(conn, [row["client_id"]]).get(row["client_id"], ()) if e["host"] in hosts]
+        found = news.places(conn, ids)
+    return {p["host"] for p in found.values() if domains.parties_of_row(p).hosts == "cdn"}
+
+
+def back(office: Office, row: Row, folder: Lineage, old: Version, material: Material) -> list[Delivered]:
+    """Key and certificate of an older version, together, to every target."""
+    places = office.settings.acme.places
+    targets = [t for t in row["targets"].split() if t in places]
+    if not any(places[t].kind == "reload" for t in targets):
+        folder.switch(old)
+    done = [deliver(places[t], row["name"], material, office.base, label=t) for t in targets]
+    _note(office, row, deployed=material.sha256)
+    return [d for d in done if not d.ok]

@@ -1,0 +1,26 @@
+"""The inventory's lineages as items of a simulation, with their CAs. An edge."""
+
+from __future__ import annotations
+
+from certmgr.config import Settings
+from certmgr.issuance import cas
+from certmgr.issuance.cas import Ca
+from certmgr.issuance.simulate import Item
+from inventory.database import Database, from_epoch
+from inventory.store import accounts, lineages
+
+
+def fleet_of(database: Database, settings: Settings) -> tuple[list[Item], dict[str, Ca]]:
+    """(items, CAs by the name that the items give)."""
+    with database.read() as conn:
+        rows = lineages.listing(conn, states=("active",))
+        known = {a["id"]: a for a in accounts.listing(conn, retired=True)}
+    found = {a["id"]: cas.find(settings.acme, a["ca"], a["directory"]) for a in known.values()}
+    items = [
+        Item(
+            r["name"], tuple(n["name"] for n in r["names"] if n["state"] == "active"), r["account_id"], found[r["account_id"]].directory, from_epoch(r["not_before"]),
+            from_epoch(r["not_after"]), r["ari_start"] is not None,
+        )
+        for r in rows
+    ]  # fmt: skip
+    return items, {ca.directory: ca for ca in found.values()}

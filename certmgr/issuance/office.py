@@ -1,0 +1,109 @@
+"""What every order needs: the database, the configuration, the clock, solvers and the lines to CAs, each made once. An edge."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from certmgr.cases.keys import KeyStore
+from certmgr.config import Settings
+from certmgr.issuance.accounts import Session, base_directory, key_store, open_session
+from certmgr.issuance.challenges.build import Solvers
+from inventory.database import Database, Tx, to_epoch
+from inventory.errors import Busy, CertmgrError
+from inventory.store import accounts, runs
+from inventory.store.records import Row
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Office:
+    """``now`` and ``wait``: the clock. ``draw``: numbers from 0 to 1. ``step``: told the name of each step that is about to be taken."""
+
+    database: Database
+    settings: Settings
+    now: Callable[[], datetime] = _now
+    wait: Callable[[float], None] = time.sleep
+    draw: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
+    step: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.solvers = Solvers(self.settings)
+        self._sessions: dict[int, Session | CertmgrError] = {}
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._opening: dict[int, threading.Lock] = {}
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """A transaction at the office's time. Threads queue here and not at the database, whose waiting is by polling."""
+        with self._writing, self.database.write(self.now()) as tx:
+            yield tx
+
+    @property
+    def at(self) -> int:
+        return to_epoch(self.now())
+
+    @property
+    def base(self) -> Path:
+        return base_directory(self.settings)
+
+    @property
+    def keys(self) -> KeyStore:
+        return key_store(self.settings)
+
+    def session(self, account_id: int) -> Session:
+        """The line to the account's CA; asked for once. Raises what it raised the first time."""
+        with self._lock:
+            opening = self._opening.setdefault(account_id, threading.Lock())
+        with opening:
+            found = self._sessions.get(account_id)
+            if found is None:
+                found = self._open(account_id)
+                self._sessions[account_id] = found
+        if isinstance(found, CertmgrError):
+            raise found
+        return found
+
+    def _open(self, account_id: int) -> Session | CertmgrError:
+        with self.database.read() as conn:
+            row = accounts.by_id(conn, account_id)
+        try:
+            return open_session(self.settings, row)
+        except CertmgrError as error:
+            return error
+
+    def account(self, account_id: int) -> Row:
+        with self.database.read() as conn:
+            return accounts.by_id(conn, account_id)
+
+    @contextmanager
+    def alone(self, lineage: str) -> Iterator[None]:
+        """One process and thread at a time works on a lineage on this machine. Raises :class:`Busy`. The lock dies with its process."""
+        folder = self.base / "locks"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise CertmgrError(
+                f"{folder} cannot be made", error.strerror or str(error), "Check [acme] directory and who may write there."
+            ) from None
+        held = runs.file_lock(folder / lineage, "order")
+        try:
+            held.__enter__()
+        except Busy:
+            raise Busy(
+                f"Another process works on '{lineage}'", "", "It is stepped aside for; try again when that has ended."
+            ) from None
+        try:
+            yield
+        finally:
+            held.__exit__(None, None, None)

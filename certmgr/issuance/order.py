@@ -1,0 +1,400 @@
+"""One order, led from the intent to the certificate. An edge; a process may die at every line.
+
+What is durable before what: the intent (a row) before the key, the key (a file) before its CSR, the CSR before the CA hears of an order, the word that it is
+about to be asked before it is, the order's URL before its challenges are answered, the word that it is about to be finalized before the CSR is sent, the
+certificate before the order ends. Whoever comes next goes on with the same order and the same key; where an answer was lost, the CA's own list of
+the account's orders says whether there is one.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from acme import messages
+
+from certmgr.cases import csr as requests_
+from certmgr.cases.keys import key_reference
+from certmgr.issuance import limits, wire
+from certmgr.issuance.accounts import Session
+from certmgr.issuance.challenges.interface import Proof, Solver, proof
+from certmgr.issuance.client import NewOrder
+from certmgr.issuance.office import Office
+from certmgr.issuance.problems import Follows, Problem, Refused
+from certmgr.issuance.received import Chain, choose
+from certmgr.issuance.received import read as read_chain
+from certmgr.issuance.wire import Raw
+from certmgr.scan.report import certificate_row
+from inventory.errors import CertmgrError, UsageError
+from inventory.names import as_ip, display
+from inventory.store import acme_orders, lineages, results
+from inventory.store.records import Row
+from inventory.text import printable
+
+# An order that could not be brought to an end in this time is given up.
+OLDEST = 86_400
+POLLS = (0.3, 0.7, 1.0, 2.0, 3.0, 5.0)
+FINALIZE_SECONDS = 300.0
+MAX_ALTERNATES = 5
+MAX_LISTED = 1000
+
+
+class NamesFailed(CertmgrError):
+    """``names``: name -> what the CA said of it."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        said = "; ".join(f"{display(n)}: {w}" for n, w in list(names.items())[:10])
+        super().__init__(
+            f"The CA could not verify {len(names)} name(s)", said, "certmgr issue --preflight says what each name needs."
+        )
+        self.names = names
+
+    def __reduce__(self) -> Any:
+        return NamesFailed, (self.names,)
+
+
+class Gone(CertmgrError):
+    """The order cannot be brought to an end any more; a new one can."""
+
+
+class Late(CertmgrError):
+    """It is still not decided. It is gone on with later."""
+
+
+@dataclass(slots=True)
+class Leader:
+    """``row``: the order, held by the caller. ``lineage``: with ``names``."""
+
+    office: Office
+    session: Session
+    lineage: Row
+    row: Row
+
+    def lead(self) -> Row:
+        """The order, ``issued``. Raises :class:`Refused`, :class:`NamesFailed`, :class:`Gone`, :class:`Late`, and whatever a solver or the disk says."""
+        if self.row["state"] == "issued":
+            return self.row
+        if self.office.at - self.row["created_at"] > OLDEST:
+            raise Gone(
+                "The order is too old to go on with",
+                f"it was begun {(self.office.at - self.row['created_at']) // 3600} hours ago",
+            )
+        if self.row["csr"] is None:
+            self._prepare()
+        if self.row["url"] is None:
+            self._ask()
+        body = self._order()
+        if body.status == messages.STATUS_PENDING:
+            self._authorize(body)
+            body = self._poll(lambda b: b.status != messages.STATUS_PENDING, self.office.settings.acme.challenge_seconds)
+        if body.status == messages.STATUS_READY:
+            self._finalize(body)
+        if body.status in (messages.STATUS_READY, messages.STATUS_PROCESSING):
+            body = self._poll(lambda b: b.status not in (messages.STATUS_READY, messages.STATUS_PROCESSING), FINALIZE_SECONDS)
+        if body.status != messages.STATUS_VALID or not body.certificate:
+            self._ended(body)
+        return self._fetch(wire.checked(body.certificate))
+
+    # -- before the CA hears of it -----------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        return str(self.row["names"]).split()
+
+    def _record(self, step: str, **values: Any) -> None:
+        self.office.step(step)
+        with self.office.write() as tx:
+            self.row = acme_orders.record(tx, self.row, **values)
+
+    def _prepare(self) -> None:
+        """The key, then its CSR."""
+        lineage, reference = self.lineage, f"order-{self.row['id']}"
+        if lineage["csr"]:
+            self._record("csr", state="keyed", csr=lineage["csr"])
+            return
+        self.office.step("key")
+        if lineage["reuse_key"] and (old := self._current_key()) is not None:
+            path = self.office.keys.keep(reference, lineage["key_type"], old)
+            key = old
+        else:
+            path, key = self.office.keys.make(reference, lineage["key_type"])
+        made = requests_.make(key, self.names, True).decode()
+        self._record("csr", state="keyed", key_reference=key_reference(path), csr=made)
+
+    def _current_key(self) -> Any:
+        """Of the certificate before; None where there is none, or its key is not ours."""
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        from certmgr.deploy.lineage import Lineage
+
+        folder = Lineage(self.office.base, self.lineage["name"])
+        current = folder.current()
+        if current is None:
+            return None
+        pem = folder.read(current).key_pem
+        return None if pem is None else load_pem_private_key(pem, None)
+
+    # -- the order ---------------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        lost = self._lost() if self.row["state"] == "asked" else None
+        if lost is None:
+            self._record("ask", state="asked")
+            self.office.step("new-order")
+            lost = self._new_order()
+        self.office.step("url")
+        with self.office.write() as tx:
+            self.row = acme_orders.record(tx, self.row, state="pending", url=lost)
+            acme_orders.count(tx, self.row["account_id"], "order", [(None, None)], exempt=bool(self.row["exempt"]))
+
+    def _new_order(self) -> str:
+        """The order's URL. A CA that does not take ``replaces`` is asked again without it: a renewal never fails for that."""
+        new = NewOrder(identifiers=identifiers(self.names), profile=self.row["profile"], replaces=self.row["replaces"])
+        try:
+            response = self._post(self.session.directory["newOrder"], new)
+        except Refused as error:
+            if self.row["replaces"] is None or error.problem.follows is not Follows.WITHOUT_REPLACES:
+                raise
+            self._record("without-replaces", replaces=None, exempt=0)
+            response = self._post(
+                self.session.directory["newOrder"], NewOrder(identifiers=identifiers(self.names), profile=self.row["profile"])
+            )
+        wire.order(response)
+        return wire.checked(response.headers.get("Location"))
+
+    def _post(self, url: str, obj: Any = None) -> Any:
+        return self.session.net.post(url, obj, new_nonce_url=self.session.directory["newNonce"])
+
+    def _lost(self) -> str | None:
+        """The URL of the order whose answer was lost, from the CA's list of the account's orders (RFC 8555 7.1.2.1). None where the CA keeps no list:
+        then it is asked again, and one that finds an open order for the same names (Boulder) gives that.
+        """
+        self.office.step("lost")
+        with self.office.database.read() as conn:
+            known = acme_orders.urls(conn, self.row["account_id"])
+        wanted = {(i.typ.name, i.value) for i in identifiers(self.names)}
+        try:
+            for url in self._listed():
+                if url in known:
+                    continue
+                body = wire.order(self._post(url))
+                same = {(i.typ.name, i.value) for i in body.identifiers or ()} == wanted
+                if same and body.status not in (messages.STATUS_INVALID,):
+                    return url
+        except Refused as error:
+            if error.problem.follows is Follows.BACK_OFF:
+                raise
+        return None
+
+    def _listed(self) -> Sequence[str]:
+        """Newest first, as far as anybody can tell."""
+        account = self._post(self.session.row["url"]).json()
+        url = account.get("orders") if isinstance(account, dict) else None
+        found: list[str] = []
+        for _ in range(20):
+            if not isinstance(url, str):
+                break
+            response = self._post(wire.checked(url))
+            listed = response.json().get("orders")
+            found += [u for u in listed if isinstance(u, str)] if isinstance(listed, list) else []
+            url = next(iter(self.session.acme._get_links(response, "next")), None)
+        return [wire.checked(u) for u in reversed(found[-MAX_LISTED:])]
+
+    def _order(self) -> messages.Order:
+        """Raises :class:`Gone` where the CA does not know it any more."""
+        self.office.step("order")
+        try:
+            return wire.order(self._post(self.row["url"]))
+        except Refused as error:
+            if error.problem.status in (404, 403) or error.problem.type == "malformed":
+                raise Gone("The CA does not know the order any more", error.problem.sentence) from None
+            raise
+
+    def _poll(self, done: Callable[[messages.Order], bool], seconds: float) -> messages.Order:
+        """Until it is decided, as often as Retry-After says. Raises :class:`Late`."""
+        end = self.office.now() + timedelta(seconds=seconds)
+        for attempt in range(100_000):
+            response = self._post(self.row["url"])
+            body = wire.order(response)
+            if done(body):
+                return body
+            self._pause(response, attempt, end, "the order")
+        raise Late("The CA does not come to an end")
+
+    def _pause(self, response: Any, attempt: int, end: Any, what: str) -> None:
+        wait = wire.wait_of(response)
+        wait = POLLS[min(attempt, len(POLLS) - 1)] if wait is None else max(wait, 0.1)
+        left = (end - self.office.now()).total_seconds()
+        if left <= 0 or wait > max(left, 0) + 60:
+            why = f"it asks to come back in {wait:.0f} seconds" if wait > max(left, 0) else "its time is over"
+            raise Late(f"The CA has not decided about {what}", why, "It is gone on with by the next run.")
+        self.office.wait(min(wait, max(left, 0.1)))
+
+    # -- showing control ---------------------------------------------------------------------------------------------
+
+    def _authorize(self, body: messages.Order) -> None:
+        """Answers every pending authorization. What was put up is always taken down again."""
+        solver = self.office.solvers.get(self.lineage["solver"])
+        self.office.step("authorizations")
+        pending: list[tuple[str, Proof, Any]] = []
+        failed: dict[str, str] = {}
+        for url in body.authorizations:
+            found = wire.authorization(self._post(url))
+            if found.status == messages.STATUS_PENDING:
+                pending.append((url, *self._challenge(found, solver)))
+            elif found.status != messages.STATUS_VALID:
+                failed[found.identifier.value] = _said(found)
+        if failed:
+            raise self._failed(failed)
+        proofs = [p for _, p, _ in pending]
+        try:
+            self.office.step("present")
+            solver.present(proofs)
+            self.office.step("answer")
+            for _, _, challenge in pending:
+                if challenge.status == messages.STATUS_PENDING:
+                    self._post(wire.checked(challenge.uri), Raw({}))
+            self._decided([(url, p.name) for url, p, _ in pending])
+        finally:
+            solver.clean(proofs)
+
+    def _challenge(self, found: messages.Authorization, solver: Solver) -> tuple[Proof, Any]:
+        name = str(found.identifier.value).removeprefix("*.").lower()
+        if name not in {n.removeprefix("*.") for n in self.names}:
+            raise Refused(
+                "The CA asks for a proof of something else",
+                Problem("unreadable", f"'{printable(name, 100)}' is not in the order"),
+            )
+        for challenge in found.challenges or ():
+            if challenge.chall.typ == solver.challenge:
+                thumbprint = urlsafe_b64encode(self.session.key.thumbprint()).rstrip(b"=").decode()
+                return proof(name, challenge.chall.to_partial_json().get("token"), thumbprint), challenge
+        offered = (
+            ", ".join(
+                sorted({printable(str(c.chall.to_partial_json().get("type", c.chall.typ)), 30) for c in found.challenges or ()})
+            )
+            or "nothing"
+        )
+        why = f"the CA offers {offered}, and the solver '{self.lineage['solver']}' does {solver.challenge}"
+        raise UsageError(
+            f"{display(name)} cannot be shown to be ours", why, "A wildcard needs dns-01: give the lineage another solver."
+        )
+
+    def _decided(self, asked: Sequence[tuple[str, str]]) -> None:
+        """Waits until every authorization is. Raises :class:`NamesFailed`, :class:`Late`."""
+        end = self.office.now() + timedelta(seconds=self.office.settings.acme.challenge_seconds)
+        failed: dict[str, str] = {}
+        for url, name in asked:
+            for attempt in range(100_000):
+                response = self._post(url)
+                found = wire.authorization(response)
+                if found.status == messages.STATUS_PENDING:
+                    self._pause(response, attempt, end, display(name))
+                    continue
+                if found.status != messages.STATUS_VALID:
+                    failed[name] = _said(found)
+                break
+        if failed:
+            raise self._failed(failed)
+
+    def _failed(self, failed: dict[str, str]) -> NamesFailed:
+        with self.office.write() as tx:
+            acme_orders.count(tx, self.row["account_id"], "failure", [(n.removeprefix("*."), None) for n in failed])
+        return NamesFailed(failed)
+
+    # -- the certificate ---------------------------------------------------------------------------------------------
+
+    def _finalize(self, body: messages.Order) -> None:
+        from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        self._record("finalize", state="finalizing")
+        der = x509.load_pem_x509_csr(self.row["csr"].encode()).public_bytes(Encoding.DER)
+        self.office.step("finalizing")
+        try:
+            self._post(wire.checked(body.finalize), Raw({"csr": urlsafe_b64encode(der).rstrip(b"=").decode()}))
+        except Refused as error:
+            if error.problem.type != "orderNotReady":  # it may have taken it already, before an answer was lost
+                raise
+        self.office.step("finalized")
+
+    def _ended(self, body: messages.Order) -> None:
+        """Raises what an invalid order says."""
+        problem = wire.error_of(body.error)
+        if names := problem.names():
+            raise self._failed(names)
+        if body.error is None:
+            failed = {}
+            for url in body.authorizations:
+                found = wire.authorization(self._post(url))
+                if found.status != messages.STATUS_VALID:
+                    failed[str(found.identifier.value)] = _said(found)
+            if failed:
+                raise self._failed(failed)
+            raise Gone("The order came to no certificate", f"its state is {body.status.name}, and the CA gave no reason")
+        if problem.follows is Follows.NAMES and len(self.names) == 1:
+            raise self._failed({self.names[0]: problem.sentence})
+        raise Gone("The order came to no certificate", problem.sentence)
+
+    def _fetch(self, url: str) -> Row:
+        from cryptography import x509
+
+        self.office.step("fetch")
+        response = self._post(wire.checked(url))
+        asked = x509.load_pem_x509_csr(self.row["csr"].encode())
+        public = requests_.spki(asked.public_key())
+        now = self.office.now()
+        try:
+            chains = [read_chain(response.content, public, self.names, now)]
+        except CertmgrError as error:
+            raise Gone(error.what, error.why, error.todo) from None
+        note = ""
+        if wanted := self.lineage["preferred_chain"]:
+            for alternate in self.session.acme._get_links(response, "alternate")[:MAX_ALTERNATES]:
+                chains.append(read_chain(self._post(wire.checked(alternate)).content, public, self.names, now))
+            chosen, note = choose(chains, wanted)
+        else:
+            chosen = chains[0]
+        return self._keep(chosen, url, note)
+
+    def _keep(self, chain: Chain, url: str, note: str) -> Row:
+        """The certificate, what it counts for, and that the lineage has it: one transaction."""
+        self.office.step("store")
+        leaf = chain.leaf
+        with self.office.write() as tx:
+            results.add_certificates(tx, [asdict(certificate_row(c)) for c in chain.certificates])
+            self.row = acme_orders.record(
+                tx, self.row, state="issued", sha256=leaf.sha256, certificate_url=url, error=note or None
+            )
+            exempt = bool(self.row["exempt"])
+            rows: list[tuple[str | None, str | None]] = [(d, None) for d in limits.domains(self.names)]
+            acme_orders.count(tx, self.row["account_id"], "certificate", [*rows, (None, limits.exact(self.names))], exempt=exempt)
+            hashes = " ".join(c.sha256 for c in chain.certificates)
+            lineages.note(
+                tx, self.lineage["id"], sha256=leaf.sha256, chain=hashes, failures=0, next_at=None, error=note or None, ari_start=None, ari_end=None,
+                ari_at=None, ari_url=None, ari_next_at=None, proven_at=None, proof=None,
+            )  # fmt: skip
+            lineages.names_good(tx, self.lineage["id"], self.names)
+        self.office.step("stored")
+        return self.row
+
+
+def identifiers(names: Sequence[str]) -> list[messages.Identifier]:
+    """DNS names, wildcards included, and addresses (RFC 8738)."""
+    found = []
+    for name in names:
+        address = as_ip(name)
+        typ = messages.IDENTIFIER_FQDN if address is None else messages.IDENTIFIER_IP
+        found.append(messages.Identifier(typ=typ, value=str(address or name)))
+    return found
+
+
+def _said(found: messages.Authorization) -> str:
+    """What the CA said of an authorization that is not valid."""
+    problems = [wire.error_of(c.error) for c in found.challenges or () if c.error is not None]
+    if problems:
+        return "; ".join(p.sentence for p in problems)
+    return f"its authorization is {found.status.name}"

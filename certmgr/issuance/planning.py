@@ -1,0 +1,53 @@
+"""Which lineages are due, with the reason and in which order. Pure, over what was read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from certmgr.issuance.renewal import Due, Life, due, is_near
+from certmgr.issuance.worker import Why
+from inventory.database import from_epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """``id``, ``name``: of the lineage. ``due``: when and why. ``waits``: epoch seconds before which it is not tried, None: now."""
+
+    id: int
+    name: str
+    client: str
+    due: Due
+    waits: int | None = None
+    open_order: bool = False
+
+    def why(self, replaces: str | None, ari_start: int | None, now: datetime) -> Why:
+        begun = ari_start is not None and now.timestamp() >= ari_start
+        return Why(self.due.reason, replaces, exempt=replaces is not None and begun, urgent=self.due.urgent)
+
+
+def plan_one(row: Mapping[str, Any], now: datetime, bad: str = "", served: frozenset[str] | None = None) -> Planned:
+    """``row``: a lineage with ``names``. ``bad``: why its certificate must go at once. ``served``: the names of its certificate, None where it has none."""
+    at = int(now.timestamp())
+    waits = row["next_at"] if row["next_at"] is not None and row["next_at"] > at else None
+    not_before, not_after = from_epoch(row["not_before"]), from_epoch(row["not_after"])
+    if row["sha256"] is None or not_before is None or not_after is None:
+        return Planned(
+            row["id"], row["name"], row["client"], Due(datetime.fromtimestamp(0, UTC), "there is no certificate yet"), waits
+        )
+    life = Life(not_before, not_after, from_epoch(row["ari_at"]), bad)
+    when = due(life)
+    wanted = {n["name"] for n in row["names"] if n["state"] == "active"}
+    if when.at > now and served is not None and wanted - served:
+        when = Due(not_before, f"{len(wanted - served)} name(s) are not in the certificate")
+    if not when.urgent and is_near(life, now):
+        when = Due(when.at, "it is near its end", urgent=True)
+    return Planned(row["id"], row["name"], row["client"], when, waits)
+
+
+def select(planned: Iterable[Planned], now: datetime) -> list[Planned]:
+    """What is due and need not wait: urgent ones first, then the longest due."""
+    found = [p for p in planned if p.due.at <= now and p.waits is None]
+    return sorted(found, key=lambda p: (not p.due.urgent, p.due.at, p.name))

@@ -1,0 +1,358 @@
+"""Works on one lineage: whether it may order now, the order, and what becomes of a failure. An edge; decisions are made by pure modules."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from certmgr.deploy.lineage import Lineage, Version
+from certmgr.issuance import cas, limits, waiting
+from certmgr.issuance.accounts import Session
+from certmgr.issuance.limits import Event, Ledger
+from certmgr.issuance.office import Office
+from certmgr.issuance.order import Gone, Leader, NamesFailed
+from certmgr.issuance.problems import Follows, Problem, Refused
+from inventory.database import Tx
+from inventory.errors import Busy, CertmgrError, UsageError
+from inventory.names import as_ip, display
+from inventory.store import accounts, acme_orders, cases, lineages
+from inventory.store.records import Row
+from inventory.text import printable
+
+# A name that failed so often in a row goes into quarantine: one failure may be a moment's.
+QUARANTINE_AT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """``state``: issued, waits (``until``: epoch seconds), held (somebody has to approve), failed, busy, current (nothing to do)."""
+
+    lineage: str
+    client: str
+    state: str
+    said: str
+    until: int | None = None
+    sha256: str | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is the matter: a pending retry is no failure."""
+        return self.state in ("issued", "current", "busy", "waits")
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """``replaces``: ARI id of the certificate before. ``exempt``: placed as ARI says, so that no limit counts it. ``urgent``: near the end, or revoked."""
+
+    reason: str
+    replaces: str | None = None
+    exempt: bool = False
+    urgent: bool = False
+
+
+class Wait(CertmgrError):
+    """Not now."""
+
+    def __init__(self, why: str, until: int) -> None:
+        super().__init__(
+            "The order is put off", why, f"It is tried again from {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC."
+        )
+        self.reason, self.until = why, until
+
+    def __reduce__(self) -> Any:
+        return Wait, (self.reason, self.until)
+
+
+class Held(CertmgrError):
+    """Names are in quarantine, and nobody approved that they are left out."""
+
+
+def names_to_ask(row: Row) -> list[str]:
+    """The names of the next certificate. Pure. Raises :class:`Held`: a name is never dropped silently."""
+    active = [n["name"] for n in row["names"] if n["state"] == "active"]
+    out = [n for n in row["names"] if n["state"] == "quarantined"]
+    approved = set(row["shrink_ok"].split())
+    if out and not (row["shrink"] == "auto" or {n["name"] for n in out} <= approved):
+        said = "; ".join(f"{display(n['name'])}: {printable(n['reason'] or '', 200)}" for n in out[:5])
+        raise Held(
+            f"'{row['name']}' waits",
+            f"{len(out)} of its names cannot be had now ({said})",
+            f"certmgr lineage approve {row['name']} leaves them out until they return.",
+        )
+    if not active:
+        raise Held(f"'{row['name']}' has no name left that can be had", "all are in quarantine", "certmgr lineage show says why.")
+    return active
+
+
+@dataclass
+class Worker:
+    """``order`` and ``finish`` may be called from several threads, for different lineages."""
+
+    office: Office
+
+    def order(self, lineage_id: int, why: Why) -> Done:
+        """Ends, or goes on with, the order of a lineage. Never raises for what the CA, the DNS or the disk says; errors of ours are raised."""
+        with self.office.database.read() as conn:
+            row = lineages.by_id(conn, lineage_id)
+        try:
+            with self.office.alone(row["name"]):
+                return self._order(row, why)
+        except Busy as error:
+            return Done(row["name"], row["client"], "busy", str(error))
+
+    def _order(self, row: Row, why: Why) -> Done:
+        for attempt in (1, 2):
+            try:
+                order = self._led(row["id"], why)
+            except Gone as error:
+                self._end(row, "abandoned", error)
+                if attempt == 1:
+                    continue
+                return self._failed(row, error, why)
+            except Wait as error:
+                self._note(row, error, next_at=error.until)
+                return Done(row["name"], row["client"], "waits", str(error), error.until)
+            except Held as error:
+                self._note(row, error)
+                return Done(row["name"], row["client"], "held", str(error))
+            except CertmgrError as error:
+                if isinstance(error, Busy):
+                    raise
+                return self._failed(row, error, why)
+            try:
+                self.finish(order)
+            except CertmgrError as error:  # the certificate is ours, and cannot be put on disk: the order stays open
+                return self._failed(row, error, why)
+            return Done(row["name"], row["client"], "issued", why.reason, sha256=order["sha256"])
+        raise AssertionError
+
+    # -- before ------------------------------------------------------------------------------------------------------
+
+    def _led(self, lineage_id: int, why: Why) -> Row:
+        with self.office.database.read() as conn:
+            row = self._lineage(conn, lineage_id)
+            begun = acme_orders.open_of(conn, lineage_id)
+        if begun is not None:
+            with self.office.write() as tx:
+                order = acme_orders.take(tx, begun["id"])
+            self._not_backing_off(order["account_id"], order["names"].split())
+            session = self.office.session(order["account_id"])
+        else:
+            names = names_to_ask(row)
+            session = self._session(row, names)
+            order = self._intend(row, session, names, why)
+        leader = Leader(self.office, session, row, order)
+        try:
+            done = leader.lead()
+        except BaseException:
+            self._release(leader.row)
+            raise
+        self._forgive(session, leader.row)
+        return done
+
+    @staticmethod
+    def _lineage(conn: Any, lineage_id: int) -> Row:
+        row = lineages.by_id(conn, lineage_id)
+        return {**row, "names": lineages.names_of(conn, [lineage_id]).get(lineage_id, [])}
+
+    def _release(self, order: Row) -> None:
+        with self.office.write() as tx:
+            acme_orders.release(tx, order)
+
+    def _session(self, row: Row, names: list[str]) -> Session:
+        """The account's, else that of the account which stands in while its CA is left alone or cannot be reached."""
+        first = self.office.account(row["account_id"])
+        try:
+            self._not_backing_off(first["id"], names)
+            return self.office.session(first["id"])
+        except (Wait, CertmgrError) as error:
+            with self.office.database.read() as conn:
+                other = accounts.fallback(conn, first)
+            if other is None:
+                raise
+            try:
+                self._not_backing_off(other["id"], names)
+                return self.office.session(other["id"])
+            except CertmgrError:
+                raise error from None
+
+    def _not_backing_off(self, account_id: int, names: list[str]) -> None:
+        account = self.office.account(account_id)
+        scopes = {"": account["ca"], f"account:{account['name']}": f"the account {account['name']}"}
+        scopes |= {n: display(n) for n in names} | {f"domain:{d}": display(d) for d in limits.domains(names)}
+        with self.office.database.read() as conn:
+            found = [
+                b
+                for b in acme_orders.backoffs(conn, account["directory"])
+                if b["scope"] in scopes and b["until"] > self.office.at
+            ]
+        if found:
+            last = max(found, key=lambda b: b["until"])
+            raise Wait(f"{scopes[last['scope']]} is left alone: {last['reason']}", last["until"])
+
+    def _intend(self, row: Row, session: Session, names: list[str], why: Why) -> Row:
+        """The ledger is asked and the intent written in one transaction, so that orders of other threads and machines are counted."""
+        account = session.row
+        same = account["id"] == row["account_id"]
+        values = {
+            "lineage_id": row["id"], "account_id": account["id"], "reason": why.reason[:200], "names": " ".join(names),
+            "profile": self._profile(row, session, names), "replaces": why.replaces if same else None, "exempt": int(same and why.exempt),
+        }  # fmt: skip
+        self.office.step("intend")
+        with self.office.write() as tx:
+            # Near its end the ledger, which can be wrong, keeps nothing back: what the CA itself says does.
+            if not why.urgent:
+                allowed = self.ledger(tx, session.ca, account).allows(account["id"], names, tx.at, exempt=bool(values["exempt"]))
+                if allowed.until is not None:
+                    raise Wait(allowed.reason, allowed.until)
+            return acme_orders.intend(tx, values)
+
+    def ledger(self, tx: Tx | Any, ca: cas.Ca, account: Row) -> Ledger:
+        """With what is in flight, taken to end with a certificate."""
+        conn, at = tx.conn, self.office.at
+        ids = [a["id"] for a in accounts.listing(conn, retired=True) if a["directory"] == account["directory"]]
+        found = Ledger(ca.limits, limits.of_rows(acme_orders.events(conn, ids, at - max(limits.longest(ca.limits), 1))))
+        for order in acme_orders.unfinished(conn):
+            if order["account_id"] in ids and not order["exempt"] and order["state"] != "issued":
+                names = order["names"].split()
+                if order["url"] is None:
+                    found.add(Event("order", str(order["account_id"]), at))
+                for domain in limits.domains(names):
+                    found.add(Event("certificate", domain, at))
+                found.add(Event("exact", limits.exact(names), at))
+        return found
+
+    def _profile(self, row: Row, session: Session, names: list[str]) -> str | None:
+        """Always by name where the CA has several. Raises :class:`UsageError` for one that it does not offer."""
+        offered = session.profiles
+        asked = row["profile"] or self.office.settings.acme.profile
+        if asked and asked not in offered:
+            known = f"it offers {', '.join(offered)}" if offered else "it offers none"
+            raise UsageError(
+                f"{session.ca.title} has no profile '{printable(asked, 40)}'",
+                known,
+                f"certmgr lineage edit {row['name']} --profile NAME.",
+            )
+        if asked or not offered:
+            return asked or None
+        if any(as_ip(n) is not None for n in names) and "shortlived" in offered:
+            return "shortlived"  # Let's Encrypt issues for addresses with no other
+        return session.ca.profile if session.ca.profile in offered else None
+
+    # -- after -------------------------------------------------------------------------------------------------------
+
+    def finish(self, order: Row) -> Version:
+        """Key and certificate as a version on disk, then the order ends. A death in between: the version is found again, and the order ends then."""
+        with self.office.database.read() as conn:
+            row = lineages.by_id(conn, order["lineage_id"])
+            chain = cases.chain_of(conn, row["chain"].split())
+        self.office.step("version")
+        version = Lineage(self.office.base, row["name"]).store(self._key_pem(order), chain)
+        self.office.step("end")
+        with self.office.write() as tx:
+            targets = row["targets"].split()
+            lineages.to_deliver(tx, row["id"], order["sha256"], targets)
+            acme_orders.end(tx, acme_orders.by_id(tx.conn, order["id"]), "done")
+        return version
+
+    def _key_pem(self, order: Row) -> bytes | None:
+        from certmgr.cases.keys import local_path, pem
+
+        if order["key_reference"] is None:
+            return None
+        return pem(self.office.keys.load(local_path(order["key_reference"])))
+
+    def _forgive(self, session: Session, order: Row) -> None:
+        names = order["names"].split()
+        scopes = ["", f"account:{session.row['name']}", *names, *(f"domain:{d}" for d in limits.domains(names))]
+        with self.office.write() as tx:
+            acme_orders.forgive(tx, session.row["directory"], scopes)
+
+    def _note(self, row: Row, error: CertmgrError, next_at: int | None = None) -> None:
+        with self.office.write() as tx:
+            lineages.note(tx, row["id"], error=_document(error), next_at=next_at)
+
+    def _end(self, row: Row, state: str, error: CertmgrError) -> None:
+        with self.office.write() as tx:
+            begun = acme_orders.open_of(tx.conn, row["id"])
+            if begun is not None:
+                acme_orders.end(tx, acme_orders.take(tx, begun["id"]), state, error=_document(error))
+
+    def _failed(self, row: Row, error: CertmgrError, why: Why) -> Done:
+        """Whether the order ends, how long it, its names and its CA are left alone, and which names go into quarantine: one transaction."""
+        ends = isinstance(error, NamesFailed) or (
+            isinstance(error, Refused) and error.problem.follows not in (Follows.BACK_OFF, Follows.RETRY)
+        )
+        with self.office.write() as tx:
+            begun = acme_orders.open_of(tx.conn, row["id"])
+            account = accounts.by_id(tx.conn, begun["account_id"] if begun else row["account_id"])
+            if begun is not None and ends:
+                acme_orders.end(tx, acme_orders.take(tx, begun["id"]), "failed", error=_document(error))
+            failures = lineages.by_id(tx.conn, row["id"])["failures"] + 1
+            wait = waiting.retry(failures, self.office.draw())
+            until = tx.at + int(min(wait, waiting.HOUR) if why.urgent else wait)
+            if isinstance(error, NamesFailed):
+                self._names_failed(tx, row, error)
+            if isinstance(error, Refused):
+                until = self._refused(tx, account, begun, error.problem) or until
+            lineages.note(tx, row["id"], error=_document(error), failures=failures, next_at=until)
+        return Done(row["name"], row["client"], "failed", str(error), until)
+
+    def _names_failed(self, tx: Tx, row: Row, error: NamesFailed) -> None:
+        named = {n["name"]: n for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])}
+        for failed, why in error.names.items():
+            for name in (failed, f"*.{failed}"):
+                if name in named:
+                    lineages.name_failed(tx, row["id"], name, why, quarantine=named[name]["failures"] + 1 >= QUARANTINE_AT)
+
+    def _refused(self, tx: Tx, account: Row, begun: Row | None, problem: Problem) -> int | None:
+        """Until when whoever was meant is left alone; None: nobody is."""
+        if problem.follows is Follows.ACCOUNT:
+            accounts.edit(tx, account["id"], state="lost")
+        if problem.follows is not Follows.BACK_OFF:
+            return None
+        limited = problem.type == "rateLimited" or problem.status == 429
+        until = tx.at
+        known = {b["scope"]: b["failures"] for b in acme_orders.backoffs(tx.conn, account["directory"])}
+        for scope in _scopes(problem, account, begun, limited):
+            count, draw = known.get(scope, 0) + 1, self.office.draw()
+            wait = (
+                waiting.back_off(count, draw, problem.retry_after)
+                if limited
+                else max(waiting.retry(count, draw), problem.retry_after or 0.0)
+            )
+            until = max(until, tx.at + int(wait))
+            acme_orders.back_off(tx, account["directory"], scope, count, tx.at + int(wait), problem.sentence)
+        return until
+
+
+def _scopes(problem: Problem, account: Row, begun: Row | None, limited: bool) -> list[str]:
+    """Whom a refusal means: the names that it names, the account, the registered domains of the order, or the whole CA. Pure."""
+    if not limited:
+        return [""]
+    if names := [n for n in problem.names() if n]:
+        return names
+    said = problem.detail.lower()
+    if begun is None or "account" in said or "new orders" in said or "ip address" in said:
+        return [f"account:{account['name']}"]
+    asked = begun["names"].split()
+    return (
+        [f"domain:{d}" for d in limits.domains(asked)]
+        if "certificates" in said or "domain" in said or problem.paused
+        else [f"account:{account['name']}"]
+    )
+
+
+def _document(error: CertmgrError) -> str:
+    found: dict[str, Any] = {"sentence": str(error)[:1500], "kind": type(error).__name__}
+    if isinstance(error, Refused):
+        found["type"] = error.problem.type
+    return json.dumps(found, sort_keys=True)
+
+
+def default_name(names: list[str], key_type: str) -> str:
+    """Of a new lineage: its first name, with the kind of the key where it is not the usual one. Pure."""
+    first = names[0].removeprefix("*.").replace(":", "-")
+    return first if key_type.startswith("ec-") else f"{first}-rsa"

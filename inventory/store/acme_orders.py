@@ -1,0 +1,180 @@
+"""Orders at a CA, each of which outlives the process that leads it; what counts against limits; what is left alone for a while.
+
+Order of durability: ``intended`` is committed before anything else; the key is a file and its CSR is committed before ``asked``; ``asked`` is committed
+before the CA hears of the order, and its URL right after it answered; ``finalizing`` before the CSR is sent; ``issued`` with the certificate in one
+transaction. An order that is not ended is gone on with, by whoever takes its lease.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, exc, insert, or_, select, update
+
+from inventory.database import Tx
+from inventory.errors import Busy
+from inventory.store import runs
+from inventory.store.records import Row
+from inventory.store.results import upsert
+from inventory.tables_acme import acme_backoff, acme_event, acme_order, lineage
+
+LEASE = 900
+
+
+def open_of(conn: Connection, lineage_id: int) -> Row | None:
+    row = (
+        conn.execute(select(acme_order).where(acme_order.c.lineage_id == lineage_id, acme_order.c.ended_at.is_(None)))
+        .mappings()
+        .first()
+    )
+    return dict(row) if row is not None else None
+
+
+def last_of(conn: Connection, lineage_id: int, limit: int = 20) -> list[Row]:
+    query = select(acme_order).where(acme_order.c.lineage_id == lineage_id).order_by(acme_order.c.id.desc()).limit(limit)
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
+def issued_for(conn: Connection, lineage_id: int, sha256: str) -> Row | None:
+    """The order that gave this certificate."""
+    query = (
+        select(acme_order)
+        .where(acme_order.c.lineage_id == lineage_id, acme_order.c.sha256 == sha256)
+        .order_by(acme_order.c.id.desc())
+    )
+    row = conn.execute(query).mappings().first()
+    return dict(row) if row is not None else None
+
+
+def intend(tx: Tx, values: Mapping[str, Any]) -> Row:
+    """A new order of a lineage, held by the caller. Raises :class:`Busy` where there is an open one."""
+    token = holder()
+    row = {"state": "intended", "created_at": tx.at, "holder": token, "lease_until": tx.at + LEASE, **values}
+    try:
+        with tx.conn.begin_nested():
+            made = tx.conn.execute(insert(acme_order).values(**row)).inserted_primary_key
+    except exc.IntegrityError:
+        raise Busy("Another process orders this certificate already", "", "Wait for it to end.") from None
+    assert made is not None
+    tx.audit("order", "lineage", int(values["lineage_id"]), {})
+    return by_id(tx.conn, int(made[0]))
+
+
+def by_id(conn: Connection, order_id: int) -> Row:
+    return dict(conn.execute(select(acme_order).where(acme_order.c.id == order_id)).mappings().one())
+
+
+def take(tx: Tx, order_id: int) -> Row:
+    """The lease of an open order, for a caller that holds the lock of its lineage on this machine: a holder of this machine is dead then, one of another
+    machine keeps it until it runs out. Raises :class:`Busy`.
+    """
+    free = or_(
+        acme_order.c.lease_until.is_(None),
+        acme_order.c.lease_until <= tx.at,
+        acme_order.c.holder.startswith(f"{runs.vantage()} ", autoescape=True),
+    )
+    changed = tx.conn.execute(
+        update(acme_order).where(acme_order.c.id == order_id, acme_order.c.ended_at.is_(None), free)
+        .values(holder=holder(), lease_until=tx.at + LEASE)
+    )  # fmt: skip
+    if not changed.rowcount:
+        raise Busy("Another machine leads this order", "", "It is gone on with when that one has ended.")
+    return by_id(tx.conn, order_id)
+
+
+def holder() -> str:
+    return f"{runs.vantage()} {secrets.token_hex(12)}"
+
+
+def release(tx: Tx, row: Row) -> None:
+    tx.conn.execute(
+        update(acme_order)
+        .where(acme_order.c.id == row["id"], acme_order.c.holder == row["holder"])
+        .values(holder=None, lease_until=None)
+    )
+
+
+def record(tx: Tx, row: Row, **values: Any) -> Row:
+    """One step, and a longer lease. Raises :class:`Busy` where the lease went to somebody else: then nothing is written."""
+    changed = tx.conn.execute(
+        update(acme_order).where(acme_order.c.id == row["id"], acme_order.c.holder == row["holder"], acme_order.c.ended_at.is_(None))
+        .values(lease_until=tx.at + LEASE, **values)
+    )  # fmt: skip
+    if not changed.rowcount:
+        raise Busy("Another process took this order over", "this one was too slow", "It is gone on with there.")
+    return by_id(tx.conn, row["id"])
+
+
+def end(tx: Tx, row: Row, state: str, **values: Any) -> None:
+    """``done``, ``failed`` or ``abandoned``."""
+    record(tx, row, state=state, ended_at=tx.at, **values)
+    tx.audit(state, "acme_order", row["id"], {"state": state})
+
+
+def urls(conn: Connection, account_id: int) -> set[str]:
+    """Of all orders of an account: what else the CA lists is one that we asked for and did not hear of."""
+    query = select(acme_order.c.url).where(acme_order.c.account_id == account_id, acme_order.c.url.is_not(None))
+    return {str(u) for u in conn.scalars(query)}
+
+
+def unfinished(conn: Connection) -> list[Row]:
+    """Open orders, oldest first."""
+    query = (
+        select(acme_order, lineage.c.name.label("lineage"))
+        .join(lineage, lineage.c.id == acme_order.c.lineage_id)
+        .where(acme_order.c.ended_at.is_(None))
+    )
+    return [dict(r) for r in conn.execute(query.order_by(acme_order.c.id)).mappings()]
+
+
+# -- the ledger --------------------------------------------------------------------------------------------------------
+
+
+def count(tx: Tx, account_id: int, kind: str, rows: Sequence[tuple[str | None, str | None]], *, exempt: bool = False) -> None:
+    """``kind``: order, certificate, failure. ``rows``: (registered domain or name, digest of the exact set)."""
+    if rows:
+        tx.conn.execute(
+            insert(acme_event),
+            [
+                {"account_id": account_id, "at": tx.at, "kind": kind, "domain": d, "names": n, "exempt": int(exempt)}
+                for d, n in rows
+            ],
+        )
+
+
+def events(conn: Connection, account_ids: Sequence[int], since: int) -> list[Row]:
+    """What counted since then, oldest first."""
+    query = (
+        select(acme_event)
+        .where(acme_event.c.account_id.in_(list(account_ids)), acme_event.c.at > since)
+        .order_by(acme_event.c.at)
+    )
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
+def forget_events(tx: Tx, before: int) -> None:
+    """Older than every window."""
+    tx.conn.execute(delete(acme_event).where(acme_event.c.at < before))
+
+
+# -- left alone for a while --------------------------------------------------------------------------------------------
+
+
+def backoffs(conn: Connection, directory: str | None = None) -> list[Row]:
+    query = select(acme_backoff)
+    if directory is not None:
+        query = query.where(acme_backoff.c.directory == directory)
+    return [dict(r) for r in conn.execute(query.order_by(acme_backoff.c.until)).mappings()]
+
+
+def back_off(tx: Tx, directory: str, scope: str, failures: int, until: int, reason: str) -> None:
+    values = {"failures": failures, "until": until, "reason": reason[:600], "at": tx.at}
+    statement = upsert(tx.conn, acme_backoff).values(directory=directory, scope=scope, **values)
+    tx.conn.execute(statement.on_conflict_do_update(index_elements=["directory", "scope"], set_=values))
+
+
+def forgive(tx: Tx, directory: str, scopes: Sequence[str]) -> None:
+    """It worked again."""
+    tx.conn.execute(delete(acme_backoff).where(acme_backoff.c.directory == directory, acme_backoff.c.scope.in_(list(scopes))))
