@@ -80,6 +80,7 @@ acme_order = Table(
     Column("profile", Text),
     Column("replaces", Text),  # ARI certificate id
     Column("exempt", Integer, nullable=False, server_default="0"),  # placed as ARI says: counts against no limit
+    Column("key_name", Text, nullable=False),  # of its file, drawn: ids of rows come again after an erasure or a restored backup
     Column("key_reference", Text),
     Column("csr", Text),
     Column("url", Text),

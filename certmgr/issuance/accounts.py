@@ -33,6 +33,7 @@ from inventory.store.records import Row
 from inventory.text import printable
 
 ACCOUNT_KEY = "ec-p256"
+ROLLED = re.compile(r"(.+)-roll(\d{1,6})")
 WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -130,7 +131,7 @@ class Wanted:
 
 def add(database: Database, settings: Settings, wanted: Wanted) -> Row:
     """A new account, or the one that was begun. Raises :class:`UsageError` where something is missing: the terms, the binding."""
-    if not WORD.fullmatch(wanted.name):
+    if not WORD.fullmatch(wanted.name) or ROLLED.fullmatch(wanted.name):
         raise UsageError(
             f"An account cannot be called '{printable(wanted.name, 60)}'",
             "a name has lower-case letters, digits and -",
@@ -250,8 +251,8 @@ def rollover(database: Database, settings: Settings, name: str, key_type: str = 
         row = accounts.find(conn, name)
     keys = key_store(settings)
     folder = local_path(row["key_reference"]).parent.name
-    number = int(folder.rpartition("-roll")[2]) + 1 if "-roll" in folder else 1
-    stem = folder.rpartition("-roll")[0] if "-roll" in folder else folder
+    rolled = ROLLED.fullmatch(folder)
+    stem, number = (rolled[1], int(rolled[2]) + 1) if rolled else (folder, 1)
     path, new = keys.make(f"{stem}-roll{number}", key_type)
     if not _knows(settings, row, new):
         session = open_session(settings, row)

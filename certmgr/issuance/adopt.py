@@ -175,6 +175,8 @@ def _row(tx: Tx, one: CertbotLineage, account_id: int, solver: str, targets: Seq
         made = lineages.add(tx, one.name, clients.find(tx.conn, owner["number"])["number"], names, values)
     else:
         made = int(mine[0]["id"])
+        lineages.edit(tx, made, state="active", retired_at=None, account_id=account_id, solver=solver, targets=" ".join(targets))
+        lineages.set_names(tx, made, names)
     digest = one.material.sha256
     lineages.note(tx, made, sha256=digest, deployed=digest, chain=" ".join(c.sha256 for c in one.material.chain))
 

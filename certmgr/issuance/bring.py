@@ -7,6 +7,7 @@ which changes nothing where it was done.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -60,6 +61,10 @@ def bring(office: Office, lineage_id: int, *, again: bool = False, patience: flo
 def _bring(office: Office, row: Row, again: bool, patience: float) -> Brought:
     folder = Lineage(office.base, row["name"])
     version = version_of(folder, row["sha256"]) if row["sha256"] else None
+    if version is None and row["sha256"]:
+        return Brought(
+            row["name"], row["client"], "failed", "its certificate is not on disk yet: certmgr renew --due puts it there"
+        )
     if version is None:
         return Brought(row["name"], row["client"], "nothing", "there is no certificate to bring")
     if row["rolled_back"] == row["sha256"] and not again:
@@ -90,15 +95,16 @@ def _bring(office: Office, row: Row, again: bool, patience: float) -> Brought:
     live = proof.state is Proven.LIVE
     if live:
         folder.prune(KEPT)
-    elif wanted and (behind := _behind_cdn(office, row, before, after)):
-        live = True
-        _note(office, row, proven_at=office.at, proof=f"{proof.sentence[:800]}; behind a CDN, where ours is never seen: {behind}")
+    elif wanted and (behind := _behind_cdn(office, row, folder, version, before, after)):
+        # Where some place shows ours the rest is the CDN's; where none does, nothing was seen, and nothing is proved.
+        live = any(x.sha256 == row["sha256"] for x in after)
+        wanted = wanted if live else []
+        said = f"{proof.sentence[:800]}; behind a CDN, where ours is never seen: {behind}"
+        _note(office, row, proven_at=office.at if live else None, proof=said)
     if failures:
         return Brought(row["name"], row["client"], "failed", _words(failures), tuple(failures))
     state = "live" if live else "placed" if not wanted else "untold" if proof.state is Proven.UNKNOWN else "unseen"
-    return Brought(
-        row["name"], row["client"], state, proof.sentence if wanted else "in place; no endpoint of the inventory shows it"
-    )
+    return Brought(row["name"], row["client"], state, proof.sentence if wanted else "in place; nowhere to be seen from here")
 
 
 def version_of(folder: Lineage, sha256: str) -> Version | None:
@@ -187,7 +193,9 @@ def _prove(office: Office, wanted: Sequence[looking.Place], material: Material, 
         return proof, sights
     left, attempt = patience, 0
     while True:
+        begun = time.monotonic()
         sights = _looked(office, wanted)
+        left -= time.monotonic() - begun
         proof = prove(expected, _own(sights, material))
         if proof.state is Proven.LIVE or left <= 0:
             return proof, sights
@@ -225,10 +233,16 @@ def _harm(
     )
 
 
-def _behind_cdn(office: Office, row: Row, before: Sequence[Sight], after: Sequence[Sight]) -> str:
+def _behind_cdn(
+    office: Office, row: Row, folder: Lineage, version: Version, before: Sequence[Sight], after: Sequence[Sight]
+) -> str:
     """The places behind a CDN, where all others are live; empty where some place is neither. Only what the inventory says lies behind one is taken to: a good certificate
     of somebody else's is otherwise just what was there before.
     """
+    others = [v for v in folder.versions() if v != version]
+    ours = {x for x in (folder.read(v).sha256 for v in others[-KEPT:]) if any(y.sha256 == x for y in (*before, *after))}
+    if ours:
+        return ""  # it showed an older one of ours: that is not live yet, and no CDN
     places = standings(before, after, False, "", row["sha256"], office.now())
     elsewhere = {s.place for s in after if s.host in _cdn_hosts(office, row, {s.host for s in after})}
     if not all(p.standing is Standing.LIVE or (p.standing is Standing.CDN and p.where in elsewhere) for p in places):

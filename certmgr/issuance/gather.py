@@ -91,17 +91,13 @@ class Gatherer:
         if challenge == "dns-01":
             return self._settable(bare, solver)
         answer = self.asker.addresses(bare)
-        mine = (
-            [a for a in answer.records if a in self.ours or within(a, self._provider)]
-            if self.ours or self._provider
-            else answer.records
-        )
-        if not mine:
-            return False
-        if challenge == "tls-alpn-01":
-            return True  # nothing but a CA asks there
+        if challenge == "tls-alpn-01":  # nothing but a CA asks there
+            return any(self._is_ours(a) for a in answer.records)
         probes = self._probes(bare, answer.records, solver, own)
         return bool(probes) and all(p.state == "ok" for p in probes)
+
+    def _is_ours(self, address: str) -> bool:
+        return not (self.ours or self._provider) or address in self.ours or within(address, self._provider)
 
     def _settable(self, name: str, solver: str) -> bool:
         made = self.solvers.get(solver)
@@ -115,13 +111,19 @@ class Gatherer:
             made.clean([proof])
 
     def departed(self, names: Iterable[str], solver: str) -> dict[str, str]:
-        """Name -> where it points, of those that no longer point here. Only where the provider's networks or servers are known, and the DNS says it for certain."""
-        if challenge_of(find(self.settings, solver)) == "dns-01" or not (self.ours or self._provider):
+        """Name -> where it points, of those that no longer point here: only where the provider's networks or servers are known, the DNS says it for certain, and the real
+        path does not lead to our answer either (a CDN's or a balancer's may).
+        """
+        own = find(self.settings, solver)
+        challenge = challenge_of(own)
+        if challenge == "dns-01" or not (self.ours or self._provider):
             return {}
         found = {}
         for name in names:
             answer = self.asker.addresses(name)
-            if answer.status == "ok" and not any(a in self.ours or within(a, self._provider) for a in answer.records):
+            if answer.status == "ok" and not any(self._is_ours(a) for a in answer.records):
+                if challenge == "http-01" and all(p.state == "ok" for p in self._probes(name, answer.records, solver, own)):
+                    continue
                 found[name] = f"it points to {', '.join(answer.records[:4])}, which is none of ours"
             elif answer.status == "nxdomain":
                 found[name] = "it does not exist in the DNS"

@@ -113,7 +113,7 @@ class Ledger:
         if limit is None:
             return YES
         counted = self._at.get((kind, key), [])
-        within = counted[bisect_right(counted, now - limit.window) : bisect_right(counted, now)]
+        within = counted[bisect_right(counted, now - limit.window) :]  # later ones too: another machine's clock may be ahead
         if len(within) < limit.count:
             return YES
         until = within[len(within) - limit.count] + limit.window

@@ -65,6 +65,8 @@ def _lineage(row: Row, now: datetime, lines: list[str], alarms: list[tuple[str, 
         words = f"{who}: the new certificate did harm and was taken back; somebody has to look"
         lines.append(words)
         alarms.append((f"rolled-back:{row['name']}:{row['sha256'][:12]}", words))
+    elif row["proof"] and row["proven_at"] is None and not str(row["proof"]).startswith("no place"):
+        lines.append(f"{who}: not seen live: {printable(row['proof'], 300)}")
     if not row["failures"] and row["error"] is None:
         return
     said = printable(failure(row["error"]), 300)
@@ -88,7 +90,9 @@ def _automated(conn: Connection, rows: list[Row], now: datetime) -> dict[int, da
     good = []
     for row in rows:
         life = _life(row)
-        if life is None or row["failures"] or row["rolled_back"] == row["sha256"] or is_near(life, now):
+        in_use = row["deployed"] == row["sha256"] and row["proven_at"] is not None
+        waits = any(n["state"] == "quarantined" for n in row["names"]) and row["shrink"] != "auto"
+        if life is None or row["failures"] or not in_use or waits or is_near(life, now):
             continue
         span = life.not_after - life.not_before
         good.append((row, life.not_after - span / 6))

@@ -20,6 +20,8 @@ from inventory.errors import Busy, CertmgrError
 from inventory.store import accounts, runs
 from inventory.store.records import Row
 
+FORGET = 10.0  # seconds
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -38,7 +40,7 @@ class Office:
 
     def __post_init__(self) -> None:
         self.solvers = Solvers(self.settings)
-        self._sessions: dict[int, Session | CertmgrError] = {}
+        self._sessions: dict[int, tuple[Session | CertmgrError, float]] = {}
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._opening: dict[int, threading.Lock] = {}
@@ -62,14 +64,14 @@ class Office:
         return key_store(self.settings)
 
     def session(self, account_id: int) -> Session:
-        """The line to the account's CA; asked for once. Raises what it raised the first time."""
+        """The line to the account's CA; asked for once. What it raised is raised again for some seconds, so that many orders do not all wait for a CA that is away."""
         with self._lock:
             opening = self._opening.setdefault(account_id, threading.Lock())
         with opening:
-            found = self._sessions.get(account_id)
-            if found is None:
+            found, since = self._sessions.get(account_id, (None, 0.0))
+            if found is None or (isinstance(found, CertmgrError) and time.monotonic() - since > FORGET):
                 found = self._open(account_id)
-                self._sessions[account_id] = found
+                self._sessions[account_id] = found, time.monotonic()
         if isinstance(found, CertmgrError):
             raise found
         return found
@@ -99,6 +101,12 @@ class Office:
         held = runs.file_lock(folder / lineage, "order")
         try:
             held.__enter__()
+        except OSError as error:
+            raise CertmgrError(
+                f"The lock of '{lineage}' cannot be made",
+                error.strerror or str(error),
+                "Check [acme] directory and who may write there.",
+            ) from None
         except Busy:
             raise Busy(
                 f"Another process works on '{lineage}'", "", "It is stepped aside for; try again when that has ended."

@@ -8,6 +8,7 @@ the account's orders says whether there is one.
 
 from __future__ import annotations
 
+import contextlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from certmgr.issuance.challenges.interface import Proof, Solver, proof
 from certmgr.issuance.client import NewOrder
 from certmgr.issuance.office import Office
 from certmgr.issuance.problems import Follows, Problem, Refused
-from certmgr.issuance.received import Chain, choose
+from certmgr.issuance.received import Chain, ClockFault, choose
 from certmgr.issuance.received import read as read_chain
 from certmgr.issuance.wire import Raw
 from certmgr.scan.report import certificate_row
@@ -77,16 +78,28 @@ class Leader:
         """The order, ``issued``. Raises :class:`Refused`, :class:`NamesFailed`, :class:`Gone`, :class:`Late`, and whatever a solver or the disk says."""
         if self.row["state"] == "issued":
             return self.row
-        if self.office.at - self.row["created_at"] > OLDEST:
-            raise Gone(
-                "The order is too old to go on with",
-                f"it was begun {(self.office.at - self.row['created_at']) // 3600} hours ago",
-            )
+        try:
+            return self._lead()
+        except Refused as error:
+            failed = {n: w for n, w in error.problem.names().items() if n in self.names or f"*.{n}" in self.names}
+            if error.problem.follows is Follows.NAMES and failed:
+                raise self._failed(failed) from None
+            raise
+
+    def _lead(self) -> Row:
+        old = self.office.at - self.row["created_at"] > OLDEST
+        if old and self.row["url"] is None:
+            raise Gone("The order is too old to go on with", "the CA was never reached with it")
         if self.row["csr"] is None:
             self._prepare()
         if self.row["url"] is None:
             self._ask()
         body = self._order()
+        if old and body.status == messages.STATUS_PENDING:
+            raise Gone(
+                "The order is too old to go on with",
+                f"it was begun {(self.office.at - self.row['created_at']) // 3600} hours ago, and its names are still not shown to be ours",
+            )
         if body.status == messages.STATUS_PENDING:
             self._authorize(body)
             body = self._poll(lambda b: b.status != messages.STATUS_PENDING, self.office.settings.acme.challenge_seconds)
@@ -111,7 +124,7 @@ class Leader:
 
     def _prepare(self) -> None:
         """The key, then its CSR."""
-        lineage, reference = self.lineage, f"order-{self.row['id']}"
+        lineage, reference = self.lineage, self.row["key_name"]
         if lineage["csr"]:
             self._record("csr", state="keyed", csr=lineage["csr"])
             return
@@ -134,7 +147,10 @@ class Leader:
         current = folder.current()
         if current is None:
             return None
-        pem = folder.read(current).key_pem
+        material = folder.read(current)
+        pem = material.key_pem
+        if material.sha256 in self.lineage["compromised"].split():
+            return None  # a key that somebody else may have is never used again
         return None if pem is None else load_pem_private_key(pem, None)
 
     # -- the order ---------------------------------------------------------------------------------------------------
@@ -191,14 +207,13 @@ class Leader:
 
     def _listed(self) -> Sequence[str]:
         """Newest first, as far as anybody can tell."""
-        account = self._post(self.session.row["url"]).json()
-        url = account.get("orders") if isinstance(account, dict) else None
+        url = wire.document(self._post(self.session.row["url"])).get("orders")
         found: list[str] = []
         for _ in range(20):
             if not isinstance(url, str):
                 break
             response = self._post(wire.checked(url))
-            listed = response.json().get("orders")
+            listed = wire.document(response).get("orders")
             found += [u for u in listed if isinstance(u, str)] if isinstance(listed, list) else []
             url = next(iter(self.session.acme._get_links(response, "next")), None)
         return [wire.checked(u) for u in reversed(found[-MAX_LISTED:])]
@@ -349,12 +364,15 @@ class Leader:
         now = self.office.now()
         try:
             chains = [read_chain(response.content, public, self.names, now)]
+        except ClockFault:
+            raise  # the certificate is good: the order is kept, and another one would be no better
         except CertmgrError as error:
             raise Gone(error.what, error.why, error.todo) from None
         note = ""
         if wanted := self.lineage["preferred_chain"]:
             for alternate in self.session.acme._get_links(response, "alternate")[:MAX_ALTERNATES]:
-                chains.append(read_chain(self._post(wire.checked(alternate)).content, public, self.names, now))
+                with contextlib.suppress(CertmgrError):  # the CA's own chain is good, whatever its others are
+                    chains.append(read_chain(self._post(wire.checked(alternate)).content, public, self.names, now))
             chosen, note = choose(chains, wanted)
         else:
             chosen = chains[0]

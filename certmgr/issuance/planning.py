@@ -11,6 +11,8 @@ from certmgr.issuance.renewal import Due, Life, due, is_near
 from certmgr.issuance.worker import Why
 from inventory.database import from_epoch
 
+URGENT = 3600 + 360
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -21,15 +23,18 @@ class Planned:
     client: str
     due: Due
     waits: int | None = None
-    open_order: bool = False
 
     def why(self, replaces: str | None, ari_start: int | None, now: datetime) -> Why:
         begun = ari_start is not None and now.timestamp() >= ari_start
         return Why(self.due.reason, replaces, exempt=replaces is not None and begun, urgent=self.due.urgent)
 
 
-def plan_one(row: Mapping[str, Any], now: datetime, bad: str = "", served: frozenset[str] | None = None) -> Planned:
-    """``row``: a lineage with ``names``. ``bad``: why its certificate must go at once. ``served``: the names of its certificate, None where it has none."""
+def plan_one(
+    row: Mapping[str, Any], now: datetime, bad: str = "", served: frozenset[str] | None = None, *, begun: bool = False
+) -> Planned:
+    """``row``: a lineage with ``names``. ``bad``: why its certificate must go at once. ``served``: the names of its certificate, None where it has none.
+    ``begun``: an order was begun and did not end.
+    """
     at = int(now.timestamp())
     waits = row["next_at"] if row["next_at"] is not None and row["next_at"] > at else None
     not_before, not_after = from_epoch(row["not_before"]), from_epoch(row["not_after"])
@@ -44,6 +49,10 @@ def plan_one(row: Mapping[str, Any], now: datetime, bad: str = "", served: froze
         when = Due(not_before, f"{len(wanted - served)} name(s) are not in the certificate")
     if not when.urgent and is_near(life, now):
         when = Due(when.at, "it is near its end", urgent=True)
+    if begun and when.at > now:
+        when = Due(not_before, "an order was begun", when.urgent)
+    if when.urgent and waits is not None and waits > at + URGENT:
+        waits = None  # near the end it is tried at least hourly, whatever was put off
     return Planned(row["id"], row["name"], row["client"], when, waits)
 
 

@@ -52,6 +52,10 @@ def read(pem: bytes, public_key: str, names: Sequence[str], now: datetime) -> Ch
     return Chain(_ordered(leaf, [c for c in found if c is not leaf]))
 
 
+class ClockFault(CertmgrError):
+    """Its dates do not fit this machine's clock."""
+
+
 def _wrong(why: str) -> CertmgrError:
     return CertmgrError(
         "The certificate that the CA sent is not used", why, "What is live stays as it is; it is tried again with a new order."
@@ -77,13 +81,19 @@ def _dates(leaf: Certificate, now: datetime) -> None:
     if leaf.not_before is None or leaf.not_after is None:
         raise _wrong("its dates cannot be read")
     if leaf.not_before > now + SKEW:
-        raise _wrong(
+        raise _late(
             f"it begins at {leaf.not_before:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}: check the clock of this machine"
         )
     if leaf.not_after <= now:
-        raise _wrong(
+        raise _late(
             f"it ended at {leaf.not_after:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}: check the clock of this machine"
         )
+
+
+def _late(why: str) -> ClockFault:
+    return ClockFault(
+        "The certificate that the CA sent is not used", why, "The order is kept, and gone on with when the clock is right."
+    )
 
 
 def _ordered(leaf: Certificate, others: list[Certificate]) -> tuple[Certificate, ...]:

@@ -17,6 +17,7 @@ from inventory.text import printable
 
 SHORT = timedelta(days=10)
 ASK_AGAIN = timedelta(hours=6)
+FARTHEST = timedelta(days=3660)
 ASK_LEAST, ASK_MOST = timedelta(minutes=1), timedelta(hours=12)
 
 
@@ -83,7 +84,7 @@ def window(document: Any, not_after: datetime) -> Window | None:
         start, end = (_instant(found[k]) for k in ("start", "end"))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    if end < start or start >= not_after:
+    if end < start or start >= not_after or not all(abs(d - not_after) < FARTHEST for d in (start, end)):
         return None
     url = document.get("explanationURL")
     good = isinstance(url, str) and url.startswith(("https://", "http://"))

@@ -20,12 +20,13 @@ from certmgr.issuance.planning import Planned, plan_one, select
 from certmgr.issuance.worker import Done, Worker
 from inventory.database import to_epoch
 from inventory.errors import CertmgrError, NotFound
-from inventory.store import acme_orders, jobs, lineages, servers
+from inventory.store import acme_orders, jobs, lineages, orders, servers
 from inventory.store.records import Row
 from inventory.text import printable
 
 JOB = "renew"
 LISTED = 200
+LOOKED_AT = 200
 LOOK_AGAIN = timedelta(hours=20)
 
 
@@ -71,7 +72,11 @@ class Fleet:
                 rows = _chosen(rows, names)
             condemned = lineages.condemned(conn)
             served = lineages.served_names(conn, [r["sha256"] for r in rows if r["sha256"]])
-        return [plan_one(r, now, condemned.get(r["sha256"] or "", ""), served.get(r["sha256"] or "")) for r in rows]
+            begun = {o["lineage_id"] for o in acme_orders.unfinished(conn)}
+        return [
+            plan_one(r, now, condemned.get(r["sha256"] or "", ""), served.get(r["sha256"] or ""), begun=r["id"] in begun)
+            for r in rows
+        ]
 
     def ask_cas(self) -> None:
         """ARI of every lineage for which it is time."""
@@ -89,12 +94,13 @@ class Fleet:
         gatherer = Gatherer(self.office.settings, self.office.solvers, ours=self._ours)
         with self.office.database.read() as conn:
             out = [t for t in lineages.troubled(conn) if (t["checked_at"] or 0) <= to_epoch(now - LOOK_AGAIN)]
+            out = sorted(out, key=lambda t: t["checked_at"] or 0)[:LOOKED_AT]  # a run is not held up by very many of them
             rows = {t["lineage_id"]: lineages.by_id(conn, t["lineage_id"]) for t in out}
-        returned = 0
-        for name in out:
+
+        def look(name: Row) -> bool:
             row = rows[name["lineage_id"]]
             try:
-                good = gatherer.recovered(name["name"], row["solver"])
+                good = self._ours_still(name) and gatherer.recovered(name["name"], row["solver"])
             except CertmgrError:
                 good = False
             with self.office.write() as tx:
@@ -102,8 +108,15 @@ class Fleet:
                 if good:
                     lineages.name_returned(tx, row["id"], name["name"])
                     lineages.note(tx, row["id"], next_at=None)
-            returned += good
-        return returned
+            return good
+
+        with ThreadPoolExecutor(self.office.settings.acme.at_once) as pool:
+            return sum(pool.map(look, out))
+
+    def _ours_still(self, name: Row) -> bool:
+        with self.office.database.read() as conn:
+            owner = orders.owner_of(conn, name["name"].removeprefix("*."))
+        return owner is not None and owner["client_id"] == name["client_id"]
 
     # -- a run -------------------------------------------------------------------------------------------------------
 
@@ -119,13 +132,16 @@ class Fleet:
                 chosen = select(self.plan(), self.office.now())
                 self._run(chosen, summary)
                 self._bring_rest({p.id for p in chosen}, summary)
-            finally:
+            except BaseException as error:
                 with self.office.write() as tx:
-                    acme_orders.forget_events(tx, self.office.at - 30 * 86_400)
-                    if summary.failed:
-                        jobs.failed(tx, JOB, "; ".join(f"{n}: {said}" for n, _, said in summary.troubles[:3]))
-                    else:
-                        jobs.succeeded(tx, JOB)
+                    jobs.failed(tx, JOB, f"it broke off: {type(error).__name__}")
+                raise
+            with self.office.write() as tx:
+                acme_orders.forget_events(tx, self.office.at - 30 * 86_400)
+                if summary.failed:
+                    jobs.failed(tx, JOB, "; ".join(f"{n}: {said}" for n, _, said in summary.troubles[:3]))
+                else:
+                    jobs.succeeded(tx, JOB)
         return summary
 
     def named(self, names: Sequence[str]) -> Summary:
@@ -163,7 +179,14 @@ class Fleet:
         return future.result()
 
     def _lead(self, planned: Planned) -> list[Done | Brought]:
-        """One lineage: order, targets, proof."""
+        """One lineage: order, targets, proof. An error of ours is this lineage's, and the others go on."""
+        try:
+            return self._led(planned)
+        except Exception as error:  # whatever it is: said, and written down, for one lineage
+            words = f"an error that should not be: {type(error).__name__}: {printable(str(error), 200)}"
+            return [Done(planned.name, planned.client, "failed", words)]
+
+    def _led(self, planned: Planned) -> list[Done | Brought]:
         office = self.office
         with office.database.read() as conn:
             row = lineages.by_id(conn, planned.id)

@@ -50,6 +50,14 @@ def order(response: Any) -> messages.Order:
     return found
 
 
+def document(response: Any) -> Mapping[str, Any]:
+    """A JSON object. Raises :class:`Refused`."""
+    found = _read("answer", response.json)
+    if not isinstance(found, Mapping):
+        raise Refused("The CA's answer cannot be read", Problem("unreadable", "it is no JSON object"))
+    return found
+
+
 def authorization(response: Any) -> messages.Authorization:
     found: messages.Authorization = _read("authorization", lambda: messages.Authorization.from_json(response.json()))
     if found.status is None or found.identifier is None or not isinstance(found.identifier.value, str):

@@ -17,7 +17,7 @@ from certmgr.issuance.problems import Follows, Problem, Refused
 from inventory.database import Tx
 from inventory.errors import Busy, CertmgrError, UsageError
 from inventory.names import as_ip, display
-from inventory.store import accounts, acme_orders, cases, lineages
+from inventory.store import accounts, acme_orders, cases, lineages, orders
 from inventory.store.records import Row
 from inventory.text import printable
 
@@ -69,12 +69,24 @@ class Held(CertmgrError):
     """Names are in quarantine, and nobody approved that they are left out."""
 
 
-def names_to_ask(row: Row) -> list[str]:
-    """The names of the next certificate. Pure. Raises :class:`Held`: a name is never dropped silently."""
+def names_to_ask(row: Row, *, urgent: bool = False) -> list[str]:
+    """The names of the next certificate. Pure. Raises :class:`Held`: a name is never dropped silently. ``urgent``: the certificate is near its end, and the good names do
+    not go down with one that staff were told of.
+    """
     active = [n["name"] for n in row["names"] if n["state"] == "active"]
     out = [n for n in row["names"] if n["state"] == "quarantined"]
     approved = set(row["shrink_ok"].split())
-    if out and not (row["shrink"] == "auto" or {n["name"] for n in out} <= approved):
+    if row["csr"] and out:
+        raise Held(
+            f"'{row['name']}' waits",
+            "one of its names cannot be had, and the client's CSR asks for all of them",
+            "Ask the client for another CSR, without it.",
+        )
+    if row["csr"] and row["sha256"] is not None and row["sha256"] in row["compromised"].split():
+        raise Held(
+            f"'{row['name']}' waits", "the key of the client's CSR is compromised", "Ask the client for a CSR of a new key."
+        )
+    if out and not (urgent or row["shrink"] == "auto" or {n["name"] for n in out} <= approved):
         said = "; ".join(f"{display(n['name'])}: {printable(n['reason'] or '', 200)}" for n in out[:5])
         raise Held(
             f"'{row['name']}' waits",
@@ -101,6 +113,8 @@ class Worker:
                 return self._order(row, why)
         except Busy as error:
             return Done(row["name"], row["client"], "busy", str(error))
+        except CertmgrError as error:  # its lock cannot even be made
+            return Done(row["name"], row["client"], "failed", str(error))
 
     def _order(self, row: Row, why: Why) -> Done:
         for attempt in (1, 2):
@@ -137,11 +151,15 @@ class Worker:
         if begun is not None:
             with self.office.write() as tx:
                 order = acme_orders.take(tx, begun["id"])
-            self._not_backing_off(order["account_id"], order["names"].split())
-            session = self.office.session(order["account_id"])
+            if order["state"] == "issued":
+                return order  # nothing is asked of the CA any more
+            session = self._session_of(row, order, why)
         else:
-            names = names_to_ask(row)
-            session = self._session(row, names)
+            self._leave_foreign(row)
+            with self.office.database.read() as conn:
+                row = self._lineage(conn, lineage_id)
+            names = names_to_ask(row, urgent=why.urgent)
+            session = self._session(row, names, why)
             order = self._intend(row, session, names, why)
         leader = Leader(self.office, session, row, order)
         try:
@@ -161,11 +179,40 @@ class Worker:
         with self.office.write() as tx:
             acme_orders.release(tx, order)
 
-    def _session(self, row: Row, names: list[str]) -> Session:
+    def _session_of(self, row: Row, order: Row, why: Why) -> Session:
+        """Of an order that was begun. One that its CA never answered is given up for the account that stands in; so is one whose account is lost, or another by now."""
+        account = self.office.account(order["account_id"])
+        if account["state"] != "active":
+            raise Gone("The order's account cannot be used any more", f"'{account['name']}' is {account['state']}")
+        try:
+            self._not_backing_off(order["account_id"], order["names"].split(), why)
+            return self.office.session(order["account_id"])
+        except CertmgrError:
+            with self.office.database.read() as conn:
+                other = accounts.fallback(conn, self.office.account(row["account_id"]))
+            if order["url"] is None and (
+                row["account_id"] != order["account_id"] or (other is not None and other["id"] != order["account_id"])
+            ):
+                raise Gone("The CA was never reached with this order", "another account stands in") from None
+            raise
+
+    def _leave_foreign(self, row: Row) -> None:
+        """A name that moved to another client, or out of the inventory, goes into quarantine: nobody gets a certificate in the name of somebody else."""
+        with self.office.database.read() as conn:
+            active = [n["name"] for n in row["names"] if n["state"] == "active"]
+            owners = {n: orders.owner_of(conn, n.removeprefix("*.")) for n in active}
+        foreign = {n: o for n, o in owners.items() if o is None or o["client_id"] != row["client_id"]}
+        if foreign:
+            with self.office.write() as tx:
+                for name, owner in foreign.items():
+                    why = "the inventory does not have it any more" if owner is None else "it belongs to another client now"
+                    lineages.name_failed(tx, row["id"], name, why, quarantine=True)
+
+    def _session(self, row: Row, names: list[str], why: Why) -> Session:
         """The account's, else that of the account which stands in while its CA is left alone or cannot be reached."""
         first = self.office.account(row["account_id"])
         try:
-            self._not_backing_off(first["id"], names)
+            self._not_backing_off(first["id"], names, why)
             return self.office.session(first["id"])
         except (Wait, CertmgrError) as error:
             with self.office.database.read() as conn:
@@ -173,14 +220,16 @@ class Worker:
             if other is None:
                 raise
             try:
-                self._not_backing_off(other["id"], names)
+                self._not_backing_off(other["id"], names, why)
                 return self.office.session(other["id"])
             except CertmgrError:
                 raise error from None
 
-    def _not_backing_off(self, account_id: int, names: list[str]) -> None:
+    def _not_backing_off(self, account_id: int, names: list[str], why: Why) -> None:
+        """Raises :class:`Wait`. Near the end of a certificate only what the CA itself said keeps it back, not that it could not be reached."""
         account = self.office.account(account_id)
-        scopes = {"": account["ca"], f"account:{account['name']}": f"the account {account['name']}"}
+        scopes = {} if why.urgent else {"": account["ca"]}
+        scopes |= {f"account:{account['name']}": f"the account {account['name']}"}
         scopes |= {n: display(n) for n in names} | {f"domain:{d}": display(d) for d in limits.domains(names)}
         with self.office.database.read() as conn:
             found = [
@@ -209,9 +258,9 @@ class Worker:
                     raise Wait(allowed.reason, allowed.until)
             return acme_orders.intend(tx, values)
 
-    def ledger(self, tx: Tx | Any, ca: cas.Ca, account: Row) -> Ledger:
+    def ledger(self, tx: Tx, ca: cas.Ca, account: Row) -> Ledger:
         """With what is in flight, taken to end with a certificate."""
-        conn, at = tx.conn, self.office.at
+        conn, at = tx.conn, tx.at
         ids = [a["id"] for a in accounts.listing(conn, retired=True) if a["directory"] == account["directory"]]
         found = Ledger(ca.limits, limits.of_rows(acme_orders.events(conn, ids, at - max(limits.longest(ca.limits), 1))))
         for order in acme_orders.unfinished(conn):
@@ -227,7 +276,7 @@ class Worker:
     def _profile(self, row: Row, session: Session, names: list[str]) -> str | None:
         """Always by name where the CA has several. Raises :class:`UsageError` for one that it does not offer."""
         offered = session.profiles
-        asked = row["profile"] or self.office.settings.acme.profile
+        asked = (row["profile"] or self.office.settings.acme.profile) if session.row["id"] == row["account_id"] else None
         if asked and asked not in offered:
             known = f"it offers {', '.join(offered)}" if offered else "it offers none"
             raise UsageError(
@@ -315,16 +364,19 @@ class Worker:
             return None
         limited = problem.type == "rateLimited" or problem.status == 429
         until = tx.at
-        known = {b["scope"]: b["failures"] for b in acme_orders.backoffs(tx.conn, account["directory"])}
+        known = {b["scope"]: b for b in acme_orders.backoffs(tx.conn, account["directory"])}
         for scope in _scopes(problem, account, begun, limited):
-            count, draw = known.get(scope, 0) + 1, self.office.draw()
+            before = known.get(scope)
+            running = before is not None and before["until"] > tx.at  # many orders meet the same refusal: it counts once
+            count, draw = (before["failures"] if before is not None else 0) + (not running), self.office.draw()
             wait = (
                 waiting.back_off(count, draw, problem.retry_after)
                 if limited
                 else max(waiting.retry(count, draw), problem.retry_after or 0.0)
             )
-            until = max(until, tx.at + int(wait))
-            acme_orders.back_off(tx, account["directory"], scope, count, tx.at + int(wait), problem.sentence)
+            end = max(tx.at + int(wait), before["until"] if before is not None and running else 0)
+            until = max(until, end)
+            acme_orders.back_off(tx, account["directory"], scope, count, end, problem.sentence)
         return until
 
 
@@ -335,14 +387,13 @@ def _scopes(problem: Problem, account: Row, begun: Row | None, limited: bool) ->
     if names := [n for n in problem.names() if n]:
         return names
     said = problem.detail.lower()
-    if begun is None or "account" in said or "new orders" in said or "ip address" in said:
-        return [f"account:{account['name']}"]
-    asked = begun["names"].split()
-    return (
-        [f"domain:{d}" for d in limits.domains(asked)]
-        if "certificates" in said or "domain" in said or problem.paused
-        else [f"account:{account['name']}"]
-    )
+    asked = begun["names"].split() if begun is not None else []
+    named = [n.removeprefix("*.") for n in asked if n.removeprefix("*.") in said]
+    if problem.paused or "failed authorizations" in said:
+        return named or ([f"domain:{d}" for d in limits.domains(asked)] if asked else [f"account:{account['name']}"])
+    if asked and "account" not in said and ("certificates" in said or "domain" in said):
+        return [f"domain:{d}" for d in limits.domains(asked)]
+    return [f"account:{account['name']}"]
 
 
 def _document(error: CertmgrError) -> str:

@@ -64,7 +64,8 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[Line]:
         opened = database
         checks += [
             ("database", lambda: _database(opened)), ("audit log", lambda: _audit(opened)), ("staff", lambda: _staff(opened)), ("contacts", lambda: _contacts(opened, settings)),
-            ("notices", lambda: _notices(opened, now)), ("cases", lambda: _cases(opened, settings, now)), ("runs", lambda: _runs(opened, now)),
+            ("notices", lambda: _notices(opened, now)), ("cases", lambda: _cases(opened, settings, now)), ("ACME", lambda: _acme(opened, settings, now)),
+            ("runs", lambda: _runs(opened, now)),
         ]  # fmt: skip
     for name, check in checks:
         yield from _guarded(name, check)
@@ -391,6 +392,13 @@ def _notices(database: Database, now: datetime) -> Iterator[Line]:
 def _cases(database: Database, settings: Settings, now: datetime) -> Iterator[Line]:
     for state, what, todo in cases.examine(database, settings, now):
         yield Line("cases", state, what, todo)
+
+
+def _acme(database: Database, settings: Settings, now: datetime) -> Iterator[Line]:
+    from certmgr.issuance import health  # the acme library, where ACME is used
+
+    for state, what, todo in health.examine(database, settings, now):
+        yield Line("ACME", state, what, todo)
 
 
 def _runs(database: Database, now: datetime) -> Iterator[Line]:

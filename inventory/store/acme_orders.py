@@ -51,7 +51,14 @@ def issued_for(conn: Connection, lineage_id: int, sha256: str) -> Row | None:
 def intend(tx: Tx, values: Mapping[str, Any]) -> Row:
     """A new order of a lineage, held by the caller. Raises :class:`Busy` where there is an open one."""
     token = holder()
-    row = {"state": "intended", "created_at": tx.at, "holder": token, "lease_until": tx.at + LEASE, **values}
+    row = {
+        "state": "intended",
+        "created_at": tx.at,
+        "holder": token,
+        "lease_until": tx.at + LEASE,
+        "key_name": f"order-{secrets.token_hex(8)}",
+        **values,
+    }
     try:
         with tx.conn.begin_nested():
             made = tx.conn.execute(insert(acme_order).values(**row)).inserted_primary_key

@@ -90,7 +90,11 @@ def write_statuses(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
         return
     statement = upsert(tx.conn, revocation)
     changes = {c.name: statement.excluded[c.name] for c in revocation.c if c.name != "sha256"}
-    tx.conn.execute(statement.on_conflict_do_update(index_elements=["sha256"], set_=changes), [dict(r) for r in rows])
+    # What we revoked ourselves is revoked, also while a list does not say so yet.
+    ours = (revocation.c.source == "us") & (revocation.c.status == "revoked") & (statement.excluded.status != "revoked")
+    tx.conn.execute(
+        statement.on_conflict_do_update(index_elements=["sha256"], set_=changes, where=~ours), [dict(r) for r in rows]
+    )
 
 
 # -- lists -----------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,12 +45,14 @@ class Solvers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._made: dict[str, Solver] = {}
+        self._lock = threading.Lock()
 
     def get(self, name: str) -> Solver:
         """Raises :class:`UsageError` for a word that the configuration does not know."""
-        if name not in self._made:
-            self._made[name] = make(find(self._settings, name), partial(asker, self._settings))
-        return self._made[name]
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make(find(self._settings, name), partial(asker, self._settings))
+            return self._made[name]
 
 
 def asker(settings: Settings) -> Asker:

@@ -63,11 +63,20 @@ class TlsAlpn:
         self.address, self.port = address or "::", port or 443
         self._lock = threading.Lock()
         self._contexts: dict[str, Any] = {}
+        self._names: dict[str, threading.Lock] = {}
+        self._held: dict[int, list[threading.Lock]] = {}
         self._socket: socket.socket | None = None
         self._limit = threading.BoundedSemaphore(AT_ONCE)
 
     def present(self, proofs: Sequence[Proof]) -> None:
         made = {sni(p.name): context_for(p) for p in proofs}
+        mine = []
+        for name in sorted(made):  # two certificates for one name are shown one after the other: a name has one answer at a time
+            with self._lock:
+                waiting = self._names.setdefault(name, threading.Lock())
+            waiting.acquire()
+            mine.append(waiting)
+        self._held[threading.get_ident()] = mine
         with self._lock:
             if self._socket is None:
                 self._socket = self._listen()
@@ -75,6 +84,16 @@ class TlsAlpn:
             self._contexts |= made
 
     def clean(self, proofs: Sequence[Proof]) -> None:
+        mine = self._held.pop(threading.get_ident(), None)
+        if mine is None:
+            return  # another order's answers are none of ours
+        try:
+            self._take_down(proofs)
+        finally:
+            for one in mine:
+                one.release()
+
+    def _take_down(self, proofs: Sequence[Proof]) -> None:
         with self._lock:
             for one in proofs:
                 self._contexts.pop(sni(one.name), None)

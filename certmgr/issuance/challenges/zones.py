@@ -50,9 +50,9 @@ class Rfc2136:
                 "Correct tsig_name, tsig_secret or tsig_algorithm.",
             ) from None
         zone = own.zone or self._zone(record)
-        update = dns.update.UpdateMessage(zone, keyring=key)
-        change(update, dns.name.from_text(record))
         try:
+            update = dns.update.UpdateMessage(zone, keyring=key)
+            change(update, dns.name.from_text(record))
             answer = dns.query.tcp(update, host, timeout=own.timeout, port=own.port or int(port))
         except (dns.exception.DNSException, OSError, EOFError) as error:
             raise CertmgrError(

@@ -135,6 +135,7 @@ def upgrade() -> None:
         sa.Column("profile", sa.Text(), nullable=True),
         sa.Column("replaces", sa.Text(), nullable=True),
         sa.Column("exempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("key_name", sa.Text(), nullable=False),
         sa.Column("key_reference", sa.Text(), nullable=True),
         sa.Column("csr", sa.Text(), nullable=True),
         sa.Column("url", sa.Text(), nullable=True),

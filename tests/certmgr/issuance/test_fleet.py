@@ -387,7 +387,8 @@ def test_a_site_behind_a_cdn_is_told_apart(place: Shop, ca: Pebble, tmp_path: Pa
     with place.database.write() as tx:
         domains.edit(tx, "shop.test", {"hosts": "cdn"})
     summary = Fleet(place.office).named(["shop.test"])
-    assert dict(summary.counts) == {"live": 1} and "behind a CDN" in place.row(1)["proof"], summary
+    row = place.row(1)
+    assert dict(summary.counts) == {"placed": 1} and "behind a CDN" in row["proof"] and row["proven_at"] is None, summary
 
 
 # -- staff and clients ---------------------------------------------------------------------------------------------------
@@ -400,6 +401,9 @@ def test_an_endpoint_that_a_healthy_lineage_covers_is_left_to_it(place: Shop) ->
     Fleet(place.office).named(["shop.test"])
     with place.database.write() as tx:
         endpoints.add(tx, Target("shop.test", 8443))
+    assert staff_lines(place).automated == {}, "it was not seen live yet"
+    with place.database.write() as tx:
+        lineages.note(tx, lineage, proven_at=tx.at)
     found = staff_lines(place)
     assert list(found.automated) and found.lines == ()
     near = datetime.now(UTC) + timedelta(days=80)
@@ -450,3 +454,61 @@ def test_erasing_a_client_erases_its_lineages_and_leaves_others(place: Shop) -> 
         for table in metadata.sorted_tables:
             for row in conn.execute(table.select()):
                 assert "shop.test" not in " ".join(str(v) for v in row if isinstance(v, str)), (table.name, row)
+
+
+def test_doctor_names_what_the_configuration_lost_and_keys_that_are_open(place: Shop) -> None:
+    from certmgr.cases.keys import local_path
+    from certmgr.issuance import health
+
+    assert list(health.examine(place.database, place.settings, datetime.now(UTC))) == []
+    place.lineage("1001", ["shop.test"], targets="gone", solver="lost")
+    local_path(place.office.account(1)["key_reference"]).chmod(0o644)
+    found = [what for state, what, _ in health.examine(place.database, place.settings, datetime.now(UTC)) if state == "fault"]
+    assert any("can be read by others" in w for w in found)
+    assert any("no [acme.solver.lost]" in w for w in found) and any("no [acme.target.gone]" in w for w in found)
+
+
+def test_what_was_issued_and_not_written_to_disk_is_gone_on_with(place: Shop) -> None:
+    """As after a death, or on a full disk, between the certificate and its version: the next run for cron puts it there, with the same order."""
+    with place.database.write() as tx:
+        endpoints.retire(tx, Target("shop.test"))
+    lineage = place.lineage("1001", ["shop.test"])
+
+    class Died(BaseException):
+        pass
+
+    def step(name: str) -> None:
+        if name == "version":
+            raise Died
+
+    place.given = {"step": step}
+    with pytest.raises(Died):
+        place.order(lineage)
+    place.given = {}
+    row = place.row(lineage)
+    assert row["sha256"] is not None and Lineage(place.office.base, "shop.test").versions() == []
+    assert dict(Fleet(place.office).due().counts) == {"placed": 1}
+    assert place.row(lineage)["deployed"] == row["sha256"] and len(place.orders(lineage)) == 1
+
+
+def test_a_name_that_moved_to_another_client_is_ordered_no_more(place: Shop) -> None:
+    place.client("1002")
+    lineage = place.lineage("1001", ["shop.test"])
+    with place.database.write() as tx:
+        domains.edit(tx, "shop.test", {"client": "1002"})
+    done = place.order(lineage)
+    assert done.state == "held" and place.orders(lineage) == [], done
+    assert any("belongs to another client now" in line for line in staff_lines(place).lines)
+
+
+def test_a_compromised_key_is_not_used_again(place: Shop) -> None:
+    with place.database.write() as tx:
+        endpoints.retire(tx, Target("shop.test"))
+    place.lineage("1001", ["shop.test"], reuse_key=1)
+    Fleet(place.office).due()
+    folder = Lineage(place.office.base, "shop.test")
+    first = folder.read_current()
+    revoke(place.office, "shop.test", "keyCompromise")
+    Fleet(place.office).due()
+    second = folder.read_current()
+    assert first is not None and second is not None and first.key_pem != second.key_pem
