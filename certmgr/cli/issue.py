@@ -10,7 +10,7 @@ import click
 
 from certmgr.cli import output
 from certmgr.cli.accounts import KEY_TYPES
-from certmgr.cli.shared import App, format_option, pass_app
+from certmgr.cli.shared import App, format_option, now, pass_app
 
 SORTS = {
     "automate": "✓ automate now", "record": "→ add this record", "buy": "€ buy", "elsewhere": "✗ no longer hosted here", "unknown": "? could not be told",
@@ -78,8 +78,29 @@ def issue(
     if dry_run:
         return _dry(database, app, wanted)
     arranged = arrange(database, app.settings, wanted)
-    summary = Fleet(Office(database, app.settings)).named(arranged)
-    return told(database, arranged, summary, form)
+    fleet = Fleet(Office(database, app.settings))
+    wanted_now = [p.name for p in fleet.plan(arranged) if p.due.at <= now()]
+    code = told(database, wanted_now, fleet.named(wanted_now), form) if wanted_now else 0
+    rest = [n for n in arranged if n not in wanted_now]
+    if rest and (form == "table" or not wanted_now):
+        code = max(code, _there_already(database, rest, form))
+    return code
+
+
+def _there_already(database: Any, names: list[str], form: str) -> int:
+    """Typed twice is not ordered twice: a CA counts."""
+    from certmgr.cli.lineages import rows_of
+
+    with database.read() as conn:
+        rows = [r for r in rows_of(conn, None, ("active", "paused")) if r["lineage"] in names]
+    if form != "table":
+        output.show("lineages", ("lineage", "client", "state", "ends", "names", "proof", "error"), rows, form)
+        return 0
+    for row in rows:
+        click.echo(
+            f"· {row['lineage']}: it has a certificate until {row['ends']}; nothing was ordered. certmgr renew {row['lineage']} orders another one."
+        )
+    return 0
 
 
 def _dry(database: Any, app: App, wanted: Any) -> int:
@@ -114,12 +135,14 @@ def told(database: Any, names: list[str], summary: Any, form: str) -> int:
                 click.echo(f"{SYMBOLS.get(state, '✗')} {row['lineage']}: {WORDS.get(state, state)}: {output.cell(said, 1500)}")
             else:
                 click.echo(f"✓ {row['lineage']}: until {row['ends'] or '?'}; {output.cell(row['proof'] or 'in place', 600)}")
-    return 3 if summary.failed else 0
+    if summary.failed and form == "table":
+        click.echo("What is only a matter of time is tried again by certmgr renew --due.", err=True)
+    return 3 if summary.failed or summary.counts["busy"] else 0
 
 
 SYMBOLS = {"waits": "…", "held": "!", "busy": "…", "untold": "?"}
 WORDS = {
-    "waits": "put off", "held": "waits for you", "busy": "another process works on it", "untold": "in place, and nobody could tell whether it is live",
+    "waits": "put off", "held": "waits for you", "busy": "not now", "untold": "in place, and nobody could tell whether it is live",
     "unseen": "in place, and not live", "failed": "failed", "rolled-back": "taken back", "staff": "somebody has to look",
 }  # fmt: skip
 

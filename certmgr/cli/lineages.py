@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from certmgr.cli.shared import App, client_filter, format_option, given, pass_ap
 
 _STATES = {
     "live": "✓ live", "placed": "· in place", "waiting": "… not brought yet", "none": "✗ no certificate yet", "taken-back": "✗ taken back", "paused": "· paused",
-    "unproved": "? not seen live", "held": "! waits for you",
+    "unproved": "? not seen live", "held": "! waits for you", "condemned": "✗ must be replaced", "retired": "· retired",
 }  # fmt: skip
 
 
@@ -23,11 +23,12 @@ def rows_of(conn: Any, client_id: int | None, states: Sequence[str]) -> list[dic
     from inventory.store import lineages
 
     found = []
+    condemned = lineages.condemned(conn)
     for row in lineages.listing(conn, client_id=client_id, states=states):
         names = [n["name"] for n in row["names"]]
         out = [n["name"] for n in row["names"] if n["state"] == "quarantined"]
         found.append({
-            "lineage": row["name"], "client": row["client"], "state": _state(row, out), "ends": output.epoch_text(row["not_after"]), "names": names,
+            "lineage": row["name"], "client": row["client"], "state": _state(row, out, condemned), "ends": output.epoch_text(row["not_after"]), "names": names,
             "quarantined": out, "account": row["account"], "solver": row["solver"], "targets": row["targets"].split(), "key": row["key_type"],
             "sha256": row["sha256"], "proof": row["proof"], "error": failure(row["error"]), "next_at": output.epoch_text(row["next_at"]),
             "renew_at": output.epoch_text(row["ari_at"]), "explanation": row["ari_url"], "failures": row["failures"],
@@ -35,9 +36,11 @@ def rows_of(conn: Any, client_id: int | None, states: Sequence[str]) -> list[dic
     return found
 
 
-def _state(row: Any, out: list[str]) -> str:
+def _state(row: Any, out: list[str], condemned: Mapping[str, str]) -> str:
     if row["state"] != "active":
         return str(row["state"])
+    if row["sha256"] in condemned:
+        return "condemned"
     if row["sha256"] is not None and row["rolled_back"] == row["sha256"]:
         return "taken-back"
     if out and not (row["shrink"] == "auto" or set(out) <= set(row["shrink_ok"].split())):
@@ -124,7 +127,7 @@ def show(app: App, name: str, form: str) -> None:
         )
         return
     output.pairs([
-        ("Lineage", row["name"]), ("Client", row["client"]), ("State", _STATES.get(view["state"], view["state"])), ("Certificate", row["sha256"]),
+        ("Lineage", row["name"]), ("Must be replaced", bad or None), ("Client", row["client"]), ("State", _STATES.get(view["state"], view["state"])), ("Certificate", row["sha256"]),
         ("Ends", view["ends"]), ("Renewed from", f"{output.instant(due.at)}: {due.reason}" if row["sha256"] else due.reason), ("The CA explains", row["ari_url"]),
         ("Not before", view["next_at"]), ("Account", row["account"]), ("Solver", row["solver"]), ("Targets", row["targets"]), ("Key", row["key_type"]),
         ("Profile", row["profile"]), ("Chain", row["preferred_chain"]), ("Leaves out", row["shrink"]), ("Folder", folder.live), ("Seen", row["proof"]), ("Last word", view["error"]),
@@ -166,10 +169,16 @@ def edit(
 ) -> None:  # fmt: skip
     """Changes an arrangement; its next certificate follows it."""
     from certmgr.issuance import arrange
+    from inventory.errors import UsageError
     from inventory.store import accounts, clients, lineages, orders
 
+    if all(x is None for x in (account, solver, names, profile, chain, shrink, reuse_key)) and not targets:
+        raise UsageError("Nothing is to be changed", "no option was given", "See certmgr lineage edit --help.")
+    if names is not None and not names.strip():
+        raise UsageError("A lineage needs at least one name", "", f"certmgr lineage retire {name} ends it.")
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
+        _not_retired(row)
         have = [n["name"] for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])]
         values = given(solver=solver, shrink=shrink, reuse_key=None if reuse_key is None else int(reuse_key))
         values |= {k: v or None for k, v in given(profile=profile, preferred_chain=chain).items()}
@@ -210,11 +219,20 @@ def approve(app: App, name: str) -> None:
     click.echo(f"The next certificate of '{name}' is made without {', '.join(display(n) for n in out)}.")
 
 
+def _not_retired(row: Any) -> None:
+    from inventory.errors import Conflict
+
+    if row["state"] == "retired":
+        raise Conflict(f"'{row['name']}' is retired", "", f"certmgr lineage resume {row['name']} brings it back.")
+
+
 def _set_state(app: App, name: str, state: str) -> None:
     from inventory.store import lineages
 
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
+        if state != "active":
+            _not_retired(row)
         lineages.edit(tx, row["id"], state=state, retired_at=tx.at if state == "retired" else None)
 
 
@@ -231,7 +249,7 @@ def pause(app: App, name: str) -> None:
 @click.argument("name")
 @pass_app
 def resume(app: App, name: str) -> None:
-    """Renews it again."""
+    """Renews it again, also one that was retired."""
     _set_state(app, name, "active")
     click.echo(f"'{name}' is renewed again.")
 
@@ -250,6 +268,7 @@ def retire(app: App, name: str) -> None:
 @pass_app
 def deploy(app: App, name: str) -> int:
     """Brings the newest certificate to its targets again, also one that was taken back, and looks whether it is live."""
+    from certmgr.cli.issue import SYMBOLS, WORDS
     from certmgr.issuance.bring import bring
     from certmgr.issuance.office import Office
     from inventory.store import lineages
@@ -257,8 +276,10 @@ def deploy(app: App, name: str) -> int:
     database = app.open()
     with database.read() as conn:
         row = lineages.find(conn, name)
+    _not_retired(row)
     done = bring(Office(database, app.settings), row["id"], again=True)
-    click.echo(f"{'✓' if done.good else '✗'} {done.lineage}: {done.state}: {output.cell(done.said, 1500)}")
+    symbol = SYMBOLS.get(done.state, "✓" if done.good else "✗")
+    click.echo(f"{symbol} {done.lineage}: {WORDS.get(done.state, done.state)}: {output.cell(done.said, 1500)}")
     return 0 if done.good else 3
 
 
@@ -312,7 +333,7 @@ def adopt(
         click.echo(f"! {schedule.where} runs certbot: {'it is ended first' if schedule.disable else schedule.todo}")
     if dry_run or not planned.chosen:
         click.echo("Nothing was changed.")
-        return 0
+        return 0 if dry_run or not (planned.strange or planned.installation.problems) else 3
     if not yes:
         click.confirm(f"Take over {len(planned.chosen)} lineage(s)?", abort=True)
     done = work.take_over(database, app.settings, wanted, planned)

@@ -60,7 +60,10 @@ def renew(
 
         return told(database, list(names), fleet.named(names), form)
     summary = fleet.due()
-    if form == "json":
+    if form == "csv":
+        rows = [{"lineage": n, "state": s, "said": t} for n, s, t in summary.troubles]
+        output.show("renewals", ("lineage", "state", "said"), rows, "csv")
+    elif form == "json":
         troubles = [{"lineage": n, "state": s, "said": t} for n, s, t in summary.troubles]
         output.echo_json(
             {
@@ -93,8 +96,9 @@ def _said(summary: Any) -> None:
     for name, state, said in summary.troubles:
         click.echo(f"{SYMBOLS.get(state, '✗')} {name}: {WORDS.get(state, state)}: {output.cell(said, 1500)}")
     if summary.planned or summary.returned or summary.troubles:
-        good = sum(summary.counts[s] for s in ("live", "placed", "issued"))
-        click.echo(f"{summary.planned} due, {good} renewed{f', {summary.returned} name(s) returned' if summary.returned else ''}")
+        click.echo(
+            f"{summary.planned} due, {summary.renewed} renewed{f', {summary.returned} name(s) returned' if summary.returned else ''}"
+        )
 
 
 def _dry(fleet: Any, names: tuple[str, ...], form: str) -> int:
@@ -195,7 +199,7 @@ def _simulate(app: App, lifetime: str, until: str | None, form: str) -> int:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
-def revoke(app: App, name: str, reason: str, by: str, sha256: str, yes: bool) -> None:
+def revoke(app: App, name: str, reason: str, by: str, sha256: str, yes: bool) -> int:
     """Revokes a certificate at its CA, for good. A site that still shows it stops working in browsers that look."""
     from certmgr.issuance.office import Office
     from certmgr.issuance.revoking import revoke as work
@@ -207,8 +211,11 @@ def revoke(app: App, name: str, reason: str, by: str, sha256: str, yes: bool) ->
     if not yes:
         in_use = row["sha256"] is not None and row["deployed"] == row["sha256"] and not sha256
         warning = f" It is in use now: certmgr renew {name} first puts another one in its place." if in_use else ""
-        click.confirm(f"Revoke the certificate of '{name}' ({reason})?{warning} It cannot be undone", abort=True)
+        if not click.confirm(f"Revoke the certificate of '{name}' ({reason})?{warning} It cannot be undone."):
+            click.echo("Nothing was revoked.")
+            return 3
     done = work(Office(database, app.settings), name, reason, by=by, sha256=sha256)
     click.echo(f"{'It was revoked already' if done.already else 'Revoked'}: {done.sha256[:16]}, serial {done.serial}.")
     if row["state"] == "active" and done.sha256 == row["sha256"]:
         click.echo(f"certmgr renew {name} replaces it; certmgr renew --due does so too.")
+    return 0

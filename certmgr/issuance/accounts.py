@@ -137,6 +137,12 @@ def add(database: Database, settings: Settings, wanted: Wanted) -> Row:
             "a name has lower-case letters, digits and -",
             "Give --name.",
         )
+    if bool(wanted.eab_kid) != bool(wanted.eab_key):
+        raise UsageError(
+            "Half of an external account binding was given",
+            "it has an id and a key",
+            "Give --eab-kid ID and --eab-key env:NAME or file:PATH.",
+        )
     ca = cas.find(settings.acme, wanted.ca, wanted.directory)
     contacts = tuple(mail_address(c) for c in wanted.contacts)
     row = _begun(database, wanted, ca)

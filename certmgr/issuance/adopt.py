@@ -182,8 +182,11 @@ def _row(tx: Tx, one: CertbotLineage, account_id: int, solver: str, targets: Seq
 
 
 def give_back(database: Database, settings: Settings, name: str) -> None:
-    """Undoes the links, and renews it no more here."""
+    """Undoes the links, and only then renews it no more here: what was never certbot's is refused and stays as it is. After a death in between the links are certbot's, and
+    the lineage is still renewed here, into a folder that no server reads; ``certmgr lineage retire`` ends that.
+    """
+    with database.read() as conn:
+        row = lineages.find(conn, name)
+    undo(Lineage(base_directory(settings), row["name"]))
     with database.write() as tx:
-        row = lineages.find(tx.conn, name)
         lineages.edit(tx, row["id"], state="retired", retired_at=tx.at)
-    undo(Lineage(base_directory(settings), name))

@@ -72,7 +72,12 @@ def advise(facts: Facts) -> Advice:
     if facts.caa.allowed is False:
         return Advice(name, Sort.RECORD, f"CAA: {facts.caa.reason}", facts.caa_wanted, notes)
     if name.startswith("*.") and facts.challenge != "dns-01":
-        return Advice(name, Sort.BUY, "a wildcard needs dns-01, and no solver of that kind was named", notes=notes)
+        return Advice(
+            name,
+            Sort.BUY,
+            "a wildcard needs dns-01: with a solver of that kind ([acme.solver.NAME] rfc2136, lexicon or hook) it could be automated",
+            notes=notes,
+        )
     if facts.dns == "nxdomain" and facts.challenge != "dns-01":
         return Advice(
             name, Sort.RECORD if facts.server else Sort.ELSEWHERE, f"{shown} does not exist in the DNS", _addresses(facts), notes

@@ -39,6 +39,7 @@ class Summary:
     troubles: list[tuple[str, str, str]] = field(default_factory=list)  # lineage, state, words
     failed: bool = False
     returned: int = 0
+    renewed: int = 0
 
     def add(self, lineage: str, state: str, said: str, *, good: bool) -> None:
         self.counts[state] += 1
@@ -155,6 +156,7 @@ class Fleet:
         for done in self._each(chosen, self._lead):
             for part in done:
                 summary.add(part.lineage, part.state, part.said, good=part.good)
+                summary.renewed += part.state in ("live", "placed", "untold")
 
     def _each(self, chosen: Sequence[Planned], work: Callable[[Planned], list[Done | Brought]]) -> Iterator[list[Done | Brought]]:
         """In threads, at most twice as many waiting as work at once."""

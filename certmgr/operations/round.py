@@ -104,8 +104,7 @@ def _renew(database: Database, settings: Settings, done: Done) -> None:
     if summary.failed:
         done.problems += [f"renew: {n}: {said}" for n, _, said in summary.troubles[:20]]
     if summary.planned:
-        good = sum(summary.counts[s] for s in ("live", "placed", "issued"))
-        done.said.append(f"{summary.planned} certificate(s) due, {good} renewed")
+        done.said.append(f"{summary.planned} certificate(s) due, {summary.renewed} renewed")
 
 
 def _cases(database: Database, settings: Settings, done: Done) -> None:

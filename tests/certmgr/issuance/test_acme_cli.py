@@ -46,6 +46,9 @@ def test_from_the_account_to_the_renewal(shop: Run, tmp_path: Path) -> None:
     assert done.code == 0 and done.out.startswith(("✓ shop.test: until", "? shop.test")), (done.out, done.err)
     row = shop("lineage", "list", "--format", "json").json["lineages"][0]
     assert row["names"] == ["shop.test", "www.shop.test"] and row["client"] == "1001" and row["sha256"]
+    twice = shop("issue", "shop.test", "www.shop.test", "--target", "files")
+    assert twice.code == 0 and "nothing was ordered" in twice.out
+    assert shop("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] == row["sha256"]
     placed = tmp_path / "etc" / "shop.test"
     assert (placed / "fullchain.pem").read_bytes() == (tmp_path / "acme" / "live" / "shop.test" / "fullchain.pem").read_bytes()
     page = shop("lineage", "show", "shop.test")
@@ -58,6 +61,7 @@ def test_from_the_account_to_the_renewal(shop: Run, tmp_path: Path) -> None:
     assert again.code == 0, (again.out, again.err)
     assert shop("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] != row["sha256"]
     revoked = shop("revoke", "shop.test", "--reason", "superseded", "--yes")
+    assert shop("lineage", "list", "--format", "json").json["lineages"][0]["state"] == "condemned"
     assert revoked.code == 0 and "Revoked:" in revoked.out and "certmgr renew shop.test replaces it" in revoked.out
     before = shop("lineage", "list", "--format", "json").json["lineages"][0]["sha256"]
     assert shop("renew", "--due").out.splitlines()[-1].startswith("1 due")
@@ -67,7 +71,12 @@ def test_from_the_account_to_the_renewal(shop: Run, tmp_path: Path) -> None:
 def test_a_revocation_is_not_made_unasked(shop: Run) -> None:
     assert shop("issue", "shop.test").code == 0
     asked = shop("revoke", "shop.test", "--reason", "keyCompromise", input="n\n")
-    assert asked.code == 130 and "cannot be undone" in asked.out and "first puts another one in its place" in asked.out
+    assert (
+        asked.code == 3
+        and "Nothing was revoked" in asked.out
+        and "cannot be undone" in asked.out
+        and "first puts another one in its place" in asked.out
+    )
 
 
 def test_preflight_of_names_and_of_the_inventory(shop: Run, ca: Pebble) -> None:
@@ -142,7 +151,18 @@ def test_an_arrangement_is_changed_paused_and_ended(shop: Run) -> None:
     assert shop("lineage", "pause", "shop.test").code == 0
     assert shop("renew", "--due").out == ""
     assert shop("lineage", "resume", "shop.test").code == 0
+    for wrong in (("--names", ""), ()):
+        refused = shop("lineage", "edit", "shop.test", *wrong)
+        assert refused.code == 2 and "IntegrityError" not in refused.err, refused.err
+    assert shop("lineage", "adopt", "--undo", "shop.test").code == 2
+    assert [r["state"] for r in shop("lineage", "list", "--format", "json").json["lineages"]] != ["retired"], (
+        "refused, and retired all the same"
+    )
+    assert len(shop("lineage", "list", "--format", "json").json["lineages"]) == 1
     assert shop("lineage", "retire", "shop.test").code == 0
+    assert (
+        shop("lineage", "pause", "shop.test").code == 3 and shop("lineage", "edit", "shop.test", "--leave-out", "ask").code == 3
+    )
     assert shop("lineage", "list", "--format", "json").json["lineages"] == []
 
 
