@@ -10,13 +10,15 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from inventory.clock import system_clock
 
 COUNT = 2000
 ADDRESSES = ("127.77.0.1", "127.77.0.2", "127.77.0.3", "127.77.0.4")
@@ -47,7 +49,7 @@ def _name(text: str) -> x509.Name:
 
 
 def _builder(subject: str, issuer: str, key: Key, days: int) -> x509.CertificateBuilder:
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = system_clock().replace(microsecond=0)
     return (
         x509.CertificateBuilder().subject_name(_name(subject)).issuer_name(_name(issuer)).public_key(key.public_key())
         .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=days))

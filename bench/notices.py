@@ -7,13 +7,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert
 
 from inventory import tables
+from inventory.clock import system_clock
 from inventory.database import open_database
 
 DAY = 86_400
@@ -22,7 +23,7 @@ DAY = 86_400
 def inventory(path: Path, count: int, *, due: bool) -> None:
     """``count`` clients with a site each. ``due``: every certificate ends in six days; else in 80 to 89 of 90."""
     database = open_database(str(path))
-    now = int(time.time())
+    now = int(system_clock().timestamp())
     names = ("client", "contact", "contact_way", "domain", "endpoint", "certificate", "standing", "observation", "run", "job")
     rows: dict[str, list[dict[str, Any]]] = {k: [] for k in names}
     rows["run"] = [
@@ -93,7 +94,7 @@ def decide(path: Path) -> dict[str, Any]:
     from notifiers.rendering import Templates
     from notifiers.subject import Look, Seen
 
-    now = datetime.now(UTC)
+    now = system_clock()
     while now.weekday() > 4:
         now += timedelta(days=1)
     now = (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert
 
 from inventory import tables
+from inventory.clock import system_clock
 from inventory.database import open_database
 
 DAY = 86_400
@@ -17,7 +17,7 @@ DAY = 86_400
 
 def inventory(path: Path, count: int) -> None:
     database = open_database(str(path))
-    now = int(time.time())
+    now = int(system_clock().timestamp())
     rows: dict[str, list[dict[str, Any]]] = {
         k: [] for k in ("client", "contact", "domain", "endpoint", "certificate", "standing", "observation", "web", "finding")
     }

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from certmgr.scan.examine import Job, Result, Setup, examine
 from certmgr.scan.guard import networks
 from certmgr.scan.report import CertificateRow, Report
 from certmgr.scan.visit import WebOptions
+from inventory.clock import Clock, system_clock
 from inventory.database import Database, Tx, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.model import Parties
@@ -80,7 +81,7 @@ class Summary:
         return self.looked > 0 and 100.0 * self.undetermined / self.looked > UNDETERMINED_PERCENT
 
 
-def setup_for(settings: Settings, options: Options, *, guarded: bool) -> Setup:
+def setup_for(settings: Settings, options: Options, *, guarded: bool, clock: Clock = system_clock) -> Setup:
     scan = settings.scan
     limits = Limits(
         timeout=options.timeout or scan.timeout, connect_timeout=options.connect_timeout or scan.connect_timeout or None,
@@ -91,7 +92,7 @@ def setup_for(settings: Settings, options: Options, *, guarded: bool) -> Setup:
         limits=limits, store=settings.trust.store, ca_files=(*settings.trust.ca_files, *options.ca_files), cache=options.cache,
         deep=options.deep, full=options.full, guarded=guarded, fetch_issuers=settings.trust.fetch_issuers, resolvers=settings.scan.resolvers,
         allowed=(*networks(settings.network.allow, "[network] allow"), *provider), provider=provider, overrides=options.overrides,
-        dns_timeout=min(2.0, limits.timeout / 3), web=_web(settings, options),
+        dns_timeout=min(2.0, limits.timeout / 3), web=_web(settings, options), clock=clock,
     )  # fmt: skip
 
 
@@ -103,7 +104,14 @@ def _web(settings: Settings, options: Options) -> WebOptions | None:
     return WebOptions(options.http_port or http.port, agent, http.per_address, http.rate)
 
 
-def scan_targets(settings: Settings, options: Options, targets: list[Target], issuers: tuple[bytes, ...] = ()) -> list[Report]:
+def scan_targets(
+    settings: Settings,
+    options: Options,
+    targets: list[Target],
+    issuers: tuple[bytes, ...] = (),
+    *,
+    clock: Clock = system_clock,
+) -> list[Report]:
     """Looks at what is given and stores nothing. In the order of ``targets``. Addresses are the user's own choice.
 
     ``issuers``: intermediates that the inventory knows, as DER.
@@ -114,7 +122,7 @@ def scan_targets(settings: Settings, options: Options, targets: list[Target], is
         if result.report is not None:
             found[result.key] = result.report
 
-    setup = setup_for(settings, options, guarded=False)
+    setup = setup_for(settings, options, guarded=False, clock=clock)
     setup.full, setup.issuers = True, issuers
     examine(setup, [Job(i, t) for i, t in enumerate(targets)], emit)
     return [found[i] for i in sorted(found)]
@@ -130,6 +138,7 @@ def look_at(
     database: Database | None,
     *,
     ever_good: bool = False,
+    clock: Clock = system_clock,
 ) -> Report:
     """One target as a visitor meets it, with what the inventory says of it; stores nothing. The target is the user's own choice."""
     found: list[Report] = []
@@ -138,7 +147,7 @@ def look_at(
         if result.report is not None:
             found.append(result.report)
 
-    setup = setup_for(settings, options, guarded=False)
+    setup = setup_for(settings, options, guarded=False, clock=clock)
     setup.full = True
     if database is not None:
         with database.read() as conn:
@@ -153,8 +162,8 @@ def _robot(row: Mapping[str, Any]) -> bool:
     return (parties.renews or parties.buys) in ("panel", "cdn")
 
 
-def _jobs(rows: list[Mapping[str, Any]], remembered: bool, expected: Mapping[int, frozenset[str]]) -> list[Job]:
-    made, moment = [], time.time()
+def _jobs(rows: list[Mapping[str, Any]], remembered: bool, expected: Mapping[int, frozenset[str]], now: int) -> list[Job]:
+    made = []
     for row in rows:
         history = None
         if row["failing_since"] is not None:
@@ -164,7 +173,7 @@ def _jobs(rows: list[Mapping[str, Any]], remembered: bool, expected: Mapping[int
                 row["id"], Target(row["host"], row["port"], row["protocol"]), tuple((row["addresses"] or "").split()), row["client_id"],
                 domains.parties_of_row(row), history, row["last_good"] is not None,
                 bool(row["good"]), row["fingerprint"] or "",
-                (row["memo"] or "") if remembered and (row["recheck_at"] or 0) > moment else "", row["purpose"], tuple(row["paths"].split()),
+                (row["memo"] or "") if remembered and (row["recheck_at"] or 0) > now else "", row["purpose"], tuple(row["paths"].split()),
                 frozenset() if _robot(row) else expected.get(row["id"], frozenset()),
             )
         )  # fmt: skip
@@ -188,7 +197,7 @@ class Survey:
         self.expected: Mapping[int, frozenset[str]] = {}
 
     def run(self) -> Summary:
-        started, clock = datetime.now(UTC), time.monotonic()
+        started, begun = self.database.clock(), time.monotonic()
         with self.database.read() as conn:
             client_id = clients.find(conn, self.options.client)["id"] if self.options.client else None
             planned = endpoints.count_visited(conn, client_id, self.options.tag)
@@ -197,7 +206,7 @@ class Survey:
             self.expected = expectations(
                 [*cases.expected(conn), *lineages.expected(conn)], partial(cases.places, conn), to_epoch(started)
             )
-        setup = setup_for(self.settings, self.options, guarded=True)
+        setup = setup_for(self.settings, self.options, guarded=True, clock=self.database.clock)
         setup.servers = own_servers
         self.visits = setup.web is not None
         controls = [parse(text) for text in self.settings.scan.controls]
@@ -220,9 +229,9 @@ class Survey:
                 try:
                     state, reason = self._survey(setup, pool, planned, client_id, controls)
                 except Exception:  # whatever it is, the run must not stay marked as running; then it is said
-                    self._finish("incomplete", "an error in certmgr", planned, started, clock)
+                    self._finish("incomplete", "an error in certmgr", planned, started, begun)
                     raise
-                return self._finish(state, reason, planned, started, clock)
+                return self._finish(state, reason, planned, started, begun)
         finally:
             if pool is not None:
                 pool.close()
@@ -300,7 +309,7 @@ class Survey:
             with self.database.read() as conn:
                 rows = endpoints.visited(conn, ids[start : start + CHUNK])
             self.handed += len(rows)
-            yield _jobs(rows, self.options.cache, self.expected)
+            yield _jobs(rows, self.options.cache, self.expected, to_epoch(self.database.clock()))
 
     # -- storing ---------------------------------------------------------------------------------------------------
 
@@ -352,15 +361,15 @@ class Survey:
         web.write(tx, {k: None if w.document is None else (at, w.digest, w.document) for k, (at, w) in pages.items()})
         results.propose(tx, self.run_id, proposals)
 
-    def _finish(self, state: str, reason: str | None, planned: int, started: datetime, clock: float) -> Summary:
+    def _finish(self, state: str, reason: str | None, planned: int, started: datetime, begun: float) -> Summary:
         opened = closed = 0
         with self.database.write() as tx:
             if state == "complete":
                 opened, closed = results.apply_proposals(tx, self.run_id)
             runs.finish(tx, self.run_id, state, reason, self.looked, self.undetermined)
         return Summary(
-            self.run_id, state, reason, planned, self.looked, self.undetermined, opened, closed, started, datetime.now(UTC),
-            time.monotonic() - clock, self.no_route,
+            self.run_id, state, reason, planned, self.looked, self.undetermined, opened, closed, started, self.database.clock(),
+            time.monotonic() - begun, self.no_route,
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
 from inventory import chain
+from inventory.clock import Clock, system_clock
 from inventory.errors import DatabaseError, DatabaseVersion
 from inventory.tables import audit as audit_table
 
@@ -86,10 +87,13 @@ class Tx:
 
 
 class Database:
-    """An opened database of the current version. ``actor`` is written to the audit table."""
+    """An opened database of the current version. ``actor`` is written to the audit table.
 
-    def __init__(self, engine: Engine, actor: str) -> None:
-        self.engine, self.actor = engine, actor
+    ``clock`` dates a transaction that names no time.
+    """
+
+    def __init__(self, engine: Engine, actor: str, clock: Clock = system_clock) -> None:
+        self.engine, self.actor, self.clock = engine, actor, clock
 
     @property
     def path(self) -> Path | None:
@@ -106,7 +110,7 @@ class Database:
     def write(self, now: datetime | None = None) -> Iterator[Tx]:
         """Commits at the end, rolls back on any exception."""
         with _mapped(self.engine.url), self.engine.connect().execution_options(certmgr_write=True) as conn, conn.begin():
-            tx = Tx(conn, self.actor, now or datetime.now(UTC))
+            tx = Tx(conn, self.actor, now or self.clock())
             yield tx
             tx.write_audit()
 
@@ -227,7 +231,7 @@ def version(engine: Engine) -> str | None:
         return known
 
 
-def open_database(url: str, *, actor: str | None = None, migrate: bool | None = None) -> Database:
+def open_database(url: str, *, actor: str | None = None, migrate: bool | None = None, clock: Clock = system_clock) -> Database:
     """Opens ``url``; a new SQLite file is created and an older one migrated (after a backup).
 
     PostgreSQL is migrated only on command: ``migrate=True``. Raises :class:`DatabaseError`; :class:`DatabaseVersion` for
@@ -254,5 +258,5 @@ def open_database(url: str, *, actor: str | None = None, migrate: bool | None = 
                 f"The database {shown(engine.url)} is {'empty' if current is None else 'of an older version'}",
                 f"its version is {current or 'none'}, this program needs {HEAD}", "Back it up, then run: certmgr database upgrade.",
             )  # fmt: skip
-        upkeep.migrate(engine)
-    return Database(engine, actor or default_actor())
+        upkeep.migrate(engine, clock=clock)
+    return Database(engine, actor or default_actor(), clock)

@@ -12,16 +12,17 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, exc, text
 
+from inventory.clock import Clock, system_clock
 from inventory.database import HEAD, Database, explain, prepare_file, shown, sqlite_module, version
 from inventory.errors import DatabaseError, DatabaseVersion
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_STAMP = "%Y%m%dT%H%M%SZ"  # of a file name
 
 
 def _config() -> Any:
@@ -43,12 +44,12 @@ def is_known(revision: str) -> bool:
     return any(script.revision == revision for script in _script().walk_revisions())
 
 
-def migrate(engine: Engine, target: str = HEAD) -> Path | None:
+def migrate(engine: Engine, target: str = HEAD, *, clock: Clock = system_clock) -> Path | None:
     """Brings the schema to ``target``. Returns the backup that was made first (SQLite with content only)."""
     try:
         backup_path = None
         if engine.dialect.name == "sqlite" and version(engine) is not None:
-            backup_path = _backup_before(engine)
+            backup_path = _backup_before(engine, clock)
         with engine.connect().execution_options(certmgr_write=True) as conn:
             if conn.dialect.name == "sqlite":
                 # Outside of a transaction, or the pragma has no effect.
@@ -77,10 +78,9 @@ def _run(conn: Connection, target: str) -> None:
         env.run_migrations()
 
 
-def _backup_before(engine: Engine) -> Path:
+def _backup_before(engine: Engine, clock: Clock) -> Path:
     path = Path(str(engine.url.database))
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    target = path.with_name(f"{path.name}.before-{HEAD}-{stamp}")
+    target = path.with_name(f"{path.name}.before-{HEAD}-{clock():{_STAMP}}")
     _copy_sqlite(path, target)
     with closing(sqlite_module().connect(target)) as conn:
         if conn.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
@@ -129,7 +129,7 @@ def backup(engine: Engine, target: Path) -> None:
         raise DatabaseError(f"The backup {target} cannot be written", str(error), "Nothing was left behind.") from None
 
 
-def restore(engine: Engine, source: Path) -> Path | None:
+def restore(engine: Engine, source: Path, *, clock: Clock = system_clock) -> Path | None:
     """Puts ``source`` in the place of the SQLite database, whatever state that is in. What was there is kept beside it; its path is
     returned. Raises Busy while a scan runs.
 
@@ -147,7 +147,7 @@ def restore(engine: Engine, source: Path) -> Path | None:
     prepare_file(target)
     with file_lock(target):
         try:
-            return _replace(target, source)
+            return _replace(target, source, clock)
         except (OSError, sqlite3.Error, sqlite_module().Error) as error:
             raise DatabaseError(
                 f"{target} cannot be replaced", str(error), "What was there is still there, or beside it."
@@ -168,11 +168,11 @@ def _check_backup(source: Path) -> None:
         raise DatabaseVersion(f"{source} belongs to a newer certmgr", f"its version is {row[0]}", "Nothing was changed.")
 
 
-def _replace(target: Path, source: Path) -> Path | None:
+def _replace(target: Path, source: Path, clock: Clock) -> Path | None:
     if not target.stat().st_size:
         _pour(source, target)
         return None
-    kept = target.with_name(f"{target.name}.replaced-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}")
+    kept = target.with_name(f"{target.name}.replaced-{clock():{_STAMP}}")
     try:
         _copy_sqlite(target, kept)
         _pour(source, target)

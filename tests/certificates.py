@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certmgr.demo.authority import Authority, Issued, name
 from certmgr.demo.servers import Server
+from tests.clock import clock
 
 _SIGNATURE_OIDS = {"sha1": bytes.fromhex("06072a8648ce3d0401"), "sha256": bytes.fromhex("06082a8648ce3d040302")}
 
@@ -51,9 +52,9 @@ def resigned(issued: Issued, authority: Authority, digest: str) -> Issued:
 
 def ca_leaf(authority: Authority, host: str) -> Issued:
     """A leaf that says it is a CA."""
-    from datetime import UTC, datetime, timedelta
+    from datetime import timedelta
 
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = clock().replace(microsecond=0)
     key: Any = ec.generate_private_key(ec.SECP256R1())
     leaf = (
         x509.CertificateBuilder().subject_name(name(host)).issuer_name(authority.subject).public_key(key.public_key())

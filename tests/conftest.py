@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,9 +17,15 @@ from certmgr.config import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo.authority import Authority
 from certmgr.scan.report import Report
 from certmgr.survey import Options, scan_targets
+from inventory.clock import Clock
 from inventory.database import Database, open_database
 from inventory.model import Finding
 from inventory.targets import parse
+from tests.campaign import Campaign
+from tests.clock import clock as test_clock
+from tests.clock import frozen
+from tests.databases import open_sqlite, write_sqlite
+from tests.program import Ran, run
 from tests.servers import postgres
 
 hypothesis_settings.register_profile(
@@ -31,62 +34,80 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("here")
 
 
-# The longest files begin first, so that no worker waits at the end for one that another began last.
-LONGEST = (
-    "test_year_of_a_fleet.py",
-    "test_faults.py",
-    "test_year.py",
-    "test_crash.py",
-    "test_challenges.py",
-    "test_fleet.py",
-    "test_accounts.py",
-    "test_delivery.py",
-    "test_notices_cli.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-
-
 @pytest.fixture(scope="session")
 def postgres_port() -> Iterator[int]:
     with postgres.running() as port:
         yield port
 
 
+@pytest.fixture(autouse=True)
+def _at_start() -> None:
+    """Each test begins at the same time, whatever ran before it."""
+    test_clock.reset()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the test and of the code under test."""
+    return test_clock
+
+
+def _create_database(port: int, name: str, template: str) -> str:
+    import psycopg
+
+    with psycopg.connect(f"host=127.0.0.1 port={port} user=test dbname=postgres", autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # type: ignore[call-overload, unused-ignore]
+    return f"postgresql://test@127.0.0.1:{port}/{name}"
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_port: int) -> str:
+    """The name of a PostgreSQL database of the current version, which others are copied from."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    open_database(_create_database(postgres_port, name, "template0"), actor="tester", migrate=True).close()
+    return name
+
+
 @pytest.fixture
 def new_postgres(postgres_port: int) -> Callable[[], str]:
     """Makes an empty PostgreSQL database and returns its URL."""
-    import psycopg
-
-    def make() -> str:
-        name = f"t{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(f"host=127.0.0.1 port={postgres_port} user=test dbname=postgres", autocommit=True) as conn:
-            conn.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload, unused-ignore]
-        return f"postgresql://test@127.0.0.1:{postgres_port}/{name}"
-
-    return make
+    return lambda: _create_database(postgres_port, f"t{uuid.uuid4().hex[:12]}", "template0")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind without any tables."""
     if request.param == "sqlite":
         return str(tmp_path / "inventory.db")
     return str(request.getfixturevalue("new_postgres")())
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind, of the current version and without rows."""
+    if request.param == "sqlite":
+        return write_sqlite(tmp_path / "inventory.db")
+    port, template = request.getfixturevalue("postgres_port"), request.getfixturevalue("postgres_template")
+    return _create_database(port, f"t{uuid.uuid4().hex[:12]}", template)
+
+
 @pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    opened = open_database(url, actor="tester", migrate=True)
+def database(url: str, clock: Clock) -> Iterator[Database]:
+    opened = open_database(url, actor="tester", clock=clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
+    opened = open_sqlite(tmp_path / "inventory.db", clock=clock)
     yield opened
     opened.close()
 
 
 @pytest.fixture(scope="session")
 def root() -> Authority:
-    return Authority("Test Root", organisation="certmgr tests")
+    return Authority("Test Root", organisation="certmgr tests", clock=frozen)
 
 
 @pytest.fixture(scope="session")
@@ -124,47 +145,38 @@ class Look:
 
 
 @pytest.fixture
-def look(settings: Settings) -> Callable[..., Look]:
+def look(settings: Settings, clock: Clock) -> Callable[..., Look]:
     """Looks at ``host:port`` with host resolved to 127.0.0.1 unless ``at`` says otherwise."""
 
     def one(target: str, at: tuple[str, ...] = ("127.0.0.1",), changes: Settings | None = None, **options: Any) -> Look:
         parsed = parse(target)
         overrides = {} if parsed.is_address else {(parsed.host, parsed.port): at}
-        reports = scan_targets(changes or settings, Options(overrides=overrides, **options), [parsed])
+        reports = scan_targets(changes or settings, Options(overrides=overrides, **options), [parsed], clock=clock)
         assert len(reports) == 1
         return Look(reports[0])
 
     return one
 
 
-@dataclass(slots=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def certmgr(tmp_path: Path) -> Callable[..., Ran]:
-    """Runs the program as a user does, with a database and a configuration of its own."""
-    config = tmp_path / "certmgr.toml"
+def certmgr(tmp_path: Path, clock: Clock) -> Callable[..., Ran]:
+    """Calls the program as a user does, with a database and a configuration of its own."""
+    config, path = tmp_path / "certmgr.toml", tmp_path / "cli.db"
     if not config.exists():
         config.write_text("[scan]\nper_address = 0\nrate = 0.0\ntimeout = 4.0\n[http]\nenabled = false\n")
 
-    def run(*arguments: str, input: str | None = None, environment: dict[str, str] | None = None) -> Ran:
-        import os
+    def call(*arguments: str, input: str | None = None, environment: dict[str, str] | None = None) -> Ran:
+        if not path.exists() and "scan" not in arguments:  # a scan of given targets makes none
+            write_sqlite(path)
+        options = ("--config", str(config), "--database", str(path))
+        return run((*options, *arguments), clock, input=input, environment=environment)
 
-        command = [sys.executable, "-m", "certmgr", "--config", str(config), "--database", str(tmp_path / "cli.db"), *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, input=input, timeout=120, env={**os.environ, **(environment or {})}
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
+    return call
 
-    return run
+
+@pytest.fixture
+def campaign(record_property: Callable[[str, object], None]) -> Campaign:
+    return Campaign(record_property)
 
 
 @pytest.fixture
@@ -172,3 +184,17 @@ def opened() -> Iterator[contextlib.ExitStack]:
     """Servers entered here are closed at the end of the test."""
     with contextlib.ExitStack() as stack:
         yield stack
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the sizes of the campaigns that ran."""
+    lines = [
+        f"{report.nodeid}: {value}"
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in report.user_properties
+        if name == "campaign"
+    ]
+    if lines:
+        terminalreporter.section("campaigns")
+        for line in sorted(lines):
+            terminalreporter.line(line)

@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -27,6 +27,7 @@ from josepy.json_util import field as josepy_field
 from josepy.jwa import ES256
 from josepy.jwk import JWK, JWKEC
 
+from inventory.clock import system_clock
 from tests.servers import faulty as faults
 from tests.servers.acme2certifier import acme2certifier
 from tests.servers.bind import named
@@ -110,7 +111,7 @@ def test_pebble_issues_by_http_01(tmp_path: Path) -> None:
             issue(acme, ca.http_port, "c.example.test")
         names = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
         assert sorted(names) == ["a.example.test", "b.example.test"]
-        assert issued.not_valid_after_utc - datetime.now(UTC) < timedelta(days=6)
+        assert issued.not_valid_after_utc - system_clock() < timedelta(days=6)
         issuer, roots = (
             (x509.load_pem_x509_certificate(p.encode()) for p in (ca.intermediates(), ca.root())),
             {ca.root(0), ca.root(1)},
@@ -248,7 +249,7 @@ def test_the_proxy_refuses_by_number_method_and_path(proxy: Proxy) -> None:
         limited = http.head(f"{proxy.base}/nonce-plz")
         assert (limited.status_code, limited.headers["Retry-After"]) == (429, "120")
         dated = http.get(f"{proxy.base}/nonce-plz")
-        wait = parsedate_to_datetime(dated.headers["Retry-After"]) - datetime.now(UTC)
+        wait = parsedate_to_datetime(dated.headers["Retry-After"]) - system_clock()
         assert timedelta(seconds=110) < wait < timedelta(seconds=121)
         assert dated.json()["type"] == "urn:ietf:params:acme:error:rateLimited"
         assert http.get(f"{proxy.base}/escape").content == b"\x1b[31m{"
@@ -379,6 +380,6 @@ def test_acme2certifier_knows_its_profiles_and_the_proxy_what_replaces(tmp_path:
         issued = leaf(acme.poll_and_finalize(order))
         with session(proxy.ca_file) as http:
             window = http.get(f"{acme.directory['renewalInfo']}/{ari_id(issued)}").json()["suggestedWindow"]
-            assert datetime.fromisoformat(window["start"]) < datetime.now(UTC)
+            assert datetime.fromisoformat(window["start"]) < system_clock()
             proxy.rules.append(Rule(faults.answer(200, '{"suggestedWindow": {}}', "application/json"), "/acme/renewal-info/"))
             assert http.get(f"{proxy.base}/acme/renewal-info/{ari_id(issued)}").json() == {"suggestedWindow": {}}

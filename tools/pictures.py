@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from certmgr.compliance.standing import all_deadlines
@@ -16,6 +16,7 @@ from certmgr.report import html, pdf
 from certmgr.report.load import material
 from certmgr.report.view import build
 from certmgr.survey import Options, Survey
+from inventory.clock import system_clock
 from inventory.database import open_database
 from inventory.store import clients, findings
 from tests.servers import chromium
@@ -36,7 +37,7 @@ def main() -> None:
         )  # fmt: skip
         Survey(database, settings, Options(overrides=street.overrides())).run()
         street.close()
-        now = datetime.now(UTC)
+        now = system_clock()
         with database.write() as tx:
             row = clients.find(tx.conn, "1001")
             until, code = now + timedelta(days=2), "certificate-expired"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show, table
-from certmgr.cli.shared import App, client_filter, format_option, now, pass_app
+from certmgr.cli.shared import App, client_filter, format_option, pass_app
 
 if TYPE_CHECKING:
     from inventory.store.records import Row
@@ -48,7 +48,7 @@ def list_(
     from certmgr.cases.states import waits_for
     from inventory.store import cases, clients, contacts
 
-    moment = now()
+    moment = app.now()
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         staff_id = contacts.find(conn, mine)["id"] if mine else None
@@ -106,7 +106,7 @@ def show_(app: App, reference: str, form: str) -> None:
     from certmgr.cases.states import allowed, climbs, next_reminder
     from inventory.store import cases, outbox
 
-    moment = now()
+    moment = app.now()
     with app.open().read() as conn:
         row = cases.find(conn, reference)
         events = cases.events(conn, row["id"])
@@ -209,7 +209,7 @@ def measures(app: App, client: str | None, form: str) -> None:
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         rows, events = cases.listing(conn, client_id=client_id), cases.events_of(conn, client_id)
-    found = of(rows, events, now(), ZoneInfo(app.settings.provider.time_zone))
+    found = of(rows, events, app.now(), ZoneInfo(app.settings.provider.time_zone))
     flat = form != "json"
     shown = [
         {

@@ -9,7 +9,7 @@ import click
 
 from certmgr.cli.case_pages import list_, measures, show_
 from certmgr.cli.output import cell, echo_json, epoch_text
-from certmgr.cli.shared import App, now, pass_app
+from certmgr.cli.shared import App, pass_app
 
 if TYPE_CHECKING:
     from certmgr.cases.proof import Proof
@@ -36,7 +36,7 @@ for _command in (list_, show_, measures):
 def desk_of(app: App, seen: int | None = None) -> Desk:
     from certmgr.cases.work import Desk
 
-    return Desk(app.open(), app.settings, now(), seen=seen)
+    return Desk(app.open(), app.settings, app.now(), seen=seen)
 
 
 def said(row: Row, text: str = "") -> None:

@@ -15,7 +15,6 @@ from certmgr.cli.shared import (
     changed,
     format_option,
     given,
-    now,
     party_options,
     pass_app,
     retired_option,
@@ -43,7 +42,7 @@ def client_add(app: App, /, number: str, name: str, tags: tuple[str, ...], **val
     """Add the client NUMBER called NAME."""
     from inventory.store import clients
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         clients.add(tx, given(number=number, name=name, **values), tags)
     click.echo(f"Client {number} added.")
 
@@ -111,7 +110,7 @@ def client_edit(
     """Change what is known of a client."""
     from inventory.store import clients
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row_id = clients.find(tx.conn, number)["id"]
         said = changed(f"Client {number}", clients.edit(tx, number, given(number=new_number, **values)))
         said += change_tags(tx, "client", row_id, tags, untags)
@@ -125,7 +124,7 @@ def client_retire(app: App, number: str) -> None:
     """Retire a client with its domains: kept for the record, and silent."""
     from inventory.store import clients
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         count = clients.retire(tx, number)
     click.echo(f"Client {number} retired, with {count} domain(s).")
 
@@ -152,7 +151,7 @@ def client_erase(app: App, number: str, yes: bool) -> None:
             f"This would erase {said}, for good. Nothing was changed; to do it: certmgr client erase {row['number']} --yes"
         )
         return
-    with database.write(now()) as tx:
+    with database.write(app.now()) as tx:
         erase.erase(tx, row["number"])
     upkeep.forget(database)
     click.echo(f"Erased {said}. Erase or age out the backups too.")

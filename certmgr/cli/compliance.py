@@ -10,7 +10,7 @@ import click
 
 from certmgr.cli.deadlines import shown_date
 from certmgr.cli.output import cell, echo_json, instant, show, table
-from certmgr.cli.shared import App, client_filter, format_option, now, pass_app, tag_filter
+from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -56,7 +56,7 @@ def compliance(
     from certmgr.compliance.standing import all_deadlines, judge, subjects
     from inventory.errors import NotFound
 
-    moment = now()
+    moment = app.now()
     at = app.moment(as_of)
     database = app.open()
     dues = all_deadlines(database, at if at is not None and at <= moment else None)

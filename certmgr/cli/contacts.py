@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from certmgr.cli.output import epoch_text, pairs, show
-from certmgr.cli.shared import App, changed, client_filter, format_option, given, now, pass_app, retired_option
+from certmgr.cli.shared import App, changed, client_filter, format_option, given, pass_app, retired_option
 from inventory.errors import UsageError
 
 CONTACT_COLUMNS = ("id", "client", "name", "role", "ways", "bad", "language", "time_zone", "country", "fallback", "away", "state")
@@ -44,7 +44,7 @@ def _given(app: App, /, away_until: str | None = None, **values: Any) -> dict[st
     made = given(**values)
     if away_until is not None:
         made["away_until"] = until = app.moment(away_until) if away_until else None
-        if until is not None and until <= now():
+        if until is not None and until <= app.now():
             raise UsageError(
                 f"{until:%Y-%m-%d} has passed", "nobody is away until then", "Give a later date, or an empty one for: back."
             )
@@ -60,7 +60,7 @@ def contact_add(app: App, /, name: str, client: str | None, ways: tuple[str, ...
     """Add a contact."""
     from inventory.store import contacts
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row_id = contacts.add(tx, client, _given(app, name=name, **values), ways)
     click.echo(f"Contact {row_id} {name} added.")
 
@@ -106,7 +106,7 @@ def contact_edit(app: App, /, contact: str, ways: tuple[str, ...], **values: Any
     """Change a contact. --way replaces all ways."""
     from inventory.store import contacts
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         changes = contacts.edit(tx, contact, _given(app, **values), ways)
         if "away_until" in changes:
             changes["away_until"] = [epoch_text(v) for v in changes["away_until"]]
@@ -121,6 +121,6 @@ def contact_retire(app: App, contact: str) -> None:
     """Retire a contact."""
     from inventory.store import contacts
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         contacts.retire(tx, contact)
     click.echo(f"Contact {contact} retired.")

@@ -20,7 +20,7 @@ def upgrade(app: App) -> None:
     """Bring the database to this program's version (an SQLite file is backed up first)."""
     from inventory.database import HEAD, open_database, shown
 
-    opened = open_database(app.url, migrate=True)
+    opened = open_database(app.url, migrate=True, clock=app.clock)
     click.echo(f"{shown(opened.engine.url)} is at version {HEAD}.")
 
 
@@ -47,7 +47,7 @@ def restore(app: App, file: Path, yes: bool) -> None:
     engine = make_engine(app.url)
     if not yes:
         click.confirm(f"Replace {shown(engine.url)} by {file}?", abort=True)
-    kept = upkeep.restore(engine, file)
+    kept = upkeep.restore(engine, file, clock=app.clock)
     app.open()  # migrates an older backup
     click.echo(f"Restored from {file}." + (f" The previous database is {kept}." if kept else ""))
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from certmgr.cli.output import epoch_text, show
-from certmgr.cli.shared import App, changed, format_option, needs, now, pass_app, retired_option
+from certmgr.cli.shared import App, changed, format_option, needs, pass_app, retired_option
 
 _COLUMNS = ("name", "date", "rule", "title", "for", "source", "confidence", "confirmed", "purchase", "validation", "installation")
 
@@ -60,10 +60,10 @@ def add(app: App, /, name: str, date: str | None, for_clients: tuple[str, ...], 
     if name in {m.name for m in shipped.milestones()}:
         raise Conflict(f"'{name}' is the name of a milestone that ships with certmgr", "", "Choose another name.")
     given = _given(app, date, values)
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         deadlines.add(tx, name, given, tuple(RULES), for_clients=for_clients, tags=tags)
     click.echo(f"Deadline {name} added: {given['at']:%Y-%m-%d %H:%M} UTC, rule {values['rule']}.")
-    if given["at"] < now():
+    if given["at"] < app.now():
         click.echo("Note: that date has passed.", err=True)
 
 
@@ -116,7 +116,7 @@ def edit(app: App, /, name: str, date: str | None, for_clients: tuple[str, ...],
     from certmgr.compliance.rules import RULES
     from inventory.store import deadlines
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         changes = deadlines.edit(
             tx, name, _given(app, date, values), tuple(RULES),
             for_clients=[c for c in for_clients if c] if for_clients else None, tags=[t for t in tags if t] if tags else None,
@@ -141,6 +141,6 @@ def retire(app: App, name: str) -> None:
             "a milestone of browsers or CAs cannot be retired",
             "To leave it out: certmgr finding accept, or compliance --deadline.",
         )
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         deadlines.retire(tx, name)
     click.echo(f"Deadline {name} retired.")

@@ -8,7 +8,7 @@ import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, instant
 from certmgr.cli.scan import SECONDS, overrides_of
-from certmgr.cli.shared import App, now, pass_app
+from certmgr.cli.shared import App, pass_app
 
 if TYPE_CHECKING:
     from certmgr.diagnose.context import Context
@@ -69,7 +69,7 @@ def diagnose(
         _inventory(app),
         question,
         options,
-        now(),
+        app.now(),
         vantage=vantage(),
         clock=clock,
         chosen=None if chosen is None else require(chosen),

@@ -15,7 +15,6 @@ from certmgr.cli.shared import (
     client_filter,
     format_option,
     given,
-    now,
     party_options,
     pass_app,
     retired_option,
@@ -67,14 +66,14 @@ def domain_add(app: App, /, name: str, tags: tuple[str, ...], with_proposed: boo
     host = normalise_host(name)
     resolvers = app.settings.scan.resolvers  # what is wrong with the configuration is said before anything is written
     database = app.open()
-    with database.write(now()) as tx:
+    with database.write(app.now()) as tx:
         domains.add(tx, host, given(**values), tags)
     click.echo(f"Domain {display(host)} added, with the endpoint {display(host)}:443.")
     if as_ip(host) is not None:
         return
     proposed = []
     for other in resolving(related(host), resolvers):
-        with database.write(now()) as tx:
+        with database.write(app.now()) as tx:
             if domains.active(tx.conn, other) is not None:
                 continue
             if with_proposed:
@@ -122,7 +121,7 @@ def domain_show(app: App, name: str, form: str) -> None:
     """Show everything known about a name: owner, contacts, endpoints, certificates, findings, history."""
     from certmgr.cli.domain_page import document, render
 
-    page = document(app.open(), name, now())
+    page = document(app.open(), name, app.now())
     if form == "json":
         echo_json(page)
     elif form == "csv":
@@ -145,7 +144,7 @@ def domain_edit(app: App, /, name: str, tags: tuple[str, ...], untags: tuple[str
 
     values["paths"] = values["paths"] or None
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row_id = domains.find(tx.conn, name)["id"]
         said = changed(f"Domain {name}", domains.edit(tx, name, given(**values)))
         said += change_tags(tx, "domain", row_id, tags, untags)
@@ -159,6 +158,6 @@ def domain_retire(app: App, name: str) -> None:
     """Retire a domain with its endpoints."""
     from inventory.store import domains
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         domains.retire(tx, name)
     click.echo(f"Domain {name} retired.")

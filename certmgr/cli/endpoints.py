@@ -14,7 +14,6 @@ from certmgr.cli.shared import (
     client_filter,
     format_option,
     given,
-    now,
     pass_app,
     retired_option,
     tag_filter,
@@ -47,7 +46,7 @@ def endpoint_add(app: App, /, target: str, domain_name: str | None, addresses: t
     from inventory.targets import parse
 
     parsed = parse(target)
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         endpoints.add(tx, parsed, domain_name, addresses, tags)
     click.echo(f"Endpoint {parsed} ({parsed.protocol}) added.")
 
@@ -114,7 +113,7 @@ def endpoint_edit(
 
     parsed = parse(target)
     fixed = list(addresses) if addresses else ([] if by_dns else None)
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row_id = endpoints.find(tx.conn, parsed)["id"]
         said = changed(f"Endpoint {parsed}", endpoints.edit(tx, parsed, given(port=port, protocol=protocol, addresses=fixed)))
         said += change_tags(tx, "endpoint", row_id, tags, untags)
@@ -129,6 +128,6 @@ def endpoint_retire(app: App, target: str) -> None:
     from inventory.store import endpoints
     from inventory.targets import parse
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         endpoints.retire(tx, parse(target))
     click.echo(f"Endpoint {target} retired.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from certmgr.cli.output import cell
-from certmgr.cli.shared import App, now, pass_app
+from certmgr.cli.shared import App, pass_app
 from inventory.errors import CertmgrError, UsageError
 
 SHOWN = 200
@@ -60,7 +60,7 @@ def import_(app: App, source: Path, kind: str, client: str | None, dry_run: bool
             click.echo(cell(line, 300))
     else:
         try:
-            with database.write(now()) as tx:
+            with database.write(app.now()) as tx:
                 plan.apply(tx, planned)
         except IntegrityError as error:
             reason = " ".join(str(error.orig).split())[:200]

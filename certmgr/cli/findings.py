@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from certmgr.cli.output import epoch_text, instant, show
-from certmgr.cli.shared import App, client_filter, format_option, needs, now, pass_app
+from certmgr.cli.shared import App, client_filter, format_option, needs, pass_app
 
 
 @click.group()
@@ -122,7 +122,7 @@ def _record(
 
     moment = app.moment(needs(until, "--until"))
     assert moment is not None
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         scope = {
             "client_id": clients.find(tx.conn, client)["id"] if client else None,
             "domain_id": domains.find(tx.conn, domain)["id"] if domain else None,
@@ -138,6 +138,6 @@ def withdraw(app: App, number: int) -> None:
     """End an acceptance, or a promise to mend, now."""
     from inventory.store import findings
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         findings.withdraw(tx, number)
     click.echo(f"Acceptance {number} was withdrawn.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
-from certmgr.cli.shared import App, format_option, now, pass_app
+from certmgr.cli.shared import App, format_option, pass_app
 
 _WORDS = {
     "replaced": "already replaced", "automatic": "renewed by a robot", "ours": "ours to buy", "client": "the client's to buy", "unknown": "not known here",
@@ -58,7 +58,7 @@ def open_(
         click.echo(f"left out: {cell(line)} is no serial number", err=True)
     desk, at = desk_of(app), app.moment(until)
     assert at is not None
-    if at <= now() or at > now() + timedelta(days=400):
+    if at <= app.now() or at > app.now() + timedelta(days=400):
         raise UsageError(
             "The time by which they must be replaced cannot be so", "it lies ahead, within 400 days", "Correct --until."
         )
@@ -116,7 +116,7 @@ def show_(app: App, reference: str, everything: bool, form: str) -> int:
     with app.open().read() as conn:
         row = incidents.find(conn, reference)
         items = incidents.items(conn, row["id"])
-    moment = now()
+    moment = app.now()
     hours = (row["until"] - moment.timestamp()) / 3600
     rows = [
         {

@@ -10,7 +10,7 @@ import click
 
 from certmgr.cli import output
 from certmgr.cli.accounts import KEY_TYPES
-from certmgr.cli.shared import App, format_option, now, pass_app
+from certmgr.cli.shared import App, format_option, pass_app
 
 SORTS = {
     "automate": "✓ automate now", "record": "→ add this record", "buy": "€ buy", "elsewhere": "✗ no longer hosted here", "unknown": "? could not be told",
@@ -79,7 +79,7 @@ def issue(
         return _dry(database, app, wanted)
     arranged = arrange(database, app.settings, wanted)
     fleet = Fleet(Office(database, app.settings))
-    wanted_now = [p.name for p in fleet.plan(arranged) if p.due.at <= now()]
+    wanted_now = [p.name for p in fleet.plan(arranged) if p.due.at <= app.now()]
     code = told(database, wanted_now, fleet.named(wanted_now), form) if wanted_now else 0
     rest = [n for n in arranged if n not in wanted_now]
     if rest and (form == "table" or not wanted_now):

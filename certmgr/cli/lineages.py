@@ -111,9 +111,8 @@ def show(app: App, name: str, form: str) -> None:
         deliveries = lineages.deliveries(conn, lineage_id=row["id"], states=("pending", "done"))
         served = lineages.served_names(conn, [row["sha256"]]) if row["sha256"] else {}
         bad = lineages.condemned(conn).get(row["sha256"] or "", "")
-    from certmgr.cli.shared import now
 
-    due = plan_one(row, now(), bad, served.get(row["sha256"] or "")).due
+    due = plan_one(row, app.now(), bad, served.get(row["sha256"] or "")).due
     folder = Lineage(base_directory(app.settings), row["name"])
     if form != "table":
         output.echo_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -37,6 +38,7 @@ from certmgr.cli import (
     status,
 )
 from certmgr.cli.shared import App, guard
+from inventory.clock import Clock, system_clock
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -56,7 +58,7 @@ def cli(context: click.Context, config: str | None, database_url: str | None, de
     certmgr scan                         look at the whole inventory
     certmgr status --causes              what needs attention, and what would mend it
     """
-    context.obj = App(config, database_url, debug)
+    context.obj = App(config, database_url, debug, context.obj or system_clock)
 
 
 for command in (
@@ -67,14 +69,22 @@ for command in (
 
 
 def run() -> None:
-    """The console script."""
-    debug = "--debug" in sys.argv
-    sys.exit(guard(_invoke, lambda: debug))
+    """Run the console script."""
+    sys.exit(main(sys.argv[1:]))
 
 
-def _invoke() -> object:
-    """As ``cli.main(standalone_mode=False)``, but a closed pipe keeps its own exception: click makes exit code 1 of it, which means findings."""
-    with cli.make_context("certmgr", sys.argv[1:]) as context:
+def main(arguments: Sequence[str], clock: Clock = system_clock) -> int:
+    """Run one command and return its exit code. Every error becomes one line on stderr."""
+    debug = "--debug" in arguments
+    return guard(lambda: _invoke(list(arguments), clock), lambda: debug)
+
+
+def _invoke(arguments: list[str], clock: Clock) -> object:
+    """Invoke the group as ``cli.main(standalone_mode=False)`` does.
+
+    A closed pipe keeps its exception, because click turns it into exit code 1, which means findings.
+    """
+    with cli.make_context("certmgr", arguments, obj=clock) as context:
         result = cli.invoke(context)
         sys.stdout.flush()
         return result

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, pairs, show
-from certmgr.cli.shared import App, client_filter, format_option, now, pass_app
+from certmgr.cli.shared import App, client_filter, format_option, pass_app
 
 COLUMNS = (
     "id",
@@ -131,7 +131,7 @@ def notice_preview(app: App, output: str) -> None:
     settings = app.settings
     mail = channels_of(settings.notify).get("mail")
     sender = mail.sender if mail is not None else "certmgr@example.invalid"
-    outcome = run_of(app.open(), settings, now()).decide(dry_run=True)
+    outcome = run_of(app.open(), settings, app.now()).decide(dry_run=True)
 
     def write(name: str, message: Message, to: str) -> None:
         write_whole(folder / name, preview(Outgoing(to, message.subject, message.text, message.html, "preview"), sender))
@@ -155,7 +155,7 @@ def notice_retry(app: App, notice_id: int) -> None:
     from inventory.errors import UsageError
     from inventory.store import outbox
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row = _one(tx.conn, notice_id)
         if not outbox.retry(tx, notice_id):
             raise UsageError(
@@ -172,7 +172,7 @@ def notice_ack(app: App, reference: str, by: str) -> None:
     """Enter an acknowledgement: the client knows. What is not mended by then climbs again after some days ([notify] ack_days)."""
     from inventory.store import matters, records
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row = matters.find(tx.conn, reference)
         matters.acknowledge(tx, [row["id"]], records.required(by, "name"))
     click.echo(f"{row['reference']} is acknowledged.")
@@ -199,7 +199,7 @@ def notice_snooze(
     given = [v for v in (reference, domain, server, client, everything) if v]
     if len(given) != 1:
         raise UsageError("A snooze is about one thing", "", "Give a REFERENCE, --domain, --server, --client or --everything.")
-    moment = now()
+    moment = app.now()
     begins, ends = app.moment(start) or moment, app.moment(until)
     assert ends is not None
     if ends <= moment or ends <= begins:
@@ -231,7 +231,7 @@ def notice_wake(app: App, number: int) -> None:
     from inventory.errors import NotFound
     from inventory.store import matters
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         if not matters.end_snooze(tx, number):
             raise NotFound(f"There is no snooze {number}", "", "See certmgr notice snoozes.")
     click.echo(f"Snooze {number} has ended.")
@@ -246,7 +246,7 @@ def notice_snoozes(app: App, form: str) -> None:
     from inventory.store import matters
 
     with app.open().read() as conn:
-        rows = [r for r in matters.snoozes(conn) if r["until"] > to_epoch(now())]
+        rows = [r for r in matters.snoozes(conn) if r["until"] > to_epoch(app.now())]
         names = matters.snoozed(conn)
     shown = [
         dict(r)
@@ -299,7 +299,7 @@ def notice_release(app: App, cause: str | None, per_day: int, form: str) -> None
     if len(found) != 1:
         reason = f"{len(found)} causes begin like that" if found else "nothing of that cause is held"
         raise NotFound(f"'{cell(cause, 80)}' cannot be released", reason, "See certmgr notice release.")
-    with database.write(now()) as tx:
+    with database.write(app.now()) as tx:
         matters.release(tx, found[0], per_day, records.required(tx.actor, "name"))
     count = len(groups[found[0]]["clients"])
     click.echo(
@@ -328,7 +328,7 @@ def notice_calls(app: App, form: str) -> None:
 
     rules = rules_of(app.settings)
     with app.open().read() as conn:
-        world = World(now(), rules.policy, rules.people(conn))
+        world = World(app.now(), rules.policy, rules.people(conn))
         found = calls(matters.listing(conn), outbox.said(conn), world, rules.policy)
     columns = ("manager", "client", "name", "phones", "reference", "site", "why", "since")
     shown = [
@@ -353,7 +353,7 @@ def notice_inbox(app: App, dry_run: bool) -> int:
         raise ConfigError(
             "There is no mailbox to read", "[notify] inbox is empty", 'Write inbox = "env:CERTMGR_INBOX" with an imaps:// URL.'
         )
-    counts = read(app.open(), secret(url), now(), dry_run=dry_run)
+    counts = read(app.open(), secret(url), app.now(), dry_run=dry_run)
     if counts or sys.stdout.isatty():
         click.echo(", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "No new mail.")
     return 0
@@ -366,7 +366,7 @@ def notice_bounce(app: App) -> int:
     from notifiers.inbox import MAX_MAIL, take
 
     raw = sys.stdin.buffer.read(MAX_MAIL + 1)
-    kind = take(app.open(), raw[:MAX_MAIL], now())
+    kind = take(app.open(), raw[:MAX_MAIL], app.now())
     click.echo(_TAKEN.get(kind, f"Not a bounce of ours: {kind}."))
     return 0
 
@@ -399,7 +399,15 @@ def notice_broadcast(
     from certmgr.notices.broadcast import broadcast
 
     made = broadcast(
-        app.open(), app.settings, now(), template=template, name=deadline, tag=tag, text=text, per_day=per_day, dry_run=dry_run
+        app.open(),
+        app.settings,
+        app.now(),
+        template=template,
+        name=deadline,
+        tag=tag,
+        text=text,
+        per_day=per_day,
+        dry_run=dry_run,
     )
     for person, message in made.messages if dry_run else ():
         click.echo(f"To: {cell(person.name)} <{cell((person.way or ('', ''))[1])}>\nSubject: {cell(message.subject)}\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
-from certmgr.cli.shared import App, now, pass_app
+from certmgr.cli.shared import App, pass_app
 from notifiers.report import problems_of, summary
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def notify(
     database = app.open()
     outcome: Outcome | None = None
     if not send_only:
-        outcome = run_of(database, app.settings, now(), expected=clients).decide(dry_run=dry_run)
+        outcome = run_of(database, app.settings, app.now(), expected=clients).decide(dry_run=dry_run)
         if dry_run:
             return _show_dry(outcome, form)
     counts = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from certmgr.cli.output import cell
-from certmgr.cli.shared import App, client_filter, format_option, now, pass_app, tag_filter
+from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
 
 
 @click.command()
@@ -53,7 +53,7 @@ def check(app: App, client: str | None, tag: str | None, warning: int, critical:
     from inventory.errors import CertmgrError
 
     try:
-        moment = now()
+        moment = app.now()
         code, line = judge(
             read(app.open(), moment, client=client, tag=tag), Thresholds(warning, critical, max_age, max_queue), moment
         )
@@ -93,7 +93,7 @@ def doctor(app: App, form: str) -> int:
     from certmgr.cli.output import show, table
     from certmgr.operations.doctor import FAULT, examine
 
-    lines = list(examine(app.settings, app.url, now()))
+    lines = list(examine(app.settings, app.url, app.now()))
     shown = [{"check": x.check, "state": x.state, "what": x.what, "todo": x.todo} for x in lines]
     if form == "table":
         symbols = {"ok": "✓ ok", "warning": "! warning", "fault": "✗ fault"}
@@ -175,7 +175,7 @@ def metrics(app: App, output: str | None) -> None:
     from certmgr.operations import metrics as numbers
     from certmgr.operations.health import read
 
-    database, moment = app.open(), now()
+    database, moment = app.open(), app.now()
     content = numbers.text(database, read(database, moment), moment)
     if output is None:
         click.echo(content, nl=False)

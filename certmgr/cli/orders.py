@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.output import cell, csv_text, day_in, echo_json, epoch_text, instant, pairs, show, table
-from certmgr.cli.shared import App, changed, client_filter, format_option, given, now, pass_app
+from certmgr.cli.shared import App, changed, client_filter, format_option, given, pass_app
 
 if TYPE_CHECKING:
     from certmgr.orders.model import Order
@@ -88,7 +88,7 @@ def add(app: App, /, client: str, names: tuple[str, ...], **values: Any) -> None
     from inventory.names import display
     from inventory.store import orders
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row_id, strange = orders.add(tx, client, _given(app, values), names)
         row = orders.find(tx.conn, f"#{row_id}")
     click.echo(
@@ -124,13 +124,13 @@ def list_(app: App, client: str | None, due: int | None, check: bool, everything
         if check:
             rows = [
                 {"kind": r.kind, "client": r.client, "what": r.what, "days": r.days or None, "detail": r.text}
-                for r in look_through(conn, now(), client_id)
+                for r in look_through(conn, app.now(), client_id)
             ]
             show("remarks", ("kind", "client", "what", "days", "detail"), rows, form, "Nothing to remark.")
             return
         known = load(conn, client_id)
         extra = {r["id"]: r for r in _rows(conn, client_id)}
-    moment = now()
+    moment = app.now()
     shown = []
     for one in known:
         if not everything and (one.state != "active" or one.ends < moment):
@@ -175,7 +175,7 @@ def order_row(app: App, one: Order, row: Any) -> dict[str, Any]:
     from certmgr.orders.load import leads_of
     from certmgr.orders.terms import clocks
 
-    moment = now()
+    moment = app.now()
     running = clocks(one, leads_of(app.settings), moment) if one.state == "active" else ()
     first = next((c for c in running if c.due is not None), None)
     current = one.current
@@ -205,7 +205,7 @@ def show_(app: App, order_key: str, lifetime: str | None, form: str) -> None:
     with app.open().read() as conn:
         row = orders.find(conn, order_key)
         one = load(conn, ids=[row["id"]])[0]
-    moment, leads = now(), leads_of(app.settings)
+    moment, leads = app.now(), leads_of(app.settings)
     steps = plan(term_of(one), moment, leads.reissue, lifetime=days) if one.state == "active" else ()
     best = best_day(term_of(one), moment, leads.reissue, lifetime=days) if steps else None
     page = order_row(app, one, row)
@@ -315,7 +315,7 @@ def edit(app: App, /, order_key: str, names: tuple[str, ...], **values: Any) -> 
     """Change an order. --name and --document replace what was there."""
     from inventory.store import orders
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         changes = orders.edit(tx, order_key, _given(app, values), names or None)
     for key in ("starts_at", "ends_at", "dcv_at", "organisation_at"):
         if key in changes:
@@ -334,7 +334,7 @@ def renew(app: App, /, order_key: str, names: tuple[str, ...], **values: Any) ->
 
     if names:
         raise UsageError("A renewal covers the names of its predecessor", "", "Change them afterwards: certmgr order edit.")
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row_id = orders.renew(tx, order_key, _given(app, values))
         row = orders.find(tx.conn, f"#{row_id}")
     click.echo(f"Order #{row_id} follows {order_key}: {epoch_text(row['starts_at'])} to {epoch_text(row['ends_at'])}.")
@@ -348,7 +348,7 @@ def cancel(app: App, order_key: str, reason: str) -> None:
     """Cancel an order; the record and its certificates stay."""
     from inventory.store import orders
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row = orders.cancel(tx, order_key, reason)
     click.echo(
         f"Order #{row['id']} cancelled. Its certificates may be revoked by the vendor: certmgr order list --check --client {row['client']}"
@@ -363,7 +363,7 @@ def attach(app: App, order_key: str, certificate: str) -> None:
     """Link a CERTIFICATE (a file, a SHA-256 or a serial number) to an order."""
     from certmgr.cases.intake import attach as link
 
-    sha256 = link(app.open(), now(), order_key, certificate)
+    sha256 = link(app.open(), app.now(), order_key, certificate)
     click.echo(f"Certificate {sha256} belongs to the order {order_key}.")
 
 
@@ -377,7 +377,7 @@ def import_(app: App, source: Path, kind: str, dry_run: bool) -> int:
     from inventory.exchange import orders_format
 
     read = orders_format.read_csv if kind == "csv" else orders_format.read_json
-    done = orders_format.take(app.open(), read(source), app.settings.provider.time_zone, now(), dry_run=dry_run)
+    done = orders_format.take(app.open(), read(source), app.settings.provider.time_zone, app.now(), dry_run=dry_run)
     for problem in done.problems[:200]:
         click.echo(f"{cell(problem.where, 300)}: left out: {cell(problem.reason, 400)}", err=True)
     for line in done.lines[:200] if dry_run else ():
@@ -474,7 +474,7 @@ def compare(app: App, names: tuple[str, ...], certificates: int | None, lifetime
 
     shown = [pattern(n) for n in names]
     count, days = certificates or 1, lifetime_days(lifetime)
-    prices, leads, moment = prices_of(app.settings), leads_of(app.settings), now()
+    prices, leads, moment = prices_of(app.settings), leads_of(app.settings), app.now()
     found = side.compare(count, moment, leads, prices, days)
     rows = [
         {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.output import cell, csv_text, echo_json, instant, table
-from certmgr.cli.shared import App, client_filter, format_option, now, pass_app
+from certmgr.cli.shared import App, client_filter, format_option, pass_app
 
 if TYPE_CHECKING:
     from certmgr.orders.forecast import Line
@@ -39,9 +39,9 @@ def forecast(
     """Installations, reissues and purchases ahead, a month and a client, under the known steps of lifetimes; what they cost, and what ACME would save."""
     from certmgr.orders.planning import lifetime_days, prices_of, read
 
-    moment, end = app.moment(as_of) or now(), app.moment(until)
+    moment, end = app.moment(as_of) or app.now(), app.moment(until)
     assert end is not None
-    made = read(app.open(), app.settings, moment, end, client=client, lifetime=lifetime_days(lifetime), today=now())
+    made = read(app.open(), app.settings, moment, end, client=client, lifetime=lifetime_days(lifetime), today=app.now())
     rate = prices_of(app.settings).rate
     months = [{"month": k, **line_row(v, rate)} for k, v in made.months.items()]
     clients = [
@@ -121,7 +121,7 @@ def calendar(app: App, client: str | None, output: Path | None) -> None:
     from certmgr.files import write_whole
     from notifiers.calendar import publish
 
-    moment = now()
+    moment = app.now()
     found = entries(app.open(), app.settings, moment, client)
     name = f"certmgr {client}" if client else "certmgr"
     text = publish(found, name, moment)

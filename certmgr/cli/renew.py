@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from certmgr.cli import output
-from certmgr.cli.shared import App, format_option, now, pass_app
+from certmgr.cli.shared import App, format_option, pass_app
 
 REASONS = ["unspecified", "keyCompromise", "affiliationChanged", "superseded", "cessationOfOperation"]
 
@@ -102,7 +102,7 @@ def _said(summary: Any) -> None:
 
 
 def _dry(fleet: Any, names: tuple[str, ...], form: str) -> int:
-    moment = now()
+    moment = fleet.office.now()
     planned = sorted(fleet.plan(names), key=lambda p: (p.due.at, p.name))
     rows = [
         {"lineage": p.name, "client": p.client, "from": output.instant(p.due.at), "due": p.due.at <= moment, "why": p.due.reason, "waits": output.epoch_text(p.waits)}
@@ -138,7 +138,7 @@ def _simulate(app: App, lifetime: str, until: str | None, form: str) -> int:
     from certmgr.issuance.simulate import simulate
     from inventory.errors import UsageError
 
-    moment, life = now(), _days(lifetime)
+    moment, life = app.now(), _days(lifetime)
     end = app.moment(until) or moment + timedelta(days=365)
     if not moment < end < moment + timedelta(days=3660):
         raise UsageError("--until lies in the past, or over ten years ahead", "", "Give a date such as 2028-12-31.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cli.shared import App, now, pass_app
+from certmgr.cli.shared import App, pass_app
 from inventory.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def report(
         )
     if output is None and (everybody or form == "pdf"):
         raise UsageError("--output is missing", "", "Give --output FOLDER." if everybody else "Give --output FILE.")
-    moment, at = now(), app.moment(as_of)
+    moment, at = app.now(), app.moment(as_of)
     chosen = None if chosen is None else require(chosen)
     database = app.open()
     dues = all_deadlines(database, at if at is not None and at <= moment else None)
@@ -97,7 +97,7 @@ def _support(app: App, days: int, form: str, other: object) -> None:
         raise UsageError("--support is about all clients", "it goes to standard output", "Leave the other options out.")
     if form in ("html", "pdf"):
         raise UsageError(f"There is no {form} of the measures", "", "Choose table, csv or json.")
-    last = now().astimezone(ZoneInfo(app.settings.provider.time_zone))
+    last = app.now().astimezone(ZoneInfo(app.settings.provider.time_zone))
     first = (last - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
     with app.open().read() as conn:
         sent, told = read(conn, first)

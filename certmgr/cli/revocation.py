@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.output import csv_text, echo_json, instant, table
-from certmgr.cli.shared import App, client_filter, format_option, now, pass_app
+from certmgr.cli.shared import App, client_filter, format_option, pass_app
 
 if TYPE_CHECKING:
     from certmgr.revocation.job import Summary
@@ -40,7 +40,7 @@ def revocation(app: App, client: str | None, every: bool, dry_run: bool, form: s
 
     ours = identities_for(database, app.settings)
     with _progress() as progress:
-        summary = run(database, app.settings, now(), identities_for=ours, client=client, every=every, progress=progress)
+        summary = run(database, app.settings, app.now(), identities_for=ours, client=client, every=every, progress=progress)
     rows = _rows(database, client)
     if form == "json":
         echo_json(_document(summary, rows))
@@ -54,7 +54,7 @@ def revocation(app: App, client: str | None, every: bool, dry_run: bool, form: s
 def _planned(app: App, database: Database, client: str | None, every: bool, form: str) -> int:
     from certmgr.revocation.job import plan
 
-    made = plan(database, app.settings, now(), client=client, every=every)
+    made = plan(database, app.settings, app.now(), client=client, every=every)
     rows = [{"url": u, "certificates": n} for u, n in sorted(made.lists.items())]
     if form == "json":
         echo_json({"schema": "certmgr.revocation/1", "dry_run": True, "lists": rows, "endpoints": made.endpoints})

@@ -16,7 +16,7 @@ import click
 
 from certmgr.cli.output import cell, csv_text, echo_json, instant
 from certmgr.cli.scan_report import CSV_COLUMNS, csv_row, document, endpoint_row, exit_code, note_families, scan_table
-from certmgr.cli.shared import App, client_filter, format_option, now, pass_app, tag_filter
+from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
 from inventory.errors import InvalidName, UsageError
 
 if TYPE_CHECKING:
@@ -114,11 +114,11 @@ def _scan_targets(app: App, texts: tuple[str, ...], options: Options, form: str,
     from inventory.targets import parse
 
     targets: list[Target] = list(dict.fromkeys(parse(t) for t in texts))
-    started = now()
+    started = app.now()
     with terminated_as_interrupt():
-        reports = scan_targets(app.settings, options, targets, _known_issuers(app))
+        reports = scan_targets(app.settings, options, targets, _known_issuers(app), clock=app.clock)
     rows = [endpoint_row(r, None, []) for r in reports]
-    finished = now()
+    finished = app.now()
     if form == "json":
         echo_json(document(started, finished, rows))
     elif form == "csv":
@@ -228,7 +228,7 @@ def _write_run(app: App, summary: Summary, spool: Any, form: str) -> int:
     from certmgr.status import counts, load
     from inventory.model import verdict_of
 
-    standings = {s.id: s for s in load(app.open(), now(), run_id=summary.run_id)}
+    standings = {s.id: s for s in load(app.open(), app.now(), run_id=summary.run_id)}
     verdicts: list[str] = []
     spool.seek(0)
     if form == "json":
@@ -271,7 +271,7 @@ def _show_run(app: App, summary: Summary, verbose: bool) -> int:
     from certmgr.cli.status import standing_table
     from certmgr.status import load, totals
 
-    moment, database = now(), app.open()
+    moment, database = app.now(), app.open()
     everything = verbose or summary.looked <= 30
     standings = load(database, moment, run_id=summary.run_id, troubled=not everything)
     shown = standings if everything else [s for s in standings if s.verdict != "ok"]

@@ -14,7 +14,6 @@ from certmgr.cli.shared import (
     changed,
     format_option,
     given,
-    now,
     party_options,
     pass_app,
     retired_option,
@@ -57,7 +56,7 @@ def server_add(
     """Add a server."""
     from inventory.store import servers
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         servers.add(tx, _lists({"name": name, **values}, addresses, backends), tags)
     click.echo(f"Server {name} added.")
 
@@ -110,7 +109,7 @@ def server_edit(
     """Change a server. --address and --backend replace them all."""
     from inventory.store import servers
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         row_id = servers.find(tx.conn, name)["id"]
         said = changed(f"Server {name}", servers.edit(tx, name, _lists({"name": new_name, **values}, addresses, backends)))
         said += change_tags(tx, "server", row_id, tags, untags)
@@ -124,6 +123,6 @@ def server_retire(app: App, name: str) -> None:
     """Retire a server that has no domains any more."""
     from inventory.store import servers
 
-    with app.open().write(now()) as tx:
+    with app.open().write(app.now()) as tx:
         servers.retire(tx, name)
     click.echo(f"Server {name} retired.")

@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from inventory.clock import Clock, system_clock
 from inventory.errors import CertmgrError, UsageError
 from inventory.text import printable
 
@@ -29,6 +30,7 @@ class App:
     config: str | None
     database_url: str | None
     debug: bool
+    clock: Clock = system_clock
     _settings: Settings | None = None
 
     @property
@@ -48,16 +50,15 @@ class App:
     def open(self) -> Database:
         from inventory.database import open_database
 
-        return open_database(self.url)
+        return open_database(self.url, clock=self.clock)
+
+    def now(self) -> datetime:
+        return self.clock()
 
     def moment(self, text: str | None) -> datetime | None:
         from certmgr.moments import parse_moment
 
         return None if text is None else parse_moment(text, self.settings.provider.time_zone)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 pass_app = click.make_pass_decorator(App)

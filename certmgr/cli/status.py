@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.output import STYLES, cell, colours, day_in, echo_json, epoch_text, instant, show, table
-from certmgr.cli.shared import App, client_filter, format_option, now, pass_app, tag_filter
+from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
 
 if TYPE_CHECKING:
     from certmgr.status import Cause, Standing
@@ -50,7 +50,7 @@ def status(
     from certmgr.status import causes as fold
     from certmgr.status import counts, load, totals
 
-    moment = now()
+    moment = app.now()
     at = app.moment(as_of)
     database = app.open()
     troubled = at is None and not everything

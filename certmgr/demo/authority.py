@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from inventory.clock import Clock, system_clock
 from inventory.names import as_ip
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -51,14 +52,18 @@ def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
 
 
 class Authority:
-    """A CA certificate with its key. ``parent`` None: a root."""
+    """A CA certificate with its key. ``parent`` None: a root.
+
+    ``clock`` gives the dates that a certificate is not given; a CA without one uses its parent's.
+    """
 
     def __init__(
         self, subject: str, parent: Authority | None = None, *, not_before: datetime | None = None, not_after: datetime | None = None,
         key: Any = None, path_length: int | None = None, digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
-        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), organisation: str = "",
+        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), organisation: str = "", clock: Clock | None = None,
     ) -> None:  # fmt: skip
-        now = datetime.now(UTC).replace(microsecond=0)
+        self.clock: Clock = clock or (parent.clock if parent else system_clock)
+        now = self.clock().replace(microsecond=0)
         self.parent = parent
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.subject = name(subject, organisation)
@@ -94,7 +99,7 @@ class Authority:
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), server_auth: bool = True, subject: x509.Name | None = None,
     ) -> Issued:  # fmt: skip
         """A leaf for ``names`` (DNS names and addresses), begun a day ago unless dates are given. ``days`` counts from now."""
-        now = datetime.now(UTC).replace(microsecond=0)
+        now = self.clock().replace(microsecond=0)
         key = key or ec.generate_private_key(ec.SECP256R1())
         end = not_after or now + timedelta(days=days)
         builder = (
@@ -115,9 +120,9 @@ class Authority:
         return Issued(leaf, key, (leaf, *self.chain()))
 
 
-def self_signed(*names: str, days: float = 365) -> Issued:
+def self_signed(*names: str, days: float = 365, clock: Clock = system_clock) -> Issued:
     """A leaf that nobody but itself signed."""
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = clock().replace(microsecond=0)
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = (
         x509.CertificateBuilder().subject_name(name(names[0])).issuer_name(name(names[0])).public_key(key.public_key())

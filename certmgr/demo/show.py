@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -52,7 +52,7 @@ def _build(database: Database, street: Street) -> None:
             contacts.add(
                 tx, number, {"name": f"Owner of {name}", "role": "owner", "language": "en"}, (f"owner@client{number}.example",)
             )
-        due = {"at": datetime.now(UTC) + timedelta(days=60), "rule": "https-only", "title": "All sites of our clients on HTTPS"}
+        due = {"at": database.clock() + timedelta(days=60), "rule": "https-only", "title": "All sites of our clients on HTTPS"}
         leads = {"purchase_days": 10, "validation_days": 7, "installation_days": 5}
         deadlines.add(tx, "all-https", due | leads, tuple(RULES), for_clients=(), tags=())
         for site in street.sites:
@@ -87,7 +87,7 @@ def _run(folder: Path, street: Street, keep: bool) -> int:
     )
     _heading("certmgr scan: what is really served, judged on every address")
     summary = Survey(database, settings, Options(overrides=street.overrides())).run()
-    now = datetime.now(UTC)
+    now = database.clock()
     standings = load(database, now)
     standing_table(standings, now, False)
     click.echo(

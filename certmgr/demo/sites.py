@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from OpenSSL import SSL
@@ -80,8 +80,8 @@ def _served(answer: Answer) -> Respond:
 
 def open_street() -> Street:
     """Starts every site on a free port of the loopback range."""
-    now = datetime.now(UTC).replace(microsecond=0)
     root = Authority("Demo Root CA", organisation="certmgr demo")
+    now = root.clock().replace(microsecond=0)
     issuer = Authority("Demo Issuing CA", root, organisation="certmgr demo", path_length=0)
     hidden = Authority("Demo Issuing CA 2", root, organisation="certmgr demo", path_length=0)
     street = Street(root)
@@ -184,7 +184,7 @@ def _pages(street: Street, issuer: Authority, add: Callable[..., Site], site: Ca
 
 def _two_addresses(street: Street, issuer: Authority, client: str, host: str) -> None:
     """One name on two machines, of which one was forgotten at the last renewal."""
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = issuer.clock().replace(microsecond=0)
     fresh = issuer.issue(host)
     stale = issuer.issue(host, not_before=now - timedelta(days=88), days=2)
     first = Server(secure(server_context(fresh), _served(page("Hotel"))))

@@ -92,14 +92,20 @@ def _busy(path: Path) -> Busy:
 
 
 def mark_reload(path: Path) -> None:
-    """To be called by the holder of the lock, after a reload."""
+    """Record a reload. For the holder of the lock.
+
+    The monotonic clock of Linux is the same for all processes since the start of the machine.
+    """
     with suppress(OSError):  # a full disk: then the next switch waits for nothing
-        path.write_text(f"{time.time():.3f}")
+        path.write_text(f"{time.monotonic():.3f}")
 
 
 def settle(path: Path, seconds: float) -> None:
-    """Sleeps until ``seconds`` have passed since the last reload; never longer than that, whatever the clock says. For the holder of the lock."""
+    """Sleep until ``seconds`` have passed since the last reload. For the holder of the lock.
+
+    Never longer than that: a mark from before the machine's last start may lie ahead.
+    """
     with suppress(OSError, ValueError):
-        left = float(path.read_text()[:40]) + seconds - time.time()
+        left = float(path.read_text()[:40]) + seconds - time.monotonic()
         if left > 0:
             time.sleep(min(left, seconds))

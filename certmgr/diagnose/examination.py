@@ -51,7 +51,7 @@ def diagnose(
         options.overrides = {(target.host, target.port): known.fixed, **options.overrides}
     report = look_at(
         settings, options, target, (question.path,), known.parties if known else None, _purpose(known), database,
-        ever_good=known is not None and known.last_good is not None,
+        ever_good=known is not None and known.last_good is not None, clock=lambda: now,
     )  # fmt: skip
     facts = contexts.facts(database, known, report, networks(settings.network.provider, "[network] provider"), clock)
     error = page_error(report, url)

@@ -25,6 +25,7 @@ from certmgr.issuance.client import Line, Network, directory_of
 from certmgr.issuance.problems import Refused
 from certmgr.issuance.wire import Raw, checked
 from certmgr.scan.guard import networks
+from inventory.clock import Clock, system_clock
 from inventory.database import Database
 from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.names import mail_address
@@ -89,21 +90,21 @@ class Session:
         return tuple(printable(str(i), 253).lower() for i in list(said)[:20]) or self.ca.caa
 
 
-def connect(settings: Settings, ca: Ca, key: Any, url: str | None = None) -> Session:
+def connect(settings: Settings, ca: Ca, key: Any, url: str | None = None, clock: Clock = system_clock) -> Session:
     """Asks the directory. ``url``: of the account, None for one that is yet to be made."""
-    net = Network(line(settings, ca), jwk(key))
+    net = Network(line(settings, ca), jwk(key), clock=clock)
     directory = directory_of(net, ca.directory)
     if url:
         net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
     return Session({}, ca, net, directory, client.ClientV2(directory, net))
 
 
-def open_session(settings: Settings, row: Row) -> Session:
+def open_session(settings: Settings, row: Row, clock: Clock = system_clock) -> Session:
     """Raises :class:`CertmgrError` where the account cannot be used."""
     if row["state"] != "active":
         raise CertmgrError(f"The ACME account '{row['name']}' is {row['state']}", "", _todo(row))
     ca = cas.find(settings.acme, row["ca"], row["directory"])
-    session = connect(settings, ca, key_store(settings).load(local_path(row["key_reference"])), row["url"])
+    session = connect(settings, ca, key_store(settings).load(local_path(row["key_reference"])), row["url"], clock)
     session.row = row
     return session
 

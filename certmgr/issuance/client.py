@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -31,6 +30,7 @@ from certmgr import __version__
 from certmgr.issuance.problems import Problem, Refused, parse, retry_after
 from certmgr.scan.guard import Network as IpNetwork
 from certmgr.scan.guard import refusal
+from inventory.clock import Clock, system_clock
 from inventory.errors import CertmgrError
 from inventory.text import printable
 
@@ -151,7 +151,13 @@ class Line:
 class Network(client.ClientNetwork):
     """One account's line to a CA; threads may share it. ``wait``: sleeps, given seconds."""
 
-    def __init__(self, line: Line, key: JWK | None = None, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        line: Line,
+        key: JWK | None = None,
+        wait: Callable[[float], None] = time.sleep,
+        clock: Clock = system_clock,
+    ) -> None:
         alg = ES256 if isinstance(key, JWKEC) else RS256
         if isinstance(key, JWKEC) and key.key.curve.name == "secp384r1":
             alg = ES384
@@ -164,6 +170,7 @@ class Network(client.ClientNetwork):
         self._lock = threading.Lock()
         self._stack: list[Any] = []
         self._wait = wait
+        self.clock = clock
         self.requests = 0
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
@@ -204,26 +211,26 @@ class Network(client.ClientNetwork):
                 raise Inside(url, why.partition("INTERNAL ")[2]) from None
             raise Refused(what, Problem("unreachable", why)) from None
 
-    @classmethod
-    def _check_response(cls, response: requests.Response, content_type: str | None = None) -> requests.Response:
+    def _check_response(  # type: ignore[override]  # a class method there; here it needs the clock
+        self, response: requests.Response, content_type: str | None = None
+    ) -> requests.Response:
         """Raises :class:`Refused` with the whole problem document, its HTTP status and its Retry-After."""
         with contextlib.suppress(ValueError, RecursionError):
             document = response.json()
             if response.ok:
                 return response
-            raise cls._refused(response, document)
+            raise self._refused(response, document)
         if not response.ok:
-            raise cls._refused(response, None)
-        if content_type == cls.JSON_CONTENT_TYPE:
+            raise self._refused(response, None)
+        if content_type == self.JSON_CONTENT_TYPE:
             raise Refused(
                 f"The CA at {_host(response.url)} answered something else than JSON",
                 Problem("unreadable", f"the answer begins with '{printable(response.text[:60], 60)}'", response.status_code),
             )
         return response
 
-    @staticmethod
-    def _refused(response: requests.Response, document: Any) -> Refused:
-        wait = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+    def _refused(self, response: requests.Response, document: Any) -> Refused:
+        wait = retry_after(response.headers.get("Retry-After"), self.clock())
         problem = parse(document, response.status_code, wait)
         location = printable(response.headers.get("Location", ""), 500)
         return Refused(f"The CA at {_host(response.url)} said no", problem, location=location)

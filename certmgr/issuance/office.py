@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from certmgr.cases.keys import KeyStore
 from certmgr.config import Settings
 from certmgr.issuance.accounts import Session, base_directory, key_store, open_session
 from certmgr.issuance.challenges.build import Solvers
+from inventory.clock import Clock
 from inventory.database import Database, Tx, to_epoch
 from inventory.errors import Busy, CertmgrError
 from inventory.store import accounts, runs
@@ -23,27 +24,26 @@ from inventory.store.records import Row
 FORGET = 10.0  # seconds
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass
 class Office:
-    """``now`` and ``wait``: the clock. ``draw``: numbers from 0 to 1. ``step``: told the name of each step that is about to be taken."""
+    """``clock`` and ``wait``: the time. ``draw``: numbers from 0 to 1. ``step``: told the name of each step that is about to be taken."""
 
     database: Database
     settings: Settings
-    now: Callable[[], datetime] = _now
+    clock: Clock | None = None  # the database's, unless one is given
     wait: Callable[[float], None] = time.sleep
     draw: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
     step: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
-        self.solvers = Solvers(self.settings)
+        self.solvers = Solvers(self.settings, self.now)
         self._sessions: dict[int, tuple[Session | CertmgrError, float]] = {}
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._opening: dict[int, threading.Lock] = {}
+
+    def now(self) -> datetime:
+        return (self.clock or self.database.clock)()
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -80,7 +80,7 @@ class Office:
         with self.database.read() as conn:
             row = accounts.by_id(conn, account_id)
         try:
-            return open_session(self.settings, row)
+            return open_session(self.settings, row, self.now)
         except CertmgrError as error:
             return error
 

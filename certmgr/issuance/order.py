@@ -240,7 +240,7 @@ class Leader:
         raise Late("The CA does not come to an end")
 
     def _pause(self, response: Any, attempt: int, end: Any, what: str) -> None:
-        wait = wire.wait_of(response)
+        wait = wire.wait_of(response, self.office.now())
         wait = POLLS[min(attempt, len(POLLS) - 1)] if wait is None else max(wait, 0.1)
         left = (end - self.office.now()).total_seconds()
         if left <= 0 or wait > max(left, 0) + 60:

@@ -35,7 +35,7 @@ def answer(database: Database, settings: Settings, question: Question) -> list[t
         known = known_of(conn, [n for n, _ in named], client_id)
         identities, account = identities_of(conn, settings, question.account)
         ours = servers.all_addresses(conn)
-    gatherer = Gatherer(settings, Solvers(settings), identities, account, ours)
+    gatherer = Gatherer(settings, Solvers(settings, database.clock), identities, account, ours)
     wanted = [(n, _solver(settings, question.solver, n), known.get(n, Known())) for n, _ in named]
     return [(advice, who) for advice, (_, who) in zip(gatherer.advise(wanted), named, strict=True)]
 

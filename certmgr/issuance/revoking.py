@@ -75,7 +75,10 @@ def _send(office: Office, row: Row, account_id: int, digest: str, document: Raw,
     else:
         account = office.account(account_id)
         session = connect(
-            office.settings, cas.find(office.settings.acme, account["ca"], account["directory"]), _key(office, row, digest)
+            office.settings,
+            cas.find(office.settings.acme, account["ca"], account["directory"]),
+            _key(office, row, digest),
+            clock=office.now,
         )
     try:
         session.net.post(session.directory["revokeCert"], document, new_nonce_url=session.directory["newNonce"])

@@ -80,9 +80,9 @@ def error_of(body: Any) -> Problem:
     return parse(json.loads(json.dumps(document, default=str)))
 
 
-def wait_of(response: Any) -> float | None:
+def wait_of(response: Any, now: datetime) -> float | None:
     """Seconds of its Retry-After."""
-    return retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+    return retry_after(response.headers.get("Retry-After"), now)
 
 
 def clock_of(response: Any) -> datetime | None:

@@ -42,7 +42,7 @@ def looker(database: Database, settings: Settings) -> Callable[[Sequence[Subject
 def _examine(
     database: Database, settings: Settings, ids: Sequence[int], reports: dict[int, Report], known: dict[str, int]
 ) -> None:
-    setup = setup_for(settings, Options(), guarded=True)
+    setup = setup_for(settings, Options(), guarded=True, clock=database.clock)
     setup.full = True
     with database.read() as conn:
         setup.issuers, setup.servers = tuple(results.issuers(conn)), servers.all_addresses(conn)

@@ -197,5 +197,5 @@ def _gather(
 
 def worker_of(database: Database, settings: Settings, *, limit: int | None = None) -> Worker:
     return Worker(
-        database, channels_of(settings.notify), address_of(database, MAIL, rules_of(settings)), lambda: datetime.now(UTC), rate=settings.notify.rate, limit=limit,
+        database, channels_of(settings.notify), address_of(database, MAIL, rules_of(settings)), database.clock, rate=settings.notify.rate, limit=limit,
     )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from certmgr.config import Settings, secret
@@ -84,7 +83,7 @@ def _revocation(database: Database, settings: Settings, done: Done, identities_f
     from certmgr.issuance.identity import identities_for as of
     from certmgr.revocation.job import run as work
 
-    summary = work(database, settings, datetime.now(UTC), identities_for=identities_for or of(database, settings))
+    summary = work(database, settings, database.clock(), identities_for=identities_for or of(database, settings))
     done.problems += [f"revocation: {words}" for words in summary.suspect]
     if summary.opened or summary.closed or summary.lists.fetched:
         done.said.append(
@@ -112,7 +111,7 @@ def _cases(database: Database, settings: Settings, done: Done) -> None:
     from certmgr.cases.opening import run as work
     from certmgr.cases.work import Desk
 
-    made = work(Desk(database, settings, datetime.now(UTC)))
+    made = work(Desk(database, settings, database.clock()))
     done.problems += [f"cases: {p}" for p in made.problems]
     if made.opened or made.closed or made.reopened:
         done.said.append(f"{len(made.opened)} case(s) opened, {len(made.closed)} closed, {len(made.reopened)} reopened")
@@ -121,7 +120,7 @@ def _cases(database: Database, settings: Settings, done: Done) -> None:
 def _inbox(database: Database, settings: Settings, done: Done) -> None:
     from notifiers.inbox import read
 
-    counts = read(database, secret(settings.notify.inbox), datetime.now(UTC))
+    counts = read(database, secret(settings.notify.inbox), database.clock())
     if counts:
         done.said.append(f"{sum(counts.values())} mail(s)")
 
@@ -130,7 +129,7 @@ def _notify(database: Database, settings: Settings, done: Done) -> None:
     from certmgr.notices.wiring import run_of, worker_of
     from notifiers.report import problems_of
 
-    outcome = run_of(database, settings, datetime.now(UTC)).decide()
+    outcome = run_of(database, settings, database.clock()).decide()
     counts = worker_of(database, settings).run()
     done.problems += [f"notify: {p}" for p in problems_of(outcome, counts)]
     done.said.append(f"{outcome.queued} notice(s) queued, {counts.sent} sent")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -22,6 +22,7 @@ from certmgr.scan.report import CertificateRow, Report, certificate_row, make
 from certmgr.scan.resolve import Resolver
 from certmgr.scan.visit import Visitor, WebOptions
 from certmgr.scan.web import digest
+from inventory.clock import Clock, system_clock
 from inventory.model import Parties
 from inventory.targets import Target
 
@@ -90,7 +91,7 @@ class Setup:
     issuers: tuple[bytes, ...] = ()
     fetch_issuers: bool = False
     web: WebOptions | None = None  # None: plain HTTP is not asked
-    now: datetime | None = None
+    clock: Clock = system_clock  # dates each observation, and so each judgement
 
 
 class Examiner:
@@ -114,7 +115,7 @@ class Examiner:
                 servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed, overrides=dict(setup.overrides)
             )  # fmt: skip
             self.visitor = Visitor(self.dialler, self.redirects, setup.allowed, setup.web)
-        self.looker = Looker(self.dialler, self.resolver, certificates, setup.deep, self.visitor)
+        self.looker = Looker(self.dialler, self.resolver, certificates, setup.deep, self.visitor, setup.clock)
         trust = TrustStore.load(setup.store, setup.ca_files, cache=setup.cache)
         self.judge = Judge(trust, certificates.parse, Issuers())
         for der in setup.issuers:
@@ -144,7 +145,7 @@ class Examiner:
 
     def _emit_error(self, job: Job, error: Exception) -> None:
         words = f"{type(error).__name__}: {error}"[:300]
-        failed = Evidence(job.target, datetime.now(UTC), Resolution("ok"), error=words)
+        failed = Evidence(job.target, self.setup.clock(), Resolution("ok"), error=words)
         self._emit(job, self._judge(job, failed))
 
     async def _examine(self, job: Job) -> None:
@@ -209,16 +210,16 @@ class Examiner:
             job.parties, setup.provider, setup.servers, job.history, job.ever_good, names, job.purpose, job.expected
         )
         try:
-            return self.judge.judge(evidence, context, setup.now or evidence.at)
+            return self.judge.judge(evidence, context, evidence.at)
         except Exception as error:  # our own fault is a finding of its own and stops no other endpoint
             failed = Evidence(evidence.target, evidence.at, evidence.resolution, error=f"{type(error).__name__}: {error}"[:300])
-            return self.judge.judge(failed, context, setup.now or evidence.at)
+            return self.judge.judge(failed, context, evidence.at)
 
     def _emit(self, job: Job, judgement: Judgement) -> None:
         report = make(judgement)
         report.deep = self.setup.deep
         fingerprint = report.fingerprint()
-        until = judgement.stable_until(self.setup.now or report.at) if report.good else None
+        until = judgement.stable_until(report.at) if report.good else None
         # A name that does not fit asks a question without SNI, which may be answered another time.
         mismatch = any(f.code == "name-mismatch" for f in report.findings)
         memo = self._memo(job, judgement.evidence) if until is not None and not mismatch else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from certmgr.checks.certificate import covers
 from certmgr.scan.dial import Dialled, Dialler, Request
@@ -17,6 +16,7 @@ from certmgr.scan.resolve import Resolver
 from certmgr.scan.visit import Visitor
 from certmgr.scan.web import Visit
 from inventory.certificates import Certificate, parse
+from inventory.clock import Clock, system_clock
 from inventory.targets import Target
 
 _TRY_LEGACY = frozenset({Kind.ALERT, Kind.TLS, Kind.CLOSED, Kind.RESET})
@@ -54,6 +54,7 @@ class Looker:
     certificates: Certificates
     deep: bool = False
     visitor: Visitor | None = None
+    clock: Clock = system_clock
 
     async def look(
         self, target: Target, fixed: tuple[str, ...] = (), known: str = "", paths: tuple[str, ...] | None = None
@@ -62,7 +63,7 @@ class Looker:
         is known to cover the host. ``paths``: visited over HTTP and HTTPS beside the home page; None where no page is expected.
         Never raises for what a server does.
         """
-        at = datetime.now(UTC)
+        at = self.clock()
         try:
             if fixed:
                 resolution = Resolution("fixed", fixed)

@@ -71,23 +71,26 @@ def edit(
         raise UsageError(f"The deadline '{row['name']}' is retired", "a retired one stays as it was", "Add another one.")
     changes = records.edit(tx, deadline, row, _values(given, rules))
     if for_clients is not None or tags is not None:
-        before = _scopes(tx.conn).get(row["id"], {"client": [], "tag": []})
-        after_clients = before["client"] if for_clients is None else [c for c in for_clients if c]
-        after_tags = before["tag"] if tags is None else [t for t in tags if t]
+        none: dict[str, list[str]] = {"client": [], "tag": []}
+        before = _scopes(tx.conn).get(row["id"], none)
+        new_clients = before["client"] if for_clients is None else [c for c in for_clients if c]
+        new_tags = before["tag"] if tags is None else [t for t in tags if t]
         tx.conn.execute(delete(deadline_scope).where(deadline_scope.c.deadline_id == row["id"]))
-        _scope(tx, row["id"], after_clients, after_tags)
-        if sorted(after_clients) != before["client"] or sorted(after_tags) != before["tag"]:
-            changes["for"] = [[*before["client"], *before["tag"]], [*after_clients, *after_tags]]
+        _scope(tx, row["id"], new_clients, new_tags)
+        # Both are read back: the caller may name a client by its name, and in any order.
+        after = _scopes(tx.conn).get(row["id"], none)
+        if after != before:
+            changes["for"] = [[*before["client"], *before["tag"]], [*after["client"], *after["tag"]]]
             tx.audit("edit", "deadline", row["id"], {"for": changes["for"]})
     return changes
 
 
 def _scope(tx: Tx, row_id: int, for_clients: Sequence[str], tags: Sequence[str]) -> None:
-    rows = [
-        {"deadline_id": row_id, "kind": "client", "value": str(clients.find(tx.conn, c)["id"])}
-        for c in dict.fromkeys(for_clients)
-    ]
-    rows += [{"deadline_id": row_id, "kind": "tag", "value": records.clean_tag(t)} for t in dict.fromkeys(tags)]
+    scopes = [("client", str(clients.find(tx.conn, c)["id"])) for c in for_clients]
+    scopes += [("tag", records.clean_tag(t)) for t in tags]
+    # Duplicates show only here: the caller may give a client by its number and by its name.
+    unique = dict.fromkeys(scopes)
+    rows = [{"deadline_id": row_id, "kind": kind, "value": value} for kind, value in unique]
     if rows:
         tx.conn.execute(insert(deadline_scope), rows)
 

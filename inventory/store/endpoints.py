@@ -77,7 +77,11 @@ def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
     values: dict[str, Any] = {k: given[k] for k in ("port", "protocol") if given.get(k)}
     if "addresses" in given:
         values["addresses"] = servers.addresses(given["addresses"]) or None
-    return records.edit(tx, endpoint, find(tx.conn, target), values, "That endpoint exists already")
+    before = find(tx.conn, target)
+    if "port" in values or "protocol" in values:
+        moved = Target(target.host, values.get("port", target.port), values.get("protocol", target.protocol))
+        _free(tx.conn, moved, before["domain_id"])
+    return records.edit(tx, endpoint, before, values, "That endpoint exists already")
 
 
 def retire(tx: Tx, target: Target) -> None:

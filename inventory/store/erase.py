@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import delete, or_, select, update
@@ -9,6 +10,7 @@ from sqlalchemy import delete, or_, select, update
 from inventory.database import Tx
 from inventory.names import display, registered_domain
 from inventory.store import clients
+from inventory.store.records import Row
 from inventory.tables import (
     acceptance,
     case,
@@ -55,7 +57,8 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     gone = {"domains": len(domain_ids), "endpoints": len(endpoints), "contacts": len(contacts)}
     hosts = set(tx.conn.scalars(select(domain.c.name).where(domain.c.client_id == client_id)))
     hosts |= set(tx.conn.scalars(select(endpoint.c.host).join(domain).where(domain.c.client_id == client_id)))
-    _texts(tx, client_id, contacts, {shown for h in hosts for shown in (h, display(h))})
+    hosts |= _lineage_hosts(tx, client_id)
+    _texts(tx, row, contacts, {shown for h in hosts for shown in (h, display(h))})
     _silence(tx, client_id, domain_ids, endpoints)
     for table in (web_observation, observation, finding, proposal, standing):
         _delete(tx, table, table.c.endpoint_id, endpoints)
@@ -120,11 +123,21 @@ def _lineages(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
     return found
 
 
+def _lineage_hosts(tx: Tx, client_id: int) -> set[str]:
+    """Names of the client's ACME certificates, also those that were left out later: not every one is a host of an endpoint."""
+    mine = select(lineage.c.id).where(lineage.c.client_id == client_id)
+    names = set(tx.conn.scalars(select(lineage_name.c.name).where(lineage_name.c.lineage_id.in_(mine))))
+    for ordered in tx.conn.scalars(select(acme_order.c.names).where(acme_order.c.lineage_id.in_(mine))):
+        names |= set(ordered.split())
+    return {n.removeprefix("*.") for n in names}
+
+
 def _counted(tx: Tx, hosts: set[str]) -> None:
     """Names in the ledger of the CAs' limits and among those that are left alone. What was counted of a registered domain goes with it: the CA still counts."""
     for part in _parts_of(sorted({*hosts, *(registered_domain(h) for h in hosts)})):
         tx.conn.execute(delete(acme_event).where(acme_event.c.domain.in_(part)))
-        tx.conn.execute(delete(acme_backoff).where(acme_backoff.c.scope.in_([*part, *(f"domain:{p}" for p in part)])))
+        scopes = [form.format(p) for p in part for form in ("{}", "*.{}", "domain:{}")]
+        tx.conn.execute(delete(acme_backoff).where(acme_backoff.c.scope.in_(scopes)))
 
 
 def _parts_of(names: list[str], size: int = 500) -> list[list[str]]:
@@ -150,12 +163,14 @@ def _leaves(tx: Tx, endpoints: list[int]) -> set[str]:
 
 
 def _certificates(tx: Tx, leaves: set[str]) -> int:
-    """Those that nobody else serves or served."""
+    """Those that no other client serves or served, and that no other client's case or lineage refers to."""
     count = 0
     for part in [sorted(leaves)[i : i + 200] for i in range(0, len(leaves), 200)]:
         used = set(tx.conn.scalars(select(observation.c.leaf).where(observation.c.leaf.in_(part))))
         used |= {s for s in tx.conn.scalars(select(issuance.c.sha256).where(issuance.c.sha256.in_(part))) if s}
         used |= set(tx.conn.scalars(select(standing.c.leaf).where(standing.c.leaf.in_(part))))
+        for column in (lineage.c.sha256, lineage.c.deployed, acme_order.c.sha256):
+            used |= {s for s in tx.conn.scalars(select(column).where(column.in_(part))) if s}
         mine = certificate.c.sha256.in_([s for s in part if s not in used]) & (certificate.c.is_ca == 0)
         tx.conn.execute(delete(revocation).where(revocation.c.sha256.in_(select(certificate.c.sha256).where(mine))))
         result = tx.conn.execute(delete(certificate).where(mine))
@@ -168,8 +183,9 @@ def _resellers(client_id: int) -> Any:
     return select(contact.c.id).where(contact.c.client_id.in_(select(client.c.reseller_id).where(client.c.id == client_id)))
 
 
-def _texts(tx: Tx, client_id: int, contacts: list[int], hosts: set[str]) -> None:
+def _texts(tx: Tx, row: Row, contacts: list[int], hosts: set[str]) -> None:
     """Notices keep their times and states. One that was not sent is not sent any more."""
+    client_id = int(row["id"])
     mine = or_(notice.c.client_id == client_id, notice.c.contact_id.in_(contacts))
     ids = set(tx.conn.scalars(select(notice.c.id).where(mine)))
     # A reseller's message speaks of several clients: those that name this one lose their text, and what waits is decided anew for the others.
@@ -179,11 +195,12 @@ def _texts(tx: Tx, client_id: int, contacts: list[int], hosts: set[str]) -> None
         .where(matter.c.client_id == client_id)
     )
     ids |= set(tx.conn.scalars(about))
-    for row_id, words in tx.conn.execute(
-        select(notice.c.id, notice.c.text + notice.c.subject).where(notice.c.contact_id.in_(_resellers(client_id)))
-    ):
-        if any(host in words for host in hosts):
-            ids.add(row_id)
+    # So do messages to staff (digests, alarms, errands), which have no client.
+    elsewhere = or_(notice.c.contact_id.in_(_resellers(client_id)), notice.c.client_id.is_(None))
+    named = re.compile(rf"(?<!\w)(?:{re.escape(row['name'])}|client {re.escape(row['number'])})(?!\w)")
+    for notice_id, words in tx.conn.execute(select(notice.c.id, notice.c.subject + "\n" + notice.c.text).where(elsewhere)):
+        if named.search(words) or any(host in words for host in hosts):
+            ids.add(notice_id)
     blank = {"subject": "", "text": "", "html": "", "calendar": "", "sent_to": None, "contact_id": None, "error": None}
     for part in _parts(sorted(ids)):
         waits = select(notice.c.id).where(notice.c.id.in_(part), notice.c.state.in_(("queued", "leased", "failed")))
@@ -208,6 +225,10 @@ def _silence(tx: Tx, client_id: int, domain_ids: list[int], endpoints: list[int]
     for scope, ids in (("domain", domain_ids), ("client", [client_id])):
         for part in _parts(ids):
             tx.conn.execute(delete(snooze).where(snooze.c.scope == scope, snooze.c.scope_id.in_(part)))
+    # A domain may have been moved to this client: matters of the client that had it before still refer to it.
+    for column, ids in ((matter.c.endpoint_id, endpoints), (matter.c.domain_id, domain_ids)):
+        for part in _parts(ids):
+            tx.conn.execute(update(matter).where(column.in_(part)).values({column: None}))
     _deadlines(tx, client_id)
     tx.conn.execute(delete(acceptance).where(acceptance.c.client_id == client_id))
     _delete(tx, acceptance, acceptance.c.domain_id, domain_ids)

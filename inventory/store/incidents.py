@@ -60,7 +60,8 @@ def items(conn: Connection, incident_id: int) -> list[Row]:
         select(incident_item, client.c.number.label("client"), case.c.reference, case.c.state, case.c.due_at, func.coalesce(live.c.served, 0).label("served"))
         .outerjoin(client, client.c.id == incident_item.c.client_id).outerjoin(case, case.c.id == incident_item.c.case_id)
         .outerjoin(live, (live.c.leaf == incident_item.c.sha256) & (live.c.client_id == incident_item.c.client_id))
-        .where(incident_item.c.incident_id == incident_id).order_by(incident_item.c.sort, client.c.number, incident_item.c.id)
+        .where(incident_item.c.incident_id == incident_id)
+        .order_by(incident_item.c.sort, client.c.number.is_(None), client.c.number, incident_item.c.id)
     )  # fmt: skip
     return [dict(r) for r in conn.execute(query).mappings()]
 

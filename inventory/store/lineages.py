@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
 from inventory.database import Tx
 from inventory.errors import Conflict, UsageError
-from inventory.names import display, registered_domain
+from inventory.names import as_ip, display, registered_domain
 from inventory.store import clients, orders, records
 from inventory.store.records import Row
 from inventory.store.results import upsert
@@ -76,9 +76,16 @@ def add(tx: Tx, name: str, client_number: str, names: Sequence[str], values: Map
         insert(lineage).values(name=name, client_id=who["id"], created_at=tx.at, **values)
     ).inserted_primary_key
     assert made is not None
-    tx.conn.execute(insert(lineage_name), [{"lineage_id": made[0], "name": n, "position": i} for i, n in enumerate(names)])
+    _write_names(tx, made[0], names)
     tx.audit("add", "lineage", made[0], {"names": len(names)})
     return int(made[0])
+
+
+def _write_names(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
+    if not names:
+        raise UsageError("A lineage needs at least one name", "a certificate is issued for names")
+    rows = [{"lineage_id": lineage_id, "name": n, "position": i} for i, n in enumerate(names)]
+    tx.conn.execute(insert(lineage_name), rows)
 
 
 def require_owned(conn: Connection, who: Row, names: Sequence[str]) -> None:
@@ -92,7 +99,8 @@ def require_owned(conn: Connection, who: Row, names: Sequence[str]) -> None:
             raise UsageError(
                 what, f"it belongs to client {owner['number']}", "Ask for a certificate of that client's, or move the domain."
             )
-        domain_name = display(registered_domain(name.removeprefix("*.")))
+        host = name.removeprefix("*.")
+        domain_name = host if as_ip(host) is not None else display(registered_domain(host))
         raise UsageError(what, "the inventory does not have it", f"certmgr domain add {domain_name} --client {who['number']}")
 
 
@@ -109,7 +117,7 @@ def note(tx: Tx, lineage_id: int, **values: Any) -> None:
 
 def set_names(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
     tx.conn.execute(delete(lineage_name).where(lineage_name.c.lineage_id == lineage_id))
-    tx.conn.execute(insert(lineage_name), [{"lineage_id": lineage_id, "name": n, "position": i} for i, n in enumerate(names)])
+    _write_names(tx, lineage_id, names)
     tx.audit("edit", "lineage", lineage_id, {"names": len(names)})
 
 
@@ -231,6 +239,7 @@ def unbrought(conn: Connection, at: int) -> list[Row]:
 
 def to_deliver(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> None:
     """One row a target, once; those of certificates before are no longer tried."""
+    wanted = list(dict.fromkeys(targets))
     tx.conn.execute(
         update(deployment)
         .where(deployment.c.lineage_id == lineage_id, deployment.c.sha256 != sha256, deployment.c.state == "pending")
@@ -239,7 +248,7 @@ def to_deliver(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> 
     have = set(
         tx.conn.scalars(select(deployment.c.target).where(deployment.c.lineage_id == lineage_id, deployment.c.sha256 == sha256))
     )
-    new = [t for t in targets if t not in have]
+    new = [t for t in wanted if t not in have]
     if new:
         tx.conn.execute(
             insert(deployment),
@@ -255,7 +264,7 @@ def to_deliver(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> 
                 for t in new
             ],
         )
-    again = [t for t in targets if t in have]
+    again = [t for t in wanted if t in have]
     if again:
         tx.conn.execute(
             update(deployment).where(deployment.c.lineage_id == lineage_id, deployment.c.sha256 == sha256, deployment.c.target.in_(again), deployment.c.state == "superseded")

@@ -152,7 +152,7 @@ def broadcasts(conn: Connection) -> dict[int, Row]:
 
 
 def decided(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: subject, client_id, contact_id, threshold, round, action, reason, notice_id. The same decision again only moves its last time."""
+    """``rows``: subject, client_id, contact_id, threshold, round, action, reason. The same decision again only moves its last time."""
     if not rows:
         return
     keys = ("subject", "contact_id", "threshold", "round", "action", "reason")

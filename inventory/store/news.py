@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, case, func, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from inventory.store.records import Row
 from inventory.tables import (
@@ -157,7 +157,7 @@ def newest_instant(conn: Connection) -> int | None:
     """The latest instant that the database has written: a clock before it was set back."""
     queries = (
         select(func.max(audit.c.at)), select(func.max(run.c.finished_at)), select(func.max(notice.c.created_at)), select(func.max(notice.c.sent_at)),
-        select(func.max(case((job.c.success_at > job.c.started_at, job.c.success_at), else_=job.c.started_at))),
+        select(func.max(job.c.started_at)), select(func.max(job.c.success_at)),
     )  # fmt: skip
     known = [at for query in queries if (at := conn.execute(query).scalar()) is not None]
     return max(known, default=None)

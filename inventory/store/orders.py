@@ -366,9 +366,14 @@ def find_certificate(conn: Connection, key: str) -> Row:
         raise UsageError(
             f"'{printable(key, 60)}' is no fingerprint and no serial number", "", "Give 8 hexadecimal digits of it at least."
         )
-    query = select(certificate).where(
-        certificate.c.is_ca == 0, or_(certificate.c.sha256.startswith(bare), certificate.c.serial.startswith(bare.lstrip("0")))
-    )
+    # Serial numbers are stored without leading zeros. If fewer than 8 digits are left, they must be
+    # the whole number: the beginning "1" of "00000001" would match certificates at random.
+    serial = bare.lstrip("0") or "0"
+    by_serial = certificate.c.serial == serial
+    if len(serial) >= 8:
+        by_serial = certificate.c.serial.startswith(serial)
+    query = select(certificate)
+    query = query.where(certificate.c.is_ca == 0, or_(certificate.c.sha256.startswith(bare), by_serial))
     rows = conn.execute(query.limit(3)).mappings().all()
     if len(rows) > 1:
         raise UsageError(f"Several certificates begin with '{bare}'", "", "Give more of it.")

@@ -54,14 +54,15 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row
     if ids is None:
         return {r["id"]: dict(r) for r in conn.execute(query).mappings()}
     found: dict[int, Row] = {}
+    asked: set[int] = set()
     wanted = sorted(set(ids))
     while wanted:
+        asked |= set(wanted)
         for start in range(0, len(wanted), 500):
             for row in conn.execute(query.where(client.c.id.in_(wanted[start : start + 500]))).mappings():
                 found[row["id"]] = dict(row)
-        wanted = sorted({r["reseller_id"] for r in found.values() if r["reseller_id"] is not None} - set(found))
-        if not wanted or all(i in found for i in wanted):
-            break
+        # A retired reseller is never found, so each id is asked for once.
+        wanted = sorted({r["reseller_id"] for r in found.values() if r["reseller_id"] is not None} - asked)
     return found
 
 

@@ -17,7 +17,7 @@ import pytest
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
-from tests.conftest import Ran
+from tests.program import Ran
 from tests.servers.ports import free_port
 
 Stack = contextlib.ExitStack

@@ -24,11 +24,12 @@ from certmgr.demo.authority import Authority, Issued
 from certmgr.demo.servers import Server, server_context
 from certmgr.survey import Options, Survey
 from inventory.certificates import parse as parse_certificate
-from inventory.database import open_database
 from inventory.model import Acceptance, Finding, Parties
 from inventory.store import clients, domains, endpoints
 from inventory.targets import Target
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.databases import open_sqlite
+from tests.program import Ran
 from tests.servers import real
 from tests.servers.ports import free_port
 
@@ -229,7 +230,7 @@ class Town:
     def __init__(self, settings: Settings, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder, self.stack, self.port = folder, stack, 443
         self.settings = replace(settings, http=HttpSettings(per_address=0, rate=0.0, port=free_port()))
-        self.database = open_database(str(folder / "town.db"), actor="tester")
+        self.database = open_sqlite(folder / "town.db")
         with self.database.write() as tx:
             clients.add(tx, {"number": "1001", "name": "Shop", "hosts": "us", "buys": "client", "renews": "client"})
             domains.add(tx, HOST, {"client": "1001"})
@@ -251,7 +252,7 @@ class Town:
         return self.row(name, as_of)
 
     def row(self, name: str, as_of: datetime | None = None) -> Row:
-        now = datetime.now(UTC)
+        now = clock()
         found, _ = subjects(self.database, now, as_of=as_of)
         dues = [d for d in all_deadlines(self.database) if d.name == name]
         (row,) = judge(found, dues, as_of or now)
@@ -328,7 +329,7 @@ def test_a_distrusted_ca_concerns_its_own_milestone_alone(
     """A root that bears the name stands for the CA's: the CA itself cannot be had."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    distrusted = Authority("Test Root", organisation=organisation)
+    distrusted = Authority("Test Root", organisation=organisation, clock=clock)
     anchor = parse_certificate(distrusted.certificate.public_bytes(Encoding.DER))
     monkeypatch.setattr(TrustStore, "load", classmethod(lambda cls, *_, **__: cls([anchor])))
     town.serve(Authority("Test Issuer", distrusted).issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
@@ -346,7 +347,7 @@ def test_the_providers_own_rule(town: Town, issuer: Authority, plain: str, secur
 
     with town.database.write() as tx:
         due = {
-            "at": datetime.now(UTC) - DAY,
+            "at": clock() - DAY,
             "rule": "https-only",
             "title": "own",
             "purchase_days": 7,
@@ -363,7 +364,7 @@ def test_the_providers_own_rule(town: Town, issuer: Authority, plain: str, secur
 def test_valid_certificate_for_card_data(town: Town, issuer: Authority) -> None:
     from inventory.store import records
 
-    now = datetime.now(UTC)
+    now = clock()
     town.serve(issuer.issue(HOST, not_before=now - 60 * DAY, not_after=now - DAY), REDIRECT, f"{HSTS} return 200 ok;")
     with town.database.write() as tx:
         records.change_tags(tx, "domain", domains.find(tx.conn, HOST)["id"], add=["card-data"])
@@ -387,17 +388,16 @@ def test_lifetime_of_a_public_ca(town: Town, root: Authority, issuer: Authority,
 def test_a_certificate_of_a_private_ca_is_not_bound(town: Town, issuer: Authority) -> None:
     town.serve(issuer.issue(HOST, days=398), REDIRECT, f"{HSTS} return 200 ok;")
     Survey(town.database, town.settings, Options()).run()
-    found, _ = subjects(town.database, datetime.now(UTC))
-    assert {r.deadline.name for r in judge(found, all_deadlines(town.database), datetime.now(UTC))} & {"lifetime-200"} == set()
+    found, _ = subjects(town.database, clock())
+    assert {r.deadline.name for r in judge(found, all_deadlines(town.database), clock())} & {"lifetime-200"} == set()
 
 
 def test_as_of_the_past_uses_what_was_known_then(town: Town, issuer: Authority) -> None:
-    import time
 
     town.serve(issuer.issue(HOST), "return 200 ok;", f"{HSTS} return 200 ok;")
     assert town.stand("chrome-68").state is State.FAILS
-    then = datetime.now(UTC)
-    time.sleep(1.1)
+    then = clock()
+    clock.advance(seconds=2)
     town.stack.close()
     town.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
     assert town.stand("chrome-68").state is State.COMPLIES
@@ -407,7 +407,7 @@ def test_as_of_the_past_uses_what_was_known_then(town: Town, issuer: Authority) 
 def test_as_of_the_future_knows_that_the_certificate_ends(town: Town, issuer: Authority) -> None:
     from inventory.store import deadlines
 
-    now = datetime.now(UTC)
+    now = clock()
     town.serve(issuer.issue(HOST, not_before=now - DAY, days=90), REDIRECT, f"{HSTS} return 200 ok;")
     with town.database.write() as tx:
         deadlines.add(

@@ -22,10 +22,12 @@ from certmgr.diagnose import chrome, steps
 from certmgr.diagnose.outcome import Facts, Outcome, decide
 from certmgr.scan.report import Report
 from certmgr.survey import Options, Survey, look_at
-from inventory.database import Database, open_database
+from inventory.database import Database
 from inventory.store import clients, contacts, domains, endpoints, findings, servers
 from inventory.targets import Target
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.databases import open_sqlite
+from tests.program import Ran
 
 HOST = "shop.example.test"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -51,7 +53,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     street = open_street()
     (folder / "root.pem").write_bytes(street.root.pem)
-    database = open_database(str(folder / "demo.db"), actor="tester")
+    database = open_sqlite(folder / "demo.db")
     show._build(database, street)
     settings = replace(
         Settings(), scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0), trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
@@ -158,7 +160,7 @@ def test_the_message_alone_in_the_clients_language(certmgr: Run, demo: Demo) -> 
 
 def test_a_fault_that_somebody_of_us_has_taken(certmgr: Run, demo: Demo) -> None:
     base = ("--config", str(demo.configuration()), "--database", str(demo.folder / "demo.db"))
-    day = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
+    day = (clock() + timedelta(days=3)).date().isoformat()
     taken = certmgr(
         *base, "finding", "take", "chain-incomplete", "--by", "Ines", "--until", day, "--domain", "menu.hotel-seeblick.test"
     )
@@ -206,6 +208,7 @@ def look(settings: Settings, port: int, addresses: tuple[str, ...], **network: t
         None,
         "site",
         None,
+        clock=clock,
     )
 
 
@@ -273,7 +276,7 @@ def test_a_name_that_points_to_another_server(settings: Settings, issuer: Author
 def test_a_host_that_is_not_in_the_inventory(
     certmgr: Run, issuer: Authority, opened: contextlib.ExitStack, root_file: Path
 ) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     expired = issuer.issue(HOST, not_before=now - timedelta(days=60), not_after=now - timedelta(days=1))
     server = Server(secure(server_context(expired), lambda host, path: page("Shop")))
     opened.callback(server.close)
@@ -290,7 +293,9 @@ def test_a_name_that_does_not_exist(settings: Settings) -> None:
 
     with real.dns({}) as resolver:
         chosen = replace(settings, scan=replace(settings.scan, resolvers=(resolver,)))
-        report = look_at(chosen, Options(always_http=True), Target("nobody.example.test"), ("/",), None, "site", None)
+        report = look_at(
+            chosen, Options(always_http=True), Target("nobody.example.test"), ("/",), None, "site", None, clock=clock
+        )
     outcome = decide(report, report.findings, Facts())
     assert (outcome.outcome, outcome.code) == ("you-act", "name-not-found")
     made = steps.steps(report, "https://nobody.example.test/", NOW)
@@ -349,7 +354,7 @@ def test_what_changed_since_it_was_last_good(
     from certmgr.diagnose import context as contexts
 
     port = served(issuer, opened)
-    database = open_database(str(tmp_path / "x.db"), actor="tester")
+    database = open_sqlite(tmp_path / "x.db")
     with database.write() as tx:
         clients.add(tx, {"number": "1", "name": "One", "account_manager": "Jo", "hosts": "us", "buys": "us"})
         servers.add(tx, {"name": "web1", "kind": "web", "addresses": ["127.0.0.1"]})
@@ -357,7 +362,7 @@ def test_what_changed_since_it_was_last_good(
         endpoints.edit(tx, Target(HOST), {"port": port, "addresses": ["127.0.0.1"]})
     Survey(database, replace(settings, http=HttpSettings(enabled=False)), Options()).run()
     opened.close()
-    now = datetime.now(UTC)
+    now = clock()
     expired = Server(
         secure(
             server_context(issuer.issue(HOST, not_before=now - timedelta(days=60), not_after=now - timedelta(days=1))),

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, Kind, Reso
 from certmgr.scan.guard import networks, refusal
 from inventory.certificates import parse
 from inventory.targets import Target
+from tests.clock import clock
 
 HOST = "shop.example.test"
 
@@ -115,7 +115,7 @@ def test_the_limit_of_all_connections(talk: servers.Talk, opened: contextlib.Exi
 
 def test_a_family_without_a_route_is_no_finding(issuer: Authority) -> None:
     """As evidence, since a test must not depend on how this machine is connected."""
-    now = datetime.now(UTC)
+    now = clock()
     good = AddressEvidence("192.0.2.1", (issuer.issue(HOST).der, issuer.der), "TLSv1.3", "TLS_AES_128_GCM_SHA256")
     far = AddressEvidence("2001:db8::1", failure=Failure("local", Kind.NO_ROUTE, "Network is unreachable"))
     assert issuer.parent is not None
@@ -184,7 +184,7 @@ def test_a_family_without_a_route_is_said_once(capsys: pytest.CaptureFixture[str
 
     far = [AddressEvidence(f"2001:db8::{n}", failure=Failure("local", Kind.NO_ROUTE, "Network is unreachable")) for n in range(3)]
     broken = AddressEvidence("192.0.2.1", failure=Failure("local", Kind.LOCAL, "Too many open files"))
-    now = datetime.now(UTC)
+    now = clock()
     evidence = Evidence(Target(HOST), now, Resolution("ok", tuple(a.address for a in far)), (*far, broken))
     families = make(Judge(TrustStore([]), parse).judge(evidence, Context(), now)).families_without_route()
     assert families == {6}

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,8 @@ from inventory.store import clients, domains
 from inventory.targets import Target
 from inventory.targets import parse as parse_target
 from tests.certificates import certificate_message, message, raw_server, record, server_hello, tlv
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.program import Ran
 from tests.servers import real
 from tests.servers.ports import free_port
 
@@ -51,6 +51,7 @@ def beside(settings: Settings, issuer: Authority, opened: Stack, port: int, time
         settings,
         Options(overrides=overrides, timeout=timeout),
         [parse_target(f"{HOST}:{port}"), parse_target(f"{GOOD}:{good.port}")],
+        clock=clock,
     )
     took = time.monotonic() - begun
     assert well.findings == ()
@@ -219,7 +220,7 @@ def test_a_configured_network_is_visited(database: Database, settings: Settings,
 
 
 def _judged(der: bytes) -> set[str]:
-    now = datetime.now(UTC)
+    now = clock()
     seen = AddressEvidence("192.0.2.1", (der,), "TLSv1.3", "TLS_AES_128_GCM_SHA256")
     evidence = Evidence(Target(HOST), now, Resolution("fixed", ("192.0.2.1",)), (seen,))
     return {f.code for f in Judge(TrustStore([]), parse).judge(evidence, Context(), now).findings}
@@ -309,7 +310,7 @@ def test_a_property_of_mutated_certificates(issuer: Authority) -> None:
     from hypothesis import strategies as st
 
     base = issuer.issue(HOST, key=ec.generate_private_key(ec.SECP256R1())).der
-    now = datetime.now(UTC)
+    now = clock()
     judge = Judge(TrustStore([parse(issuer.parent.der)] if issuer.parent else []), parse)
     edits = st.lists(st.tuples(st.integers(0, len(base) - 1), st.integers(0, 255)), min_size=1, max_size=6)
 

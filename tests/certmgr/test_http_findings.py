@@ -19,6 +19,7 @@ from certmgr.demo.servers import Server
 from certmgr.survey import Options, scan_targets
 from inventory.model import Finding
 from inventory.targets import Target
+from tests.clock import clock
 from tests.servers import real
 from tests.servers.ports import free_port
 
@@ -48,7 +49,7 @@ class Site:
             for port in (self.plain, self.secure)
         }
         chosen = Options(overrides=overrides, http_port=self.plain, **options)  # type: ignore[arg-type]
-        self.report = scan_targets(changes or self.settings, chosen, [Target(host, self.secure)])[0]
+        self.report = scan_targets(changes or self.settings, chosen, [Target(host, self.secure)], clock=clock)[0]
         return {f.code: f for f in self.report.findings}
 
     @property
@@ -188,7 +189,10 @@ def test_http_without_https_is_served_and_https_missing(site: Site) -> None:
     site.serve("return 200 ok;")
     closed = free_port()
     report = scan_targets(
-        site.settings, Options(overrides={(HOST, closed): ("127.0.0.1",)}, http_port=site.plain), [Target(HOST, closed)]
+        site.settings,
+        Options(overrides={(HOST, closed): ("127.0.0.1",)}, http_port=site.plain),
+        [Target(HOST, closed)],
+        clock=clock,
     )[0]
     assert {f.code for f in report.findings} == {"https-missing", "http-served"}
 
@@ -335,8 +339,7 @@ def test_politeness_towards_one_address(site: Site) -> None:
     overrides = {(n, site.secure): ("127.0.0.1",) for n in names}
     started = time.monotonic()
     scan_targets(
-        replace(site.settings, http=HttpSettings()), Options(overrides=overrides, http_port=site.plain), [Target(n, site.secure) for n in names]
-    )  # fmt: skip
+        replace(site.settings, http=HttpSettings()), Options(overrides=overrides, http_port=site.plain), [Target(n, site.secure) for n in names], clock=clock)  # fmt: skip
     assert time.monotonic() - started > 1.0
 
 
@@ -402,7 +405,7 @@ def test_hostile_answers_are_bounded(settings: Settings, what: str) -> None:
         closed = free_port()
         chosen = replace(settings, http=HttpSettings(per_address=0, rate=0.0))
         report = scan_targets(
-            chosen, Options(overrides={(HOST, closed): ("127.0.0.1",)}, http_port=port), [Target(HOST, closed)]
+            chosen, Options(overrides={(HOST, closed): ("127.0.0.1",)}, http_port=port), [Target(HOST, closed)], clock=clock
         )[0]
     assert {f.code for f in report.findings} - {"https-missing"} == codes
 
@@ -451,7 +454,7 @@ def test_a_drip_ends_with_the_deadline(settings: Settings) -> None:
         closed, started = free_port(), time.monotonic()
         chosen = replace(settings, http=HttpSettings(per_address=0, rate=0.0))
         report = scan_targets(
-            chosen, Options(overrides={(HOST, closed): ("127.0.0.1",)}, http_port=port), [Target(HOST, closed)]
+            chosen, Options(overrides={(HOST, closed): ("127.0.0.1",)}, http_port=port), [Target(HOST, closed)], clock=clock
         )[0]
         assert time.monotonic() - started < 15, "the drip would go on for 20 seconds"
     assert "http-collects-secrets" in {f.code for f in report.findings}, "what was read before the deadline counts"
@@ -473,5 +476,5 @@ def test_a_server_that_is_no_web_server_is_could_not_tell(
     opened.callback(server.close)
     chosen = replace(settings, http=HttpSettings(per_address=0, rate=0.0))
     options = Options(overrides={(HOST, server.port): ("127.0.0.1",)}, http_port=free_port())
-    report = scan_targets(chosen, options, [Target(HOST, server.port)])[0]
+    report = scan_targets(chosen, options, [Target(HOST, server.port)], clock=clock)[0]
     assert {f.code for f in report.findings} == {"http-unknown"}

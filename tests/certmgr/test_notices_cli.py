@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import pytest
 from certmgr.demo import servers as demo_servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.program import Ran
 from tests.servers.mail import MailServer, mail_server, mailbox
 from tests.servers.real import dns
 
@@ -64,7 +65,7 @@ class Place:
 @pytest.fixture
 def place(root: Authority, issuer: Authority, tmp_path: Path) -> Iterator[Place]:
     (tmp_path / "root.pem").write_bytes(root.pem)
-    now = datetime.now(UTC)
+    now = clock()
     issued = issuer.issue("shop.example.test", not_before=now - 391 * DAY, not_after=now + timedelta(days=6, hours=12))
     site = Server(demo_servers.tls(server_context(issued)))
     with mail_server(root, tmp_path / "mail") as mail:

@@ -19,10 +19,12 @@ from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
 from certmgr.operations.health import CRITICAL, OK, UNKNOWN, WARNING, Health, Thresholds, judge
 from certmgr.survey import Options, Survey
-from inventory.database import Database, open_database
+from inventory.database import Database
 from inventory.store import clients, domains, endpoints
 from inventory.targets import Target
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.databases import open_sqlite
+from tests.program import Ran
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -71,9 +73,9 @@ def test_what_the_plug_in_says(state: int, changes: dict[str, Any], said: str) -
 
 @pytest.fixture
 def scanned(settings: Settings, issuer: Authority, tmp_path: Path, opened: contextlib.ExitStack) -> Database:
-    database = open_database(str(tmp_path / "ops.db"), actor="tester")
+    database = open_sqlite(tmp_path / "ops.db")
     for number, host, days in (("1", "good.example.test", 80), ("2", "short.example.test", 3)):
-        server = Server(demo_servers.tls(server_context(issuer.issue(host, not_before=datetime.now(UTC) - 80 * DAY, days=days))))
+        server = Server(demo_servers.tls(server_context(issuer.issue(host, not_before=clock() - 80 * DAY, days=days))))
         opened.callback(server.close)
         with database.write() as tx:
             clients.add(tx, {"number": number, "name": f"Client {number}"})
@@ -119,7 +121,7 @@ def test_metrics_are_what_prometheus_reads(certmgr: Run, scanned: Database, tmp_
     assert {s.labels["code"] for s in families["certmgr_findings"].samples} == {"certificate-expiring"}
     (success,) = families["certmgr_last_success_timestamp_seconds"].samples
     assert success.labels == {"job": "scan"}
-    assert datetime.now(UTC).timestamp() - success.value < 60
+    assert clock().timestamp() - success.value < 60
     assert [p for p in tmp_path.iterdir() if p.name.startswith(".certmgr-")] == []
 
 
@@ -135,7 +137,7 @@ def test_an_error_of_ours_in_one_part_of_a_run_keeps_no_other_back(
     from certmgr.operations import round as work
     from inventory.store import jobs
 
-    database = open_database(str(tmp_path / "round.db"), actor="tester")
+    database = open_sqlite(tmp_path / "round.db")
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError

@@ -20,6 +20,7 @@ from certmgr.scan.web import End, Hop, Visit
 from certmgr.survey import Options, scan_targets
 from inventory.model import Finding
 from inventory.targets import Target
+from tests.clock import clock
 
 HOST, A = "shop.example.test", "192.0.2.1"
 SECRETS = Finding("http-collects-secrets", "critical", (A,), {"url": f"http://{HOST}/"})
@@ -141,7 +142,10 @@ def test_a_bug_of_ours_in_a_visit_is_said_and_takes_nothing_from_tls(
     opened.callback(server.close)
     monkeypatch.setattr(Visitor, "visit", _breaks)
     looked = scan_targets(
-        settings, Options(overrides={(HOST, server.port): ("127.0.0.1",)}, always_http=True), [Target(HOST, server.port)]
+        settings,
+        Options(overrides={(HOST, server.port): ("127.0.0.1",)}, always_http=True),
+        [Target(HOST, server.port)],
+        clock=clock,
     )[0]
     (doubt,) = looked.findings
     assert (doubt.code, doubt.evidence["error"]) == ("http-unknown", "RuntimeError: a bug of ours")

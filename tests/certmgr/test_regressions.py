@@ -16,9 +16,10 @@ import pytest
 
 from certmgr.demo import servers
 from certmgr.demo.servers import Server
-from inventory.database import open_database
 from inventory.store import clients
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.databases import open_sqlite
+from tests.program import Ran
 from tests.servers.ports import free_port
 
 Runner = Callable[..., Ran]
@@ -44,7 +45,7 @@ def test_the_past_knows_faults_of_endpoints_without_a_certificate(certmgr: Runne
     certmgr("domain", "add", "a.example.test", "--client", "1")
     certmgr("endpoint", "edit", "a.example.test", "--port", str(free_port()), "--address", "127.0.0.1")
     assert certmgr("scan").code == 1
-    time.sleep(1.1)
+    clock.advance(seconds=2)
     ran = certmgr("status", "--as-of", time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()), "--format", "json")
     assert (ran.code, ran.json["endpoints"][0]["verdict"]) == (1, "fault")
 
@@ -140,7 +141,7 @@ def test_wrong_trust_settings_start_no_run(certmgr: Runner, tmp_path: Path) -> N
     certmgr("domain", "add", "a.example.test", "--client", "1")
     ran = certmgr("scan", "--ca-file", "/nowhere.pem")
     assert (ran.code, ran.out) == (2, "")
-    opened = open_database(str(tmp_path / "cli.db"))
+    opened = open_sqlite(tmp_path / "cli.db")
     from sqlalchemy import text
 
     with opened.read() as conn:
@@ -159,7 +160,7 @@ def test_what_is_retired_is_not_used_and_comes_back_whole(certmgr: Runner, tmp_p
     certmgr("import", str(source), "--from", "csv")
     certmgr("endpoint", "retire", "a.example.test")
     assert certmgr("import", str(source), "--from", "csv").code == 0
-    time.sleep(1.1)
+    clock.advance(seconds=2)
     then = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     assert certmgr("status", "--all", "--as-of", then, "--format", "json").json["summary"]["endpoints"] == 1
     certmgr("domain", "retire", "a.example.test")
@@ -254,7 +255,7 @@ def test_resellers_in_a_circle_do_not_hang(tmp_path: Path) -> None:
 
     from inventory.errors import UsageError
 
-    database = open_database(str(tmp_path / "x.db"))
+    database = open_sqlite(tmp_path / "x.db")
     with database.write() as tx:
         for number in ("1", "2", "3"):
             clients.add(tx, {"number": number, "name": number})

@@ -8,7 +8,6 @@ import io
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,13 +31,15 @@ from certmgr.report.model import Report
 from certmgr.report.view import Material, build
 from certmgr.status import Standing
 from certmgr.survey import Options, Survey
-from inventory.database import Database, open_database
+from inventory.database import Database
 from inventory.errors import CertmgrError
 from inventory.model import Finding, Verdict
 from inventory.store import clients, contacts, deadlines, domains, endpoints, findings
 from inventory.targets import Target
 from notifiers.wording.catalogue import Language, language
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.databases import open_sqlite
+from tests.program import Ran
 from tests.servers import chromium
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -55,7 +56,7 @@ class Village:
         http = Server(plain(lambda host, path: self.plain.get(host) or redirect(f"https://{host}:{self.ports.get(host, 1)}/")))
         stack.callback(http.close)
         self.settings = replace(settings, http=HttpSettings(port=http.port, per_address=0, rate=0.0))
-        self.database = open_database(str(folder / "village.db"), actor="tester")
+        self.database = open_sqlite(folder / "village.db")
 
     def client(self, number: str, name: str, **fields: Any) -> None:
         with self.database.write() as tx:
@@ -73,7 +74,7 @@ class Village:
         Survey(self.database, self.settings, Options()).run()
 
     def report(self, number: str, as_of: datetime | None = None, chosen: str | None = None) -> tuple[Report, Language]:
-        now = datetime.now(UTC)
+        now = clock()
         past = as_of if as_of is not None and as_of <= now else None
         read = material(
             self.database, number, now, as_of=as_of, provider="Example Hosting", dues=all_deadlines(self.database, past), default_language="en",
@@ -134,7 +135,7 @@ def test_a_good_client_need_do_nothing(village: Village) -> None:
 
 
 def test_what_the_client_must_do_comes_with_a_date(village: Village) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     village.client("1001", "Buyer", hosts="us", dns="client", buys="client", renews="client")
     context = server_context(village.issuer.issue("shop.example.test", not_before=now - timedelta(days=85), days=5))
     village.site("1001", "shop.example.test", context)
@@ -157,7 +158,7 @@ def test_ours_is_fixed_only_when_somebody_has_taken_it(village: Village) -> None
     assert "level 2" in report.escalated[0].do
     with village.database.write() as tx:
         row = clients.find(tx.conn, "1001")
-        until = datetime.now(UTC) + timedelta(days=2)
+        until = clock() + timedelta(days=2)
         findings.accept(
             tx,
             "http-collects-secrets",
@@ -196,7 +197,7 @@ def test_dates_ahead_with_steps(village: Village) -> None:
     village.site("1001", "plain.example.test", server_context(village.issuer.issue("plain.example.test")))
     village.plain["plain.example.test"] = page("Welcome", hsts=False)
     with village.database.write() as tx:
-        due = {"at": datetime.now(UTC) + timedelta(days=10), "rule": "https-only", "title": "All on HTTPS", "text": "In our own words",
+        due = {"at": clock() + timedelta(days=10), "rule": "https-only", "title": "All on HTTPS", "text": "In our own words",
                "purchase_days": 7, "validation_days": 7, "installation_days": 30}  # fmt: skip
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1001"], tags=[])
     village.scan()
@@ -211,7 +212,7 @@ def test_another_clients_deadline_is_not_shown(village: Village) -> None:
         village.client(number, f"Client {number}")
         village.site(number, f"c{number}.example.test", server_context(village.issuer.issue(f"c{number}.example.test")))
     with village.database.write() as tx:
-        due = {"at": datetime.now(UTC) + timedelta(days=10), "rule": "https-only", "title": "Private arrangement", "purchase_days": 1, "validation_days": 1,
+        due = {"at": clock() + timedelta(days=10), "rule": "https-only", "title": "Private arrangement", "purchase_days": 1, "validation_days": 1,
                "installation_days": 1}  # fmt: skip
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["2"], tags=[])
     village.scan()
@@ -224,7 +225,7 @@ def test_another_clients_deadline_is_not_shown(village: Village) -> None:
 
 def test_all_formats_tell_the_same(village: Village, tmp_path: Path) -> None:
     village.client("1001", "Shop & Söhne", hosts="us", dns="client", buys="client", renews="client")
-    now = datetime.now(UTC)
+    now = clock()
     old = village.issuer.issue("a.example.test", not_before=now - timedelta(days=60), not_after=now - timedelta(days=1))
     village.site("1001", "a.example.test", server_context(old))
     village.site("1001", "b.example.test", server_context(village.issuer.issue("b.example.test")))
@@ -271,9 +272,9 @@ def test_no_other_clients_data_with_a_shared_certificate(village: Village, tmp_p
         contacts.add(tx, "B-23", {"name": "Berta Beta", "role": "owner"}, ("email:berta@beta-two.test",))
     village.site("A-17", "alpha-one.test", shared)
     village.site("A-17", "www.alpha-one.test", shared)
-    private = Authority("Beta Hotel GmbH CA", organisation="Beta Hotel GmbH")
+    private = Authority("Beta Hotel GmbH CA", organisation="Beta Hotel GmbH", clock=clock)
     village.site("A-17", "neu.alpha-one.test", server_context(private.issue("beta-two.test"), chain=()))
-    village.site("A-17", "alt.alpha-one.test", server_context(self_signed("beta-two.test")))
+    village.site("A-17", "alt.alpha-one.test", server_context(self_signed("beta-two.test", clock=clock)))
     village.site("B-23", "beta-two.test", shared)
     village.site("B-23", "www.beta-two.test", shared)
     village.scan()
@@ -351,7 +352,7 @@ def browser() -> Iterator[chromium.Browser]:
 
 def states(village: Village) -> dict[str, tuple[Report, Language]]:
     """A report in every state: good, client acts, we act and level 2, unknown, without a site, in German."""
-    now = datetime.now(UTC)
+    now = clock()
     issue = village.issuer.issue
     village.client("good", "Good")
     village.site("good", "good.example.test", server_context(issue("good.example.test")))
@@ -468,9 +469,9 @@ def test_a_report_of_the_past_is_what_was_known_then(village: Village) -> None:
     village.site("1001", host, server_context(village.issuer.issue(host)))
     village.plain[host] = page("Login", "<input type=password>", hsts=False)
     village.scan()
-    then = datetime.now(UTC)
+    then = clock()
     before, _ = village.report("1001", then)
-    time.sleep(1.1)
+    clock.advance(seconds=2)
     del village.plain[host]
     village.scan()
     after, _ = village.report("1001")
@@ -543,7 +544,7 @@ def test_every_query_is_scoped(village: Village) -> None:
     village.scan()
     database: Database = village.database
     read = material(
-        database, "1", datetime.now(UTC), as_of=None, provider="", dues=all_deadlines(database), default_language="en", default_zone="UTC",
+        database, "1", clock(), as_of=None, provider="", dues=all_deadlines(database), default_language="en", default_zone="UTC",
     )  # fmt: skip
     assert {s.name for s in read.subjects} == {"c1.example.test"}
     assert {s.target.host for s in read.standings} == {"c1.example.test"}
@@ -560,7 +561,7 @@ def test_reports_on_both_databases(
         domains.add(tx, "one.example.test", {"client": "1"})
         endpoints.edit(tx, Target("one.example.test"), {"port": server.port, "addresses": ["127.0.0.1"]})
         due = {
-            "at": datetime.now(UTC) + timedelta(days=10),
+            "at": clock() + timedelta(days=10),
             "rule": "https-only",
             "title": "x",
             "purchase_days": 1,
@@ -569,7 +570,7 @@ def test_reports_on_both_databases(
         }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1"], tags=[])
     Survey(database, settings, Options(always_http=True)).run()
-    now = datetime.now(UTC)
+    now = clock()
     read = material(
         database, "1", now, as_of=None, provider="", dues=all_deadlines(database), default_language="en", default_zone="UTC"
     )
@@ -599,7 +600,7 @@ def test_an_accepted_fault_is_not_called_good(village: Village) -> None:
     with village.database.write() as tx:
         row = clients.find(tx.conn, "1")
         for code in ("name-mismatch", "default-certificate"):
-            findings.accept(tx, code, frozenset({code}), datetime.now(UTC) + timedelta(days=9), "moves", client_id=row["id"])
+            findings.accept(tx, code, frozenset({code}), clock() + timedelta(days=9), "moves", client_id=row["id"])
     report, _ = village.report("1")
     assert report.state != "ok"
     assert "comply with HTTPS today" not in report.summary
@@ -626,7 +627,7 @@ def test_a_deadline_stays_with_its_client_when_numbers_change(village: Village) 
     village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
     with village.database.write() as tx:
         due = {
-            "at": datetime.now(UTC) + timedelta(days=10),
+            "at": clock() + timedelta(days=10),
             "rule": "https-only",
             "title": "Private",
             "purchase_days": 1,

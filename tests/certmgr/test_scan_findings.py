@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from certmgr.config import NetworkSettings, Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.demo.servers import Server, server_context
+from tests.clock import clock
 from tests.conftest import Look
 from tests.servers import real
 from tests.servers.ports import free_port
@@ -52,7 +53,7 @@ def test_nginx_negotiates_h2_by_alpn(look: Looker, issuer: Authority, tmp_path: 
 
 
 def test_expired(look: Looker, issuer: Authority, opened: Stack) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     issued = issuer.issue(HOST, not_before=now - timedelta(days=60), not_after=now - timedelta(days=1))
     seen = look(f"{HOST}:{serve(opened, issued)}")
     assert seen.severe() == {"certificate-expired"}, "an expired leaf of a trusted CA has one fault, not several"
@@ -63,13 +64,13 @@ def test_expired(look: Looker, issuer: Authority, opened: Stack) -> None:
     ("days_left", "life", "severity"), [(5, 90, "high"), (20, 90, "medium"), (3, 100, "high"), (25, 200, "medium")]
 )
 def test_expiring(look: Looker, issuer: Authority, opened: Stack, days_left: int, life: int, severity: str) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     issued = issuer.issue(HOST, not_before=now - timedelta(days=life - days_left), days=days_left)
     assert look(f"{HOST}:{serve(opened, issued)}").codes["certificate-expiring"].severity == severity
 
 
 def test_not_yet_valid(look: Looker, issuer: Authority, opened: Stack) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     seen = look(f"{HOST}:{serve(opened, issuer.issue(HOST, not_before=now + timedelta(days=2), days=60))}")
     assert seen.severe() == {"certificate-not-yet-valid"}
     assert "our_clock" in seen.codes["certificate-not-yet-valid"].evidence
@@ -100,13 +101,13 @@ def test_san_missing(look: Looker, issuer: Authority, opened: Stack) -> None:
 
 
 def test_self_signed(look: Looker, opened: Stack) -> None:
-    seen = look(f"{HOST}:{serve(opened, self_signed(HOST))}")
+    seen = look(f"{HOST}:{serve(opened, self_signed(HOST, clock=clock))}")
     assert seen.severe() == {"self-signed"}
     assert seen.report.addresses[0].trusted is False
 
 
 def test_self_signed_that_is_an_anchor_is_trusted(look: Looker, settings: Settings, tmp_path: Path, opened: Stack) -> None:
-    issued = self_signed(HOST, days=80)
+    issued = self_signed(HOST, days=80, clock=clock)
     (tmp_path / "own.pem").write_bytes(issued.chain_pem)
     seen = look(f"{HOST}:{serve(opened, issued)}", ca_files=(str(tmp_path / "own.pem"),))
     assert seen.report.addresses[0].trusted is not False
@@ -130,7 +131,10 @@ def test_intermediate_not_sent_but_seen_in_the_run(settings: Settings, root: Aut
     whole = serve(opened, hidden.issue("b.example.test"))
     overrides = {("a.example.test", without): ("127.0.0.1",), ("b.example.test", whole): ("127.0.0.1",)}
     first, second = scan_targets(
-        settings, Options(overrides=overrides), [parse(f"a.example.test:{without}"), parse(f"b.example.test:{whole}")]
+        settings,
+        Options(overrides=overrides),
+        [parse(f"a.example.test:{without}"), parse(f"b.example.test:{whole}")],
+        clock=clock,
     )
     assert [f.code for f in first.findings] == ["chain-incomplete"]
     assert first.findings[0].evidence["held"] is True
@@ -139,7 +143,7 @@ def test_intermediate_not_sent_but_seen_in_the_run(settings: Settings, root: Aut
 
 
 def test_untrusted_root(look: Looker, opened: Stack) -> None:
-    private = Authority("Private Root")
+    private = Authority("Private Root", clock=clock)
     middle = Authority("Private Issuer", private)
     issued = middle.issue(HOST)
     with_root = (middle.der, private.der)
@@ -147,7 +151,7 @@ def test_untrusted_root(look: Looker, opened: Stack) -> None:
 
 
 def test_an_untrusted_root_that_is_not_sent_is_undetermined(look: Looker, opened: Stack) -> None:
-    private = Authority("Private Root")
+    private = Authority("Private Root", clock=clock)
     seen = look(f"{HOST}:{serve(opened, Authority('Private Issuer', private).issue(HOST))}")
     assert seen.severe() == {"chain-incomplete"}
     assert seen.report.addresses[0].trusted is None
@@ -161,7 +165,7 @@ def test_chain_in_the_wrong_order(look: Looker, root: Authority, opened: Stack) 
 
 
 def test_a_surplus_certificate_and_the_root_are_remarks(look: Looker, root: Authority, issuer: Authority, opened: Stack) -> None:
-    other = Authority("Unrelated")
+    other = Authority("Unrelated", clock=clock)
     surplus = look(f"{HOST}:{serve(opened, issuer.issue(HOST), chain=(issuer.der, other.der))}")
     rooted = look(f"{HOST}:{serve(opened, issuer.issue(HOST), chain=(issuer.der, root.der))}")
     assert [f.severity for f in surplus.report.findings] == ["info"]
@@ -169,14 +173,14 @@ def test_a_surplus_certificate_and_the_root_are_remarks(look: Looker, root: Auth
 
 
 def test_intermediate_expired(look: Looker, root: Authority, opened: Stack) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     old = Authority("Old Issuer", root, not_before=now - timedelta(days=900), not_after=now - timedelta(days=2))
     seen = look(f"{HOST}:{serve(opened, old.issue(HOST))}")
     assert seen.severe() == {"intermediate-expired"}
 
 
 def test_an_expired_cross_sign_is_no_fault_where_another_path_is_valid(look: Looker, root: Authority, opened: Stack) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     key = ec.generate_private_key(ec.SECP256R1())
     fresh = Authority("Crossed Issuer", root, key=key)
     expired = Authority("Crossed Issuer", root, key=key, not_before=now - timedelta(days=900), not_after=now - timedelta(days=2))
@@ -233,7 +237,7 @@ def browsers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 def test_validity_too_long_and_scts(
     look: Looker, root_file: Path, issuer: Authority, opened: Stack, browsers: Callable[[Path], None]
 ) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     port = serve(opened, issuer.issue(HOST, not_before=now - timedelta(days=10), days=300))
     private = look(f"{HOST}:{port}")
     assert {"validity-too-long", "sct-missing"} & set(private.codes) == set(), "a private CA is not bound by either"
@@ -245,7 +249,7 @@ def test_validity_too_long_and_scts(
 
 
 def test_ca_distrusted(look: Looker, tmp_path: Path, opened: Stack, browsers: Callable[[Path], None]) -> None:
-    entrust = Authority("Entrust Test Root", organisation="Entrust, Inc.")
+    entrust = Authority("Entrust Test Root", organisation="Entrust, Inc.", clock=clock)
     (tmp_path / "entrust.pem").write_bytes(entrust.pem)
     port = serve(opened, Authority("Entrust Issuer", entrust).issue(HOST))
     browsers(tmp_path / "entrust.pem")
@@ -274,7 +278,7 @@ def test_inconsistent_deployment(look: Looker, issuer: Authority, opened: Stack)
 
 
 def test_the_same_certificate_reissued_with_the_same_facts_is_a_remark(look: Looker, issuer: Authority, opened: Stack) -> None:
-    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=80)
+    end = clock().replace(microsecond=0) + timedelta(days=80)
     first = Server(servers.tls(server_context(issuer.issue(HOST, not_after=end))))
     second = Server(servers.tls(server_context(issuer.issue(HOST, not_after=end))), address="127.0.0.2", port=first.port)
     opened.callback(first.close)
@@ -371,7 +375,7 @@ def test_tls_legacy_offered_is_seen_by_a_deep_look(look: Looker, issuer: Authori
 
 
 def test_a_deep_look_judges_the_other_key_type(look: Looker, issuer: Authority, opened: Stack) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     good = issuer.issue(HOST)
     stale = issuer.issue(
         HOST, key=rsa.generate_private_key(65537, 2048), not_before=now - timedelta(days=60), not_after=now - timedelta(days=1)
@@ -398,8 +402,8 @@ def test_names_on_port_25_are_remarks(issuer: Authority) -> None:
     from inventory.certificates import parse
     from inventory.targets import Target
 
-    now = datetime.now(UTC)
-    seen = AddressEvidence("192.0.2.1", (self_signed("other.test").der,), "TLSv1.3", "TLS_AES_256_GCM_SHA384")
+    now = clock()
+    seen = AddressEvidence("192.0.2.1", (self_signed("other.test", clock=clock).der,), "TLSv1.3", "TLS_AES_256_GCM_SHA384")
     judge = Judge(TrustStore([]), parse)
     at_25, at_587 = (
         judge.judge(Evidence(Target(HOST, port, "smtp"), now, Resolution("fixed", ("192.0.2.1",)), (seen,)), Context(), now)
@@ -430,7 +434,7 @@ def test_dns(settings: Settings, opened: Stack, answer: str, code: str, severity
     from inventory.targets import parse
 
     resolver = opened.enter_context(real.dns({HOST: answer}))
-    (report,) = scan_targets(asking(settings, resolver), Options(timeout=2.0), [parse(HOST)])
+    (report,) = scan_targets(asking(settings, resolver), Options(timeout=2.0), [parse(HOST)], clock=clock)
     assert [(f.code, f.severity) for f in report.findings] == [(code, severity)]
     assert report.addresses == ()
 
@@ -442,7 +446,7 @@ def test_every_address_of_a_name_is_visited(settings: Settings, issuer: Authorit
     first = Server(servers.tls(server_context(issuer.issue(HOST))))
     opened.callback(first.close)
     resolver = opened.enter_context(real.dns({HOST: ["127.0.0.1", "127.0.0.9", "::1"]}))
-    (report,) = scan_targets(asking(settings, resolver), Options(), [parse(f"{HOST}:{first.port}")])
+    (report,) = scan_targets(asking(settings, resolver), Options(), [parse(f"{HOST}:{first.port}")], clock=clock)
     assert [a.address for a in report.addresses] == ["127.0.0.1", "127.0.0.9", "::1"]
     assert [(f.code, f.addresses) for f in report.findings] == [("https-missing", ("127.0.0.9", "::1"))]
 
@@ -523,7 +527,7 @@ def test_what_an_issuer_url_answers_is_bounded(
 def test_a_private_store_is_not_public(
     look: Looker, settings: Settings, root_file: Path, issuer: Authority, opened: Stack
 ) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     port = serve(opened, issuer.issue(HOST, not_before=now - timedelta(days=10), days=300))
     changes = replace(settings, trust=replace(settings.trust, store=str(root_file), ca_files=()))
     seen = look(f"{HOST}:{port}", changes=changes)
@@ -544,14 +548,16 @@ def test_an_issuer_seen_later_in_the_run_counts(
     from certmgr.survey import Options, scan_targets
     from inventory.targets import parse
 
-    now = datetime.now(UTC)
+    now = clock()
     key = ec.generate_private_key(ec.SECP256R1())
     fresh = Authority("Renewed Issuer", root, key=key)
     expired = Authority("Renewed Issuer", root, key=key, not_before=now - timedelta(days=900), not_after=now - timedelta(days=2))
     ports = (serve(opened, fresh.issue("a.example.test"), chain=(expired.der,)), serve(opened, fresh.issue("b.example.test")))
     targets = [parse(f"{name}.example.test:{port}") for name, port in zip("ab", ports, strict=True)]
     overrides = {(t.host, t.port): ("127.0.0.1",) for t in targets}
-    reports = {r.target: r for r in scan_targets(settings, Options(overrides=overrides), [targets[i] for i in order])}
+    reports = {
+        r.target: r for r in scan_targets(settings, Options(overrides=overrides), [targets[i] for i in order], clock=clock)
+    }
     assert {f.code for f in reports[targets[0]].findings if f.severity != "info"} == {"chain-incomplete"}
     assert reports[targets[0]].addresses[0].trusted is True
 
@@ -562,7 +568,7 @@ def test_a_family_that_is_not_answered_is_said(settings: Settings, issuer: Autho
 
     port = serve(opened, issuer.issue(HOST))
     resolver = opened.enter_context(real.dns({HOST: ["127.0.0.1"]}, broken_family="AAAA"))
-    (report,) = scan_targets(asking(settings, resolver), Options(), [parse(f"{HOST}:{port}")])
+    (report,) = scan_targets(asking(settings, resolver), Options(), [parse(f"{HOST}:{port}")], clock=clock)
     assert [(f.code, f.severity) for f in report.findings] == [("dns-failure", "undetermined")]
     assert report.addresses[0].trusted is True
     assert report.resolved is False

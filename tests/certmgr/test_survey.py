@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ from inventory.store import clients, domains, endpoints, findings, runs
 from inventory.store import servers as machines
 from inventory.tables import certificate, finding, observation, proposal, run, standing
 from inventory.targets import Target
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.program import Ran
 from tests.servers.ports import free_port, wait_for
 
 Stack = contextlib.ExitStack
@@ -91,7 +92,7 @@ def test_a_span_goes_on_until_something_else_is_served(
 ) -> None:
     add(database, HOST, good.port)
     first = scan(database, settings)
-    time.sleep(1.1)
+    clock.advance(seconds=2)
     scan(database, settings)
     with database.read() as conn:
         (span,) = conn.execute(select(observation)).mappings().all()
@@ -111,7 +112,7 @@ def test_a_span_goes_on_until_something_else_is_served(
 def test_a_failed_look_never_changes_what_was_known(
     database: Database, settings: Settings, issuer: Authority, opened: Stack
 ) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     server = Server(servers.tls(server_context(issuer.issue(HOST, not_before=now - timedelta(days=60), days=4))))
     add(database, HOST, server.port)
     scan(database, settings)
@@ -151,7 +152,7 @@ def test_a_finding_closes_when_its_fault_is_gone(
 def test_the_silent_one_of_two_addresses_keeps_its_findings(
     database: Database, settings: Settings, issuer: Authority, opened: Stack
 ) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     old = issuer.issue(HOST, not_before=now - timedelta(days=60), days=4)
     first = Server(servers.tls(server_context(old)))
     second = Server(servers.tls(server_context(old)), address="127.0.0.2", port=first.port)
@@ -177,7 +178,7 @@ def test_unreachable_after_three_runs_over_a_day(database: Database, settings: S
     for _ in range(2):
         scan(database, settings, timeout=0.8)
     with database.write() as tx:  # as if the first failure was yesterday
-        tx.conn.execute(update(standing).values(failing_since=to_epoch(datetime.now(UTC) - timedelta(hours=25))))
+        tx.conn.execute(update(standing).values(failing_since=to_epoch(clock() - timedelta(hours=25))))
     scan(database, settings, timeout=0.8)
     assert open_codes(database) == {"unreachable": "high"}
 
@@ -198,9 +199,9 @@ def test_many_that_fail_together_make_a_suspect_run(
     assert open_codes(database) == {}
     with database.read() as conn:
         assert conn.execute(select(func.count()).select_from(proposal)).scalar() == 0
-    time.sleep(1.1)
+    clock.advance(seconds=2)
     assert scan(database, settings).state == "suspect", "an outage of more than one run stays suspect"
-    assert [s.verdict for s in load(database, datetime.now(UTC))] == [Verdict.OK] * 6, "what was known stands"
+    assert [s.verdict for s in load(database, clock())] == [Verdict.OK] * 6, "what was known stands"
     accepted = scan(database, settings, accept_suspect=True)
     assert (accepted.state, accepted.opened) == ("complete", 6)
 
@@ -331,7 +332,7 @@ def test_processes_and_one_process_tell_the_same(
 
 
 def test_who_acts_is_computed(database: Database, settings: Settings, issuer: Authority, opened: Stack) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     server = Server(servers.tls(server_context(issuer.issue(HOST, not_before=now - timedelta(days=60), days=4))))
     opened.callback(server.close)
     add(database, HOST, server.port)
@@ -373,7 +374,7 @@ def test_what_only_a_deep_look_sees_stays_until_a_deep_look(
 def test_a_default_certificate_is_no_matter_of_the_buyer(database: Database, settings: Settings, opened: Stack) -> None:
     from certmgr.demo.authority import self_signed
 
-    server = Server(servers.tls(server_context(self_signed("panel.provider.test"))))
+    server = Server(servers.tls(server_context(self_signed("panel.provider.test", clock=clock))))
     opened.callback(server.close)
     add(database, HOST, server.port)
     scan(database, settings)
@@ -385,11 +386,11 @@ def test_a_default_certificate_is_no_matter_of_the_buyer(database: Database, set
 def test_what_was_only_looked_at_in_a_suspect_run_is_unknown(database: Database, settings: Settings, opened: Stack) -> None:
     from certmgr.demo.authority import self_signed
 
-    server = Server(servers.tls(server_context(self_signed(HOST))))
+    server = Server(servers.tls(server_context(self_signed(HOST, clock=clock))))
     opened.callback(server.close)
     add(database, HOST, server.port)
     port = server.port
-    control = Server(servers.tls(server_context(self_signed("control.test"))))
+    control = Server(servers.tls(server_context(self_signed("control.test", clock=clock))))
     controlled = replace(settings, scan=replace(settings.scan, controls=(f"127.0.0.1:{control.port}",)))
 
     class Late(Survey):
@@ -400,11 +401,11 @@ def test_what_was_only_looked_at_in_a_suspect_run_is_unknown(database: Database,
             control.close()
 
     assert Late(database, controlled, Options()).run().state == "suspect"
-    (standing_,) = load(database, datetime.now(UTC), troubled=True)
+    (standing_,) = load(database, clock(), troubled=True)
     assert standing_.verdict == Verdict.UNKNOWN, "never judged is not ok"
     assert port
     assert scan(database, settings).opened == 3 or open_codes(database)
-    assert load(database, datetime.now(UTC))[0].verdict == Verdict.FAULT
+    assert load(database, clock())[0].verdict == Verdict.FAULT
 
 
 def test_facts_of_a_suspect_run_do_not_outlive_the_next_good_look(
@@ -441,7 +442,7 @@ def test_an_edited_port_is_judged_anew(database: Database, settings: Settings, o
         examiner = Examiner(Setup(), lambda _: None)
         made = set()
         for target in (Target(HOST, 25, "smtp"), Target(HOST, 587, "smtp")):
-            evidence = Evidence(target, datetime.now(UTC), Resolution("fixed", ("192.0.2.1",)), (seen,))
+            evidence = Evidence(target, clock(), Resolution("fixed", ("192.0.2.1",)), (seen,))
             made.add(examiner._memo(Job(1, target), evidence))
         await examiner.close()
         return made
@@ -484,7 +485,7 @@ def test_behind_points_elsewhere_no_fault_is_ours(parties: dict[str, str], code:
 
 
 def test_status_accepts_folds_and_travels(database: Database, settings: Settings, issuer: Authority, opened: Stack) -> None:
-    now = datetime.now(UTC)
+    now = clock()
     names = [f"h{i}.example.test" for i in range(4)]
     server = Server(servers.tls(server_context(issuer.issue(*names, not_before=now - timedelta(days=60), days=4))))
     opened.callback(server.close)
@@ -499,7 +500,7 @@ def test_status_accepts_folds_and_travels(database: Database, settings: Settings
         findings.accept(
             tx, "certificate-expiring", frozenset({"certificate-expiring"}), now + timedelta(days=2), "moving", client_id=owner
         )
-    later = datetime.now(UTC)
+    later = clock()
     assert {(s.client, s.verdict) for s in load(database, later)} == {("1", Verdict.OK), ("2", Verdict.FAULT)}
     future = load(database, later, as_of=later + timedelta(days=10))
     assert {(s.verdict, s.findings[0].code) for s in future} == {(Verdict.FAULT, "certificate-expired")}, (
@@ -513,12 +514,12 @@ def test_the_past_shows_what_was_known_then(database: Database, settings: Settin
     port = free_port()
     add(database, HOST, port)
     scan(database, settings)
-    then = datetime.now(UTC)
-    time.sleep(1.1)
+    then = clock()
+    clock.advance(seconds=2)
     server = Server(servers.tls(server_context(issuer.issue(HOST))), port=port)
     opened.callback(server.close)
     scan(database, settings)
-    now = datetime.now(UTC)
+    now = clock()
     assert [s.verdict for s in load(database, now)] == [Verdict.OK]
     (old,) = load(database, now, as_of=then)
     assert [f.code for f in old.findings] == ["https-missing"]

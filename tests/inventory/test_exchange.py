@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from certmgr.demo.authority import Authority
-from inventory.database import Database, open_database
+from inventory.database import Database
 from inventory.errors import UsageError
 from inventory.exchange import apache, certbot, csv_format, json_format, nginx, plan, zone
 from inventory.exchange.entry import Entry, Problem
 from inventory.store import clients, contacts, domains, endpoints, servers
 from inventory.tables import audit
 from inventory.text import guard_cell, unguard_cell
+from tests.databases import open_sqlite
 
 
 def take(database: Database, text: str | bytes, kind: str = "csv") -> plan.Plan:
@@ -183,7 +184,7 @@ def fill(database: Database, made: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_what_is_exported_and_imported_again_is_the_same(kind: str, made: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        first, second = open_database(f"{folder}/a.db"), open_database(f"{folder}/b.db")
+        first, second = open_sqlite(Path(f"{folder}/a.db")), open_sqlite(Path(f"{folder}/b.db"))
         fill(first, made)
         text = give(first, kind)
         planned = take(second, text, kind)
@@ -210,7 +211,7 @@ def test_json_is_lossless_on_both_databases(database: Database, tmp_path: Path) 
         contacts.add(tx, "1", {"name": "Bob"})
         contacts.edit(tx, "Ada", {"fallback": "Bob"})
     text = give(database, "json")
-    other = open_database(str(tmp_path / "other.db"))
+    other = open_sqlite(tmp_path / "other.db")
     assert take(other, text, "json").problems == []
     assert json.loads(give(other, "json")) == json.loads(text)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from inventory.database import open_database
+from tests.databases import open_sqlite
 from tests.notifiers.street import Street
 
 
 @pytest.fixture
 def street(tmp_path: Path) -> Street:
-    return Street(open_database(str(tmp_path / "street.db"), actor="tester"))
+    return Street(open_sqlite(tmp_path / "street.db"))

@@ -14,9 +14,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from inventory.clock import system_clock
 from inventory.database import Database, open_database
 from inventory.store import clients, contacts, outbox
 from notifiers.channels import Channel, Delivery, Outgoing
@@ -26,7 +27,7 @@ from notifiers.job import address_of
 
 def fill(database: Database, count: int, people: int = 10, channel: str = "mail", start: int = 0) -> list[int]:
     """``count`` queued notices to ``people`` contacts, numbered from ``start``."""
-    now = datetime.now(UTC)
+    now = system_clock()
     with database.write(now) as tx:
         if not contacts.listing(tx.conn):
             for n in range(people):
@@ -100,7 +101,7 @@ def _child(url: str, mail: str, step: int, how: str, skew: float) -> int:
             work,
             {"mail": doomed},
             address_of(database, "mail"),
-            lambda: datetime.now(UTC) + timedelta(seconds=skew),
+            lambda: system_clock() + timedelta(seconds=skew),
             rate=0,
             limit=40,
         ).run()

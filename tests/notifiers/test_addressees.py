@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from inventory.database import open_database
 from inventory.store import clients, contacts, matters, outbox, people
 from notifiers.staff import Call
+from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, START, Street, fault, reasons, said, year
 
 
@@ -108,7 +108,7 @@ def test_two_clients_with_the_same_certificate_hear_nothing_of_each_other(street
 
 def test_clients_are_not_written_to_at_night_or_on_holidays(tmp_path: Path) -> None:
     friday = datetime(2026, 4, 2, 20, tzinfo=UTC)  # Thursday evening before Good Friday
-    street = Street(open_database(str(tmp_path / "n.db"), actor="t"), friday, country="DE")
+    street = Street(open_sqlite(tmp_path / "n.db", "t"), friday, country="DE")
     key = year(street, left=8)
     outcome = street.day(1)
     assert said(outcome) == []

@@ -16,6 +16,7 @@ from certmgr.demo.servers import Server
 from inventory.errors import CertmgrError, ConfigError
 from inventory.names import mail_address
 from notifiers.channels import Channel, Delivery, Fate, Outgoing, judge, preview
+from tests.clock import clock
 from tests.servers.mail import PASSWORD, Hook, MailServer, hook, mail_server
 from tests.servers.ports import free_port
 
@@ -137,7 +138,7 @@ def test_a_certificate_that_is_not_trusted_stops_everything(
     root: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nothing.pem"))
-    (tmp_path / "nothing.pem").write_bytes(Authority("Another Root").pem)
+    (tmp_path / "nothing.pem").write_bytes(Authority("Another Root", clock=clock).pem)
     with mail_server(root, tmp_path / "mail") as server:
         got = send(server)
     assert (got.fate, got.channel_down) == (Fate.TEMPORARY, True)

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from inventory.store import contacts, outbox
 from notifiers.channels import Channel, Fate
 from notifiers.delivery import LEASE, Worker, backoff
 from notifiers.job import address_of
+from tests.clock import clock
 from tests.notifiers.crash import fill
 from tests.servers.mail import PASSWORD, USER, MailServer, mail_server
 from tests.servers.ports import free_port, wait_for
-from tests.servers.real import write_pair
+from tests.servers.real import long_lived, write_pair
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,7 @@ def server(root: Authority, tmp_path: Path) -> Iterator[MailServer]:
 
 
 def worker(database: Database, channels: dict[str, Any], rate: float = 0, **options: Any) -> Worker:
-    return Worker(database, channels, address_of(database, "mail"), lambda: datetime.now(UTC), rate=rate, **options)
+    return Worker(database, channels, address_of(database, "mail"), lambda: clock(), rate=rate, **options)
 
 
 def states(database: Database) -> dict[str, int]:
@@ -97,7 +98,7 @@ def test_a_temporary_refusal_is_tried_later_and_a_bad_address_is_marked(database
         rows = {r["subject"]: r for r in outbox.listing(conn)}
         bad = [c["bad"] for c in contacts.listing(conn) if c["bad"]]
     assert rows["notice 0"]["state"] == "queued"
-    assert rows["notice 0"]["next_at"] > to_epoch(datetime.now(UTC)) + 30
+    assert rows["notice 0"]["next_at"] > to_epoch(clock()) + 30
     assert rows["notice 1"]["state"] == "dead"
     assert bad == [["owner1@client.example"]]
 
@@ -108,9 +109,7 @@ def test_unknown_is_never_sent_again_by_itself(database: Database, server: MailS
     channel = Channel("mail", server.url, timeout=5, connect_timeout=2)
     assert worker(database, {"mail": channel}).run().unknown == 1
     server.answers = lambda at, to: None
-    later = Worker(
-        database, {"mail": channel}, address_of(database, "mail"), lambda: datetime.now(UTC) + timedelta(days=1), rate=0
-    )
+    later = Worker(database, {"mail": channel}, address_of(database, "mail"), lambda: clock() + timedelta(days=1), rate=0)
     assert later.run().sent == 0
     assert states(database) == {"sent": 2, "unknown": 1}
     with database.write() as tx:
@@ -155,7 +154,7 @@ def test_what_expired_is_not_sent(database: Database, server: MailServer) -> Non
         database,
         {"mail": Channel("mail", server.url)},
         address_of(database, "mail"),
-        lambda: datetime.now(UTC) + timedelta(days=40),
+        lambda: clock() + timedelta(days=40),
         rate=0,
     )
     assert late.run().expired == 2
@@ -179,7 +178,7 @@ def test_backoff_doubles_with_jitter_and_has_a_limit() -> None:
 def test_a_lease_that_was_lost_is_not_sent(database: Database) -> None:
     """A worker sleeps past its lease before the call; another takes the row. The first must not send."""
     (notice_id,) = fill(database, 1)
-    now = datetime.now(UTC)
+    now = clock()
     with database.write(now) as tx:
         assert [r["id"] for r in outbox.lease(tx, "mail", "first", LEASE, 5)] == [notice_id]
     with database.write(now + timedelta(seconds=LEASE + 5)) as tx:
@@ -223,7 +222,7 @@ sys.stdin.read()
 @contextmanager
 def outside_server(root: Authority, folder: Path) -> Iterator[tuple[str, Path]]:
     """A mail server in a process of its own, which writes down the mark of each message before it says 250."""
-    certificate, key = write_pair(folder, root.issue("localhost", days=5), "outside")
+    certificate, key = write_pair(folder, long_lived(root, "localhost"), "outside")
     port, log = free_port(), folder / "received.txt"
     log.touch()
     process = subprocess.Popen(

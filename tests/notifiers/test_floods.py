@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inventory.database import open_database
 from inventory.store import clients, contacts, domains, matters
+from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, START, Street, fault, reasons, said, year
 
 
@@ -149,7 +149,7 @@ def test_a_clock_that_was_set_back_holds_everything(street: Street) -> None:
 
 
 def test_more_clients_at_once_than_usual_needs_their_number(tmp_path: Path) -> None:
-    street = Street(open_database(str(tmp_path / "c.db"), actor="t"), confirm_above=3)
+    street = Street(open_sqlite(tmp_path / "c.db", "t"), confirm_above=3)
     for n in range(5):
         street.client(str(n))
         street.site(f"a{n}.example", str(n)).serve(START - 389 * DAY, 398 * DAY)

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certmgr.demo.authority import Authority
-from inventory.database import open_database
 from inventory.errors import CertmgrError, ConfigError
 from inventory.store import contacts, inbound, matters, outbox
 from notifiers.inbox import parse, read, take
+from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, START, Street
 from tests.servers.mail import Mailbox, mailbox
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 @pytest.fixture
 def street(tmp_path: Path) -> Street:
     """One client with a fallback, one site, one notice that was sent."""
-    street = Street(open_database(str(tmp_path / "street.db"), actor="tester"))
+    street = Street(open_sqlite(tmp_path / "street.db"))
     street.client("1")
     with street.database.write(street.now) as tx:
         contacts.add(tx, "1", {"name": "Deputy", "role": "billing"}, ("email:deputy@client1.example",))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from inventory.database import open_database
 from inventory.store import domains, findings, matters
 from notifiers.days import Freeze
 from notifiers.outcome import YouAct
 from notifiers.plan import Policy
 from notifiers.thresholds import Rules as Thresholds
+from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, START, Street, reasons, said, year
 
 
@@ -79,7 +79,7 @@ def test_lead_times_are_counted_backwards(street: Street) -> None:
 def test_what_ends_in_a_change_freeze_is_due_before_it(tmp_path: Path) -> None:
     start = datetime(2026, 11, 2, 10, tzinfo=UTC)
     policy = Policy(freezes=(Freeze(date(2026, 12, 14), date(2027, 1, 6)),))
-    street = Street(open_database(str(tmp_path / "f.db"), actor="t"), start, policy)
+    street = Street(open_sqlite(tmp_path / "f.db", "t"), start, policy)
     key = year(street, left=51)  # ends on 23 December: as if it ended on 13 December
     heard: dict[str, date] = {}
     for _ in range(45):

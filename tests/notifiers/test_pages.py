@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from inventory.database import open_database
 from inventory.store import contacts, findings
 from notifiers.compose import Bulletin, Message, bulletin_message
 from notifiers.outcome import name_of
+from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, START, Street, fault
 from tests.servers import chromium
 
@@ -30,7 +30,7 @@ def post(tmp_path_factory: pytest.TempPathFactory) -> Post:
 
 
 def _street(factory: pytest.TempPathFactory) -> Street:
-    street = Street(open_database(str(factory.mktemp("post") / "street.db"), actor="tester"))
+    street = Street(open_sqlite(factory.mktemp("post") / "street.db"))
     street.staff()
     for number, language in (("1", "de"), ("2", "en"), ("3", "de"), ("4", "en")):
         street.client(number, account_manager="Grace Hopper")
@@ -129,7 +129,7 @@ def test_the_first_sentence_is_the_outcome(post: Post) -> None:
 
 
 def test_a_fault_names_the_certificate_beside_it_unless_it_is_anothers(tmp_path: Path) -> None:
-    street = Street(open_database(str(tmp_path / "street.db"), actor="tester"))
+    street = Street(open_sqlite(tmp_path / "street.db"))
     street.client("1")
     site = street.site("shop.example", "1")
     leaf = site.serve(START - 10 * DAY, 398 * DAY)

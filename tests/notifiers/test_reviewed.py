@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from inventory.database import open_database
 from inventory.store import contacts, erase, findings, matters, outbox
 from notifiers.channels import Delivery, Fate, Outgoing
 from notifiers.days import Freeze
 from notifiers.delivery import Worker
 from notifiers.job import address_of
 from notifiers.plan import Policy
+from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, START, Leaf, Street, fault, reasons, said, year
 
 
@@ -128,7 +128,7 @@ def test_the_worker_wakes_nobody(street: Street) -> None:
 def test_a_long_freeze_is_seen_early_and_speaks_the_truth(tmp_path: Path) -> None:
     start = datetime(2026, 7, 1, 10, tzinfo=UTC)
     policy = Policy(freezes=(Freeze(date(2026, 10, 15), date(2026, 12, 31)),))
-    street = Street(open_database(str(tmp_path / "f.db"), actor="t"), start, policy)
+    street = Street(open_sqlite(tmp_path / "f.db", "t"), start, policy)
     key = year(street, left=(datetime(2026, 12, 25, 10, tzinfo=UTC) - start) / DAY)
     heard: dict[str, date] = {}
     texts = []

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from inventory.database import Database, open_database
+from inventory.database import Database
 from inventory.store import clients, contacts, domains, matters, outbox
+from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, START, Street, fault, reasons, said, year
 
 
@@ -201,7 +202,7 @@ def test_done_is_said_only_when_every_address_is(street: Street) -> None:
 
 
 def test_more_clients_than_usual_does_not_lose_a_thank_you(tmp_path: Path) -> None:
-    street = Street(open_database(str(tmp_path / "c.db"), actor="t"), confirm_above=3)
+    street = Street(open_sqlite(tmp_path / "c.db", "t"), confirm_above=3)
     for n in range(5):
         street.client(str(n))
         street.site(f"a{n}.example", str(n)).serve(START - 389 * DAY, 398 * DAY)

@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import select
 
 from certmgr.demo.authority import Authority
-from inventory.database import open_database
 from inventory.store import matters, outbox
 from inventory.tables import matter, notice, notice_item
 from notifiers.channels import Channel
 from notifiers.days import is_working_day
 from notifiers.delivery import Worker
 from notifiers.job import address_of
+from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, Site, Street, fault
 from tests.servers.mail import mail_server
 
@@ -48,7 +48,7 @@ def test_a_year_of_500_domains(root: Authority, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "trusted.pem").write_bytes(root.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
     chance = random.Random(11)
-    street = Street(open_database(str(tmp_path / "year.db"), actor="tester"), START, country="DE")
+    street = Street(open_sqlite(tmp_path / "year.db"), START, country="DE")
     street.staff()
     lives = _people(street, chance)
     street.baseline()

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from certmgr.demo.authority import Authority
+from inventory.clock import system_clock
 from tests.servers.pebble import own
 from tests.servers.real import write_pair
 
@@ -71,7 +72,7 @@ def problem(
     body = json.dumps({"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": status, **more})
     headers = {}
     if retry_after is not None:
-        at = datetime.now(UTC) + timedelta(seconds=retry_after)
+        at = system_clock() + timedelta(seconds=retry_after)
         headers["Retry-After"] = format_datetime(at, usegmt=True) if as_date else str(int(retry_after))
     return answer(status, body, headers=headers)
 

@@ -26,7 +26,7 @@ from aiosmtpd.smtp import AuthResult
 
 from certmgr.demo.authority import Authority
 from tests.servers.ports import free_port
-from tests.servers.real import dovecot, write_pair
+from tests.servers.real import dovecot, long_lived, write_pair
 
 USER, PASSWORD = "certmgr", "s3cret-of-the-mail-server"
 
@@ -93,7 +93,7 @@ class MailServer:
 
 def _contexts(root: Authority, folder: Path) -> ssl.SSLContext:
     folder.mkdir(parents=True, exist_ok=True)
-    certificate, key = write_pair(folder, root.issue("localhost", "127.0.0.1", days=5), "mail")
+    certificate, key = write_pair(folder, long_lived(root, "localhost", "127.0.0.1"), "mail")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context
@@ -201,7 +201,7 @@ def mailbox(root: Authority, folder: Path) -> Iterator[Mailbox]:
         (home / "mail").mkdir()
         if os.getuid() == 0:
             os.chown(home / "mail", 65534, 65534)
-        pair = write_pair(folder, root.issue("localhost", days=5), "imap")
+        pair = write_pair(folder, long_lived(root, "localhost"), "imap")
         with dovecot(home, *pair) as (port, _):
             yield Mailbox(port, ssl.create_default_context(cadata=root.pem.decode()))
     finally:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from certmgr.demo.authority import Issued
+from certmgr.demo.authority import Authority, Issued
 from tests.servers.ports import free_port, wait_for
 
 
@@ -19,6 +19,18 @@ def program(name: str, package: str) -> str:
     path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     assert path, f"{name} is missing: apt-get install {package} (make test does it as root)"
     return path
+
+
+def long_lived(authority: Authority, *names: str) -> Issued:
+    """Issue a certificate as long as its CA's.
+
+    For servers whose peers, such as a mail library or a browser, compare it with the system's clock
+    and not with that of the tests.
+    """
+    certificate = authority.certificate
+    return authority.issue(
+        *names, not_before=certificate.not_valid_before_utc, not_after=certificate.not_valid_after_utc
+    )
 
 
 def write_pair(folder: Path, issued: Issued, name: str = "site", *, whole: bool = True) -> tuple[Path, Path]:

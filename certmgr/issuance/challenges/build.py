@@ -16,6 +16,7 @@ from certmgr.issuance.challenges.standalone import Standalone
 from certmgr.issuance.challenges.tlsalpn import TlsAlpn
 from certmgr.issuance.challenges.webroot import WebRoot
 from certmgr.issuance.challenges.zones import Hook, Lexicon, Rfc2136, call_hook
+from inventory.clock import Clock, system_clock
 from inventory.errors import CertmgrError, UsageError
 from inventory.text import printable
 
@@ -42,8 +43,8 @@ class HttpHook:
 class Solvers:
     """Those of the configuration, each made once, so that orders which run at the same time share what listens."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
+        self._settings, self._clock = settings, clock
         self._made: dict[str, Solver] = {}
         self._lock = threading.Lock()
 
@@ -51,7 +52,7 @@ class Solvers:
         """Raises :class:`UsageError` for a word that the configuration does not know."""
         with self._lock:
             if name not in self._made:
-                self._made[name] = make(find(self._settings, name), partial(asker, self._settings))
+                self._made[name] = make(find(self._settings, name), partial(asker, self._settings), self._clock)
             return self._made[name]
 
 
@@ -72,14 +73,14 @@ def find(settings: Settings, name: str) -> SolverSettings:
     return found
 
 
-def make(own: SolverSettings, new_asker: Callable[[], Asker]) -> Solver:
+def make(own: SolverSettings, new_asker: Callable[[], Asker], clock: Clock) -> Solver:
     match own.kind:
         case "webroot" | "alias":
             return WebRoot(own.path, own.kind == "alias")
         case "standalone":
             return Standalone(own.address, own.port)
         case "tls-alpn":
-            return TlsAlpn(own.address, own.port)
+            return TlsAlpn(own.address, own.port, clock)
         case "rfc2136":
             return Dns01(Rfc2136(own, new_asker), new_asker, own.propagation)
         case "lexicon":

@@ -7,10 +7,11 @@ import hashlib
 import socket
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from certmgr.issuance.challenges.interface import Proof
+from inventory.clock import Clock
 from inventory.errors import CertmgrError
 from inventory.names import as_ip
 
@@ -25,7 +26,7 @@ def sni(name: str) -> str:
     return name if address is None else address.reverse_pointer
 
 
-def context_for(proof: Proof) -> Any:
+def context_for(proof: Proof, now: datetime) -> Any:
     """An OpenSSL context with the certificate that answers: self-signed, with the digest of the key authorization as a critical extension."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -38,7 +39,6 @@ def context_for(proof: Proof) -> Any:
     key = ec.generate_private_key(ec.SECP256R1())
     digest = hashlib.sha256(proof.key_authorization.encode()).digest()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ACME challenge")])
-    now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=7))
@@ -59,7 +59,8 @@ class TlsAlpn:
 
     challenge = "tls-alpn-01"
 
-    def __init__(self, address: str, port: int) -> None:
+    def __init__(self, address: str, port: int, clock: Clock) -> None:
+        self._clock = clock
         self.address, self.port = address or "::", port or 443
         self._lock = threading.Lock()
         self._contexts: dict[str, Any] = {}
@@ -69,7 +70,7 @@ class TlsAlpn:
         self._limit = threading.BoundedSemaphore(AT_ONCE)
 
     def present(self, proofs: Sequence[Proof]) -> None:
-        made = {sni(p.name): context_for(p) for p in proofs}
+        made = {sni(p.name): context_for(p, self._clock()) for p in proofs}
         mine = []
         for name in sorted(made):  # two certificates for one name are shown one after the other: a name has one answer at a time
             with self._lock:

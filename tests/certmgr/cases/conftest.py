@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from certmgr.config import Settings
-from inventory.database import open_database
 from tests.certmgr.cases.place import Place
 from tests.certmgr.cases.place import place as make
+from tests.databases import open_sqlite
 
 
 @pytest.fixture
 def place(tmp_path: Path, settings: Settings) -> Iterator[Place]:
-    made = make(open_database(str(tmp_path / "cases.db"), actor="Bob"), settings, tmp_path)
+    made = make(open_sqlite(tmp_path / "cases.db", "Bob"), settings, tmp_path)
     made.staff()
     made.client("1001", "shop.example.com", "www.shop.example.com")
     with made.servers:

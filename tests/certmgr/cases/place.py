@@ -23,6 +23,7 @@ from inventory.store import cases, clients, contacts, domains, endpoints, result
 from inventory.store.records import Row
 from inventory.tables import endpoint
 from inventory.targets import Target
+from tests.clock import clock
 from tests.servers.ports import free_port, wait_for
 from tests.servers.real import program, write_pair
 
@@ -50,7 +51,7 @@ def issue(
     """What a vendor makes of a CSR; ``names`` in place of those that it asks for."""
     request = x509.load_pem_x509_csr(csr.encode())
     asked = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
-    begin = start or datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    begin = start or clock().replace(microsecond=0) - timedelta(hours=1)
     return authority.issue(
         *(names or asked),
         key=PublicKey(request.public_key()),

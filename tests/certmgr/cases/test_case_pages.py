@@ -18,13 +18,13 @@ from certmgr.config import Settings
 from certmgr.demo.authority import Authority
 from certmgr.notices.wiring import run_of
 from inventory.certificates import parse
-from inventory.database import open_database
 from inventory.store import cases, orders
 from inventory.tables import notice
 from notifiers.compose import Message
 from tests.certmgr.cases.place import Place, issue, serve
 from tests.certmgr.cases.place import place as make
 from tests.certmgr.cases.test_desk import _der
+from tests.databases import open_sqlite
 from tests.servers import chromium
 
 
@@ -34,7 +34,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory, root: Authority, issuer: 
     folder = tmp_path_factory.mktemp("pages")
     (folder / "root.pem").write_bytes(root.pem)
     settings = replace(Settings(), trust=replace(Settings().trust, ca_files=(str(folder / "root.pem"),)))
-    place = make(open_database(str(folder / "pages.db"), actor="Bob"), settings, folder)
+    place = make(open_sqlite(folder / "pages.db", "Bob"), settings, folder)
     place.staff()
     found: dict[str, Message] = {}
     for number, language in (("1001", "de"), ("1002", "en")):

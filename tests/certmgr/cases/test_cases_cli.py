@@ -6,7 +6,7 @@ import json
 import re
 import stat
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import pytest
 from certmgr.demo.authority import Authority
 from inventory.certificates import parse
 from tests.certmgr.cases.place import Machine, issue
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.program import Ran
 
 Program = Callable[..., Ran]
 
@@ -42,7 +43,7 @@ def program(certmgr: Program, tmp_path: Path, root: Authority) -> Program:
 
 
 def today(days: int = 0) -> str:
-    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d")
+    return (clock() + timedelta(days=days)).strftime("%Y-%m-%d")
 
 
 def test_from_order_to_proof(program: Program, tmp_path: Path, issuer: Authority) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,8 +18,9 @@ from certmgr.checks.trust import Issuers, TrustStore
 from certmgr.demo.authority import Authority, Issued, self_signed
 from inventory.certificates import parse
 from inventory.errors import UsageError
+from tests.clock import clock
 
-NOW = datetime.now(UTC).replace(microsecond=0)
+NOW = clock().replace(microsecond=0)
 NAMES = ("shop.example.com", "www.shop.example.com")
 KEY = ec.generate_private_key(ec.SECP256R1())
 WEAK = rsa.generate_private_key(65537, 1024)
@@ -76,8 +77,8 @@ FAULTS: dict[str, Callable[[Authority, Authority], Any]] = {
     "names-missing": lambda root, ca: ca.issue("www.shop.example.com", key=KEY),
     "certificate-expired": lambda root, ca: ca.issue(*NAMES, key=KEY, not_before=NOW - timedelta(days=90), not_after=NOW - timedelta(days=1)),
     "certificate-not-yet-valid": lambda root, ca: ca.issue(*NAMES, key=KEY, not_before=NOW + timedelta(days=2), not_after=NOW + timedelta(days=90)),
-    "untrusted-root": lambda root, ca: _with_root(Authority("Company Root"), KEY),
-    "ca-distrusted": lambda root, ca: Authority("Entrust Issuing", Authority("Entrust Root", organisation="Entrust, Inc."), organisation="Entrust, Inc.").issue(*NAMES, key=KEY),
+    "untrusted-root": lambda root, ca: _with_root(Authority("Company Root", clock=clock), KEY),
+    "ca-distrusted": lambda root, ca: Authority("Entrust Issuing", Authority("Entrust Root", organisation="Entrust, Inc.", clock=clock), organisation="Entrust, Inc.").issue(*NAMES, key=KEY),
     "key-weak": lambda root, ca: ca.issue(*NAMES, key=WEAK),
     "only-chain": lambda root, ca: [ca.certificate],
     "san-missing": lambda root, ca: ca.issue(*NAMES, key=KEY, san=False),
@@ -95,7 +96,7 @@ def test_each_fault_is_refused_in_words_for_the_client(root: Authority, issuer: 
     anchor = root
     if fault == "ca-distrusted":
         # The anchor bears the name of the distrusted CA.
-        anchor = Authority("Entrust Root", organisation="Entrust, Inc.")
+        anchor = Authority("Entrust Root", organisation="Entrust, Inc.", clock=clock)
         issued = Authority("Entrust Issuing", anchor, organisation="Entrust, Inc.").issue(*NAMES, key=KEY)
     verdict = run(anchor, issued, keys=(WEAK,) if fault == "key-weak" else (KEY,))
     assert verdict.refused
@@ -106,7 +107,7 @@ def test_each_fault_is_refused_in_words_for_the_client(root: Authority, issuer: 
 
 
 def test_a_self_signed_leaf(root: Authority) -> None:
-    issued = self_signed(*NAMES)
+    issued = self_signed(*NAMES, clock=clock)
     verdict = run(root, issued, keys=(issued.key,))
     assert "self-signed" in codes(verdict)
     assert verdict.refused

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from certmgr.cases import intake
@@ -12,6 +12,7 @@ from certmgr.demo.authority import Authority
 from certmgr.survey import Options, Survey
 from inventory.store import findings
 from tests.certmgr.cases.place import Place, issue
+from tests.clock import clock
 
 
 def scan(place: Place) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def scan(place: Place) -> dict[str, Any]:
 
 
 def test_a_scan_sees_what_a_case_did_not_install(place: Place, issuer: Authority) -> None:
-    place.now = datetime.now(UTC)
+    place.now = clock()
     with place.database.write(place.now) as tx:
         from inventory.store import domains
 
@@ -43,7 +44,7 @@ def test_a_scan_sees_what_a_case_did_not_install(place: Place, issuer: Authority
     machine.show(old, old.key)
     found = scan(place)["unexpected-certificate"]
     assert (found["severity"], found["actor"], found["addresses"]) == ("high", "staff", ["127.0.0.7"])
-    place.now = datetime.now(UTC) + timedelta(minutes=1)
+    place.now = clock() + timedelta(minutes=1)
     assert run(place.desk).reopened == [reference]
     machine.show(issued, place.key(reference))
     assert "unexpected-certificate" not in scan(place), "it is closed by a look that sees what is expected"

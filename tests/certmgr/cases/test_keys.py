@@ -125,7 +125,7 @@ from inventory.database import open_database
 folder, reference = Path(sys.argv[1]), sys.argv[2]
 settings = replace(Settings(), cases=CasesSettings(keys=str(folder / "keys")))
 print("ready", flush=True)
-intake.make_csr(Desk(open_database(str(folder / "cases.db")), settings, datetime.now(UTC)), reference)
+intake.make_csr(Desk(open_database(str(folder / "cases.db")), settings, system_clock()), reference)
 """
 
 

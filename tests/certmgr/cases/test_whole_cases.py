@@ -24,13 +24,13 @@ from certmgr.notices.wiring import run_of
 from certmgr.orders.load import load
 from certmgr.orders.planning import read as forecast
 from inventory.certificates import parse
-from inventory.database import open_database
 from inventory.store import cases, orders
 from notifiers.channels import Channel
 from notifiers.delivery import Worker
 from notifiers.job import address_of
 from tests.certmgr.cases.place import Place, issue
 from tests.certmgr.cases.place import place as make
+from tests.databases import open_sqlite
 from tests.servers.mail import MailServer, Received, mail_server
 
 DAY = timedelta(days=1)
@@ -91,7 +91,7 @@ def office(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
     with mail_server(root, tmp_path / "mail") as server:
         known = replace(settings, notify=NotifySettings(mail=server.url))
-        place = make(open_database(str(tmp_path / "whole.db"), actor="Bob"), known, tmp_path)
+        place = make(open_sqlite(tmp_path / "whole.db", "Bob"), known, tmp_path)
         place.staff()
         with place.servers:
             yield Office(place, server, Authority("DigiCert TLS", root, organisation="DigiCert Inc"))

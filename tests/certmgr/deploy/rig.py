@@ -17,6 +17,7 @@ from certmgr.demo.authority import Authority, Issued
 from certmgr.deploy.lineage import Lineage, Version
 from certmgr.deploy.material import Material, checked, from_files
 from inventory.certificates import from_pem
+from tests.clock import clock
 from tests.servers.ports import free_port, wait_for
 from tests.servers.real import program
 
@@ -54,7 +55,7 @@ def leftovers(base: Path) -> list[str]:
 
 
 def authority() -> Authority:
-    return Authority("Test Issuer", Authority("Test Root"), path_length=0)
+    return Authority("Test Issuer", Authority("Test Root", clock=clock), path_length=0)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from certmgr.deploy.disk import modes
 from certmgr.deploy.lineage import Lineage
 from inventory.errors import Busy, CertmgrError, UsageError
 from tests.certmgr.deploy.rig import NAME, by_path, ders, leftovers, stored
+from tests.clock import clock
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -96,7 +97,7 @@ def test_a_clients_own_key_leaves_no_files_for_it(lineage: Lineage, issuer: Auth
 def test_what_does_not_belong_together_is_not_written(lineage: Lineage, issuer: Authority, fault: str) -> None:
     from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-    one, two = issuer.issue(NAME), Authority("Other", Authority("Other Root")).issue(NAME)
+    one, two = issuer.issue(NAME), Authority("Other", Authority("Other Root", clock=clock)).issue(NAME)
     key: bytes = one.key_pem
     chain = ders(one)
     match fault:
@@ -120,7 +121,7 @@ def test_what_does_not_belong_together_is_not_written(lineage: Lineage, issuer: 
 
 
 def test_a_self_signed_leaf_alone_is_a_chain(lineage: Lineage) -> None:
-    issued = self_signed(NAME)
+    issued = self_signed(NAME, clock=clock)
     lineage.switch(stored(lineage, issued))
     assert by_path(lineage.live).sha256
 

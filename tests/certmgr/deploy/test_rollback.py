@@ -16,13 +16,14 @@ from certmgr.demo.authority import Authority, Issued
 from certmgr.deploy.rollback import Act, OldVersion, Standing, Verdict, decide
 from inventory.certificates import parse
 from inventory.targets import Target
+from tests.clock import clock
 from tests.servers.ports import free_port
 from tests.servers.real import nginx, s_server, web, write_pair
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOST = "shop.example.com"
-_issuer = Authority("Issuer", Authority("Root"))
-_elsewhere = Authority("Another CA", Authority("Another Root"))
+_issuer = Authority("Issuer", Authority("Root", clock=clock))
+_elsewhere = Authority("Another CA", Authority("Another Root", clock=clock))
 DAY = timedelta(days=1)
 
 
@@ -179,7 +180,7 @@ def at(settings: Settings, port: int) -> list[Sight]:
 
 def after_a_switch(settings: Settings, folder: Path, issuer: Authority, harm: str) -> Verdict:
     """Something serves the old one; then, on the same port, something else does."""
-    now = datetime.now(UTC)
+    now = clock()
     old, new = issuer.issue(HOST), issuer.issue(HOST)
     shown: dict[str, Issued] = {
         "new": new, "old": old, "uncovering": issuer.issue("other.example.net"), "expired": issuer.issue(HOST, not_after=now - DAY),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from certmgr.demo.authority import Authority, Issued
 from certmgr.dns.tlsa import TlsaRecord, match
 from inventory.certificates import Certificate, parse
+from tests.clock import clock
 
 HOST = "mx.example.com"
 
@@ -36,7 +37,7 @@ def announce(certificate: Certificate, usage: int, selector: int, matching: int)
 def state(
     record: TlsaRecord, issued: Issued, *, host: str = HOST, smtp: bool = True, trusted: bool | None = None, later: int = 0
 ) -> str:
-    now = datetime.now(UTC) + timedelta(days=later)
+    now = clock() + timedelta(days=later)
     return match([record], chain_of(issued), host, now, smtp=smtp, trusted=trusted).state
 
 
@@ -47,7 +48,7 @@ def test_what_is_announced_matches_and_another_does_not(
     issued: Issued, issuer: Authority, usage: int, position: int, selector: int, matching: int
 ) -> None:
     record = announce(chain_of(issued)[position], usage, selector, matching)
-    other = Authority("Other").issue(HOST)
+    other = Authority("Other", clock=clock).issue(HOST)
     assert state(record, issued) == "matched"
     assert state(record, other) == "mismatch"
 
@@ -66,16 +67,16 @@ def test_a_named_ca_needs_both(issued: Issued) -> None:
 
 def test_a_named_ca_must_be_sent_unless_the_record_holds_it(issued: Issued) -> None:
     leaf, ca = chain_of(issued)[:2]
-    now = datetime.now(UTC)
+    now = clock()
     for matching, selector, expected in ((1, 0, "mismatch"), (0, 0, "matched"), (0, 1, "matched")):
         assert match([announce(ca, 2, selector, matching)], [leaf], HOST, now, smtp=True, trusted=None).state == expected
 
 
 def test_a_certificate_that_only_stands_beside_is_no_anchor(issued: Issued) -> None:
     """The announced CA is sent, and signed nothing of the path."""
-    other = Authority("Other")
+    other = Authority("Other", clock=clock)
     chain = (chain_of(issued)[0], parse(other.der))
-    assert match([announce(chain[1], 2, 0, 1)], chain, HOST, datetime.now(UTC), smtp=True, trusted=True).state == "mismatch"
+    assert match([announce(chain[1], 2, 0, 1)], chain, HOST, clock(), smtp=True, trusted=True).state == "mismatch"
 
 
 @pytest.mark.parametrize(
@@ -101,16 +102,16 @@ def test_the_older_usages_need_trust_as_well(
 def test_what_cannot_be_used_is_no_mismatch_and_hides_no_match(issued: Issued, record: TlsaRecord) -> None:
     assert state(record, issued) == "unusable"
     good = announce(chain_of(issued)[0], 3, 1, 1)
-    assert match([record, good], chain_of(issued), HOST, datetime.now(UTC), smtp=True, trusted=None).record == good
+    assert match([record, good], chain_of(issued), HOST, clock(), smtp=True, trusted=None).record == good
 
 
 def test_one_match_of_several_is_enough(issued: Issued) -> None:
     """The next key is announced beside the present one before it is used (RFC 7671 8.1)."""
     records = [TlsaRecord(3, 1, 1, b"n" * 32), announce(chain_of(issued)[0], 3, 1, 1)]
-    assert match(records, chain_of(issued), HOST, datetime.now(UTC), smtp=True, trusted=None).state == "matched"
+    assert match(records, chain_of(issued), HOST, clock(), smtp=True, trusted=None).state == "matched"
 
 
 def test_nothing_served_is_no_mismatch() -> None:
     record = TlsaRecord(3, 1, 1, b"x" * 32)
-    assert match([record], [], HOST, datetime.now(UTC), smtp=True, trusted=None).state == "unknown"
-    assert match([record], [parse(b"no certificate")], HOST, datetime.now(UTC), smtp=True, trusted=None).state == "unknown"
+    assert match([record], [], HOST, clock(), smtp=True, trusted=None).state == "unknown"
+    assert match([record], [parse(b"no certificate")], HOST, clock(), smtp=True, trusted=None).state == "unknown"

@@ -6,9 +6,22 @@ from pathlib import Path
 import pytest
 
 from certmgr.config import Settings
+from certmgr.demo.authority import Authority
+from inventory.clock import Clock, system_clock
 from inventory.database import Database
 from tests.certmgr.issuance.shop import Shop, shop
 from tests.servers.pebble import Pebble, pebble
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The system's: pebble reads it too, and nothing moves it there."""
+    return system_clock
+
+
+@pytest.fixture(scope="session")
+def root() -> Authority:
+    return Authority("Test Root", organisation="certmgr tests")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from certmgr.deploy.lineage import Lineage
 from certmgr.issuance.challenges.build import make, snippet
 from certmgr.issuance.challenges.interface import Proof, proof
 from certmgr.issuance.challenges.webroot import WebRoot, trusted
+from inventory.clock import system_clock
 from inventory.database import Database
 from inventory.errors import CertmgrError, UsageError
 from inventory.store import cases
@@ -289,7 +290,7 @@ def test_a_wrong_key_of_the_name_server_is_said(
     from certmgr.dns.ask import Asker
 
     with pytest.raises(CertmgrError, match="did not take the record"):
-        make(own, lambda: Asker((server.resolver,))).present([PROOF])
+        make(own, lambda: Asker((server.resolver,)), system_clock).present([PROOF])
 
 
 # -- keys ----------------------------------------------------------------------------------------------------------------

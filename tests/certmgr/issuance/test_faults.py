@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
 from certmgr.issuance import client
 from certmgr.issuance.worker import Why, Worker
+from inventory.clock import system_clock
 from inventory.database import Database
 from inventory.store import acme_orders, cases
 from tests.certmgr.issuance.shop import Shop, shop
@@ -40,7 +41,7 @@ def place(database: Database, settings: Settings, tmp_path: Path, ca: Pebble, pr
 def waits(place: Shop) -> dict[str, tuple[int, int]]:
     """scope -> (failures, seconds from now)."""
     with place.database.read() as conn:
-        return {b["scope"]: (b["failures"], b["until"] - int(datetime.now(UTC).timestamp())) for b in acme_orders.backoffs(conn)}
+        return {b["scope"]: (b["failures"], b["until"] - int(system_clock().timestamp())) for b in acme_orders.backoffs(conn)}
 
 
 ORDER, FINALIZE, CERTIFICATE, AUTHORIZATION = "/order-plz", "/finalize-order/", "/certZ/", "/authZ/"
@@ -115,10 +116,10 @@ def test_a_paused_account_backs_off_longer_each_time(place: Shop, proxy: Proxy) 
             ORDER,
         )
     )
-    lineage, moment = place.lineage("1001", ["shop.test"]), datetime.now(UTC)
+    lineage, moment = place.lineage("1001", ["shop.test"]), system_clock()
     hours = []
     for _ in range(7):
-        place.given = {"now": lambda at=moment: at, "draw": lambda: 0.0}
+        place.given = {"clock": lambda at=moment: at, "draw": lambda: 0.0}
         done = place.order(lineage)
         assert done.until is not None
         wait = done.until - int(moment.timestamp())
@@ -140,12 +141,12 @@ def test_retry_after_of_a_poll_is_waited_for(place: Shop, proxy: Proxy) -> None:
 
 
 def test_a_challenge_that_never_ends(place: Shop, proxy: Proxy) -> None:
-    moment = [datetime.now(UTC)]
+    moment = [system_clock()]
 
     def wait(seconds: float) -> None:
         moment[0] += timedelta(seconds=seconds)
 
-    place.given = {"wait": wait, "now": lambda: moment[0]}
+    place.given = {"wait": wait, "clock": lambda: moment[0]}
     pending = '{"status": "pending", "identifier": {"type": "dns", "value": "shop.test"}, "challenges": []}'
     rule = Rule(faulty.answer(200, pending, "application/json"), AUTHORIZATION, nth=range(2, 100_000))
     proxy.rules.append(rule)
@@ -240,7 +241,7 @@ def test_the_chain_that_is_preferred(place: Shop, ca: Pebble) -> None:
 @pytest.mark.parametrize("days", [-1, 1])
 def test_a_clock_a_day_off(place: Shop, days: int) -> None:
     """A day slow: the certificate has not begun. A day fast: it does no harm with a long one."""
-    place.given = {"now": lambda: datetime.now(UTC) + timedelta(days=days)}
+    place.given = {"clock": lambda: system_clock() + timedelta(days=days)}
     done = place.order(place.lineage("1001", ["shop.test"]))
     if days < 0:
         assert done.state == "failed" and "check the clock of this machine" in done.said, done

@@ -24,6 +24,7 @@ from certmgr.issuance.bring import bring
 from certmgr.issuance.renewing import Fleet
 from certmgr.issuance.revoking import revoke
 from certmgr.survey import Options, Survey
+from inventory.clock import system_clock
 from inventory.database import Database
 from inventory.errors import Busy
 from inventory.store import domains, endpoints, erase, findings, jobs, lineages, servers
@@ -58,7 +59,7 @@ def with_nginx(place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack, name:
 
 def staff_lines(place: Shop, now: datetime | None = None) -> news.RobotNews:
     with place.database.read() as conn:
-        return news.gather(conn, now or datetime.now(UTC))
+        return news.gather(conn, now or system_clock())
 
 
 # -- when ----------------------------------------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ def test_nothing_is_renewed_before_its_time_and_everything_after(place: Shop) ->
     assert dict(Fleet(place.office).due().counts) == {"placed": 1}
     first = place.row(lineage)["sha256"]
     assert Fleet(place.office).due().planned == 0
-    place.given = {"now": lambda: datetime.now(UTC) + timedelta(days=61)}
+    place.given = {"clock": lambda: system_clock() + timedelta(days=61)}
     summary = Fleet(place.office).due()
     assert summary.planned == 1 and place.row(lineage)["sha256"] != first, summary
     with place.database.read() as conn:
@@ -114,7 +115,7 @@ def test_two_who_order_the_same_step_aside(place: Shop) -> None:
         )
         tx.conn.exec_driver_sql(f"UPDATE acme_order SET holder = 'elsewhere token' WHERE id = {order['id']}")
     assert place.order(lineage).state == "busy"
-    place.given = {"now": lambda: datetime.now(UTC) + timedelta(minutes=20)}
+    place.given = {"clock": lambda: system_clock() + timedelta(minutes=20)}
     assert place.order(lineage).state == "issued"
 
 
@@ -141,16 +142,16 @@ def test_ari_profiles_and_replaces(database: Database, settings: Settings, tmp_p
     assert row["ari_start"] and row["ari_start"] <= row["ari_at"] <= row["ari_end"]
     drawn = row["ari_start"] + (row["ari_end"] - row["ari_start"]) // 4
     assert abs(row["ari_at"] - drawn) <= 1
-    assert 7000 < row["ari_next_at"] - datetime.now(UTC).timestamp() < 7300, "as Retry-After said"
+    assert 7000 < row["ari_next_at"] - system_clock().timestamp() < 7300, "as Retry-After said"
     asked = len(proxy.to("/acme/renewal-info"))
     Fleet(place.office).due()
     assert len(proxy.to("/acme/renewal-info")) == asked, "it was asked again before its time"
-    place.given = {"now": lambda: datetime.now(UTC) + timedelta(hours=3)}
+    place.given = {"clock": lambda: system_clock() + timedelta(hours=3)}
     Fleet(place.office).due()
     assert len(proxy.to("/acme/renewal-info")) == asked + 1
     assert place.row(lineage)["ari_at"] == row["ari_at"], "the same window was drawn anew"
     # At the instant that was drawn: renewed, and the CA is told what is replaced.
-    place.given = {"now": lambda: datetime.fromtimestamp(row["ari_at"] + 60, UTC)}
+    place.given = {"clock": lambda: datetime.fromtimestamp(row["ari_at"] + 60, UTC)}
     proxy.rules.append(
         Rule(problem(409, "alreadyReplaced", "replaced"), "/acme/neworder", when=lambda s: "replaces" in (s.payload or {}))
     )
@@ -203,7 +204,7 @@ def test_a_name_that_fails_is_quarantined_the_others_wait_for_approval_and_it_re
         assert Fleet(place.office).due().returned == 0
     finally:
         ca.clear_a("gone.shop.test")
-    place.given = {"now": lambda: datetime.now(UTC) + timedelta(days=1)}
+    place.given = {"clock": lambda: system_clock() + timedelta(days=1)}
     summary = Fleet(place.office).due()
     assert summary.returned == 1 and summary.planned == 1, summary
     with place.database.read() as conn:
@@ -256,7 +257,7 @@ def test_one_failing_target_stops_no_other_is_retried_and_said(
         k == "target:shop.test:broken" for k, _ in said.alarms
     )
     assert not Fleet(place.office).due().failed, "it waits for its time"
-    place.given = {"now": lambda: datetime.now(UTC) + timedelta(minutes=3)}
+    place.given = {"clock": lambda: system_clock() + timedelta(minutes=3)}
     flag.touch()
     assert dict(Fleet(place.office).due().counts) == {"live": 1}
     assert staff_lines(place).lines == ()
@@ -292,7 +293,7 @@ def test_a_disk_that_cannot_be_written_leaves_the_live_pair(place: Shop) -> None
         archive.unlink()
         aside.rename(archive)
     assert folder.read_current() == before
-    place.given = {"now": lambda: datetime.now(UTC) + timedelta(minutes=3)}
+    place.given = {"clock": lambda: system_clock() + timedelta(minutes=3)}
     assert not Fleet(place.office).named(["shop.test"]).failed
     assert len(place.orders(lineage)) == count, "it was ordered again"
     after = folder.read_current()
@@ -406,7 +407,7 @@ def test_an_endpoint_that_a_healthy_lineage_covers_is_left_to_it(place: Shop) ->
         lineages.note(tx, lineage, proven_at=tx.at)
     found = staff_lines(place)
     assert list(found.automated) and found.lines == ()
-    near = datetime.now(UTC) + timedelta(days=80)
+    near = system_clock() + timedelta(days=80)
     assert staff_lines(place, near).automated == {}
     with place.database.write() as tx:
         lineages.note(tx, lineage, failures=2, error=json.dumps({"sentence": "no"}))
@@ -460,10 +461,10 @@ def test_doctor_names_what_the_configuration_lost_and_keys_that_are_open(place: 
     from certmgr.cases.keys import local_path
     from certmgr.issuance import health
 
-    assert list(health.examine(place.database, place.settings, datetime.now(UTC))) == []
+    assert list(health.examine(place.database, place.settings, system_clock())) == []
     place.lineage("1001", ["shop.test"], targets="gone", solver="lost")
     local_path(place.office.account(1)["key_reference"]).chmod(0o644)
-    found = [what for state, what, _ in health.examine(place.database, place.settings, datetime.now(UTC)) if state == "fault"]
+    found = [what for state, what, _ in health.examine(place.database, place.settings, system_clock()) if state == "fault"]
     assert any("can be read by others" in w for w in found)
     assert any("no [acme.solver.lost]" in w for w in found) and any("no [acme.target.gone]" in w for w in found)
 

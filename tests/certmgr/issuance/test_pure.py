@@ -19,6 +19,7 @@ from certmgr.issuance.probe import Probed
 from certmgr.issuance.problems import Follows, Problem, parse, retry_after, stored
 from certmgr.issuance.renewal import Life, due, is_near, window
 from certmgr.issuance.simulate import Item, simulate
+from inventory.clock import system_clock
 from inventory.errors import CertmgrError
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -240,7 +241,7 @@ def test_a_chain_in_any_order_becomes_the_order_of_a_server() -> None:
     made = issuer.issue("a.test", days=30)
     key = spki(made.key.public_key())
     for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
-        chain = received.read(_pem(*(made.chain[i] for i in order), root.certificate), key, ["a.test"], datetime.now(UTC))
+        chain = received.read(_pem(*(made.chain[i] for i in order), root.certificate), key, ["a.test"], system_clock())
         assert [c.der for c in chain.certificates] == [c.public_bytes(Encoding.DER) for c in made.chain]
         assert chain.top == "Root R"
 
@@ -249,7 +250,7 @@ def test_what_does_not_belong_is_refused() -> None:
     root = Authority("Root")
     issuer, other = Authority("Issuer", root), Authority("Other", root)
     made, stranger = issuer.issue("a.test", days=30), issuer.issue("a.test", days=30)
-    now, key = datetime.now(UTC), spki(made.key.public_key())
+    now, key = system_clock(), spki(made.key.public_key())
     wrong: list[tuple[bytes, list[str], datetime, str]] = [
         (_pem(*stranger.chain), ["a.test"], now, "another key"), (_pem(*made.chain), ["a.test", "b.test"], now, "lacks b.test"),
         (_pem(*made.chain), ["b.test"], now, "lacks b.test"), (_pem(made.certificate, other.certificate), ["a.test"], now, "none of the certificates"),
@@ -272,7 +273,7 @@ def test_the_chain_that_was_asked_for() -> None:
     for root in roots:
         issuer = Authority("Issuer", root, key=key)
         made = issuer.issue("a.test", days=30)
-        chains.append(received.read(_pem(*made.chain), spki(made.key.public_key()), ["a.test"], datetime.now(UTC)))
+        chains.append(received.read(_pem(*made.chain), spki(made.key.public_key()), ["a.test"], system_clock()))
     assert received.choose(chains, None) == (chains[0], "")
     assert received.choose(chains, "new root") == (chains[1], "")
     chosen, why = received.choose(chains, "Third")

@@ -28,7 +28,7 @@ def clock() -> list[datetime]:
 def place_at(settings: Settings, tmp_path: Path, ca: Ca, clock: list[datetime], per_domain: str = "") -> Shop:
     database = open_database(str(tmp_path / "year.db"), actor="tester")
     made = shop(database, settings, tmp_path, ca.directory, ca.ca_file, per_domain=per_domain)
-    made.given = {"now": lambda: clock[0], "wait": lambda _: None}
+    made.given = {"clock": lambda: clock[0], "wait": lambda _: None}
     return made
 
 

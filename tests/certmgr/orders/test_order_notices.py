@@ -9,14 +9,14 @@ import pytest
 
 from certmgr.cases.work import Desk
 from certmgr.config import CasesSettings, Settings
-from inventory.database import open_database
 from inventory.store import orders
+from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, START, Street, said
 
 
 @pytest.fixture
 def street(tmp_path: Path) -> Street:
-    made = Street(open_database(str(tmp_path / "street.db"), actor="tester"))
+    made = Street(open_sqlite(tmp_path / "street.db"))
     made.staff()
     made.client("1")
     made.site("shop.example", "1").serve(START - 10 * DAY, 398 * DAY)

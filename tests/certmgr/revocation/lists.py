@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certmgr.demo.authority import Authority, Issued
+from tests.clock import clock
 from tests.servers.ports import free_port, wait_for
 from tests.servers.real import program
 
@@ -21,7 +22,7 @@ DAY = timedelta(days=1)
 
 
 def now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
+    return clock().replace(microsecond=0)
 
 
 def points(*urls: str, **given: Any) -> tuple[x509.ExtensionType, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from inventory.store import clients, domains, findings
 from inventory.store import revocation as store
 from tests.certmgr.cases.place import serve
 from tests.certmgr.dns.server import NameServer
+from tests.clock import clock
 
-START = datetime.now(UTC).replace(microsecond=0)
+START = clock().replace(microsecond=0)
 ROSE, TULIP = "rose.example.test", "tulip.example.test"
 
 

@@ -15,10 +15,11 @@ from certmgr.demo.authority import Authority
 from certmgr.dns.ask import Asker
 from certmgr.dns.caa import find, permits
 from certmgr.revocation.job import run
-from inventory.database import Database, open_database
+from inventory.database import Database
 from inventory.store import clients, domains, findings
 from tests.certmgr.cases.place import serve
 from tests.certmgr.revocation.street import START
+from tests.databases import open_sqlite
 from tests.servers.bind import Named, named
 
 SIGNED, PLAIN = "shop.example.test", "shop.plain.test"
@@ -70,7 +71,7 @@ def test_the_authoritative_server_of_a_name(bind: Named) -> None:
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Iterator[Database]:
-    with contextlib.closing(open_database(str(tmp_path / "bind.db"), actor="tester")) as database:
+    with contextlib.closing(open_sqlite(tmp_path / "bind.db")) as database:
         with database.write() as tx:
             clients.add(tx, {"number": "1001", "name": "One", "dns": "client"})
             for host in (SIGNED, PLAIN, "broken.example.test"):

@@ -19,6 +19,7 @@ from certmgr.revocation import crl as crls
 from certmgr.revocation.crl import Crl, Status, look_up, objection, out_of_scope, read, signed_by, status_of
 from inventory.certificates import parse
 from tests.certmgr.revocation.lists import DAY, make_list, now, points, shard
+from tests.clock import clock
 from tests.servers.real import program
 
 URL = "http://c.example/1.crl"
@@ -138,7 +139,7 @@ def test_an_entry_that_is_not_understood_tells_nothing(
 
 
 def test_only_the_issuer_may_sign(issuer: Authority, root: Authority) -> None:
-    stranger = Authority("Stranger")
+    stranger = Authority("Stranger", clock=clock)
     assert not signed_by(readable(make_list(issuer, key=stranger.key)), parse(issuer.der))
     assert not signed_by(readable(make_list(stranger)), parse(issuer.der))
     assert not signed_by(readable(make_list(root)), parse(issuer.der))
@@ -150,7 +151,7 @@ def test_an_issuer_that_may_not_sign_lists_does_not() -> None:
     """keyCertSign without cRLSign."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        x509.CertificateBuilder().subject_name(Authority("No Lists").subject).issuer_name(Authority("No Lists").subject)
+        x509.CertificateBuilder().subject_name(Authority("No Lists", clock=clock).subject).issuer_name(Authority("No Lists", clock=clock).subject)
         .public_key(key.public_key()).serial_number(1).not_valid_before(now() - DAY).not_valid_after(now() + DAY)
         .add_extension(x509.KeyUsage(False, False, False, False, False, True, False, False, False), critical=True)
     )  # fmt: skip

@@ -24,6 +24,7 @@ from inventory.tables_acme import crl
 from inventory.targets import Target
 from tests.certmgr.revocation.lists import DAY, asked, make_list, points, shard
 from tests.certmgr.revocation.street import ROSE, START, TULIP, Street
+from tests.clock import clock
 
 HOUR = timedelta(hours=1)
 
@@ -136,8 +137,8 @@ def test_on_hold_is_revoked_for_a_time(street: Street, rose: Issued, issuer: Aut
 
 WRONG: dict[str, tuple[Callable[[Street, Authority, Issued], bytes], str]] = {
     "expired": (lambda s, ca, leaf: make_list(ca, [leaf], at=s.now - 10 * DAY), "was to be replaced"),
-    "wrong signature": (lambda s, ca, leaf: make_list(ca, [leaf], key=Authority("X").key), "signature"),
-    "another issuer": (lambda s, ca, leaf: make_list(Authority("Another CA"), [leaf]), "another issuer"),
+    "wrong signature": (lambda s, ca, leaf: make_list(ca, [leaf], key=Authority("X", clock=clock).key), "signature"),
+    "another issuer": (lambda s, ca, leaf: make_list(Authority("Another CA", clock=clock), [leaf]), "another issuer"),
     "another shard": (lambda s, ca, leaf: make_list(ca, extensions=[shard(s.url("2.crl"))]), "another distribution point"),
     "delta": (lambda s, ca, leaf: make_list(ca, extensions=[(x509.DeltaCRLIndicator(1), True)]), "delta"),
     "indirect": (lambda s, ca, leaf: make_list(ca, extensions=[shard(s.url(), indirect_crl=True)]), "indirect"),
@@ -205,7 +206,7 @@ def test_what_names_no_list_is_no_finding(street: Street, issuer: Authority) -> 
 
 def test_what_no_ca_of_ours_signed_is_not_asked_about(street: Street) -> None:
     """Anybody can serve a certificate that names any list; it would make us ask anybody."""
-    issued = street.shows(ROSE, Authority("Own").issue(ROSE, extensions=[points(street.url())]))
+    issued = street.shows(ROSE, Authority("Own", clock=clock).issue(ROSE, extensions=[points(street.url())]))
     with street.database.write() as tx:
         tx.conn.execute(update(observation).values(trusted=0))
     street.run()

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,16 @@ from certmgr.config import NetworkSettings, Settings
 from certmgr.demo.authority import Authority, Issued
 from certmgr.notices.fresh import compare, looker
 from inventory.certificates import parse
-from inventory.database import Database, open_database
+from inventory.database import Database
 from inventory.store import clients, contacts, domains, endpoints, findings
 from inventory.targets import Target
 from notifiers.subject import Kind, Seen, Subject
 from tests.certmgr.cases.place import serve
 from tests.certmgr.dns.server import NameServer, serving
 from tests.certmgr.revocation.lists import asked, files, make_list, points
-from tests.conftest import Ran
+from tests.clock import clock
+from tests.databases import open_sqlite
+from tests.program import Ran
 from tests.servers.real import nginx, write_pair
 
 HOSTS = {"1001": "rose.example.test", "1002": "tulip.example.test"}
@@ -43,7 +44,7 @@ class Two:
 
 @pytest.fixture
 def two(tmp_path: Path, certmgr: Callable[..., Ran], issuer: Authority) -> Iterator[Two]:
-    database = open_database(str(tmp_path / "cli.db"), actor="tester")
+    database = open_sqlite(tmp_path / "cli.db")
     records = {(f"_443._tcp.{h}", "TLSA"): ["3 1 1 " + "ab" * 32] for h in HOSTS.values()}
     with files(tmp_path / "web") as (port, served), serving(records, authentic=("example.test",)) as names:
         # The root of the tests is no anchor here: the intermediate is one that was seen.
@@ -67,7 +68,7 @@ def two(tmp_path: Path, certmgr: Callable[..., Ran], issuer: Authority) -> Itera
                 contacts.add(tx, number, {"name": f"Owner {number}"}, (f"email:owner@client{number}.example",))
                 domains.add(tx, host, {"client": number})
             made[number] = issuer.issue(host, extensions=[points(f"http://127.0.0.1:{port}/{number}.crl")])
-            serve(database, host, made[number], datetime.now(UTC).replace(microsecond=0))
+            serve(database, host, made[number], clock().replace(microsecond=0))
             (served / f"{number}.crl").write_bytes(make_list(issuer, [made[number]]))
         yield Two(certmgr, database, tmp_path / "web", names, made)
     database.close()
@@ -155,7 +156,7 @@ def subject(two: Two, code: str) -> Subject:
     one = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
     return Subject(
         "fault:1", Kind.FAULT, str(row["id"]), row["client_id"], row["client"], row["domain_id"], row["endpoint_id"],
-        Target(row["host"], row["port"]), row["severity"], row["actor"], datetime.now(UTC), code=code, finding=one,
+        Target(row["host"], row["port"]), row["severity"], row["actor"], clock(), code=code, finding=one,
     )  # fmt: skip
 
 
@@ -192,7 +193,7 @@ def test_what_a_fresh_look_says(code: str, evidence: dict[str, Any], chains: Seq
     from certmgr.scan.report import AddressView, Report
 
     views = tuple(AddressView(f"192.0.2.{i}", "TLSv1.3", "x", "x", None, None, (c,), True, None) for i, c in enumerate(chains))
-    report = Report(Target(HOSTS["1001"]), datetime.now(UTC), None, views, (), bool(views), not views, True, (), None)
+    report = Report(Target(HOSTS["1001"]), clock(), None, views, (), bool(views), not views, True, (), None)
     one = finding(code, ("192.0.2.0",), **evidence)
     told = Subject(
         "k", Kind.FAULT, "1", 1, "1001", 1, 1, report.target, one.severity, "client", report.at, code=code, finding=one
@@ -207,7 +208,7 @@ def test_a_client_hears_that_a_certificate_was_revoked(two: Two, settings: Setti
     from notifiers.thresholds import Rules
 
     two.run("revocation")
-    news = gather(two.database, datetime.now(UTC), {}, Rules(), Leads(7, 7, 7))
+    news = gather(two.database, clock(), {}, Rules(), Leads(7, 7, 7))
     told = [s for s in news.subjects if s.code == "revoked"]
     assert {s.client for s in told} == {"1001", "1002"}
     mine = next(s for s in told if s.client == "1001")

@@ -20,6 +20,7 @@ from certmgr.demo.authority import Authority, Issued
 from certmgr.revocation.staple import Staple, check
 from inventory.certificates import parse
 from tests.certmgr.revocation.lists import DAY, now
+from tests.clock import clock
 from tests.conftest import Look
 from tests.servers.real import program, s_server, write_pair
 
@@ -67,7 +68,7 @@ def judged(der: bytes | None, leaf: Issued, issuer: Authority | None) -> Staple:
         ({"at": now() - 8 * DAY}, "expired"),
         ({"at": now() + DAY}, "not-yet-valid"),
         ({"at": now() - 8 * DAY, "status": ocsp.OCSPCertStatus.REVOKED}, "expired"),
-        ({"by": Authority("Stranger")}, "bad-signature"),
+        ({"by": Authority("Stranger", clock=clock)}, "bad-signature"),
     ],
 )
 def test_states(leaf: Issued, issuer: Authority, given: dict[str, Any], state: str) -> None:
@@ -88,7 +89,7 @@ def test_it_is_about_one_certificate(leaf: Issued, issuer: Authority, root: Auth
 def test_nothing_can_be_said_without_the_issuer(leaf: Issued, issuer: Authority) -> None:
     expired = response(leaf, issuer, at=now() - 8 * DAY)
     assert judged(expired, leaf, None).state == "unchecked"
-    assert judged(expired, leaf, Authority("Another")).state == "unchecked"
+    assert judged(expired, leaf, Authority("Another", clock=clock)).state == "unchecked"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,10 @@ def test_nothing_can_be_said_without_the_issuer(leaf: Issued, issuer: Authority)
         (lambda issuer: issuer.issue("ocsp.example", server_auth=False, extensions=[OCSP_SIGNING]), "good"),
         (lambda issuer: issuer.issue("ocsp.example"), "bad-signature"),
         (lambda issuer: issuer.issue("ocsp.example", server_auth=False, extensions=[OCSP_SIGNING], days=-1), "bad-signature"),
-        (lambda _: Authority("Test Issuer").issue("ocsp.example", server_auth=False, extensions=[OCSP_SIGNING]), "bad-signature"),
+        (
+            lambda _: Authority("Test Issuer", clock=clock).issue("ocsp.example", server_auth=False, extensions=[OCSP_SIGNING]),
+            "bad-signature",
+        ),
     ],
     ids=["for that purpose", "for servers", "expired", "of a namesake"],
 )
@@ -195,7 +199,7 @@ def test_a_staple_that_says_revoked_is_two_findings(
 
 @pytest.mark.parametrize(
     ("given", "state"),
-    [({"at": now() - 8 * DAY}, "expired"), ({"by": Authority("Stranger")}, "bad-signature"), ({}, "")],
+    [({"at": now() - 8 * DAY}, "expired"), ({"by": Authority("Stranger", clock=clock)}, "bad-signature"), ({}, "")],
 )
 def test_what_a_server_staples_is_checked(
     tmp_path: Path, leaf: Issued, issuer: Authority, look: Callable[..., Look], given: dict[str, Any], state: str

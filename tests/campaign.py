@@ -1,0 +1,78 @@
+"""Campaigns: tests that repeat one experiment many times, such as kills at each recorded step.
+
+``make test`` runs each with a size that still shows its promise; ``make soak`` (``CERTMGR_SOAK=1``)
+runs it at full size. Both print the sizes at the end of the run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+
+SOAK = os.environ.get("CERTMGR_SOAK") == "1"
+PATIENCE = 300.0
+"""Seconds without any progress after which a campaign counts as stuck. The total has no limit."""
+
+
+def size(small: int, full: int) -> int:
+    """Return ``full`` in a soak, else ``small``. For parameters, which are made at collection."""
+    return full if SOAK else small
+
+
+class Campaign:
+    """The sizes of one test's campaigns, kept for the summary of the run."""
+
+    def __init__(self, record: Callable[[str, object], None]) -> None:
+        self._record = record
+
+    def size(self, what: str, small: int, full: int) -> int:
+        """Return the number of ``what`` to run, and record it."""
+        chosen = size(small, full)
+        self.report(what, chosen)
+        return chosen
+
+    def report(self, what: str, value: object) -> None:
+        """Record a figure for the summary."""
+        self._record("campaign", f"{value} {what}")
+
+
+class Progress:
+    """Fails a loop that makes no step for :data:`PATIENCE` seconds, however long it takes in total."""
+
+    def __init__(self, what: str, patience: float = PATIENCE) -> None:
+        self._what, self._patience = what, patience
+        self._last: object = None
+        self._since = time.monotonic()
+
+    def check(self, state: object) -> None:
+        """Note the current state; any change counts as a step."""
+        if state != self._last:
+            self._last, self._since = state, time.monotonic()
+        elif time.monotonic() - self._since > self._patience:
+            raise AssertionError(f"{self._what} made no step in {self._patience:.0f} s: {state!r}")
+
+
+def wait_until(done: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+    """Poll ``done`` until it is true. For events that nothing announces."""
+    end = time.monotonic() + patience
+    while not done():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen in {patience:.0f} s")
+        time.sleep(0.01)
+
+
+def follow(process: subprocess.Popen[bytes], state: Callable[[], object], what: str) -> int:
+    """Wait for a child that makes progress, which ``state`` measures, and return its exit code."""
+    progress = Progress(what)
+    while True:
+        try:
+            return process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            try:
+                progress.check(state())
+            except AssertionError:
+                process.kill()
+                process.wait()
+                raise
