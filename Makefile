@@ -1,13 +1,15 @@
 # Each target does its own set-up. PYTHON names the interpreter that the virtual environment is made from.
 PYTHON ?= python3
-VENV := .venv
+# Another interpreter gets an environment of its own: make test PYTHON=python3.13
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench docs lock clean help
+.PHONY: demo test test-random test-clocks test-load soak coverage check bench docs lock clean help
 
 help:
 	@echo "make demo   inspect a street of real sites on loopback, order by ACME from a local CA, and clean up"
 	@echo "make test   run every test (installs nginx, Apache, HAProxy, pebble, BIND, PostgreSQL, Dovecot, slapd, sshd, Chromium, axe-core when root)"
+	@echo "make test-random, test-clocks, test-load, soak, coverage   the same tests shuffled, under moved clocks, on a busy machine, at full size, measured (docs/testing.md)"
 	@echo "make check  ruff, mypy, import rule, documentation"
 	@echo "make bench  the speed figures, side by side with other scanners"
 	@echo "make docs   write docs/commands.md and docs/findings.md from the program; bring the catalogues up to date"
@@ -25,9 +27,37 @@ demo: $(VENV)/.demo
 	@sh tools/servers.sh demo
 	@$(BIN)/python -m certmgr demo
 
+# worksteal: a worker that has nothing left takes tests from the other, so that none idles at the end.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# ARGS goes to pytest: make test ARGS="tests/inventory --durations=10"
+ARGS ?=
+
 test: $(VENV)/.dev
-	@sh tools/servers.sh
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@VENV=$(VENV) sh tools/servers.sh
+	$(PYTEST) --durations=10 $(ARGS)
+
+# Three seeds, or one that is given: make test-random SEEDS=17
+SEEDS ?= 1 2 3
+test-random: $(VENV)/.dev
+	@VENV=$(VENV) sh tools/servers.sh
+	set -e; for seed in $(SEEDS); do $(PYTEST) -p randomly -p no:cacheprovider --randomly-seed=$$seed $(ARGS); done
+
+test-clocks: $(VENV)/.dev
+	@VENV=$(VENV) sh tools/servers.sh clocks
+	$(BIN)/python tools/clocks.py $(CLOCKS)
+
+test-load: $(VENV)/.dev
+	@VENV=$(VENV) sh tools/servers.sh
+	sh tools/busy.sh 4 $(PYTEST) $(ARGS)
+
+soak: $(VENV)/.dev
+	@VENV=$(VENV) sh tools/servers.sh
+	CERTMGR_SOAK=1 $(PYTEST) -m campaign -o faulthandler_timeout=0 --durations=0 --durations-min=1 $(ARGS)
+
+coverage: $(VENV)/.dev
+	@VENV=$(VENV) sh tools/servers.sh
+	$(PYTEST) --cov --cov-report= $(ARGS)
+	@set -e; for package in inventory notifiers certmgr; do echo "== $$package"; $(BIN)/coverage report --include="$$package/*" --fail-under=85 | tail -n 1; done
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -20,9 +20,12 @@ from inventory.names import as_ip
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """``url``: an SQLite path or URL, or postgresql://user@host/name. A secret part may be ``env:NAME`` or ``file:PATH`` as a whole."""
+    """``url``: an SQLite path or URL, or postgresql://user@host/name. A secret part may be ``env:NAME`` or ``file:PATH`` as a whole.
+    ``lock_timeout``: seconds to wait for an SQLite database that another program holds.
+    """
 
     url: str = ""
+    lock_timeout: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,10 @@ def default_actor() -> str:
         return f"uid {os.getuid()}"
 
 
-def make_engine(url: str) -> Engine:
+LOCK_TIMEOUT = 30.0  # seconds
+
+
+def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
     """An engine with the rules of this module. ``url``: an SQLAlchemy URL, or a path of an SQLite file."""
     try:
         parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
@@ -167,7 +170,7 @@ def make_engine(url: str) -> Engine:
                 raise DatabaseError(
                     f"'{url[:80]}' names no database file", "an inventory is kept in a file", "Write sqlite:////path/to/file.db."
                 )
-            return _sqlite_engine(parsed)
+            return _sqlite_engine(parsed, lock_timeout)
         if backend == "postgresql":
             return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except (exc.ArgumentError, ImportError, ValueError) as error:
@@ -179,14 +182,14 @@ def make_engine(url: str) -> Engine:
     raise DatabaseError(f"Databases of the kind '{backend}' are not supported", "", "Use SQLite or PostgreSQL.")
 
 
-def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, module=sqlite_module(), poolclass=NullPool, connect_args={"timeout": 30})
+def _sqlite_engine(url: URL, lock_timeout: float) -> Engine:
+    engine = create_engine(url, module=sqlite_module(), poolclass=NullPool, connect_args={"timeout": lock_timeout})
 
     @event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None
         cursor = dbapi.cursor()
-        cursor.execute("PRAGMA busy_timeout=30000")
+        cursor.execute(f"PRAGMA busy_timeout={int(lock_timeout * 1000)}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
@@ -231,7 +234,14 @@ def version(engine: Engine) -> str | None:
         return known
 
 
-def open_database(url: str, *, actor: str | None = None, migrate: bool | None = None, clock: Clock = system_clock) -> Database:
+def open_database(
+    url: str,
+    *,
+    actor: str | None = None,
+    migrate: bool | None = None,
+    clock: Clock = system_clock,
+    lock_timeout: float = LOCK_TIMEOUT,
+) -> Database:
     """Opens ``url``; a new SQLite file is created and an older one migrated (after a backup).
 
     PostgreSQL is migrated only on command: ``migrate=True``. Raises :class:`DatabaseError`; :class:`DatabaseVersion` for
@@ -239,7 +249,7 @@ def open_database(url: str, *, actor: str | None = None, migrate: bool | None = 
     """
     from inventory import upkeep
 
-    engine = make_engine(url)
+    engine = make_engine(url, lock_timeout)
     sqlite = engine.dialect.name == "sqlite"
     if sqlite and engine.url.database:
         prepare_file(Path(engine.url.database))

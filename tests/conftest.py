@@ -21,15 +21,22 @@ from inventory.clock import Clock
 from inventory.database import Database, open_database
 from inventory.model import Finding
 from inventory.targets import parse
-from tests.campaign import Campaign
+from tests.campaign import SOAK, Campaign
 from tests.clock import clock as test_clock
 from tests.clock import frozen
 from tests.databases import open_sqlite, write_sqlite
 from tests.program import Ran, run
 from tests.servers import postgres
 
+pytest_plugins = ["tests.reporting"]
+
+# The same examples in each run of "make test", new ones in each soak; never those of an earlier run.
 hypothesis_settings.register_profile(
-    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    "here",
+    deadline=None,
+    derandomize=not SOAK,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 hypothesis_settings.load_profile("here")
 
@@ -184,17 +191,3 @@ def opened() -> Iterator[contextlib.ExitStack]:
     """Servers entered here are closed at the end of the test."""
     with contextlib.ExitStack() as stack:
         yield stack
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the sizes of the campaigns that ran."""
-    lines = [
-        f"{report.nodeid}: {value}"
-        for report in terminalreporter.stats.get("passed", [])
-        for name, value in report.user_properties
-        if name == "campaign"
-    ]
-    if lines:
-        terminalreporter.section("campaigns")
-        for line in sorted(lines):
-            terminalreporter.line(line)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The real servers that the tests talk to: installed through apt as root, otherwise named. "servers.sh bench" adds what the bench compares with;
+# The real servers that the tests talk to: installed through apt as root, otherwise named. "servers.sh bench" adds what the bench compares with, "servers.sh clocks" libfaketime;
 # "servers.sh demo" is only what the demonstration of ACME uses, and never fails: the demonstration says itself what is missing.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
@@ -34,6 +34,9 @@ else
     need openssh-client command -v ssh-keygen
     need fonts-dejavu-core sh -c 'ls /usr/share/fonts/truetype/dejavu'
 fi
+if [ "${1:-}" = clocks ]; then
+    need faketime sh -c 'ls /usr/lib/*/faketime/libfaketimeMT.so.1'
+fi
 if [ "${1:-}" = bench ]; then
     need nmap command -v nmap
     need gcc command -v cc
@@ -47,7 +50,7 @@ axe() { # axe-core checks the pages in the tests; its version and hash stand in 
 acme2certifier() { # an ACME server with ARI (GPL, so it runs as a program of its own); its versions and hashes stand in tests/acme2certifier/requirements.lock
     a2c_folder=$(dirname "$0")/../tests/acme2certifier
     cmp -s "$a2c_folder/requirements.lock" "$a2c_folder/.venv/installed.lock" && return
-    python=$(dirname "$0")/../.venv/bin/python
+    python=$(dirname "$0")/../${VENV:-.venv}/bin/python
     [ -x "$python" ] || python=${PYTHON:-python3}
     PYTHON=$python sh "$(dirname "$0")/venv.sh" "$a2c_folder/.venv" "$a2c_folder/requirements.lock"
     cp "$a2c_folder/requirements.lock" "$a2c_folder/.venv/installed.lock"

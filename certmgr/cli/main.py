@@ -58,7 +58,8 @@ def cli(context: click.Context, config: str | None, database_url: str | None, de
     certmgr scan                         look at the whole inventory
     certmgr status --causes              what needs attention, and what would mend it
     """
-    context.obj = App(config, database_url, debug, context.obj or system_clock)
+    app = context.obj = App(config, database_url, debug, context.obj or system_clock)
+    context.call_on_close(app.close)
 
 
 for command in (

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +32,7 @@ class App:
     debug: bool
     clock: Clock = system_clock
     _settings: Settings | None = None
+    _opened: list[Database] = field(default_factory=list)
 
     @property
     def settings(self) -> Settings:
@@ -50,7 +51,15 @@ class App:
     def open(self) -> Database:
         from inventory.database import open_database
 
-        return open_database(self.url, clock=self.clock)
+        timeout = self.settings.database.lock_timeout
+        opened = open_database(self.url, clock=self.clock, lock_timeout=timeout)
+        self._opened.append(opened)
+        return opened
+
+    def close(self) -> None:
+        """Close every database that this command opened."""
+        for database in self._opened:
+            database.close()
 
     def now(self) -> datetime:
         return self.clock()

@@ -24,7 +24,8 @@ from inventory.errors import Busy, CertmgrError
 from inventory.store import cases, domains, lineages, news
 from inventory.store.records import Row
 
-LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)
+# Seconds between two looks. Most servers show the new certificate a moment after their reload.
+LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
 KEPT = 5
 
 

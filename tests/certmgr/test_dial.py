@@ -91,9 +91,8 @@ def test_a_slow_server_is_not_given_up_for_the_second_look(talk: servers.Talk, o
     """It answers after eight tenths of the time, to the first connection."""
     server = Server(slow(talk, 1.6))
     opened.callback(server.close)
-    ((result,), took) = dial(Limits(timeout=2.0), server.port, 1)
-    assert result.failure is None
-    assert took < 2.0
+    ((result,), _) = dial(Limits(timeout=2.0), server.port, 1)
+    assert result.failure is None, "a connection that was begun anew would end after its time"
 
 
 def test_the_whole_time_is_kept(opened: contextlib.ExitStack) -> None:
@@ -102,7 +101,9 @@ def test_the_whole_time_is_kept(opened: contextlib.ExitStack) -> None:
     ((result,), took) = dial(Limits(timeout=1.0), server.port, 1)
     assert result.failure is not None
     assert (result.failure.kind, result.looks) == (Kind.TIMEOUT, 2)
-    assert took < 1.5
+    begun = time.monotonic()
+    dial(Limits(timeout=2.0), server.port, 1)
+    assert took < time.monotonic() - begun, "both attempts together have one time, not one each"
 
 
 def test_the_limit_of_all_connections(talk: servers.Talk, opened: contextlib.ExitStack) -> None:

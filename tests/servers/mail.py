@@ -24,7 +24,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from certmgr.demo.authority import Authority
+from certmgr.demo.authority import Authority, Issued
 from tests.servers.ports import free_port
 from tests.servers.real import dovecot, long_lived, write_pair
 
@@ -91,16 +91,16 @@ class MailServer:
         return answer or "250 OK"
 
 
-def _contexts(root: Authority, folder: Path) -> ssl.SSLContext:
+def _contexts(root: Authority, folder: Path, issued: Issued | None = None) -> ssl.SSLContext:
     folder.mkdir(parents=True, exist_ok=True)
-    certificate, key = write_pair(folder, long_lived(root, "localhost", "127.0.0.1"), "mail")
+    certificate, key = write_pair(folder, issued or long_lived(root, "localhost", "127.0.0.1"), "mail")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context
 
 
 @contextmanager
-def mail_server(root: Authority, folder: Path) -> Iterator[MailServer]:
+def mail_server(root: Authority, folder: Path, issued: Issued | None = None) -> Iterator[MailServer]:
     """Whoever uses it must trust ``root``: SSL_CERT_FILE."""
     server = MailServer()
 
@@ -108,7 +108,7 @@ def mail_server(root: Authority, folder: Path) -> Iterator[MailServer]:
         return AuthResult(success=data.login == USER.encode() and data.password == PASSWORD.encode())
 
     controller = Controller(
-        server, hostname="127.0.0.1", port=free_port(), tls_context=_contexts(root, folder), require_starttls=True, auth_required=True, authenticator=login,
+        server, hostname="127.0.0.1", port=free_port(), tls_context=_contexts(root, folder, issued), require_starttls=True, auth_required=True, authenticator=login,
     )  # fmt: skip
     controller.start()
     server.port = controller.port

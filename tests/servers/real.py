@@ -28,9 +28,7 @@ def long_lived(authority: Authority, *names: str) -> Issued:
     and not with that of the tests.
     """
     certificate = authority.certificate
-    return authority.issue(
-        *names, not_before=certificate.not_valid_before_utc, not_after=certificate.not_valid_after_utc
-    )
+    return authority.issue(*names, not_before=certificate.not_valid_before_utc, not_after=certificate.not_valid_after_utc)
 
 
 def write_pair(folder: Path, issued: Issued, name: str = "site", *, whole: bool = True) -> tuple[Path, Path]:

@@ -11,6 +11,9 @@ from typing import Any
 from certmgr.issuance.challenges.interface import WELL_KNOWN, Proof
 from inventory.errors import CertmgrError
 
+# Seconds within which the server notices that it should end. An order waits for that.
+POLL = 0.02
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -78,7 +81,7 @@ class Standalone:
             except OSError as error:
                 failed = error
                 continue
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": POLL}, daemon=True).start()
             return server
         assert failed is not None
         raise CertmgrError(

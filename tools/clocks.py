@@ -1,0 +1,74 @@
+"""Run the test suite under moved clocks and time zones: ``make test-clocks``.
+
+usage: python tools/clocks.py [NAME ...] [-- PYTEST-ARGUMENT ...]
+
+Each run moves the clock of all processes by one offset (libfaketime), so that parents and children
+agree; the monotonic clock stays. Tests marked ``real_clock`` talk to a server that libfaketime cannot
+move: they are left out, and printed by name with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+BERLIN = ZoneInfo("Europe/Berlin")
+# What each run is meant to find: closed offices, year's end, leap day, a clock change, shorter
+# lifetimes, and zones far from UTC or with an odd offset.
+MOMENTS: dict[str, datetime] = {
+    "saturday-night": datetime(2027, 1, 9, 3, tzinfo=BERLIN),
+    "christmas-eve": datetime(2026, 12, 24, 23, 30, tzinfo=BERLIN),
+    "leap-day": datetime(2028, 2, 29, 12, tzinfo=UTC),
+    "clock-change": datetime(2027, 3, 28, 1, 57, tzinfo=BERLIN),
+    "hundred-days": datetime(2027, 3, 20, 9, tzinfo=UTC),
+}
+ZONES = {"auckland": "Pacific/Auckland", "st-johns": "America/St_Johns"}
+ROOT = Path(__file__).parents[1]
+
+
+def library() -> str:
+    """Return the path of libfaketime for programs with threads."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        sys.exit("libfaketime is missing: apt-get install faketime (make test-clocks does it as root)")
+    return str(found[0])
+
+
+def environment(name: str) -> dict[str, str]:
+    """Return the environment of one run."""
+    if name in ZONES:
+        return os.environ | {"TZ": ZONES[name]}
+    offset = int(MOMENTS[name].timestamp() - time.time())  # noqa: TID251 - the offset from the real time
+    zone = "Europe/Berlin" if MOMENTS[name].tzinfo is BERLIN else "UTC"
+    return os.environ | {
+        "TZ": zone,
+        "LD_PRELOAD": library(),
+        "FAKETIME": f"{offset:+d}s",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+        "CERTMGR_MOVED_CLOCK": "1",
+    }
+
+
+def main(arguments: list[str]) -> int:
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    names, options = arguments[:cut] or [*MOMENTS, *ZONES], arguments[cut + 1 :]
+    if unknown := [n for n in names if n not in MOMENTS and n not in ZONES]:
+        sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join([*MOMENTS, *ZONES])}")
+    failed = []
+    for name in names:
+        print(f"== {name}: {MOMENTS.get(name) or ZONES[name]}", flush=True)
+        command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", *options]
+        if subprocess.run(command, cwd=ROOT, env=environment(name)).returncode:
+            failed.append(name)
+    print(f"{len(names) - len(failed)} of {len(names)} runs passed{': failed ' + ', '.join(failed) if failed else ''}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
