@@ -247,9 +247,19 @@ def open_database(
     PostgreSQL is migrated only on command: ``migrate=True``. Raises :class:`DatabaseError`; :class:`DatabaseVersion` for
     a database of another version.
     """
+    engine = make_engine(url, lock_timeout)
+    try:
+        _prepare(engine, migrate, clock)
+    except BaseException:
+        engine.dispose()  # else a connection would stay open until it is collected
+        raise
+    return Database(engine, actor or default_actor(), clock)
+
+
+def _prepare(engine: Engine, migrate: bool | None, clock: Clock) -> None:
+    """Bring the database of ``engine`` to the current version, if that is allowed."""
     from inventory import upkeep
 
-    engine = make_engine(url, lock_timeout)
     sqlite = engine.dialect.name == "sqlite"
     if sqlite and engine.url.database:
         prepare_file(Path(engine.url.database))
@@ -269,4 +279,3 @@ def open_database(
                 f"its version is {current or 'none'}, this program needs {HEAD}", "Back it up, then run: certmgr database upgrade.",
             )  # fmt: skip
         upkeep.migrate(engine, clock=clock)
-    return Database(engine, actor or default_actor(), clock)

@@ -161,7 +161,11 @@ def preview(message: Outgoing, sender: str) -> bytes:
 def _asset() -> Any:
     from apprise import AppriseAsset
 
-    return AppriseAsset(app_id="certmgr", app_desc="certmgr", app_url="", async_mode=False, secure_logging=True)
+    # No limit of the library's own: it would cut a longer one of the configuration to 60 seconds.
+    return AppriseAsset(
+        app_id="certmgr", app_desc="certmgr", app_url="", async_mode=False, secure_logging=True,
+        service_timeout=0,
+    )  # fmt: skip
 
 
 def _parse(name: str, url: str, schema: str) -> dict[str, Any]:

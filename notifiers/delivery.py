@@ -69,14 +69,24 @@ class Counts:
 
 
 class Worker:
-    """``clock``: now, in UTC. ``rate``: messages a second a channel; 0: no limit. ``limit``: at most so many a channel in this run."""
+    """Sends queued notices.
+
+    Args:
+        clock: The current time, in UTC.
+        rate: Messages per second and channel; 0: no limit.
+        limit: At most this many messages per channel in one run.
+        timer: Measures the time between two messages.
+        sleep: Waits until the next one.
+    """
 
     def __init__(
         self, database: Database, channels: Mapping[str, Sends], address: Address, clock: Callable[[], datetime], *,
         rate: float = 2.0, limit: int | None = None,
+        timer: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
     ) -> None:  # fmt: skip
         self.database, self.channels, self.address, self.clock = database, channels, address, clock
         self.rate, self.limit = rate, limit
+        self.timer, self.sleep = timer, sleep
 
     def run(self) -> Counts:
         """Sends what is due on every channel, each in a thread of its own, so that one that is dead or slow stops nothing."""
@@ -97,17 +107,18 @@ class Worker:
         return total
 
     def _drain(self, channel: Sends) -> Counts:
-        counts, failures, done, next_at = Counts(), 0, 0, time.monotonic()
+        counts, failures, done, next_at = Counts(), 0, 0, self.timer()
         while self.limit is None or done < self.limit:
             token = secrets.token_hex(8)
+            batch = BATCH if self.limit is None else min(BATCH, self.limit - done)
             with self.database.write(self.clock()) as tx:
-                rows = outbox.lease(tx, channel.name, token, LEASE, BATCH)
+                rows = outbox.lease(tx, channel.name, token, LEASE, batch)
             if not rows:
                 return counts
             for row in rows:
                 if self.rate:
-                    time.sleep(max(0.0, next_at - time.monotonic()))
-                    next_at = max(next_at, time.monotonic()) + 1 / self.rate
+                    self.sleep(max(0.0, next_at - self.timer()))
+                    next_at = max(next_at, self.timer()) + 1 / self.rate
                 delivery = self._one(channel, row, token, counts)
                 done += 1
                 failures = failures + 1 if delivery is not None and delivery.channel_down else 0

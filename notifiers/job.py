@@ -106,6 +106,9 @@ class Run:
             outbox.drop(tx, outbox.refused(tx.conn, tx.at - REFUSED), "it was refused a day ago, and is decided anew")
 
     _held: Mapping[str, Row]
+    _waiting: Sequence[Row]  # matters that wait for a release
+    _releases: Sequence[Row]
+    _released_today: Sequence[Row]
     _spent: list[int]
     _baseline_at: int
 
@@ -120,6 +123,9 @@ class Run:
         with self.database.read() as conn:
             state = jobs.state(conn, JOB)
             self._baseline_at = int(state["detail"].get("baseline_at") or 0)
+            self._waiting = matters.listing(conn, held=True)
+            self._releases = matters.releases(conn)
+            self._released_today = matters.released_since(conn, self._midnight())
             config = self.config
             concerned = {s.client_id for s in found.subjects} | matters.clients_of_open(conn)
             world = World(
@@ -132,18 +138,14 @@ class Run:
 
     def _released(self, world: World) -> list[int]:
         """Matters whose cause staff let go, for so many clients a day. Their rows change in memory now, and in the transaction later."""
-        with self.database.read() as conn:
-            waiting = matters.listing(conn, held=True)
-            released = matters.releases(conn)
-            today = matters.released_since(conn, self._midnight())
         chosen: list[int] = []
         self._spent = []
-        for row in released:
+        for row in self._releases:
             # A release lets go what was held when it was given; when that is out it has ended.
-            mine = [m for m in waiting if matters.belongs(m, row["cause"]) and matters.held_at(m) <= row["created_at"]]
+            mine = [m for m in self._waiting if matters.belongs(m, row["cause"]) and matters.held_at(m) <= row["created_at"]]
             if not mine:
                 self._spent.append(row["id"])
-            already = {m["client_id"] for m in today if matters.belongs(m, row["cause"])}
+            already = {m["client_id"] for m in self._released_today if matters.belongs(m, row["cause"])}
             room = max(0, row["per_day"] - len(already))
             clients = list(dict.fromkeys(m["client_id"] for m in mine if m["client_id"] not in already))[:room]
             chosen += [m["id"] for m in mine if m["client_id"] in already or m["client_id"] in clients]
@@ -306,6 +308,8 @@ class Run:
             ours = subject.actor == "provider" and subject.severity == "critical" and not subject.quiet and not subject.parent
             if ours and subject.end is None and to_epoch(subject.opened) > self._baseline_at and not limits.silence(due, world):
                 causes.setdefault(subject.cause, []).append(subject)
+        if not causes:
+            return []
         with self.database.read() as conn:
             before = outbox.last_said(conn, [f"alarm:oncall:{c}" for c in causes])
         alarms = []

@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inventory.errors import ConfigError
 from inventory.text import printable
 
+if TYPE_CHECKING:
+    from jinja2 import BytecodeCache
+
 OURS = Path(__file__).with_name("templates")
 NAMES = ("client", "bulletin", "staff")
 MAX_OUTPUT = 500_000
+
+
+@cache
+def _compiled() -> BytecodeCache:
+    """Return the compiled templates of this process, one per file: to compile costs more than to render.
+
+    Jinja compares the checksum of the source, so a changed file is compiled again.
+    """
+    from jinja2 import BytecodeCache
+    from jinja2.bccache import Bucket
+
+    class Memory(BytecodeCache):
+        def __init__(self) -> None:
+            self.code: dict[str, bytes] = {}
+
+        def load_bytecode(self, bucket: Bucket) -> None:
+            if (code := self.code.get(bucket.key)) is not None:
+                bucket.bytecode_from_string(code)
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            self.code[bucket.key] = bucket.bytecode_to_string()
+
+    return Memory()
 
 
 class Templates:
@@ -29,6 +56,7 @@ class Templates:
         self.environment = SandboxedEnvironment(
             loader=FileSystemLoader([directory, str(OURS)] if directory else [str(OURS)]), undefined=StrictUndefined, auto_reload=False,
             autoescape=lambda name: name is None or ".html" in name, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+            bytecode_cache=_compiled(),
         )  # fmt: skip
 
     def render(self, name: str, language: str, form: str, message: Mapping[str, Any], translate: Callable[[str], str]) -> str:

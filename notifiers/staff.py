@@ -96,7 +96,8 @@ class StaffNews:
                     f"{display(subject.target.host)}: {subject.code} was taken by {subject.taken[0]} until {subject.taken[1]:%Y-%m-%d}"
                 )
         said.causes = [f"{cause}: {n} endpoint(s); {why}" for (cause, why), n in grouped.most_common()]
-        for row in matters.listing(conn):
+        open_matters = matters.listing(conn)
+        for row in open_matters:
             if row["promised_at"] is not None and row["promised_at"] < at:
                 said.promises.append(
                     f"[{row['reference']}] the client was promised word by {datetime.fromtimestamp(row['promised_at'], now.tzinfo):%Y-%m-%d}"
@@ -109,7 +110,9 @@ class StaffNews:
         said.unsure = [f"{code}: {n} endpoint(s)" for code, n in sorted(found.unsure.items(), key=lambda x: -x[1])]
         waiting: Counter[str] = Counter()
         clients: dict[str, set[int]] = {}
-        for row in matters.listing(conn, held=True):
+        for row in open_matters:
+            if row["hold"] is None or row["released_at"] is not None:
+                continue
             waiting[row["cause"]] += 1
             clients.setdefault(row["cause"], set()).add(row["client_id"])
         said.held = [f"{cause}: {n} matter(s) of {len(clients[cause])} client(s)" for cause, n in waiting.most_common()]
@@ -118,7 +121,8 @@ class StaffNews:
         for row in outbox.listing(conn, states=("failed", "dead"), limit=200):
             if row["created_at"] > at - 86_400 * 2:
                 said.failed.append(_notice(row))
-        said.calls = [call_line(c) for c in calls(matters.listing(conn), outbox.said(conn), world, policy)]
+        told = outbox.said(conn, [m["key"] for m in open_matters])
+        said.calls = [call_line(c) for c in calls(open_matters, told, world, policy)]
         said.strangers = [
             f"{r['kind']} of {datetime.fromtimestamp(r['at'], now.tzinfo):%Y-%m-%d %H:%M}"
             for r in inbound.unmatched(conn, at - 86_400)
@@ -132,7 +136,7 @@ class StaffNews:
         for name, row in jobs.every(conn).items():
             if row["error"]:
                 said.jobs.append(f"{name}: {row['error']}")
-        said.sent = sum(1 for r in outbox.listing(conn, states=("sent",), limit=5000) if (r["sent_at"] or 0) > at - 86_400)
+        said.sent = outbox.count_sent(conn, at - 86_400)
         return said
 
 

@@ -1,55 +1,55 @@
-"""The service files of the documentation are what systemd and cron read."""
+"""The service files in docs/notices.md are what systemd and cron read."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
+from tests.servers.real import program
+
 DOC = (Path(__file__).parents[1] / "docs" / "notices.md").read_text()
+FIELD = r"(\*|\d+(-\d+)?(,\d+(-\d+)?)*)(/\d+)?"
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", DOC, re.S)
+def blocks(language: str) -> list[str]:
+    """Return the code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", DOC, re.S)
 
 
-def test_systemd_reads_the_service_and_its_timer(tmp_path: Path) -> None:
-    tool = shutil.which("systemd-analyze")
-    assert tool, "systemd-analyze is missing: apt-get install systemd (make test does it as root)"
-    names = []
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [program("systemd-analyze", "systemd"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_service_and_timer_are_accepted_by_systemd(tmp_path: Path) -> None:
+    paths = []
     for text in blocks("ini"):
         name = re.match(r"# /etc/systemd/system/(\S+)\n", text)
         assert name is not None
-        (tmp_path / name[1]).write_text(text)
-        names.append(name[1])
-    assert names == ["certmgr.service", "certmgr.timer"]
-    done = subprocess.run(
-        [tool, "verify", "--man=no", *(str(tmp_path / n) for n in names)], capture_output=True, text=True, timeout=60
-    )
-    said = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "certmgr" in line]
-    assert (done.returncode, said) == (0, []), done.stderr
-    calendar = subprocess.run([tool, "calendar", "hourly"], capture_output=True, text=True, timeout=60)
-    assert calendar.returncode == 0
+        paths.append(tmp_path / name[1])
+        paths[-1].write_text(text)
+    assert [path.name for path in paths] == ["certmgr.service", "certmgr.timer"]
+    done = analyze("verify", "--man=no", *map(str, paths))
+    lines = done.stderr.splitlines()
+    complaints = [line for line in lines if str(tmp_path) in line or "certmgr" in line]
+    assert (done.returncode, complaints) == (0, []), done.stderr
+    assert analyze("calendar", "hourly").returncode == 0
     timer = (tmp_path / "certmgr.timer").read_text()
     assert "Persistent=true" in timer
     assert "RandomizedDelaySec=" in timer
 
 
-def test_a_broken_unit_is_noticed(tmp_path: Path) -> None:
+def test_broken_unit_is_rejected_by_systemd(tmp_path: Path) -> None:
     """The test above can fail."""
-    (tmp_path / "bad.service").write_text("[Service]\nType=oneshot\nExecStart=relative/path\n")
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "bad.service")], capture_output=True, text=True, timeout=60
-    )
+    unit = tmp_path / "bad.service"
+    unit.write_text("[Service]\nType=oneshot\nExecStart=relative/path\n")
+    done = analyze("verify", "--man=no", str(unit))
     assert done.returncode != 0 or "bad.service" in done.stderr
 
 
-FIELD = r"(\*|\d+(-\d+)?(,\d+(-\d+)?)*)(/\d+)?"
-
-
-def test_the_lines_of_the_crontab_are_lines_of_a_crontab() -> None:
-    """crontab(5): five fields within their bounds, then a command without an unescaped %."""
+def test_crontab_has_five_fields_within_their_bounds_and_a_command() -> None:
+    """crontab(5): a % in the command would have to be escaped."""
     (text,) = blocks("cron")
     bounds = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
     lines = text.strip().splitlines()

@@ -52,6 +52,7 @@ def environment(name: str) -> dict[str, str]:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
         "CERTMGR_MOVED_CLOCK": "1",
+        "PYTHONPATH": str(ROOT / "tools" / "moved_clock"),
     }
 
 

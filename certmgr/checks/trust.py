@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,20 +105,17 @@ class TrustStore:
 
         Public is what stands in Mozilla's programme, whatever store it came from: a company's CA in the system's store is not.
         """
-        import certifi
-
+        source: str | None = store
         if store == "mozilla":
-            source = certifi.where()
+            source = None
         elif store == "system":
             source = next((p for p in SYSTEM_STORES if Path(p).is_file()), "")
             if not source:
                 raise ConfigError(
                     "The system has no certificate store", "none of the usual files exists", 'Set [trust] store = "mozilla".'
                 )
-        else:
-            source = store
-        anchors = read_anchors(source)
-        public = {c.sha256 for c in (anchors if store == "mozilla" else read_anchors(certifi.where()))}
+        anchors = _mozilla() if source is None else read_anchors(source)
+        public = {c.sha256 for c in _mozilla()}
         own = [c for c in anchors if c.sha256 not in public] + [c for f in ca_files for c in read_anchors(f)]
         return cls([c for c in anchors if c.sha256 in public], own, cache=cache)
 
@@ -302,6 +300,14 @@ def _own_names(leaf: Certificate) -> Iterator[x509.DNSName | x509.IPAddress]:
     for address in leaf.ip_names[:20]:
         if (parsed := as_ip(address)) is not None:
             yield x509.IPAddress(parsed)
+
+
+@cache
+def _mozilla() -> Sequence[Certificate]:
+    """Return the anchors of certifi, read once per process: each scan needs them, and they do not change."""
+    import certifi
+
+    return tuple(read_anchors(certifi.where()))
 
 
 def read_anchors(path: str) -> list[Certificate]:

@@ -15,6 +15,7 @@ from certmgr.demo import servers
 from certmgr.demo.authority import Authority, Issued, self_signed
 from certmgr.demo.pages import Answer, Respond, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
+from inventory.clock import Clock, system_clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,9 @@ def _served(answer: Answer) -> Respond:
     return lambda host, path: answer
 
 
-def open_street() -> Street:
-    """Starts every site on a free port of the loopback range."""
-    root = Authority("Demo Root CA", organisation="certmgr demo")
+def open_street(clock: Clock = system_clock) -> Street:
+    """Start every site on a free port of the loopback range. Certificates are dated by ``clock``."""
+    root = Authority("Demo Root CA", organisation="certmgr demo", clock=clock)
     now = root.clock().replace(microsecond=0)
     issuer = Authority("Demo Issuing CA", root, organisation="certmgr demo", path_length=0)
     hidden = Authority("Demo Issuing CA 2", root, organisation="certmgr demo", path_length=0)
@@ -106,7 +107,7 @@ def open_street() -> Street:
     add(
         "1001",
         "gärten.blumen-meier.test".encode("idna").decode(),
-        site(self_signed("xn--grten-gra.blumen-meier.test")),
+        site(self_signed("xn--grten-gra.blumen-meier.test", clock=clock)),
         "self-signed",
         "web1",
     )

@@ -148,8 +148,9 @@ def _follow(process: subprocess.Popen[bytes], end: float) -> Outcome:
                 break
             if reading:
                 reading = _read(stream.fileno(), kept) if selector.select(0.05) else True
-            else:
-                time.sleep(0.02)
+            else:  # its output is closed, so that its end is near
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.02)
         if timed_out:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -47,10 +47,10 @@ class Material:
 
 def _pem(der: bytes) -> bytes:
     import base64
-    import textwrap
 
-    text = "\n".join(textwrap.wrap(base64.b64encode(der).decode(), 64))
-    return f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n".encode()
+    text = base64.b64encode(der).decode()
+    lines = "\n".join(text[i : i + 64] for i in range(0, len(text), 64))
+    return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n".encode()
 
 
 def checked(key_pem: bytes | None, chain_der: Sequence[bytes]) -> Material:

@@ -83,12 +83,15 @@ def _bring(office: Office, row: Row, again: bool, patience: float) -> Brought:
     if changes and wanted:
         before = _looked(office, wanted)
     failures = _deliver(office, row, folder, version, material, again)
-    if folder.current() == version:
+    if folder.current() == version and row["deployed"] != row["sha256"]:
         _note(office, row, deployed=row["sha256"])
     if failures and folder.current() != version:
         return Brought(row["name"], row["client"], "failed", _words(failures), tuple(failures))
     proof, after = _prove(office, wanted, material, patience)
-    _note(office, row, proof=proof.sentence[:1000], proven_at=office.at if proof.state is Proven.LIVE else None)
+    proven_at = office.at if proof.state is Proven.LIVE else None
+    # Each run comes by a certificate that is served nowhere; it writes only what has changed.
+    if (row["proof"], row["proven_at"]) != (proof.sentence[:1000], proven_at):
+        _note(office, row, proof=proof.sentence[:1000], proven_at=proven_at)
     if proof.state is not Proven.LIVE and wanted and changes and old is not None and old != version:
         verdict = _harm(office, row, folder, old, before, after)
         if verdict is not None:

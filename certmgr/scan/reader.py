@@ -19,6 +19,7 @@ from certmgr.scan.page import is_html, read
 from certmgr.scan.web import Page
 
 SECONDS = 2.0
+START_SECONDS = 60.0  # does not count towards a page: a busy machine starts processes slowly
 MAX_ANSWER = 1_048_576  # bytes of one page's facts as JSON
 MAX_MEMORY = 1_500_000_000
 _LISTS = ("secrets", "inputs", "insecure_forms", "active", "passive")
@@ -31,13 +32,23 @@ class Reader:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
-    async def read(self, body: bytes, content_type: str | None, url: str, policies: tuple[str, ...]) -> Page | None:
+    async def read(
+        self,
+        body: bytes,
+        content_type: str | None,
+        url: str,
+        policies: tuple[str, ...],
+    ) -> Page | None:
         """The page, None where it is no HTML; with a note where it could not be read."""
         if not is_html(content_type, body):
             return None
         async with self._turn:
             try:
-                return await asyncio.wait_for(self._ask(body, content_type, url, policies), SECONDS)
+                process = await asyncio.wait_for(self._started(), START_SECONDS)
+                return await asyncio.wait_for(
+                    self._ask(process, body, content_type, url, policies),
+                    SECONDS,
+                )
             except TimeoutError:
                 await self._end()
                 return Page(note="the page is built so that it cannot be read in a few seconds")
@@ -45,17 +56,31 @@ class Reader:
                 await self._end()
                 return Page(note="the page breaks what reads it")
 
-    async def _ask(self, body: bytes, content_type: str | None, url: str, policies: tuple[str, ...]) -> Page:
+    async def _started(self) -> asyncio.subprocess.Process:
+        """Return the process, which is started if there is none. It writes a line when it is ready."""
         if self._process is None:
             # -P: a folder named certmgr in the working directory is not ours.
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", "certmgr.scan.reader", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL, limit=MAX_ANSWER, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             )  # fmt: skip
-        process = self._process
+            assert self._process.stdout is not None
+            await self._process.stdout.readuntil(b"\n")
+        return self._process
+
+    async def _ask(
+        self,
+        process: asyncio.subprocess.Process,
+        body: bytes,
+        content_type: str | None,
+        url: str,
+        policies: tuple[str, ...],
+    ) -> Page:
         assert process.stdin is not None
         assert process.stdout is not None
-        head = json.dumps({"size": len(body), "content_type": content_type, "url": url, "policies": policies})
+        head = json.dumps(
+            {"size": len(body), "content_type": content_type, "url": url, "policies": policies},
+        )
         process.stdin.write(head.encode() + b"\n" + body)
         await process.stdin.drain()
         line = await process.stdout.readuntil(b"\n")
@@ -75,6 +100,10 @@ class Reader:
 
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     """Reads pages until the parent is gone."""
+    import selectolax.lexbor  # noqa: F401 - so that the first page does not wait for it
+
+    sink.write(b"ready\n")
+    sink.flush()
     while head := source.readline():
         asked = json.loads(head)
         body = source.read(asked["size"])

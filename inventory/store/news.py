@@ -159,8 +159,8 @@ def newest_instant(conn: Connection) -> int | None:
         select(func.max(audit.c.at)), select(func.max(run.c.finished_at)), select(func.max(notice.c.created_at)), select(func.max(notice.c.sent_at)),
         select(func.max(job.c.started_at)), select(func.max(job.c.success_at)),
     )  # fmt: skip
-    known = [at for query in queries if (at := conn.execute(query).scalar()) is not None]
-    return max(known, default=None)
+    found = conn.execute(select(*(query.scalar_subquery() for query in queries))).one()
+    return max((at for at in found if at is not None), default=None)
 
 
 def count_clients(conn: Connection) -> int:

@@ -147,6 +147,12 @@ def depth(conn: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in conn.execute(select(notice.c.state, func.count()).group_by(notice.c.state))}
 
 
+def count_sent(conn: Connection, after: int) -> int:
+    """Return how many notices were sent after that time."""
+    query = select(func.count()).where(notice.c.state == "sent", notice.c.sent_at > after)
+    return int(conn.execute(query).scalar() or 0)
+
+
 def oldest_queued(conn: Connection) -> int | None:
     return conn.execute(select(func.min(notice.c.created_at)).where(notice.c.state.in_(WAITING))).scalar()
 

@@ -1,4 +1,4 @@
-"""The audit log is one chain, holds no personal data, and stays one under concurrent writers and through the migration."""
+"""The audit log is one chain without personal data, under concurrent writers and through the migration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def verified(database: Database) -> tuple[int | None, int]:
     return wrong, count
 
 
-def test_every_change_is_a_link(database: Database) -> None:
+def test_each_change_is_linked_without_personal_data(database: Database) -> None:
     with database.write() as tx:
         clients.add(tx, {"number": "1", "name": "Rosen GmbH", "note": "calls himself Otto"})
         contacts.add(tx, "1", {"name": "Otto"}, ("email:otto@rosen.example",))
@@ -39,7 +39,7 @@ def test_every_change_is_a_link(database: Database) -> None:
     "UPDATE audit SET at = at + 1 WHERE id = 2", "UPDATE audit SET action = 'x' WHERE id = 2", "UPDATE audit SET detail = '{}' WHERE id = 2",
     "DELETE FROM audit WHERE id = 2", "UPDATE audit SET row_id = 99 WHERE id = 2",
 ])  # fmt: skip
-def test_a_change_shows(database: Database, change: str) -> None:
+def test_changed_or_deleted_entry_breaks_the_chain(database: Database, change: str) -> None:
     with database.write() as tx:
         for n in range(4):
             clients.add(tx, {"number": str(n), "name": f"Client {n}"})
@@ -49,7 +49,7 @@ def test_a_change_shows(database: Database, change: str) -> None:
     assert wrong in (2, 3)
 
 
-def test_writers_at_once_make_one_chain(database: Database, url: str) -> None:
+def test_concurrent_writers_make_one_chain(database: Database, url: str) -> None:
     def write(worker: int) -> None:
         own = open_database(url, actor=f"worker {worker}")
         for n in range(25):
@@ -62,14 +62,14 @@ def test_writers_at_once_make_one_chain(database: Database, url: str) -> None:
     assert verified(database) == (None, 100)
 
 
-def test_what_failed_leaves_no_link(database: Database) -> None:
+def test_failed_transaction_leaves_no_entry(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write() as tx:
         clients.add(tx, {"number": "1", "name": "Client"})
         raise RuntimeError
     assert verified(database) == (None, 0)
 
 
-def test_older_entries_lose_their_personal_data_and_become_the_beginning(tmp_path: Path) -> None:
+def test_entries_of_an_older_version_lose_personal_data_and_begin_the_chain(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     engine = make_engine(str(path))
     upkeep.migrate(engine, "0003")
@@ -95,8 +95,8 @@ def test_older_entries_lose_their_personal_data_and_become_the_beginning(tmp_pat
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**40), st.text(max_size=20), st.text(max_size=20)), max_size=8))
-def test_no_two_logs_have_one_head(entries: list[tuple[int, str, str]]) -> None:
-    """What stands in one field never reads as another."""
+def test_logs_that_differ_have_different_heads(entries: list[tuple[int, str, str]]) -> None:
+    """The text of one field is never read as that of another."""
     head = chain.START
     for at, actor, action in entries:
         head = chain.link(head, at, actor, action, "client", None, "{}")

@@ -1,15 +1,78 @@
-"""An inventory that is moved by hand."""
+"""Fixtures: an inventory that moves through time, and one message of each kind."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from apprise.manager_plugins import NotificationManager
+from sqlalchemy import event
+from sqlalchemy.pool import QueuePool
 
+import inventory.database
+from certmgr.demo.authority import Authority
+from inventory.database import Database
+from notifiers.compose import Message
 from tests.databases import open_sqlite
+from tests.notifiers.samples import sample_messages
 from tests.notifiers.street import Street
+from tests.servers.mail import MailServer, mail_server
+
+
+@pytest.fixture(autouse=True)
+def every_channel() -> None:
+    """Load the plug-ins of the tests.
+
+    A command that ran before in this process loaded only those of its configuration.
+    """
+    NotificationManager().enable_only("mailtos", "jsons")  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
-def street(tmp_path: Path) -> Street:
-    return Street(open_sqlite(tmp_path / "street.db"))
+def street_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """An SQLite database for thousands of transactions, such as those of a simulated year.
+
+    One connection is used for all of them, and it does not wait for the disk. Both cost more than
+    most transactions, and nothing here has to outlive a crash of the machine.
+    """
+    monkeypatch.setattr(inventory.database, "NullPool", QueuePool)
+    with contextlib.closing(open_sqlite(tmp_path / "street.db")) as database:
+        event.listen(database.engine, "connect", _write_without_waiting)
+        database.close()  # the connection that it was opened with
+        yield database
+
+
+def _write_without_waiting(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")
+
+
+@pytest.fixture
+def street(street_database: Database) -> Street:
+    return Street(street_database)
+
+
+@pytest.fixture(scope="session")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Message]:
+    """One message of each outcome, in German or English; a digest, an alarm, a bulletin."""
+    with contextlib.closing(
+        open_sqlite(tmp_path_factory.mktemp("messages") / "street.db"),
+    ) as database:
+        return sample_messages(Street(database))
+
+
+@pytest.fixture
+def trusted(root: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail libraries and hooks trust the test CA."""
+    path = tmp_path / "trusted.pem"
+    path.write_bytes(root.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
+
+
+@pytest.fixture
+def server(root: Authority, tmp_path: Path, trusted: None) -> Iterator[MailServer]:
+    with mail_server(root, tmp_path / "mail") as found:
+        yield found

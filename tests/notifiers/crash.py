@@ -1,6 +1,9 @@
-"""Workers that die: ``python -m tests.notifiers.crash URL MAIL KILLS`` forks them two at a time until the queue is empty and enough were killed.
+"""Workers that die or pause at chosen steps: ``python -m tests.notifiers.crash URL MAIL KILLS``.
 
-A process of its own, with one thread: a fork copies locks that other threads hold.
+Forks workers, two at a time, until enough of them were killed and the queue is empty. It prints
+its counts as one line of JSON per round.
+
+It is a separate process with one thread: a fork copies locks that other threads hold.
 """
 
 from __future__ import annotations
@@ -11,144 +14,227 @@ import random
 import secrets
 import signal
 import sys
-import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from inventory.clock import system_clock
 from inventory.database import Database, open_database
 from inventory.store import clients, contacts, outbox
 from notifiers.channels import Channel, Delivery, Outgoing
-from notifiers.delivery import LEASE, Worker
+from notifiers.delivery import BATCH, LEASE, Worker
 from notifiers.job import address_of
+from tests.campaign import PATIENCE
+from tests.clock import START
+
+PAUSES = 6
+"""A campaign has at least this many pauses."""
+NEVER = 10**9
 
 
-def fill(database: Database, count: int, people: int = 10, channel: str = "mail", start: int = 0) -> list[int]:
-    """``count`` queued notices to ``people`` contacts, numbered from ``start``."""
-    now = system_clock()
-    with database.write(now) as tx:
+def fill(database: Database, count: int, people: int = 10, start: int = 0) -> list[int]:
+    """Queue ``count`` notices, numbered from ``start``, to ``people`` contacts.
+
+    Returns:
+        The ids of the notices.
+    """
+    with database.write() as tx:
         if not contacts.listing(tx.conn):
             for n in range(people):
                 clients.add(tx, {"number": str(n), "name": f"Client {n}"})
-                contacts.add(tx, str(n), {"name": f"Owner {n}"}, (f"email:owner{n}@client.example", "channel:desk"))
+                methods = (f"email:owner{n}@client.example", "channel:desk")
+                contacts.add(tx, str(n), {"name": f"Owner {n}"}, methods)
         ids = [(c["id"], c["client_id"]) for c in contacts.listing(tx.conn)]
-        made = []
+        found = []
         for n in range(start, start + count):
             contact_id, client_id = ids[n % len(ids)]
             values = {
-                "contact_id": contact_id, "client_id": client_id, "kind": "client", "reference": "CM-AAAAAA", "secret": secrets.token_hex(10), "outcome": "you-act",
-                "channel": channel, "subject": f"notice {n}", "text": f"text {n}", "html": f"<p>html {n}</p>", "next_at": tx.at, "expires_at": tx.at + 86_400 * 30,
+                "contact_id": contact_id, "client_id": client_id, "kind": "client",
+                "reference": "CM-AAAAAA", "secret": secrets.token_hex(10), "outcome": "you-act",
+                "channel": "mail", "subject": f"notice {n}", "text": f"text {n}",
+                "html": f"<p>html {n}</p>", "next_at": tx.at, "expires_at": tx.at + 86_400 * 30,
             }  # fmt: skip
             item = {
-                "contact_id": contact_id,
-                "subject": f"cover:{n}",
-                "step": "owner",
-                "threshold": "7",
-                "round": "r",
-                "matter_id": None,
-            }
+                "contact_id": contact_id, "subject": f"cover:{n}", "step": "owner",
+                "threshold": "7", "round": "r", "matter_id": None,
+            }  # fmt: skip
             notice_id = outbox.add(tx, values, [item])
             assert notice_id is not None
-            made.append(notice_id)
-    return made
-
-
-class Doomed:
-    """A database whose worker dies, or stands still, at the n-th step: before or after a commit, before or after the call."""
-
-    def __init__(self, real: Database, channel: Channel, step: int, how: str) -> None:
-        self.real, self.channel, self.left, self.how, self.name = real, channel, step, how, "mail"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
-
-    def _point(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            if self.how == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(float(self.how))
-
-    @contextmanager
-    def write(self, now: datetime | None = None) -> Iterator[Any]:
-        self._point()
-        with self.real.write(now) as tx:
-            yield tx
-            self._point()
-        self._point()
-
-    def send(self, message: Outgoing) -> Delivery:
-        self._point()
-        done = self.channel.send(message)
-        self._point()
-        return done
-
-
-def _child(url: str, mail: str, step: int, how: str, skew: float) -> int:
-    """One worker in a process of its own, forked from here so that nothing is imported anew."""
-    pid = os.fork()
-    if pid:
-        return pid
-    signal.alarm(60)
-    code = 1
-    try:
-        database = open_database(url, actor="worker")
-        doomed = Doomed(database, Channel("mail", mail, timeout=20), step, how)
-        work: Any = doomed
-        Worker(
-            work,
-            {"mail": doomed},
-            address_of(database, "mail"),
-            lambda: system_clock() + timedelta(seconds=skew),
-            rate=0,
-            limit=40,
-        ).run()
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def main(url: str, mail: str, kills: int) -> None:
-    """Every death is a SIGKILL at a random step; in every fifth round a worker stands still past its lease. Prints what was done as JSON."""
-    chance, killed, round_, quiet, pauses = random.Random(7), 0, 0, 0, 0
-    database = open_database(url, actor="driver")
-    total = sum(_depth(database).values())
-    while killed < kills or quiet < 2:
-        round_ += 1
-        assert round_ < 800, "the queue must come to an end"
-        # Time runs ahead of the leases, so that what a dead worker held is taken up by the next one.
-        skew = round_ * (2 * LEASE + 50.0)
-        pausing = round_ % 5 == 0
-        children = [
-            _child(url, mail, chance.randint(1, 90) if killed < kills or pausing else 10**9, "0.7" if pausing else "kill", skew)
-        ]
-        if pausing:
-            # The first stands still at its step; for the second its lease is over, so that it takes the rows. Then the first wakes up.
-            time.sleep(0.3)
-            skew += LEASE + 20
-            pauses += 1
-        children.append(_child(url, mail, chance.randint(1, 90) if killed < kills else 10**9, "kill", skew))
-        for pid in children:
-            _, status = os.waitpid(pid, 0)
-            assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
-            assert not os.WIFSIGNALED(status) or os.WTERMSIG(status) == signal.SIGKILL, status
-            killed += os.WIFSIGNALED(status)
-        left = _depth(database)
-        quiet = quiet + 1 if not {"queued", "leased", "sending"} & set(left) else 0
-        if quiet and killed < kills:
-            fill(database, 300, start=total)  # all is sent, and there are deaths left: more of the same
-            total, quiet = total + 300, 0
-    print(json.dumps({"killed": killed, "pauses": pauses, "rounds": round_, "total": total}))
-
-
-def _depth(database: Database) -> dict[str, int]:
-    with database.read() as conn:
-        found = outbox.depth(conn)
-    database.close()  # nothing open is inherited by a child
+            found.append(notice_id)
     return found
 
 
+class Gate:
+    """Where a worker pauses until its driver opens it."""
+
+    def __init__(self) -> None:
+        self._arrival, self._opening = os.pipe(), os.pipe()
+
+    def wait(self, locked: bool) -> None:
+        """In the worker: report that it pauses, and whether within a transaction, and wait."""
+        signal.alarm(0)
+        os.close(self._opening[1])
+        os.write(self._arrival[1], b"locked" if locked else b"free")
+        os.read(self._opening[0], 1)
+
+    def arrival(self) -> bytes:
+        """In the driver: return what the worker reports, or nothing if it ended without a pause."""
+        os.close(self._arrival[1])
+        return os.read(self._arrival[0], 6)
+
+    def open(self) -> None:
+        os.write(self._opening[1], b"x")
+
+    def close(self) -> None:
+        for end in (self._arrival[0], *self._opening):
+            os.close(end)
+
+
+class Doomed:
+    """The database and the channel of a worker that is stopped at its n-th step.
+
+    Each transaction has three steps (before it, before its commit, after it) and each call of the
+    channel two. A worker has six before its first notice (the recovery and the first lease) and
+    eight per notice.
+    """
+
+    name = "mail"
+
+    def __init__(
+        self,
+        real: Database,
+        channel: Channel,
+        step: int,
+        stop: Callable[[bool], None],
+    ) -> None:
+        self._real, self._channel, self._left, self._stop = real, channel, step, stop
+
+    def _step(self, *, locked: bool = False) -> None:
+        signal.alarm(int(PATIENCE))  # a worker without a step for so long is stuck
+        self._left -= 1
+        if self._left == 0:
+            self._stop(locked)
+
+    @contextmanager
+    def write(self, now: datetime | None = None) -> Iterator[Any]:
+        self._step()
+        with self._real.write(now) as tx:
+            yield tx
+            self._step(locked=True)
+        self._step()
+
+    def send(self, message: Outgoing) -> Delivery:
+        self._step()
+        delivery = self._channel.send(message)
+        self._step()
+        return delivery
+
+
+def _stop_at(n: int, chance: random.Random) -> int:
+    """Return the step at which the n-th worker stops: 14 of them reach each kind of step once."""
+    kind = n * 5 % 14
+    return kind + 1 if kind < 6 else kind + 1 + 8 * chance.randrange(BATCH)
+
+
+def _kill(_locked: bool) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Driver:
+    def __init__(self, url: str, mail: str) -> None:
+        self._url = url
+        self._database = open_database(url, actor="driver", clock=lambda: START)
+        # Made before the forks, so that no worker has to import the mail library.
+        self._channel = Channel("mail", mail, timeout=2 * PATIENCE, connect_timeout=2 * PATIENCE)
+        self._chance = random.Random(7)
+        self._stops = self._killed = self._pauses = self._rounds = 0
+        self._total = sum(self._depth().values())
+
+    def run(self, kills: int) -> None:
+        quiet = idle = 0
+        last: object = None
+        while self._killed < kills or self._pauses < PAUSES or quiet < 2:
+            self._rounds += 1
+            # Time passes the leases, so that the next workers take what the killed ones held.
+            skew = self._rounds * (2 * LEASE + 50.0)
+            killing = self._killed < kills
+            if self._rounds % 2 == 0:
+                self._pause_one(skew, killing)
+            else:
+                self._wait(*(self._fork(skew, self._next(killing), _kill) for _ in range(2)))
+            left = self._depth()
+            counts = {"killed": self._killed, "pauses": self._pauses, "total": self._total}
+            print(json.dumps(counts | {"rounds": self._rounds, "left": left}), flush=True)
+            state = (counts, left)
+            idle, last = (idle + 1 if state == last else 0), state
+            assert idle < 20, f"the queue makes no progress: {state}"
+            quiet = quiet + 1 if not {"queued", "leased", "sending"} & set(left) else 0
+            if quiet and (self._killed < kills or self._pauses < PAUSES):
+                # All is sent before the campaign is over: more of the same.
+                fill(self._database, 2 * kills, start=self._total)
+                self._total, quiet = self._total + 2 * kills, 0
+
+    def _next(self, stopping: bool) -> int:
+        if not stopping:
+            return NEVER
+        self._stops += 1
+        return _stop_at(self._stops, self._chance)
+
+    def _pause_one(self, skew: float, killing: bool) -> None:
+        """Run two workers: the first pauses until the second, which is past its lease, has ended.
+
+        A pause within a transaction ends at once: the second would wait for its lock.
+        """
+        gate = Gate()
+        first = self._fork(skew, _stop_at(self._pauses, self._chance), gate.wait)
+        arrival = gate.arrival()
+        self._pauses += bool(arrival)
+        second = self._fork(skew + LEASE + 20, self._next(killing), _kill)
+        if arrival == b"locked":
+            gate.open()
+            self._wait(first, second)
+        else:
+            self._wait(second)
+            gate.open()
+            self._wait(first)
+        gate.close()
+
+    def _fork(self, skew: float, step: int, stop: Callable[[bool], None]) -> int:
+        """Start a worker whose clock stands at ``skew`` seconds after :data:`START`."""
+        self._database.close()  # no open connection is inherited
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            clock = partial(_after_start, skew)
+            database = open_database(self._url, actor="worker", clock=clock)
+            doomed: Any = Doomed(database, self._channel, step, stop)
+            address = address_of(database, "mail")
+            Worker(doomed, {"mail": doomed}, address, clock, rate=0, limit=40).run()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _wait(self, *workers: int) -> None:
+        for pid in workers:
+            _, status = os.waitpid(pid, 0)
+            assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
+            assert not os.WIFSIGNALED(status) or os.WTERMSIG(status) == signal.SIGKILL, status
+            self._killed += os.WIFSIGNALED(status)
+
+    def _depth(self) -> dict[str, int]:
+        with self._database.read() as conn:
+            return outbox.depth(conn)
+
+
+def _after_start(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    Driver(sys.argv[1], sys.argv[2]).run(int(sys.argv[3]))

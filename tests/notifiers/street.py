@@ -1,4 +1,7 @@
-"""An inventory that is moved by hand through time: what is served, which faults stand, and runs that see it. Rows are written by the same code as a scan's."""
+"""An inventory that moves through time: what each site serves, which faults it has, and scans.
+
+The rows are written by the same code as those of a real scan.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from certmgr.checks.certificate import date_findings_of
 from certmgr.notices.gather import gather
@@ -17,7 +20,7 @@ from certmgr.orders.model import Leads
 from inventory.database import Database, to_epoch
 from inventory.model import Finding
 from inventory.store import clients, contacts, domains, matters, people, results, runs
-from inventory.tables import endpoint
+from inventory.tables import endpoint, notice
 from notifiers.compose import Sender
 from notifiers.job import Run
 from notifiers.plan import Policy
@@ -38,7 +41,13 @@ class Leaf:
 
 @dataclass(slots=True)
 class Site:
-    """One endpoint. ``leaves``: address -> what it serves. ``faults``: what a look finds beside the dates."""
+    """One endpoint.
+
+    Attributes:
+        leaves: The certificate by address.
+        faults: Findings by code, in addition to those about dates.
+        blind: Whether scans and rechecks fail.
+    """
 
     id: int
     host: str
@@ -46,7 +55,7 @@ class Site:
     domain_id: int
     leaves: dict[str, Leaf] = field(default_factory=dict)
     faults: dict[str, Finding] = field(default_factory=dict)
-    blind: bool = False  # nobody can look at it
+    blind: bool = False
 
     @property
     def key(self) -> str:
@@ -55,9 +64,13 @@ class Site:
     def fault_key(self, code: str) -> str:
         return f"fault:{self.id}:{code}:{self.client_id}"
 
-    def serve(self, start: datetime, life: timedelta, addresses: Sequence[str] = ("192.0.2.1",), *, keep: bool = False) -> Leaf:
-        """A new certificate at these addresses (and at no others, unless ``keep``)."""
-        leaf = Leaf(hashlib.sha256(f"{self.host} {start} {life} {addresses}".encode()).hexdigest(), start, start + life)
+    def serve(
+        self, start: datetime, life: timedelta, addresses: Sequence[str] = ("192.0.2.1",), *,
+        keep: bool = False,
+    ) -> Leaf:  # fmt: skip
+        """Install a new certificate at these addresses, and at no others unless ``keep``."""
+        identity = f"{self.host} {start} {life} {addresses}".encode()
+        leaf = Leaf(hashlib.sha256(identity).hexdigest(), start, start + life)
         if not keep:
             self.leaves = {}
         self.leaves |= dict.fromkeys(addresses, leaf)
@@ -65,26 +78,51 @@ class Site:
 
 
 class Street:
-    def __init__(self, database: Database, now: datetime = START, policy: Policy | None = None, **rules: Any) -> None:
-        self.database, self.now, self.sites = database, now, {}  # type: tuple[Database, datetime, dict[str, Site]]
-        config = {"sender": Sender("Example Hosting", "one working day"), "zone": UTC, "confirm_above": 10_000} | rules
-        self.rules = Rules(policy or Policy(), **config)  # type: ignore[arg-type]
+    """Clients, staff and sites, and the time at which they are.
+
+    Keyword arguments replace those of :class:`notifiers.record.Rules`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        now: datetime = START,
+        policy: Policy | None = None,
+        **rules: Any,
+    ) -> None:
+        self.database, self.now = database, now
+        database.clock = lambda: self.now
+        self.sites: dict[str, Site] = {}
+        config: dict[str, Any] = {
+            "sender": Sender("Example Hosting", "one working day"), "zone": UTC,
+            "confirm_above": 10_000,
+        }  # fmt: skip
+        self.rules = Rules(policy or Policy(), **config | rules)
         self.templates = Templates()
         self.expected: int | None = None
         self.looked = 0
+        self._queued = 0
 
-    # -- records ------------------------------------------------------------------------------------------------------------
+    # -- records -----------------------------------------------------------------------------------
 
     def client(self, number: str, ways: Sequence[str] = (), **given: Any) -> int:
         with self.database.write(self.now) as tx:
-            row_id = clients.add(
-                tx, {"number": number, "name": f"Client {number}", "buys": "client", "renews": "client", "hosts": "us", **given}
-            )
+            values = {
+                "number": number, "name": f"Client {number}", "buys": "client",
+                "renews": "client", "hosts": "us",
+            }  # fmt: skip
+            row_id = clients.add(tx, values | given)
             for way in ways or [f"email:owner{number}@client{number}.example"]:
-                contacts.add(tx, number, {"name": f"Owner of {number}", "role": "owner"}, (way,))
+                owner = {"name": f"Owner of {number}", "role": "owner"}
+                contacts.add(tx, number, owner, (way,))
         return row_id
 
-    def staff(self, name: str = "Ada", way: str = "email:ada@provider.example", **given: Any) -> int:
+    def staff(
+        self,
+        name: str = "Ada",
+        way: str = "email:ada@provider.example",
+        **given: Any,
+    ) -> int:
         with self.database.write(self.now) as tx:
             return contacts.add(tx, None, {"name": name, "role": "administrator", **given}, (way,))
 
@@ -92,15 +130,16 @@ class Street:
         with self.database.write(self.now) as tx:
             domain_id = domains.add(tx, host, {"client": number, **given})
             client_id = clients.find(tx.conn, number)["id"]
-            row_id = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.domain_id == domain_id)).scalar()
+            query = select(endpoint.c.id).where(endpoint.c.domain_id == domain_id)
+            row_id = tx.conn.execute(query).scalar()
         assert row_id is not None
         self.sites[host] = Site(row_id, host, client_id, domain_id)
         return self.sites[host]
 
-    # -- a run ----------------------------------------------------------------------------------------------------------------
+    # -- a scan ------------------------------------------------------------------------------------
 
     def scan(self, state: str = "complete", scope: str = "", reason: str | None = None) -> int:
-        """Sees everything as it stands now."""
+        """Record a scan of every site as it is now."""
         with self.database.write(self.now) as tx:
             run_id = runs.start(tx, scope, len(self.sites))
             seen = [s for s in self.sites.values() if not s.blind]
@@ -110,11 +149,13 @@ class Street:
             for site in seen:
                 now_ = {f.code: f for f in self._findings(site)}
                 before = {f.code: i for i, f in known.get(site.id, ())}
+                values = {c: results.columns_of(f) for c, f in now_.items()}
                 change = {
-                    "at": tx.at, "close": [i for c, i in before.items() if c not in now_],
-                    "open": [results.columns_of(f) for c, f in now_.items() if c not in before],
-                    "update": [[before[c], results.columns_of(f)] for c, f in now_.items() if c in before],
-                }  # fmt: skip
+                    "at": tx.at,
+                    "close": [i for c, i in before.items() if c not in now_],
+                    "open": [v for c, v in values.items() if c not in before],
+                    "update": [[before[c], v] for c, v in values.items() if c in before],
+                }
                 proposals.append(((site.id, "f", "", None), change))
             if state == "complete":
                 results.propose(tx, run_id, proposals)
@@ -125,7 +166,8 @@ class Street:
     def _facts(self, tx: Any, run_id: int, seen: Sequence[Site]) -> None:
         leaves = {leaf.sha256: (site, leaf) for site in seen for leaf in site.leaves.values()}
         results.add_certificates(tx, [
-            {"sha256": sha, "der": b"", "serial": sha[:16], "subject": f"CN={site.host}", "issuer": "CN=Test CA, O=Test CA", "not_before": to_epoch(leaf.not_before),
+            {"sha256": sha, "der": b"", "serial": sha[:16], "subject": f"CN={site.host}",
+             "issuer": "CN=Test CA, O=Test CA", "not_before": to_epoch(leaf.not_before),
              "not_after": to_epoch(leaf.not_after), "names": "[]", "key": "EC P-256", "is_ca": 0}
             for sha, (site, leaf) in leaves.items()
         ])  # fmt: skip
@@ -134,14 +176,19 @@ class Street:
             first = min(site.leaves.values(), key=lambda leaf: leaf.not_after, default=None)
             good = first is not None
             rows.append({
-                "endpoint_id": site.id, "fingerprint": "", "memo": "", "recheck_at": None, "judged_at": tx.at, "last_run_id": run_id, "last_attempt": tx.at,
-                "error_layer": None, "error_reason": None, "failing_since": None, "failing_runs": 0, "last_good": tx.at if good else None,
-                "leaf": first.sha256 if first else None, "not_after": to_epoch(first.not_after) if first else None, "issuer": "CN=Test CA" if first else None,
+                "endpoint_id": site.id, "fingerprint": "", "memo": "", "recheck_at": None,
+                "judged_at": tx.at, "last_run_id": run_id, "last_attempt": tx.at,
+                "error_layer": None, "error_reason": None, "failing_since": None,
+                "failing_runs": 0, "last_good": tx.at if good else None,
+                "leaf": first.sha256 if first else None,
+                "not_after": to_epoch(first.not_after) if first else None,
+                "issuer": "CN=Test CA" if first else None,
             })  # fmt: skip
             spans[site.id] = {
                 address: {
-                    "at": tx.at, "chain": leaf.sha256, "leaf": leaf.sha256, "tls_version": "TLSv1.3", "cipher": "x", "group_name": "x", "alpn": "", "ocsp": None,
-                    "trusted": 1, "public": 1,
+                    "at": tx.at, "chain": leaf.sha256, "leaf": leaf.sha256,
+                    "tls_version": "TLSv1.3", "cipher": "x", "group_name": "x", "alpn": "",
+                    "ocsp": None, "trusted": 1, "public": 1,
                 }
                 for address, leaf in site.leaves.items()
             }  # fmt: skip
@@ -158,13 +205,15 @@ class Street:
             ]
         return found
 
-    # -- notices ----------------------------------------------------------------------------------------------------------------
+    # -- notices -----------------------------------------------------------------------------------
 
     def gather(self, now: datetime, told: Mapping[str, Mapping[str, Any]]) -> News:
-        return gather(self.database, now, told, self.rules.policy.thresholds, Leads(7, 7, 7), freeze_of(self.rules.policy))
+        policy = self.rules.policy
+        leads, freeze = Leads(7, 7, 7), freeze_of(policy)
+        return gather(self.database, now, told, policy.thresholds, leads, freeze)
 
     def look(self, subjects: Sequence[Subject]) -> dict[tuple[str, str], Look]:
-        """A fresh look at the street itself, and not at what a run stored of it."""
+        """Recheck the sites themselves, and not what a scan stored of them."""
         by_id = {s.id: s for s in self.sites.values()}
         found: dict[tuple[str, str], Look] = {}
         self.looked += len(subjects)
@@ -179,19 +228,33 @@ class Street:
                 new = [leaf for leaf in site.leaves.values() if leaf.sha256 != subject.round]
                 seen = Seen.PARTIAL if old and new else Seen.SAME if old else Seen.GONE
                 found[subject.mark] = Look(
-                    seen, {"partial": "replaced on some", "same": "still served", "gone": "replaced on every address"}[seen]
+                    seen,
+                    {
+                        "partial": "replaced on some",
+                        "same": "still served",
+                        "gone": "replaced on every address",
+                    }[seen],
                 )
             else:
-                found[subject.mark] = Look(Seen.SAME if subject.code in site.faults else Seen.GONE, "looked")
+                found[subject.mark] = Look(
+                    Seen.SAME if subject.code in site.faults else Seen.GONE,
+                    "looked",
+                )
         return found
 
     def notify(self, *, dry_run: bool = False) -> Outcome:
-        return Run(self.database, self.gather, self.look, self.templates, self.rules, self.now, expected=self.expected).decide(
-            dry_run=dry_run
-        )
+        """Decide which notices are due now, and queue them."""
+        run = Run(
+            self.database, self.gather, self.look, self.templates, self.rules, self.now,
+            expected=self.expected,
+        )  # fmt: skip
+        outcome = run.decide(dry_run=dry_run)
+        if not dry_run:
+            self._queued += outcome.queued
+        return outcome
 
     def baseline(self) -> None:
-        """The first sight is over: what comes now is new."""
+        """Complete the first scan: only what comes later counts as new."""
         self.scan()
         self.notify()
 
@@ -199,23 +262,36 @@ class Street:
         self.now += timedelta(days=days, hours=hours)
 
     def day(self, days: float = 1, *, scan: bool = True) -> Outcome:
-        """Time passes; then a run, and a run of notices."""
+        """Let time pass, then scan and notify."""
         self.pass_(days)
         if scan:
             self.scan()
         return self.notify()
 
+    def days(self, count: int) -> list[tuple[str, str, str]]:
+        """Scan, notify and send daily. Return what clients got, as :func:`said` does."""
+        found = []
+        for _ in range(count):
+            found += said(self.day())
+            self.sent()
+        return found
+
     def sent(self) -> None:
-        """Everything that is queued was sent."""
-        from sqlalchemy import update
-
-        from inventory.tables import notice
-
+        """Mark everything that is queued as sent."""
+        if not self._queued:
+            return
         with self.database.write(self.now) as tx:
-            tx.conn.execute(update(notice).where(notice.c.state == "queued").values(state="sent", sent_at=tx.at))
+            queued = update(notice).where(notice.c.state == "queued")
+            tx.conn.execute(queued.values(state="sent", sent_at=tx.at))
+        self._queued = 0
 
 
-def fault(code: str = "mixed-content", severity: str = "high", actor: str = "client", **evidence: Any) -> Finding:
+def fault(
+    code: str = "mixed-content",
+    severity: str = "high",
+    actor: str = "client",
+    **evidence: Any,
+) -> Finding:
     return Finding(code, severity, (), evidence, actor)
 
 
@@ -227,21 +303,26 @@ def said(outcome: Outcome) -> list[tuple[str, str, str]]:
     return [(i.subject.key, i.label, i.step) for d, _ in outcome.drafts for i in d.items]
 
 
-def reasons(outcome: Outcome, street: Street, key: str) -> list[str]:
+def reasons(street: Street, key: str) -> list[str]:
+    """The decisions about a subject with their reasons, newest first."""
     with street.database.read() as conn:
         return [f"{r['action']}: {r['reason']}" for r in matters.decisions(conn, [key])]
 
 
-def year(street: Street, number: str = "1", host: str = "shop.example", left: float = 100, life: float = 398) -> str:
-    """A client with one site whose certificate ends in ``left`` days; the first sight is over."""
-    if number not in {c["number"] for c in _clients(street)}:
+def year(
+    street: Street, number: str = "1", host: str = "shop.example", left: float = 100,
+    life: float = 398,
+) -> str:  # fmt: skip
+    """Add a site whose certificate ends in ``left`` days, and complete the first scan.
+
+    Returns:
+        The key of the subject.
+    """
+    with street.database.read() as conn:
+        known = {c["number"] for c in people.clients(conn).values()}
+    if number not in known:
         street.client(number)
     site = street.site(host, number)
     site.serve(street.now - (life - left) * DAY, life * DAY)
     street.baseline()
     return site.key
-
-
-def _clients(street: Street) -> list[dict[str, object]]:
-    with street.database.read() as conn:
-        return [dict(c) for c in people.clients(conn).values()]

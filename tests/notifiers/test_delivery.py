@@ -1,48 +1,53 @@
-"""The queue under real failures: kills and pauses at injected points, two machines, dead channels; always against a real mail server."""
+"""The queue and its worker under real failures, always against a real mail server.
+
+Kills and pauses at each step, two machines at once, dead channels, restored backups.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from certmgr.demo.authority import Authority
+from inventory import upkeep
+from inventory.clock import Clock
 from inventory.database import Database, open_database, to_epoch
 from inventory.store import contacts, outbox
-from notifiers.channels import Channel, Fate
+from inventory.tables import notice
+from notifiers.channels import Channel, Delivery, Fate, Outgoing
 from notifiers.delivery import LEASE, Worker, backoff
 from notifiers.job import address_of
-from tests.clock import clock
-from tests.notifiers.crash import fill
-from tests.servers.mail import PASSWORD, USER, MailServer, mail_server
-from tests.servers.ports import free_port, wait_for
-from tests.servers.real import long_lived, write_pair
+from tests.campaign import Campaign, follow
+from tests.clock import START, ManualClock, frozen
+from tests.notifiers.crash import PAUSES, fill
+from tests.notifiers.street import DAY, Street, said, year
+from tests.servers.mail import MailServer
+from tests.servers.ports import free_port
+
+pytestmark = pytest.mark.usefixtures("trusted")
+
+PATIENT = 300.0
+"""Seconds: a time limit that no test waits for."""
 
 
-@pytest.fixture(autouse=True)
-def trusted(root: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "trusted.pem"
-    path.write_bytes(root.pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+def mail(server: MailServer) -> Channel:
+    return Channel("mail", server.url, timeout=PATIENT, connect_timeout=PATIENT)
 
 
-@pytest.fixture
-def server(root: Authority, tmp_path: Path) -> Iterator[MailServer]:
-    with mail_server(root, tmp_path / "mail") as found:
-        yield found
-
-
-def worker(database: Database, channels: dict[str, Any], rate: float = 0, **options: Any) -> Worker:
-    return Worker(database, channels, address_of(database, "mail"), lambda: clock(), rate=rate, **options)
+def worker(
+    database: Database, channels: dict[str, Any], clock: Clock | None = None, rate: float = 0,
+    **options: Any,
+) -> Worker:  # fmt: skip
+    address = address_of(database, "mail")
+    return Worker(database, channels, address, clock or database.clock, rate=rate, **options)
 
 
 def states(database: Database) -> dict[str, int]:
@@ -50,123 +55,164 @@ def states(database: Database) -> dict[str, int]:
         return outbox.depth(conn)
 
 
-def test_what_is_queued_is_sent_once(database: Database, server: MailServer) -> None:
+class AnsweringChannel:
+    """Has the same fate for every message."""
+
+    name = "mail"
+
+    def __init__(self, fate: Fate = Fate.SENT) -> None:
+        self.messages: list[Outgoing] = []
+        self._fate = fate
+
+    def send(self, message: Outgoing) -> Delivery:
+        self.messages.append(message)
+        return Delivery(self._fate)
+
+
+def test_queued_notice_is_sent_once(database: Database, server: MailServer) -> None:
     fill(database, 30)
-    counts = worker(database, {"mail": Channel("mail", server.url)}).run()
+    counts = worker(database, {"mail": mail(server)}).run()
     assert (counts.sent, states(database)) == (30, {"sent": 30})
     assert sorted(r.subject for r in server.received) == sorted(f"notice {n}" for n in range(30))
-    assert worker(database, {"mail": Channel("mail", server.url)}).run().sent == 0
+    assert worker(database, {"mail": mail(server)}).run().sent == 0
 
 
-def test_the_same_item_is_queued_once(database: Database) -> None:
+def test_same_item_is_not_queued_again(database: Database) -> None:
     fill(database, 5)
     with database.write() as tx:
         row = outbox.listing(tx.conn, limit=1)[0]
         item = outbox.items_of(tx.conn, row["id"])[0]
-        again = {
-            k: row[k]
-            for k in (
-                "contact_id",
-                "client_id",
-                "kind",
-                "reference",
-                "secret",
-                "outcome",
-                "channel",
-                "subject",
-                "next_at",
-                "expires_at",
-            )
-        }
-        assert (
-            outbox.add(
-                tx,
-                again | {"text": "", "html": ""},
-                [{k: item[k] for k in ("contact_id", "subject", "step", "threshold", "round", "matter_id")}],
-            )
-            is None
-        )
+        columns = (
+            "contact_id", "client_id", "kind", "reference", "secret", "outcome", "channel",
+            "subject", "next_at", "expires_at",
+        )  # fmt: skip
+        values = {k: row[k] for k in columns} | {"text": "", "html": ""}
+        of_item = ("contact_id", "subject", "step", "threshold", "round", "matter_id")
+        assert outbox.add(tx, values, [{k: item[k] for k in of_item}]) is None
     assert states(database) == {"queued": 5}
 
 
-def test_a_temporary_refusal_is_tried_later_and_a_bad_address_is_marked(database: Database, server: MailServer) -> None:
+STATES = {
+    Fate.SENT: "sent", Fate.TEMPORARY: "queued", Fate.PERMANENT: "failed", Fate.UNKNOWN: "unknown",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fate", Fate)
+def test_fate_of_a_message_decides_the_state_of_its_notice(
+    sqlite_database: Database,
+    fate: Fate,
+) -> None:
+    fill(sqlite_database, 1)
+    worker(sqlite_database, {"mail": AnsweringChannel(fate)}).run()
+    assert states(sqlite_database) == {STATES[fate]: 1}
+
+
+def test_temporary_refusal_is_retried_later_and_bad_address_is_marked(
+    database: Database,
+    server: MailServer,
+) -> None:
     fill(database, 4)
-    server.answers = lambda at, to: {"owner0@client.example": "450 later", "owner1@client.example": "550 5.1.1 gone"}.get(to)
-    counts = worker(database, {"mail": Channel("mail", server.url)}).run()
+    answers = {"owner0@client.example": "450 later", "owner1@client.example": "550 5.1.1 gone"}
+    server.answers = lambda at, to: answers.get(to)
+    counts = worker(database, {"mail": mail(server)}).run()
     assert (counts.sent, counts.later, counts.failed) == (2, 1, 1)
     with database.read() as conn:
         rows = {r["subject"]: r for r in outbox.listing(conn)}
         bad = [c["bad"] for c in contacts.listing(conn) if c["bad"]]
     assert rows["notice 0"]["state"] == "queued"
-    assert rows["notice 0"]["next_at"] > to_epoch(clock()) + 30
+    assert rows["notice 0"]["next_at"] > to_epoch(START) + 30
     assert rows["notice 1"]["state"] == "dead"
     assert bad == [["owner1@client.example"]]
 
 
-def test_unknown_is_never_sent_again_by_itself(database: Database, server: MailServer) -> None:
+def test_notice_of_unknown_fate_is_sent_again_only_by_a_person(
+    database: Database, server: MailServer, clock: ManualClock
+) -> None:
     fill(database, 3, people=3)
-    server.answers = lambda at, to: "drop" if at == "data" and to == "owner1@client.example" else None
-    channel = Channel("mail", server.url, timeout=5, connect_timeout=2)
+    lost = "owner1@client.example"
+    server.answers = lambda at, to: "drop" if at == "data" and to == lost else None
+    channel = mail(server)
     assert worker(database, {"mail": channel}).run().unknown == 1
     server.answers = lambda at, to: None
-    later = Worker(database, {"mail": channel}, address_of(database, "mail"), lambda: clock() + timedelta(days=1), rate=0)
-    assert later.run().sent == 0
+    clock.advance(days=1)
+    assert worker(database, {"mail": channel}).run().sent == 0
     assert states(database) == {"sent": 2, "unknown": 1}
     with database.write() as tx:
-        assert outbox.retry(tx, outbox.listing(tx.conn, states=("unknown",))[0]["id"]), "a person may"
+        assert outbox.retry(tx, outbox.listing(tx.conn, states=("unknown",))[0]["id"])
     assert worker(database, {"mail": channel}).run().sent == 1
 
 
-def test_one_dead_channel_stops_nothing(database: Database, server: MailServer) -> None:
+def test_dead_channel_does_not_stop_the_others(database: Database, server: MailServer) -> None:
     fill(database, 20)
     with database.write() as tx:
-        from sqlalchemy import update
-
-        from inventory.tables import notice
-
         tx.conn.execute(update(notice).where(notice.c.id > 10).values(channel="desk"))
-    dead = Channel("desk", f"jsons://localhost:{free_port()}/x", timeout=2)
-    counts = worker(database, {"mail": Channel("mail", server.url), "desk": dead}).run()
+    dead = Channel("desk", f"jsons://localhost:{free_port()}/x", timeout=PATIENT)
+    counts = worker(database, {"mail": mail(server), "desk": dead}).run()
     assert counts.sent == 10
-    assert counts.later == 3, "left alone after three failures of the channel itself"
+    assert counts.later == 3, "skipped after three failures of the channel itself"
     assert "desk" in counts.skipped
     assert states(database) == {"sent": 10, "queued": 10}
 
 
-def test_a_channel_that_left_the_configuration_keeps_its_notices(database: Database) -> None:
+def test_channel_removed_from_the_configuration_keeps_its_notices(database: Database) -> None:
     fill(database, 3)
     counts = worker(database, {}).run()
     assert counts.skipped == {"mail": "it is not in the configuration any more"}
     assert states(database) == {"queued": 3}
 
 
-def test_the_address_is_that_of_the_moment_of_sending(database: Database, server: MailServer) -> None:
+def test_notice_goes_to_the_address_at_the_time_of_sending(
+    database: Database,
+    server: MailServer,
+) -> None:
     fill(database, 1, people=1)
     with database.write() as tx:
         contacts.edit(tx, "Owner 0", {}, ("email:new@client.example",))
-    worker(database, {"mail": Channel("mail", server.url)}).run()
+    worker(database, {"mail": mail(server)}).run()
     assert [r.to for r in server.received] == ["new@client.example"]
 
 
-def test_what_expired_is_not_sent(database: Database, server: MailServer) -> None:
+def test_expired_notice_is_not_sent(
+    database: Database,
+    server: MailServer,
+    clock: ManualClock,
+) -> None:
     fill(database, 2)
-    late = Worker(
-        database,
-        {"mail": Channel("mail", server.url)},
-        address_of(database, "mail"),
-        lambda: clock() + timedelta(days=40),
-        rate=0,
-    )
-    assert late.run().expired == 2
+    clock.advance(days=40)
+    assert worker(database, {"mail": mail(server)}).run().expired == 2
     assert server.received == []
     assert states(database) == {"dead": 2}
 
 
-def test_a_rate_is_kept(database: Database, server: MailServer) -> None:
+def test_client_is_not_written_to_outside_office_hours(street: Street) -> None:
+    year(street, left=8)
+    assert len(street.day().drafts) == 1
+    night, morning = street.now.replace(hour=23), (street.now + DAY).replace(hour=8, minute=30)
+    channel = AnsweringChannel()
+    address = address_of(street.database, "mail", street.rules)
+    late = Worker(street.database, {"mail": channel}, address, lambda: night, rate=0)
+    assert late.run().later == 1
+    assert channel.messages == []
+    early = Worker(street.database, {"mail": channel}, address, lambda: morning, rate=0)
+    assert early.run().sent == 1
+
+
+def test_messages_are_sent_at_the_rate(database: Database) -> None:
     fill(database, 5)
-    begin = time.monotonic()
-    worker(database, {"mail": Channel("mail", server.url)}, rate=20).run()
-    assert time.monotonic() - begin >= 4 / 20, "a floor, and no measure of speed"
+    pauses: list[float] = []
+    sending = worker(
+        database, {"mail": AnsweringChannel()}, rate=20, timer=lambda: sum(pauses),
+        sleep=pauses.append,
+    )  # fmt: skip
+    assert sending.run().sent == 5
+    assert pauses == pytest.approx([0, 1 / 20, 1 / 20, 1 / 20, 1 / 20])
+
+
+def test_run_with_a_limit_sends_no_more_messages(sqlite_database: Database) -> None:
+    fill(sqlite_database, 15)
+    channel = AnsweringChannel()
+    assert worker(sqlite_database, {"mail": channel}, limit=12).run().sent == 12
+    assert states(sqlite_database) == {"sent": 12, "queued": 3}
 
 
 def test_backoff_doubles_with_jitter_and_has_a_limit() -> None:
@@ -175,10 +221,10 @@ def test_backoff_doubles_with_jitter_and_has_a_limit() -> None:
     assert backoff(50, 1.0) <= 9 * 3600
 
 
-def test_a_lease_that_was_lost_is_not_sent(database: Database) -> None:
-    """A worker sleeps past its lease before the call; another takes the row. The first must not send."""
+def test_worker_whose_lease_was_lost_does_not_send(database: Database) -> None:
+    """A worker pauses past its lease before the call, and another one takes the row."""
     (notice_id,) = fill(database, 1)
-    now = clock()
+    now = START + timedelta(minutes=1)
     with database.write(now) as tx:
         assert [r["id"] for r in outbox.lease(tx, "mail", "first", LEASE, 5)] == [notice_id]
     with database.write(now + timedelta(seconds=LEASE + 5)) as tx:
@@ -187,94 +233,100 @@ def test_a_lease_that_was_lost_is_not_sent(database: Database) -> None:
     with database.write(now + timedelta(seconds=LEASE + 6)) as tx:
         assert not outbox.begin(tx, notice_id, "first", LEASE)
         assert outbox.begin(tx, notice_id, "second", LEASE)
-    # It sleeps during the call: nobody knows, until it wakes and says that it was sent.
+    # It pauses during the call: the fate is unknown until it reports that it was sent.
     with database.write(now + timedelta(seconds=3 * LEASE)) as tx:
         assert outbox.recover(tx) == (0, 1)
         assert outbox.finish(tx, notice_id, "second", "sent")
     assert states(database) == {"sent": 1}
 
 
-# -- kills -----------------------------------------------------------------------------------------------------------------------
-
-_SERVER = """
-import sys
-from pathlib import Path
-import ssl, asyncio
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
-
-class Handler:
-    async def handle_DATA(self, server, session, envelope):
-        line = next(l for l in envelope.content.decode('utf-8', 'replace').splitlines() if l.startswith('X-Certmgr-Notice:'))
-        with open(sys.argv[4], 'a') as file:
-            file.write(line.split(':', 1)[1].strip() + chr(10))
-        return '250 OK'
-
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1], sys.argv[2])
-check = lambda *a: AuthResult(success=True)
-controller = Controller(Handler(), hostname='127.0.0.1', port=int(sys.argv[3]), tls_context=context, require_starttls=True, auth_required=True, authenticator=check)
-controller.start()
-sys.stdin.read()
-"""
-
-
-@contextmanager
-def outside_server(root: Authority, folder: Path) -> Iterator[tuple[str, Path]]:
-    """A mail server in a process of its own, which writes down the mark of each message before it says 250."""
-    certificate, key = write_pair(folder, long_lived(root, "localhost"), "outside")
-    port, log = free_port(), folder / "received.txt"
-    log.touch()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(certificate), str(key), str(port), str(log)], stdin=subprocess.PIPE
-    )
-    try:
-        wait_for(port, process)
-        yield f"mailtos://{USER}:{PASSWORD}@localhost:{port}?smtp=localhost&mode=starttls&from=notices@provider.example", log
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def test_hundreds_of_kills_and_pauses_lose_nothing_and_double_nothing(url: str, root: Authority, tmp_path: Path) -> None:
-    """Two workers at once, as on two machines: sent + unknown = queued, and no message twice."""
-    count, kills = (1500, 220) if "postgresql" not in url else (700, 80)
-    database = open_database(url, actor="tester", migrate=True)
-    fill(database, count)
-    database.close()
-    with outside_server(root, tmp_path) as (mail, log):
-        command = [sys.executable, "-m", "tests.notifiers.crash", url, mail, str(kills)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=Path(__file__).parents[2])
-        assert done.returncode == 0, done.stderr[-3000:]
-        said = json.loads(done.stdout.splitlines()[-1])
-        received = Counter(int(line.split(".")[0]) for line in log.read_text().split())
-    with database.read() as conn:
-        final = outbox.depth(conn)
-        by_state = {s: {r["id"] for r in outbox.listing(conn, states=(s,), limit=100_000)} for s in ("sent", "unknown")}
-    database.close()
-    print(said, final, f"{sum(received.values())} arrived")
-    assert said["killed"] >= kills
-    assert max(received.values()) == 1, f"doubled: {[k for k, n in received.items() if n > 1]}"
-    assert set(final) <= {"sent", "unknown"}
-    assert final["sent"] + final.get("unknown", 0) == said["total"], "sent + unknown = queued"
-    assert by_state["sent"] <= set(received), "what is called sent has arrived"
-    assert set(received) <= by_state["sent"] | by_state["unknown"]
-    assert len(by_state["unknown"]) <= said["killed"] + said["pauses"], "a death or a pause makes one notice unknown at most"
-    assert said["pauses"] > 5
-
-
-def test_two_workers_at_once_share_the_queue(database: Database, server: MailServer, url: str) -> None:
+def test_two_workers_at_once_send_each_notice_once(
+    database: Database,
+    server: MailServer,
+    url: str,
+    clock: ManualClock,
+) -> None:
     fill(database, 60)
-    second = open_database(url, actor="other machine")
-    channel = Channel("mail", server.url)
-    from concurrent.futures import ThreadPoolExecutor
-
+    second = open_database(url, actor="other machine", clock=clock)
+    channel = mail(server)
     with ThreadPoolExecutor(2) as pool:
-        counts = list(pool.map(lambda d: worker(d, {"mail": channel}).run(), (database, second)))
+        runs = pool.map(lambda d: worker(d, {"mail": channel}).run(), (database, second))
+        assert sum(c.sent for c in runs) == 60
     second.close()
-    assert sum(c.sent for c in counts) == 60
     assert max(Counter(r.subject for r in server.received).values()) == 1
 
 
-def test_fates_are_what_the_worker_knows() -> None:
-    assert set(Fate) == {Fate.SENT, Fate.TEMPORARY, Fate.PERMANENT, Fate.UNKNOWN}
+@pytest.mark.campaign
+def test_kills_and_pauses_lose_no_notice_and_send_none_twice(
+    url: str, server: MailServer, tmp_path: Path, campaign: Campaign
+) -> None:
+    """Two workers run at once, as on two machines."""
+    kills = campaign.size("kills", 20, 300)
+    database = open_database(url, actor="tester", clock=frozen)
+    fill(database, 7 * kills)
+    database.close()
+    rounds, errors = tmp_path / "rounds.jsonl", tmp_path / "errors.txt"
+    command = [sys.executable, "-m", "tests.notifiers.crash", url, server.url, str(kills)]
+    with rounds.open("wb") as out, errors.open("wb") as err:
+        root = Path(__file__).parents[2]
+        process = subprocess.Popen(command, stdout=out, stderr=err, cwd=root)
+        code = follow(process, lambda: (len(server.received), rounds.stat().st_size), "the workers")
+    assert code == 0, errors.read_text()[-3000:]
+    done = json.loads(rounds.read_text().splitlines()[-1])
+    campaign.report("pauses", done["pauses"])
+    campaign.report("notices", done["total"])
+    marks = (r.mail["X-Certmgr-Notice"] for r in server.received)
+    received = Counter(int(mark.split(".")[0]) for mark in marks)
+    with database.read() as conn:
+        final = outbox.depth(conn)
+        sent = {r["id"] for r in outbox.listing(conn, states=("sent",), limit=100_000)}
+        unknown = {r["id"] for r in outbox.listing(conn, states=("unknown",), limit=100_000)}
+    database.close()
+    assert done["killed"] >= kills
+    assert done["pauses"] >= PAUSES
+    assert max(received.values()) == 1, f"twice: {[k for k, n in received.items() if n > 1]}"
+    assert set(final) <= {"sent", "unknown"}
+    assert final["sent"] + final.get("unknown", 0) == done["total"]
+    assert sent <= set(received), "each notice in the state sent arrived"
+    assert set(received) <= sent | unknown
+    stops = done["killed"] + done["pauses"]
+    assert len(unknown) <= stops, "a kill or a pause makes at most one notice unknown"
+
+
+# -- restored backups ------------------------------------------------------------------------------
+
+
+def test_notices_in_a_restored_queue_are_unknown_and_not_sent_again(
+    sqlite_database: Database,
+    tmp_path: Path,
+) -> None:
+    street = Street(sqlite_database)
+    year(street, left=8)
+    street.day()
+    upkeep.backup(street.database.engine, tmp_path / "backup.db")
+    street.sent()
+    street.database.close()
+    upkeep.restore(street.database.engine, tmp_path / "backup.db")
+    assert states(street.database) == {"unknown": 1}
+    assert said(street.notify()) == [], "it may have been sent"
+
+
+def test_restore_that_is_killed_leaves_the_queue_as_it_was(
+    sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old queue is marked as unknown before the database has it."""
+    street = Street(sqlite_database)
+    year(street, left=8)
+    street.day()
+    upkeep.backup(street.database.engine, tmp_path / "backup.db")
+    street.sent()
+    street.database.close()
+
+    def die(_connection: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(upkeep, "_unsure", die)
+    with pytest.raises(KeyboardInterrupt):
+        upkeep.restore(street.database.engine, tmp_path / "backup.db")
+    assert states(street.database) == {"sent": 1}, "nothing was restored"
+    assert not list(tmp_path.glob(".*.restoring"))

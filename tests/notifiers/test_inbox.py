@@ -1,7 +1,11 @@
-"""What comes back: replies, bounces, automatic replies, and forgeries of each; from a real mailbox."""
+"""What comes back: replies, bounces, automatic replies, and forgeries of each.
+
+The mailbox is a real one, at Dovecot.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -10,36 +14,48 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from certmgr.demo.authority import Authority
 from inventory.errors import CertmgrError, ConfigError
 from inventory.store import contacts, inbound, matters, outbox
+from inventory.tables import notice
 from notifiers.inbox import parse, read, take
 from tests.databases import open_sqlite
-from tests.notifiers.street import DAY, START, Street
+from tests.notifiers.street import DAY, START, Site, Street
 from tests.servers.mail import Mailbox, mailbox
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def street(tmp_path: Path) -> Street:
-    """One client with a fallback, one site, one notice that was sent."""
-    street = Street(open_sqlite(tmp_path / "street.db"))
+@pytest.fixture(scope="session")
+def sent_notice(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, Site]]:
+    """The database of one client with a fallback and one site, after one notice was sent."""
+    path = tmp_path_factory.mktemp("inbox") / "street.db"
+    street = Street(open_sqlite(path))
     street.client("1")
     with street.database.write(street.now) as tx:
-        contacts.add(tx, "1", {"name": "Deputy", "role": "billing"}, ("email:deputy@client1.example",))
+        deputy = {"name": "Deputy", "role": "billing"}
+        contacts.add(tx, "1", deputy, ("email:deputy@client1.example",))
     street.site("shop.example", "1").serve(START - 390 * DAY, 398 * DAY)
     street.baseline()
     assert len(street.day().drafts) == 1
     street.sent()
     with street.database.write(street.now) as tx:
-        from sqlalchemy import update
-
-        from inventory.tables import notice
-
         tx.conn.execute(update(notice).values(sent_to="owner1@client1.example"))
-    return street
+    street.database.close()
+    return path.read_bytes(), street.sites
+
+
+@pytest.fixture
+def street(sent_notice: tuple[bytes, dict[str, Site]], tmp_path: Path) -> Iterator[Street]:
+    content, sites = sent_notice
+    path = tmp_path / "street.db"
+    path.write_bytes(content)
+    street = Street(open_sqlite(path), START + DAY)
+    street.sites = copy.deepcopy(sites)
+    yield street
+    street.database.close()
 
 
 def mark(street: Street) -> str:
@@ -50,11 +66,9 @@ def mark(street: Street) -> str:
 
 def reply(references: str, text: str = "Thank you, we are on it.", **headers: str) -> bytes:
     mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = (
-        "Owner <owner1@client1.example>",
-        "notices@provider.example",
-        "Re: [CM-AAAAAA] Your certificate",
-    )
+    mail["From"] = "Owner <owner1@client1.example>"
+    mail["To"] = "notices@provider.example"
+    mail["Subject"] = "Re: [CM-AAAAAA] Your certificate"
     mail["Message-ID"] = "<reply@client1.example>"
     mail["References"] = references
     for name, value in headers.items():
@@ -63,16 +77,27 @@ def reply(references: str, text: str = "Thank you, we are on it.", **headers: st
     return mail.as_bytes()
 
 
-def dsn(mark_: str, action: str = "failed", status: str = "5.1.1", *, part: str = "text/rfc822-headers") -> bytes:
-    """A report as Postfix and Exim send it (RFC 3464)."""
-    original = f"X-Certmgr-Notice: {mark_}\r\nSubject: [CM-AAAAAA] Your certificate\r\nTo: owner1@client1.example\r\n"
+def dsn(
+    mark_: str,
+    action: str = "failed",
+    status: str = "5.1.1",
+    *,
+    part: str = "text/rfc822-headers",
+) -> bytes:
+    """Return a report as Postfix and Exim send it (RFC 3464)."""
     return (
-        "From: MAILER-DAEMON@mx.example\r\nTo: notices@provider.example\r\nSubject: Undelivered Mail Returned to Sender\r\nAuto-Submitted: auto-replied\r\n"
-        'Message-ID: <dsn@mx.example>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n'
+        "From: MAILER-DAEMON@mx.example\r\nTo: notices@provider.example\r\n"
+        "Subject: Undelivered Mail Returned to Sender\r\nAuto-Submitted: auto-replied\r\n"
+        "Message-ID: <dsn@mx.example>\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n'
         "--b\r\nContent-Type: text/plain\r\n\r\nThe mail could not be delivered.\r\n"
-        "--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example\r\n\r\nFinal-Recipient: rfc822; owner1@client1.example\r\n"
-        f"Action: {action}\r\nStatus: {status}\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n\r\n"
-        f"--b\r\nContent-Type: {part}\r\n\r\n{original}\r\n--b--\r\n"
+        "--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+        "Reporting-MTA: dns; mx.example\r\n\r\n"
+        "Final-Recipient: rfc822; owner1@client1.example\r\n"
+        f"Action: {action}\r\nStatus: {status}\r\n"
+        "Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n\r\n"
+        f"--b\r\nContent-Type: {part}\r\n\r\nX-Certmgr-Notice: {mark_}\r\n"
+        "Subject: [CM-AAAAAA] Your certificate\r\nTo: owner1@client1.example\r\n\r\n--b--\r\n"
     ).encode()
 
 
@@ -86,7 +111,7 @@ def bad(street: Street) -> list[str]:
         return [b for c in contacts.listing(conn) for b in c["bad"]]
 
 
-def test_a_reply_acknowledges_and_joins_the_conversation(street: Street) -> None:
+def test_reply_acknowledges_the_notice_once(street: Street) -> None:
     raw = reply(f"<certmgr.{mark(street)}@provider.example> <x@y.example>")
     assert take(street.database, raw, NOW) == "reply"
     assert acked(street)
@@ -94,33 +119,38 @@ def test_a_reply_acknowledges_and_joins_the_conversation(street: Street) -> None
         (answer,) = inbound.of_notice(conn, outbox.listing(conn)[0]["id"])
         assert outbox.listing(conn)[0]["acked_at"] == int(NOW.timestamp())
     assert answer["text"] == "Thank you, we are on it."
-    assert take(street.database, raw, NOW) == "known", "read twice, taken once"
+    assert take(street.database, raw, NOW) == "known"
 
 
-def test_in_reply_to_is_enough(street: Street) -> None:
-    assert take(street.database, reply("", In_Reply_To=f"<certmgr.{mark(street)}@provider.example>"), NOW) == "reply"
+def test_mail_with_only_in_reply_to_is_a_reply(street: Street) -> None:
+    raw = reply("", In_Reply_To=f"<certmgr.{mark(street)}@provider.example>")
+    assert take(street.database, raw, NOW) == "reply"
 
 
 @pytest.mark.parametrize("part", ["text/rfc822-headers", "message/rfc822"])
-def test_a_bounce_marks_the_address_and_the_fallback_hears(street: Street, part: str) -> None:
+def test_bounce_marks_the_address_and_the_fallback_is_notified(street: Street, part: str) -> None:
     assert take(street.database, dsn(mark(street), part=part), NOW) == "bounce"
     assert bad(street) == ["owner1@client1.example"]
     assert not acked(street)
     street.now = NOW + DAY / 24
-    outcome = street.notify()
-    assert [(d.person.name, i.step) for d, _ in outcome.drafts for i in d.items] == [("Deputy", "fallback")]
+    drafts = [d for d, _ in street.notify().drafts]
+    assert [(d.person.name, i.step) for d in drafts for i in d.items] == [("Deputy", "fallback")]
 
 
-def test_a_delay_is_no_bounce(street: Street) -> None:
+def test_delay_report_is_not_a_bounce(street: Street) -> None:
     assert take(street.database, dsn(mark(street), "delayed", "4.4.1"), NOW) == "delay"
     assert take(street.database, dsn(mark(street), "failed", "4.4.7"), NOW) == "delay"
     assert bad(street) == []
 
 
 @pytest.mark.parametrize("headers", [
-    {"Auto_Submitted": "auto-replied"}, {"Precedence": "bulk"}, {"X_Autoreply": "yes"}, {"X_Auto_Response_Suppress": "All"}, {"List_Id": "<x.example>"},
+    {"Auto_Submitted": "auto-replied"}, {"Precedence": "bulk"}, {"X_Autoreply": "yes"},
+    {"X_Auto_Response_Suppress": "All"}, {"List_Id": "<x.example>"},
 ])  # fmt: skip
-def test_an_automatic_reply_does_neither(street: Street, headers: dict[str, str]) -> None:
+def test_automatic_reply_neither_acknowledges_nor_bounces(
+    street: Street,
+    headers: dict[str, str],
+) -> None:
     raw = reply(f"<certmgr.{mark(street)}@provider.example>", "I am away.", **headers)
     assert take(street.database, raw, NOW) == "automatic"
     assert not acked(street)
@@ -128,47 +158,58 @@ def test_an_automatic_reply_does_neither(street: Street, headers: dict[str, str]
 
 
 @pytest.mark.parametrize("raw", [
-    reply("<certmgr.1.00000000000000000000@provider.example>"), reply("[CM-AAAAAA]"), reply("<certmgr.999999999999999999.aaaaaaaaaaaaaaaaaaaa@x>"),
-    dsn("1.00000000000000000000"), dsn("1.' OR 1=1 --"), b"", b"\x00" * 1000, b"Content-Type: multipart/report; boundary=x\r\n\r\n" + b"--x\r\n" * 5000,
-], ids=["guessed-secret", "reference-only", "huge-id", "forged-bounce", "injection", "empty", "zeros", "parts"])  # fmt: skip
-def test_forged_answers_change_nothing(street: Street, raw: bytes) -> None:
+    reply("<certmgr.1.00000000000000000000@provider.example>"),
+    reply("[CM-AAAAAA]"),
+    reply("<certmgr.999999999999999999.aaaaaaaaaaaaaaaaaaaa@x>"),
+    dsn("1.00000000000000000000"),
+    dsn("1.' OR 1=1 --"),
+    b"",
+    b"\x00" * 1000,
+    b"Content-Type: multipart/report; boundary=x\r\n\r\n" + b"--x\r\n" * 5000,
+], ids=[
+    "guessed-secret", "reference-only", "huge-id", "forged-bounce", "injection", "empty", "zeros",
+    "parts",
+])  # fmt: skip
+def test_forged_answer_changes_nothing(street: Street, raw: bytes) -> None:
     assert take(street.database, raw, NOW) == "stranger"
     assert not acked(street)
     assert bad(street) == []
 
 
-def test_a_forged_bounce_cannot_name_another_address(street: Street) -> None:
-    """Who has seen the mail can only say that it did not arrive where it was sent."""
+def test_bounce_that_names_another_address_marks_the_one_it_was_sent_to(street: Street) -> None:
+    """Someone who has seen the mail can only report that it did not arrive where it was sent."""
     raw = dsn(mark(street)).replace(
-        b"Final-Recipient: rfc822; owner1@client1.example", b"Final-Recipient: rfc822; deputy@client1.example"
+        b"Final-Recipient: rfc822; owner1@client1.example",
+        b"Final-Recipient: rfc822; deputy@client1.example",
     )
     assert take(street.database, raw, NOW) == "bounce"
     assert bad(street) == ["owner1@client1.example"]
 
 
 @given(st.binary(max_size=3000))
-def test_no_mail_breaks_the_reader(raw: bytes) -> None:
+def test_any_bytes_are_parsed_as_a_mail(raw: bytes) -> None:
     assert parse(raw).kind in ("reply", "bounce", "delay", "automatic")
 
 
-@given(st.sampled_from([reply("<x>"), dsn("1.0123456789abcdef0123")]), st.integers(0, 900), st.binary(max_size=8))
-def test_no_broken_mail_breaks_the_reader(raw: bytes, at: int, noise: bytes) -> None:
+@given(
+    st.sampled_from([reply("<x>"), dsn("1.0123456789abcdef0123")]),
+    st.integers(0, 900),
+    st.binary(max_size=8),
+)
+def test_damaged_mail_is_parsed(raw: bytes, at: int, noise: bytes) -> None:
     parse(raw[:at] + noise + raw[at + len(noise) :])
 
 
-# -- the mailbox ------------------------------------------------------------------------------------------------------------------
+# -- the mailbox -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def box(root: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
-    trusted = tmp_path / "trusted.pem"
-    trusted.write_bytes(root.pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+def box(root: Authority, tmp_path: Path, trusted: None) -> Iterator[Mailbox]:
     with mailbox(root, tmp_path / "imap") as found:
         yield found
 
 
-def test_the_mailbox_is_read_once(street: Street, box: Mailbox) -> None:
+def test_mailbox_is_read_once_and_a_dry_run_marks_nothing(street: Street, box: Mailbox) -> None:
     known = mark(street)
     box.put(
         reply(f"<certmgr.{known}@provider.example>"),
@@ -176,22 +217,23 @@ def test_the_mailbox_is_read_once(street: Street, box: Mailbox) -> None:
         reply("<certmgr.1.00000000000000000000@x>"),
         reply(f"<certmgr.{known}@p>", Precedence="bulk"),
     )
-    assert read(street.database, box.url, NOW, dry_run=True) == {"reply": 1, "bounce": 1, "stranger": 1, "automatic": 1}
-    assert box.unseen() == 4, "a dry run marks nothing"
+    expected = {"reply": 1, "bounce": 1, "stranger": 1, "automatic": 1}
+    assert read(street.database, box.url, NOW, dry_run=True) == expected
+    assert box.unseen() == 4
     assert not acked(street)
-    assert read(street.database, box.url, NOW) == {"reply": 1, "bounce": 1, "stranger": 1, "automatic": 1}
+    assert read(street.database, box.url, NOW) == expected
     assert acked(street)
     assert bad(street) == ["owner1@client1.example"]
     assert box.unseen() == 0
     assert read(street.database, box.url, NOW) == {}
 
 
-def test_a_huge_mail_is_cut(street: Street, box: Mailbox) -> None:
+def test_huge_mail_is_cut(street: Street, box: Mailbox) -> None:
     box.put(reply(f"<certmgr.{mark(street)}@provider.example>", "x" * 3_000_000))
     assert read(street.database, box.url, NOW) == {"reply": 1}
 
 
-def test_a_mailbox_that_cannot_be_read(street: Street, box: Mailbox) -> None:
+def test_unreadable_mailbox_is_an_error_without_its_password(street: Street, box: Mailbox) -> None:
     with pytest.raises(ConfigError, match="URL of the mailbox"):
         read(street.database, "imap://u:p@localhost/", NOW)
     with pytest.raises(CertmgrError, match="no folder"):

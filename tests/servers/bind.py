@@ -26,12 +26,17 @@ import dns.rrset
 import dns.tsig
 import dns.tsigkeyring
 import dns.update
+import pytest
 
 from tests.servers.pebble import TRIES, ended, held_port, own
 from tests.servers.real import program
 
 ALGORITHM = "hmac-sha256"
 KEY_NAME = "certmgr-acme."
+
+BINDS_CLOCK = "named does not start below libfaketime: its allocator, jemalloc, reads the clock first"
+real_clock = pytest.mark.real_clock(reason=BINDS_CLOCK)
+"""Marks a test that talks to BIND, whose answers are signed and verified with the system's clock."""
 
 
 @dataclass

@@ -34,6 +34,8 @@ class Browser:
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (commands_read, answers_write)]
         self._process = subprocess.Popen(
             [path, *FLAGS, f"--user-data-dir={folder}", "about:blank"], pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            # No page depends on the clock, and Chromium spins under libfaketime (tools/clocks.py).
+            env={k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "FAKETIME")},
             preexec_fn=lambda: [os.dup2(fd, n) for n, fd in zip((3, 4), ends, strict=True)],
         )  # fmt: skip
         for fd in (commands_read, answers_write, *ends):

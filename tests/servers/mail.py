@@ -105,7 +105,8 @@ def mail_server(root: Authority, folder: Path, issued: Issued | None = None) -> 
     server = MailServer()
 
     def login(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
-        return AuthResult(success=data.login == USER.encode() and data.password == PASSWORD.encode())
+        known = data.login == USER.encode() and data.password == PASSWORD.encode()
+        return AuthResult(success=known, handled=False)  # not handled: the server sends the reply
 
     controller = Controller(
         server, hostname="127.0.0.1", port=free_port(), tls_context=_contexts(root, folder, issued), require_starttls=True, auth_required=True, authenticator=login,

@@ -26,6 +26,7 @@ import dns.exception
 import dns.message
 import dns.query
 import dns.rdatatype
+import pytest
 import requests
 from acme import client, messages
 from josepy.jwa import ES256, RS256
@@ -36,6 +37,10 @@ from tests.servers.ports import wait_for
 from tests.servers.real import program, write_pair
 
 TRIES = 5
+
+PEBBLES_CLOCK = "pebble reads the system's clock, and nothing moves it in a static Go program"
+real_clock = pytest.mark.real_clock(reason=PEBBLES_CLOCK)
+"""Marks a test that talks to a pebble."""
 
 
 def held_port(stack: ExitStack, *, udp: bool = False) -> int:

@@ -1,4 +1,8 @@
-"""A PostgreSQL of the tests' own, run as an ordinary user on a free loopback port."""
+"""A PostgreSQL server for the tests, run as an ordinary user on a free loopback port.
+
+Its files stand in memory if there is room: copying the template for a test costs a tenth of the time
+that it costs on a disk. Nothing in it has to outlive a crash of the server.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.campaign import wait_until
 from tests.servers.ports import free_port, wait_for
+
+_MEMORY = Path("/dev/shm")
+_ROOM = 2 * 1024**3  # bytes; containers often have only 64 MB there
 
 
 def _binary(name: str) -> str:
@@ -31,7 +39,7 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
     user = None
     if os.getuid() == 0:
         user = "postgres" if _exists("postgres") else "nobody"
-    folder = Path(tempfile.mkdtemp(prefix="certmgr-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="certmgr-pg-", dir=_memory()))
     try:
         if user:
             os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
@@ -49,6 +57,12 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
             str(folder),
             "-c",
             "fsync=off",
+            "-c",
+            "full_page_writes=off",
+            "-c",
+            "synchronous_commit=off",
+            "-c",
+            "autovacuum=off",
             "-c",
             "max_connections=40",
         ]
@@ -68,12 +82,32 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
         )
         try:
             wait_for(port, process)
+            # It listens before it has started.
+            wait_until(lambda: _accepts(port) or process.poll() is not None, "the start of PostgreSQL")
             yield port
         finally:
             process.send_signal(2)  # fast shutdown
             process.wait(20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """Return a folder in memory, or None for the usual one."""
+    if not os.access(_MEMORY, os.W_OK):
+        return None
+    free = os.statvfs(_MEMORY)
+    return _MEMORY if free.f_bavail * free.f_frsize >= _ROOM else None
+
+
+def _accepts(port: int) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(f"host=127.0.0.1 port={port} user=test dbname=postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _exists(user: str) -> bool:

@@ -126,7 +126,7 @@ def s_server(certificate: Path, key: Path, *options: str) -> Iterator[int]:
         yield port
     finally:
         process.kill()
-        process.wait(10)
+        process.communicate()  # which closes its input too
 
 
 @contextmanager

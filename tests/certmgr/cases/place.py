@@ -1,4 +1,6 @@
-"""A small inventory for cases: clients, a server that shows certificates, and the desk at which they are worked on."""
+"""A small inventory for cases: clients, servers that show certificates, and the desk at which an
+administrator works on cases.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import select
 
-from certmgr.cases.work import Desk
+from certmgr.cases import intake
+from certmgr.cases.material import Material
+from certmgr.cases.proof import Sight
+from certmgr.cases.work import Desk, Eyes
 from certmgr.config import CasesSettings, Settings
 from certmgr.demo.authority import Authority, Issued
 from certmgr.scan.report import certificate_row
-from inventory.certificates import parse
+from inventory.certificates import Certificate, parse
 from inventory.database import Database, to_epoch
 from inventory.store import cases, clients, contacts, domains, endpoints, results, runs
 from inventory.store.records import Row
@@ -28,6 +34,12 @@ from tests.servers.ports import free_port, wait_for
 from tests.servers.real import program, write_pair
 
 START = datetime(2026, 11, 25, 10, tzinfo=UTC)  # a Wednesday
+HOST = "shop.example.com"
+SECOND_HOST = "www.shop.example.com"
+OTHER_HOST = "other.example.org"  # of the other client
+
+
+# -- certificates --------------------------------------------------------------------------------
 
 
 class PublicKey:
@@ -48,17 +60,33 @@ def issue(
     life: timedelta = timedelta(days=190),
     **given: Any,
 ) -> Issued:
-    """What a vendor makes of a CSR; ``names`` in place of those that it asks for."""
+    """Issue what a vendor makes of a CSR. ``names``: instead of those that it asks for."""
     request = x509.load_pem_x509_csr(csr.encode())
-    asked = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    names_in_it = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     begin = start or clock().replace(microsecond=0) - timedelta(hours=1)
     return authority.issue(
-        *(names or asked),
+        *(names or names_in_it.get_values_for_type(x509.DNSName)),
         key=PublicKey(request.public_key()),
         not_before=begin,
         not_after=begin + life - timedelta(seconds=1),
         **given,
     )
+
+
+def certificates(issued: Issued) -> tuple[Certificate, ...]:
+    return tuple(parse(c.public_bytes(Encoding.DER)) for c in issued.chain)
+
+
+def material(issued: Issued) -> Material:
+    """Return the chain as if a vendor had sent it."""
+    return Material(certificates(issued))
+
+
+def sha256(issued: Issued) -> str:
+    return parse(issued.der).sha256
+
+
+# -- what servers show ---------------------------------------------------------------------------
 
 
 def serve(
@@ -69,18 +97,31 @@ def serve(
     addresses: Sequence[str] = ("192.0.2.1",),
     findings: Sequence[Any] = (),
 ) -> None:
-    """What a scan stores when it sees this certificate at these addresses."""
+    """Store what a scan stores when it sees this certificate at these addresses."""
     leaf = parse(issued.der)
     with database.write(now) as tx:
         row_id = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.host == host)).scalar()
         assert row_id is not None
         run_id = runs.start(tx, "", 1)
-        results.add_certificates(tx, [asdict(certificate_row(parse(c.public_bytes(_der())))) for c in issued.chain])
-        end = to_epoch(leaf.not_after) if leaf.not_after else None
-        results.write_standings(tx, [{
-            "endpoint_id": row_id, "fingerprint": "", "memo": "", "recheck_at": None, "judged_at": tx.at, "last_run_id": run_id, "last_attempt": tx.at, "error_layer": None,
-            "error_reason": None, "failing_since": None, "failing_runs": 0, "last_good": tx.at, "leaf": leaf.sha256, "not_after": end, "issuer": leaf.issuer,
-        }])  # fmt: skip
+        results.add_certificates(tx, [asdict(certificate_row(c)) for c in certificates(issued)])
+        standing = {
+            "endpoint_id": row_id,
+            "fingerprint": "",
+            "memo": "",
+            "recheck_at": None,
+            "judged_at": tx.at,
+            "last_run_id": run_id,
+            "last_attempt": tx.at,
+            "error_layer": None,
+            "error_reason": None,
+            "failing_since": None,
+            "failing_runs": 0,
+            "last_good": tx.at,
+            "leaf": leaf.sha256,
+            "not_after": to_epoch(leaf.not_after) if leaf.not_after else None,
+            "issuer": leaf.issuer,
+        }
+        results.write_standings(tx, [standing])
         facts = {
             "at": tx.at,
             "chain": leaf.sha256,
@@ -95,21 +136,77 @@ def serve(
         }
         results.write_spans(tx, {row_id: dict.fromkeys(addresses, facts)})
         if findings:
-            change = {"at": tx.at, "close": [], "update": [], "open": [results.columns_of(f) for f in findings]}
+            opened = [results.columns_of(f) for f in findings]
+            change = {"at": tx.at, "close": [], "update": [], "open": opened}
             results.propose(tx, run_id, [((row_id, "f", "", None), change)])
             results.apply_proposals(tx, run_id)
         runs.finish(tx, run_id, "complete", None, 1, 0)
 
 
-def _der() -> Any:
-    from cryptography.hazmat.primitives.serialization import Encoding
+def shows(leaf: str | None, *addresses: str) -> Eyes:
+    """Return a prober of servers that show this EC leaf, or none, at these addresses."""
 
-    return Encoding.DER
+    def probe(_settings: Any, wanted: Any, _overrides: Any) -> list[Sight]:
+        return [
+            Sight(w.target.host, w.target.port, address, key, leaf if key == "EC" else None)
+            for w in wanted
+            for address in addresses or ("192.0.2.1",)
+            for key in ("EC", "RSA")
+        ]
+
+    return probe
+
+
+class Machine:
+    """nginx that shows one site at several addresses of the loopback range, on one port.
+
+    A restart changes what each address shows.
+    """
+
+    def __init__(self, folder: Path, name: str, addresses: Sequence[str]) -> None:
+        self.folder, self.name, self.addresses = folder, name, addresses
+        self.port = free_port(addresses[0])
+        self.pairs: dict[str, tuple[Path, Path]] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def show(self, issued: Issued, key: Any, *addresses: str) -> None:
+        """Show it at these addresses, or at all. Return when it is served."""
+        digest = sha256(issued)[:12]
+        for address in addresses or self.addresses:
+            pair = write_pair(self.folder / digest, replace(issued, key=key), "site")
+            self.pairs[address] = pair
+        blocks = "".join(
+            f"server {{ listen {a}:{self.port} ssl; server_name {self.name}; ssl_certificate {c}; "
+            f"ssl_certificate_key {k}; return 204; }}\n"
+            for a, (c, k) in self.pairs.items()
+        )
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = " ".join(f"{k}_temp_path {self.folder}/{k};" for k in kinds)
+        config, log = self.folder / "nginx.conf", self.folder / "error.log"
+        config.write_text(
+            f"daemon off; worker_processes 1; pid {self.folder}/pid; error_log {log};\n"
+            f"events {{ worker_connections 64; }}\n"
+            f"http {{ access_log off; {temporary}\n{blocks}}}\n"
+        )
+        command = [program("nginx", "nginx-light"), "-e", str(log), "-c", str(config)]
+        self.close()  # after a reload the old worker would answer for a moment
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        for address in self.pairs:
+            wait_for(self.port, self.process, address)
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+
+
+# -- the inventory -------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Place:
-    """``now`` is moved by hand."""
+    """The inventory and its time, ``now``, which is moved by hand."""
 
     database: Database
     settings: Settings
@@ -121,17 +218,30 @@ class Place:
     def desk(self) -> Desk:
         return Desk(self.database, self.settings, self.now)
 
-    def client(self, number: str, *names: str, zone: str = "Europe/Berlin", language: str | None = None, **given: Any) -> None:
+    def desk_seeing(self, leaf: str | None, *addresses: str) -> Desk:
+        """Return the desk with a prober of servers that show this leaf."""
+        return replace(self.desk, eyes=shows(leaf, *addresses))
+
+    def pass_(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+    # -- records
+
+    def client(
+        self,
+        number: str,
+        *names: str,
+        zone: str = "Europe/Berlin",
+        language: str | None = None,
+        **given: Any,
+    ) -> None:
+        client = {"name": f"Client {number}", "buys": "client", "renews": "client", "hosts": "us"}
+        owner = {"name": f"Owner {number}", "time_zone": zone}
+        if language:
+            owner["language"] = language
         with self.database.write(self.now) as tx:
-            clients.add(
-                tx, {"number": number, "name": f"Client {number}", "buys": "client", "renews": "client", "hosts": "us", **given}
-            )
-            contacts.add(
-                tx,
-                number,
-                {"name": f"Owner {number}", "time_zone": zone, **({"language": language} if language else {})},
-                (f"email:owner@client{number}.example",),
-            )
+            clients.add(tx, {"number": number, **client, **given})
+            contacts.add(tx, number, owner, (f"email:owner@client{number}.example",))
             for name in names:
                 domains.add(tx, name, {"client": number})
 
@@ -140,13 +250,40 @@ class Place:
             contacts.add(tx, None, {"name": name, "role": "administrator"}, (way,))
 
     def machine(self, host: str, addresses: Sequence[str] = ("127.0.0.1",)) -> Machine:
-        """A server for a site of the inventory, whose endpoint is moved to it."""
+        """Start a server for a site of the inventory, and move its endpoint there."""
         made = Machine(self.folder / host, host, addresses)
         self.servers.callback(made.close)
         with self.database.write(self.now) as tx:
             endpoints.retire(tx, Target(host))
             endpoints.add(tx, Target(host, made.port), addresses=tuple(addresses))
         return made
+
+    # -- a case
+
+    def ready(
+        self,
+        issuer: Authority,
+        *names: str,
+        client: str = "1001",
+        life: int = 190,
+        **given: Any,
+    ) -> tuple[str, str]:
+        """Open a case and receive its certificate. Return its reference and the leaf's SHA-256."""
+        reference = self.desk.open(client, names or [HOST], given)["reference"]
+        (pem,) = intake.make_csr(self.desk, reference)
+        intake.send(self.desk, reference)
+        issued = issue(issuer, pem, start=self.now, life=timedelta(days=life))
+        verdict = intake.receive(self.desk, reference, material(issued))
+        assert not verdict.refused, verdict.said
+        return reference, sha256(issued)
+
+    def closed(self, issuer: Authority, *names: str, **given: Any) -> tuple[str, str]:
+        """As :meth:`ready`, then install the certificate and verify it."""
+        reference, leaf = self.ready(issuer, *names, **given)
+        self.desk.installed(reference, "at once")
+        row, _ = self.desk_seeing(leaf).verify(reference)
+        assert row["state"] == "closed"
+        return reference, leaf
 
     def key(self, reference: str, key_type: str = "ec-p256") -> Any:
         return self.desk.keys.load(self.desk.keys.path(reference, key_type))
@@ -159,46 +296,7 @@ class Place:
         with self.database.read() as conn:
             return [e["action"] for e in cases.events(conn, cases.find(conn, reference)["id"])]
 
-    def pass_(self, **time: float) -> None:
-        self.now += timedelta(**time)
-
 
 def place(database: Database, settings: Settings, folder: Path) -> Place:
     made = replace(settings, cases=CasesSettings(keys=str(folder / "keys")))
     return Place(database, made, folder)
-
-
-class Machine:
-    """nginx that shows one site at several addresses of the loopback range, on one port; what each shows is changed by a restart."""
-
-    def __init__(self, folder: Path, name: str, addresses: Sequence[str]) -> None:
-        self.folder, self.name, self.addresses = folder, name, addresses
-        self.port = free_port(addresses[0])
-        self.pairs: dict[str, tuple[Path, Path]] = {}
-        self.process: subprocess.Popen[bytes] | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def show(self, issued: Issued, key: Any, *addresses: str) -> None:
-        """At these addresses, or at all; returns when it is served."""
-        digest = parse(issued.der).sha256[:12]
-        for address in addresses or self.addresses:
-            self.pairs[address] = write_pair(self.folder / digest, replace(issued, key=key), "site")
-        blocks = "".join(
-            f"server {{ listen {a}:{self.port} ssl; server_name {self.name}; ssl_certificate {c}; ssl_certificate_key {k}; return 204; }}\n"
-            for a, (c, k) in self.pairs.items()
-        )
-        temp = " ".join(f"{k}_temp_path {self.folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        config, log = self.folder / "nginx.conf", self.folder / "error.log"
-        config.write_text(
-            f"daemon off; worker_processes 1; pid {self.folder}/pid; error_log {log};\nevents {{ worker_connections 64; }}\nhttp {{ access_log off; {temp}\n{blocks}}}\n"
-        )
-        command = [program("nginx", "nginx-light"), "-e", str(log), "-c", str(config)]
-        self.close()  # a reload would let the old worker answer for a moment
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        for address in self.pairs:
-            wait_for(self.port, self.process, address)
-
-    def close(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait(10)

@@ -1,35 +1,40 @@
-"""Key files: private, whole, one for a case, also when the process dies at any point."""
+"""Key files: private, complete, one per case and type, also if the process dies at any step."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from certmgr.cases.keys import KeyStore, key_reference, local_path, pem
-from inventory.errors import CertmgrError, UsageError
+from certmgr.cases import intake
+from certmgr.cases.keys import KeyStore, generate, key_reference, local_path, pem
+from certmgr.config import KEY_TYPES, load
+from inventory.errors import CertmgrError, ConfigError, UsageError
+from tests.campaign import Campaign
 from tests.certmgr.cases.place import Place
+from tests.certmgr.deploy.forks import Forks, forks
 
 
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-@pytest.mark.parametrize("key_type", ["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"])
-def test_each_kind_is_made_and_private(tmp_path: Path, key_type: str) -> None:
+def test_every_key_type_is_tested() -> None:
+    assert set(KEY_TYPES) == {"ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"}
+
+
+@pytest.mark.parametrize("key_type", KEY_TYPES)
+def test_key_of_each_type_is_made_and_private(tmp_path: Path, key_type: str) -> None:
     store = KeyStore(tmp_path / "keys")
     path, key = store.make("CM-ABC234", key_type)
     assert (mode(path), mode(path.parent), mode(store.directory)) == (0o600, 0o700, 0o700)
     assert pem(store.load(path)) == pem(key)
-    assert [p.name for p in path.parent.iterdir()] == [f"{key_type}.key"], "nothing half-done remains"
+    assert [p.name for p in path.parent.iterdir()] == [f"{key_type}.key"], "nothing half-done"
 
 
-def test_a_key_is_made_under_umask_022_as_privately(tmp_path: Path) -> None:
+def test_key_that_is_made_under_umask_022_is_private(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         path, _ = KeyStore(tmp_path / "keys").make("CM-ABC234", "ec-p256")
@@ -38,14 +43,15 @@ def test_a_key_is_made_under_umask_022_as_privately(tmp_path: Path) -> None:
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
 
 
-def test_the_same_key_is_found_again(tmp_path: Path) -> None:
+def test_second_make_returns_the_same_key(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys")
     first, second = store.make("CM-ABC234", "ec-p256"), store.make("CM-ABC234", "ec-p256")
     assert pem(first[1]) == pem(second[1])
 
 
-def test_an_encrypted_key_needs_its_passphrase(tmp_path: Path) -> None:
-    path, key = KeyStore(tmp_path / "keys", lambda: "correct horse").make("CM-ABC234", "ec-p256")
+def test_encrypted_key_needs_its_passphrase(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys", lambda: "correct horse")
+    path, key = store.make("CM-ABC234", "ec-p256")
     assert b"ENCRYPTED" in path.read_bytes()
     assert pem(KeyStore(tmp_path / "keys", lambda: "correct horse").load(path)) == pem(key)
     with pytest.raises(CertmgrError, match="passphrase"):
@@ -54,7 +60,7 @@ def test_an_encrypted_key_needs_its_passphrase(tmp_path: Path) -> None:
         KeyStore(tmp_path / "keys").load(path)
 
 
-def test_what_others_can_read_is_not_used(tmp_path: Path) -> None:
+def test_key_that_others_can_read_is_not_used(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys")
     path, _ = store.make("CM-ABC234", "ec-p256")
     path.chmod(0o644)
@@ -62,9 +68,7 @@ def test_what_others_can_read_is_not_used(tmp_path: Path) -> None:
         store.load(path)
 
 
-def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
-    from certmgr.cases.keys import generate
-
+def test_key_is_never_overwritten(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys")
     path, key = store.make("CM-ABC234", "ec-p256")
     assert store.keep("CM-ABC234", "ec-p256", key) == path
@@ -73,91 +77,72 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     assert pem(store.load(path)) == pem(key)
 
 
-def test_what_is_no_kind_of_key_is_refused(place: Place) -> None:
-    from certmgr.cases import intake
-
+def test_unknown_key_type_or_two_of_one_kind_are_refused(sqlite_place: Place) -> None:
+    place = sqlite_place
     reference = place.desk.open("1001", ["shop.example.com"])["reference"]
-    with pytest.raises((UsageError, AssertionError)):
+    with pytest.raises(UsageError, match="is not a kind of key"):
         intake.make_csr(place.desk, reference, ["dsa-1024"])
     with pytest.raises(UsageError, match="one RSA and one EC"):
         intake.make_csr(place.desk, reference, ["rsa-2048", "rsa-4096"])
     assert place.row(reference)["state"] == "requested"
 
 
-def test_a_key_on_another_machine_is_named(tmp_path: Path) -> None:
+def test_key_on_another_machine_is_refused_and_the_machine_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.key"
     assert local_path(key_reference(path)) == path.resolve()
     with pytest.raises(CertmgrError, match="is on elsewhere"):
         local_path("elsewhere:/a.key")
 
 
-def test_a_full_disk_leaves_no_key_and_no_word_of_one(place: Place) -> None:
-    """As a limit on the size of files."""
-    import resource
-
-    from certmgr.cases import intake
-
-    reference = place.desk.open("1001", ["shop.example.com"])["reference"]
-    store = place.desk.keys
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-        with pytest.raises(CertmgrError, match="cannot be written"):
-            store.make(reference, "ec-p256")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, old)
-    assert [p for p in store.directory.rglob("*") if p.is_file()] == []
-    intake.make_csr(place.desk, reference)
-    assert place.row(reference)["state"] == "csr-ready"
+@pytest.mark.parametrize("fault", ["others", "link", "file"])
+def test_folder_that_is_not_private_gets_no_keys(tmp_path: Path, fault: str) -> None:
+    folder = tmp_path / "keys"
+    if fault == "others":
+        folder.mkdir()
+        folder.chmod(0o777)
+    if fault == "link":
+        (tmp_path / "real").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "real")
+    if fault == "file":
+        folder.write_text("")
+    with pytest.raises(CertmgrError):
+        KeyStore(folder).make("CM-ABC234", "ec-p256")
+    assert not list(tmp_path.rglob("*.key"))
 
 
-CHILD = """
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
-from dataclasses import replace
-from certmgr.cases import intake
-from certmgr.cases.work import Desk
-from certmgr.config import CasesSettings, Settings
-from inventory.database import open_database
-folder, reference = Path(sys.argv[1]), sys.argv[2]
-settings = replace(Settings(), cases=CasesSettings(keys=str(folder / "keys")))
-print("ready", flush=True)
-intake.make_csr(Desk(open_database(str(folder / "cases.db")), settings, system_clock()), reference)
-"""
+def test_relative_folder_of_keys_is_refused(tmp_path: Path) -> None:
+    """It would depend on the folder in which certmgr is called."""
+    (tmp_path / "certmgr.toml").write_text('[cases]\nkeys = "keys"\n')
+    with pytest.raises(ConfigError, match="folder in which somebody stands"):
+        load(str(tmp_path / "certmgr.toml"))
 
 
-def test_a_kill_between_key_and_record_leaves_one_key_that_is_found_again(place: Place) -> None:
-    """SIGKILL at forty points of the way from the key to the database; then once more to the end."""
-    from certmgr.cases import intake
-    from certmgr.cases.csr import spki
-    from inventory.store import cases
+# -- a full disk, and deaths between key and record ---------------------------------------------
 
-    unfinished = 0
-    for number in range(40):
-        reference = place.desk.open("1001", [f"n{number}.shop.example.com"])["reference"]
-        process = subprocess.Popen([sys.executable, "-c", CHILD, str(place.folder), reference], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(number * 0.004)
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        folder = place.desk.keys.directory / reference
-        left = list(folder.glob("*.key")) if folder.exists() else []
-        assert len(left) <= 1
-        known = place.desk.keys.load(left[0]) if left else None
-        if place.row(reference)["state"] == "requested":
-            unfinished += 1
-            intake.make_csr(place.desk, reference)
-        assert [p.name for p in folder.iterdir()] == ["ec-p256.key"], "one key, and nothing beside it"
-        key = place.desk.keys.load(folder / "ec-p256.key")
-        if known is not None:
-            assert pem(key) == pem(known), "the key that was there is the one"
-        with place.database.read() as conn:
-            row = cases.find(conn, reference)
-            (issued,) = cases.issuances(conn, [row["id"]])[row["id"]]
-        assert issued["spki"] == spki(key.public_key())
-    assert unfinished, "some were killed before they were recorded"
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Forks]:
+    with forks("tests.certmgr.cases.jobs") as started:
+        yield started
+
+
+def test_full_disk_leaves_no_key_and_no_record_of_one(process: Forks, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk."""
+    found = process.call("full disk", folder=str(tmp_path), limit=10)
+    assert "cannot be written" in found["error"]
+    assert found["left"] == []
+    assert found["state"] == "csr-ready", "later it can be made"
+
+
+def test_death_at_any_step_leaves_one_key_that_the_next_call_uses(process: Forks, tmp_path: Path, campaign: Campaign) -> None:
+    found = process.call("deaths at each step", folder=str(tmp_path))
+    assert found["deaths"] >= 25, "it has that many steps at least"
+    assert 0 < found["unfinished"] < found["deaths"], "some died before the record, some after it"
+    campaign.report("deaths", found["deaths"])
+
+
+@pytest.mark.campaign
+def test_kill_at_any_moment_leaves_one_key_that_the_next_call_uses(process: Forks, tmp_path: Path, campaign: Campaign) -> None:
+    kills = campaign.size("kills between key and record", 20, 400)
+    found = process.call("kills at any moment", folder=str(tmp_path), kills=kills)
+    assert found["unfinished"], "some were killed before the record"

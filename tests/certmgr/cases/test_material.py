@@ -1,22 +1,25 @@
-"""What comes back from vendors, in every form, and what is made to do harm."""
+"""The process that reads what a vendor sent is bounded, gets no secret, and runs no foreign code."""
 
 from __future__ import annotations
 
 import io
-import time
+import os
+import struct
+import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption
-from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
-from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from certmgr.cases.material import MAX_ENTRIES, unpack
+from certmgr.cases import material
+from certmgr.cases.material import MAX_TOTAL, read_files, unpack
 from certmgr.demo.authority import Authority, Issued
 from inventory.certificates import parse
-from inventory.errors import UsageError
+from inventory.errors import CertmgrError, UsageError
+from inventory.exchange.files import read_regular
+from tests.certmgr.cases.test_unpacking import forms, p12, zipped
 
 
 @pytest.fixture(scope="module")
@@ -24,192 +27,63 @@ def issued(issuer: Authority) -> Issued:
     return issuer.issue("shop.example.com", "www.shop.example.com", days=60)
 
 
-def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
+def test_certificates_keys_and_remarks_come_back_from_the_process(issued: Issued) -> None:
+    """Files of every form at once; test_unpacking.py has each of them."""
+    found = unpack([data for files in forms(issued).values() for data in files], "pw")
+    expected = {parse(c.public_bytes(Encoding.DER)).sha256 for c in issued.chain}
+    assert {c.sha256 for c in found.certificates} == expected
+    assert found.keys == (issued.key_pem, issued.key_pem)
+    assert found.remarks == ("key-sent",)
 
 
-def p12(issued: Issued, password: str = "pw") -> bytes:
-    how: Any = BestAvailableEncryption(password.encode()) if password else NoEncryption()
-    return serialize_key_and_certificates(b"x", issued.key, issued.certificate, issued.chain[1:], how)
+def test_refusal_comes_back_from_the_process_with_its_reason(issued: Issued) -> None:
+    with pytest.raises(UsageError, match="the password does not open it"):
+        unpack([p12(issued)], "wrong")
+    with pytest.raises(UsageError, match="no certificate"):
+        unpack([b"", b"hello", b"%PDF-1.7"])
 
 
-def forms(issued: Issued) -> dict[str, list[bytes]]:
-    pem, der = issued.chain_pem, [c.public_bytes(Encoding.DER) for c in issued.chain]
-    leaf, issuer = (c.public_bytes(Encoding.PEM) for c in issued.chain)
-    return {
-        "PEM": [pem], "PEM, issuer first": [issuer + leaf], "two files": [issuer, leaf], "garbage between": [b"\0\xff Dear client,\r\n" + leaf + b"\n-----BEGIN JUNK\n" + issuer + b"bye"],
-        "Windows line ends": [pem.replace(b"\n", b"\r\n")], "DER": der, "PKCS#7 in DER": [serialize_certificates(list(issued.chain), Encoding.DER)],
-        "PKCS#7 in PEM": [serialize_certificates(list(issued.chain), Encoding.PEM)], "PKCS#12": [p12(issued)], "PKCS#12 without a password": [p12(issued, "")],
-        "zip": [zipped({"a/leaf.crt": leaf, "a/ca-bundle.crt": issuer, "readme.pdf": b"%PDF", "empty": b""})],
-        "zip in zip": [zipped({"inner.zip": zipped({"x.p7b": serialize_certificates(list(issued.chain), Encoding.DER)})})],
-        "bare base64": [b"".join(leaf.splitlines()[1:-1]), issuer], "names that climb": [zipped({"../../etc/passwd": leaf, "/etc/shadow": issuer, "..\\x": b""})],
-    }  # fmt: skip
+# -- files ---------------------------------------------------------------------------------------
 
 
-FORMS = (
-    "PEM", "PEM, issuer first", "two files", "garbage between", "Windows line ends", "DER", "PKCS#7 in DER", "PKCS#7 in PEM", "PKCS#12", "PKCS#12 without a password",
-    "zip", "zip in zip", "bare base64", "names that climb",
-)  # fmt: skip
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "nothing"])
+def test_path_that_is_not_a_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
+    """A pipe or a device may never end."""
+    path = tmp_path / "x"
+    if kind == "fifo":
+        os.mkfifo(path)
+    if kind == "folder":
+        path.mkdir()
+    if kind == "device":
+        path = Path("/dev/zero")
+    with pytest.raises(CertmgrError, match="cannot be read"):
+        read_files([str(path)])
+    with pytest.raises(CertmgrError, match="cannot be read"):
+        read_regular(path, 10)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_taken_apart(issued: Issued, form: str) -> None:
-    found = unpack(forms(issued)[form], "pw")
-    assert {c.sha256 for c in found.certificates} == {parse(c.public_bytes(Encoding.DER)).sha256 for c in issued.chain}
-    assert ("key-sent" in found.remarks) == form.startswith("PKCS#12")
-    assert bool(found.keys) == form.startswith("PKCS#12")
+def test_file_is_read_to_one_byte_beyond_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"a" * 100)
+    assert len(read_regular(tmp_path / "x", 10)) == 11
 
 
-def test_nothing_is_written_where_an_archive_says(issued: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_at_the_paths_in_an_archive(issued: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     unpack(forms(issued)["names that climb"])
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_a_wrong_password_is_said(issued: Issued) -> None:
-    with pytest.raises(UsageError, match="the password does not open it"):
-        unpack([p12(issued)], "wrong")
-    with pytest.raises(UsageError, match="it needs a password"):
-        unpack([p12(issued)])
+def test_code_in_the_current_folder_is_not_run(issued: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of downloads may hold a base64.py, which the process would import."""
+    for name in ("base64", "zipfile", "json", "cryptography", "inventory"):
+        code = "open('ran', 'w').close()\nraise SystemExit(9)\n"
+        (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    assert len(unpack([issued.chain_pem]).certificates) == 2
+    assert not (tmp_path / "ran").exists()
 
 
-def test_keys_are_recognised_and_reported(issued: Issued) -> None:
-    found = unpack([issued.chain_pem + issued.key_pem])
-    assert found.remarks == ("key-sent",)
-    encrypted = issued.key.private_bytes(Encoding.PEM, _pkcs8(), BestAvailableEncryption(b"other"))
-    assert unpack([issued.chain_pem + encrypted], "pw").remarks == ("key-unreadable",)
-
-
-def _pkcs8() -> Any:
-    from cryptography.hazmat.primitives.serialization import PrivateFormat
-
-    return PrivateFormat.PKCS8
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"hello",
-        b"\x30\x82\xff\xff" + b"\0" * 100,
-        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        b"%PDF-1.7",
-        b"\x30" * 1000,
-    ],
-)
-def test_what_holds_no_certificate_is_refused(data: bytes) -> None:
-    with pytest.raises(UsageError, match="no certificate"):
-        unpack([data])
-
-
-def bomb() -> bytes:
-    """10 GB: one member that inflates to 64 MB, named 160 times in the directory of the archive."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("0.crt", b"\0" * (64 << 20))
-        archive.filelist += archive.filelist * 159
-    return buffer.getvalue()
-
-
-def lying(issued: Issued) -> bytes:
-    """An entry whose header says that it is small, and that inflates to much."""
-    data = bytearray(zipped({"a.crt": b"\0" * 50_000_000}))
-    size = (50_000_000).to_bytes(4, "little")
-    position = 0
-    while (position := data.find(size, position)) >= 0:
-        data[position : position + 4] = (100).to_bytes(4, "little")
-    return bytes(data)
-
-
-def many() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for number in range(100_000):
-            archive.writestr(zipfile.ZipInfo(str(number)), b"")
-    return buffer.getvalue()
-
-
-def test_an_archive_of_many_gigabytes_is_read_within_bounds(issued: Issued) -> None:
-    before = time.monotonic()
-    with pytest.raises(UsageError):
-        unpack([bomb()])
-    with pytest.raises(UsageError):
-        unpack([lying(issued)])
-    assert time.monotonic() - before < 40
-
-
-def test_an_archive_of_100000_entries_is_refused() -> None:
-    data = many()
-    if len(data) > 8 * 1024 * 1024:
-        with pytest.raises(UsageError, match="too large"):
-            unpack([data])
-    with pytest.raises(UsageError, match="too many entries"):
-        unpack([zipped({str(n): b"" for n in range(MAX_ENTRIES + 1)})])
-
-
-def test_archives_in_archives_end(issued: Issued) -> None:
-    data = issued.chain_pem
-    for _ in range(6):
-        data = zipped({"x.zip": data})
-    with pytest.raises(UsageError, match="archives in archives"):
-        unpack([data])
-
-
-def test_a_damaged_or_encrypted_archive_is_said(issued: Issued) -> None:
-    data = zipped({"a.crt": issued.chain_pem})
-    with pytest.raises(UsageError, match="damaged"):
-        unpack([data[: len(data) // 2]])
-    secret = bytearray(zipped({"a.crt": issued.chain_pem}))
-    for mark in (b"PK\x03\x04", b"PK\x01\x02"):
-        at = secret.find(mark)
-        secret[at + (6 if mark == b"PK\x03\x04" else 8)] |= 1
-    with pytest.raises(UsageError, match="encrypted"):
-        unpack([bytes(secret)])
-
-
-def test_a_pkcs12_that_asks_for_two_billion_rounds_ends_in_time(issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rounds of its MAC, raised by hand to the most that four bytes hold."""
-    from certmgr.cases import material
-
-    monkeypatch.setattr(material, "SECONDS", 5)
-    data = p12(issued)
-    # INTEGER of two bytes at the end of MacData (2048 or 20000 rounds and the like) becomes one of the same length; where it is short, its key derivation is.
-    rounds = bytearray(data)
-    tail = rounds.rfind(b"\x02\x02")
-    assert tail > 0
-    grown = rounds[:tail] + b"\x02\x04\x7f\xff\xff\xff" + rounds[tail + 4 :]
-    fixed = _relength(bytes(grown), 2)
-    before = time.monotonic()
-    with pytest.raises(UsageError, match=r"in time|cannot be opened|no certificate"):
-        unpack([fixed], "pw")
-    assert time.monotonic() - before < 15
-
-
-def _relength(data: bytes, more: int) -> bytes:
-    """The outer SEQUENCE, and the MacData at its end, made longer by ``more`` bytes."""
-    out = bytearray(data)
-    outer = int.from_bytes(out[2:4], "big") + more
-    out[2:4] = outer.to_bytes(2, "big")
-    # MacData is the last element of the PFX: SEQUENCE { DigestInfo, salt, iterations }.
-    for at in range(len(out) - 3, 4, -1):
-        if out[at] == 0x30 and at + 2 + out[at + 1] + more == len(out):
-            out[at + 1] += more
-            break
-    return bytes(out)
-
-
-def test_too_large_is_said() -> None:
-    with pytest.raises(UsageError, match="too large"):
-        unpack([b"\0" * (9 * 1024 * 1024)])
-
-
-def test_the_reading_process_gets_no_secret_of_ours(issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
-    import subprocess
-
+def test_process_gets_no_secret(issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CERTMGR_MAIL", "mailtos://user:hunter2@x")
     seen: list[dict[str, str]] = []
     real = subprocess.run
@@ -222,3 +96,88 @@ def test_the_reading_process_gets_no_secret_of_ours(issued: Issued, monkeypatch:
     monkeypatch.setattr(subprocess, "run", spy)
     unpack([issued.chain_pem], "hunter2")
     assert set(seen[0]) == {"PATH", "PYTHONPATH"}
+
+
+# -- bounds --------------------------------------------------------------------------------------
+
+
+def bomb() -> bytes:
+    """Make an archive of 10 GB: a member of 64 MB that stands 160 times in the directory."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.crt", b"\0" * (64 << 20))
+        archive.filelist += archive.filelist * 159
+    return buffer.getvalue()
+
+
+def lying() -> bytes:
+    """Make an archive with an entry that inflates to more than its header says."""
+    data = bytearray(zipped({"a.crt": b"\0" * 50_000_000}))
+    size = (50_000_000).to_bytes(4, "little")
+    position = 0
+    while (position := data.find(size, position)) >= 0:
+        data[position : position + 4] = (100).to_bytes(4, "little")
+    return bytes(data)
+
+
+def many(count: int) -> bytes:
+    """Make an archive with this many empty entries. The module zipfile takes seconds for it."""
+    local = struct.Struct("<4s5H3I2H")
+    central = struct.Struct("<4s6H3I5H2I")
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0, 0, 0)
+    files, directory = bytearray(), bytearray()
+    for number in range(count):
+        name = b"%d" % number
+        at = len(files)
+        files += local.pack(b"PK\3\4", 20, 0, 0, 0, 33, 0, 0, 0, len(name), 0) + name
+        head = (b"PK\1\2", 20, 20, 0, 0, 0, 33, 0, 0, 0, len(name), 0, 0, 0, 0, 0, at)
+        directory += central.pack(*head) + name
+    return bytes(files + directory + end)
+
+
+def test_archive_of_many_gigabytes_is_read_up_to_the_limit() -> None:
+    """The bytes are counted as they are read, whatever the archive says of their number."""
+    with pytest.raises(UsageError, match=f"over {MAX_TOTAL >> 20} MB of files"):
+        unpack([bomb()])
+
+
+def test_entry_that_is_larger_than_its_header_says_is_refused() -> None:
+    with pytest.raises(UsageError, match="it is damaged"):
+        unpack([lying()])
+
+
+def test_archive_of_100000_entries_is_refused() -> None:
+    data = many(100_000)
+    assert len(data) > material.MAX_INPUT
+    with pytest.raises(UsageError, match="too large"):
+        unpack([data])
+
+
+def test_files_beyond_the_limit_are_refused() -> None:
+    with pytest.raises(UsageError, match="too large"):
+        unpack([b"\0" * (9 * 1024 * 1024)])
+
+
+def test_pkcs12_with_two_billion_rounds_is_ended_at_the_time_limit(issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rounds of its MAC are raised by hand to the most that four bytes hold."""
+    monkeypatch.setattr(material, "SECONDS", 2)
+    data = p12(issued)
+    # The rounds are an INTEGER of two bytes at the end of MacData, 2048 or 20000 and the like.
+    at = data.rfind(b"\x02\x02")
+    assert at > 0
+    grown = data[:at] + b"\x02\x04\x7f\xff\xff\xff" + data[at + 4 :]
+    with pytest.raises(UsageError, match="could not be read in time"):
+        unpack([_lengthened(grown, 2)], "pw")
+
+
+def _lengthened(data: bytes, more: int) -> bytes:
+    """Make the outer SEQUENCE and the MacData at its end longer by ``more`` bytes."""
+    out = bytearray(data)
+    outer = int.from_bytes(out[2:4], "big") + more
+    out[2:4] = outer.to_bytes(2, "big")
+    # MacData is the last element of a PFX: SEQUENCE { DigestInfo, salt, iterations }.
+    for at in range(len(out) - 3, 4, -1):
+        if out[at] == 0x30 and at + 2 + out[at + 1] + more == len(out):
+            out[at + 1] += more
+            break
+    return bytes(out)

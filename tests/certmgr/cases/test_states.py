@@ -1,4 +1,4 @@
-"""The table of transitions, who is waited for, due dates and reminders."""
+"""The table of transitions, who is waited for, due dates, reminders and escalation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,15 @@ def row(state: str, **given: Any) -> dict[str, Any]:
     return base | given
 
 
-def test_the_straight_way() -> None:
+def at(days: float) -> int:
+    """Return the epoch seconds of a time that many days from now."""
+    return int((NOW + days * DAY).timestamp())
+
+
+# -- transitions ---------------------------------------------------------------------------------
+
+
+def test_usual_actions_lead_from_requested_to_closed() -> None:
     state: State | None = State.REQUESTED
     for action in (
         Action.CSR,
@@ -58,21 +66,22 @@ def test_the_straight_way() -> None:
     assert state is State.CLOSED
 
 
-def test_closed_is_reached_from_seen_live_alone_and_that_by_a_look_alone() -> None:
-    assert [k for k, v in TABLE.items() if v is State.CLOSED] == [(State.LIVE, Action.CLOSE)]
+def test_closed_follows_only_from_live_and_live_only_from_being_seen() -> None:
+    closing = [k for k, v in TABLE.items() if v is State.CLOSED]
+    assert closing == [(State.LIVE, Action.CLOSE)]
     assert {a for (_, a), v in TABLE.items() if v is State.LIVE} == {Action.SEE}
 
 
-def test_every_state_can_be_left_or_reopened_and_open_ones_can_be_cancelled() -> None:
-    for state in State:
-        assert allowed(state), state
-        assert (Action.CANCEL in allowed(state)) == (state not in ENDED)
-        assert (state in TODO) == (state not in ENDED)
-    for state in ENDED:
+@pytest.mark.parametrize("state", State)
+def test_each_state_has_a_next_action_and_only_open_ones_can_be_cancelled(state: State) -> None:
+    assert allowed(state)
+    assert (Action.CANCEL in allowed(state)) == (state not in ENDED)
+    assert (state in TODO) == (state not in ENDED)
+    if state in ENDED:
         assert allowed(state) == (Action.REOPEN,)
 
 
-def test_a_certificate_that_was_installed_cannot_be_declined() -> None:
+def test_installed_certificate_cannot_be_declined() -> None:
     assert after(State.INSTALLED, Action.DECLINE) is None
     assert after(State.LIVE, Action.DECLINE) is None
 
@@ -80,58 +89,76 @@ def test_a_certificate_that_was_installed_cannot_be_declined() -> None:
 @pytest.mark.parametrize(
     ("state", "given", "who"),
     [
-        ("requested", {}, "provider"), ("requested", {"own_csr": 1}, "client"), ("csr-ready", {}, "provider"), ("waiting-purchase", {}, "client"),
-        ("waiting-purchase", {"bought_by": "us"}, "provider"), ("received", {}, "provider"), ("checked", {}, "client"), ("checked", {"approved_at": 1}, "provider"),
-        ("window-agreed", {}, "provider"), ("installed", {}, "provider"), ("seen-live", {}, "provider"), ("reopened", {}, "provider"), ("closed", {}, "nobody"),
-        ("declined", {}, "nobody"), ("cancelled", {}, "nobody"),
+        ("requested", {}, "provider"),
+        ("requested", {"own_csr": 1}, "client"),
+        ("csr-ready", {}, "provider"),
+        ("waiting-purchase", {}, "client"),
+        ("waiting-purchase", {"bought_by": "us"}, "provider"),
+        ("received", {}, "provider"),
+        ("checked", {}, "client"),
+        ("checked", {"approved_at": 1}, "provider"),
+        ("window-agreed", {}, "provider"),
+        ("installed", {}, "provider"),
+        ("seen-live", {}, "provider"),
+        ("reopened", {}, "provider"),
+        ("closed", {}, "nobody"),
+        ("declined", {}, "nobody"),
+        ("cancelled", {}, "nobody"),
     ],
-)  # fmt: skip
-def test_who_is_waited_for(state: str, given: dict[str, Any], who: str) -> None:
+)
+def test_state_says_who_is_waited_for(state: str, given: dict[str, Any], who: str) -> None:
     assert waits_for(row(state, **given)) == who
 
 
-def test_due_dates_are_counted_backwards_from_the_end_of_what_is_replaced() -> None:
-    leads, verify = Leads(7, 7, 7), timedelta(hours=24)
-    assert due(row("waiting-purchase"), NOW, leads, verify) == NOW + 14 * DAY
-    soon = (NOW + 12 * DAY).timestamp()
-    assert due(row("waiting-purchase", ends_at=int(soon)), NOW, leads, verify) == NOW + 5 * DAY, (
-        "the installation takes the last seven days"
-    )
-    past = (NOW - 3 * DAY).timestamp()
-    assert due(row("waiting-purchase", ends_at=int(past)), NOW, leads, verify) == NOW + DAY, "never less than a day"
-    assert due(row("installed"), NOW, leads, verify) == NOW + DAY
-    assert due(row("window-agreed", window_end=int((NOW + 2 * DAY).timestamp())), NOW, leads, verify) == NOW + 2 * DAY
-    for state in ENDED:
-        assert due(row(state), NOW, leads, verify) is None
+# -- due dates and reminders ---------------------------------------------------------------------
 
 
-def test_reminders_every_week_and_every_two_days_when_it_presses() -> None:
+@pytest.mark.parametrize(
+    ("state", "given", "days"),
+    [
+        ("waiting-purchase", {}, 14),
+        # The certificate that is replaced ends in 12 days; the installation takes the last seven.
+        ("waiting-purchase", {"ends_at": at(12)}, 5),
+        ("waiting-purchase", {"ends_at": at(-3)}, 1),  # never less than a day
+        ("installed", {}, 1),
+        ("window-agreed", {"window_end": at(2)}, 2),
+        *[(state, {}, None) for state in sorted(map(str, ENDED))],
+    ],
+)
+def test_due_date_is_counted_backwards_from_the_end_of_what_is_replaced(
+    state: str, given: dict[str, Any], days: int | None
+) -> None:
+    expected = NOW + days * DAY if days is not None else None
+    assert due(row(state, **given), NOW, Leads(7, 7, 7), timedelta(hours=24)) == expected
+
+
+def test_reminders_come_weekly_and_every_two_days_when_it_is_urgent() -> None:
     late = NOW + 10 * DAY
     days = [reminder(NOW, late, None, NOW + n * DAY) for n in range(20)]
     assert days[:11] == [0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7]
     assert days[11:] == [11, 11, 13, 13, 15, 15, 17, 17, 19]
-    assert days == sorted(days), "it only grows, so that each is said once"
+    assert days == sorted(days), "it only grows, so that each is sent once"
     ending = [reminder(NOW, NOW + 30 * DAY, NOW + 16 * DAY, NOW + n * DAY) for n in range(20)]
     assert ending[9] == 7
     assert ending[10:14] == [10, 10, 12, 12], "a week before the end of the certificate"
     assert reminder(NOW, None, None, NOW + 40 * DAY) == 35
 
 
-def test_whom_a_case_climbs_to() -> None:
-    waiting = row("waiting-purchase", due_at=(NOW + 14 * DAY).timestamp())
-    assert [(c.who, c.at) for c in climbs(waiting, 7, UTC)] == [
-        ("the client's fallback contact", NOW + 7 * DAY), ("the account manager, by telephone", NOW + 14 * DAY),
-    ]  # fmt: skip
-    ours = row("received", due_at=(NOW + DAY).timestamp())
-    assert [c.who for c in climbs(ours, 7, UTC)] == [
+def test_next_reminder_of_a_client_is_weekly_and_staff_have_none() -> None:
+    waiting = row("waiting-purchase", due_at=at(14))
+    assert next_reminder(waiting, NOW + 2 * DAY) == NOW + 7 * DAY
+    assert next_reminder(waiting, NOW + 8 * DAY) == NOW + 14 * DAY
+    assert next_reminder(row("received"), NOW) is None
+
+
+def test_overdue_case_escalates_to_those_who_can_move_it() -> None:
+    waiting = climbs(row("waiting-purchase", due_at=at(14)), 7, UTC)
+    assert [(c.who, c.at) for c in waiting] == [
+        ("the client's fallback contact", NOW + 7 * DAY),
+        ("the account manager, by telephone", NOW + 14 * DAY),
+    ]
+    assert [c.who for c in climbs(row("received", due_at=at(1)), 7, UTC)] == [
         "all administrators, in their digest",
         "level 2: all administrators, by mail",
     ]
     assert climbs(row("closed"), 7, UTC) == ()
-
-
-def test_when_the_next_reminder_comes() -> None:
-    waiting = row("waiting-purchase", due_at=(NOW + 14 * DAY).timestamp())
-    assert next_reminder(waiting, NOW + 2 * DAY) == NOW + 7 * DAY
-    assert next_reminder(waiting, NOW + 8 * DAY) == NOW + 14 * DAY
-    assert next_reminder(row("received"), NOW) is None

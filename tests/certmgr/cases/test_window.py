@@ -15,23 +15,24 @@ from notifiers.calendar import Entry, invitation, publish
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 
 
-def test_a_window_is_the_clients_time_and_kept_in_utc() -> None:
+def test_window_in_the_clients_time_is_kept_in_utc() -> None:
     found = span("2026-11-30T10:00", 60, "Europe/Berlin", NOW)
-    assert (found.start, found.end) == (datetime(2026, 11, 30, 9, tzinfo=UTC), datetime(2026, 11, 30, 10, tzinfo=UTC))
-    assert found.text == "2026-11-30 10:00 to 11:00 Europe/Berlin (2026-11-30 09:00 to 10:00 UTC)"
-    assert "until" not in found.text
+    assert found.start == datetime(2026, 11, 30, 9, tzinfo=UTC)
+    assert found.end == datetime(2026, 11, 30, 10, tzinfo=UTC)
+    local, utc = "2026-11-30 10:00 to 11:00 Europe/Berlin", "2026-11-30 09:00 to 10:00 UTC"
+    assert found.text == f"{local} ({utc})"
     night = span("2026-11-30T23:30", 60, "America/New_York", NOW)
     assert "to 2026-12-01 00:30 America/New_York" in night.text
 
 
-def test_a_window_across_the_change_of_clocks_has_its_real_length() -> None:
+def test_window_across_a_change_of_clocks_has_its_real_length() -> None:
     found = span("2027-03-28T01:30", 60, "Europe/Berlin", NOW)
     assert found.end - found.start == timedelta(hours=1)
     assert "01:30 to 03:30" in found.text
 
 
 @pytest.mark.parametrize(
-    ("text", "zone", "said"),
+    ("text", "zone", "reason"),
     [
         ("2027-03-28T02:30", "Europe/Berlin", "does not exist"),
         ("2027-03-14T02:15", "America/New_York", "does not exist"),
@@ -44,43 +45,47 @@ def test_a_window_across_the_change_of_clocks_has_its_real_length() -> None:
         ("2026-13-30T10:00", "UTC", "not a time"),
     ],
 )
-def test_what_cannot_be_a_window(text: str, zone: str, said: str) -> None:
+def test_time_that_cannot_be_a_window_is_refused_with_the_reason(text: str, zone: str, reason: str) -> None:
     with pytest.raises(UsageError) as error:
         span(text, 60, zone, NOW)
-    assert said in str(error.value)
+    assert reason in str(error.value)
     assert error.value.todo
 
 
-def test_an_offset_says_which_of_two() -> None:
-    first, second = (local_instant(f"2027-10-31T02:30{o}", "Europe/Berlin") for o in ("+02:00", "+01:00"))
-    assert second - first == timedelta(hours=1)
+def test_offset_tells_which_of_two_equal_times_is_meant() -> None:
+    times = [local_instant(f"2027-10-31T02:30{o}", "Europe/Berlin") for o in ("+02:00", "+01:00")]
+    assert times[1] - times[0] == timedelta(hours=1)
 
 
-def test_too_long_is_refused() -> None:
+def test_window_of_more_than_two_days_is_refused() -> None:
     with pytest.raises(UsageError, match="longest"):
         span("2026-11-30T10:00", 2881, "UTC", NOW)
 
 
-def of(text: str) -> list[Any]:
+# -- calendar entries ----------------------------------------------------------------------------
+
+
+def events(text: str) -> list[Any]:
     return list(Calendar.from_ical(text).walk("VEVENT"))
 
 
-def events(text: str) -> tuple[str, list[Any]]:
-    return str(Calendar.from_ical(text)["METHOD"]), of(text)
-
-
-def test_an_invitation_updates_and_cancels_under_one_uid() -> None:
-    start, end = int(NOW.timestamp()) + 86_400, int(NOW.timestamp()) + 90_000
-    made = [
-        events(invitation(entry("CM-7KQ4X2", n, start + n * 3600, end + n * 3600, cancelled=n == 2), "Installation", "a\nb", "us@provider.example", "ada@client.example", NOW))
-        for n in range(3)
-    ]  # fmt: skip
-    assert [m for m, _ in made] == ["REQUEST", "REQUEST", "CANCEL"]
-    found = [e for _, (e,) in made]
+def test_invitations_of_a_case_update_and_cancel_under_one_uid() -> None:
+    hour = 3600
+    start = int(NOW.timestamp()) + 24 * hour
+    texts = []
+    for n in range(3):
+        begin = start + n * hour
+        made = entry("CM-7KQ4X2", n, begin, begin + hour, cancelled=n == 2)
+        people = ("us@provider.example", "ada@client.example")
+        texts.append(invitation(made, "Installation", "a\nb", *people, NOW))
+    methods = [str(Calendar.from_ical(t)["METHOD"]) for t in texts]
+    assert methods == ["REQUEST", "REQUEST", "CANCEL"]
+    found = [e for t in texts for e in events(t)]
     assert {str(e["UID"]) for e in found} == {"cm-7kq4x2-window@certmgr"}
     assert [int(e["SEQUENCE"]) for e in found] == [0, 1, 2]
     assert [str(e["STATUS"]) for e in found] == ["CONFIRMED", "CONFIRMED", "CANCELLED"]
-    assert [e["DTSTART"].dt for e in found] == [datetime.fromtimestamp(start + n * 3600, UTC) for n in range(3)]
+    starts = [datetime.fromtimestamp(start + n * hour, UTC) for n in range(3)]
+    assert [e["DTSTART"].dt for e in found] == starts
     assert str(found[0]["ORGANIZER"]) == "mailto:us@provider.example"
     assert str(found[0]["ATTENDEE"]) == "mailto:ada@client.example"
 
@@ -88,14 +93,13 @@ def test_an_invitation_updates_and_cancels_under_one_uid() -> None:
 def test_hostile_text_cannot_leave_its_property() -> None:
     title = "x\r\nATTENDEE:mailto:eve@evil.example\r\nEND:VEVENT \x1b[31m"
     text = publish([Entry("u@x", title, title, date(2026, 12, 1))], title, NOW)
-    (event,) = of(text)
+    (event,) = events(text)
     assert "ATTENDEE" not in event
     assert "\x1b" not in text
-    assert len(Calendar.from_ical(text).walk("VEVENT")) == 1
 
 
-def test_a_day_is_a_whole_day_that_takes_no_time() -> None:
-    (event,) = of(publish([Entry("u@x", "Order ends", "", date(2026, 12, 1))], "c", NOW))
+def test_entry_of_a_day_takes_the_whole_day_and_no_time() -> None:
+    (event,) = events(publish([Entry("u@x", "Order ends", "", date(2026, 12, 1))], "c", NOW))
     assert event["DTSTART"].dt == date(2026, 12, 1)
     assert event["DTEND"].dt == date(2026, 12, 2)
     assert str(event["TRANSP"]) == "TRANSPARENT"

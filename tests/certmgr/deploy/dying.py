@@ -1,67 +1,67 @@
-"""Deaths at every step: ``python -m tests.certmgr.deploy.dying FOLDER SCENARIO`` kills a child at its first step on the file system, another at its second, and so on
-until one lives to the end. After each death what servers read has to be whole, and the next call has to complete. Prints what was done as JSON.
+"""Scenarios of deaths: a child is killed at its first step on the file system, another one at its
+second step, and so on until one lives to the end.
 
-A process of its own, with one thread: a fork copies locks that other threads hold.
+After each death, what servers read has to be whole, and the next call has to complete.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from certmgr.config_acme import TargetSettings
 from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.takeover import take_over_links, undo
 from certmgr.deploy.targets import deliver
 from tests.certmgr.deploy.certbot_place import certbot_lineage
-from tests.certmgr.deploy.rig import NAME, authority, by_links, by_path, leftovers, material, stored
+from tests.certmgr.deploy.forks import Child, die_at, without_sync
+from tests.certmgr.deploy.rig import (
+    NAME,
+    authority,
+    by_links,
+    by_path,
+    leftovers,
+    material,
+    stored,
+)
 
-STEPS = ("open", "write", "fsync", "fchmod", "fchown", "chmod", "mkdir", "rename", "symlink", "link", "unlink", "rmdir", "close")
 issuer = authority()
 OLD, NEW = issuer.issue(NAME), issuer.issue(NAME)
-
-
-def doom(step: int, trace: list[str] | None = None) -> None:
-    """This process dies before its ``step``-th call (from 1); where that writes, half of it is written first."""
-    left = step
-
-    def wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if trace is not None:
-                trace.append(name)
-            if left == 0:
-                if name == "write":
-                    real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments, **named)
-
-        return call
-
-    for name in STEPS:
-        setattr(os, name, wrapped(name, getattr(os, name)))
+OLD_MATERIAL, NEW_MATERIAL = material(OLD), material(NEW)
+TRUE = ("/bin/true",)
 
 
 @dataclass(slots=True)
 class Scenario:
-    """``prepare``: the state before. ``act``: what dies. ``check``: what has to be true after any death; ``done``: what after a call that lived."""
+    """What dies, and what has to be true.
 
-    prepare: Callable[[Path], None]
-    act: Callable[[Path], None]
-    check: Callable[[Path], None]
-    done: Callable[[Path], None]
+    Attributes:
+        prepare: makes the state before, in an empty folder.
+        act: the call that dies.
+        check: holds after any death.
+        done: holds after a call that lived.
+    """
+
+    prepare: Callable[[Path], object]
+    act: Callable[[Path], object]
+    check: Callable[[Path], object]
+    done: Callable[[Path], object]
 
 
 def _lineage(folder: Path) -> Lineage:
     return Lineage(folder / "base", NAME)
+
+
+def _nothing(folder: Path) -> None:
+    """There is no version yet."""
 
 
 def _old(folder: Path) -> None:
@@ -72,49 +72,76 @@ def _switch(folder: Path) -> None:
     _lineage(folder).switch(stored(_lineage(folder), NEW))
 
 
-def _whole(folder: Path, nothing: bool = False) -> str:
-    """The leaf that is live; it has to be one of the two, whole."""
+def _whole(folder: Path) -> str:
+    """Return the leaf that is live, which has to be one of the two, with all of its files."""
     live = folder / "base/live" / NAME
-    if nothing and not (live / "fullchain.pem").exists():
-        return ""
     found = by_path(live).sha256
-    assert found in (material(OLD).sha256, material(NEW).sha256)
+    assert found in (OLD_MATERIAL.sha256, NEW_MATERIAL.sha256)
     assert (live / "combined.pem").exists()
     return found
 
 
+def _whole_or_nothing(folder: Path) -> None:
+    if (folder / "base/live" / NAME / "fullchain.pem").exists():
+        _whole(folder)
+
+
 def _is_new(folder: Path) -> None:
-    assert _whole(folder) == material(NEW).sha256
+    assert _whole(folder) == NEW_MATERIAL.sha256
     assert leftovers(folder) == []
 
 
-def _delivered(folder: Path, target: TargetSettings) -> None:
-    done = deliver(target, NAME, material(NEW), folder / "base")
+def _deliver(folder: Path, target: TargetSettings) -> None:
+    done = deliver(target, NAME, NEW_MATERIAL, folder / "base")
     assert done.ok, done
 
 
+def _deliver_live(folder: Path) -> None:
+    _deliver(folder, TargetSettings("reload", test=TRUE, reload=TRUE, settle=0.0))
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
 def _files(folder: Path) -> TargetSettings:
-    return TargetSettings("files", str(folder / "{name}"), test=("/bin/true",), reload=("/bin/true",), settle=0.0)
+    return TargetSettings("files", str(folder / "{name}"), test=TRUE, reload=TRUE, settle=0.0)
+
+
+def _old_files(folder: Path) -> None:
+    assert deliver(_files(folder), NAME, OLD_MATERIAL, folder / "base").ok
+
+
+def _deliver_files(folder: Path) -> None:
+    _deliver(folder, _files(folder))
 
 
 def _files_whole(folder: Path) -> None:
-    assert by_path(folder / NAME).sha256 in (material(OLD).sha256, material(NEW).sha256)
+    assert by_path(folder / NAME).sha256 in (OLD_MATERIAL.sha256, NEW_MATERIAL.sha256)
 
 
 def _files_new(folder: Path) -> None:
-    assert by_path(folder / NAME).sha256 == material(NEW).sha256
+    assert by_path(folder / NAME).sha256 == NEW_MATERIAL.sha256
     assert leftovers(folder) == []
     assert not (folder / NAME / "versions/trial").is_symlink()
 
 
+# -- PKCS#12 -------------------------------------------------------------------------------------
+
+
 def _pfx(folder: Path) -> TargetSettings:
-    return TargetSettings("pkcs12", path=str(folder / "site.pfx"), password="pw", test=("/bin/true",), settle=0.0)
+    path = str(folder / "site.pfx")
+    return TargetSettings("pkcs12", path=path, password="pw", test=TRUE, settle=0.0)
 
 
-def _pfx_holds(folder: Path) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+def _old_pfx(folder: Path) -> None:
+    assert deliver(_pfx(folder), NAME, OLD_MATERIAL, folder / "base").ok
 
+
+def _deliver_pfx(folder: Path) -> None:
+    _deliver(folder, _pfx(folder))
+
+
+def _pfx_whole(folder: Path) -> bytes:
     found = load_pkcs12((folder / "site.pfx").read_bytes(), b"pw")
     assert found.cert is not None
     assert found.key is not None
@@ -124,8 +151,11 @@ def _pfx_holds(folder: Path) -> bytes:
 
 
 def _pfx_new(folder: Path) -> None:
-    assert _pfx_holds(folder) == NEW.der
+    assert _pfx_whole(folder) == NEW.der
     assert [p.name for p in folder.iterdir() if p.name.startswith(".certmgr")] == []
+
+
+# -- certbot's links -----------------------------------------------------------------------------
 
 
 def _both(folder: Path) -> None:
@@ -134,41 +164,60 @@ def _both(folder: Path) -> None:
     assert by_links(live)
 
 
-def _taken(folder: Path) -> None:
+def _taken_over(folder: Path) -> None:
     _both(folder)
-    take_over_links(folder / "letsencrypt/live" / NAME, _lineage(folder))
+    _take_over(folder)
     _switch(folder)
 
 
+def _take_over(folder: Path) -> None:
+    take_over_links(folder / "letsencrypt/live" / NAME, _lineage(folder))
+
+
+def _undo(folder: Path) -> None:
+    if (folder / "base/archive" / NAME / "certbot.json").exists():
+        undo(_lineage(folder))
+
+
 def _certbots_live(folder: Path, *allowed: bytes) -> None:
-    """Whole, nothing of certbot's gone; and while some links are ours and some are certbot's, nothing may be switched."""
+    """The live folder is whole, and nothing of certbot's is gone.
+
+    While some links are ours and some are certbot's, nothing may be switched.
+    """
     live = folder / "letsencrypt/live" / NAME
-    ours = {str((live / f"{n}.pem").readlink()).startswith("/") for n in ("privkey", "cert", "chain", "fullchain")}
+    names = ("privkey", "cert", "chain", "fullchain")
+    ours = {str((live / f"{n}.pem").readlink()).startswith("/") for n in names}
     assert len(ours) == 1 or _lineage(folder).held() is not None
-    found = by_links(live)
-    assert found.chain_der[0] in allowed
-    assert (folder / "letsencrypt/archive" / NAME / "privkey1.pem").read_bytes() == OLD.key_pem
+    assert by_links(live).chain_der[0] in allowed
+    first_key = folder / "letsencrypt/archive" / NAME / "privkey1.pem"
+    assert first_key.read_bytes() == OLD.key_pem
 
 
-def _complete_take_over(folder: Path) -> None:
+def _certbots_old(folder: Path) -> None:
     _certbots_live(folder, OLD.der)
+
+
+def _certbots_old_or_new(folder: Path) -> None:
+    _certbots_live(folder, OLD.der, NEW.der)
+
+
+def _take_over_complete(folder: Path) -> None:
+    _certbots_old(folder)
     assert (folder / "letsencrypt/live" / NAME / "combined.pem").exists()
     _switch(folder)
     _certbots_live(folder, NEW.der)
     assert leftovers(folder) == []
 
 
-def _complete_undo(folder: Path) -> None:
+def _undo_complete(folder: Path) -> None:
     live = folder / "letsencrypt/live" / NAME
     assert str((live / "privkey.pem").readlink()) == f"../../archive/{NAME}/privkey1.pem"
     assert not (live / "combined.pem").is_symlink()
-    _certbots_live(folder, OLD.der)
+    _certbots_old(folder)
     assert leftovers(folder) == []
 
 
-def _undo(folder: Path) -> None:
-    if (folder / "base/archive" / NAME / "certbot.json").exists():
-        undo(_lineage(folder))
+# -- old versions --------------------------------------------------------------------------------
 
 
 def _many(folder: Path) -> None:
@@ -178,9 +227,8 @@ def _many(folder: Path) -> None:
     _switch(folder)
 
 
-def _pruned(folder: Path) -> None:
-    assert len(_lineage(folder).versions()) == 3  # the newest, which is current; the one before; the one below
-    _is_new(folder)
+def _prune(folder: Path) -> None:
+    _lineage(folder).prune(1)
 
 
 def _versions_whole(folder: Path) -> None:
@@ -189,61 +237,106 @@ def _versions_whole(folder: Path) -> None:
         _lineage(folder).read(version)
 
 
+def _pruned(folder: Path) -> None:
+    # The newest one, which is current; the one before it; the one below it.
+    assert len(_lineage(folder).versions()) == 3
+    _is_new(folder)
+
+
 SCENARIOS = {
-    "switch": Scenario(_old, _switch, lambda f: void(_whole(f)), _is_new),
-    "first": Scenario(lambda f: None, _switch, lambda f: void(_whole(f, nothing=True)), _is_new),
-    "reload": Scenario(
-        _old, lambda f: _delivered(f, TargetSettings("reload", test=("/bin/true",), reload=("/bin/true",), settle=0.0)),
-        lambda f: void(_whole(f)), _is_new,
-    ),
-    "files": Scenario(lambda f: void(deliver(_files(f), NAME, material(OLD), f / "base")), lambda f: _delivered(f, _files(f)), _files_whole, _files_new),
-    "pkcs12": Scenario(lambda f: void(deliver(_pfx(f), NAME, material(OLD), f / "base")), lambda f: _delivered(f, _pfx(f)), lambda f: void(_pfx_holds(f)), _pfx_new),
-    "prune": Scenario(_many, lambda f: void(_lineage(f).prune(1)), _versions_whole, _pruned),
-    "take-over": Scenario(
-        _both, lambda f: take_over_links(f / "letsencrypt/live" / NAME, _lineage(f)), lambda f: _certbots_live(f, OLD.der), _complete_take_over,
-    ),
-    "undo": Scenario(_taken, _undo, lambda f: _certbots_live(f, OLD.der, NEW.der), _complete_undo),
-}  # fmt: skip
+    "switch": Scenario(_old, _switch, _whole, _is_new),
+    "first": Scenario(_nothing, _switch, _whole_or_nothing, _is_new),
+    "reload": Scenario(_old, _deliver_live, _whole, _is_new),
+    "files": Scenario(_old_files, _deliver_files, _files_whole, _files_new),
+    "pkcs12": Scenario(_old_pfx, _deliver_pfx, _pfx_whole, _pfx_new),
+    "prune": Scenario(_many, _prune, _versions_whole, _pruned),
+    "take-over": Scenario(_both, _take_over, _certbots_old, _take_over_complete),
+    "undo": Scenario(_taken_over, _undo, _certbots_old_or_new, _undo_complete),
+}
 
 
-def void(_: object) -> None:
-    """For lambdas in a table whose value nobody wants."""
+def _doomed(act: Callable[[Path], object], place: Path, step: int) -> Callable[[], None]:
+    def run() -> None:
+        die_at(step)
+        act(place)
+
+    return run
 
 
-def _child(act: Callable[[], None], step: int) -> int:
-    """The status of a child that dies at ``step``, or lives."""
-    pid = os.fork()
-    if pid:
-        return os.waitpid(pid, 0)[1]
-    signal.alarm(60)
-    code = 1
-    try:
-        doom(step)
-        act()
-        code = 0
-    finally:
-        os._exit(code)
+def deaths(folder: str, scenario: str) -> int:
+    """Run a scenario, and return how many children died."""
+    with without_sync():
+        return _deaths(Path(folder), SCENARIOS[scenario])
 
 
-def run(folder: Path, scenario: Scenario) -> int:
-    """How many deaths there were."""
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder with its links and modes: shutil.copytree takes most of the time of a death."""
+    target.mkdir(mode=source.stat().st_mode & 0o777)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            to = target / entry.name
+            if entry.is_symlink():
+                to.symlink_to(Path(entry.path).readlink())
+            elif entry.is_dir():
+                _copy(Path(entry.path), to)
+            else:
+                to.write_bytes(Path(entry.path).read_bytes())
+                to.chmod(entry.stat().st_mode & 0o777)
+
+
+def _deaths(folder: Path, scenario: Scenario) -> int:
+    place, prepared = folder / "place", folder / "prepared"
+    # The state before is made once. Its links name "place", so that each copy is complete there.
+    place.mkdir(mode=0o700)
+    scenario.prepare(place)
+    place.rename(prepared)
     for step in range(1, 2000):
-        place = folder / "place"
-        place.mkdir(mode=0o700)
-        scenario.prepare(place)
-        status = _child(lambda: scenario.act(place), step)  # noqa: B023 - called at once
+        _copy(prepared, place)
+        killed_by = Child(_doomed(scenario.act, place, step)).ended_by()
+        assert killed_by in (0, signal.SIGKILL), (step, killed_by)
         scenario.check(place)
-        killed = os.WIFSIGNALED(status)
-        assert os.WTERMSIG(status) == signal.SIGKILL if killed else os.WEXITSTATUS(status) == 0, (step, status)
-        if killed:
+        if killed_by:
             scenario.act(place)
         scenario.check(place)
         scenario.done(place)
         shutil.rmtree(place)
-        if not killed:
+        if not killed_by:
             return step - 1
-    raise AssertionError("it never comes to an end")
+    raise AssertionError("it has no last step")
 
 
-if __name__ == "__main__":
-    print(json.dumps({"deaths": run(Path(sys.argv[1]), SCENARIOS[sys.argv[2]])}))
+# -- the order of the steps ----------------------------------------------------------------------
+
+
+def steps(folder: str) -> Any:
+    """Return the calls that write, each with the name of its file: those of store and of switch."""
+    return Child(lambda: _steps(Path(folder))).result()
+
+
+def _steps(folder: Path) -> dict[str, Any]:
+    lineage = _lineage(folder)
+    _old(folder)
+    names: dict[int, str] = {}
+    seen: list[tuple[str, str]] = []
+    real_open = os.open
+
+    def opened(path: Any, *arguments: Any, **named: Any) -> int:
+        handle = real_open(path, *arguments, **named)
+        names[handle] = Path(path).name
+        return handle
+
+    def recorded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(first: Any, *arguments: Any, **named: Any) -> Any:
+            what = names.get(first, "?") if isinstance(first, int) else Path(first).name
+            seen.append((name, f"{what} -> {Path(arguments[0]).name}" if name == "rename" else what))
+            return real(first, *arguments, **named)
+
+        return call
+
+    os.open = opened
+    for name in ("fsync", "rename", "fchmod", "write"):
+        setattr(os, name, recorded(name, getattr(os, name)))
+    version = stored(lineage, NEW)
+    stored_after = len(seen)
+    lineage.switch(version)
+    return {"store": seen[:stored_after], "switch": seen[stored_after:], "version": version.name}

@@ -1,13 +1,14 @@
-"""What the tests of placing share: certificates as they are stored, readers, and an sshd of their own."""
+"""What the tests of deployment share: certificates as they are stored, readers, and an sshd."""
 
 from __future__ import annotations
 
 import getpass
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -17,7 +18,7 @@ from certmgr.demo.authority import Authority, Issued
 from certmgr.deploy.lineage import Lineage, Version
 from certmgr.deploy.material import Material, checked, from_files
 from inventory.certificates import from_pem
-from tests.clock import clock
+from tests.clock import frozen
 from tests.servers.ports import free_port, wait_for
 from tests.servers.real import program
 
@@ -37,74 +38,114 @@ def stored(lineage: Lineage, issued: Issued) -> Version:
 
 
 def by_path(folder: Path) -> Material:
-    """All files of a folder by their paths, as somebody reads who knows no better; checked to belong together."""
+    """Read each file of a folder by its path, as a simple reader does.
+
+    They are checked to belong together.
+    """
     names = ("privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", "combined.pem")
-    return from_files({n: (folder / n).read_bytes() for n in names if (folder / n).exists()})
+    return _belonging({n: (folder / n).read_bytes() for n in names if (folder / n).exists()})
+
+
+def _belonging(files: Mapping[str, bytes]) -> Material:
+    return _belonging_once(tuple(files.items()))
+
+
+@lru_cache(maxsize=64)
+def _belonging_once(files: tuple[tuple[str, bytes], ...]) -> Material:
+    """Check files whose bytes were not checked before: a campaign reads the same ones often."""
+    return from_files(dict(files))
 
 
 def by_links(live: Path) -> Material:
     """As :func:`by_path`, for a folder of certbot's, which may have no combined.pem yet."""
-    found = checked((live / "privkey.pem").read_bytes(), [c.der for c in from_pem((live / "fullchain.pem").read_bytes())])
+    files = {n: (live / n).read_bytes() for n in ("privkey.pem", "fullchain.pem")}
+    found = _chained(files["privkey.pem"], files["fullchain.pem"])
     for name, data in found.files.items():
-        assert (live / name).read_bytes() == data if name != "combined.pem" or (live / name).exists() else True, name
+        if name != "combined.pem" or (live / name).exists():
+            assert (live / name).read_bytes() == data, name
     return found
+
+
+@lru_cache(maxsize=64)
+def _chained(key: bytes, chain: bytes) -> Material:
+    return checked(key, [c.der for c in from_pem(chain)])
 
 
 def leftovers(base: Path) -> list[str]:
     return [str(p) for p in base.rglob(".certmgr-*")]
 
 
+def hook(folder: Path, text: str, name: str = "hook") -> tuple[str, ...]:
+    """Write a script, and return the command that runs it."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return (str(path),)
+
+
 def authority() -> Authority:
-    return Authority("Test Issuer", Authority("Test Root", clock=clock), path_length=0)
+    return Authority("Test Issuer", Authority("Test Root", clock=frozen), path_length=0)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Sshd:
-    """``target``: for a directory of this machine. ``known_hosts``: holds the key of this server."""
+    """An OpenSSH server. ``known_hosts`` holds its host key."""
 
     folder: Path
     port: int
-
-    @property
-    def known_hosts(self) -> Path:
-        return self.folder / "known_hosts"
+    known_hosts: Path
 
     def target(self, directory: str, **given: object) -> TargetSettings:
+        """Return a target for a directory of this machine."""
         values = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "login": getpass.getuser(),
             "timeout": 20.0,
             "settle": 0.0,
             "known_hosts": str(self.known_hosts),
             "key_file": str(self.folder / "client"),
             **given,
         }
-        return TargetSettings("ssh", directory, host="127.0.0.1", port=self.port, login=getpass.getuser(), **values)  # type: ignore[arg-type]
+        return TargetSettings("ssh", directory, **values)  # type: ignore[arg-type]
+
+    def with_known_hosts(self, path: Path) -> Sshd:
+        """Return it with a copy of its ``known_hosts``, which a test may change."""
+        path.write_text(self.known_hosts.read_text())
+        return replace(self, known_hosts=path)
 
 
 def new_key(path: Path) -> str:
-    """An Ed25519 key at ``path``; its public line, without the comment."""
-    subprocess.run([program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    """Make an Ed25519 key at ``path``, and return its public line without the comment."""
+    keygen = program("ssh-keygen", "openssh-client")
+    subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
     return " ".join(path.with_suffix(".pub").read_text().split()[:2])
 
 
 @contextmanager
 def sshd(folder: Path) -> Iterator[Sshd]:
-    """Debian's OpenSSH server with a host key of its own, which lets the user of the tests in by key."""
+    """Debian's OpenSSH server with a separate host key. The user of the tests logs in by key."""
     folder.mkdir()
     host_key = new_key(folder / "host")
     (folder / "authorized_keys").write_text(new_key(folder / "client") + "\n")
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # it wants this folder of its own
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd separates privileges there
     port = free_port()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    known_hosts = folder / "known_hosts"
+    known_hosts.write_text(f"[127.0.0.1]:{port} {host_key}\n")
     (folder / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
-        "PidFile none\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\nPrintMotd no\nMaxStartups 100\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPidFile none\n"
+        "PasswordAuthentication no\nPermitRootLogin prohibit-password\n"
+        "Subsystem sftp internal-sftp\nPrintMotd no\nMaxStartups 100\n"
+        f"SetEnv HOME={folder}\n"  # the shell would read the start-up files of the user
     )
+    command = [program("sshd", "openssh-server"), "-D", "-e", "-f", str(folder / "config")]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program("sshd", "openssh-server"), "-D", "-e", "-f", str(folder / "config")], stderr=log)
+        process = subprocess.Popen(command, stderr=log)
     try:
         wait_for(port, process)
-        yield Sshd(folder, port)
+        yield Sshd(folder, port, known_hosts)
     finally:
         process.terminate()
         process.wait(10)

@@ -1,6 +1,7 @@
-"""Real servers under constant switching: every handshake that completes shows one of our certificates whole, and the last one is served in the end.
+"""Real servers under constant switching: each handshake that completes shows one of our
+certificates with its key, and in the end the last one is served.
 
-A handshake proves the key: OpenSSL checks that the server signs with that of the leaf. What a reload may do to a connection differs (Server.harmless).
+A handshake proves the key, since OpenSSL checks that the server signs with that of the leaf.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,35 +24,45 @@ import pytest
 from certmgr.config_acme import TargetSettings
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
+from certmgr.deploy.material import Material
 from certmgr.deploy.targets import deliver
-from tests.certmgr.deploy.rig import NAME, material, stored
+from tests.campaign import Campaign, wait_until
+from tests.certmgr.deploy.rig import NAME, material
 from tests.servers.ports import free_port, wait_for
-from tests.servers.real import program
+from tests.servers.real import long_lived, program
 
-SWITCHES = 30
+# What a connection may meet in a reload: a worker that ends closes connections that have not begun
+# their handshake. It is never an alert, and never a refused connection, since the new worker gets
+# the listening socket.
+HARMLESS = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """``harmless``: errors that a connection may meet in a reload: a worker that ends closes what has not begun its handshake. Never an alert, and never a refused connection
-    where the listening socket is handed over.
+    """A server that is configured with the live folder of a lineage.
+
+    Attributes:
+        config: its configuration file.
+        log: its error log, if it has one.
+        ends_if_mixed: whether it ends if it reads the files of two versions. Then the test switches
+            again when the server has shown the certificate before.
     """
 
     target: TargetSettings
     port: int
-    harmless: tuple[type[Exception], ...] = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+    config: Path
+    log: Path | None = None
+    ends_if_mixed: bool = False
 
 
 @contextmanager
 def started(command: list[str], port: int, pid: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Until it listens and has written the file that its reload reads."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Start it, and wait until it listens and has written the file that its reload reads."""
+    silent = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=silent, stdout=silent, stderr=silent)
     try:
         wait_for(port, process)
-        for _ in range(1000):
-            if pid.exists() and pid.read_text().strip():
-                break
-            time.sleep(0.02)
+        wait_until(lambda: pid.exists() and pid.read_text().strip() != "", f"{pid}")
         yield process
     finally:
         process.terminate()
@@ -61,67 +72,90 @@ def started(command: list[str], port: int, pid: Path) -> Iterator[subprocess.Pop
 @contextmanager
 def nginx(folder: Path, live: Path) -> Iterator[Server]:
     port, config = free_port(), folder / "nginx.conf"
-    temp = " ".join(f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{k}_temp_path {folder}/{k};" for k in kinds)
     config.write_text(
-        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\nevents {{ worker_connections 256; }}\nhttp {{ access_log off; {temp}\n"
-        f"server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {live}/fullchain.pem; ssl_certificate_key {live}/privkey.pem; return 204; }}\n}}\n"
+        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\n"
+        f"events {{ worker_connections 256; }}\nhttp {{ access_log off; {temporary}\n"
+        f"server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {live}/fullchain.pem; "
+        f"ssl_certificate_key {live}/privkey.pem; return 204; }}\n}}\n"
     )
-    base = (program("nginx", "nginx-light"), "-e", str(folder / "error.log"), "-c", str(config))
+    log = folder / "error.log"
+    base = (program("nginx", "nginx-light"), "-e", str(log), "-c", str(config))
+    reload = (*base, "-s", "reload")
+    target = TargetSettings("reload", test=(*base, "-t", "-q"), reload=reload, settle=0.2)
     with started(list(base), port, folder / "pid"):
-        yield Server(TargetSettings("reload", test=(*base, "-t", "-q"), reload=(*base, "-s", "reload"), settle=0.2), port)
+        yield Server(target, port, config, log)
 
 
 @contextmanager
 def apache(folder: Path, live: Path, more: Sequence[Path] = ()) -> Iterator[Server]:
-    port, config = free_port(), folder / "apache.conf"
+    port, config, log = free_port(), folder / "apache.conf", folder / "error.log"
     modules = ("mpm_event", "authz_core", "ssl")
-    loads = "".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n" for m in modules)
-    user = "User nobody\nGroup nogroup\n" if os.geteuid() == 0 else ""
-    config.write_text(
-        f"{loads}ServerRoot {folder}\nPidFile {folder}/pid\nErrorLog {folder}/error.log\nServerName localhost\n{user}DefaultRuntimeDir {folder}\nStartServers 1\n"
-        f"Listen 127.0.0.1:{port}\n"
-        + "".join(
-            f"<VirtualHost *:{port}>\n{f'ServerName h{n}.example' if n else ''}\nSSLEngine on\nSSLCertificateFile {p}/fullchain.pem\nSSLCertificateKeyFile {p}/privkey.pem\n</VirtualHost>\n"
-            for n, p in enumerate((live, *more))
-        )
+    text = "".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n" for m in modules)
+    text += "User nobody\nGroup nogroup\n" if os.geteuid() == 0 else ""
+    text += (
+        f"ServerRoot {folder}\nPidFile {folder}/pid\nErrorLog {log}\nServerName localhost\n"
+        f"DefaultRuntimeDir {folder}\nStartServers 1\nListen 127.0.0.1:{port}\n"
     )
+    for n, site in enumerate((live, *more)):
+        name = f"ServerName h{n}.example\n" if n else ""
+        text += (
+            f"<VirtualHost *:{port}>\n{name}SSLEngine on\nSSLCertificateFile {site}/fullchain.pem\n"
+            f"SSLCertificateKeyFile {site}/privkey.pem\n</VirtualHost>\n"
+        )
+    config.write_text(text)
     base = (program("apache2", "apache2-bin"), "-f", str(config))
+    reload = (*base, "-k", "graceful")
+    target = TargetSettings("reload", test=(*base, "-t"), reload=reload, settle=0.3)
     with started([*base, "-DFOREGROUND"], port, folder / "pid"):
-        yield Server(TargetSettings("reload", test=(*base, "-t"), reload=(*base, "-k", "graceful"), settle=0.3), port)
+        yield Server(target, port, config, log, ends_if_mixed=True)
 
 
 @contextmanager
 def haproxy(folder: Path, live: Path) -> Iterator[Server]:
     port, config = free_port(), folder / "haproxy.cfg"
     config.write_text(
-        f"global\n    stats socket {folder}/socket mode 600 level admin expose-fd listeners\ndefaults\n    mode http\n    timeout connect 1s\n    timeout client 5s\n    timeout server 1s\n"
-        f"frontend https\n    bind 127.0.0.1:{port} ssl crt {live}/combined.pem\n    http-request return status 204\n"
+        f"global\n    stats socket {folder}/socket mode 600 level admin expose-fd listeners\n"
+        "defaults\n    mode http\n    timeout connect 1s\n    timeout client 5s\n"
+        f"    timeout server 1s\nfrontend https\n    bind 127.0.0.1:{port} ssl "
+        f"crt {live}/combined.pem\n    http-request return status 204\n"
     )
-    binary = program("haproxy", "haproxy")
-    with started([binary, "-W", "-f", str(config), "-p", str(folder / "pid")], port, folder / "pid") as process:
+    binary, pid = program("haproxy", "haproxy"), folder / "pid"
+    command = [binary, "-W", "-f", str(config), "-p", str(pid)]
+    with started(command, port, pid) as process:
         reload = ("/bin/kill", "-USR2", str(process.pid))
-        yield Server(TargetSettings("reload", test=(binary, "-c", "-f", str(config)), reload=reload, settle=0.3), port)
+        test = (binary, "-c", "-f", str(config))
+        target = TargetSettings("reload", test=test, reload=reload, settle=0.3)
+        yield Server(target, port, config)
 
 
-SERVERS: dict[str, Callable[[Path, Path], object]] = {"nginx": nginx, "apache": apache, "haproxy": haproxy}
+SERVERS: dict[str, Callable[[Path, Path], AbstractContextManager[Server]]] = {
+    "nginx": nginx,
+    "apache": apache,
+    "haproxy": haproxy,
+}
 
 
 @dataclass(slots=True)
 class Prober:
-    """Handshakes without a pause in a thread of its own: what was shown, and what went wrong."""
+    """Handshakes without a pause in a separate thread: what was shown, and what failed."""
 
     server: Server
     root: Authority
     shown: Counter[str] = field(default_factory=Counter)
     errors: list[Exception] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+    _context: ssl.SSLContext = field(init=False)
 
-    def look(self) -> str:
-        """SHA-256 of the leaf. A chain that does not verify, or a key that is another one, raises."""
-        context = ssl.create_default_context(cadata=self.root.pem.decode())
+    def __post_init__(self) -> None:
+        self._context = ssl.create_default_context(cadata=self.root.pem.decode())
+
+    def probe(self) -> str:
+        """Return the SHA-256 of the leaf. A bad chain, or another key, raises."""
         with (
-            socket.create_connection(("127.0.0.1", self.server.port), 10) as sock,
-            context.wrap_socket(sock, server_hostname=NAME) as tls,
+            socket.create_connection(("127.0.0.1", self.server.port), 60) as sock,
+            self._context.wrap_socket(sock, server_hostname=NAME) as tls,
         ):
             der = tls.getpeercert(True)
             assert der is not None
@@ -130,7 +164,7 @@ class Prober:
     def run(self) -> None:
         while not self.stop.is_set():
             try:
-                self.shown[self.look()] += 1
+                self.shown[self.probe()] += 1
             except (OSError, ssl.SSLError) as error:
                 self.errors.append(error)
 
@@ -144,95 +178,132 @@ class Prober:
             self.stop.set()
             thread.join()
 
-    def until(self, wanted: str) -> bool:
-        """Whether it is served, within a bounded number of looks."""
-        for _ in range(200):
-            try:
-                if self.look() == wanted:
-                    return True
-            except self.server.harmless:
-                pass
-            time.sleep(0.05)
+    def shows(self, wanted: str) -> bool:
+        with suppress(*HARMLESS):
+            return self.probe() == wanted
         return False
 
 
+def certificate(issuer: Authority, name: str = NAME) -> Material:
+    """A certificate for clients that compare it with the system's clock."""
+    return material(long_lived(issuer, name))
+
+
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", SERVERS)
-def test_a_server_never_shows_a_broken_pair_under_constant_switching(
-    lineage: Lineage, issuer: Authority, root: Authority, tmp_path: Path, kind: str
+def test_server_under_constant_switching_never_shows_a_broken_pair(
+    lineage: Lineage,
+    issuer: Authority,
+    root: Authority,
+    campaign: Campaign,
+    tmp_path: Path,
+    kind: str,
 ) -> None:
-    versions = [material(issuer.issue(NAME)) for _ in range(4)]
+    switches = campaign.size("switches under handshakes", 8, 300)
+    versions = [certificate(issuer) for _ in range(4)]
     lineage.switch(lineage.store(versions[0].key_pem, versions[0].chain_der))
-    with SERVERS[kind](tmp_path, lineage.live) as server:  # type: ignore[attr-defined]
+    with SERVERS[kind](tmp_path, lineage.live) as server:
         prober = Prober(server, root)
         with prober.probing():
-            for n in range(1, SWITCHES + 1):
-                done = deliver(server.target, NAME, versions[n % 4], lineage.base)
+            for n in range(1, switches + 1):
+                wanted = versions[n % 4]
+                before = prober.shown[wanted.sha256]
+                enough = prober.shown.total() + 25  # however slow the machine is
+                done = deliver(server.target, NAME, wanted, lineage.base)
                 assert done.ok, done
-        assert prober.until(versions[SWITCHES % 4].sha256), "the last one is served in the end"
-    broken = [e for e in prober.errors if not isinstance(e, server.harmless)]
+                if n <= 4 or server.ends_if_mixed:  # so that each one is seen at least once
+                    wait_until(
+                        lambda: prober.shown[wanted.sha256] > before,  # noqa: B023
+                        f"version {n % 4} is shown",
+                    )
+                wait_until(lambda: prober.shown.total() >= enough, "25 handshakes")  # noqa: B023
+        wait_until(lambda: prober.shows(versions[switches % 4].sha256), "the last one is served")
+    broken = [e for e in prober.errors if not isinstance(e, HARMLESS)]
     assert broken == [], Counter(map(repr, broken))
     assert set(prober.shown) == {v.sha256 for v in versions}, "each was seen, and nothing else"
-    assert prober.shown.total() > 5 * SWITCHES
+    assert prober.shown.total() > 5 * switches
     assert len(prober.errors) < prober.shown.total() / 20, Counter(map(repr, prober.errors))
+    campaign.report("handshakes", prober.shown.total())
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_a_test_that_fails_brings_the_one_before_back_and_reloads_nothing(
+def test_failed_test_brings_the_version_before_back_and_reloads_nothing(
     lineage: Lineage, issuer: Authority, root: Authority, tmp_path: Path, kind: str
 ) -> None:
-    """The configuration is broken by somebody else while a new certificate comes."""
-    old, new = material(issuer.issue(NAME)), material(issuer.issue(NAME))
+    """An administrator breaks the configuration while a new certificate comes."""
+    old, new = certificate(issuer), certificate(issuer)
     first = lineage.store(old.key_pem, old.chain_der)
     lineage.switch(first)
-    with SERVERS[kind](tmp_path, lineage.live) as server:  # type: ignore[attr-defined]
-        config = next(p for p in tmp_path.iterdir() if p.suffix in (".conf", ".cfg"))
-        good = config.read_text()
-        config.write_text(good + "\nnonsense here\n")
+    with SERVERS[kind](tmp_path, lineage.live) as server:
+        good = server.config.read_text()
+        server.config.write_text(good + "\nnonsense here\n")
         done = deliver(server.target, NAME, new, lineage.base, label="web")
         assert (done.target, done.ok, done.retry) == ("web", False, True)
         assert "does not accept it" in done.what
         assert "nginx.conf" in done.output or "nonsense" in done.output
         assert lineage.current() == first
         prober = Prober(server, root)
-        assert prober.look() == old.sha256
-        config.write_text(good)
+        assert prober.probe() == old.sha256
+        server.config.write_text(good)
         assert deliver(server.target, NAME, new, lineage.base).ok
-        assert prober.until(new.sha256)
+        wait_until(lambda: prober.shows(new.sha256), "the new one is served")
 
 
-def test_exit_codes_prove_nothing(lineage: Lineage, issuer: Authority, root: Authority, tmp_path: Path) -> None:
-    """nginx accepts and reloads with 0, and cannot bind its new port: the old certificate stays. So a delivery says 'in place', and never 'live'."""
-    old, new = material(issuer.issue(NAME)), material(issuer.issue(NAME))
-    lineage.switch(lineage.store(old.key_pem, old.chain_der))
-    with nginx(tmp_path, lineage.live) as server, socket.create_server(("127.0.0.1", 0)) as taken:
-        config = tmp_path / "nginx.conf"
-        config.write_text(config.read_text().replace("return 204;", f"listen 127.0.0.1:{taken.getsockname()[1]}; return 204;"))
-        prober = Prober(server, root)
-        done = deliver(server.target, NAME, new, lineage.base)
-        assert (done.ok, done.what) == (True, "in place, and reloaded")
-        for _ in range(500):
-            if "still could not bind()" in (tmp_path / "error.log").read_text():
-                break
-            time.sleep(0.02)
-        else:
-            pytest.fail("the reload was tried")
-        assert prober.look() == old.sha256
-
-
-def test_two_lineages_of_one_server_do_not_meet_in_its_reload(
+def test_reload_that_reports_success_may_not_have_happened(
     lineage: Lineage, issuer: Authority, root: Authority, tmp_path: Path
 ) -> None:
-    """Apache with 150 sites ends when it reads one file of each version: the switch of another lineage waits until it has read (settle)."""
+    """nginx accepts the configuration and reloads with exit code 0, but cannot bind a new port.
+
+    The old certificate stays. So a delivery reports 'in place', and never 'live'.
+    """
+    old, new = certificate(issuer), certificate(issuer)
+    lineage.switch(lineage.store(old.key_pem, old.chain_der))
+    with nginx(tmp_path, lineage.live) as server, socket.create_server(("127.0.0.1", 0)) as taken:
+        port, log = taken.getsockname()[1], server.log
+        assert log is not None
+        listens = f"listen 127.0.0.1:{port}; return 204;"
+        server.config.write_text(server.config.read_text().replace("return 204;", listens))
+        done = deliver(server.target, NAME, new, lineage.base)
+        assert (done.ok, done.what) == (True, "in place, and reloaded")
+        wait_until(lambda: "still could not bind()" in log.read_text(), "the reload is tried")
+        assert Prober(server, root).probe() == old.sha256
+
+
+@pytest.mark.campaign
+def test_switch_of_another_lineage_waits_until_the_server_has_read_its_files(
+    lineage: Lineage, issuer: Authority, root: Authority, campaign: Campaign, tmp_path: Path
+) -> None:
+    """Apache ends if it reads the files of two versions, and reads long with many sites.
+
+    So each switch waits for ``settle`` after the last reload: here four times what Apache needs.
+    """
     other = Lineage(lineage.base, "other.example.com")
-    for one in (lineage, other):
-        one.switch(stored(one, issuer.issue(one.name)))
-    with apache(tmp_path, lineage.live, [other.live] * 150) as server:
-        target = replace(server.target, settle=1.5)
-        last = ""
-        for n in range(8):
-            one = (lineage, other)[n % 2]
-            new = material(issuer.issue(one.name))
-            done = deliver(target, one.name, new, lineage.base)
+    both = (lineage, other)
+    versions = {one.name: [certificate(issuer, one.name) for _ in range(2)] for one in both}
+    for one in both:
+        for version in versions[one.name]:  # stored already, so that a switch comes soon
+            one.switch(one.store(version.key_pem, version.chain_der))
+    with apache(tmp_path, lineage.live, [other.live, lineage.live] * 50) as server:
+        settle = 4 * _reload_time(server, lineage, versions[NAME][0])
+        target = replace(server.target, settle=settle, test=())
+        for n in range(campaign.size("switches of two lineages", 8, 100)):
+            one = (other, lineage)[n % 2]
+            wanted = versions[one.name][n // 2 % 2]
+            done = deliver(target, one.name, wanted, lineage.base)
             assert done.ok, done
-            last = new.sha256 if one is lineage else last
-        assert Prober(server, root).until(last)
+        prober = Prober(server, root)
+        wait_until(lambda: prober.shows(wanted.sha256), "the last one is served")
+
+
+def _reloads(server: Server) -> int:
+    assert server.log is not None
+    return server.log.read_text().count("resuming normal operations")
+
+
+def _reload_time(server: Server, lineage: Lineage, wanted: Material) -> float:
+    """Measure how long Apache reads its files after a reload on this machine, in seconds."""
+    before = _reloads(server)
+    assert deliver(server.target, NAME, wanted, lineage.base).ok
+    begun = time.monotonic()
+    wait_until(lambda: _reloads(server) > before, "a reload")
+    return max(time.monotonic() - begun, 0.05)

@@ -1,4 +1,6 @@
-"""When the version before comes back: a table of what was seen before and after, and real looks at servers that do harm."""
+"""When the version before comes back: tables of what was seen before and after a switch, and
+probes of real servers with a regression.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,17 @@ from certmgr.config import Settings
 from certmgr.demo.authority import Authority, Issued
 from certmgr.deploy.rollback import Act, OldVersion, Standing, Verdict, decide
 from inventory.certificates import parse
+from inventory.clock import Clock
 from inventory.targets import Target
-from tests.clock import clock
+from tests.clock import frozen
 from tests.servers.ports import free_port
 from tests.servers.real import nginx, s_server, web, write_pair
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOST = "shop.example.com"
-_issuer = Authority("Issuer", Authority("Root", clock=clock))
-_elsewhere = Authority("Another CA", Authority("Another Root", clock=clock))
 DAY = timedelta(days=1)
+_issuer = Authority("Issuer", Authority("Root", clock=frozen))
+_elsewhere = Authority("Another CA", Authority("Another Root", clock=frozen))
 
 
 def _leaf(authority: Authority, *names: str, start: timedelta = -DAY, end: timedelta = 60 * DAY) -> bytes:
@@ -46,43 +49,58 @@ GOOD_OLD = OldVersion(OLD, NOW + 30 * DAY)
 
 
 def seen(what: str, address: str = "192.0.2.1", key_type: str = "EC", backend: str = "") -> Sight:
-    """A word of LEAVES, or a kind of failure."""
+    """Return what was seen: a word of LEAVES, or a kind of failure."""
     if what in LEAVES:
-        return Sight(HOST, 443, address, key_type, parse(LEAVES[what]).sha256, "", backend, der=LEAVES[what])
+        der = LEAVES[what]
+        return Sight(HOST, 443, address, key_type, parse(der).sha256, "", backend, der=der)
     if what == "mismatch":
-        return Sight(HOST, 443, address, key_type, NEW, "", backend, kind="tls", der=LEAVES["new"])
+        der = LEAVES["new"]
+        return Sight(HOST, 443, address, key_type, NEW, "", backend, kind="tls", der=der)
     error = "" if what in ("alert", "none") else what
-    return Sight(HOST, 443, address, key_type, None, error, backend, kind="" if what == "none" else what)
+    kind = "" if what == "none" else what
+    return Sight(HOST, 443, address, key_type, None, error, backend, kind=kind)
 
 
-HARM = ["refused", "alert", "tls", "not-tls", "malformed", "none", "uncovering", "expired", "future", "rubbish", "mismatch"]
-NO_HARM = ["new", "old", "cdn", "timeout", "dns", "unreachable", "no-route", "reset", "closed", "local", "too-large", "starttls"]
+REGRESSIONS = [
+    "refused", "alert", "tls", "not-tls", "malformed", "none", "uncovering", "expired", "future",
+    "rubbish", "mismatch",
+]  # fmt: skip
+NO_REGRESSIONS = [
+    "new", "old", "cdn", "timeout", "dns", "unreachable", "no-route", "reset", "closed", "local",
+    "too-large", "starttls",
+]  # fmt: skip
 
 
 def verdict(
-    before: Sequence[str], after: Sequence[str], old: OldVersion | None = GOOD_OLD, rolled: bool = False, ours: bool = False
+    before: Sequence[str],
+    after: Sequence[str],
+    old: OldVersion | None = GOOD_OLD,
+    rolled: bool = False,
+    ours: bool = False,
 ) -> Verdict:
-    return decide([seen(b) for b in before], [seen(a) for a in after], ours, old, rolled, NOW, new_sha256=NEW)
+    sights = [seen(b) for b in before], [seen(a) for a in after]
+    return decide(*sights, ours, old, rolled, NOW, new_sha256=NEW)
 
 
-@pytest.mark.parametrize("after", HARM)
-def test_harm_that_is_seen_where_ours_was_served_brings_the_old_one_back(after: str) -> None:
+@pytest.mark.parametrize("after", REGRESSIONS)
+def test_regression_where_ours_was_served_brings_the_old_version_back(after: str) -> None:
     found = verdict(["old"], [after])
     assert found.act is Act.ROLL_BACK, found
     assert found.reason.startswith("shop.example.com:443 at 192.0.2.1: ")
     assert found.places[0].standing is Standing.HARMED
 
 
-@pytest.mark.parametrize("after", NO_HARM)
-def test_what_is_not_harm_keeps_the_new_one(after: str) -> None:
+@pytest.mark.parametrize("after", NO_REGRESSIONS)
+def test_result_that_is_not_a_regression_keeps_the_new_version(after: str) -> None:
     assert verdict(["old"], [after]).act is Act.KEEP
 
 
-@pytest.mark.parametrize("after", [*HARM, *NO_HARM])
+@pytest.mark.parametrize("after", [*REGRESSIONS, *NO_REGRESSIONS])
 @pytest.mark.parametrize("before", ["cdn", "timeout", "refused", "expired", "none"])
-def test_nothing_goes_back_for_a_place_that_never_served_ours(before: str, after: str) -> None:
-    """A broken pair with the new leaf is for people: it is ours, and there is nothing that it could go back to there."""
-    assert verdict([before], [after]).act is (Act.STAFF if after == "mismatch" else Act.KEEP)
+def test_place_that_never_served_ours_brings_nothing_back(before: str, after: str) -> None:
+    """A broken pair with the new leaf is for the staff: there is nothing to go back to there."""
+    expected = Act.STAFF if after == "mismatch" else Act.KEEP
+    assert verdict([before], [after]).act is expected
 
 
 @pytest.mark.parametrize(
@@ -97,14 +115,14 @@ def test_nothing_goes_back_for_a_place_that_never_served_ours(before: str, after
         (replace(GOOD_OLD, revoked=None, compromised=True), False, "is compromised"),
     ],
 )
-def test_then_people_decide(old: OldVersion | None, rolled: bool, why: str) -> None:
+def test_regression_without_a_usable_old_version_is_for_the_staff(old: OldVersion | None, rolled: bool, why: str) -> None:
     found = verdict(["old"] if old is not None else [], ["refused"], old, rolled, ours=True)
     assert found.act is Act.STAFF
     assert why in found.reason
 
 
 @pytest.mark.parametrize("revoked", [None, False])
-def test_a_revocation_that_could_not_be_told_does_not_stand_against_it(revoked: bool | None) -> None:
+def test_old_version_whose_revocation_is_undetermined_comes_back(revoked: bool | None) -> None:
     assert verdict(["old"], ["refused"], replace(GOOD_OLD, revoked=revoked)).act is Act.ROLL_BACK
 
 
@@ -115,7 +133,7 @@ def test_a_revocation_that_could_not_be_told_does_not_stand_against_it(revoked: 
         ("cdn", "new", False, Standing.LIVE),
         ("old", "old", False, Standing.NOT_YET),
         ("cdn", "cdn", False, Standing.CDN),
-        ("cdn", "cdn", True, Standing.CDN),  # what was seen counts more than what the inventory says
+        ("cdn", "cdn", True, Standing.CDN),  # what was seen counts more than the inventory
         ("old", "cdn", False, Standing.OTHER),
         ("old", "timeout", False, Standing.UNKNOWN),
         ("cdn", "refused", False, Standing.UNKNOWN),
@@ -125,35 +143,41 @@ def test_a_revocation_that_could_not_be_told_does_not_stand_against_it(revoked: 
         ("", "cdn", False, Standing.CDN),
         ("", "cdn", True, Standing.OTHER),
     ],
-)  # fmt: skip
-def test_each_place_has_its_standing(before: str, after: str, ours: bool, standing: Standing) -> None:
+)
+def test_state_of_a_place_follows_from_what_was_seen_before_and_after(
+    before: str, after: str, ours: bool, standing: Standing
+) -> None:
     found = verdict([before] if before else [], [after], ours=ours)
     assert [p.standing for p in found.places] == [standing]
     assert bool(found.cdn) is (standing is Standing.CDN)
 
 
-def test_the_new_certificate_itself_can_be_the_harm() -> None:
-    """It no longer covers the name: the look shows that before a client does."""
+def test_new_certificate_that_does_not_cover_the_name_is_a_regression() -> None:
     after = [seen("new-uncovering")]
-    found = decide([seen("old")], after, False, GOOD_OLD, False, NOW, new_sha256=str(after[0].sha256))
+    new = str(after[0].sha256)
+    found = decide([seen("old")], after, False, GOOD_OLD, False, NOW, new_sha256=new)
     assert found.act is Act.ROLL_BACK
     assert "does not cover the name" in found.reason
 
 
-def test_key_types_of_one_place_are_looked_at_together() -> None:
-    """From RSA to EC: that no RSA certificate is offered any more is no harm; that nothing is, would be."""
+@pytest.mark.parametrize(
+    "rsa, ec, act",
+    [
+        ("alert", "new", Act.KEEP),
+        ("alert", "alert", Act.ROLL_BACK),
+        ("alert", "timeout", Act.KEEP),
+        ("expired", "new", Act.KEEP),
+        ("expired", "cdn", Act.KEEP),
+    ],
+)
+def test_key_types_of_one_place_are_judged_together(rsa: str, ec: str, act: Act) -> None:
+    """From RSA to EC: no RSA certificate any more is no regression; no certificate at all is."""
     before = [seen("old", key_type="RSA"), seen("alert")]
-    for after, act in (
-        ([seen("alert", key_type="RSA"), seen("new")], Act.KEEP),
-        ([seen("alert", key_type="RSA"), seen("alert")], Act.ROLL_BACK),
-        ([seen("alert", key_type="RSA"), seen("timeout")], Act.KEEP),
-        ([seen("expired", key_type="RSA"), seen("new")], Act.KEEP),
-        ([seen("expired", key_type="RSA"), seen("cdn")], Act.KEEP),
-    ):
-        assert decide(before, after, False, GOOD_OLD, False, NOW, new_sha256=NEW).act is act, after
+    after = [seen(rsa, key_type="RSA"), seen(ec)]
+    assert decide(before, after, False, GOOD_OLD, False, NOW, new_sha256=NEW).act is act
 
 
-def test_one_harmed_place_of_several_is_enough_and_is_named() -> None:
+def test_regression_at_one_place_of_several_is_enough_and_is_named() -> None:
     addresses = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
     before = [seen("old", a) for a in addresses] + [seen("old", "10.0.0.1", backend="lb")]
     after = [
@@ -167,50 +191,43 @@ def test_one_harmed_place_of_several_is_enough_and_is_named() -> None:
     assert found.reason == "shop.example.com:443 at 192.0.2.3: the connection is refused"
 
 
-def test_no_look_at_all_keeps_it() -> None:
+def test_without_any_probe_the_new_version_stays() -> None:
     assert decide([], [], True, GOOD_OLD, False, NOW, new_sha256=NEW).act is Act.KEEP
 
 
-# -- real looks --------------------------------------------------------------------------------------------------------
+# -- real servers --------------------------------------------------------------------------------
 
 
-def at(settings: Settings, port: int) -> list[Sight]:
-    return look(settings, [Place(Target(HOST, port), ("127.0.0.1",))])
+def probe(settings: Settings, port: int) -> list[Sight]:
+    """Probe a server, as if it were at port 443."""
+    found = look(settings, [Place(Target(HOST, port), ("127.0.0.1",))])
+    return [replace(s, port=443) for s in found]
 
 
-def after_a_switch(settings: Settings, folder: Path, issuer: Authority, harm: str) -> Verdict:
-    """Something serves the old one; then, on the same port, something else does."""
-    now = clock()
-    old, new = issuer.issue(HOST), issuer.issue(HOST)
-    shown: dict[str, Issued] = {
-        "new": new, "old": old, "uncovering": issuer.issue("other.example.net"), "expired": issuer.issue(HOST, not_after=now - DAY),
-    }  # fmt: skip
-
-    def moved(sights: list[Sight]) -> list[Sight]:
-        return [replace(s, port=443) for s in sights]
-
-    folder.mkdir(exist_ok=True)
+def after_switch(
+    settings: Settings, folder: Path, old: Issued, new: Issued, shown: Issued, how: str
+) -> tuple[list[Sight], list[Sight]]:
+    """Probe a server with the old certificate, then another one that took its place."""
     with nginx(folder, [(HOST, *write_pair(folder, old, "old"))]) as port:
-        before = moved(at(settings, port))
-    if harm == "refused":
-        after = moved(at(settings, free_port()))
-    elif harm == "alert":
-        with s_server(*write_pair(folder, new, "x"), "-cipher", "PSK", "-no_tls1_3") as port:
-            after = moved(at(settings, port))
-    elif harm == "plain":
-        (folder / "plain").mkdir()
-        with web(folder / "plain", write_pair(folder, new, "x"), "return 204;", "return 204;") as (port, _):
-            after = moved(at(settings, port))
-    else:
-        with nginx(folder, [(HOST, *write_pair(folder, shown[harm], "x"))]) as port:
-            after = moved(at(settings, port))
-    return decide(
-        before, after, False, OldVersion(parse(old.der).sha256, now + DAY), False, now, new_sha256=parse(new.der).sha256
-    )
+        before = probe(settings, port)
+    pair = write_pair(folder, new, "x")
+    match how:
+        case "refused":
+            return before, probe(settings, free_port())
+        case "alert":
+            with s_server(*pair, "-cipher", "PSK", "-no_tls1_3") as port:
+                return before, probe(settings, port)
+        case "plain":
+            (folder / "plain").mkdir()
+            with web(folder / "plain", pair, "return 204;", "return 204;") as (port, _):
+                return before, probe(settings, port)
+        case _:
+            with nginx(folder, [(HOST, *write_pair(folder, shown, "x"))]) as port:
+                return before, probe(settings, port)
 
 
 @pytest.mark.parametrize(
-    "harm, act",
+    "after, act",
     [
         ("new", Act.KEEP),
         ("old", Act.KEEP),
@@ -221,6 +238,20 @@ def after_a_switch(settings: Settings, folder: Path, issuer: Authority, harm: st
         ("expired", Act.ROLL_BACK),
     ],
 )
-def test_real_looks_tell_harm_from_the_rest(settings: Settings, issuer: Authority, tmp_path: Path, harm: str, act: Act) -> None:
-    found = after_a_switch(settings, tmp_path / "web", issuer, harm)
+def test_regression_of_a_real_server_is_recognised(
+    settings: Settings, issuer: Authority, clock: Clock, tmp_path: Path, after: str, act: Act
+) -> None:
+    now = clock()
+    old, new = issuer.issue(HOST), issuer.issue(HOST)
+    shown = {
+        "old": old,
+        "uncovering": issuer.issue("other.example.net"),
+        "expired": issuer.issue(HOST, not_after=now - DAY),
+    }.get(after, new)
+    folder = tmp_path / "web"
+    folder.mkdir()
+    sights = after_switch(settings, folder, old, new, shown, after)
+    good_old = OldVersion(parse(old.der).sha256, now + DAY)
+    new_sha256 = parse(new.der).sha256
+    found = decide(*sights, False, good_old, False, now, new_sha256=new_sha256)
     assert found.act is act, found

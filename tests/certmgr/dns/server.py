@@ -1,4 +1,4 @@
-"""A small name server over UDP and TCP, with dnspython: a resolver that sets AD, or an authoritative server, as its records say."""
+"""A small name server over UDP and TCP with dnspython: a resolver that sets AD, or an authoritative server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Records = Mapping[tuple[str, str], Sequence[str] | str]
 
 @dataclass(slots=True)
 class NameServer:
-    """``address``: for [scan] resolvers. ``authentic``: zones whose answers have the AD bit. ``asked``: every question, in order."""
+    """``address``: for [scan] resolvers. ``authentic``: zones whose answers have the AD bit. ``asked``: each query, in order."""
 
     records: dict[tuple[str, str], Sequence[str] | str]
     authentic: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""TLSA against chains of a real CA: usages, selectors and digests; what is ignored; what the names and dates change."""
+"""TLSA against chains of a real CA: usages, selectors, digests, names, dates, and records that are ignored."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def state(
 @pytest.mark.parametrize("matching", [0, 1, 2])
 @pytest.mark.parametrize("selector", [0, 1])
 @pytest.mark.parametrize(("usage", "position"), [(3, 0), (2, 1)])
-def test_what_is_announced_matches_and_another_does_not(
+def test_announced_certificate_matches_and_another_does_not(
     issued: Issued, issuer: Authority, usage: int, position: int, selector: int, matching: int
 ) -> None:
     record = announce(chain_of(issued)[position], usage, selector, matching)
@@ -53,27 +53,27 @@ def test_what_is_announced_matches_and_another_does_not(
     assert state(record, other) == "mismatch"
 
 
-def test_a_named_certificate_needs_neither_name_nor_date(issued: Issued) -> None:
+def test_dane_ee_ignores_names_and_dates(issued: Issued) -> None:
     record = announce(chain_of(issued)[0], 3, 1, 1)
     assert state(record, issued, host="another.example") == "matched"
     assert state(record, issued, later=5000) == "matched"
 
 
-def test_a_named_ca_needs_both(issued: Issued) -> None:
+def test_dane_ta_checks_names_and_dates(issued: Issued) -> None:
     record = announce(chain_of(issued)[1], 2, 1, 1)
     assert state(record, issued, host="another.example") == "mismatch"
     assert state(record, issued, later=200) == "mismatch"
 
 
-def test_a_named_ca_must_be_sent_unless_the_record_holds_it(issued: Issued) -> None:
+def test_dane_ta_needs_the_ca_in_the_chain_or_in_the_record(issued: Issued) -> None:
     leaf, ca = chain_of(issued)[:2]
     now = clock()
     for matching, selector, expected in ((1, 0, "mismatch"), (0, 0, "matched"), (0, 1, "matched")):
         assert match([announce(ca, 2, selector, matching)], [leaf], HOST, now, smtp=True, trusted=None).state == expected
 
 
-def test_a_certificate_that_only_stands_beside_is_no_anchor(issued: Issued) -> None:
-    """The announced CA is sent, and signed nothing of the path."""
+def test_certificate_outside_the_path_is_no_anchor(issued: Issued) -> None:
+    """The server sends the announced CA, which signed no certificate of the path."""
     other = Authority("Other", clock=clock)
     chain = (chain_of(issued)[0], parse(other.der))
     assert match([announce(chain[1], 2, 0, 1)], chain, HOST, clock(), smtp=True, trusted=True).state == "mismatch"
@@ -86,9 +86,7 @@ def test_a_certificate_that_only_stands_beside_is_no_anchor(issued: Issued) -> N
         (0, 1, True, "matched"), (0, 1, False, "mismatch"), (0, 0, True, "unknown"), (0, 0, False, "mismatch"),
     ],
 )  # fmt: skip
-def test_the_older_usages_need_trust_as_well(
-    issued: Issued, usage: int, position: int, trusted: bool | None, expected: str
-) -> None:
+def test_pkix_usages_need_trust_as_well(issued: Issued, usage: int, position: int, trusted: bool | None, expected: str) -> None:
     assert state(announce(chain_of(issued)[position], usage, 0, 1), issued, smtp=False, trusted=trusted) == expected
 
 
@@ -99,19 +97,19 @@ def test_the_older_usages_need_trust_as_well(
         TlsaRecord(3, 1, 1, b"x" * 31), TlsaRecord(3, 1, 2, b"x" * 32), TlsaRecord(3, 1, 0, b""),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_no_mismatch_and_hides_no_match(issued: Issued, record: TlsaRecord) -> None:
+def test_unusable_record_is_no_mismatch_and_hides_no_match(issued: Issued, record: TlsaRecord) -> None:
     assert state(record, issued) == "unusable"
     good = announce(chain_of(issued)[0], 3, 1, 1)
     assert match([record, good], chain_of(issued), HOST, clock(), smtp=True, trusted=None).record == good
 
 
-def test_one_match_of_several_is_enough(issued: Issued) -> None:
-    """The next key is announced beside the present one before it is used (RFC 7671 8.1)."""
+def test_one_matching_record_is_enough(issued: Issued) -> None:
+    """The next key is announced in addition to the current one (RFC 7671 8.1)."""
     records = [TlsaRecord(3, 1, 1, b"n" * 32), announce(chain_of(issued)[0], 3, 1, 1)]
     assert match(records, chain_of(issued), HOST, clock(), smtp=True, trusted=None).state == "matched"
 
 
-def test_nothing_served_is_no_mismatch() -> None:
+def test_chain_without_a_readable_certificate_is_unknown() -> None:
     record = TlsaRecord(3, 1, 1, b"x" * 32)
     assert match([record], [], HOST, clock(), smtp=True, trusted=None).state == "unknown"
     assert match([record], [parse(b"no certificate")], HOST, clock(), smtp=True, trusted=None).state == "unknown"

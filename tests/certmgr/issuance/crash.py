@@ -1,7 +1,11 @@
-"""Renews a lineage in children that kill themselves with SIGKILL right before their N-th recorded step: ``python -m tests.certmgr.issuance.crash STATE LINEAGE`` reads
-a number a line (0: nobody dies) and answers with a line of JSON: how the child ended, and its steps.
+"""Renews a lineage in children that kill themselves with SIGKILL before their N-th recorded step.
 
-A process of its own with one thread, which has imported everything: a fork copies locks that other threads hold, and a child need not import again.
+``python -m tests.certmgr.issuance.crash`` reads lines of JSON: the file of a pickled configuration and
+database URL, the lineage, and a number (0: the child is not killed). It answers each with a line of
+JSON: the child's exit code, its steps, and what its run came to.
+
+It is a process with one thread that has imported everything: a fork copies locks that other threads
+hold, and a child need not import again.
 """
 
 from __future__ import annotations
@@ -19,8 +23,11 @@ from certmgr.issuance.office import Office
 from certmgr.issuance.renewing import Fleet
 from inventory.database import open_database
 
+SUMMARY = "summary "
+
 
 def renew(settings: Settings, url: str, lineage: str, number: int, steps: int) -> int:
+    """Renew, write each step to the descriptor ``steps``, and return the exit code."""
     seen = 0
 
     def step(name: str) -> None:
@@ -31,28 +38,31 @@ def renew(settings: Settings, url: str, lineage: str, number: int, steps: int) -
             os.kill(os.getpid(), signal.SIGKILL)
 
     summary = Fleet(Office(open_database(url, actor="child"), settings, step=step)).named([lineage])
-    os.write(steps, f"{dict(summary.counts)} {summary.troubles}\n".encode())
+    os.write(steps, f"{SUMMARY}{dict(summary.counts)} {summary.troubles}\n".encode())
     return 3 if summary.failed else 0
 
 
-def main(state: Path, lineage: str) -> None:
-    settings, url = pickle.loads(state.read_bytes())
+def main() -> None:
     for line in sys.stdin:
+        order = json.loads(line)
+        settings, url = pickle.loads(Path(order["state"]).read_bytes())
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(read)
             try:
-                os._exit(renew(settings, url, lineage, int(line), write))
+                os._exit(renew(settings, url, order["lineage"], order["number"], write))
             except BaseException:
                 traceback.print_exc()
                 os._exit(99)
         os.close(write)
         with os.fdopen(read) as pipe:
-            steps = pipe.read().splitlines()
+            lines = pipe.read().splitlines()
         _, status = os.waitpid(child, 0)
-        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "steps": steps}), flush=True)
+        steps = [x for x in lines if not x.startswith(SUMMARY)]
+        answer = {"steps": steps, "summary": lines[len(steps) :]}
+        print(json.dumps({"code": os.waitstatus_to_exitcode(status), **answer}), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main()

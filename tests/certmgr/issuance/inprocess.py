@@ -139,6 +139,7 @@ def running(ca: Ca, folder: Path) -> Iterator[Ca]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # a head and its body are two writes
 
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
@@ -162,7 +163,7 @@ def running(ca: Ca, folder: Path) -> Iterator[Ca]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     ca.directory = f"https://127.0.0.1:{server.server_address[1]}/dir"
     try:
         yield ca

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from certmgr.config import NetworkSettings, Settings
 from certmgr.config_acme import AcmeSettings, CaSettings, SolverSettings
-from certmgr.issuance import accounts
+from certmgr.issuance import accounts, news
 from certmgr.issuance.accounts import Wanted
 from certmgr.issuance.office import Office
 from certmgr.issuance.worker import Done, Why, Worker
 from inventory.database import Database
 from inventory.store import accounts as account_rows
-from inventory.store import acme_orders, clients, domains, lineages
+from inventory.store import acme_orders, cases, clients, domains, endpoints, lineages
 from inventory.store.records import Row
+from inventory.targets import Target
 
 
 @dataclass
@@ -49,6 +53,24 @@ class Shop:
             made = {"account_id": row["id"], "key_type": "ec-p256", "solver": "web", **values}
             return lineages.add(tx, name or names[0].removeprefix("*."), number, names, made)
 
+    def unwatch(self, *names: str) -> None:
+        """Retire the endpoints of ``names``, so that no certificate is expected to be served."""
+        with self.database.write() as tx:
+            for name in names:
+                endpoints.retire(tx, Target(name))
+
+    def configure(self, **changes: Any) -> None:
+        """Change values of [acme]."""
+        self.settings = replace(self.settings, acme=replace(self.settings.acme, **changes))
+
+    def solve(self, **solvers: SolverSettings) -> None:
+        """Add solvers to the configuration."""
+        self.configure(solvers={**self.settings.acme.solvers, **solvers})
+
+    def staff_news(self, now: datetime | None = None) -> news.RobotNews:
+        with self.database.read() as conn:
+            return news.gather(conn, now or self.office.now())
+
     @property
     def office(self) -> Office:
         return Office(self.database, self.settings, **self.given)
@@ -63,6 +85,22 @@ class Shop:
     def orders(self, lineage_id: int) -> list[Row]:
         with self.database.read() as conn:
             return acme_orders.last_of(conn, lineage_id, 1000)
+
+
+def leaf(place: Shop, lineage: int) -> x509.Certificate:
+    """The newest certificate of the lineage."""
+    row = place.row(lineage)
+    with place.database.read() as conn:
+        return x509.load_der_x509_certificate(cases.chain_of(conn, [row["sha256"]])[0])
+
+
+def names(certificate: x509.Certificate) -> set[str]:
+    """DNS names and addresses."""
+    san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {
+        *san.get_values_for_type(x509.DNSName),
+        *(str(a) for a in san.get_values_for_type(x509.IPAddress)),
+    }
 
 
 def shop(
@@ -82,7 +120,7 @@ def shop(
     if tls_port:
         solvers["alpn"] = SolverSettings(kind="tls-alpn", address="127.0.0.1", port=tls_port)
     acme = AcmeSettings(
-        directory=str(folder / "acme"), default_account="main", default_solver="web", challenge_seconds=20.0, proof_seconds=5.0,
+        directory=str(folder / "acme"), default_account="main", default_solver="web",
         cas={"test": CaSettings(directory=directory, ca_file=str(ca_file), internal=True, **ca)}, solvers=solvers,
     )  # fmt: skip
     scan = replace(settings.scan, resolvers=(dns,) if dns else ())

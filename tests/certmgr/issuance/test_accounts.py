@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +16,11 @@ from inventory.database import Database
 from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.store import accounts as rows
 from tests.certmgr.issuance.shop import Shop, shop
-from tests.servers.pebble import Pebble, mac_key, pebble
+from tests.servers.faulty import faulty
+from tests.servers.pebble import Pebble
 
 
-def test_it_is_registered_with_a_key_that_nobody_else_reads(place: Shop, ca: Pebble) -> None:
+def test_account_is_registered_with_a_key_that_only_its_owner_reads(place: Shop, ca: Pebble) -> None:
     with place.database.read() as conn:
         row = rows.find(conn, "main")
     path = local_path(row["key_reference"])
@@ -31,19 +30,19 @@ def test_it_is_registered_with_a_key_that_nobody_else_reads(place: Shop, ca: Peb
     assert said["status"] == "valid" and said["contact"] == ["mailto:ca@provider.example"]
 
 
-def test_the_terms_are_shown_and_not_agreed_to_unasked(place: Shop) -> None:
+def test_terms_are_shown_and_not_agreed_to_without_agree(place: Shop) -> None:
     with pytest.raises(UsageError, match=r"terms of service: data:text/plain.*--agree"):
         accounts.add(place.database, place.settings, Wanted("test", "other"))
     with place.database.read() as conn:
         assert [r["name"] for r in rows.listing(conn)] == ["main"]
 
 
-def test_a_second_one_of_the_same_name_is_refused(place: Shop) -> None:
+def test_second_account_of_the_same_name_is_refused(place: Shop) -> None:
     with pytest.raises(Conflict, match="already"):
         place.register()
 
 
-def test_one_that_was_begun_is_gone_on_with(place: Shop) -> None:
+def test_pending_account_is_completed_with_the_same_key(place: Shop) -> None:
     """As if the process had died before the CA's answer was written: the CA answers with the account that it has for the key."""
     with place.database.write() as tx:
         before = rows.find(tx.conn, "main")
@@ -52,7 +51,7 @@ def test_one_that_was_begun_is_gone_on_with(place: Shop) -> None:
     assert after["url"] == before["url"] and after["key_reference"] == before["key_reference"]
 
 
-def test_rollover_and_deactivation(place: Shop) -> None:
+def test_rolled_account_orders_and_is_deactivated_when_unused(place: Shop) -> None:
     with place.database.read() as conn:
         before = rows.find(conn, "main")
     for kind in ("rsa-2048", "ec-p384"):
@@ -73,7 +72,7 @@ def test_rollover_and_deactivation(place: Shop) -> None:
     assert accounts.deactivate(place.database, place.settings, "main")["state"] == "retired"
 
 
-def test_a_rollover_whose_answer_was_lost_is_found_out(place: Shop) -> None:
+def test_rollover_whose_answer_was_lost_is_completed(place: Shop) -> None:
     with place.database.read() as conn:
         before = rows.find(conn, "main")
     after = accounts.rollover(place.database, place.settings, "main")
@@ -84,35 +83,35 @@ def test_a_rollover_whose_answer_was_lost_is_found_out(place: Shop) -> None:
     assert accounts.look_up(place.settings, again)["status"] == "valid"
 
 
-def test_external_account_binding(database: Database, settings: Settings, tmp_path: Path, opened: ExitStack) -> None:
-    key = mac_key()
-    ca = opened.enter_context(pebble(tmp_path / "pebble", eab={"kid-1": key}))
+def test_account_is_bound_with_the_right_key_only(
+    database: Database,
+    settings: Settings,
+    tmp_path: Path,
+    binding_ca: Pebble,
+    binding_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ca = binding_ca
     place = shop(database, settings, tmp_path, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port)
     place.client("1001", "shop.test")
     with pytest.raises(UsageError, match="external account binding"):
         place.register()
-    os.environ["EAB_KEY"] = key
-    try:
-        with pytest.raises(Refused):
-            place.register("wrong", eab_kid="kid-2", eab_key="env:EAB_KEY")
-        row = place.register(eab_kid="kid-1", eab_key="env:EAB_KEY")
-    finally:
-        del os.environ["EAB_KEY"]
+    monkeypatch.setenv("EAB_KEY", binding_key)
+    with pytest.raises(Refused):
+        place.register("wrong", eab_kid="kid-2", eab_key="env:EAB_KEY")
+    row = place.register(eab_kid="kid-1", eab_key="env:EAB_KEY")
     assert row["eab_kid"] == "kid-1"
-    assert key not in "".join(str(v) for v in row.values())
+    assert binding_key not in "".join(str(v) for v in row.values())
     assert place.order(place.lineage("1001", ["shop.test"])).state == "issued"
 
 
-def test_the_second_ca_stands_in_while_the_first_is_away(place: Shop, tmp_path: Path, opened: ExitStack) -> None:
-    """The first CA is switched off after its account was made."""
-    with ExitStack() as short:
-        gone = short.enter_context(pebble(tmp_path / "gone"))
-        cas = {
-            **place.settings.acme.cas,
-            "first": replace(place.settings.acme.cas["test"], directory=gone.directory, ca_file=str(gone.ca_file)),
-        }
-        place.settings = replace(place.settings, acme=replace(place.settings.acme, cas=cas))
-        accounts.add(place.database, place.settings, Wanted("first", "first", agree=True, fallback="main", by="tester"))
+def test_fallback_account_orders_while_the_first_ca_is_unreachable(place: Shop, ca: Pebble, tmp_path: Path) -> None:
+    """The first CA is a proxy that is switched off after the account was made."""
+    with faulty(tmp_path, ca.directory, ca.ca_file) as gone:
+        first = replace(place.settings.acme.cas["test"], directory=gone.directory, ca_file=str(gone.ca_file))
+        place.configure(cas={**place.settings.acme.cas, "first": first})
+        wanted = Wanted("first", "first", agree=True, fallback="main", by="tester")
+        accounts.add(place.database, place.settings, wanted)
     lineage = place.lineage("1001", ["shop.test"], account="first")
     done = place.order(lineage)
     assert done.state == "issued", done
@@ -120,15 +119,16 @@ def test_the_second_ca_stands_in_while_the_first_is_away(place: Shop, tmp_path: 
         assert place.orders(lineage)[0]["account_id"] == rows.find(conn, "main")["id"]
 
 
-def test_a_lost_account_is_said_and_not_asked_again(place: Shop, tmp_path: Path, opened: ExitStack) -> None:
-    """The CA lost its database: it does not know the account any more."""
-    fresh = opened.enter_context(pebble(tmp_path / "fresh"))
-    cas = {"test": replace(place.settings.acme.cas["test"], directory=fresh.directory, ca_file=str(fresh.ca_file))}
-    place.settings = replace(place.settings, acme=replace(place.settings.acme, cas=cas))
+def test_account_unknown_to_the_ca_is_lost_and_not_used_again(place: Shop, binding_ca: Pebble) -> None:
+    """As if the CA had lost its database: another one answers, which does not have the account."""
+    other = binding_ca
+    moved = replace(place.settings.acme.cas["test"], directory=other.directory, ca_file=str(other.ca_file))
+    place.configure(cas={"test": moved})
     with place.database.write() as tx:
         row = rows.find(tx.conn, "main")
-        base = fresh.directory.rpartition("/")[0]
-        rows.edit(tx, row["id"], directory=fresh.directory, url=f"{base}/my-account/{row['url'].rpartition('/')[2]}")
+        base = other.directory.rpartition("/")[0]
+        # Both CAs number their accounts from 1, and this one has some of its own.
+        rows.edit(tx, row["id"], directory=other.directory, url=f"{base}/my-account/987654321")
     lineage = place.lineage("1001", ["shop.test"])
     done = place.order(lineage)
     assert done.state == "failed" and "does not know this account" in done.said, done
@@ -137,7 +137,7 @@ def test_a_lost_account_is_said_and_not_asked_again(place: Shop, tmp_path: Path,
     assert "is lost" in place.order(lineage).said
 
 
-def test_a_key_that_is_gone_is_one_clear_message(place: Shop) -> None:
+def test_missing_account_key_is_reported_in_one_message(place: Shop) -> None:
     with place.database.read() as conn:
         row = rows.find(conn, "main")
     local_path(row["key_reference"]).unlink()
@@ -148,21 +148,21 @@ def test_a_key_that_is_gone_is_one_clear_message(place: Shop) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc", "A", "a b", "", "-x", "x" * 60, "a/b", "ä"])
-def test_a_name_that_would_be_a_path_is_refused(place: Shop, name: str) -> None:
+def test_name_that_could_be_a_path_is_refused(sqlite_database: Database, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be called"):
-        accounts.add(place.database, place.settings, Wanted("test", name, agree=True))
+        accounts.add(sqlite_database, Settings(), Wanted("test", name, agree=True))
 
 
 @pytest.mark.parametrize(
     "directory",
     ["http://ca.test/dir", "ftp://ca.test", "https://", "https://u:p@ca.test/dir", "javascript:x", "https://ca.test/\x1b[31m"],
 )
-def test_a_directory_that_is_none_is_refused(place: Shop, directory: str) -> None:
+def test_url_that_is_no_directory_is_refused(sqlite_database: Database, directory: str) -> None:
     with pytest.raises(UsageError, match="no directory URL"):
-        accounts.add(place.database, place.settings, Wanted("mine", "mine", directory=directory, agree=True))
+        accounts.add(sqlite_database, Settings(), Wanted("mine", "mine", directory=directory, agree=True))
 
 
-def test_a_directory_inside_is_not_asked_unless_allowed(place: Shop, ca: Pebble) -> None:
+def test_internal_directory_is_not_requested_unless_allowed(place: Shop, ca: Pebble) -> None:
     """Loopback is inside: only what the configuration allows is asked, also where a name leads there."""
     place.settings = replace(place.settings, network=replace(place.settings.network, allow=()))
     elsewhere = ca.directory.replace("127.0.0.1", "localhost")  # not the one of [acme.ca.test], which says internal = true

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.certmgr.issuance.test_challenges import hook
-from tests.servers.pebble import Pebble
+from certmgr.cases import csr
+from inventory.store import acme_orders, runs
+from tests.campaign import wait_until
+from tests.certmgr.issuance.hook import hook
+from tests.databases import open_sqlite
+from tests.program import Ran
+from tests.servers.pebble import Pebble, held_port
 
-Run = Callable[..., Any]
+Run = Callable[..., Ran]
 
 
 @pytest.fixture
-def shop(certmgr: Run, ca: Pebble, tmp_path: Path) -> Run:
-    """Two clients, an account, a solver for http-01 and one for the DNS, and a target that writes files."""
+def inside(opened: ExitStack) -> int:
+    """The port of a solver that no web server passes challenges to."""
+    return held_port(opened)
+
+
+@pytest.fixture
+def watched_shop(certmgr: Run, ca: Pebble, inside: int, tmp_path: Path) -> Run:
+    """Two clients, an account, solvers for http-01 and dns-01, and a target that writes files."""
     dns = hook(tmp_path, ca)
     (tmp_path / "certmgr.toml").write_text(
         f'[scan]\nper_address = 0\nrate = 0.0\ntimeout = 4.0\nresolvers = ["{ca.dns}"]\n[http]\nenabled = false\n[network]\nallow = ["127.0.0.0/8"]\n'
@@ -24,7 +38,7 @@ def shop(certmgr: Run, ca: Pebble, tmp_path: Path) -> Run:
         f'[acme.ca.test]\ndirectory = "{ca.directory}"\nca_file = "{ca.ca_file}"\ninternal = true\ncaa = ["pebble.test"]\n'
         f'[acme.solver.web]\nkind = "standalone"\naddress = "127.0.0.1"\nport = {ca.http_port}\nhttp_port = {ca.http_port}\n'
         f'[acme.solver.dns]\nkind = "hook"\ncommand = ["{dns.command[0]}"]\npropagation = 3.0\n'
-        f'[acme.solver.inside]\nkind = "standalone"\naddress = "127.0.0.1"\nport = 8402\n'
+        f'[acme.solver.inside]\nkind = "standalone"\naddress = "127.0.0.1"\nport = {inside}\n'
         f'[acme.target.files]\nkind = "files"\ndirectory = "{tmp_path}/etc/{{name}}"\n'
     )
     for number, name in (("1001", "shop.test"), ("1002", "other.test")):
@@ -34,7 +48,15 @@ def shop(certmgr: Run, ca: Pebble, tmp_path: Path) -> Run:
     return certmgr
 
 
-def test_from_the_account_to_the_renewal(shop: Run, tmp_path: Path) -> None:
+@pytest.fixture
+def shop(watched_shop: Run) -> Run:
+    """The same without endpoints, so that no certificate is expected to be served."""
+    for name in ("shop.test", "other.test"):
+        assert watched_shop("endpoint", "retire", name).code == 0
+    return watched_shop
+
+
+def test_certificate_is_issued_renewed_revoked_and_replaced(shop: Run, tmp_path: Path) -> None:
     listed = shop("account", "list", "--format", "json").json
     assert listed["schema"] == "certmgr.accounts/1" and listed["accounts"][0]["state"] == "active"
     shown = shop("account", "show", "test", "--ask")
@@ -68,7 +90,7 @@ def test_from_the_account_to_the_renewal(shop: Run, tmp_path: Path) -> None:
     assert shop("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] != before
 
 
-def test_a_revocation_is_not_made_unasked(shop: Run) -> None:
+def test_revocation_is_not_sent_without_confirmation(shop: Run) -> None:
     assert shop("issue", "shop.test").code == 0
     asked = shop("revoke", "shop.test", "--reason", "keyCompromise", input="n\n")
     assert (
@@ -79,7 +101,8 @@ def test_a_revocation_is_not_made_unasked(shop: Run) -> None:
     )
 
 
-def test_preflight_of_names_and_of_the_inventory(shop: Run, ca: Pebble) -> None:
+def test_preflight_names_the_missing_record_or_that_nothing_is_missing(watched_shop: Run, ca: Pebble) -> None:
+    shop = watched_shop
     found = shop("issue", "--preflight", "shop.test", "--format", "json").json["preflight"]
     assert [(f["name"], f["sort"], f["client"]) for f in found] == [("shop.test", "automate", "1001")], found
     ca.add_caa("other.test", [("issue", "letsencrypt.org")])
@@ -95,14 +118,10 @@ def test_preflight_of_names_and_of_the_inventory(shop: Run, ca: Pebble) -> None:
     assert wild["sort"] == "automate" and "records of its zone" in wild["reason"]
 
 
-def test_both_keys_a_wildcard_and_the_clients_csr(shop: Run, tmp_path: Path) -> None:
+def test_two_key_types_of_a_wildcard_and_a_csr_are_issued(shop: Run, tmp_path: Path) -> None:
     done = shop("issue", "shop.test", "*.shop.test", "--solver", "dns", "--key", "ec-p256", "--key", "rsa-2048")
     assert done.code == 0, (done.out, done.err)
     assert [r["lineage"] for r in shop("lineage", "list", "--format", "json").json["lineages"]] == ["shop.test", "shop.test-rsa"]
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    from certmgr.cases import csr
-
     (tmp_path / "own.csr").write_bytes(csr.make(ec.generate_private_key(ec.SECP256R1()), ["www.shop.test"], True))
     done = shop("issue", "--csr", str(tmp_path / "own.csr"))
     assert done.code == 0, (done.out, done.err)
@@ -121,28 +140,28 @@ WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
 )  # fmt: skip
 
 
-def test_wrong_input(shop: Run) -> None:
+def test_wrong_input_is_refused_with_its_reason(shop: Run) -> None:
     for arguments, words in WRONG:
         done = shop(*arguments)
         assert done.code in (2, 3) and words in done.err and "Traceback" not in done.err, (arguments, done.code, done.err)
         assert len(done.err.splitlines()) <= 4
 
 
-def test_simulation(shop: Run) -> None:
+def test_simulation_counts_the_orders_of_a_lifetime(shop: Run) -> None:
     assert shop("issue", "shop.test").code == 0
     found = shop("renew", "--simulate", "--lifetime", "45d", "--format", "json").json
     assert found["schema"] == "certmgr.simulation/1" and found["lineages"] == 1 and 9 <= found["orders"] <= 12
     assert "No limit of a CA is in the way" in shop("renew", "--simulate").out
 
 
-def test_solvers_and_their_snippets(shop: Run) -> None:
+def test_solvers_are_listed_and_their_snippets_printed(shop: Run, inside: int) -> None:
     kinds = {s["name"]: s["challenge"] for s in shop("solver", "list", "--format", "json").json["solvers"]}
     assert kinds == {"web": "http-01", "dns": "dns-01", "inside": "http-01"}
-    assert "proxy_pass http://127.0.0.1:8402;" in shop("solver", "snippet", "inside").out
+    assert f"proxy_pass http://127.0.0.1:{inside};" in shop("solver", "snippet", "inside").out
     assert "ProxyPass" in shop("solver", "snippet", "inside", "--server", "apache").out
 
 
-def test_an_arrangement_is_changed_paused_and_ended(shop: Run) -> None:
+def test_lineage_is_edited_paused_resumed_and_retired(shop: Run) -> None:
     assert shop("issue", "shop.test").code == 0
     assert shop("lineage", "edit", "shop.test", "--names", "shop.test www.shop.test", "--leave-out", "auto").code == 0
     planned = shop("renew", "--due", "--dry-run", "--format", "json").json["renewals"][0]
@@ -166,9 +185,10 @@ def test_an_arrangement_is_changed_paused_and_ended(shop: Run) -> None:
     assert shop("lineage", "list", "--format", "json").json["lineages"] == []
 
 
-def test_the_run_for_cron_renews_too(shop: Run) -> None:
-    with_intent = shop("issue", "shop.test", "--solver", "inside")
-    assert with_intent.code == 3 and "failed" in with_intent.out, (with_intent.out, with_intent.err)
+def test_run_for_cron_issues_what_failed_before(watched_shop: Run) -> None:
+    shop = watched_shop
+    failed = shop("issue", "shop.test", "--solver", "inside")
+    assert failed.code == 3 and "failed" in failed.out, (failed.out, failed.err)
     assert shop("lineage", "edit", "shop.test", "--solver", "web").code == 0
     done = shop("run", "--no-scan")
     assert (
@@ -176,8 +196,22 @@ def test_the_run_for_cron_renews_too(shop: Run) -> None:
     ), (done.out, done.err)
 
 
-def test_what_one_client_has_another_does_not_see(shop: Run) -> None:
+def test_list_of_one_client_omits_the_other_client(shop: Run) -> None:
     for name in ("shop.test", "other.test"):
         assert shop("issue", name).code == 0
     mine = shop("lineage", "list", "--client", "1001", "--format", "json")
     assert [r["lineage"] for r in mine.json["lineages"]] == ["shop.test"] and "other.test" not in mine.out
+
+
+def test_failing_order_leaves_no_thread_no_lock_and_no_listener(shop: Run, inside: int, tmp_path: Path) -> None:
+    """Commands run in this process, so what an order leaves behind would stay for the next test."""
+    before = set(threading.enumerate())
+    assert shop("issue", "shop.test", "--solver", "inside").code == 3
+    wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads of the order")
+    with runs.file_lock(tmp_path / "acme" / "locks" / "shop.test", "order"):
+        pass
+    socket.create_server(("127.0.0.1", inside)).close()  # fails if another listens there
+    database = open_sqlite(tmp_path / "cli.db")
+    with database.read() as conn:
+        assert [o for o in acme_orders.unfinished(conn) if o["holder"]] == []
+    database.close()

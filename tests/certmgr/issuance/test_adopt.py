@@ -1,4 +1,4 @@
-"""certbot's place is taken over: its account orders on, its directory stays, and it can have it back."""
+"""Lineages of certbot: taken over with their account and directory, and given back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from certmgr.issuance import adopt
 from certmgr.issuance.adopt import Wanted
 from certmgr.issuance.renewing import Fleet
 from inventory.errors import CertmgrError, UsageError
-from inventory.store import accounts, endpoints, lineages
-from inventory.targets import Target
+from inventory.store import accounts, lineages
 from tests.certmgr.deploy.certbot_place import certbot_account, certbot_lineage
-from tests.certmgr.issuance.shop import Shop
-from tests.certmgr.issuance.test_challenges import leaf, names
+from tests.certmgr.issuance.shop import Shop, leaf, names
 from tests.servers.pebble import Pebble
 
 
@@ -40,13 +38,13 @@ def certbot(place: Shop, ca: Pebble, tmp_path: Path, issuer: Authority) -> Path:
         )
         conf = base / "renewal" / f"{name}.conf"
         conf.write_text(conf.read_text().replace("https://acme-v02.api.letsencrypt.org/directory", ca.directory))
+    place.unwatch("shop.test")
     with place.database.write() as tx:
-        endpoints.retire(tx, Target("shop.test"))
         accounts.edit(tx, 1, url="https://elsewhere.test/account/1")  # so that certbot's account is not taken for this one
     return base
 
 
-def test_taken_over_renewed_and_given_back(place: Shop, certbot: Path, tmp_path: Path) -> None:
+def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(place: Shop, certbot: Path, tmp_path: Path) -> None:
     wanted = Wanted(certbot, root=tmp_path / "no-timers")
     planned = adopt.plan(place.database, place.settings, wanted)
     assert [x.name for x in planned.chosen] == ["shop.test"] and planned.strange[0][0] == "stranger.test"
@@ -70,7 +68,7 @@ def test_taken_over_renewed_and_given_back(place: Shop, certbot: Path, tmp_path:
         assert lineages.listing(conn) == []
 
 
-def test_while_certbot_would_renew_by_itself_nothing_is_taken_over(place: Shop, certbot: Path, tmp_path: Path) -> None:
+def test_nothing_is_taken_over_while_certbot_would_renew(place: Shop, certbot: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "etc" / "cron.d").mkdir(parents=True)
     (root / "etc" / "cron.d" / "certbot").write_text("0 */12 * * * root certbot -q renew\n")
@@ -83,7 +81,7 @@ def test_while_certbot_would_renew_by_itself_nothing_is_taken_over(place: Shop, 
         assert lineages.listing(conn) == []
 
 
-def test_what_certbot_does_not_have_is_said(place: Shop, certbot: Path) -> None:
+def test_unknown_lineage_and_folder_of_certbot_are_refused(place: Shop, certbot: Path) -> None:
     with pytest.raises(UsageError, match="no lineage 'nope'"):
         adopt.plan(place.database, place.settings, Wanted(certbot, ("nope",)))
     with pytest.raises(UsageError):

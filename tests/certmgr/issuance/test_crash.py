@@ -1,4 +1,7 @@
-"""Killed at every recorded step, against a CA that refuses nine nonces of ten: no key is lost, there is one order an intent, and in the end a live certificate."""
+"""A renewal killed before each recorded step, at a CA that refuses most nonces.
+
+No key is lost, there is one order per intent, and the next run leads to a live certificate.
+"""
 
 from __future__ import annotations
 
@@ -10,129 +13,163 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from certmgr.config import Settings
 from certmgr.config_acme import SolverSettings
 from certmgr.deploy.lineage import Lineage
-from inventory.database import open_database
-from inventory.store import endpoints
-from inventory.targets import Target
-from tests.certmgr.issuance.shop import shop
-from tests.certmgr.issuance.web import nginx
-from tests.servers.pebble import pebble
-from tests.servers.ports import free_port
+from inventory.clock import system_clock
+from tests.campaign import SOAK, Campaign, wait_until
+from tests.certmgr.issuance.hook import hook
+from tests.certmgr.issuance.shop import Shop, shop
+from tests.certmgr.issuance.web import with_nginx
+from tests.databases import open_sqlite
+from tests.servers.pebble import Pebble, pebble
 
 ROOT = Path(__file__).parents[3]
+# Percent of good nonces that the CA refuses.
+REFUSED = (0, 60, 90) if SOAK else (60,)
+SOLVERS = ("web", "alpn", "dns") if SOAK else ("web",)
+# The steps of a renewal are spread over so many tests.
+PARTS = 3
+STEPS = {
+    "key",
+    "csr",
+    "ask",
+    "new-order",
+    "url",
+    "present",
+    "answer",
+    "finalize",
+    "finalizing",
+    "finalized",
+    "fetch",
+    "store",
+    "version",
+    "end",
+    "deliver nginx",
+}
 
 
-def test_killed_at_every_step(settings: Settings, tmp_path: Path, opened: ExitStack) -> None:
-    ca = opened.enter_context(pebble(tmp_path / "pebble", nonce_reject=90, authz_reuse=0))
-    url = str(tmp_path / "crash.db")
-    database = open_database(url, actor="tester")
-    place = shop(database, settings, tmp_path, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port)
-    place.client("1001", "shop.test")
-    account = place.register()
-    behind = free_port()
-    web = opened.enter_context(
-        nginx(tmp_path / "nginx", place.office.base / "live" / "shop.test", ["shop.test"], http_port=ca.http_port, behind=behind)
-    )
-    solver = SolverSettings(kind="standalone", address="127.0.0.1", port=behind, http_port=ca.http_port)
-    place.settings = replace(
-        place.settings, acme=replace(place.settings.acme, solvers={"web": solver}, places={"nginx": web.target})
-    )
-    with database.write() as tx:
-        endpoints.retire(tx, Target("shop.test"))
-        endpoints.add(tx, Target("shop.test", web.port), addresses=("127.0.0.1",))
-    lineage = place.lineage("1001", ["shop.test"], targets="nginx")
-    state = tmp_path / "state"
-    state.write_bytes(pickle.dumps((place.settings, url)))
-
-    command = [sys.executable, "-m", "tests.certmgr.issuance.crash", str(state), "shop.test"]
-    nursery = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    opened.callback(nursery.wait, 30)
-    assert nursery.stdin is not None and nursery.stdout is not None
-    opened.callback(nursery.stdin.close)
-    asked, told = nursery.stdin, nursery.stdout
-
-    def child(number: int) -> tuple[int, list[str]]:
-        asked.write(f"{number}\n")
-        asked.flush()
-        answer = json.loads(told.readline())
-        return answer["code"], answer["steps"]
-
-    def live() -> str:
-        with (
-            socket.create_connection(("127.0.0.1", web.port), 10) as raw,
-            unverified().wrap_socket(raw, server_hostname="shop.test") as secure,
-        ):
-            return hashlib.sha256(secure.getpeercert(True) or b"").hexdigest()
-
-    code, steps = child(0)
-    assert code == 0, steps
-    wanted = [
-        "key",
-        "csr",
-        "ask",
-        "new-order",
-        "url",
-        "present",
-        "answer",
-        "finalize",
-        "finalizing",
-        "finalized",
-        "fetch",
-        "store",
-        "version",
-        "end",
-        "deliver nginx",
-    ]
-    assert set(wanted) <= set(steps), steps
-    keys, died = key_files(place.office.base), []
-    for number in range(1, 100):
-        before = live()
-        code, steps = child(number)
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL, steps
-        died.append(steps[-1])
-        assert live() in (before, place.row(lineage)["sha256"])
-        assert keys <= key_files(place.office.base), f"a key was lost at {died[-1]}"
-        code, steps = child(0)
-        assert code == 0, (died[-1], steps)
-        keys = key_files(place.office.base)
-        orders = place.orders(lineage)
-        assert {o["state"] for o in orders} == {"done"}, died[-1]
-        assert ca.order_count() == len(orders), f"an order was lost or doubled at {died[-1]}"
-        row = place.row(lineage)
-        assert row["sha256"] == row["deployed"]
-        assert eventually(live, row["sha256"]), "an old worker of nginx may answer for a moment, and no longer"
-        assert row["proven_at"] is not None
-    assert set(wanted) <= set(died), died
-    intents = len(place.orders(lineage))
-    assert len(key_files(place.office.base)) == intents  # one key an intent, and every one is there
-    session = place.office.session(account["id"])
-    assert len(ca.orders(account["url"], session.key)) == intents
-    assert Lineage(place.office.base, "shop.test").read_current() is not None
+@pytest.fixture(scope="module")
+def refusing_ca(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    """A pebble that refuses nonces, as often as the parameter says."""
+    folder = tmp_path_factory.mktemp("refusing")
+    with pebble(folder, nonce_reject=request.param, authz_reuse=0) as running:
+        yield running
 
 
-def eventually(seen: Callable[[], str], wanted: str) -> bool:
-    for _ in range(100):
-        if seen() == wanted:
-            return True
-        time.sleep(0.1)
-    return False
+@dataclass
+class Nursery:
+    """A process that forks children, each of which renews a lineage (tests/certmgr/issuance/crash.py)."""
+
+    process: subprocess.Popen[str]
+
+    def child(self, state: Path, number: int) -> dict[str, Any]:
+        """Renew; the child is killed before its step ``number``, or completes if that is 0."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        order = {"state": str(state), "lineage": "shop.test", "number": number}
+        self.process.stdin.write(f"{json.dumps(order)}\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    command = [sys.executable, "-m", "tests.certmgr.issuance.crash"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        yield Nursery(process)
+
+
+def place_at(settings: Settings, folder: Path, ca: Pebble, opened: ExitStack) -> tuple[Shop, int]:
+    """An inventory with an account at ``ca``, and the id of that account."""
+    database = open_sqlite(folder / "crash.db", clock=system_clock)
+    opened.callback(database.close)
+    made = shop(database, settings, folder, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port)
+    made.client("1001", "shop.test")
+    return made, made.register()["id"]
+
+
+def served(port: int) -> str:
+    """The SHA-256 of the certificate that nginx serves."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain = socket.create_connection(("127.0.0.1", port), 60)
+    with context.wrap_socket(plain, server_hostname="shop.test") as secure:
+        return hashlib.sha256(secure.getpeercert(True) or b"").hexdigest()
 
 
 def key_files(base: Path) -> set[bytes]:
     return {p.read_bytes() for p in (base / "keys").glob("order-*/*.key")}
 
 
-def unverified() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+@pytest.mark.campaign
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("refusing_ca", REFUSED, indirect=True)
+def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
+    settings: Settings,
+    tmp_path: Path,
+    opened: ExitStack,
+    campaign: Campaign,
+    nursery: Nursery,
+    refusing_ca: Pebble,
+    solver: str,
+    part: int,
+) -> None:
+    ca = refusing_ca
+    place, account = place_at(settings, tmp_path, ca, opened)
+    web = with_nginx(place, ca, tmp_path, opened)
+    alpn = SolverSettings(kind="tls-alpn", address="127.0.0.1", port=ca.tls_port)
+    place.solve(alpn=alpn, dns=hook(tmp_path, ca))
+    lineage = place.lineage("1001", ["shop.test"], targets="nginx", solver=solver)
+    state = tmp_path / "state"
+    state.write_bytes(pickle.dumps((place.settings, str(tmp_path / "crash.db"))))
+    ordered_before = ca.order_count()
+
+    def complete() -> list[str]:
+        done = nursery.child(state, 0)
+        assert done["code"] == 0, done
+        steps: list[str] = done["steps"]
+        return steps
+
+    def settle() -> None:
+        """Wait for the end of the old worker, which may answer for a moment after a reload."""
+        newest = place.row(lineage)["sha256"]
+        wait_until(lambda: served(web.port) == newest and len(web.workers()) == 1, "the newest certificate at nginx")
+
+    complete()
+    steps = complete()  # those of a renewal
+    settle()
+    assert set(steps) >= STEPS, steps
+    numbers = range(1 + part, len(steps) + 1, PARTS)
+    keys = key_files(place.office.base)
+    for number in numbers:
+        before = served(web.port)
+        done = nursery.child(state, number)
+        died = steps[number - 1]
+        assert done["code"] == -signal.SIGKILL and done["steps"] == steps[:number], done
+        assert served(web.port) in (before, place.row(lineage)["sha256"])
+        assert keys <= key_files(place.office.base), f"a key was lost at {died}"
+        complete()
+        keys = key_files(place.office.base)
+        orders = place.orders(lineage)
+        assert {o["state"] for o in orders} == {"done"}, died
+        assert ca.order_count() - ordered_before == len(orders), f"an order was lost or doubled at {died}"
+        row = place.row(lineage)
+        assert row["sha256"] == row["deployed"] and row["proven_at"] is not None
+        settle()
+    campaign.report("kills", len(numbers))
+    intents = len(place.orders(lineage))
+    assert len(key_files(place.office.base)) == intents, "not one key per intent"
+    session = place.office.session(account)
+    assert len(ca.orders(session.row["url"], session.key)) == intents
+    assert Lineage(place.office.base, "shop.test").read_current() is not None

@@ -1,4 +1,7 @@
-"""A year of a fleet, a run every day and a half, with a moved clock and a CA that has the same one: never without a certificate, never a needless order."""
+"""A year of renewals on a clock that the fleet and its CA share.
+
+No certificate comes near its end, and none is ordered without need.
+"""
 
 from __future__ import annotations
 
@@ -10,101 +13,111 @@ import pytest
 
 from certmgr.config import Settings
 from certmgr.issuance.renewing import Fleet
-from certmgr.issuance.revoking import REASONS
-from inventory.database import from_epoch, open_database
-from inventory.store import endpoints, lineages
-from inventory.targets import Target
+from inventory.database import from_epoch
+from inventory.store import lineages
+from tests.campaign import Campaign
 from tests.certmgr.issuance.inprocess import Ca, running
 from tests.certmgr.issuance.shop import Shop, shop
+from tests.databases import open_sqlite
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 
 
+class Calendar:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
+
+
 @pytest.fixture
-def clock() -> list[datetime]:
-    return [START]
+def clock() -> Calendar:
+    return Calendar()
 
 
-def place_at(settings: Settings, tmp_path: Path, ca: Ca, clock: list[datetime], per_domain: str = "") -> Shop:
-    database = open_database(str(tmp_path / "year.db"), actor="tester")
-    made = shop(database, settings, tmp_path, ca.directory, ca.ca_file, per_domain=per_domain)
-    made.given = {"clock": lambda: clock[0], "wait": lambda _: None}
+def place_at(settings: Settings, folder: Path, ca: Ca, clock: Calendar, opened: ExitStack, per_domain: str = "") -> Shop:
+    """An inventory with an account at ``ca``."""
+    database = open_sqlite(folder / "year.db", clock=clock)
+    opened.callback(database.close)
+    made = shop(database, settings, folder, ca.directory, ca.ca_file, per_domain=per_domain)
+    made.given = {"wait": lambda _: None}
+    made.register()
     return made
 
 
-def fleet_of(place: Shop, count: int) -> list[int]:
-    names = [f"site{i}.shop{i % 5}.test" for i in range(count)]
+def fleet_of(place: Shop, names: list[str]) -> list[int]:
+    """A lineage for each name, none of which is expected to be served."""
     place.client("1001", *names)
-    with place.database.write() as tx:
-        for name in names:
-            endpoints.retire(tx, Target(name))
-    place.register()
+    place.unwatch(*names)
     return [place.lineage("1001", [n]) for n in names]
 
 
-@pytest.mark.parametrize("ari", [True, False])
-def test_a_year(settings: Settings, tmp_path: Path, opened: ExitStack, clock: list[datetime], ari: bool) -> None:
+@pytest.mark.campaign
+@pytest.mark.parametrize("ari", [True, False], ids=["ari", "no ari"])
+def test_certificates_of_45_days_are_renewed_in_time_for_a_year(
+    settings: Settings, tmp_path: Path, opened: ExitStack, clock: Calendar, campaign: Campaign, ari: bool
+) -> None:
+    count, hours = campaign.size("lineages", 2 if ari else 1, 3), campaign.size("hours between runs", 88, 36)
     life = timedelta(days=45)
-    ca = opened.enter_context(running(Ca(lambda: clock[0], life, ari), tmp_path / "ca"))
-    place = place_at(settings, tmp_path, ca, clock)
-    ids = fleet_of(place, 3)
-    step, failed, office = timedelta(hours=36), 0, place.office
-    while clock[0] < START + timedelta(days=365):
+    ca = opened.enter_context(running(Ca(clock, life, ari), tmp_path / "ca"))
+    place = place_at(settings, tmp_path, ca, clock, opened)
+    ids = fleet_of(place, [f"site{i}.shop{i % 5}.test" for i in range(count)])
+    office, failed = place.office, 0
+    while clock() < START + timedelta(days=365):
         summary = Fleet(office).due()
         failed += summary.failed
         for lineage in ids:
             row = place.row(lineage)
             end = from_epoch(row["not_after"])
-            assert end is not None and end > clock[0] + life / 4, (
-                f"{row['name']} had {end - clock[0] if end else None} left at {clock[0]}"
-            )
-        clock[0] += step
+            left = end - clock() if end is not None else None
+            assert left is not None and left > life / 4, f"{row['name']} had {left} left at {clock()}"
+        clock.advance(hours=hours)
     assert failed == 0
     # Renewed at two thirds of 45 days: every 30 days, so 12 or 13 certificates each.
-    each = [sum(p["identifiers"][0]["value"] == place.row(i)["name"] for _, p in ca.orders) for i in ids]
+    names = [p["identifiers"][0]["value"] for _, p in ca.orders]
+    each = [names.count(place.row(i)["name"]) for i in ids]
     assert all(12 <= n <= 13 for n in each), each
     assert sum("replaces" in p for _, p in ca.orders) == (len(ca.orders) - len(ids) if ari else 0)
 
 
-def test_a_year_within_a_limit_that_is_too_small_for_the_first_day(
-    settings: Settings, tmp_path: Path, opened: ExitStack, clock: list[datetime]
+@pytest.mark.campaign
+def test_orders_over_a_limit_are_postponed_and_never_refused(
+    settings: Settings, tmp_path: Path, opened: ExitStack, clock: Calendar, campaign: Campaign
 ) -> None:
-    """Twelve names of one domain, and a CA that gives five a week and knows no ARI: the ledger puts the others off, and the CA never has to say no."""
-    ca = Ca(lambda: clock[0], timedelta(days=90), ari=False, limit=5)
+    """More names of one domain than a CA without ARI gives in a week: the ledger delays the others."""
+    count = campaign.size("names of one domain", 5, 12)
+    limit, days = campaign.size("certificates a week", 2, 5), campaign.size("days", 16, 30)
+    ca = Ca(clock, timedelta(days=90), ari=False, limit=limit)
     opened.enter_context(running(ca, tmp_path / "ca"))
-    place = place_at(settings, tmp_path, ca, clock, per_domain="5/7d")
-    names = [f"h{i}.shop.test" for i in range(12)]
-    place.client("1001", *names)
-    with place.database.write() as tx:
-        for name in names:
-            endpoints.retire(tx, Target(name))
-    place.register()
-    for name in names:
-        place.lineage("1001", [name])
+    place = place_at(settings, tmp_path, ca, clock, opened, per_domain=f"{limit}/7d")
+    fleet_of(place, [f"h{i}.shop.test" for i in range(count)])
     have, office = [], place.office
-    for _ in range(30):
+    for _ in range(days):
         summary = Fleet(office).due()
         assert not summary.failed, summary
         with place.database.read() as conn:
             have.append(sum(r["sha256"] is not None for r in lineages.listing(conn)))
-        clock[0] += timedelta(days=1)
-    assert have[0] == 5 and have[7] == 10 and have[14] == 12
+        clock.advance(days=1)
+    assert have[0] == limit and have[7] == 2 * limit and have[14] == count
     assert ca.refused == 0
 
 
-def test_away_for_a_month_and_back(settings: Settings, tmp_path: Path, opened: ExitStack, clock: list[datetime]) -> None:
-    """Cron did not run for the last third of a life: what has ended is renewed first, and nothing is skipped."""
-    ca = opened.enter_context(running(Ca(lambda: clock[0], timedelta(days=45)), tmp_path / "ca"))
-    place = place_at(settings, tmp_path, ca, clock)
-    ids = fleet_of(place, 3)
+def test_certificates_that_ended_while_no_run_took_place_are_all_renewed(
+    settings: Settings, tmp_path: Path, opened: ExitStack, clock: Calendar
+) -> None:
+    ca = opened.enter_context(running(Ca(clock, timedelta(days=45)), tmp_path / "ca"))
+    place = place_at(settings, tmp_path, ca, clock, opened)
+    ids = fleet_of(place, [f"site{i}.shop{i % 5}.test" for i in range(3)])
     Fleet(place.office).due()
-    clock[0] += timedelta(days=60)
+    clock.advance(days=60)
     summary = Fleet(place.office).due()
     assert summary.planned == 3 and not summary.failed, summary
     for lineage in ids:
         end = from_epoch(place.row(lineage)["not_after"])
-        assert end is not None and end > clock[0]
-
-
-def test_the_reasons_are_those_of_rfc_5280() -> None:
-    assert REASONS == {"unspecified": 0, "keyCompromise": 1, "affiliationChanged": 3, "superseded": 4, "cessationOfOperation": 5}
+        assert end is not None and end > clock()

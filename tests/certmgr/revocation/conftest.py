@@ -1,9 +1,8 @@
-"""Fixtures: a street of two clients, and a certificate of one of them that names a list."""
+"""Fixtures: files that nginx serves, and inventories of two clients."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,24 +11,66 @@ import pytest
 from certmgr.config import NetworkSettings, Settings
 from certmgr.demo.authority import Authority, Issued
 from inventory.database import Database
+from inventory.store import clients, contacts, domains
+from tests.certmgr.cases.place import serve
 from tests.certmgr.dns.server import serving
-from tests.certmgr.revocation.lists import files, points
-from tests.certmgr.revocation.street import ROSE, TULIP, Street
+from tests.certmgr.revocation.files import Files, FileServer, file_server
+from tests.certmgr.revocation.lists import make_list, points
+from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
+from tests.certmgr.revocation.two import HOSTS, Two
+from tests.clock import START
+from tests.databases import open_sqlite
+from tests.program import Ran
+
+
+@pytest.fixture(scope="session")
+def web_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileServer]:
+    with file_server(tmp_path_factory.mktemp("files")) as server:
+        yield server
 
 
 @pytest.fixture
-def street(database: Database, settings: Settings, tmp_path: Path) -> Iterator[Street]:
-    with contextlib.ExitStack() as stack:
-        port, served = stack.enter_context(files(tmp_path / "web"))
-        names = stack.enter_context(serving({}, authentic=("example.test",)))
-        scan = replace(settings.scan, resolvers=(names.address,), timeout=1.2)
-        made = replace(settings, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",)))
-        street = Street(database, made, tmp_path, port, served, names)
-        street.add("1001", ROSE)
-        street.add("1002", TULIP)
-        yield street
+def files(web_server: FileServer) -> Files:
+    """An empty folder that nginx serves."""
+    return web_server.new()
 
 
 @pytest.fixture
-def rose(street: Street, issuer: Authority) -> Issued:
-    return street.shows(ROSE, issuer.issue(ROSE, extensions=[points(street.url())]))
+def sites(database: Database, settings: Settings, files: Files) -> Iterator[Sites]:
+    with serving({}, authentic=("example.test",)) as names:
+        scan = replace(settings.scan, resolvers=(names.address,))
+        chosen = replace(settings, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",)))
+        made = Sites(database, chosen, files, names)
+        made.add("1001", ROSE)
+        made.add("1002", TULIP)
+        yield made
+
+
+@pytest.fixture
+def rose(sites: Sites, issuer: Authority) -> Issued:
+    """The certificate of the first client, which names a list."""
+    return sites.serve(ROSE, issuer.issue(ROSE, extensions=[points(sites.url())]))
+
+
+@pytest.fixture
+def two(tmp_path: Path, certmgr: Callable[..., Ran], issuer: Authority, files: Files) -> Iterator[Two]:
+    database = open_sqlite(tmp_path / "cli.db")
+    parties = {"buys": "client", "renews": "client", "dns": "us", "hosts": "us"}
+    records = {(f"_443._tcp.{h}", "TLSA"): ["3 1 1 " + "ab" * 32] for h in HOSTS.values()}
+    with serving(records, authentic=("example.test",)) as names:
+        # The root of the tests is not an anchor here, so the issuer is one that a scan saw.
+        (tmp_path / "certmgr.toml").write_text(
+            f'[scan]\nresolvers = ["{names.address}"]\nper_address = 0\nrate = 0.0\n'
+            '[http]\nenabled = false\n[network]\nallow = ["127.0.0.0/8"]\n'
+        )
+        issued: dict[str, Issued] = {}
+        for number, host in HOSTS.items():
+            with database.write(START) as tx:
+                clients.add(tx, {"number": number, "name": f"Client {number}", **parties})
+                contacts.add(tx, number, {"name": f"Owner {number}"}, (f"email:owner@client{number}.example",))
+                domains.add(tx, host, {"client": number})
+            issued[number] = issuer.issue(host, extensions=[points(files.url(f"{number}.crl"))])
+            serve(database, host, issued[number], START)
+            files.publish(make_list(issuer, [issued[number]]), f"{number}.crl")
+        yield Two(certmgr, database, files, names, issued)
+    database.close()

@@ -1,4 +1,4 @@
-"""What a list says, and when it says nothing: RFC 5280 6.3.3 held to lists of a real CA."""
+"""What a revocation list states, and when it states nothing (RFC 5280 6.3.3), with lists of a real CA."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ObjectIdentifier
@@ -19,7 +20,7 @@ from certmgr.revocation import crl as crls
 from certmgr.revocation.crl import Crl, Status, look_up, objection, out_of_scope, read, signed_by, status_of
 from inventory.certificates import parse
 from tests.certmgr.revocation.lists import DAY, make_list, now, points, shard
-from tests.clock import clock
+from tests.clock import START, clock
 from tests.servers.real import program
 
 URL = "http://c.example/1.crl"
@@ -36,7 +37,7 @@ def readable(body: bytes) -> Crl:
     return crl
 
 
-def said(crl: Crl, leaf: Issued) -> Status:
+def status(crl: Crl, leaf: Issued) -> Status:
     serial = leaf.certificate.serial_number
     return status_of(crl, serial, entries(crl, serial))
 
@@ -47,30 +48,32 @@ def entries(crl: Crl, *serials: int) -> dict[int, crls.Entry]:
     return found
 
 
-def test_good_and_revoked(issuer: Authority, leaf: Issued) -> None:
+def test_listed_serial_is_revoked_and_another_is_good(issuer: Authority, leaf: Issued) -> None:
     other = issuer.issue("other.example")
     crl = readable(make_list(issuer, [leaf]))
-    assert said(crl, leaf).status == "revoked"
-    assert said(crl, leaf).reason == "keyCompromise"
-    assert said(crl, leaf).revoked_at is not None
-    assert said(crl, other) == Status("good")
+    assert status(crl, leaf).status == "revoked"
+    assert status(crl, leaf).reason == "keyCompromise"
+    assert status(crl, leaf).revoked_at is not None
+    assert status(crl, other) == Status("good")
     assert signed_by(crl, parse(issuer.der))
     assert objection(crl, now()) == ""
 
 
 @pytest.mark.parametrize(
-    ("reason", "status"),
+    ("reason", "expected"),
     [
         (None, "revoked"), (x509.ReasonFlags.certificate_hold, "revoked"), (x509.ReasonFlags.superseded, "revoked"),
         (x509.ReasonFlags.remove_from_crl, "good"),
     ],
 )  # fmt: skip
-def test_reasons(issuer: Authority, leaf: Issued, reason: x509.ReasonFlags | None, status: str) -> None:
-    assert said(readable(make_list(issuer, [leaf], reason=reason)), leaf).status == status
+def test_reason_decides_whether_a_listed_certificate_is_revoked(
+    issuer: Authority, leaf: Issued, reason: x509.ReasonFlags | None, expected: str
+) -> None:
+    assert status(readable(make_list(issuer, [leaf], reason=reason)), leaf).status == expected
 
 
 @pytest.mark.parametrize("count", [1, crls.FEW, crls.FEW + 5])
-def test_many_are_found_as_few_are(issuer: Authority, count: int) -> None:
+def test_lookup_finds_many_serials_as_well_as_few(issuer: Authority, count: int) -> None:
     listed = list(range(1000, 1000 + count))
     crl = readable(make_list(issuer, listed))
     assert sorted(entries(crl, *listed, 5, 6, -1)) == listed
@@ -79,20 +82,20 @@ def test_many_are_found_as_few_are(issuer: Authority, count: int) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"at": now() - 10 * DAY, "days": 7}, "was to be replaced"),
-        ({"at": now() + DAY}, "from the future"),
+        ({"at": START - 10 * DAY, "days": 7}, "was to be replaced"),
+        ({"at": START + DAY}, "from the future"),
         ({"extensions": [(x509.DeltaCRLIndicator(1), True)]}, "delta list"),
         ({"extensions": [shard(URL, indirect_crl=True)]}, "indirect"),
         ({"extensions": [(x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)]}, "critical extension"),
         ({"extensions": [(x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00"), False)]}, ""),
     ],
 )
-def test_a_list_as_a_whole_may_say_nothing(issuer: Authority, given: dict[str, Any], words: str) -> None:
+def test_unusable_list_is_refused_with_its_reason(issuer: Authority, given: dict[str, Any], words: str) -> None:
     found = objection(readable(make_list(issuer, **given)), now())
     assert (words in found) if words else found == ""
 
 
-def test_the_hour_of_next_update_belongs_to_it(issuer: Authority) -> None:
+def test_list_holds_until_the_second_of_its_next_update(issuer: Authority) -> None:
     crl = readable(make_list(issuer))
     assert crl.next_update is not None
     assert objection(crl, crl.next_update) == ""
@@ -112,17 +115,17 @@ def test_the_hour_of_next_update_belongs_to_it(issuer: Authority) -> None:
         ([shard(only_contains_attribute_certs=True)], False, "another kind"),
     ],
 )
-def test_which_certificates_a_list_covers(
+def test_list_covers_the_certificates_in_its_scope(
     issuer: Authority, extensions: Sequence[tuple[x509.ExtensionType, bool]], is_ca: bool, words: str
 ) -> None:
     found = out_of_scope(readable(make_list(issuer, extensions=extensions)), (URL,), is_ca=is_ca)
     assert (words in found) if words else found == ""
 
 
-def test_a_list_of_some_reasons_revokes_and_never_acquits(issuer: Authority, leaf: Issued) -> None:
+def test_list_of_some_reasons_can_revoke_but_not_clear(issuer: Authority, leaf: Issued) -> None:
     some = shard(URL, only_some_reasons=frozenset({x509.ReasonFlags.key_compromise}))
-    assert said(readable(make_list(issuer, [leaf], extensions=[some])), leaf).status == "revoked"
-    assert said(readable(make_list(issuer, extensions=[some])), leaf).status == "unknown"
+    assert status(readable(make_list(issuer, [leaf], extensions=[some])), leaf).status == "revoked"
+    assert status(readable(make_list(issuer, extensions=[some])), leaf).status == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -132,13 +135,13 @@ def test_a_list_of_some_reasons_revokes_and_never_acquits(issuer: Authority, lea
         (x509.CertificateIssuer([x509.DirectoryName(x509.Name([]))]), True),
     ],
 )
-def test_an_entry_that_is_not_understood_tells_nothing(
+def test_entry_with_an_unknown_critical_extension_gives_unknown(
     issuer: Authority, leaf: Issued, entry: tuple[x509.ExtensionType, bool]
 ) -> None:
-    assert said(readable(make_list(issuer, [leaf], entry_extensions=[entry])), leaf).status == "unknown"
+    assert status(readable(make_list(issuer, [leaf], entry_extensions=[entry])), leaf).status == "unknown"
 
 
-def test_only_the_issuer_may_sign(issuer: Authority, root: Authority) -> None:
+def test_list_must_be_signed_by_the_issuer(issuer: Authority, root: Authority) -> None:
     stranger = Authority("Stranger", clock=clock)
     assert not signed_by(readable(make_list(issuer, key=stranger.key)), parse(issuer.der))
     assert not signed_by(readable(make_list(stranger)), parse(issuer.der))
@@ -147,29 +150,27 @@ def test_only_the_issuer_may_sign(issuer: Authority, root: Authority) -> None:
     assert not signed_by(readable(make_list(namesake)), parse(issuer.der))
 
 
-def test_an_issuer_that_may_not_sign_lists_does_not() -> None:
-    """keyCertSign without cRLSign."""
+def test_issuer_without_the_crl_sign_usage_may_not_sign_lists() -> None:
+    """It has keyCertSign and not cRLSign."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         x509.CertificateBuilder().subject_name(Authority("No Lists", clock=clock).subject).issuer_name(Authority("No Lists", clock=clock).subject)
         .public_key(key.public_key()).serial_number(1).not_valid_before(now() - DAY).not_valid_after(now() + DAY)
         .add_extension(x509.KeyUsage(False, False, False, False, False, True, False, False, False), critical=True)
     )  # fmt: skip
-    from cryptography.hazmat.primitives import hashes
-
     certificate = builder.sign(key, hashes.SHA256())
-    same = Authority("No Lists", key=key)
+    same = Authority("No Lists", key=key, clock=clock)
     crl = readable(make_list(same))
     assert signed_by(crl, parse(same.der))
     assert not signed_by(crl, parse(certificate.public_bytes(Encoding.DER)))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>404</html>", b"-----BEGIN X509 CRL-----", b"0" * 100, bytes(range(256)) * 10])
-def test_what_is_no_list_is_said_in_words(body: bytes) -> None:
+def test_invalid_list_is_refused_in_words(body: bytes) -> None:
     assert isinstance(read(body), str)
 
 
-def test_a_list_that_is_cut_or_longer_is_none(issuer: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_truncated_extended_or_oversized_list_is_refused(issuer: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     body = make_list(issuer)
     assert isinstance(read(body[:-1]), str)
     assert isinstance(read(body + b"\0"), str)
@@ -177,9 +178,9 @@ def test_a_list_that_is_cut_or_longer_is_none(issuer: Authority, monkeypatch: py
     assert "larger" in str(read(body))
 
 
-def test_a_list_of_openssl(tmp_path: Path) -> None:
-    """openssl ca revokes, and makes the list (RSA)."""
-    authority = Authority("OpenSSL CA", key=rsa.generate_private_key(65537, 2048))
+def test_list_made_by_openssl_is_read(tmp_path: Path) -> None:
+    """``openssl ca`` revokes a certificate of an RSA key and makes the list, at the clock of the tests."""
+    authority = Authority("OpenSSL CA", key=rsa.generate_private_key(65537, 2048), clock=clock)
     good, bad = authority.issue("good.example"), authority.issue("bad.example")
     key = authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     for name, content in (
@@ -194,17 +195,21 @@ def test_a_list_of_openssl(tmp_path: Path) -> None:
         "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ncertificate=ca.pem\nprivate_key=ca.key\ncrlnumber=number\ndefault_md=sha256\ndefault_crl_days=7\n"
     )
     openssl = [program("openssl", "openssl"), "ca", "-config", "ca.conf", "-batch"]
-    for arguments in (["-revoke", "bad.pem", "-crl_reason", "superseded"], ["-gencrl", "-out", "list.pem"]):
+    begin, end = (f"{d:%Y%m%d%H%M%SZ}" for d in (now() - DAY, now() + 6 * DAY))
+    for arguments in (
+        ["-revoke", "bad.pem", "-crl_reason", "superseded"],
+        ["-gencrl", "-crl_lastupdate", begin, "-crl_nextupdate", end, "-out", "list.pem"],
+    ):
         subprocess.run([*openssl, *arguments], cwd=tmp_path, check=True, capture_output=True)
     subprocess.run([openssl[0], "crl", "-in", "list.pem", "-outform", "DER", "-out", "list.der"], cwd=tmp_path, check=True)
     crl = readable((tmp_path / "list.der").read_bytes())
     assert signed_by(crl, parse(authority.der))
     assert objection(crl, now()) == ""
-    assert said(crl, bad).reason == "superseded"
-    assert said(crl, good).status == "good"
+    assert status(crl, bad).reason == "superseded"
+    assert status(crl, good).status == "good"
 
 
-def test_a_certificate_names_its_lists(issuer: Authority) -> None:
+def test_certificate_has_at_most_four_http_urls_of_lists(issuer: Authority) -> None:
     urls = [
         "http://c.example/1.crl",
         "ldap://c.example/x",

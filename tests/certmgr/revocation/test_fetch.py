@@ -1,4 +1,4 @@
-"""Lists over plain http: bounded in size and time, never from inside, never by a redirect."""
+"""Lists over plain HTTP: bounded in size and time, without internal addresses and redirects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_network
-from pathlib import Path
 
 import pytest
 
@@ -16,20 +15,25 @@ from certmgr.revocation.fetch import AT_ONCE, Fetcher
 from certmgr.scan.download import place_of
 from certmgr.scan.guard import Network
 from tests.certmgr.dns.server import serving
-from tests.certmgr.revocation.lists import asked, files
+from tests.certmgr.revocation.files import Files
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
 def fetcher(
-    resolver: str = "127.0.0.1:1", allowed: Sequence[Network] = LOOPBACK, limit: int = 1_000_000, seconds: float = 5.0
+    resolver: str = "127.0.0.1:1",
+    allowed: Sequence[Network] = LOOPBACK,
+    limit: int = 1_000_000,
+    seconds: float = 60.0,
+    timeout: float = 5.0,
 ) -> Fetcher:
-    return Fetcher(Asker((resolver,), timeout=0.4, tries=1), allowed, limit=limit, seconds=seconds)
+    """``timeout``: of the resolver. ``seconds``: of the fetch."""
+    return Fetcher(Asker((resolver,), timeout=timeout, tries=1), allowed, limit=limit, seconds=seconds)
 
 
 @contextmanager
 def raw(answer: bytes, then: bytes = b"", *, pause: float = 0.02) -> Iterator[int]:
-    """A server that sends ``answer``, and after it ``then`` again and again."""
+    """Send ``answer`` to each client, and after it ``then`` again and again. Yields the port."""
     server = socket.create_server(("127.0.0.1", 0))
     stop = threading.Event()
 
@@ -54,27 +58,26 @@ def raw(answer: bytes, then: bytes = b"", *, pause: float = 0.02) -> Iterator[in
         server.close()
 
 
-def test_a_file_is_had_by_its_name_from_the_address_that_was_checked(tmp_path: Path) -> None:
-    with files(tmp_path, {"a.crl": b"list"}) as (port, _), serving({("crl.example", "A"): ["127.0.0.1"]}) as names:
-        got = fetcher(names.address).fetch(f"http://crl.example:{port}/a.crl")
+def test_file_is_fetched_by_name_from_the_checked_address(files: Files) -> None:
+    files.publish(b"list", "a.crl")
+    with serving({("crl.example", "A"): ["127.0.0.1"]}) as names:
+        got = fetcher(names.address).fetch(files.url("a.crl", "crl.example"))
     assert (got.body, got.problem) == (b"list", "")
-    assert (tmp_path / "access.log").read_text().split() == [f"crl.example:{port}", "/a.crl"]
+    assert files.requests(at_least=1) == ["a.crl"]
+    assert files.hosts() == [f"crl.example:{files.port}"]
 
 
-def test_an_internal_address_is_not_asked(tmp_path: Path) -> None:
-    """As a literal, and as what a stranger's DNS says."""
-    with files(tmp_path, {"a.crl": b"list"}) as (port, _), serving({("crl.example", "A"): ["127.0.0.1"]}) as names:
+def test_internal_address_is_not_contacted(files: Files) -> None:
+    """As a literal, and as the answer of a stranger's DNS."""
+    files.publish(b"list", "a.crl")
+    with serving({("crl.example", "A"): ["127.0.0.1"]}) as names:
         strict = fetcher(names.address, ())
-        for url in (
-            f"http://127.0.0.1:{port}/a.crl",
-            f"http://crl.example:{port}/a.crl",
-            f"http://[::ffff:127.0.0.1]:{port}/a.crl",
-        ):
-            got = strict.fetch(url)
+        for host in ("127.0.0.1", "crl.example", "[::ffff:127.0.0.1]"):
+            got = strict.fetch(files.url("a.crl", host))
             assert got.body == b""
             assert "not asked" in got.problem
         assert "169.254.169.254 is not asked" in strict.fetch("http://169.254.169.254/latest/meta-data/").problem
-    assert asked(tmp_path) == []
+    assert files.requests() == []
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_an_internal_address_is_not_asked(tmp_path: Path) -> None:
         "http://crl.example:99999/a", "http://exa mple/a", f"http://crl.example/{'a' * 3000}", "",
     ],
 )  # fmt: skip
-def test_what_is_no_plain_http_is_not_asked(url: str) -> None:
+def test_url_that_is_not_plain_http_is_refused(url: str) -> None:
     assert place_of(url) is None
     assert fetcher().fetch(url).problem
 
@@ -97,30 +100,30 @@ def test_control_characters_do_not_reach_the_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "problem"),
+    ("name", "problem"),
     [
-        ("return 301 http://127.0.0.1/b.crl;", "HTTP 301"),
-        ("return 404;", "HTTP 404"),
-        ("return 204;", "HTTP 204"),
-        ("return 444;", "without an answer"),
+        ("redirect", "HTTP 301"),
+        ("missing", "HTTP 404"),
+        ("empty", "HTTP 204"),
+        ("closed", "without an answer"),
     ],
 )
-def test_only_a_200_is_an_answer(tmp_path: Path, location: str, problem: str) -> None:
-    with files(tmp_path, extra=f"location /a.crl {{ {location} }}") as (port, _):
-        assert problem in fetcher().fetch(f"http://127.0.0.1:{port}/a.crl").problem
-    assert asked(tmp_path) == ["/a.crl"]
+def test_status_other_than_200_is_a_problem(files: Files, name: str, problem: str) -> None:
+    assert problem in fetcher().fetch(files.url(name)).problem
+    assert files.requests(at_least=1) == [name]
 
 
-def test_a_file_beyond_the_limit_is_none(tmp_path: Path) -> None:
-    with files(tmp_path, {"a.crl": b"x" * 5000, "b.crl": b"x" * 4999}) as (port, _):
-        one = fetcher(limit=4999)
-        assert "larger" in one.fetch(f"http://127.0.0.1:{port}/a.crl").problem
-        assert len(one.fetch(f"http://127.0.0.1:{port}/b.crl").body) == 4999
+def test_file_larger_than_the_limit_is_refused(files: Files) -> None:
+    files.publish(b"x" * 5000, "a.crl")
+    files.publish(b"x" * 4999, "b.crl")
+    small = fetcher(limit=4999)
+    assert "larger" in small.fetch(files.url("a.crl")).problem
+    assert len(small.fetch(files.url("b.crl")).body) == 4999
 
 
-def test_a_large_list_comes_whole(tmp_path: Path) -> None:
-    with files(tmp_path, {"a.crl": bytes(20_000_000)}) as (port, _):
-        assert len(fetcher(limit=32_000_000, seconds=60).fetch(f"http://127.0.0.1:{port}/a.crl").body) == 20_000_000
+def test_large_list_is_fetched_whole(files: Files) -> None:
+    files.publish(bytes(20_000_000), "a.crl")
+    assert len(fetcher(limit=32_000_000).fetch(files.url("a.crl")).body) == 20_000_000
 
 
 @pytest.mark.parametrize(
@@ -133,28 +136,28 @@ def test_a_large_list_comes_whole(tmp_path: Path) -> None:
     ],
     ids=["body", "headers", "chunks", "interim answers"],
 )
-def test_a_drip_is_cut_at_the_deadline(head: bytes, drip: bytes) -> None:
-    """A byte at a time would hold a client whose time-out counts from each byte for ever."""
+def test_slow_response_is_cut_off_at_the_deadline(head: bytes, drip: bytes) -> None:
+    """A client whose time-out counts from each byte would wait for ever."""
     with raw(head, drip) as port:
         got = fetcher(limit=50_000_000, seconds=0.5).fetch(f"http://127.0.0.1:{port}/a.crl")
     assert got.body == b""
     assert "0.5 seconds" in got.problem or "without end" in got.problem
 
 
-def test_an_answer_that_ends_too_soon_is_none() -> None:
+def test_truncated_response_is_a_problem() -> None:
     with raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort") as port:
         assert "ended too soon" in fetcher().fetch(f"http://127.0.0.1:{port}/a").problem
 
 
-def test_nobody_there_and_no_such_name() -> None:
+def test_unreachable_server_and_unknown_name_are_problems() -> None:
     with serving({("silent.example", "A"): "SILENT"}) as names:
         one = fetcher(names.address)
         assert "connection failed" in one.fetch("http://127.0.0.1:1/a").problem
         assert "NXDOMAIN" in one.fetch("http://nowhere.example/a").problem
-        assert "in time" in one.fetch("http://silent.example/a").problem
+        assert "in time" in fetcher(names.address, timeout=0.4).fetch("http://silent.example/a").problem
 
 
-def test_no_more_than_a_few_are_under_way() -> None:
+def test_few_fetches_run_at_once() -> None:
     running, most, lock = 0, 0, threading.Lock()
 
     class Counting(Fetcher):

@@ -1,4 +1,4 @@
-"""CAA and DANE for an inventory of two clients: findings opened and closed by what the DNS says, and not by what it fails to say."""
+"""CAA and DANE for an inventory of two clients: findings follow what the DNS answers, and no failed query."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import update
 
 from certmgr.demo.authority import Authority, Issued
+from certmgr.revocation.policy import AT_ONCE, LEAST
 from inventory.store import endpoints
 from inventory.tables import endpoint
 from inventory.targets import Target
-from tests.certmgr.revocation.street import ROSE, START, TULIP, Street
+from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
+from tests.clock import START
 
 OURS = ("letsencrypt.org",)
 
@@ -21,134 +23,134 @@ def by_host(**said: Any) -> Callable[[Mapping[str, Any]], Any]:
     return lambda row: said.get(row["host"].partition(".")[0])
 
 
-def test_caa_that_forbids_our_ca(street: Street, rose: Issued) -> None:
-    street.names.records[ROSE, "CAA"] = ['0 issue "other.example"']
-    street.identities = by_host(rose=(OURS, None, "http-01"))
-    street.run()
-    found = street.found(ROSE)["caa-mismatch"]
+def test_caa_record_that_forbids_our_ca_is_a_finding(sites: Sites, rose: Issued) -> None:
+    sites.names.records[ROSE, "CAA"] = ['0 issue "other.example"']
+    sites.identities = by_host(rose=(OURS, None, "http-01"))
+    sites.run()
+    found = sites.findings(ROSE)["caa-mismatch"]
     assert (found["severity"], found["actor"], found["outcome"]) == ("high", "client", "you-act")
     assert found["evidence"]["ca"] == "letsencrypt.org"
     assert found["evidence"]["record"] == f'{ROSE} CAA 0 issue "other.example"'
-    assert (TULIP, "CAA", "udp") not in street.names.asked, "no certificate of ours is got for it"
-    street.names.records[ROSE, "CAA"] = "SERVFAIL"
-    street.pass_(days=1)
-    street.run()
-    assert set(street.found(ROSE)) == {"caa-mismatch"}, "the question failed: it stands"
-    street.names.records[ROSE, "CAA"] = ['0 issue "letsencrypt.org"']
-    street.pass_(days=1)
-    street.run()
-    assert street.found() == {}
+    assert (TULIP, "CAA", "udp") not in sites.names.asked, "we issue no certificate for it"
+    sites.names.records[ROSE, "CAA"] = "SERVFAIL"
+    sites.advance(days=1)
+    sites.run()
+    assert set(sites.findings(ROSE)) == {"caa-mismatch"}, "a failed query changes nothing"
+    sites.names.records[ROSE, "CAA"] = ['0 issue "letsencrypt.org"']
+    sites.advance(days=1)
+    sites.run()
+    assert sites.findings() == {}
 
 
-def test_caa_is_over_where_we_get_no_certificate_any_more(street: Street, rose: Issued) -> None:
-    street.names.records[ROSE, "CAA"] = ['0 issue ";"']
-    street.identities = by_host(rose=(OURS, None, None))
-    street.run()
-    assert set(street.found(ROSE)) == {"caa-mismatch"}
-    street.identities = None
-    street.run(every=True)
-    assert set(street.found(ROSE)) == {"caa-mismatch"}, "nobody was asked"
-    street.identities = by_host()
-    street.run(every=True)
-    assert street.found() == {}
+def test_caa_finding_is_closed_once_we_issue_no_certificate(sites: Sites, rose: Issued) -> None:
+    sites.names.records[ROSE, "CAA"] = ['0 issue ";"']
+    sites.identities = by_host(rose=(OURS, None, None))
+    sites.run()
+    assert set(sites.findings(ROSE)) == {"caa-mismatch"}
+    sites.identities = None
+    sites.run(every=True)
+    assert set(sites.findings(ROSE)) == {"caa-mismatch"}, "CAA was not checked"
+    sites.identities = by_host()
+    sites.run(every=True)
+    assert sites.findings() == {}
 
 
-def smtp(street: Street, host: str) -> None:
-    with street.database.write() as tx:
+def smtp(sites: Sites, host: str) -> None:
+    with sites.database.write() as tx:
         endpoints.retire(tx, Target(host))
         endpoints.add(tx, Target(host, 25, "smtp"))
         tx.conn.execute(update(endpoint).where(endpoint.c.state == "retired", endpoint.c.host == host).values(host=f"old-{host}"))
 
 
 @pytest.mark.parametrize(("mail", "severity"), [(True, "high"), (False, "info")])
-def test_tlsa_that_is_not_matched(street: Street, issuer: Authority, mail: bool, severity: str) -> None:
+def test_tlsa_record_that_does_not_match_is_a_finding(sites: Sites, issuer: Authority, mail: bool, severity: str) -> None:
     if mail:
-        smtp(street, ROSE)
+        smtp(sites, ROSE)
     name = f"_{25 if mail else 443}._tcp.{ROSE}"
-    street.shows(ROSE, issuer.issue(ROSE), "192.0.2.1", "192.0.2.2")
-    street.names.records[name, "TLSA"] = ["3 1 1 " + "ab" * 32]
-    street.run()
-    found = street.found(ROSE)["dane-mismatch"]
+    sites.serve(ROSE, issuer.issue(ROSE), "192.0.2.1", "192.0.2.2")
+    sites.names.records[name, "TLSA"] = ["3 1 1 " + "ab" * 32]
+    sites.run()
+    found = sites.findings(ROSE)["dane-mismatch"]
     assert (found["severity"], found["addresses"]) == (severity, ["192.0.2.1", "192.0.2.2"])
     assert found["evidence"]["name"] == name
-    street.names.records[name, "TLSA"] = ["3 1 1 " + "ab" * 32, found["evidence"]["needed"]]
-    street.run()
-    assert set(street.found(ROSE)) == {"dane-mismatch"}, "once a day"
-    street.pass_(days=1)
-    street.run()
-    assert street.found() == {}, "the record that was named mends it"
+    sites.names.records[name, "TLSA"] = ["3 1 1 " + "ab" * 32, found["evidence"]["needed"]]
+    sites.run()
+    assert set(sites.findings(ROSE)) == {"dane-mismatch"}, "once a day"
+    sites.advance(days=1)
+    sites.run()
+    assert sites.findings() == {}, "the record that the finding named fixes it"
 
 
 @pytest.mark.parametrize(
     ("records", "authentic", "expected"),
     [
-        (["3 1 1 " + "ab" * 32], (), set()),  # not validated: it says nothing
+        (["3 1 1 " + "ab" * 32], (), set()),  # not validated
         (["3 1 9 abab"], ("example.test",), set()),  # unusable
         ("SERVFAIL", ("example.test",), set()),
         (["3 1 1 " + "ab" * 32], ("example.test",), {"dane-mismatch"}),
     ],
 )
-def test_only_validated_records_count(
-    street: Street, rose: Issued, records: Any, authentic: tuple[str, ...], expected: set[str]
+def test_only_validated_and_usable_tlsa_records_count(
+    sites: Sites, rose: Issued, records: Any, authentic: tuple[str, ...], expected: set[str]
 ) -> None:
-    street.names.authentic = authentic
-    street.names.records[f"_443._tcp.{ROSE}", "TLSA"] = records
-    street.run()
-    assert set(street.found()) == expected
+    sites.names.authentic = authentic
+    sites.names.records[f"_443._tcp.{ROSE}", "TLSA"] = records
+    sites.run()
+    assert set(sites.findings()) == expected
 
 
-def test_a_failed_question_leaves_a_mismatch_and_an_end_of_dane_closes_it(street: Street, rose: Issued) -> None:
+def test_tlsa_finding_survives_a_failed_query_and_ends_with_the_records(sites: Sites, rose: Issued) -> None:
     name = (f"_443._tcp.{ROSE}", "TLSA")
-    street.names.records[name] = ["3 1 1 " + "ab" * 32]
-    street.run()
-    street.names.records[name] = "SERVFAIL"
-    street.run(every=True)
-    assert set(street.found()) == {"dane-mismatch"}
-    street.names.records[name] = []
-    street.run(every=True)
-    assert street.found() == {}
+    sites.names.records[name] = ["3 1 1 " + "ab" * 32]
+    sites.run()
+    sites.names.records[name] = "SERVFAIL"
+    sites.run(every=True)
+    assert set(sites.findings()) == {"dane-mismatch"}
+    sites.names.records[name] = []
+    sites.run(every=True)
+    assert sites.findings() == {}
 
 
-def test_the_dns_is_asked_once_a_day_and_each_name_once(street: Street, rose: Issued) -> None:
-    street.shows(TULIP, rose)
-    street.identities = lambda row: (OURS, None, None)
-    street.run()
-    questions = [(n, t) for n, t, _ in street.names.asked]
+def test_dns_is_queried_once_per_day_and_name(sites: Sites, rose: Issued) -> None:
+    sites.serve(TULIP, rose)
+    sites.identities = lambda row: (OURS, None, None)
+    sites.run()
+    questions = [(n, t) for n, t, _ in sites.names.asked]
     assert len(questions) == len(set(questions))
     assert {(f"_443._tcp.{ROSE}", "TLSA"), (f"_443._tcp.{TULIP}", "TLSA"), (ROSE, "CAA"), ("test", "CAA")} <= set(questions)
     before = len(questions)
-    street.pass_(hours=20)
-    summary = street.run()
+    sites.advance(hours=20)
+    summary = sites.run()
     assert (summary.policy, summary.dns_asked_at) == (None, START)
-    assert len(street.names.asked) == before
-    street.run(client="1001")
-    assert len(street.names.asked) == before
-    street.run(every=True, client="1001")
-    assert len(street.names.asked) > before
-    street.pass_(hours=4)
-    assert street.run().policy is not None
+    assert len(sites.names.asked) == before
+    sites.run(client="1001")
+    assert len(sites.names.asked) == before
+    sites.run(every=True, client="1001")
+    assert len(sites.names.asked) > before
+    sites.advance(hours=4)
+    assert sites.run().policy is not None
 
 
-def test_a_dead_resolver_is_said_and_not_waited_for(street: Street, issuer: Authority) -> None:
-    """Once most questions failed, nothing more is asked; the next run asks again."""
-    hosts = [f"site{i}.example.test" for i in range(120)]
-    street.add("1003", *hosts)
+def test_dead_resolver_is_reported_and_not_queried_further(sites: Sites, issuer: Authority) -> None:
+    """Once most queries failed, no more are sent. The next run queries again."""
+    hosts = [f"site{i}.example.test" for i in range(3 * (LEAST + AT_ONCE))]
+    sites.add("1003", *hosts)
     same = issuer.issue(*hosts)
     for host in hosts:
-        street.shows(host, same)
-        street.names.records[f"_443._tcp.{host}", "TLSA"] = "SERVFAIL"
-    summary = street.run()
+        sites.serve(host, same)
+        sites.names.records[f"_443._tcp.{host}", "TLSA"] = "SERVFAIL"
+    summary = sites.run()
     assert summary.policy is not None
     assert summary.policy.broken
-    assert summary.policy.asked < 60
+    assert summary.policy.asked <= LEAST + AT_ONCE
     assert "questions to the DNS failed" in summary.suspect[0]
-    assert street.found() == {}
-    assert street.run().policy is not None
+    assert sites.findings() == {}
+    assert sites.run().policy is not None
 
 
-def test_an_address_has_neither(street: Street, issuer: Authority) -> None:
-    street.add("1003", "192.0.2.9")
-    street.shows("192.0.2.9", issuer.issue("192.0.2.9"))
-    street.identities = lambda row: (OURS, None, None)
-    street.run(client="1003")
-    assert street.names.asked == []
+def test_ip_address_is_not_queried(sites: Sites, issuer: Authority) -> None:
+    sites.add("1003", "192.0.2.9")
+    sites.serve("192.0.2.9", issuer.issue("192.0.2.9"))
+    sites.identities = lambda row: (OURS, None, None)
+    sites.run(client="1003")
+    assert sites.names.asked == []

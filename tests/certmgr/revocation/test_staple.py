@@ -12,20 +12,28 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from certmgr.checks.judge import Context, Judge
+from certmgr.checks.trust import TrustStore
 from certmgr.demo.authority import Authority, Issued
 from certmgr.revocation.staple import Staple, check
+from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from inventory.certificates import parse
+from inventory.targets import Target
 from tests.certmgr.revocation.lists import DAY, now
-from tests.clock import clock
+from tests.clock import START, clock
 from tests.conftest import Look
-from tests.servers.real import program, s_server, write_pair
+from tests.servers.real import long_lived, program, s_server, write_pair
 
 HOST = "shop.example.test"
+
+
 MUST_STAPLE = (x509.TLSFeature([x509.TLSFeatureType.status_request]), False)
+
+
 OCSP_SIGNING = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False)
 
 
@@ -34,7 +42,7 @@ def response(
     by: Authority | Issued | None = None, sent: list[x509.Certificate] | None = None,
     algorithm: hashes.HashAlgorithm | None = None,
 ) -> bytes:  # fmt: skip
-    """DER. ``by``: who signs, the issuer unless said otherwise."""
+    """Return a response in DER. ``by``: signs instead of the issuer."""
     signer = by or issuer
     begin = at or now() - timedelta(hours=1)
     revoked = status is ocsp.OCSPCertStatus.REVOKED
@@ -65,13 +73,13 @@ def judged(der: bytes | None, leaf: Issued, issuer: Authority | None) -> Staple:
         ({"days": None}, "good"),
         ({"status": ocsp.OCSPCertStatus.REVOKED}, "revoked"),
         ({"status": ocsp.OCSPCertStatus.UNKNOWN}, "unknown"),
-        ({"at": now() - 8 * DAY}, "expired"),
-        ({"at": now() + DAY}, "not-yet-valid"),
-        ({"at": now() - 8 * DAY, "status": ocsp.OCSPCertStatus.REVOKED}, "expired"),
+        ({"at": START - 8 * DAY}, "expired"),
+        ({"at": START + DAY}, "not-yet-valid"),
+        ({"at": START - 8 * DAY, "status": ocsp.OCSPCertStatus.REVOKED}, "expired"),
         ({"by": Authority("Stranger", clock=clock)}, "bad-signature"),
     ],
 )
-def test_states(leaf: Issued, issuer: Authority, given: dict[str, Any], state: str) -> None:
+def test_response_gets_the_state_of_its_content(leaf: Issued, issuer: Authority, given: dict[str, Any], state: str) -> None:
     found = judged(response(leaf, issuer, **given), leaf, issuer)
     assert found.state == state
     assert found.invalid == (state != "good")
@@ -79,14 +87,14 @@ def test_states(leaf: Issued, issuer: Authority, given: dict[str, Any], state: s
         assert (found.reason, found.at is not None) == ("keyCompromise", True)
 
 
-def test_it_is_about_one_certificate(leaf: Issued, issuer: Authority, root: Authority) -> None:
+def test_response_for_another_certificate_is_refused(leaf: Issued, issuer: Authority, root: Authority) -> None:
     other = issuer.issue("other.example.test")
     assert judged(response(other, issuer), leaf, issuer).state == "wrong-certificate"
     namesake = Authority("Test Issuer", root)
     assert judged(response(leaf, namesake, by=issuer), leaf, issuer).state == "wrong-certificate"
 
 
-def test_nothing_can_be_said_without_the_issuer(leaf: Issued, issuer: Authority) -> None:
+def test_response_is_unchecked_without_the_issuer(leaf: Issued, issuer: Authority) -> None:
     expired = response(leaf, issuer, at=now() - 8 * DAY)
     assert judged(expired, leaf, None).state == "unchecked"
     assert judged(expired, leaf, Authority("Another", clock=clock)).state == "unchecked"
@@ -105,20 +113,22 @@ def test_nothing_can_be_said_without_the_issuer(leaf: Issued, issuer: Authority)
     ],
     ids=["for that purpose", "for servers", "expired", "of a namesake"],
 )
-def test_a_responder_of_the_issuer(leaf: Issued, issuer: Authority, made: Callable[[Authority], Issued], state: str) -> None:
+def test_delegated_responder_needs_a_valid_certificate_for_that_purpose(
+    leaf: Issued, issuer: Authority, made: Callable[[Authority], Issued], state: str
+) -> None:
     responder = made(issuer)
     signed = response(leaf, issuer, by=responder, sent=[responder.certificate])
     assert judged(signed, leaf, issuer).state == state
 
 
-def test_a_responder_whose_certificate_ends_sooner_ends_the_judgement(leaf: Issued, issuer: Authority) -> None:
+def test_judgement_ends_with_the_certificate_of_the_responder(leaf: Issued, issuer: Authority) -> None:
     responder = issuer.issue("ocsp.example", server_auth=False, extensions=[OCSP_SIGNING], days=2)
     signed = response(leaf, issuer, by=responder, sent=[responder.certificate])
     assert judged(signed, leaf, issuer).until == responder.certificate.not_valid_after_utc
 
 
-def test_rsa_signs_too() -> None:
-    authority = Authority("RSA CA", key=rsa.generate_private_key(65537, 2048))
+def test_rsa_signature_is_verified() -> None:
+    authority = Authority("RSA CA", key=rsa.generate_private_key(65537, 2048), clock=clock)
     issued = authority.issue(HOST)
     signed = response(issued, authority)
     assert judged(signed, issued, authority).state == "good"
@@ -126,15 +136,15 @@ def test_rsa_signs_too() -> None:
     assert judged(broken, issued, authority).state in ("bad-signature", "unreadable")
 
 
-def test_every_changed_byte_is_noticed(leaf: Issued, issuer: Authority) -> None:
-    """Whatever a hostile server changes: never an error of ours, never good with something else signed."""
+def test_changed_byte_never_gives_good(leaf: Issued, issuer: Authority) -> None:
+    """A hostile server may change any byte; no change raises an error."""
     signed = response(leaf, issuer, status=ocsp.OCSPCertStatus.REVOKED)
     for position in range(len(signed)):
         changed = signed[:position] + bytes([signed[position] ^ 0x41]) + signed[position + 1 :]
         assert judged(changed, leaf, issuer).state != "good", position
 
 
-def test_must_staple(issuer: Authority) -> None:
+def test_must_staple_certificate_needs_a_response(issuer: Authority) -> None:
     strict = issuer.issue(HOST, extensions=[MUST_STAPLE])
     assert parse(strict.der).must_staple
     assert judged(None, strict, issuer).state == "missing"
@@ -147,17 +157,15 @@ def test_must_staple(issuer: Authority) -> None:
 
 
 @pytest.mark.parametrize("der", [b"x", b"<html>", b"\x30\x00", b"\x30\x80" + b"0" * 70_000])
-def test_what_is_no_response_is_unreadable(leaf: Issued, issuer: Authority, der: bytes) -> None:
+def test_invalid_response_is_unreadable(leaf: Issued, issuer: Authority, der: bytes) -> None:
     assert judged(der, leaf, issuer).state == "unreadable"
 
 
-# -- handshakes ---------------------------------------------------------------------------------------------------------
-
-
 def openssl_response(folder: Path, leaf: Issued, issuer: Authority, *, revoked: bool = False, days: int = 7) -> Path:
-    """What ``openssl ocsp`` answers from the index of a CA."""
-    from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat
+    """Return the answer of ``openssl ocsp`` from the index of a CA, and move the clock to its date.
 
+    openssl takes that date from the system, so ``leaf`` must be valid then (:func:`long_lived`).
+    """
     key = issuer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     serial = f"{leaf.certificate.serial_number:X}"
     serial = serial if len(serial) % 2 == 0 else f"0{serial}"
@@ -172,25 +180,28 @@ def openssl_response(folder: Path, leaf: Issued, issuer: Authority, *, revoked: 
         "-issuer", "ca.pem", "-cert", "leaf.pem", "-ndays", str(days), "-respout", "response.der", "-noverify",
     ]  # fmt: skip
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    made = ocsp.load_der_ocsp_response((folder / "response.der").read_bytes())
+    clock.reset(made.produced_at_utc)
     return folder / "response.der"
 
 
-def looked(look: Callable[..., Look], folder: Path, leaf: Issued, der: Path | None) -> Look:
+def probed(look: Callable[..., Look], folder: Path, leaf: Issued, der: Path | None) -> Look:
+    """Probe a server that staples this response."""
     options = ("-status_file", str(der)) if der is not None else ()
     with s_server(*write_pair(folder / "pair", leaf), *options) as port:
         return look(f"{HOST}:{port}")
 
 
-def test_a_good_staple_is_no_finding(tmp_path: Path, leaf: Issued, issuer: Authority, look: Callable[..., Look]) -> None:
-    seen = looked(look, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer))
+def test_good_staple_of_openssl_is_no_finding(tmp_path: Path, issuer: Authority, look: Callable[..., Look]) -> None:
+    leaf = long_lived(issuer, HOST)
+    seen = probed(look, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer))
     assert seen.report.addresses[0].ocsp == "good"
     assert seen.severe() == set()
 
 
-def test_a_staple_that_says_revoked_is_two_findings(
-    tmp_path: Path, leaf: Issued, issuer: Authority, look: Callable[..., Look]
-) -> None:
-    seen = looked(look, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer, revoked=True))
+def test_revoked_staple_of_openssl_is_two_findings(tmp_path: Path, issuer: Authority, look: Callable[..., Look]) -> None:
+    leaf = long_lived(issuer, HOST)
+    seen = probed(look, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer, revoked=True))
     assert seen.severe() == {"staple-invalid", "revoked"}
     revoked = seen.codes["revoked"]
     assert (revoked.severity, revoked.evidence["reason"], revoked.evidence["source"]) == ("critical", "keyCompromise", "staple")
@@ -199,35 +210,32 @@ def test_a_staple_that_says_revoked_is_two_findings(
 
 @pytest.mark.parametrize(
     ("given", "state"),
-    [({"at": now() - 8 * DAY}, "expired"), ({"by": Authority("Stranger", clock=clock)}, "bad-signature"), ({}, "")],
+    [({"at": START - 8 * DAY}, "expired"), ({"by": Authority("Stranger", clock=clock)}, "bad-signature"), ({}, "")],
 )
-def test_what_a_server_staples_is_checked(
+def test_stapled_response_is_checked_in_the_handshake(
     tmp_path: Path, leaf: Issued, issuer: Authority, look: Callable[..., Look], given: dict[str, Any], state: str
 ) -> None:
     der = tmp_path / "own.der"
     der.write_bytes(response(leaf, issuer, **given))
-    seen = looked(look, tmp_path, leaf, der)
+    seen = probed(look, tmp_path, leaf, der)
     assert ("staple-invalid" in seen.severe()) == bool(state)
     if state:
         assert seen.codes["staple-invalid"].evidence["state"] == state
         assert seen.codes["staple-invalid"].addresses == ("127.0.0.1",)
 
 
-def test_a_certificate_that_demands_a_staple_and_has_none(tmp_path: Path, issuer: Authority, look: Callable[..., Look]) -> None:
+def test_must_staple_certificate_without_a_staple_is_a_finding(
+    tmp_path: Path, issuer: Authority, look: Callable[..., Look]
+) -> None:
     strict = issuer.issue(HOST, extensions=[MUST_STAPLE])
-    assert looked(look, tmp_path, strict, None).codes["staple-invalid"].evidence["state"] == "missing"
+    assert probed(look, tmp_path, strict, None).codes["staple-invalid"].evidence["state"] == "missing"
     der = tmp_path / "own.der"
     der.write_bytes(response(strict, issuer))
-    assert looked(look, tmp_path, strict, der).severe() == set()
+    assert probed(look, tmp_path, strict, der).severe() == set()
 
 
-def test_a_judgement_is_remembered_no_longer_than_the_staple_holds(leaf: Issued, issuer: Authority, root: Authority) -> None:
-    """The same bytes mean something else once nextUpdate has passed."""
-    from certmgr.checks.judge import Context, Judge
-    from certmgr.checks.trust import TrustStore
-    from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
-    from inventory.targets import Target
-
+def test_judgement_is_stable_until_the_staple_expires(leaf: Issued, issuer: Authority, root: Authority) -> None:
+    """The same bytes are an error once nextUpdate has passed."""
     begin = now() - timedelta(hours=1)
     chain = tuple(c.public_bytes(Encoding.DER) for c in leaf.chain)
     seen = AddressEvidence("192.0.2.1", chain, "TLSv1.3", "x", "x", None, response(leaf, issuer, at=begin, days=2))

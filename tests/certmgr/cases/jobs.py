@@ -1,0 +1,139 @@
+"""Deaths between a key and its record, in a process with one thread (deploy/forks.py)."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+
+from certmgr.cases import intake
+from certmgr.cases.csr import spki
+from certmgr.cases.keys import pem
+from certmgr.cases.work import Desk
+from certmgr.config import Settings
+from inventory.database import open_database
+from inventory.errors import CertmgrError
+from inventory.store import cases
+from tests.certmgr.cases.place import START, Place
+from tests.certmgr.cases.place import place as make
+from tests.certmgr.deploy.forks import Child, die_at, without_sync
+from tests.databases import open_sqlite
+
+NAME = "cases.db"
+
+
+def _place(folder: Path) -> Place:
+    made = make(open_sqlite(folder / NAME, "Bob"), Settings(), folder)
+    made.staff()
+    made.client("1001", "shop.example.com")
+    return made
+
+
+def _make_csr(place: Place, reference: str, step: int) -> Callable[[], None]:
+    """For a child: make the key and the CSR, and die at a step. 0: live."""
+
+    def act() -> None:
+        database = open_database(str(place.folder / NAME), actor="Bob")
+        desk = Desk(database, place.settings, START)
+        if not step:
+            intake.make_csr(desk, reference)
+            return
+        count = die_at(step)
+        event.listen(database.engine, "before_cursor_execute", lambda *_: count())
+        event.listen(database.engine, "commit", lambda *_: count())
+        intake.make_csr(desk, reference)
+        count()  # a death when all is recorded
+
+    return act
+
+
+def _examine(place: Place, reference: str) -> bool:
+    """Examine what a death left, and complete it. Return whether it was unfinished."""
+    folder = place.desk.keys.directory / reference
+    left = list(folder.glob("*.key")) if folder.exists() else []
+    assert len(left) <= 1
+    known = place.desk.keys.load(left[0]) if left else None
+    unfinished: bool = place.row(reference)["state"] == "requested"
+    if unfinished:
+        intake.make_csr(place.desk, reference)
+    assert [p.name for p in folder.iterdir()] == ["ec-p256.key"], "one key, and nothing else"
+    key = place.desk.keys.load(folder / "ec-p256.key")
+    if known is not None:
+        assert pem(key) == pem(known), "the key that was there is the one"
+    with place.database.read() as conn:
+        case_id = cases.find(conn, reference)["id"]
+        (issued,) = cases.issuances(conn, [case_id])[case_id]
+    assert issued["spki"] == spki(key.public_key())
+    return unfinished
+
+
+def deaths_at_each_step(folder: str) -> Any:
+    """Kill a child at its first step, another one at its second, until one lives.
+
+    Steps are calls on the file system, SQL statements, and commits.
+    """
+    place = _place(Path(folder))
+    unfinished = 0
+    with without_sync():
+        for step in range(1, 1000):
+            reference = place.desk.open("1001", [f"n{step}.shop.example.com"])["reference"]
+            killed_by = Child(_make_csr(place, reference, step)).ended_by()
+            assert killed_by in (0, signal.SIGKILL), (step, killed_by)
+            unfinished += _examine(place, reference)
+            if not killed_by:
+                return {"deaths": step - 1, "unfinished": unfinished}
+    raise AssertionError("it has no last step")
+
+
+def kills_at_any_moment(folder: str, kills: int) -> Any:
+    """Kill children at moments that are spread over the time that one of them needs."""
+    place = _place(Path(folder))
+    begun = time.monotonic()
+    reference = place.desk.open("1001", ["whole.shop.example.com"])["reference"]
+    assert Child(_make_csr(place, reference, 0)).ended_by() == 0
+    needed = time.monotonic() - begun
+    unfinished = 0
+    for number in range(kills):
+        reference = place.desk.open("1001", [f"n{number}.shop.example.com"])["reference"]
+        child = Child(_make_csr(place, reference, 0))
+        if not child.ended_within(needed * number / kills):
+            child.kill()
+        assert child.ended_by() in (0, signal.SIGKILL)
+        unfinished += _examine(place, reference)
+    return {"unfinished": unfinished}
+
+
+def full_disk(folder: str, limit: int) -> Any:
+    """Make a key while no file may have more than ``limit`` bytes, then once more without a limit.
+
+    In a child, since the limit is that of a process. Return the error, the files that were left,
+    and the state of the case in the end.
+    """
+    place = _place(Path(folder))
+    reference = place.desk.open("1001", ["shop.example.com"])["reference"]
+    store = place.desk.keys
+
+    def make() -> str:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        try:
+            store.make(reference, "ec-p256")
+        except CertmgrError as error:
+            return str(error)
+        return "no error"
+
+    error = Child(make).result()
+    left = [p.name for p in store.directory.rglob("*") if p.is_file()]
+    intake.make_csr(place.desk, reference)
+    return {"error": error, "left": left, "state": place.row(reference)["state"]}
+
+
+JOBS = {
+    "deaths at each step": deaths_at_each_step,
+    "kills at any moment": kills_at_any_moment,
+    "full disk": full_disk,
+}

@@ -1,0 +1,154 @@
+"""Findings about the path from the certificate to an anchor, and about the chain as sent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from certmgr.config import Settings
+from certmgr.demo.authority import Authority, self_signed
+from certmgr.scan.report import Report
+from certmgr.survey import Options, scan_targets
+from inventory.targets import Target
+from tests.certificates import ca_leaf
+from tests.certmgr.tls_servers import HOST, Looker, Stack, serve_certificate
+from tests.clock import clock
+
+
+def _scan(settings: Settings, *targets: Target) -> list[Report]:
+    """Scan several targets of this machine in one run."""
+    options = Options(overrides={(t.host, t.port): ("127.0.0.1",) for t in targets})
+    return scan_targets(settings, options, list(targets), clock=clock)
+
+
+def test_self_signed_certificate_is_untrusted(look: Looker, opened: Stack) -> None:
+    found = look(f"{HOST}:{serve_certificate(opened, self_signed(HOST, clock=clock))}")
+    assert found.severe() == {"self-signed"}
+    assert found.report.addresses[0].trusted is False
+
+
+def test_unknown_intermediate_that_is_not_sent_leaves_trust_undetermined(
+    look: Looker,
+    root: Authority,
+    opened: Stack,
+) -> None:
+    hidden = Authority("Hidden Issuer", root)
+    found = look(f"{HOST}:{serve_certificate(opened, hidden.issue(HOST), chain=())}")
+    assert found.severe() == {"chain-incomplete"}
+    assert found.report.addresses[0].trusted is None
+    assert "Hidden Issuer" in found.codes["chain-incomplete"].evidence["missing"]
+
+
+def test_missing_intermediate_that_another_server_sends_is_used(
+    settings: Settings,
+    root: Authority,
+    opened: Stack,
+) -> None:
+    hidden = Authority("Hidden Issuer", root)
+    without = serve_certificate(opened, hidden.issue("a.example.test"), chain=())
+    whole = serve_certificate(opened, hidden.issue("b.example.test"))
+    first, second = _scan(
+        settings,
+        Target("a.example.test", without),
+        Target("b.example.test", whole),
+    )
+    assert [f.code for f in first.findings] == ["chain-incomplete"]
+    assert first.findings[0].evidence["held"] is True
+    assert first.addresses[0].trusted is True
+    assert second.findings == ()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_renewed_intermediate_is_used_whichever_server_is_scanned_first(
+    settings: Settings, root: Authority, opened: Stack, order: tuple[int, int]
+) -> None:
+    now = clock()
+    key = ec.generate_private_key(ec.SECP256R1())
+    fresh = Authority("Renewed Issuer", root, key=key)
+    expired = Authority(
+        "Renewed Issuer",
+        root,
+        key=key,
+        not_before=now - timedelta(days=900),
+        not_after=now - timedelta(days=2),
+    )
+    stale = serve_certificate(opened, fresh.issue("a.example.test"), chain=(expired.der,))
+    good = serve_certificate(opened, fresh.issue("b.example.test"))
+    targets = [Target("a.example.test", stale), Target("b.example.test", good)]
+    reports = {r.target: r for r in _scan(settings, *(targets[i] for i in order))}
+    report = reports[targets[0]]
+    assert {f.code for f in report.findings if f.severity != "info"} == {"chain-incomplete"}
+    assert report.addresses[0].trusted is True
+
+
+def test_private_root_that_is_sent_is_untrusted(look: Looker, opened: Stack) -> None:
+    private = Authority("Private Root", clock=clock)
+    middle = Authority("Private Issuer", private)
+    port = serve_certificate(opened, middle.issue(HOST), chain=(middle.der, private.der))
+    assert look(f"{HOST}:{port}").severe() == {"untrusted-root"}
+
+
+def test_private_root_that_is_not_sent_leaves_trust_undetermined(
+    look: Looker,
+    opened: Stack,
+) -> None:
+    private = Authority("Private Root", clock=clock)
+    port = serve_certificate(opened, Authority("Private Issuer", private).issue(HOST))
+    found = look(f"{HOST}:{port}")
+    assert found.severe() == {"chain-incomplete"}
+    assert found.report.addresses[0].trusted is None
+
+
+def test_chain_in_the_wrong_order_is_low(look: Looker, root: Authority, opened: Stack) -> None:
+    upper = Authority("Upper", root)
+    lower = Authority("Lower", upper)
+    port = serve_certificate(opened, lower.issue(HOST), chain=(upper.der, lower.der))
+    found = look(f"{HOST}:{port}")
+    assert (found.codes["chain-disordered"].severity, found.severe()) == ("low", set())
+
+
+def test_surplus_certificate_and_root_are_info(
+    look: Looker,
+    root: Authority,
+    issuer: Authority,
+    opened: Stack,
+) -> None:
+    other = Authority("Unrelated", clock=clock)
+    for sent in (other, root):
+        port = serve_certificate(opened, issuer.issue(HOST), chain=(issuer.der, sent.der))
+        assert [f.severity for f in look(f"{HOST}:{port}").report.findings] == ["info"]
+
+
+def test_expired_intermediate_is_severe(look: Looker, root: Authority, opened: Stack) -> None:
+    now = clock()
+    old = Authority(
+        "Old Issuer",
+        root,
+        not_before=now - timedelta(days=900),
+        not_after=now - timedelta(days=2),
+    )
+    found = look(f"{HOST}:{serve_certificate(opened, old.issue(HOST))}")
+    assert found.severe() == {"intermediate-expired"}
+
+
+def test_certificate_that_only_openssl_accepts_is_disputed(
+    look: Looker,
+    root: Authority,
+    opened: Stack,
+) -> None:
+    """The Web PKI profile refuses a CA bit in a certificate of a server; OpenSSL does not."""
+    found = look(f"{HOST}:{serve_certificate(opened, ca_leaf(root, HOST), chain=())}")
+    assert found.codes["verification-disputed"].severity == "undetermined"
+    assert found.report.addresses[0].trusted is None
+    assert found.severe() == set()
+
+
+def test_broken_name_constraint_is_malformed(look: Looker, root: Authority, opened: Stack) -> None:
+    narrow = x509.NameConstraints([x509.DNSName("allowed.test")], None)
+    issuer = Authority("Narrow", root, extensions=[(narrow, True)])
+    found = look(f"{HOST}:{serve_certificate(opened, issuer.issue(HOST))}")
+    assert found.severe() == {"certificate-malformed"}
+    assert found.report.addresses[0].trusted is False

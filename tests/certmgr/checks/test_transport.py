@@ -1,0 +1,181 @@
+"""Findings about DNS, the connection and the handshake. None of them is a verdict about trust."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from certmgr.checks.judge import Context, Judge
+from certmgr.checks.trust import TrustStore
+from certmgr.config import NetworkSettings, Settings
+from certmgr.demo import servers
+from certmgr.demo.authority import Authority
+from certmgr.demo.servers import Server
+from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, Kind, Resolution
+from certmgr.survey import Options, scan_targets
+from inventory.certificates import parse
+from inventory.targets import Target
+from tests.certmgr.tls_servers import (
+    HOST,
+    Looker,
+    Stack,
+    refusing_port,
+    resolved_by,
+    serve,
+    serve_certificate,
+)
+from tests.clock import clock
+from tests.servers import real
+
+
+def test_refused_https_port_is_tried_twice_and_missing(look: Looker, opened: Stack) -> None:
+    found = look(f"{HOST}:{refusing_port(opened)}")
+    assert found.severe() == {"https-missing"}
+    assert found.codes["https-missing"].evidence["looks"] == 2, "a transient failure is retried"
+    assert found.report.certificate is None
+
+
+def test_refused_imap_port_is_a_failed_connection(look: Looker, opened: Stack) -> None:
+    assert look(f"{HOST}:{refusing_port(opened)}/imap").severe() == {"connection-failed"}
+
+
+def test_plain_http_answer_is_not_tls(look: Looker, opened: Stack) -> None:
+    port = serve(opened, servers.saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    found = look(f"{HOST}:{port}")
+    assert found.severe() == {"not-tls"}
+    assert found.report.addresses[0].trusted is None, "a transport failure is no verdict about trust"
+
+
+def test_silent_address_is_tried_twice_and_undetermined(look: Looker, opened: Stack) -> None:
+    server = Server(servers.silent)
+    opened.callback(server.close)
+    found = look(f"{HOST}:{server.port}", timeout=1.0)
+    assert {f.code: f.severity for f in found.report.findings} == {
+        "connection-timeout": "undetermined",
+    }
+    assert server.connections == 2
+
+
+def test_failed_handshake_keeps_its_alert(look: Looker, opened: Stack) -> None:
+    alert = bytes.fromhex("15030300020250")  # fatal alert 80, internal_error
+    found = look(f"{HOST}:{serve(opened, servers.saying(alert))}")
+    assert found.severe() == {"handshake-failed"}
+    assert found.codes["handshake-failed"].evidence["alert"] == 80
+
+
+def test_reset_in_the_handshake_is_a_failed_handshake(look: Looker, opened: Stack) -> None:
+    assert look(f"{HOST}:{serve(opened, servers.reset)}").severe() == {"handshake-failed"}
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_required_client_certificate_is_info_and_the_chain_is_read(
+    look: Looker, issuer: Authority, tmp_path: Path, opened: Stack, version: str
+) -> None:
+    pair = real.write_pair(tmp_path, issuer.issue(HOST))
+    port = opened.enter_context(real.s_server(*pair, "-Verify", "1", version))
+    found = look(f"{HOST}:{port}")
+    assert {f.code: f.severity for f in found.report.findings} == {
+        "client-certificate-required": "info",
+    }
+    assert found.report.certificate is not None
+
+
+def test_server_with_legacy_tls_only_is_severe_and_trusted(
+    look: Looker, issuer: Authority, tmp_path: Path, opened: Stack
+) -> None:
+    pair = real.write_pair(tmp_path, issuer.issue(HOST))
+    options = "ssl_protocols TLSv1 TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0;"
+    port = opened.enter_context(real.nginx(tmp_path, [(HOST, *pair)], extra=options))
+    found = look(f"{HOST}:{port}")
+    assert found.severe() == {"tls-legacy-only"}
+    assert found.codes["tls-legacy-only"].evidence["version"] == "TLSv1.1"
+    assert found.report.addresses[0].trusted is True
+
+
+def test_legacy_tls_alongside_is_low_and_found_by_a_deep_scan_only(
+    look: Looker, issuer: Authority, tmp_path: Path, opened: Stack
+) -> None:
+    pair = real.write_pair(tmp_path, issuer.issue(HOST))
+    options = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2; ssl_ciphers ALL:@SECLEVEL=0;"
+    port = opened.enter_context(real.nginx(tmp_path, [(HOST, *pair)], extra=options))
+    assert "tls-legacy-offered" not in look(f"{HOST}:{port}").codes
+    offered = look(f"{HOST}:{port}", deep=True).codes["tls-legacy-offered"]
+    assert (offered.severity, offered.evidence["versions"]) == ("low", ["TLSv1", "TLSv1.1"])
+
+
+def test_server_with_obsolete_ciphers_only_is_severe(
+    look: Looker,
+    issuer: Authority,
+    tmp_path: Path,
+    opened: Stack,
+) -> None:
+    issued = issuer.issue(HOST, key=rsa.generate_private_key(65537, 2048))
+    pair = real.write_pair(tmp_path, issued)
+    ciphers = "ssl_ciphers ARIA256-GCM-SHA384:CAMELLIA256-SHA:@SECLEVEL=0;"
+    options = f"ssl_protocols TLSv1.2; {ciphers}"
+    port = opened.enter_context(real.nginx(tmp_path, [(HOST, *pair)], extra=options))
+    assert look(f"{HOST}:{port}").severe() == {"ciphers-obsolete"}
+
+
+def test_address_outside_the_providers_networks_points_elsewhere(
+    look: Looker, settings: Settings, issuer: Authority, opened: Stack
+) -> None:
+    port = serve_certificate(opened, issuer.issue(HOST))
+    inside = replace(settings, network=NetworkSettings(provider=("127.0.0.0/24",)))
+    outside = replace(settings, network=NetworkSettings(provider=("198.51.100.0/24",)))
+    assert look(f"{HOST}:{port}", changes=inside).codes == {}
+    elsewhere = look(f"{HOST}:{port}", changes=outside).codes["points-elsewhere"]
+    assert elsewhere.severity == "info"
+
+
+def test_address_family_without_a_route_is_no_finding_unless_it_is_the_only_one(
+    issuer: Authority,
+) -> None:
+    # As evidence: a test must not depend on how this machine is connected.
+    now = clock()
+    chain = (issuer.issue(HOST).der, issuer.der)
+    good = AddressEvidence("192.0.2.1", chain, "TLSv1.3", "TLS_AES_128_GCM_SHA256")
+    failure = Failure("local", Kind.NO_ROUTE, "Network is unreachable")
+    unreachable = AddressEvidence("2001:db8::1", failure=failure)
+    assert issuer.parent is not None
+    judge = Judge(TrustStore([parse(issuer.parent.der)]), parse)
+
+    def codes(*addresses: AddressEvidence) -> list[str]:
+        resolution = Resolution("ok", tuple(a.address for a in addresses))
+        evidence = Evidence(Target(HOST), now, resolution, addresses)
+        findings = judge.judge(evidence, Context(), now).findings
+        return [f.code for f in findings if f.code != "sct-missing"]
+
+    assert codes(good, unreachable) == []
+    assert codes(unreachable) == ["scanner-error"], "no address was checked, so it is undetermined"
+
+
+@pytest.mark.parametrize(
+    ("answer", "timeout", "code", "severity"),
+    [
+        ("NXDOMAIN", None, "name-not-found", "high"),
+        ("NODATA", None, "name-not-found", "high"),
+        ("SERVFAIL", None, "dns-failure", "undetermined"),
+        ("SILENT", 0.9, "dns-failure", "undetermined"),  # waited out: two attempts per family
+    ],
+)
+def test_name_without_an_address_is_not_found_or_undetermined(
+    settings: Settings,
+    opened: Stack,
+    answer: str,
+    timeout: float | None,
+    code: str,
+    severity: str,
+) -> None:
+    resolver = opened.enter_context(real.dns({HOST: answer}))
+    (report,) = scan_targets(
+        resolved_by(settings, resolver),
+        Options(timeout=timeout),
+        [Target(HOST)],
+        clock=clock,
+    )
+    assert [(f.code, f.severity) for f in report.findings] == [(code, severity)]
+    assert report.addresses == ()

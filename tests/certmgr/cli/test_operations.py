@@ -1,0 +1,34 @@
+"""``certmgr audit``: the log shows what was changed or cut, and holds no personal data."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+
+from inventory.database import sqlite_module
+from tests.certmgr.installation import Installation
+
+
+def test_changed_or_cut_audit_log_is_detected(installation: Installation) -> None:
+    run = installation.run
+    head = run("audit", "verify").out.split()[-1]
+    assert "follow each other" in run("audit", "verify", "--expect", head).out
+    connection: sqlite3.Connection = sqlite_module().connect(installation.database)
+    with closing(connection):
+        connection.execute("UPDATE audit SET actor = 'somebody else' WHERE id = 2")
+        connection.commit()
+        assert "entry 2 does not follow" in run("audit", "verify", expect=3).err
+        connection.execute("DELETE FROM audit WHERE id >= 2")
+        connection.commit()
+    # A cut end shows only against a head that left the machine.
+    assert "1 entries follow" in run("audit", "verify").out
+    assert "was cut" in run("audit", "verify", "--expect", head, expect=3).err
+
+
+def test_audit_log_holds_ids_and_no_personal_data(installation: Installation) -> None:
+    entries = installation.run("audit", "list", "--format", "json").json["entries"]
+    assert entries
+    whole = json.dumps(entries)
+    for personal in ("Rosen", "Ada", "ada@rosen", "shop.example", "parked.example", "Grace"):
+        assert personal not in whole

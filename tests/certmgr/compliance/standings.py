@@ -1,0 +1,34 @@
+"""How one domain stands against a deadline, by given findings and without a scan."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from certmgr.compliance.milestones import Deadline
+from certmgr.compliance.rules import Known, Leaf
+from certmgr.compliance.standing import Row, Subject, assess
+from inventory.model import Finding, Parties
+from inventory.targets import Target
+from tests.certmgr.compliance.town import DAY, HOST
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def known(*findings: Finding, looked: bool = True, visited: bool = True, accepted: tuple[Any, ...] = ()) -> Known:
+    good = Leaf(NOW - 10 * DAY, NOW + 80 * DAY, True)
+    return Known(Target(HOST), "site", findings, (good,), looked, visited, accepted)
+
+
+def subject(*parts: Known, purpose: str = "site", policy: str | None = None, tags: frozenset[str] = frozenset()) -> Subject:
+    return Subject(1, HOST, "1001", 1, purpose, policy, Parties(), tags, parts)
+
+
+def stand(due: Deadline, *parts: Known, at: datetime = NOW, **options: Any) -> Row:
+    row = assess(subject(*parts, **options), due, at)
+    assert row is not None
+    return row
+
+
+SERVED = Finding("http-served", "medium", ("192.0.2.1",), {"url": f"http://{HOST}/"})
+OWN = Deadline("own", NOW + 30 * DAY, "all sites on HTTPS", "https-only", own=True)

@@ -1,0 +1,168 @@
+"""What the tests of this folder run in a process with one thread (forks.py)."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+import signal
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from certmgr.deploy.lineage import Lineage
+from certmgr.deploy.material import checked
+from inventory.certificates import from_pem
+from inventory.errors import Busy, CertmgrError
+from tests.campaign import PATIENCE, wait_until
+from tests.certmgr.deploy import dying
+from tests.certmgr.deploy.forks import Child
+from tests.certmgr.deploy.rig import NAME
+
+# -- locks ---------------------------------------------------------------------------------------
+
+
+def lock(base: str, name: str) -> str:
+    """Try to take the lock of a folder, and return whether it is free."""
+    try:
+        with Lineage(Path(base), name).lock(0.1):
+            return "free"
+    except Busy:
+        return "busy"
+
+
+def lock_of_a_parent(base: str) -> str:
+    """Fork while the lock is held. Return what the child finds.
+
+    Afterwards this process gives the lock back and takes it again, while the child lives on.
+    """
+    lineage = Lineage(Path(base), NAME)
+    answered, answer = os.pipe()
+    released, release = os.pipe()
+
+    def find() -> str:
+        found = lock(base, NAME)
+        os.write(answer, found.encode())
+        os.read(released, 1)  # lives on
+        return found
+
+    with lineage.lock():
+        child = Child(find)
+        os.close(answer)
+        os.read(answered, 10)
+    with lineage.lock(5):
+        pass
+    os.write(release, b"x")
+    for descriptor in (answered, released, release):
+        os.close(descriptor)
+    return str(child.result())
+
+
+# -- a full disk ---------------------------------------------------------------------------------
+
+
+def limited(base: str, key: str, chain: list[str], limit: int) -> Any:
+    """Store and switch while no file may have more than ``limit`` bytes; return the error.
+
+    In a child, since the limit is that of a process.
+    """
+
+    def store_and_switch() -> list[str]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        lineage = Lineage(Path(base), NAME)
+        try:
+            lineage.switch(lineage.store(key.encode(), [bytes.fromhex(c) for c in chain]))
+        except CertmgrError as error:
+            return [error.what, error.why, error.todo]
+        return ["no error"]
+
+    return Child(store_and_switch).result()
+
+
+# -- readers -------------------------------------------------------------------------------------
+
+_BURST = 10
+
+
+class Counts:
+    """Numbers that this process and its children share."""
+
+    def __init__(self, count: int) -> None:
+        self._memory = mmap.mmap(-1, 8 * count)
+
+    def __getitem__(self, place: int) -> int:
+        return int.from_bytes(self._memory[8 * place : 8 * place + 8], "little")
+
+    def __setitem__(self, place: int, value: int) -> None:
+        self._memory[8 * place : 8 * place + 8] = value.to_bytes(8, "little")
+
+
+def _read_combined(lineage: Lineage, known: dict[bytes, str]) -> str:
+    data = (lineage.live / "combined.pem").read_bytes()
+    if data not in known:
+        key = data[: data.index(b"-----BEGIN CERT")]
+        known[data] = checked(key, [c.der for c in from_pem(data)]).sha256
+    return known[data]
+
+
+def _read_folder(lineage: Lineage, known: dict[bytes, str]) -> str:
+    current = lineage.read_current()
+    assert current is not None
+    return current.sha256
+
+
+_READERS = {"combined": _read_combined, "folder": _read_folder}
+_STOP = len(_READERS)
+
+
+def _reads(lineage: Lineage, how: str, place: int, counts: Counts) -> dict[str, Any]:
+    known: dict[bytes, str] = {}
+    seen: set[str] = set()
+    failures: list[str] = []
+    while not counts[_STOP]:
+        signal.alarm(int(PATIENCE))
+        try:
+            seen.add(_READERS[how](lineage, known))
+        except Exception:
+            failures.append(traceback.format_exc())
+        counts[place] += 1
+    return {"reads": counts[place], "failures": failures, "seen": sorted(seen)}
+
+
+def switches_under_readers(base: str, switches: int) -> Any:
+    """Switch among the versions under a reader of the combined file and one of the folder.
+
+    They are processes. Return for each its reads, its failures and the versions that it saw.
+    """
+    lineage = Lineage(Path(base), NAME)
+    versions = lineage.versions()
+    lineage.switch(versions[0])
+    counts = Counts(len(_READERS) + 1)
+    children = {how: Child(partial(_reads, lineage, how, place, counts)) for place, how in enumerate(_READERS)}
+    try:
+        for n in range(switches):
+            lineage.switch(versions[n % len(versions)])
+            if n % _BURST == 0:  # each reader reads between switches, however busy the machine is
+                _wait_for_reads(counts, 3)
+    finally:
+        counts[_STOP] = 1
+    return {how: child.result() for how, child in children.items()}
+
+
+def _wait_for_reads(counts: Counts, more: int) -> None:
+    wanted = [counts[place] + more for place in range(len(_READERS))]
+    wait_until(
+        lambda: all(counts[place] >= count for place, count in enumerate(wanted)),
+        f"{more} reads of each reader",
+    )
+
+
+JOBS = {
+    "deaths": dying.deaths,
+    "steps": dying.steps,
+    "lock": lock,
+    "lock of a parent": lock_of_a_parent,
+    "limited": limited,
+    "switches under readers": switches_under_readers,
+}

@@ -1,0 +1,219 @@
+"""Targets on another machine, over a real sshd: the layout, host keys, and what fails there."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from certmgr.demo.authority import Authority
+from certmgr.deploy.lineage import Lineage
+from certmgr.deploy.targets import Delivered, deliver
+from tests.certmgr.deploy.rig import (
+    NAME,
+    Sshd,
+    by_path,
+    hook,
+    leftovers,
+    material,
+    new_key,
+    stored,
+)
+from tests.servers.ports import free_port
+from tests.servers.real import program
+
+
+@pytest.fixture
+def server(sshd: Sshd, tmp_path: Path) -> Sshd:
+    """The sshd of the session, with known hosts that a test may change."""
+    return sshd.with_known_hosts(tmp_path / "known_hosts")
+
+
+def fingerprint(public: Path) -> str:
+    command = [program("ssh-keygen", "openssh-client"), "-lf", str(public)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[1]
+
+
+@pytest.mark.parametrize("place", ["tls", "a folder with 'blanks' & $(signs)"])
+def test_delivery_makes_the_same_layout_there_tests_and_reloads(
+    lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd, place: str
+) -> None:
+    (tmp_path / place).mkdir(mode=0o700)
+    directory = tmp_path / place / NAME
+    log = str(tmp_path / "log")
+    test = hook(tmp_path / place, 'test -s "$1" && echo tested >>"$2"', "test it")
+    reload = hook(tmp_path / place, 'echo "reloaded $1" >>"$2"', "reload it")
+    target = server.target(
+        str(tmp_path / place / "{name}"),
+        test=(*test, str(directory / "combined.pem"), log),
+        reload=(*reload, "$(id); a b", log),
+    )
+    for n in range(7):
+        issued = issuer.issue(NAME)
+        version = stored(lineage, issued)
+        for _ in range(2 if n == 0 else 1):
+            done = deliver(target, NAME, material(issued), lineage.base, label="far")
+            assert done == Delivered("far", True, "in place, and reloaded")
+        assert by_path(directory).sha256 == material(issued).sha256
+        assert str((directory / "current").readlink()) == f"versions/{version.name}"
+    assert Path(log).read_text().splitlines() == ["tested", "reloaded $(id); a b"] * 8
+    kept = sorted(p.name for p in (directory / "versions").iterdir())
+    assert kept == [v.name for v in lineage.versions()[-5:]]
+    for path in (directory, directory / "versions", directory / "versions" / version.name):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
+    files = (directory / "current").resolve().iterdir()
+    assert {stat.S_IMODE(p.stat().st_mode) for p in files} == {0o600}
+    assert leftovers(tmp_path) == []
+
+
+# -- host keys -----------------------------------------------------------------------------------
+
+
+def test_unknown_host_key_is_refused_and_named(lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd) -> None:
+    issued = issuer.issue(NAME)
+    stored(lineage, issued)
+    server.known_hosts.write_text("")
+    done = deliver(server.target(f"{tmp_path}/tls"), NAME, material(issued), lineage.base)
+    assert (done.ok, done.retry) == (False, False)
+    shown = fingerprint(server.folder / "host.pub")
+    assert f"is unknown: ssh-ed25519 {shown}" in done.what
+    assert str(server.known_hosts) in done.what
+    assert not (tmp_path / "tls").exists()
+    assert server.known_hosts.read_text() == "", "nothing is learnt"
+
+
+def test_changed_host_key_is_refused_and_both_are_named(
+    lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
+) -> None:
+    issued = issuer.issue(NAME)
+    stored(lineage, issued)
+    other = new_key(tmp_path / "other")
+    server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {other}\n")
+    done = deliver(server.target(f"{tmp_path}/tls"), NAME, material(issued), lineage.base)
+    assert (done.ok, done.retry) == (False, False)
+    shown, known = fingerprint(server.folder / "host.pub"), fingerprint(tmp_path / "other.pub")
+    assert f"has CHANGED: it shows ssh-ed25519 {shown}, known is ssh-ed25519 {known}" in done.what
+    assert not (tmp_path / "tls").exists()
+
+
+def test_revoked_host_key_is_refused(lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd) -> None:
+    issued = issuer.issue(NAME)
+    stored(lineage, issued)
+    line = server.known_hosts.read_text()
+    server.known_hosts.write_text(f"{line}@revoked * {line.split(' ', 1)[1]}")
+    done = deliver(server.target(f"{tmp_path}/tls"), NAME, material(issued), lineage.base)
+    assert (done.ok, done.retry) == (False, False)
+    assert "is revoked" in done.what
+    assert not (tmp_path / "tls").exists()
+
+
+# -- what fails there ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["test fails", "test hangs", "reload fails", "reload hangs"])
+def test_failed_test_or_reload_there_is_a_value_and_a_failed_test_brings_the_old_one_back(
+    lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd, fault: str
+) -> None:
+    one, two = issuer.issue(NAME), issuer.issue(NAME)
+    for issued in (one, two):
+        stored(lineage, issued)
+    directory = f"{tmp_path}/tls"
+    what, _, how = fault.partition(" ")
+    command = hook(tmp_path, "echo no; exec sleep 30" if how == "hangs" else "echo no; exit 9")
+    # The limit holds for each step of the connection too, so that a busy machine needs some.
+    limit = 2.0 if how == "hangs" else 20.0
+    bad = server.target(directory, **{what: command, "timeout": limit})
+    for before, issued in ((None, one), (one, two)):
+        if before is not None:
+            good = server.target(directory)
+            assert deliver(good, NAME, material(before), lineage.base).ok
+        done = deliver(bad, NAME, material(issued), lineage.base)
+        assert (done.ok, done.retry, done.output) == (False, True, "no"), done
+        stays = before if what == "test" else issued
+        if stays is None:
+            assert not Path(directory, "current").is_symlink()
+        else:
+            assert by_path(Path(directory)).sha256 == material(stays).sha256
+        assert ("did not end in time" if how == "hangs" else "exit code 9") in done.what
+
+
+def test_delivery_after_a_broken_connection_knows_what_to_go_back_to(
+    lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
+) -> None:
+    """The connection breaks in the middle of the test, so that nothing is rolled back then."""
+    one, two = issuer.issue(NAME), issuer.issue(NAME)
+    for issued in (one, two):
+        stored(lineage, issued)
+    directory = f"{tmp_path}/tls"
+    assert deliver(server.target(directory), NAME, material(one), lineage.base).ok
+    cut = server.target(directory, test=hook(tmp_path, "kill -9 $PPID", "cut"))
+    done = deliver(cut, NAME, material(two), lineage.base)
+    assert (done.ok, done.retry) == (False, True)
+    assert by_path(Path(directory)).sha256 == material(two).sha256
+    failing = server.target(directory, test=("/bin/false",))
+    done = deliver(failing, NAME, material(two), lineage.base)
+    assert (done.ok, done.retry) == (False, True)
+    assert "was taken back" in done.what
+    assert by_path(Path(directory)).sha256 == material(one).sha256
+
+
+@pytest.mark.parametrize(
+    "fault, reason, retry",
+    [
+        ("strange key", "does not accept our key", False),
+        ("open key", "can be read by others", False),
+        ("no known hosts", "cannot be read", False),
+        ("no server", "", True),
+    ],
+)
+def test_connection_that_cannot_be_made_reports_why(
+    lineage: Lineage,
+    issuer: Authority,
+    tmp_path: Path,
+    server: Sshd,
+    fault: str,
+    reason: str,
+    retry: bool,
+) -> None:
+    issued = issuer.issue(NAME)
+    stored(lineage, issued)
+    target = server.target(f"{tmp_path}/tls")
+    match fault:
+        case "strange key":
+            new_key(tmp_path / "stranger")
+            target = replace(target, key_file=str(tmp_path / "stranger"))
+        case "open key":
+            new_key(tmp_path / "open")
+            (tmp_path / "open").chmod(0o644)
+            target = replace(target, key_file=str(tmp_path / "open"))
+        case "no known hosts":
+            target = replace(target, known_hosts=str(tmp_path / "none"))
+        case _:
+            target = replace(target, port=free_port())
+    done = deliver(target, NAME, material(issued), lineage.base)
+    assert (done.ok, done.retry) == (False, retry), done
+    assert reason in done.what
+
+
+def test_version_that_was_not_stored_before_is_not_delivered(
+    lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
+) -> None:
+    stored(lineage, issuer.issue(NAME))
+    fresh = material(issuer.issue(NAME))
+    done = deliver(server.target(f"{tmp_path}/tls"), NAME, fresh, lineage.base)
+    assert "no such version" in done.what
+
+
+def test_change_by_hand_there_is_not_overwritten(lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd) -> None:
+    issued = issuer.issue(NAME)
+    version = stored(lineage, issued)
+    target = server.target(f"{tmp_path}/tls")
+    assert deliver(target, NAME, material(issued), lineage.base).ok
+    (tmp_path / "tls/versions" / version.name / "privkey.pem").write_text("changed")
+    done = deliver(target, NAME, material(issued), lineage.base)
+    assert (done.ok, done.retry) == (False, False)
+    assert "changed by hand" in done.what
+    assert not deliver(target, "other.example", material(issued), lineage.base).ok

@@ -1,0 +1,139 @@
+"""Taking over from certbot: its schedule, and its links, which are exchanged one by one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from certmgr.config_acme import TargetSettings
+from certmgr.demo.authority import Authority
+from certmgr.deploy.lineage import Lineage
+from certmgr.deploy.material import Material
+from certmgr.deploy.takeover import Schedule, schedules, take_over_links, timers_enabled, undo
+from certmgr.deploy.targets import Delivered, deliver
+from inventory.errors import CertmgrError, UsageError
+from tests.certmgr.deploy.certbot_place import certbot_lineage, content
+from tests.certmgr.deploy.rig import NAME, by_links, material, stored
+
+# -- its schedule --------------------------------------------------------------------------------
+
+
+def test_schedules_are_found_with_the_way_to_end_them(tmp_path: Path) -> None:
+    assert schedules(tmp_path) == []
+    assert not timers_enabled(tmp_path)
+    wants = tmp_path / "etc/systemd/system/timers.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "certbot.timer").symlink_to("/lib/systemd/system/certbot.timer")
+    snap = "snap.certbot.renew.timer"
+    (wants / snap).symlink_to(f"/etc/systemd/system/{snap}")
+    (wants / "certbot-renew.timer").symlink_to("/dev/null")
+    cron = tmp_path / "etc/cron.d/certbot"
+    cron.parent.mkdir(parents=True)
+    cron.write_text(
+        "SHELL=/bin/sh\n# certbot renews\n0 */12 * * * root test -x /usr/bin/certbot "
+        "-a \\! -d /run/systemd/system && certbot -q renew\n"
+    )
+    found = schedules(tmp_path)
+    assert [s.disable for s in found] == [
+        ("/usr/bin/systemctl", "disable", "--now", "certbot.timer"),
+        ("/usr/bin/systemctl", "disable", "--now", snap),
+        None,
+    ]
+    assert str(cron) in found[2].todo
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    assert len(schedules(tmp_path)) == 2, "Debian's line does nothing if systemd runs"
+    crontab = tmp_path / "etc/crontab"
+    crontab.write_text("0 3 * * * root certbot renew\n")
+    todo = f"put a # before the line with certbot in {crontab}, or move the file away"
+    assert schedules(tmp_path)[2] == Schedule(f"cron: {crontab}", None, todo)
+    assert timers_enabled(tmp_path)
+
+
+# -- its links -----------------------------------------------------------------------------------
+
+
+def deliver_live(lineage: Lineage, new: Material) -> Delivered:
+    """Deliver a certificate to the live folder."""
+    target = TargetSettings("reload", reload=("/bin/true",), settle=0.0)
+    return deliver(target, NAME, new, lineage.base)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["a separate base", "in certbot's folder"])
+def test_links_are_taken_over_used_and_given_back(tmp_path: Path, base: Path, issuer: Authority, inside: bool) -> None:
+    issued = issuer.issue(NAME)
+    live = certbot_lineage(base, NAME, issued)
+    before = content(base)
+    others = {n: d for n, d in before.items() if not n.startswith(f"live/{NAME}/")}
+    lineage = Lineage(base if inside else tmp_path / "ours", NAME)
+    lineage.switch(stored(lineage, issued))
+    for _ in range(2):
+        take_over_links(live, lineage)
+        assert by_links(live).sha256 == material(issued).sha256
+        assert (live / "combined.pem").read_bytes() == issued.key_pem + issued.chain_pem
+    assert lineage.held() is None
+    assert not live.is_symlink()
+    archive = f"../../archive/{NAME}" if inside else str(lineage.archive)
+    assert str((live / "privkey.pem").readlink()) == f"{archive}/current/privkey.pem"
+    new = material(issuer.issue(NAME))
+    assert deliver_live(lineage, new).ok
+    assert by_links(live).sha256 == new.sha256
+    after = content(base)
+    assert {n: after.get(n) for n in others} == others, "nothing else of certbot's is touched"
+    undo(lineage)
+    given_back = content(base)
+    assert {n: given_back.get(n) for n in before} == before
+    assert not (live / "combined.pem").exists()
+    with pytest.raises(UsageError, match="Nothing of certbot was taken over"):
+        undo(lineage)
+    take_over_links(live, lineage)
+    assert by_links(live).sha256 == material(issued).sha256
+
+
+def test_certificate_that_is_not_certbots_takes_nothing_over(tmp_path: Path, base: Path, issuer: Authority) -> None:
+    live = certbot_lineage(base, NAME, issuer.issue(NAME))
+    lineage = Lineage(tmp_path / "ours", NAME)
+    before = content(base)
+    with pytest.raises(CertmgrError, match="no certificate in use yet"):
+        take_over_links(live, lineage)
+    lineage.switch(stored(lineage, issuer.issue(NAME)))
+    with pytest.raises(CertmgrError, match="shows another certificate than ours"):
+        take_over_links(live, lineage)
+    assert content(base) == before
+    assert lineage.held() is None
+
+
+def test_folder_that_is_not_as_certbot_makes_it_is_left_alone(tmp_path: Path, base: Path, issuer: Authority) -> None:
+    issued = issuer.issue(NAME)
+    live = certbot_lineage(base, NAME, issued)
+    lineage = Lineage(tmp_path / "ours", NAME)
+    lineage.switch(stored(lineage, issued))
+    (live / "cert.pem").unlink()
+    (live / "cert.pem").write_bytes(b"copied here by hand")
+    with pytest.raises(UsageError, match=r"cert\.pem is not a link"):
+        take_over_links(live, lineage)
+    (tmp_path / "link").symlink_to(live)
+    for path in (tmp_path / "link", tmp_path / "none"):
+        with pytest.raises(UsageError, match="is not a folder of certbot's"):
+            take_over_links(path, lineage)
+
+
+def test_nothing_is_switched_while_links_are_exchanged(tmp_path: Path, base: Path, issuer: Authority) -> None:
+    """A process died in the middle.
+
+    A renewal in this state would show a server the key of one version and the certificate of
+    another.
+    """
+    issued = issuer.issue(NAME)
+    live = certbot_lineage(base, NAME, issued)
+    lineage = Lineage(tmp_path / "ours", NAME)
+    lineage.switch(stored(lineage, issued))
+    lineage.hold("the links of certbot are being exchanged")
+    done = deliver_live(lineage, material(issuer.issue(NAME)))
+    assert (done.ok, done.retry) == (False, True)
+    assert "being exchanged" in done.what
+    take_over_links(live, lineage)
+    assert deliver_live(lineage, material(issuer.issue(NAME))).ok
+    record = json.loads((lineage.archive / "certbot.json").read_text())
+    assert record["links"]["cert.pem"] == f"../../archive/{NAME}/cert1.pem"

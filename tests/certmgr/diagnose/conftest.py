@@ -1,0 +1,34 @@
+"""Fixtures: the sites of the demonstration, scanned once for several tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from certmgr.config import HttpSettings, ScanSettings, Settings, TrustSettings
+from certmgr.demo import show
+from certmgr.demo.sites import open_street
+from certmgr.survey import Options, Survey
+from tests.certmgr.diagnose.demonstration import Demo
+from tests.clock import frozen
+from tests.databases import open_sqlite
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A test that changes the inventory changes it back."""
+    folder = tmp_path_factory.mktemp("demo")
+    street = open_street(frozen)
+    (folder / "root.pem").write_bytes(street.root.pem)
+    database = open_sqlite(folder / "demo.db", clock=frozen)
+    show._build(database, street)
+    settings = replace(
+        Settings(), scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0), trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
+        http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
+    )  # fmt: skip
+    Survey(database, settings, Options(overrides=street.overrides())).run()
+    yield Demo(street, database, folder)
+    street.close()
+    database.close()

@@ -1,0 +1,37 @@
+"""The sites of the demonstration, in an inventory and scanned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from certmgr.demo.sites import Street
+from inventory.database import Database
+from tests.program import Ran
+
+
+@dataclass(slots=True)
+class Demo:
+    """The sites, and the inventory that was scanned."""
+
+    street: Street
+    database: Database
+    folder: Path
+
+    def configuration(self) -> Path:
+        path = self.folder / "demo.toml"
+        path.write_text(
+            f'[scan]\ntimeout = 2.5\nper_address = 0\nrate = 0.0\n[trust]\nca_files = ["{self.folder}/root.pem"]\n'
+            f"[http]\nport = {self.street.http_port}\nper_address = 0\nrate = 0.0\n"
+        )
+        return path
+
+
+Run = Callable[..., Ran]
+
+
+def call(certmgr: Run, demo: Demo, *arguments: str) -> Ran:
+    """Call the program with the inventory and the name resolution of the sites."""
+    resolves = [f"--resolve={host}:{port}:{','.join(a)}" for (host, port), a in demo.street.overrides().items()]
+    return certmgr("--config", str(demo.configuration()), "--database", str(demo.folder / "demo.db"), *arguments, *resolves)

@@ -1,0 +1,21 @@
+"""Settings for tests whose servers stand on loopback and are shared by several tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from certmgr.config import HttpSettings, ScanSettings, Settings, TrustSettings
+from certmgr.demo.authority import Authority
+
+
+def loopback_settings(root: Authority, folder: Path) -> Settings:
+    """Return what the fixture ``settings`` gives to one test, for a fixture of a wider scope."""
+    path = folder / "root.pem"
+    path.write_bytes(root.pem)
+    return replace(
+        Settings(),
+        scan=ScanSettings(timeout=4.0, per_address=0, rate=0.0),
+        trust=TrustSettings(ca_files=(str(path),)),
+        http=HttpSettings(enabled=False, per_address=0, rate=0.0),
+    )

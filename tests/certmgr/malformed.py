@@ -1,0 +1,43 @@
+"""Certificates that parsing refuses, each in another way."""
+
+from __future__ import annotations
+
+from cryptography import x509
+
+from certmgr.demo.authority import Authority
+from tests.certificates import tlv
+from tests.certmgr.tls_servers import HOST
+
+KINDS = (
+    "InvalidVersion",
+    "DuplicateExtension",
+    "UnsupportedGeneralNameType",
+    "UnsupportedAlgorithm",
+    "ValueError",
+    "SAN garbage",
+    "empty",
+    "zeros",
+)
+
+
+def malformed(issuer: Authority, kind: str) -> bytes:
+    """Return a certificate as DER. ``kind``: what parsing raises, or what it meets."""
+    good = issuer.issue(HOST)
+    oid = x509.ObjectIdentifier("2.5.29.17")
+    san = good.certificate.extensions.get_extension_for_oid(oid).value.public_bytes()
+    odd_name = x509.UnrecognizedExtension(oid, tlv(0x30, tlv(0xA3, b"\x30\x00")))
+    odd = issuer.issue(HOST, san=False, extensions=[(odd_name, False)])
+
+    def changed(before: str, after: str) -> bytes:
+        return good.der.replace(bytes.fromhex(before), bytes.fromhex(after), 1)
+
+    return {
+        "InvalidVersion": changed("a003020102", "a003020107"),
+        "DuplicateExtension": changed("0603551d25", "0603551d11"),
+        "UnsupportedGeneralNameType": odd.der,
+        "UnsupportedAlgorithm": changed("06072a8648ce3d0201", "06072a8648ce3d0209"),
+        "ValueError": good.der[:-40],
+        "SAN garbage": good.der.replace(san, b"\x05" * len(san), 1),
+        "empty": b"",
+        "zeros": b"\0" * 500,
+    }[kind]

@@ -1,0 +1,38 @@
+"""One message to many clients."""
+
+from __future__ import annotations
+
+from tests.certmgr.installation import Installation
+from tests.servers.mail import Received
+
+
+def test_broadcast_is_sent_in_daily_portions_and_names_no_other_client(
+    installation: Installation,
+) -> None:
+    run = installation.run
+    for number in ("1002", "1003"):
+        owner = ("--client", number, "--way", f"email:owner@c{number}.example.test")
+        run("client", "add", number, f"Client {number}")
+        run("contact", "add", f"Owner {number}", *owner)
+        run("domain", "add", f"c{number}.example.test", "--client", number)
+    title, text = "All sites on HTTPS", "From then on HTTP is switched off."
+    wording = ("--title", title, "--text", text)
+    run("deadline", "add", "https-2027", "--date", "2027-06-30", "--rule", "https-only", *wording)
+    broadcast = ("notice", "broadcast", "--deadline", "https-2027")
+    assert "3 client(s) would get it" in run(*broadcast, "--dry-run").out
+    assert "3 client(s) get it, 2 a day" in run(*broadcast, "--per-day", "2").out
+    assert "3 had it before" in run(*broadcast).out
+
+    def received() -> list[Received]:
+        return [m for m in installation.mail.received if title in m.subject]
+
+    run("notify")
+    first = received()
+    assert len(first) == 2
+    assert len({m.to for m in first}) == 2
+    assert all(text in m.text for m in first)
+    run("notify")
+    assert len(received()) == 2, "the rest is sent tomorrow"
+    for mail in first:
+        others = {"1002", "1003"} - {mail.to[7:11]}
+        assert not any(f"c{number}.example.test" in mail.text for number in others)

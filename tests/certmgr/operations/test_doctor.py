@@ -1,0 +1,66 @@
+"""``certmgr doctor``: what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from certmgr.demo.authority import Authority
+from inventory.clock import system_clock
+from tests import program
+from tests.certmgr.installation import Installation
+from tests.servers.mail import mail_server
+from tests.servers.real import dns
+
+DAY = timedelta(days=1)
+
+
+def test_doctor_reports_each_check_and_what_to_do_about_a_fault(
+    installation: Installation,
+) -> None:
+    with dns({"": "NODATA", ".": "NODATA", "provider.example": "NODATA"}) as resolver:
+        installation.resolver = resolver
+        rows = installation.run("doctor", "--format", "json", expect=None).json["doctor"]
+        states = {(row["check"], row["state"]) for row in rows}
+        assert states >= {
+            ("SPF", "warning"),
+            ("staff", "ok"),
+            ("audit log", "ok"),
+            ("resolver", "ok"),
+            ("runs", "warning"),
+        }
+        assert all(row["todo"] for row in rows if row["state"] == "fault")
+
+
+def test_secret_that_others_can_read_is_a_fault_with_its_remedy(
+    installation: Installation,
+) -> None:
+    secret = installation.folder / "mail.url"
+    secret.write_text(installation.mail.url)
+    secret.chmod(0o644)
+    installation.config(mail=f"file:{secret}")
+    done = installation.run("doctor", expect=3)
+    assert "can be read by others" in done.out
+    assert f"chmod 600 {secret}" in done.out
+
+
+def test_mail_server_that_does_not_answer_is_a_fault(installation: Installation) -> None:
+    installation.config(mail="mailtos://u:p@localhost:1?smtp=localhost&from=a@b.example")
+    done = installation.run("doctor", expect=3)
+    assert "✗ fault\tmail server" in done.out
+
+
+def test_mail_server_whose_certificate_ends_soon_is_a_warning(
+    installation: Installation,
+    root: Authority,
+) -> None:
+    # A mail library compares the certificate with the system's clock, so doctor has it too.
+    now = system_clock()
+    soon = root.issue("localhost", not_before=now - DAY, not_after=now + 5 * DAY)
+    with mail_server(root, installation.folder / "soon", soon) as mail:
+        done = program.run(
+            (*installation.options, "doctor", "--format", "json"),
+            system_clock,
+            environment=installation.environment | {"MAIL_URL": mail.url},
+        )
+    found = {row["check"]: row for row in done.json["doctor"]}
+    assert found["mail server"]["state"] == "warning"

@@ -1,0 +1,139 @@
+"""``certmgr check``: the monitoring plug-in, judged by values and on a scanned inventory."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certmgr.operations.health import (
+    CRITICAL,
+    OK,
+    UNKNOWN,
+    WARNING,
+    Health,
+    Thresholds,
+    judge,
+)
+from inventory.database import Database
+from tests.program import Ran
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+# "'label'=value[UOM];[warn];[crit];[min];[max]" (Monitoring Plugins Development Guidelines)
+PERFORMANCE = re.compile(r"[a-z_]+=(U|-?[0-9.]+)(s|%)?(;[0-9.:]*){0,4}")
+Runner = Callable[..., Ran]
+
+
+def verdicts(**counts: int) -> dict[str, int]:
+    return {"endpoints": 10, "ok": 0, "attention": 0, "fault": 0, "unknown": 0} | counts
+
+
+def ending(left: timedelta) -> dict[str, Any]:
+    return {"soonest": ("a.test:443", NOW + left)}
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "words"),
+    [
+        (OK, {}, "10 endpoints, nothing at fault"),
+        (WARNING, {"notices": {"unknown": 1, "sent": 5}}, "1 notice(s) unknown"),
+        (WARNING, {"oldest_queued": NOW - 7 * HOUR}, "a notice waits since 7 hours"),
+        (OK, {"oldest_queued": NOW - HOUR, "notices": {"queued": 3}}, "nothing at fault"),
+        (WARNING, ending(10 * DAY), "a.test:443 ends in 10 days"),
+        (CRITICAL, ending(4 * DAY), "a.test:443 ends in 4 days"),
+        (CRITICAL, ending(-3 * DAY), "a.test:443 ended"),
+        (
+            CRITICAL,
+            {
+                "verdicts": verdicts(fault=2, ok=8),
+                "findings": Counter({("not-tls", "critical"): 2}),
+            },
+            "2 endpoint(s) at fault (2 not-tls)",
+        ),
+        (
+            WARNING,
+            {
+                "verdicts": verdicts(attention=1, ok=9),
+                "findings": Counter({("http-served", "medium"): 1}),
+            },
+            "1 finding(s) of severity medium",
+        ),
+        (
+            OK,
+            {
+                "verdicts": verdicts(attention=1, ok=9),
+                "findings": Counter({("hsts-missing", "low"): 1}),
+            },
+            "nothing at fault",
+        ),
+        (UNKNOWN, {"last_complete": None}, "no complete scan yet"),
+        (UNKNOWN, {"last_complete": NOW - 30 * HOUR}, "30 hours ago"),
+        (
+            UNKNOWN,
+            {"verdicts": verdicts(unknown=3, ok=7)},
+            "3 of 10 endpoints could not be told",
+        ),
+        (UNKNOWN, {"verdicts": verdicts(endpoints=0), "soonest": None}, "no endpoint"),
+        (
+            CRITICAL,
+            {"verdicts": verdicts(fault=1, ok=9), "last_complete": None},
+            "no complete scan yet",
+        ),
+        (
+            UNKNOWN,
+            ending(10 * DAY) | {"last_complete": NOW - 30 * HOUR},
+            "a.test:443 ends in 10 days",
+        ),
+    ],
+)
+def test_state_and_line_follow_the_worst_problem(
+    state: int,
+    changes: dict[str, Any],
+    words: str,
+) -> None:
+    values: dict[str, Any] = {
+        "verdicts": verdicts(ok=10),
+        "findings": Counter(),
+        "soonest": ("shop.example.test:443", NOW + 60 * DAY),
+        "last_complete": NOW - HOUR,
+    }
+    code, line = judge(Health(**values | changes), Thresholds(), NOW)
+    assert code == state, line
+    assert words in line
+    text, _, performance = line.partition(" | ")
+    assert text.startswith("CERTMGR ")
+    assert all(PERFORMANCE.fullmatch(part) for part in performance.split())
+
+
+def test_check_of_a_scanned_inventory_is_one_line_for_all_or_one_client(
+    certmgr: Runner,
+    scanned: Database,
+) -> None:
+    check = ("--database", str(scanned.path), "check")
+    done = certmgr(*check)
+    assert done.code == CRITICAL
+    expected = "CERTMGR CRITICAL - 1 endpoint(s) at fault (1 certificate-expiring)"
+    assert done.out.startswith(expected)
+    assert len(done.out.splitlines()) == 1
+    assert certmgr(*check, "--client", "1").code == OK
+    assert certmgr(*check, "--client", "1", "--warning", "200").code == WARNING
+
+
+def test_check_that_cannot_be_done_is_unknown(certmgr: Runner, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.db"
+    bad.write_text("not a database, and long enough to be read as one")
+    for arguments in (
+        ("--database", str(bad), "check"),
+        ("check",),
+        ("check", "--client", "4711"),
+    ):
+        done = certmgr(*arguments)
+        assert done.code == UNKNOWN, done.out
+        assert done.out.startswith("CERTMGR UNKNOWN - ")
+        assert len(done.out.splitlines()) == 1

@@ -1,0 +1,93 @@
+"""What is read from the inventory for a report."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from certmgr.compliance.rules import RULES
+from certmgr.compliance.standing import all_deadlines, judge
+from certmgr.config import Settings
+from certmgr.demo.authority import Authority
+from certmgr.demo.pages import page, secure
+from certmgr.demo.servers import Server, server_context
+from certmgr.report.load import material
+from certmgr.report.model import Report
+from certmgr.report.view import build
+from certmgr.survey import Options, Survey
+from inventory.database import Database
+from inventory.store import clients, deadlines, domains, endpoints
+from inventory.targets import Target
+from tests.certmgr.report.village import Village
+from tests.clock import clock
+
+
+def test_input_of_a_report_holds_no_other_client(village: Village) -> None:
+    for number in ("1", "2"):
+        village.client(number, f"Client {number}")
+        village.site(number, f"c{number}.example.test", server_context(village.issuer.issue(f"c{number}.example.test")))
+    village.scan()
+    database: Database = village.database
+    read = material(
+        database, "1", clock(), as_of=None, provider="", dues=all_deadlines(database), default_language="en", default_zone="UTC",
+    )  # fmt: skip
+    assert {s.name for s in read.subjects} == {"c1.example.test"}
+    assert {s.target.host for s in read.standings} == {"c1.example.test"}
+    assert {r.subject.client for r in judge(read.subjects, read.deadlines, read.as_of)} == {"1"}
+
+
+def test_report_of_today_equals_the_current_one_on_both_databases(
+    database: Database, settings: Settings, issuer: Authority, opened: contextlib.ExitStack, tmp_path: Path
+) -> None:
+    server = Server(secure(server_context(issuer.issue("one.example.test")), lambda h, p: page("Welcome")))
+    opened.callback(server.close)
+    with database.write() as tx:
+        clients.add(tx, {"number": "1", "name": "One"})
+        domains.add(tx, "one.example.test", {"client": "1"})
+        endpoints.edit(tx, Target("one.example.test"), {"port": server.port, "addresses": ["127.0.0.1"]})
+        due = {
+            "at": clock() + timedelta(days=10),
+            "rule": "https-only",
+            "title": "x",
+            "purchase_days": 1,
+            "validation_days": 1,
+            "installation_days": 1,
+        }
+        deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1"], tags=[])
+    Survey(database, settings, Options(always_http=True)).run()
+    now = clock()
+    read = material(
+        database, "1", now, as_of=None, provider="", dues=all_deadlines(database), default_language="en", default_zone="UTC"
+    )
+    assert build(read).counts["sites"] == 1
+    past = material(
+        database, "1", now, as_of=now, provider="", dues=all_deadlines(database, now), default_language="en", default_zone="UTC"
+    )
+    assert [s.state for s in build(past).sites] == [s.state for s in build(read).sites]
+
+
+def test_report_of_a_past_date_shows_what_was_known_then(village: Village) -> None:
+    village.client("1001", "Then")
+    host = "then.example.test"
+    village.site("1001", host, server_context(village.issuer.issue(host)))
+    village.plain[host] = page("Login", "<input type=password>", hsts=False)
+    village.scan()
+    then = clock()
+    before, _ = village.report("1001", then)
+    clock.advance(seconds=2)
+    del village.plain[host]
+    village.scan()
+    after, _ = village.report("1001")
+    assert after.state == "ok"
+    again, _ = village.report("1001", then)
+
+    def content(report: Report) -> Any:
+        """Return all but the second of the probe, which the stored observations do not keep."""
+        sites = tuple(replace(site, measured=None, measured_text="") for site in report.sites)
+        return replace(report, sites=sites, method=report.method[1:])
+
+    assert content(again) == content(before)
+    assert [a.code for a in again.escalated] == ["http-collects-secrets"]

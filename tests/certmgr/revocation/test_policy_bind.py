@@ -1,0 +1,95 @@
+"""CAA, DANE and authoritative servers with BIND: signed zones, a validating resolver, and signatures that are broken in transit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from certmgr.config import NetworkSettings, Settings
+from certmgr.demo.authority import Authority
+from certmgr.dns.ask import Asker
+from certmgr.dns.caa import find, permits
+from certmgr.revocation.job import run
+from inventory.database import Database
+from inventory.store import clients, domains, findings
+from tests.certmgr.cases.place import serve
+from tests.clock import START
+from tests.databases import open_sqlite
+from tests.servers.bind import Named, named
+
+SIGNED, PLAIN = "shop.example.test", "shop.plain.test"
+
+
+ANNOUNCED = "3 1 1 " + "ab" * 32
+
+
+@pytest.fixture(scope="session")
+def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Named]:
+    with named(tmp_path_factory.mktemp("bind"), "example.test", dnssec=True, unsigned=("plain.test",)) as server:
+        for host in (SIGNED, PLAIN, "broken.example.test"):
+            server.add(host, "A", "192.0.2.1")
+            server.add(host, "CAA", '0 issue "other.example"')
+            server.add(f"_443._tcp.{host}", "TLSA", ANNOUNCED)
+        server.add("www.example.test", "CNAME", f"{SIGNED}.")
+        server.add("many.example.test", "TXT", *[f'"{i:03} {"x" * 180}"' for i in range(40)])
+        server.tamper("broken.example.test", "_443._tcp.broken.example.test")
+        yield server
+
+
+def test_validating_resolver_reports_authentic_and_broken_answers(bind: Named) -> None:
+    asker = Asker((bind.resolver,))
+    assert asker.ask(f"_443._tcp.{SIGNED}", "TLSA").authentic
+    assert asker.ask("nothing.example.test", "TLSA").status == "nxdomain"
+    assert asker.ask("nothing.example.test", "TLSA").authentic, "its absence was validated too"
+    plain = asker.ask(f"_443._tcp.{PLAIN}", "TLSA")
+    assert (plain.status, plain.authentic) == ("ok", False)
+    assert asker.ask("_443._tcp.broken.example.test", "TLSA").status == "servfail"
+    assert len(asker.ask("many.example.test", "TXT").records) == 40, "over TCP"
+
+
+def test_caa_is_found_through_an_alias(bind: Named) -> None:
+    found = find(Asker((bind.resolver,)).ask, "*.www.example.test")
+    assert (found.status, [r.value for r in found.records]) == ("found", ["other.example"])
+    assert permits(found, ("other.example",)).allowed is True
+    assert permits(found, ("letsencrypt.org",)).allowed is False
+    assert permits(find(Asker((bind.resolver,)).ask, "broken.example.test"), ("other.example",)).allowed is None
+
+
+def test_authoritative_server_is_found_and_queried(bind: Named) -> None:
+    loopback = (ip_network("127.0.0.0/8"),)
+    asker = Asker((bind.resolver,), allowed=loopback, port=bind.port)
+    found = asker.authoritative(f"_acme-challenge.{SIGNED}")
+    assert (found.zone, found.addresses) == ("example.test", ("127.0.0.1",))
+    assert asker.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").status == "nxdomain"
+    bind.add(f"_acme-challenge.{SIGNED}", "TXT", '"token"')
+    assert asker.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").records == ("token",)
+    assert asker.ask_at(found.addresses[0], "another.zone.test", "TXT").status == "servfail"
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Iterator[Database]:
+    with contextlib.closing(open_sqlite(tmp_path / "bind.db")) as database:
+        with database.write() as tx:
+            clients.add(tx, {"number": "1001", "name": "One", "dns": "client"})
+            for host in (SIGNED, PLAIN, "broken.example.test"):
+                domains.add(tx, host, {"client": "1001"})
+        yield database
+
+
+def test_job_reports_mismatches_of_signed_and_unsigned_zones(
+    bind: Named, inventory: Database, settings: Settings, issuer: Authority
+) -> None:
+    for host in (SIGNED, PLAIN, "broken.example.test"):
+        serve(inventory, host, issuer.issue(host), START)
+    scan = replace(settings.scan, resolvers=(bind.resolver,))
+    made = replace(settings, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",)))
+    summary = run(inventory, made, START, identities_for=lambda _: (("letsencrypt.org",), None, "http-01"))
+    assert summary.suspect == []
+    with inventory.read() as conn:
+        found = sorted((r["host"], r["code"]) for r in findings.listing(conn))
+    assert found == [(SIGNED, "caa-mismatch"), (SIGNED, "dane-mismatch"), (PLAIN, "caa-mismatch")]

@@ -1,0 +1,93 @@
+"""Findings about revocation on their way to a notice: the recheck before it, and its subject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certmgr.config import NetworkSettings, Settings
+from certmgr.demo.authority import Authority
+from certmgr.notices.fresh import compare, looker
+from inventory.certificates import parse
+from inventory.store import endpoints, findings
+from inventory.targets import Target
+from notifiers.subject import Kind, Seen, Subject
+from tests.certmgr.revocation.two import HOSTS, Two
+from tests.clock import clock
+from tests.servers.real import nginx, write_pair
+
+
+def subject(two: Two, code: str) -> Subject:
+    """Return the subject of a notice about this finding of the first client."""
+    from inventory.model import Finding
+
+    with two.database.read() as conn:
+        row = next(r for r in findings.listing(conn) if r["code"] == code and r["host"] == HOSTS["1001"])
+    one = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
+    return Subject(
+        "fault:1", Kind.FAULT, str(row["id"]), row["client_id"], row["client"], row["domain_id"], row["endpoint_id"],
+        Target(row["host"], row["port"]), row["severity"], row["actor"], clock(), code=code, finding=one,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("replaced", "seen"), [(False, Seen.SAME), (True, Seen.GONE)])
+def test_recheck_confirms_a_revoked_certificate_until_it_is_replaced(
+    two: Two, settings: Settings, issuer: Authority, tmp_path: Path, replaced: bool, seen: Seen
+) -> None:
+    """A handshake does not show the revocation, so the recheck compares certificates."""
+    two.run("revocation")
+    told = subject(two, "revoked")
+    shown = issuer.issue(HOSTS["1001"]) if replaced else two.issued["1001"]
+    (tmp_path / "nginx").mkdir()
+    with nginx(tmp_path / "nginx", [(HOSTS["1001"], *write_pair(tmp_path / "pair", shown))]) as port:
+        with two.database.write() as tx:
+            endpoints.edit(tx, Target(HOSTS["1001"]), {"port": port, "addresses": ["127.0.0.1"]})
+        made = replace(settings, network=NetworkSettings(allow=("127.0.0.0/8",)))
+        look = looker(two.database, made)([told])[told.mark]
+    assert look.seen is seen, look.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "evidence", "chains", "expected"),
+    [
+        ("caa-mismatch", {}, ["b"], Seen.SAME),
+        ("dane-mismatch", {"certificates": ["b"]}, ["b"], Seen.SAME),
+        ("dane-mismatch", {"certificates": ["a"]}, ["b"], Seen.UNKNOWN),
+        ("revoked", {"certificates": ["a"]}, ["a", "b"], Seen.SAME),
+        ("revoked", {"certificates": ["a"]}, [], Seen.UNKNOWN),
+        ("revoked", {"certificates": ["a"], "source": "staple"}, ["a"], Seen.GONE),
+    ],
+)
+def test_recheck_compares_the_finding_with_what_is_served(
+    code: str, evidence: dict[str, Any], chains: Sequence[str], expected: Seen
+) -> None:
+    from certmgr.checks.transport import finding
+    from certmgr.scan.report import AddressView, Report
+
+    views = tuple(AddressView(f"192.0.2.{i}", "TLSv1.3", "x", "x", None, None, (c,), True, None) for i, c in enumerate(chains))
+    report = Report(Target(HOSTS["1001"]), clock(), None, views, (), bool(views), not views, True, (), None)
+    one = finding(code, ("192.0.2.0",), **evidence)
+    told = Subject(
+        "k", Kind.FAULT, "1", 1, "1001", 1, 1, report.target, one.severity, "client", report.at, code=code, finding=one
+    )
+    assert compare(told, report, {}).seen is expected
+
+
+def test_revoked_certificate_is_a_subject_of_notices_to_its_client(two: Two, settings: Settings, tmp_path: Path) -> None:
+    """It is a fault of the client, visible and not suppressed."""
+    from certmgr.notices.gather import gather
+    from certmgr.orders.model import Leads
+    from notifiers.thresholds import Rules
+
+    two.run("revocation")
+    news = gather(two.database, clock(), {}, Rules(), Leads(7, 7, 7))
+    told = [s for s in news.subjects if s.code == "revoked"]
+    assert {s.client for s in told} == {"1001", "1002"}
+    mine = next(s for s in told if s.client == "1001")
+    assert (mine.severity, mine.actor, mine.quiet, mine.visible) == ("critical", "client", "", True)
+    assert mine.finding is not None
+    assert mine.finding.evidence["certificates"] == [parse(two.issued["1001"].der).sha256]

@@ -1,0 +1,147 @@
+"""Connections: how many at once and per second, and one deadline for both attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from certmgr.demo import servers
+from certmgr.demo.authority import Authority
+from certmgr.demo.servers import server_context
+from certmgr.scan.dial import Dialled, Dialler, Limits, Request
+from certmgr.scan.evidence import Kind
+from tests.certmgr.tls_servers import HOST, Stack, serve
+
+
+@dataclass
+class Dials:
+    """The results of some dials, and how the dialler went about them."""
+
+    results: list[Dialled] = field(default_factory=list)
+    seconds: float = 0.0
+    most: int = 0
+    """Connections that were open at once."""
+    deadlines: list[float | None] = field(default_factory=list)
+    """The deadline that each connection started with."""
+
+
+def dial(limits: Limits, port: int, count: int = 1) -> Dials:
+    """Dial a port of this machine ``count`` times at once."""
+    dials = Dials()
+
+    class Watched(Dialler):
+        def _start(self, dial: Any) -> None:
+            super()._start(dial)
+            dials.most = max(dials.most, self.active)
+            dials.deadlines.append(dial.request.deadline)
+
+    async def run() -> list[Dialled]:
+        dialler = Watched(limits)
+        requests = [Request("127.0.0.1", port, "tls", HOST) for _ in range(count)]
+        try:
+            return await asyncio.gather(*[dialler.dial(request) for request in requests])
+        finally:
+            dialler.close()
+
+    begun = time.monotonic()
+    dials.results = asyncio.run(run())
+    dials.seconds = time.monotonic() - begun
+    return dials
+
+
+def slow(talk: servers.Talk, seconds: float) -> servers.Talk:
+    """A server that waits before its handshake."""
+
+    def held(sock: socket.socket) -> None:
+        time.sleep(seconds)
+        talk(sock)
+
+    return held
+
+
+@pytest.fixture
+def talk(issuer: Authority) -> servers.Talk:
+    return servers.tls(server_context(issuer.issue(HOST)))
+
+
+def test_address_gets_at_most_its_share_of_connections_at_once(
+    talk: servers.Talk,
+    opened: Stack,
+) -> None:
+    port = serve(opened, slow(talk, 0.03))
+    dials = dial(Limits(per_address=3, rate=0, timeout=60), port, 30)
+    assert all(r.failure is None for r in dials.results)
+    assert dials.most == 3
+
+
+def test_address_gets_at_most_its_rate_of_connections(talk: servers.Talk, opened: Stack) -> None:
+    dials = dial(Limits(per_address=4, rate=20, timeout=60), serve(opened, talk), 24)
+    assert all(r.failure is None for r in dials.results)
+    assert dials.seconds >= (24 - 4 - 1) / 20, "a burst of four, then twenty per second"
+
+
+def test_waiting_for_a_turn_does_not_count_towards_the_timeout(
+    talk: servers.Talk,
+    opened: Stack,
+) -> None:
+    port = serve(opened, slow(talk, 0.3))
+    dials = dial(Limits(per_address=1, rate=0, timeout=2.0), port, 8)
+    assert [r.failure for r in dials.results] == [None] * 8
+    assert dials.seconds > 2.0
+
+
+def test_first_connection_of_a_slow_server_stays_open_next_to_the_second(
+    talk: servers.Talk,
+    opened: Stack,
+) -> None:
+    """The server answers the first connection after it got the second, and never that one."""
+    connections: list[socket.socket] = []
+    second = threading.Event()
+
+    def answer_the_first(sock: socket.socket) -> None:
+        connections.append(sock)
+        if len(connections) == 1:
+            second.wait()
+            talk(sock)
+        else:
+            second.set()
+            servers.silent(sock)
+
+    (result,) = dial(Limits(timeout=3.0), serve(opened, answer_the_first)).results
+    assert (result.failure, len(connections)) == (None, 2)
+
+
+def test_both_attempts_at_a_silent_address_share_one_deadline(opened: Stack) -> None:
+    dials = dial(Limits(timeout=1.0), serve(opened, servers.silent))
+    (result,) = dials.results
+    assert result.failure is not None
+    assert (result.failure.kind, result.looks) == (Kind.TIMEOUT, 2)
+    first, second = dials.deadlines
+    assert first == second
+    assert dials.seconds >= 1.0
+
+
+def test_number_of_all_connections_at_once_is_limited(talk: servers.Talk, opened: Stack) -> None:
+    port = serve(opened, slow(talk, 0.02))
+    dials = dial(Limits(in_flight=5, per_address=0, rate=0, timeout=60), port, 40)
+    assert all(r.failure is None for r in dials.results)
+    assert dials.most == 5
+
+
+def test_system_without_epoll_dials_too(
+    talk: servers.Talk,
+    opened: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(select, "epoll")
+    dials = dial(Limits(timeout=60), serve(opened, talk), 5)
+    assert all(r.failure is None and len(r.chain) == 2 for r in dials.results)
+    (silent,) = dial(Limits(timeout=0.6), serve(opened, servers.silent)).results
+    assert silent.failure is not None

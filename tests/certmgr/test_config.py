@@ -1,0 +1,47 @@
+"""The configuration: wrong files and variables are refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.certmgr.cli.refusals import assert_refused
+from tests.program import Ran
+
+Runner = Callable[..., Ran]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[scan]\ntimout = 3\n", "Did you mean 'timeout'"),
+        ("[scna]\n", "Did you mean 'scan'"),
+        ("[scan\n", "not TOML"),
+        ("[scan]\ntimeout = 'x'\n", "it must be a number"),
+        ("[scan]\ntimeout = -1\n", "above 0"),
+        ("timeout = 1\n", "unknown section"),
+        ("[network]\nallow = ['300.0.0.0/8']\n", "not a network"),
+        ("[provider]\ntime_zone = 'Mars/Base'\n", "Europe/Berlin"),
+    ],
+)
+def test_wrong_file_is_refused_with_a_hint(
+    certmgr: Runner,
+    tmp_path: Path,
+    text: str,
+    words: str,
+) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    ran = certmgr("--config", str(tmp_path / "bad.toml"), "scan", "127.0.0.1")
+    assert_refused(ran, 2, words)
+
+
+def test_wrong_variable_or_missing_file_is_refused(certmgr: Runner) -> None:
+    def scan(**environment: str) -> Ran:
+        return certmgr("scan", "127.0.0.1", environment=environment)
+
+    assert_refused(scan(CERTMGR_SCAN_TIMOUT="1"), 2, "Did you mean 'timeout'")
+    assert_refused(scan(CERTMGR_SCAN_TIMEOUT="soon"), 2, "must be a number")
+    ran = certmgr("--config", "/nowhere.toml", "scan", "127.0.0.1")
+    assert_refused(ran, 2, "cannot be read")

@@ -1,0 +1,482 @@
+"""Rows that the tests of inventory/store share.
+
+Each function writes through a transaction of the caller, so that the caller chooses the time.
+Clients, domains, cases and the like go through the functions of the store. Rows that only a larger
+process makes (a notice, a finding of a scan) are inserted directly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table, func, insert, select
+
+from inventory.database import Database, Tx, to_epoch
+from inventory.store import (
+    accounts,
+    acme_orders,
+    cases,
+    clients,
+    contacts,
+    domains,
+    lineages,
+    results,
+)
+from inventory.store.records import Row
+from inventory.tables import audit, endpoint, finding, matter, notice, notice_item
+from inventory.tables import client as client_table
+from inventory.tables import domain as domain_table
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday
+AT = to_epoch(NOW)
+HOUR, DAY = 3600, 86_400
+LATER = NOW + timedelta(days=1)
+
+DIRECTORY = "https://ca.example/directory"
+ONE, TWO = "1001", "1002"  # the numbers of the clients that `two_clients` adds
+
+T = TypeVar("T")
+
+
+def add_client(tx: Tx, number: str, *names: str, tags: tuple[str, ...] = (), **given: Any) -> int:
+    """A client with the name ``Client NUMBER`` and one domain per name."""
+    row_id = clients.add(tx, {"number": number, "name": f"Client {number}", **given}, tags)
+    for name in names:
+        domains.add(tx, name, {"client": number})
+    return row_id
+
+
+def two_clients(tx: Tx) -> tuple[int, int]:
+    """Clients 1001 and 1002, each with a domain, its endpoint and a contact. Returns their ids."""
+    ids = [add_client(tx, number, f"shop{number}.example") for number in (ONE, TWO)]
+    for number in (ONE, TWO):
+        mail = f"email:owner@shop{number}.example"
+        contacts.add(tx, number, {"name": f"Owner {number}"}, (mail,))
+    return ids[0], ids[1]
+
+
+def many_clients(tx: Tx, count: int, *, with_domains: bool = True) -> list[int]:
+    """Several hundred clients in few statements, each with one domain and its endpoint.
+
+    Their numbers begin at 50000, their domains at ``d50000.example``. They are not audited.
+    """
+    numbers = [str(50_000 + i) for i in range(count)]
+    values = [{"number": n, "name": f"Client {n}", "created_at": tx.at} for n in numbers]
+    tx.conn.execute(insert(client_table), values)
+    query = select(client_table.c.id).where(client_table.c.number.in_(numbers))
+    ids = list(tx.conn.scalars(query.order_by(client_table.c.number)))
+    if with_domains:
+        many_domains(tx, zip(ids, (f"d{n}.example" for n in numbers), strict=True))
+    return ids
+
+
+def many_domains(tx: Tx, owned: Iterable[tuple[int, str]]) -> list[int]:
+    """Domains with their endpoints; ``owned``: (client id, name). Returns ids in order of name."""
+    rows = [{"client_id": owner, "name": name, "created_at": tx.at} for owner, name in owned]
+    tx.conn.execute(insert(domain_table), rows)
+    names = [r["name"] for r in rows]
+    name = domain_table.c.name
+    query = select(domain_table.c.id, name).where(name.in_(names)).order_by(name)
+    made = {host: row_id for row_id, host in tx.conn.execute(query)}
+    common = {"port": 443, "protocol": "https", "created_at": tx.at}
+    visited = [{"domain_id": row_id, "host": host, **common} for host, row_id in made.items()]
+    tx.conn.execute(insert(endpoint), visited)
+    return list(made.values())
+
+
+def domain_id(conn: Connection, name: str) -> int:
+    return int(domains.find(conn, name)["id"])
+
+
+def endpoint_id(conn: Connection, host: str, port: int = 443) -> int:
+    """The endpoint of this host that is not retired."""
+    query = select(endpoint.c.id).where(endpoint.c.host == host, endpoint.c.port == port)
+    return int(conn.execute(query.where(endpoint.c.state != "retired")).scalar_one())
+
+
+# -- certificates and what is served ---------------------------------------------------------------
+
+
+def fingerprint(label: str) -> str:
+    """The SHA-256 of the certificate that :func:`add_certificate` makes of this label."""
+    return hashlib.sha256(label.encode()).hexdigest()
+
+
+def add_certificate(
+    tx: Tx,
+    label: str,
+    *names: str,
+    not_after: int | None = AT + 90 * DAY,
+    is_ca: bool = False,
+    serial: str = "01",
+) -> str:
+    """A certificate, whose DER is the label: the store never parses it. Returns its SHA-256."""
+    sha256 = fingerprint(label)
+    results.add_certificates(
+        tx,
+        [
+            {
+                "sha256": sha256,
+                "der": label.encode(),
+                "serial": serial,
+                "subject": f"CN={label}",
+                "issuer": "CN=Test Issuer",
+                "not_before": AT - 30 * DAY,
+                "not_after": not_after,
+                "names": json.dumps(names),
+                "key": "EC P-256",
+                "is_ca": int(is_ca),
+            }
+        ],
+    )
+    return sha256
+
+
+def serve(
+    tx: Tx,
+    at_endpoint: int,
+    leaf: str | None,
+    *addresses: str,
+    issuers: Sequence[str] = (),
+) -> None:
+    """What a scan stores when an endpoint served this leaf at these addresses."""
+    facts = {
+        "at": tx.at,
+        "chain": " ".join((*([leaf] if leaf else []), *issuers)),
+        "leaf": leaf,
+        "tls_version": "TLSv1.3",
+        "cipher": "x",
+        "group_name": "x",
+        "alpn": "",
+        "ocsp": None,
+        "trusted": 1,
+        "public": 1,
+    }
+    results.write_spans(tx, {at_endpoint: dict.fromkeys(addresses or ("192.0.2.1",), facts)})
+    results.write_standings(
+        tx,
+        [
+            {
+                "endpoint_id": at_endpoint,
+                "fingerprint": "",
+                "memo": "",
+                "recheck_at": None,
+                "judged_at": tx.at,
+                "last_run_id": None,
+                "last_attempt": tx.at,
+                "error_layer": None,
+                "error_reason": None,
+                "failing_since": None,
+                "failing_runs": 0,
+                "last_good": tx.at,
+                "leaf": leaf,
+                "not_after": None,
+                "issuer": None,
+            }
+        ],
+    )
+
+
+def add_finding(tx: Tx, at_endpoint: int, code: str = "certificate-expired", **given: Any) -> int:
+    """An open finding; ``given`` overrides its columns. Returns its id."""
+    values = {
+        "endpoint_id": at_endpoint,
+        "code": code,
+        "severity": "high",
+        "actor": "client",
+        "outcome": "you-act",
+        "addresses": "192.0.2.1",
+        "evidence": "{}",
+        "opened_at": tx.at,
+        **given,
+    }
+    return _inserted(tx, finding, values)
+
+
+# -- ACME ------------------------------------------------------------------------------------------
+
+
+def add_account(tx: Tx, name: str = "letsencrypt", **given: Any) -> int:
+    """An ACME account that is active at the CA."""
+    values = {
+        "name": name,
+        "ca": name,
+        "directory": DIRECTORY,
+        "key_reference": f"machine:/keys/{name}",
+    }
+    row_id = accounts.add(tx, values | given)
+    accounts.edit(tx, row_id, state="active")
+    return row_id
+
+
+def add_lineage(tx: Tx, name: str, client: str, account_id: int, *names: str, **given: Any) -> int:
+    """An active lineage of a client; ``names`` must lie under the client's domains."""
+    values = {"account_id": account_id, "key_type": "ec-p256", "solver": "http-01"} | given
+    return lineages.add(tx, name, client, names, values)
+
+
+def intend(tx: Tx, lineage_id: int, account_id: int, **given: Any) -> Row:
+    """An open ACME order of the lineage, held by this process."""
+    values = {
+        "lineage_id": lineage_id,
+        "account_id": account_id,
+        "reason": "due",
+        "names": "shop1001.example",
+    }
+    return acme_orders.intend(tx, values | given)
+
+
+# -- cases, matters, notices -----------------------------------------------------------------------
+
+
+def open_case(tx: Tx, client_id: int, *names: str, **given: Any) -> Row:
+    values = {
+        "client_id": client_id,
+        "kind": "new",
+        "state": "requested",
+        "bought_by": "client",
+    } | given
+    return cases.open_(tx, values, names, "opened by hand")
+
+
+def add_matter(tx: Tx, client_id: int | None, key: str, **given: Any) -> int:
+    """A matter whose reference follows from its key. Returns its id."""
+    values = {
+        "reference": f"CM-{fingerprint(key)[:6].upper()}",
+        "key": key,
+        "kind": "fault",
+        "client_id": client_id,
+        "opened_at": tx.at,
+    }
+    return _inserted(tx, matter, values | given)
+
+
+def add_notice(
+    tx: Tx,
+    client_id: int | None,
+    contact_id: int | None,
+    *matters: int,
+    **given: Any,
+) -> int:
+    """A queued notice with one item per matter. Returns its id."""
+    values = {
+        "contact_id": contact_id,
+        "client_id": client_id,
+        "kind": "client",
+        "reference": "CM-TEST22",
+        "secret": "secret",
+        "outcome": "you-act",
+        "channel": "mail",
+        "subject": "Your certificate",
+        "text": "It ends.",
+        "html": "<p>It ends.",
+        "state": "queued",
+        "next_at": tx.at,
+        "expires_at": tx.at + 7 * DAY,
+        "created_at": tx.at,
+    } | given
+    row_id = _inserted(tx, notice, values)
+    for matter_id in matters:
+        _inserted(
+            tx,
+            notice_item,
+            {
+                "notice_id": row_id,
+                "contact_id": contact_id or 0,
+                "subject": f"fault:{matter_id}:{row_id}",
+                "step": "owner",
+                "threshold": "30",
+                "round": "",
+                "matter_id": matter_id,
+            },
+        )
+    return row_id
+
+
+def _inserted(tx: Tx, table: Table, values: Mapping[str, Any]) -> int:
+    key = tx.conn.execute(insert(table).values(dict(values))).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+# -- what a test asks ------------------------------------------------------------------------------
+
+
+def count(conn: Connection, table: Table) -> int:
+    return int(conn.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def rows(conn: Connection, table: Table) -> list[Row]:
+    """All rows of a table, in the order of their primary key."""
+    query = select(table).order_by(*table.primary_key.columns)
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
+AuditEntry = tuple[str, str, int | None, dict[str, Any]]  # action, kind, row id, detail
+
+
+def audited(database: Database, after: int = 0) -> list[AuditEntry]:
+    """The audit entries in their order, without the first ``after`` ones."""
+    with database.read() as conn:
+        query = select(audit).order_by(audit.c.id).offset(after)
+        return [(r.action, r.kind, r.row_id, json.loads(r.detail)) for r in conn.execute(query)]
+
+
+def entry_count(database: Database) -> int:
+    """How many audit entries there are, to pass to :func:`audited` later."""
+    with database.read() as conn:
+        return count(conn, audit)
+
+
+# -- rows with chosen columns -----------------------------------------------------------------------
+
+
+def insert_row(tx: Tx, table: Table, **values: Any) -> int:
+    """One row of a table whose key is a number. Returns it."""
+    return _inserted(tx, table, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A domain with its endpoint on port 443."""
+
+    client_id: int
+    domain_id: int
+    endpoint_id: int
+    host: str
+
+
+def add_site(tx: Tx, client: str, host: str, **given: Any) -> Site:
+    """A domain of a client that exists."""
+    row_id = domains.add(tx, host, {"client": client, **given})
+    return site(tx, host, row_id)
+
+
+def site(tx: Tx, host: str, row_id: int | None = None) -> Site:
+    """The active domain with this name."""
+    found = domains.find(tx.conn, host)
+    assert row_id in (None, found["id"])
+    query = select(endpoint.c.id).where(endpoint.c.domain_id == found["id"], endpoint.c.port == 443)
+    at_endpoint = tx.conn.execute(query).scalar_one()
+    return Site(found["client_id"], found["id"], at_endpoint, host)
+
+
+def certificate_row(label: str, *names: str, **columns: Any) -> dict[str, Any]:
+    """The columns of a certificate that began 30 days ago and ends in 60 days."""
+    sha256 = fingerprint(label)
+    return {
+        "sha256": sha256,
+        "der": label.encode(),
+        "serial": sha256[:16].lstrip("0"),
+        "subject": f"CN={label}",
+        "issuer": "CN=Test Issuer",
+        "not_before": AT - 30 * DAY,
+        "not_after": AT + 60 * DAY,
+        "names": json.dumps(names),
+        "key": "EC P-256",
+        "is_ca": 0,
+    } | columns
+
+
+def add_leaf(tx: Tx, label: str, *names: str, **columns: Any) -> str:
+    """Stores a certificate with chosen columns. Returns its SHA-256."""
+    row = certificate_row(label, *names, **columns)
+    results.add_certificates(tx, [row])
+    return str(row["sha256"])
+
+
+def facts(at: int, sha256: str | None, **changes: Any) -> dict[str, Any]:
+    """What a scan finds at one address."""
+    return {
+        "at": at,
+        "chain": sha256 or "",
+        "leaf": sha256,
+        "tls_version": "TLSv1.3",
+        "cipher": "x",
+        "group_name": "x",
+        "alpn": "",
+        "ocsp": None,
+        "trusted": 1,
+        "public": 1,
+    } | changes
+
+
+def observe(
+    tx: Tx,
+    endpoint_id: int,
+    sha256: str | None,
+    *addresses: str,
+    at: int | None = None,
+    **changes: Any,
+) -> None:
+    """One scan that finds this certificate at these addresses and nothing at the others."""
+    found = facts(tx.at if at is None else at, sha256, **changes)
+    results.write_spans(tx, {endpoint_id: dict.fromkeys(addresses or ("192.0.2.1",), found)})
+
+
+def standing_row(endpoint_id: int, at: int, **columns: Any) -> dict[str, Any]:
+    """The standing of an endpoint at which a scan succeeded without a change of its findings."""
+    return {
+        "endpoint_id": endpoint_id,
+        "fingerprint": "",
+        "memo": "",
+        "recheck_at": None,
+        "judged_at": at,
+        "last_run_id": None,
+        "last_attempt": at,
+        "error_layer": None,
+        "error_reason": None,
+        "failing_since": None,
+        "failing_runs": 0,
+        "last_good": at,
+        "leaf": None,
+        "not_after": None,
+        "issuer": None,
+    } | columns
+
+
+def failure_row(endpoint_id: int, at: int, **columns: Any) -> dict[str, Any]:
+    """The standing of an endpoint that could not be reached, so that its state is undetermined."""
+    failed = {
+        "last_good": None,
+        "error_layer": "tcp",
+        "error_reason": "timeout",
+        "failing_since": at,
+        "failing_runs": 1,
+    }
+    return standing_row(endpoint_id, at, **(failed | columns))
+
+
+def add_standing(tx: Tx, endpoint_id: int, **columns: Any) -> None:
+    results.write_standings(tx, [standing_row(endpoint_id, tx.at, **columns)])
+
+
+# -- more ids than one IN takes ---------------------------------------------------------------------
+
+# The ends of the first two chunks of 500, and one place in the third.
+PLACES = (0, 499, 500, 999, 1000)
+
+
+def across_chunks(wanted: Sequence[T], filler: Callable[[int], T]) -> list[T]:
+    """1,001 values, in three chunks of 500.
+
+    Up to five wanted ones stand at :data:`PLACES`; ``filler`` makes the rest.
+    """
+    at = dict(zip(PLACES, wanted, strict=False))
+    assert len(at) == len(wanted)
+    return [at[i] if i in at else filler(i) for i in range(1001)]
+
+
+def unknown_id(place: int) -> int:
+    """An id that no row has."""
+    return 1_000_000 + place
+
+
+def unknown_hash(place: int) -> str:
+    """A fingerprint that no certificate has."""
+    return f"{place:064x}"

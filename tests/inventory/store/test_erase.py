@@ -1,0 +1,660 @@
+"""Erasing a client: its data goes from every table, and no row of another client changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert, select, update
+
+from inventory import chain
+from inventory.database import Database, Tx
+from inventory.errors import NotFound
+from inventory.store import (
+    acme_orders,
+    auditlog,
+    cases,
+    clients,
+    contacts,
+    deadlines,
+    domains,
+    endpoints,
+    erase,
+    findings,
+    inbound,
+    lineages,
+    matters,
+    orders,
+    outbox,
+    records,
+    revocation,
+    runs,
+)
+from inventory.store.records import Row
+from inventory.tables import (
+    acceptance,
+    certificate,
+    contact,
+    contact_way,
+    deadline_scope,
+    decision,
+    domain,
+    endpoint,
+    finding,
+    incident,
+    incident_item,
+    matter,
+    metadata,
+    notice,
+    notice_item,
+    observation,
+    order,
+    proposal,
+    web_observation,
+)
+from inventory.tables import deadline as deadline_table
+from inventory.tables import inbound as inbound_table
+from inventory.tables_acme import acme_backoff, acme_event
+from inventory.targets import Target
+from tests.inventory.store.builders import (
+    AT,
+    DAY,
+    DIRECTORY,
+    LATER,
+    NOW,
+    ONE,
+    TWO,
+    add_account,
+    add_certificate,
+    add_client,
+    add_finding,
+    add_lineage,
+    add_matter,
+    add_notice,
+    audited,
+    count,
+    domain_id,
+    endpoint_id,
+    entry_count,
+    fingerprint,
+    intend,
+    many_domains,
+    open_case,
+    rows,
+    serve,
+)
+
+Dump = dict[str, set[tuple[Any, ...]]]
+
+
+def dump(conn: Connection) -> Dump:
+    """Table name -> all its rows."""
+    return {t.name: {tuple(r) for r in conn.execute(select(t))} for t in metadata.sorted_tables}
+
+
+def behind(after: Dump, before: Dump) -> Dump:
+    """The rows of ``after`` that were not there before, of the tables that have any."""
+    return {name: new for name, found in after.items() if (new := found - before[name])}
+
+
+def add_shared(tx: Tx) -> dict[str, int]:
+    """What belongs to the provider: staff, an account, a run, an incident, a CA certificate."""
+    values = {
+        "reference": "IN-1",
+        "kind": "serials",
+        "what": "",
+        "until": 0,
+        "reason": "",
+        "by": "",
+    }
+    made = tx.conn.execute(insert(incident).values(**values, opened_at=AT)).inserted_primary_key
+    assert made is not None
+    add_certificate(tx, "issuer", is_ca=True)
+    return {
+        "staff": contacts.add(tx, None, {"name": "Eve"}, ("eve@provider.example",)),
+        "account": add_account(tx),
+        "run": runs.start(tx, "", 1),
+        "incident": int(made[0]),
+    }
+
+
+def add_everything(tx: Tx, word: str, shared: dict[str, int]) -> None:
+    """A client with rows in every table that can speak of one; ``word`` is in all its texts.
+
+    Tags are the provider's words, and stand in the audit log as they are.
+    """
+    site, given = f"{word}.example", {"account_manager": word, "note": word}
+    owner = add_client(tx, word, site, tags=("vip",), **given)
+    domains.add(tx, f"bücher.{site}", {"client": word, "note": word}, ("vip",))
+    endpoints.add(tx, Target(f"mail.{site}", 993, "tls"), tags=("vip",))
+    domains.add(tx, f"old.{site}", {"client": word})
+    domains.retire(tx, f"old.{site}")
+    deputy = contacts.add(tx, word, {"name": f"{word} deputy"}, (f"deputy@{site}",))
+    person = {"name": f"{word} owner", "fallback": str(deputy)}
+    ada = contacts.add(tx, word, person, (f"ada@{site}", "phone:+49 30 1"))
+    home, shop = domain_id(tx.conn, site), endpoint_id(tx.conn, site)
+    leaf = add_certificate(tx, f"{word} leaf", site)
+    serve(tx, shop, leaf, issuers=[fingerprint("issuer")])
+    _seen(tx, word, shop, shared["run"])
+    scopes: tuple[dict[str, Any], ...]
+    scopes = ({"client_id": owner}, {"domain_id": home}, {"endpoint_id": shop})
+    for scope in scopes:
+        findings.accept(tx, "x", frozenset({"x"}), LATER, word, by=word, **scope)
+    _conversation(tx, word, owner, ada, home, shop)
+    texts = {"at": LATER, "rule": "r", "title": word, "text": word}
+    steps = dict.fromkeys(deadlines.LEADS, 1)
+    deadlines.add(tx, word, texts | steps, ("r",), for_clients=[word], tags=[])
+    _purchases(tx, word, owner, ada, leaf, shared["incident"])
+    _automation(tx, word, shared["account"])
+
+
+def _seen(tx: Tx, word: str, shop: int, run_id: int) -> None:
+    add_finding(tx, shop, evidence=f'{{"name": "{word}"}}')
+    span = {"endpoint_id": shop, "first_seen": AT, "last_seen": AT, "open": 1}
+    tx.conn.execute(insert(web_observation).values(**span, digest="d", document=word))
+    proposed = {"run_id": run_id, "endpoint_id": shop, "changes": word}
+    tx.conn.execute(insert(proposal).values(proposed))
+    values = {"status": "good", "reason": None, "revoked_at": None, "source": word, "detail": None}
+    answer = {"sha256": fingerprint(f"{word} leaf"), **values}
+    revocation.write_statuses(tx, [answer | {"checked_at": AT, "next_at": AT}])
+
+
+def _conversation(tx: Tx, word: str, owner: int, ada: int, home: int, shop: int) -> None:
+    about = {"endpoint_id": shop, "domain_id": home, "cause": word, "acked_by": word}
+    topic = add_matter(tx, owner, f"fault:{shop}:{owner}", **about)
+    for scope, scope_id in (("matter", topic), ("domain", home), ("client", owner)):
+        matters.add_snooze(tx, scope, scope_id, AT, AT + DAY, word, word)
+    texts = dict.fromkeys(("subject", "text", "html", "calendar", "sent_to", "error"), word)
+    sent = add_notice(tx, owner, ada, topic, state="sent", sent_at=AT, **texts)
+    add_notice(tx, owner, ada, topic, state="queued", **texts)
+    mail = {"message_id": f"<{sent}@mail>", "kind": "reply", "notice_id": sent, "contact_id": ada}
+    inbound.add(tx, mail | {"text": word})
+    keys = {"subject": f"fault:{shop}:{owner}", "threshold": "30", "round": "", "action": "send"}
+    matters.decided(tx, [keys | {"client_id": owner, "contact_id": ada, "reason": word}])
+
+
+def _purchases(tx: Tx, word: str, owner: int, ada: int, leaf: str, incident_id: int) -> None:
+    given = {"vendor": "DigiCert", "contact": str(ada), "note": word, "years": 1, "starts_at": NOW}
+    site = (f"{word}.example",)
+    first, second = (orders.add(tx, word, given | {"number": f"{word} {i}"}, site)[0] for i in "12")
+    tx.conn.execute(update(order).where(order.c.id == first).values(successor_id=second))
+    row = open_case(tx, owner, f"{word}.example", order_id=first, contact_id=ada, reason=word)
+    row = cases.change(tx, row, "note", {"approved_by": word}, word)
+    asked = {"case_id": row["id"], "key_type": "ec-p256", "csr": word}
+    cases.received(tx, cases.add_issuance(tx, asked), leaf, ())
+    late = add_certificate(tx, f"{word} late")
+    cases.add_issuance(tx, {"order_id": second, "sha256": late, "key_reference": word})
+    item = {"incident_id": incident_id, "serial": "01", "sha256": leaf, "client_id": owner}
+    item |= {"names": word, "sort": "client", "case_id": row["id"]}
+    tx.conn.execute(insert(incident_item).values(item))
+
+
+def _automation(tx: Tx, word: str, account_id: int) -> None:
+    names = (f"{word}.example", f"*.{word}.example")
+    lineage_id = add_lineage(tx, word, word, account_id, *names, csr=word, targets=word)
+    new = add_certificate(tx, f"{word} new", *names)
+    given = {"names": " ".join(names), "csr": word, "url": f"https://ca.example/{word}"}
+    placed = intend(tx, lineage_id, account_id, **given)
+    acme_orders.end(tx, placed, "done", sha256=new)
+    lineages.note(tx, lineage_id, sha256=new, error=word)
+    lineages.to_deliver(tx, lineage_id, new, [word])
+    counted = [(f"{word}.example", None), (f"mail.{word}.example", None)]
+    acme_orders.count(tx, account_id, "certificate", counted)
+    for scope in (f"{word}.example", f"domain:{word}.example", f"old.{word}.example"):
+        acme_orders.back_off(tx, DIRECTORY, scope, 1, AT + DAY, word)
+
+
+def many_orders(tx: Tx, client_id: int, number: int) -> tuple[int, int]:
+    """Orders in one statement. Returns the smallest and the largest of their ids."""
+    product = {"vendor": "DigiCert", "validation": "dv", "kind": "single", "years": 1}
+    term = {"starts_at": AT, "ends_at": AT + DAY, "bought_by": "us", "created_at": AT}
+    tx.conn.execute(insert(order), [{"client_id": client_id, **product, **term}] * number)
+    ids = list(tx.conn.scalars(select(order.c.id).where(order.c.client_id == client_id)))
+    return min(ids), max(ids)
+
+
+# -- the whole -------------------------------------------------------------------------------------
+
+
+def test_nothing_personal_of_the_client_is_left_and_no_row_of_another_changed(
+    database: Database,
+) -> None:
+    with database.write(NOW) as tx:
+        shared = add_shared(tx)
+        add_everything(tx, "lily", shared)
+    with database.read() as conn:
+        before = dump(conn)
+    with database.write(NOW) as tx:
+        add_everything(tx, "rose", shared)
+        row_id = clients.find(tx.conn, "rose")["id"]
+    with database.read() as conn:
+        filled = {name for name, new in behind(dump(conn), before).items()}
+    entries = entry_count(database)
+    with database.write(LATER) as tx:
+        gone = erase.erase(tx, "rose")
+    assert gone == {
+        "domains": 3,
+        "endpoints": 4,
+        "contacts": 2,
+        "orders": 2,
+        "cases": 1,
+        "lineages": 1,
+        "certificates": 3,
+    }
+    with database.read() as conn:
+        after = dump(conn)
+        assert chain.broken(auditlog.entries(conn))[0] is None, "the log is still a chain"
+    for name, found in after.items():
+        assert before[name] <= found, f"{name}: a row of another client changed"
+        for row in found:
+            assert "rose" not in repr(row).lower(), (name, row)
+    left = behind(after, before)
+    assert {name: len(new) for name, new in left.items() if name != "audit"} == {
+        "client": 1,
+        "matter": 2,
+        "notice": 2,
+        "notice_item": 1,
+        "inbound": 1,
+        "incident_item": 1,
+        "deadline": 1,
+        "deadline_scope": 1,
+    }
+    assert filled >= set(left) | {"case", "domain", "lineage", "observation", "tag"}
+    assert audited(database, entries) == [("erase", "client", row_id, gone)]
+
+
+def test_every_table_that_speaks_of_a_client_is_filled_by_this_test(database: Database) -> None:
+    """A new table that refers to erased rows must be thought of here."""
+    with database.write(NOW) as tx:
+        shared = add_shared(tx)
+        empty = dump(tx.conn)
+        add_everything(tx, "rose", shared)
+        filled = set(behind(dump(tx.conn), empty))
+    erased = {"client", "contact", "domain", "endpoint", "order", "case", "lineage"}
+    keys = [key for table in metadata.sorted_tables for key in table.foreign_keys]
+    referring = {key.parent.table.name for key in keys if key.column.table.name in erased}
+    assert referring <= filled
+
+
+def test_erased_client_is_a_retired_row_without_a_name(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        clients.edit(tx, ONE, {"note": "x", "account_manager": "Eve", "reseller": TWO})
+        row_id = clients.find(tx.conn, ONE)["id"]
+    with pair.write(LATER) as tx:
+        erase.erase(tx, "Client 1001")
+        row = clients.find(tx.conn, f"erased-{row_id}")
+        with pytest.raises(NotFound):
+            erase.erase(tx, ONE)
+        assert [r["number"] for r in clients.listing(tx.conn)] == [TWO]
+        # Its number, its name and its domains can be given again.
+        add_client(tx, ONE, "shop1001.example")
+    assert row["name"] == f"erased-{row_id}"
+    assert [row[c] for c in ("note", "account_manager", "reseller_id")] == [None] * 3
+    assert (row["state"], row["retired_at"], row["created_at"]) == ("retired", AT + DAY, AT)
+
+
+def test_client_that_was_retired_keeps_that_date_and_is_erased_once(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        row_id = clients.find(tx.conn, ONE)["id"]
+        clients.retire(tx, ONE)
+    with pair.write(LATER) as tx:
+        first = erase.erase(tx, ONE)
+        row = clients.find(tx.conn, f"erased-{row_id}")
+        again = erase.erase(tx, f"erased-{row_id}")
+        assert clients.find(tx.conn, f"erased-{row_id}") == row
+    assert row["retired_at"] == AT
+    assert (first["domains"], first["endpoints"], first["contacts"]) == (1, 1, 1)
+    assert set(again.values()) == {0}
+
+
+def test_exception_in_the_transaction_leaves_the_client_whole(database: Database) -> None:
+    with database.write(NOW) as tx:
+        add_everything(tx, "rose", add_shared(tx))
+    with database.read() as conn:
+        before = dump(conn)
+    with pytest.raises(RuntimeError), database.write(LATER) as tx:
+        erase.erase(tx, "rose")
+        raise RuntimeError
+    with database.read() as conn:
+        assert dump(conn) == before
+
+
+def test_unknown_client_is_not_found(pair: Database) -> None:
+    for key in ("", "1003", "erased-1"):
+        with pytest.raises(NotFound), pair.write(NOW) as tx:
+            erase.erase(tx, key)
+
+
+def test_client_with_more_rows_than_one_statement_takes_is_erased_whole(pair: Database) -> None:
+    """Ids are used 500 at a time, certificates 200 at a time."""
+    with pair.write(NOW) as tx:
+        owner = clients.find(tx.conn, ONE)["id"]
+        ada = contacts.find(tx.conn, "Owner 1001")["id"]
+        many_domains(tx, ((owner, f"d{i:04}.example") for i in range(1000)))
+        query = select(endpoint.c.id).join(domain).where(domain.c.client_id == owner)
+        ids = sorted(tx.conn.scalars(query))
+        for row_id in (ids[0], ids[500], ids[1000]):
+            add_finding(tx, row_id)
+        for i in range(401):
+            serve(tx, ids[i], add_certificate(tx, f"leaf {i}"))
+        common = {"kind": "fault", "client_id": owner, "opened_at": AT}
+        topics = [{"reference": f"CM-{i}", "key": f"k{i}", **common} for i in range(501)]
+        tx.conn.execute(insert(matter), topics)
+        for _ in range(501):
+            add_notice(tx, owner, ada)
+        first, last = many_orders(tx, owner, 501)
+        # The order that is deleted first is still referred to by one that is deleted later.
+        tx.conn.execute(update(order).where(order.c.id == last).values(successor_id=first))
+    with pair.write(LATER) as tx:
+        gone = erase.erase(tx, ONE)
+        assert (gone["domains"], gone["endpoints"], gone["certificates"]) == (1001, 1001, 401)
+        lefts = ((domain, 1), (endpoint, 1), (finding, 0), (certificate, 0), (order, 0))
+        for table, left in lefts:
+            assert count(tx.conn, table) == left, table.name
+        assert {r["text"] for r in rows(tx.conn, notice)} == {""}
+        assert {r["state"] for r in rows(tx.conn, notice)} == {"dead"}
+        assert {r["closed_at"] for r in rows(tx.conn, matter)} == {AT}
+        assert [r["host"] for r in rows(tx.conn, endpoint)] == ["shop1002.example"]
+
+
+# -- contacts and resellers ------------------------------------------------------------------------
+
+
+def test_contacts_and_clients_that_referred_to_the_erased_ones_stay(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        row_id = contacts.add(tx, None, {"name": "Eve"}, ("eve@provider.example",))
+        ada = contacts.find(tx.conn, "Owner 1001")["id"]
+        change = update(contact).where(contact.c.id == row_id)
+        tx.conn.execute(change.values(fallback_id=ada))
+        clients.edit(tx, TWO, {"reseller": ONE})
+        add_client(tx, "1003", reseller=TWO)
+        erase.erase(tx, ONE)
+        left = {r["name"]: r["fallback_id"] for r in rows(tx.conn, contact)}
+        assert left == {"Owner 1002": None, "Eve": None}
+        two = clients.find(tx.conn, TWO)
+        assert two["reseller_id"] is None
+        assert clients.find(tx.conn, "1003")["reseller_id"] == two["id"]
+        assert len(rows(tx.conn, contact_way)) == 2
+
+
+# -- notices ---------------------------------------------------------------------------------------
+
+
+def states(conn: Connection) -> dict[int, tuple[str, str]]:
+    return {r["id"]: (r["state"], r["text"]) for r in rows(conn, notice)}
+
+
+def test_notice_keeps_its_time_and_state_and_is_not_sent_any_more(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        ada, bob = (contacts.find(tx.conn, f"Owner {n}")["id"] for n in (ONE, TWO))
+        topic = add_matter(tx, one, "fault:1:1")
+        waiting = [add_notice(tx, one, ada, topic, state=s) for s in ("queued", "leased", "failed")]
+        given = {"state": "sent", "sent_at": AT, "sent_to": "ada@shop1001.example"}
+        sent = add_notice(tx, one, ada, topic, **given)
+        others = [add_notice(tx, one, ada, topic, state=s) for s in ("sending", "unknown", "dead")]
+        foreign = add_notice(tx, two, bob, add_matter(tx, two, "fault:2:2"))
+        erase.erase(tx, ONE)
+    with pair.read() as conn:
+        assert states(conn) == {
+            **dict.fromkeys(waiting, ("dead", "")),
+            sent: ("sent", ""),
+            others[0]: ("sending", ""),
+            others[1]: ("unknown", ""),
+            others[2]: ("dead", ""),
+            foreign: ("queued", "It ends."),
+        }
+        items = {r["notice_id"] for r in rows(conn, notice_item)}
+        row = next(r for r in rows(conn, notice) if r["id"] == sent)
+        assert {r["contact_id"] for r in rows(conn, notice)} == {None, bob}
+    assert items == {sent, *others, foreign}, "what was not said may be decided anew"
+    assert (row["sent_at"], row["sent_to"], row["client_id"]) == (AT, None, one)
+    assert [row[c] for c in ("subject", "html", "calendar", "error")] == ["", "", "", None]
+
+
+def test_message_to_a_reseller_loses_its_text_if_it_names_the_client(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        domains.add(tx, "bücher.example", {"client": ONE})
+        clients.edit(tx, ONE, {"reseller": TWO})
+        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        bob = contacts.find(tx.conn, "Owner 1002")["id"]
+        topic = add_matter(tx, one, "fault:1:1")
+        sent = {"state": "sent"}
+        by_item = add_notice(tx, two, bob, topic, add_matter(tx, two, "fault:2:2"), text="a")
+        by_text = add_notice(tx, two, bob, text="About bücher.example.", **sent)
+        by_subject = add_notice(tx, two, bob, subject="shop1001.example", **sent)
+        by_label = add_notice(tx, two, bob, text="xn--bcher-kva.example", **sent)
+        silent = add_notice(tx, two, bob, text="About shop1002.example.")
+        # 1003 is the reseller of another client, and not of this one.
+        three = add_client(tx, "1003")
+        add_client(tx, "1004", reseller="1003")
+        eve = contacts.add(tx, "1003", {"name": "Eve"})
+        elsewhere = add_notice(tx, three, eve, text="Like shop1001.example.")
+        erase.erase(tx, ONE)
+    with pair.read() as conn:
+        assert states(conn) == {
+            by_item: ("dead", ""),
+            by_text: ("sent", ""),
+            by_subject: ("sent", ""),
+            by_label: ("sent", ""),
+            silent: ("queued", "About shop1002.example."),
+            elsewhere: ("queued", "Like shop1001.example."),
+        }
+
+
+def test_message_to_staff_loses_its_text_if_it_names_the_client(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        eve = contacts.add(tx, None, {"name": "Eve"}, ("eve@provider.example",))
+        digest = {"kind": "digest", "state": "sent"}
+        by_host = add_notice(tx, None, eve, text="mail.shop1001.example: ends", **digest)
+        by_name = add_notice(tx, None, eve, text="The client Client 1001 waits", **digest)
+        by_number = add_notice(tx, None, eve, text="CM-1, client 1001: requested", **digest)
+        waiting = add_notice(tx, None, eve, kind="alarm", subject="shop1001.example")
+        others = ("shop1002.example: Client 1002", "Client 10010", "client 1001a", "1001 sites")
+        silent = [add_notice(tx, None, eve, text=text, **digest) for text in others]
+        erase.erase(tx, ONE)
+    with pair.read() as conn:
+        assert states(conn) == {
+            by_host: ("sent", ""),
+            by_name: ("sent", ""),
+            by_number: ("sent", ""),
+            waiting: ("dead", ""),
+            **{i: ("sent", text) for i, text in zip(silent, others, strict=True)},
+        }
+
+
+def test_answer_to_a_notice_loses_its_words(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        ada, bob = (contacts.find(tx.conn, f"Owner {n}")["id"] for n in (ONE, TWO))
+        mine, theirs = add_notice(tx, one, ada), add_notice(tx, two, bob)
+        for i, (about, who) in enumerate(((mine, ada), (theirs, bob))):
+            mail = {"message_id": f"<{i}>", "kind": "reply", "text": "Hello."}
+            inbound.add(tx, mail | {"notice_id": about, "contact_id": who})
+        decided = {"threshold": "", "round": "", "action": "send", "reason": "due"}
+        for number, row_id in (("1", one), ("2", two)):
+            about_it = {"subject": number, "client_id": row_id, "contact_id": 0}
+            matters.decided(tx, [decided | about_it])
+        erase.erase(tx, ONE)
+    with pair.read() as conn:
+        left = [(r["text"], r["contact_id"]) for r in rows(conn, inbound_table)]
+        assert left == [("", None), ("Hello.", bob)]
+        assert [r["client_id"] for r in rows(conn, decision)] == [two]
+
+
+# -- certificates ----------------------------------------------------------------------------------
+
+
+def kept(database: Database) -> set[str]:
+    with database.read() as conn:
+        return {bytes(r["der"]).decode() for r in rows(conn, certificate)}
+
+
+def test_certificate_is_kept_while_another_client_serves_or_served_it(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        shops = [endpoint_id(tx.conn, f"shop{n}.example") for n in (ONE, TWO)]
+        served, before = add_certificate(tx, "served"), add_certificate(tx, "before")
+        mine = add_certificate(tx, "mine")
+        ca = add_certificate(tx, "ca", is_ca=True)
+        serve(tx, shops[1], before, "192.0.2.2")
+        for sha256 in (ca, before, mine, served):
+            serve(tx, shops[0], sha256)
+        serve(tx, shops[1], served, "192.0.2.2")
+        gone = erase.erase(tx, ONE)
+        assert len(rows(tx.conn, observation)) == 2
+    assert gone["certificates"] == 1
+    assert kept(pair) == {"served", "before", "ca"}
+
+
+def test_certificate_is_kept_while_it_belongs_to_a_case_or_lineage_of_another_client(
+    pair: Database,
+) -> None:
+    """The erased client's endpoint served certificates that were issued for the other client."""
+    with pair.write(NOW) as tx:
+        two = clients.find(tx.conn, TWO)["id"]
+        shop = endpoint_id(tx.conn, "shop1001.example")
+        row = open_case(tx, two, "shop1002.example")
+        account = add_account(tx)
+        lineage_id = add_lineage(tx, "theirs", TWO, account, "shop1002.example")
+        labels = ("of a case", "newest", "in use", "of an older order", "mine")
+        made = {label: add_certificate(tx, label) for label in labels}
+        cases.add_issuance(tx, {"case_id": row["id"], "sha256": made["of a case"]})
+        lineages.note(tx, lineage_id, sha256=made["newest"], deployed=made["in use"])
+        placed = intend(tx, lineage_id, account)
+        acme_orders.end(tx, placed, "done", sha256=made["of an older order"])
+        for sha256 in made.values():
+            serve(tx, shop, sha256)
+        gone = erase.erase(tx, ONE)
+    assert gone["certificates"] == 1
+    assert kept(pair) == set(labels) - {"mine"}
+
+
+# -- domains that moved ----------------------------------------------------------------------------
+
+
+def test_client_is_erased_to_whom_a_domain_was_moved(pair: Database) -> None:
+    """Matters of the client that had the domain before refer to it still."""
+    with pair.write(NOW) as tx:
+        one = clients.find(tx.conn, ONE)["id"]
+        about = {
+            "endpoint_id": endpoint_id(tx.conn, "shop1001.example"),
+            "domain_id": domain_id(tx.conn, "shop1001.example"),
+        }
+        given = about | {"cause": "server web1", "acked_by": "Owner 1001"}
+        topic = add_matter(tx, one, "fault:1:1", **given)
+        row = open_case(tx, one, "shop1001.example")
+        domains.edit(tx, "shop1001.example", {"client": TWO})
+        gone = erase.erase(tx, TWO)
+        left: dict[int, Row] = {r["id"]: r for r in rows(tx.conn, matter)}
+        assert cases.find(tx.conn, row["reference"])["domain_id"] is None
+    assert (gone["domains"], gone["endpoints"]) == (2, 2)
+    assert (left[topic]["endpoint_id"], left[topic]["domain_id"]) == (None, None)
+    assert (left[topic]["cause"], left[topic]["acked_by"]) == ("server web1", "Owner 1001")
+    assert left[topic]["closed_at"] is None, "the matter is the other client's"
+
+
+# -- the ledger of the CAs' limits -----------------------------------------------------------------
+
+
+def test_names_of_lineages_leave_the_ledger_also_if_they_are_no_endpoints(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        account = add_account(tx)
+        names = ("shop1001.example", "*.api.shop1001.example")
+        lineage_id = add_lineage(tx, "mine", ONE, account, *names)
+        dropped = "was.shop1001.example"
+        placed = intend(tx, lineage_id, account, names=f"shop1001.example {dropped}")
+        acme_orders.end(tx, placed, "failed")
+        mine = ("shop1001.example", "api.shop1001.example", dropped)
+        theirs = ("shop1002.example", "api.shop1002.example", "example")
+        for name in (*mine, *theirs):
+            acme_orders.count(tx, account, "failure", [(name, None)])
+            for scope in (name, f"domain:{name}", f"*.{name}"):
+                acme_orders.back_off(tx, DIRECTORY, scope, 1, AT + DAY, "paused")
+        for scope in ("", "account:letsencrypt"):
+            acme_orders.back_off(tx, DIRECTORY, scope, 1, AT + DAY, "down")
+        acme_orders.count(tx, account, "certificate", [(None, "digest")])
+        erase.erase(tx, ONE)
+        left = [r["domain"] for r in rows(tx.conn, acme_event)]
+        scopes = {r["scope"] for r in rows(tx.conn, acme_backoff)}
+    assert left == [*theirs, None]
+    expected = {form.format(n) for n in theirs for form in ("{}", "domain:{}", "*.{}")}
+    assert scopes == expected | {"", "account:letsencrypt"}
+
+
+# -- deadlines and acceptances ---------------------------------------------------------------------
+
+
+def test_deadline_for_the_client_alone_is_retired_and_never_for_all(pair: Database) -> None:
+    given = {"at": LATER, "rule": "r", "title": "Move of the shop", "text": "Dear Ada"}
+    given |= dict.fromkeys(deadlines.LEADS, 1)
+
+    def add(tx: Tx, name: str, numbers: list[str], tags: list[str]) -> int:
+        return deadlines.add(tx, name, given, ("r",), for_clients=numbers, tags=tags)
+
+    with pair.write(NOW) as tx:
+        one = clients.find(tx.conn, ONE)["id"]
+        alone = add(tx, "alone", [ONE], [])
+        add(tx, "both", [ONE, TWO], [])
+        add(tx, "tagged", [ONE], ["gold"])
+        add(tx, "all", [], [])
+        add(tx, "theirs", [TWO], [])
+    with pair.write(LATER) as tx:
+        erase.erase(tx, ONE)
+        found = {r["name"]: (r["clients"], r["tags"]) for r in deadlines.listing(tx.conn)}
+        (row,) = [r for r in rows(tx.conn, deadline_table) if r["id"] == alone]
+        scopes = [r["value"] for r in rows(tx.conn, deadline_scope) if r["deadline_id"] == alone]
+    assert found == {
+        "both": ([TWO], []),
+        "tagged": ([], ["gold"]),
+        "all": ([], []),
+        "theirs": ([TWO], []),
+    }
+    assert (row["name"], row["title"], row["text"]) == (f"erased-{alone}", f"erased-{alone}", None)
+    assert (row["state"], row["retired_at"]) == ("retired", AT + DAY)
+    # The id of the client no longer leads to the deadline.
+    assert scopes == [f"erased-{one}"]
+
+
+def test_acceptances_snoozes_and_tags_of_others_stay(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        made: dict[str, int] = {}
+        for number, row_id in ((ONE, one), (TWO, two)):
+            name = f"shop{number}.example"
+            scopes = (
+                {"client_id": row_id},
+                {"domain_id": domain_id(tx.conn, name)},
+                {"endpoint_id": endpoint_id(tx.conn, name)},
+            )
+            for scope in scopes:
+                findings.accept(tx, "x", frozenset({"x"}), LATER, "known", **scope)
+            made[number] = add_matter(tx, row_id, f"fault:{number}")
+            matters.add_snooze(tx, "matter", made[number], AT, AT + DAY, "", "")
+            matters.add_snooze(tx, "client", row_id, AT, AT + DAY, "", "")
+            records.change_tags(tx, "client", row_id, add=("gold",))
+        matters.add_snooze(tx, "server", one, AT, AT + DAY, "", "")
+        matters.add_snooze(tx, "all", 0, AT, AT + DAY, "", "")
+        erase.erase(tx, ONE)
+        left = [(s["scope"], s["scope_id"]) for s in matters.snoozes(tx.conn)]
+        assert count(tx.conn, acceptance) == 3
+        assert records.tags_of(tx.conn, "client") == {two: ("gold",)}
+        assert [r["client_id"] for r in matters.listing(tx.conn)] == [two]
+        assert outbox.said(tx.conn) == {}
+    assert left == [("matter", made[TWO]), ("client", two), ("server", one), ("all", 0)]
+
+
+def test_incident_keeps_the_serial_number_without_names(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        shared = add_shared(tx)
+        for number in (ONE, TWO):
+            row_id = clients.find(tx.conn, number)["id"]
+            row = open_case(tx, row_id, f"shop{number}.example")
+            item = {"incident_id": shared["incident"], "serial": number, "sort": "client"}
+            item |= {"client_id": row_id, "case_id": row["id"], "names": f"shop{number}.example"}
+            tx.conn.execute(insert(incident_item).values(item))
+        erase.erase(tx, ONE)
+        first, second = rows(tx.conn, incident_item)
+        assert [r["client"] for r in cases.listing(tx.conn)] == [TWO]
+    assert [first[c] for c in ("serial", "client_id", "case_id", "names")] == [ONE, None, None, ""]
+    assert second["names"] == "shop1002.example"
+    assert None not in (second["client_id"], second["case_id"])

@@ -1,0 +1,216 @@
+"""Runs: one scan at a time, what a run that died leaves, and what an incomplete one takes back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from inventory.database import Database
+from inventory.errors import Busy
+from inventory.store import results, runs
+from inventory.tables import proposal, run, standing
+from tests.inventory.store.builders import (
+    AT,
+    DAY,
+    LATER,
+    NOW,
+    add_site,
+    add_standing,
+    audited,
+    entry_count,
+    failure_row,
+    rows,
+    site,
+)
+
+
+def test_new_run_marks_those_that_died_and_drops_their_proposals(pair: Database) -> None:
+    known = entry_count(pair)
+    with pair.write(NOW) as tx:
+        one = site(tx, "shop1001.example").endpoint_id
+        whole = runs.start(tx, "", 2)
+        results.propose(tx, whole, [((one, "f", "", None), {"open": []})])
+        runs.finish(tx, whole, "complete", None, 2, 1)
+        dead = runs.start(tx, "client 1001", 1)
+        results.propose(tx, dead, [((one, "f", "", None), {"open": []})])
+    with pair.write(LATER) as tx:
+        new = runs.start(tx, "", 2)
+        assert list(tx.conn.scalars(select(proposal.c.run_id))) == [whole]
+        found = {r["id"]: r for r in rows(tx.conn, run)}
+    ended = (found[dead]["state"], found[dead]["reason"], found[dead]["finished_at"])
+    assert ended == ("incomplete", "its process died", AT + DAY)
+    kept = found[whole]
+    assert (kept["state"], kept["reason"], kept["finished_at"]) == ("complete", None, AT)
+    assert (kept["looked"], kept["undetermined"]) == (2, 1)
+    begun = found[new]
+    assert (begun["state"], begun["started_at"], begun["finished_at"]) == (
+        "running",
+        AT + DAY,
+        None,
+    )
+    assert (begun["scope"], begun["planned"], begun["looked"]) == ("", 2, 0)
+    assert (begun["vantage"], begun["pid"]) == (runs.vantage(), os.getpid())
+    assert audited(pair, known) == [
+        ("start", "run", whole, {"scope": "", "planned": 2}),
+        (
+            "finish",
+            "run",
+            whole,
+            {"state": "complete", "reason": None, "looked": 2, "undetermined": 1},
+        ),
+        ("start", "run", dead, {"scope": "client 1001", "planned": 1}),
+        ("died", "run", dead, {}),
+        ("start", "run", new, {"scope": "", "planned": 2}),
+    ]
+
+
+def test_complete_run_marks_which_of_its_endpoints_were_good(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        one, two = (site(tx, f"shop{n}.example").endpoint_id for n in (1001, 1002))
+        first = runs.start(tx, "", 2)
+        add_standing(tx, one, last_run_id=first)
+        add_standing(tx, two, last_run_id=first)
+        runs.finish(tx, first, "complete", None, 2, 0)
+        assert [r["good"] for r in rows(tx.conn, standing)] == [1, 1]
+        cut = runs.start(tx, "", 1)
+        new = add_site(tx, "1001", "new.example").endpoint_id
+        add_standing(tx, new, last_run_id=cut)
+        runs.finish(tx, cut, "incomplete", "interrupted", 1, 0)
+    with pair.write(LATER) as tx:
+        second = runs.start(tx, "", 1)
+        results.write_standings(tx, [failure_row(one, tx.at, last_run_id=second)])
+        runs.finish(tx, second, "complete", None, 1, 1)
+        found = {r["endpoint_id"]: r for r in rows(tx.conn, standing)}
+    assert (found[one]["good"], found[one]["failing_runs"]) == (0, 1)
+    assert found[two]["good"] == 1, "it was not in this run"
+    assert found[new]["good"] == 0, "it was in no complete run"
+
+
+@pytest.mark.parametrize("state", ["incomplete", "suspect"])
+def test_run_that_is_not_complete_counts_no_failure_and_leaves_no_proposal(
+    pair: Database,
+    state: str,
+) -> None:
+    with pair.write(NOW) as tx:
+        one, two = (site(tx, f"shop{n}.example").endpoint_id for n in (1001, 1002))
+        first = runs.start(tx, "", 2)
+        failed = failure_row(one, tx.at, last_run_id=first, failing_runs=2)
+        results.write_standings(tx, [failed, failure_row(two, tx.at, last_run_id=first)])
+        runs.finish(tx, first, "complete", None, 2, 2)
+        second = runs.start(tx, "", 2)
+        results.seen_again(tx, second, [(one, tx.at, False, True)])
+        new = add_site(tx, "1001", "new.example").endpoint_id
+        results.write_standings(tx, [failure_row(new, tx.at, last_run_id=second)])
+        results.propose(tx, second, [((one, "f", "", None), {"open": []})])
+        other = rows(tx.conn, run)[0]
+        results.propose(tx, first, [((two, "f", "", None), {"open": []})])
+        assert {r["endpoint_id"]: r["failing_runs"] for r in rows(tx.conn, standing)} == {
+            one: 3,
+            two: 1,
+            new: 1,
+        }
+        runs.finish(tx, second, state, "too many are undetermined", 1, 1)
+        assert {r["endpoint_id"]: r["failing_runs"] for r in rows(tx.conn, standing)} == {
+            one: 2,
+            two: 1,
+            new: 0,
+        }
+        assert list(tx.conn.scalars(select(proposal.c.run_id))) == [first]
+        kept, ended = rows(tx.conn, run)
+    assert kept == other
+    assert (ended["state"], ended["reason"]) == (state, "too many are undetermined")
+    assert (ended["looked"], ended["undetermined"], ended["finished_at"]) == (1, 1, AT)
+
+
+def test_run_that_is_not_complete_takes_back_no_failure_that_it_did_not_count(
+    pair: Database,
+) -> None:
+    with pair.write(NOW) as tx:
+        one = site(tx, "shop1001.example").endpoint_id
+        first = runs.start(tx, "", 1)
+        add_standing(tx, one, last_run_id=first)
+        runs.finish(tx, first, "suspect", "too few answered", 1, 0)
+        (row,) = rows(tx.conn, standing)
+    assert (row["failing_runs"], row["good"]) == (0, 0)
+
+
+def test_exception_in_a_transaction_leaves_no_run(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.write(NOW) as tx:
+        runs.start(tx, "", 1)
+        raise ZeroDivisionError
+    with database.read() as conn:
+        assert rows(conn, run) == []
+    assert audited(database) == []
+
+
+def test_second_scan_is_refused_and_names_the_holder(database: Database) -> None:
+    with runs.exclusive(database):
+        with database.write(NOW) as tx:
+            runs.start(tx, "", 1)
+            row_id = runs.start(tx, "", 1)
+        with pytest.raises(Busy) as refused, runs.exclusive(database):
+            raise AssertionError("two scans hold one database")
+        with runs.held(database, "notify"):
+            pass
+    named = f"run {row_id} on {runs.vantage()}, process {os.getpid()}"
+    named += ", since 2026-03-02 09:00:00 UTC"
+    assert str(refused.value).startswith(f"Another scan is running: {named}.")
+    with pytest.raises(ZeroDivisionError), runs.exclusive(database):
+        raise ZeroDivisionError
+    with runs.exclusive(database):
+        pass
+
+
+def test_lock_beside_a_file_is_for_its_owner_alone_and_has_one_holder(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.db"
+    with runs.file_lock(path), runs.file_lock(path, "notify"):
+        with pytest.raises(Busy, match="A scan is running"), runs.file_lock(path):
+            raise AssertionError("two hold one lock")
+        for name in ("scan", "notify"):
+            lock = path.with_name(f"inventory.db.{name}.lock")
+            assert lock.stat().st_mode & 0o777 == 0o600
+    assert not path.exists(), "the database itself is not opened"
+    with runs.file_lock(path):
+        pass
+
+
+HOLDER = """
+import subprocess, sys
+from inventory.database import open_database
+from inventory.store import runs
+with runs.held(open_database(sys.argv[1]), "scan"):
+    child = "import sys; print('held', flush=True); sys.stdin.read()"
+    subprocess.run([sys.executable, "-c", child])
+"""
+
+
+def test_lock_of_a_killed_process_is_free_while_its_child_still_runs(
+    database: Database,
+    url: str,
+) -> None:
+    with database.write(NOW) as tx:
+        runs.finish(tx, runs.start(tx, "", 1), "complete", None, 1, 0)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with holder.stdin, holder.stdout:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Busy, match="another process"), runs.exclusive(database):
+            raise AssertionError("two scans hold one database")
+        holder.kill()
+        holder.wait()
+        with runs.exclusive(database), database.write(NOW + timedelta(hours=1)) as tx:
+            runs.start(tx, "", 1)
+        holder.stdin.close()  # the child ends
+        assert holder.stdout.read() == ""

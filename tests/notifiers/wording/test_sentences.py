@@ -1,0 +1,24 @@
+"""Findings in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from inventory.model import Finding
+from inventory.targets import Target
+from notifiers.wording.catalogue import language
+from notifiers.wording.english import FINDINGS
+from notifiers.wording.sentences import instruction, sentence, short
+
+
+@pytest.mark.parametrize("code", FINDINGS)
+def test_every_finding_has_german_sentences(code: str) -> None:
+    evidence = {"not_after": "2026-12-24T10:00:00+00:00", "names": ["a.test"]}
+    finding = Finding(code, "high", ("192.0.2.1",), evidence)
+    german = language("de", "Europe/Berlin")
+    target = Target("shop.example.test")
+    for render in (short, sentence, instruction):
+        text = render(finding, target, german)
+        assert text
+        assert "{" not in text
+        assert text != render(finding, target) or code == "not-tls", code
