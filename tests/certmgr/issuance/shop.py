@@ -21,6 +21,7 @@ from inventory.store import accounts as account_rows
 from inventory.store import acme_orders, cases, clients, domains, endpoints, lineages
 from inventory.store.records import Row
 from inventory.targets import Target
+from tests.servers.ports import free_port
 
 
 @dataclass
@@ -116,7 +117,9 @@ def shop(
     **ca: Any,
 ) -> Shop:
     """``http_port``, ``tls_port``: where the CA looks; ``dns``: the resolver of both."""
-    solvers = {"web": SolverSettings(kind="standalone", address="127.0.0.1", port=http_port, http_port=http_port or 80)}
+    # A CA that validates nothing needs no certain port: two workers must not share port 80.
+    port = http_port or free_port()
+    solvers = {"web": SolverSettings(kind="standalone", address="127.0.0.1", port=port, http_port=port)}
     if tls_port:
         solvers["alpn"] = SolverSettings(kind="tls-alpn", address="127.0.0.1", port=tls_port)
     acme = AcmeSettings(

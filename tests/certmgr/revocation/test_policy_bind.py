@@ -20,11 +20,11 @@ from inventory.store import clients, domains, findings
 from tests.certmgr.cases.place import serve
 from tests.clock import START
 from tests.databases import open_sqlite
-from tests.servers.bind import Named, named
+from tests.servers.bind import Named, named, real_clock
+
+pytestmark = real_clock
 
 SIGNED, PLAIN = "shop.example.test", "shop.plain.test"
-
-
 ANNOUNCED = "3 1 1 " + "ab" * 32
 
 
