@@ -46,7 +46,7 @@ def test_plain_http_answer_is_not_tls(look: Looker, opened: Stack) -> None:
     port = serve(opened, servers.saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     found = look(f"{HOST}:{port}")
     assert found.severe() == {"not-tls"}
-    assert found.report.addresses[0].trusted is None, "a transport failure is no verdict about trust"
+    assert found.report.addresses[0].trusted is None, "no verdict about trust"
 
 
 def test_silent_address_is_tried_twice_and_undetermined(look: Looker, opened: Stack) -> None:
