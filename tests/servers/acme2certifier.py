@@ -18,8 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from certmgr.demo.authority import Authority
-from tests.servers.pebble import TRIES, ended, held_port, own, session
+from tests.servers.pebble import TRIES, held_port, own, session
 from tests.servers.ports import wait_for
+from tests.servers.processes import stop
 from tests.servers.real import write_pair
 
 HERE = Path(__file__).parents[1] / "acme2certifier"
@@ -109,7 +110,7 @@ def acme2certifier(
                  str(certificate), str(key), *elsewhere],
                 stdout=log, stderr=log, env=environment, cwd=folder,
             )  # fmt: skip
-            stack.callback(ended, process)
+            stack.callback(stop, process)
             made = Acme2certifier(f"https://127.0.0.1:{port}/directory", ca_file, root.pem.decode(), http_port, path, crl)
             try:
                 wait_for(port, process)

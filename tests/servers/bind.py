@@ -28,7 +28,8 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 
-from tests.servers.pebble import TRIES, ended, held_port, own
+from tests.servers.pebble import TRIES, held_port, own
+from tests.servers.processes import stop
 from tests.servers.real import program
 
 ALGORITHM = "hmac-sha256"
@@ -155,7 +156,7 @@ def _named(folder: Path, options: str, rest: str) -> Iterator[tuple[int, Path]]:
             process = subprocess.Popen(
                 [str(copy), "-g", "-n", "1", "-c", str(folder / "named.conf")], stdout=stream, stderr=stream
             )
-            stack.callback(ended, process)
+            stack.callback(stop, process)
             # A port that somebody has is a line in its log, and no more.
             if _is(process, port, token):
                 yield port, log

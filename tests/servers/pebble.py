@@ -34,6 +34,7 @@ from josepy.jwk import JWK, JWKEC
 
 from certmgr.demo.authority import Authority
 from tests.servers.ports import wait_for
+from tests.servers.processes import stop
 from tests.servers.real import program, write_pair
 
 TRIES = 5
@@ -78,15 +79,6 @@ def session(ca_file: Path | None = None) -> requests.Session:
     if ca_file is not None:
         made.verify = str(ca_file)
     return made
-
-
-def ended(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(5)
 
 
 @dataclass
@@ -232,7 +224,7 @@ def challtestsrv(folder: Path) -> Iterator[tuple[str, str]]:
                  "-management", f"127.0.0.1:{management}", "-defaultIPv6", ""],
                 stdout=log, stderr=log,
             )  # fmt: skip
-            stack.callback(ended, process)
+            stack.callback(stop, process)
             # A port that somebody has is a line in its log, and no more: what counts is whether both answer.
             if _answers(process, port, f"http://127.0.0.1:{management}"):
                 yield f"127.0.0.1:{port}", f"http://127.0.0.1:{management}"
@@ -304,7 +296,7 @@ def pebble(
                  "-dnsserver", resolver or address],
                 stdout=log, stderr=log, env=environment,
             )  # fmt: skip
-            stack.callback(ended, process)
+            stack.callback(stop, process)
             made = Pebble(
                 f"https://127.0.0.1:{listen}/dir", ca_file, f"https://127.0.0.1:{management}", http_port, tls_port, address, dns_management,
                 path, session(ca_file),

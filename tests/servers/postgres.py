@@ -87,7 +87,7 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
             yield port
         finally:
             process.send_signal(2)  # fast shutdown
-            process.wait(20)
+            process.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from certmgr.demo.authority import Authority, Issued
 from tests.servers.ports import free_port, wait_for
+from tests.servers.processes import stop
 
 
 def program(name: str, package: str) -> str:
@@ -69,8 +70,7 @@ def nginx(
         wait_for(port, process, address)
         yield port
     finally:
-        process.terminate()
-        process.wait(10)
+        stop(process)
 
 
 @contextmanager
@@ -100,14 +100,13 @@ def web(
             break
         except AssertionError:
             process.kill()
-            process.wait(10)
+            process.wait()
             if "Address already in use" not in (folder / "error.log").read_text():
                 raise
     try:
         yield plain_port, secure_port
     finally:
-        process.terminate()
-        process.wait(10)
+        stop(process)
 
 
 @contextmanager
@@ -154,8 +153,7 @@ def dovecot(folder: Path, certificate: Path, key: Path) -> Iterator[tuple[int, i
         wait_for(pop3, process)
         yield imap, pop3
     finally:
-        process.terminate()
-        process.wait(10)
+        stop(process)
 
 
 @contextmanager
@@ -176,8 +174,7 @@ def slapd(folder: Path, certificate: Path, key: Path) -> Iterator[int]:
         wait_for(port, process)
         yield port
     finally:
-        process.terminate()
-        process.wait(10)
+        stop(process)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from inventory.tables import endpoint
 from inventory.targets import Target
 from tests.clock import clock
 from tests.servers.ports import free_port, wait_for
+from tests.servers.processes import stop
 from tests.servers.real import program, write_pair
 
 START = datetime(2026, 11, 25, 10, tzinfo=UTC)  # a Wednesday
@@ -197,8 +198,7 @@ class Machine:
 
     def close(self) -> None:
         if self.process is not None:
-            self.process.terminate()
-            self.process.wait(10)
+            stop(self.process)
 
 
 # -- the inventory -------------------------------------------------------------------------------

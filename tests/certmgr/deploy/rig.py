@@ -20,6 +20,7 @@ from certmgr.deploy.material import Material, checked, from_files
 from inventory.certificates import from_pem
 from tests.clock import frozen
 from tests.servers.ports import free_port, wait_for
+from tests.servers.processes import stop
 from tests.servers.real import program
 
 NAME = "shop.example.com"
@@ -147,5 +148,4 @@ def sshd(folder: Path) -> Iterator[Sshd]:
         wait_for(port, process)
         yield Sshd(folder, port, known_hosts)
     finally:
-        process.terminate()
-        process.wait(10)
+        stop(process)

@@ -29,6 +29,7 @@ from certmgr.deploy.targets import deliver
 from tests.campaign import Campaign, wait_until
 from tests.certmgr.deploy.rig import NAME, material
 from tests.servers.ports import free_port, wait_for
+from tests.servers.processes import stop
 from tests.servers.real import long_lived, program
 
 # What a connection may meet in a reload: a worker that ends closes connections that have not begun
@@ -65,8 +66,7 @@ def started(command: list[str], port: int, pid: Path) -> Iterator[subprocess.Pop
         wait_until(lambda: pid.exists() and pid.read_text().strip() != "", f"{pid}")
         yield process
     finally:
-        process.terminate()
-        process.wait(20)
+        stop(process)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tests.campaign import wait_until
 from tests.certmgr.issuance.shop import Shop
 from tests.servers.pebble import Pebble, held_port
 from tests.servers.ports import wait_for
+from tests.servers.processes import stop
 from tests.servers.real import program, write_pair
 
 
@@ -106,8 +107,7 @@ def nginx(
             target = TargetSettings(kind="reload", test=(*own, "-t"), reload=reload, timeout=120.0, settle=0.0)
             yield Nginx(folder, port, http_port, target, process)
         finally:
-            process.terminate()
-            process.wait(60)
+            stop(process)
 
 
 def served(place: Shop, web: Nginx, host: str, *addresses: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.campaign import wait_until
 from tests.servers.ports import free_port, wait_for
+from tests.servers.processes import stop
 from tests.servers.real import program
 
 # A name that ends in one of these gets the status instead of a file; 444 closes the connection.
@@ -89,5 +90,4 @@ def file_server(folder: Path) -> Iterator[FileServer]:
         wait_for(port, process)
         yield FileServer(port, root, log)
     finally:
-        process.terminate()
-        process.wait(10)
+        stop(process)
