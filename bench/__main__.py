@@ -1,7 +1,9 @@
-"""``make bench``: figures of certmgr beside other scanners, in one run on one machine. Prints a table and writes bench/out/bench.json.
+"""``make bench``: figures of certmgr beside other scanners, in one run on one machine.
 
-The limits towards one address are raised here (four addresses carry 2,000 sites), and HTTP is left out but in the part "http". CPU is that of
-all client processes; compare only within one run.
+Prints a table and writes bench/out/bench.json.
+
+The limits towards one address are raised here (four addresses carry 2,000 sites), and HTTP is left
+out but in the part "http". CPU is that of all client processes; compare only within one run.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ HANDSHAKES = 6000
 
 @dataclass(slots=True)
 class Row:
-    """``cpu_ms``: client CPU an endpoint. ``goal``: what is asked for, with whether it was reached."""
+    """``cpu_ms``: client CPU an endpoint.
+
+    ``goal``: what is asked for, with whether it was reached.
+    """
 
     what: str
     endpoints: int
@@ -64,7 +69,9 @@ def _tree_mb(pid: int) -> float:
     while waiting:
         one = waiting.pop()
         try:
-            waiting += [int(p) for p in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
+            waiting += [
+                int(p) for p in Path(f"/proc/{one}/task/{one}/children").read_text().split()
+            ]
             for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) / 1024
@@ -74,10 +81,15 @@ def _tree_mb(pid: int) -> float:
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Measured:
-    """Runs a command to its end: CPU of it and its children, wall time, peak memory of all of them."""
+    """Run a command to its end: CPU, wall time and peak memory of it and its children."""
     begun = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})})
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+        )
         peak = [0.0]
         stop = threading.Event()
 
@@ -93,15 +105,20 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
         watcher.join()
         output.seek(0)
         text = output.read()
-    return Measured(usage.ru_utime + usage.ru_stime, time.monotonic() - begun, peak[0], process.returncode, text)
+    return Measured(
+        usage.ru_utime + usage.ru_stime, time.monotonic() - begun, peak[0], process.returncode, text
+    )
 
 
-# -- handshakes -----------------------------------------------------------------------------------------------------
+# -- handshakes
 
 
 def limit(folder: Path) -> Callable[[], Measured]:
     binary = folder / "limit"
-    subprocess.run(["cc", "-O2", "-w", str(HERE / "limit.c"), "-o", str(binary), "-lssl", "-lcrypto"], check=True)
+    subprocess.run(
+        ["cc", "-O2", "-w", str(HERE / "limit.c"), "-o", str(binary), "-lssl", "-lcrypto"],
+        check=True,
+    )
     return lambda: measure([str(binary), str(HANDSHAKES), "64"])
 
 
@@ -120,7 +137,9 @@ async def _handshakes(count: int, at_once: int) -> int:
     async def work() -> int:
         good = 0
         for i in todo:
-            result = await dialler.dial(Request(farm.ADDRESSES[i % 4], farm.PORT, "tls", farm.name_of(i)))
+            result = await dialler.dial(
+                Request(farm.ADDRESSES[i % 4], farm.PORT, "tls", farm.name_of(i))
+            )
             good += result.failure is None and len(result.chain) == 2
         return good
 
@@ -137,13 +156,25 @@ def handshakes(folder: Path) -> list[Row]:
     ratio = statistics.median(m / c for m, c in zip(mine, limits, strict=True))
     first, second = statistics.median(limits), statistics.median(mine)
     return [
-        Row("limit.c (system OpenSSL), handshake and chain", HANDSHAKES, first, HANDSHAKES / pairs[0][0].wall),
-        Row("certmgr's dialler, handshake and chain", HANDSHAKES, second, HANDSHAKES / pairs[0][1].wall,
-            note=f"{ratio:.2f} of limit.c", goal="at most 0.80 of limit.c", reached=ratio <= 0.8),
-    ]  # fmt: skip
+        Row(
+            "limit.c (system OpenSSL), handshake and chain",
+            HANDSHAKES,
+            first,
+            HANDSHAKES / pairs[0][0].wall,
+        ),
+        Row(
+            "certmgr's dialler, handshake and chain",
+            HANDSHAKES,
+            second,
+            HANDSHAKES / pairs[0][1].wall,
+            note=f"{ratio:.2f} of limit.c",
+            goal="at most 0.80 of limit.c",
+            reached=ratio <= 0.8,
+        ),
+    ]
 
 
-# -- other scanners -------------------------------------------------------------------------------------------------
+# -- other scanners
 
 
 def nmap() -> list[Row]:
@@ -161,26 +192,40 @@ def sslyze() -> list[Row]:
     binary = venv / "bin" / "sslyze"
     if not binary.exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        subprocess.run([str(venv / "bin" / "pip"), "install", "--quiet", "sslyze==6.3.1"], check=True)
+        subprocess.run(
+            [str(venv / "bin" / "pip"), "install", "--quiet", "sslyze==6.3.1"], check=True
+        )
     targets = [f"{farm.name_of(i)}:{farm.PORT}{{{farm.ADDRESSES[i % 4]}}}" for i in range(40)]
     got = measure([str(binary), "--certinfo", "--mozilla_config=disable", *targets])
     seen = got.out.count("SHA1 Fingerprint")
     assert seen, got.out[-1000:]
-    return [Row("sslyze --certinfo", len(targets), got.cpu / len(targets) * 1000, len(targets) / got.wall)]
+    return [
+        Row(
+            "sslyze --certinfo",
+            len(targets),
+            got.cpu / len(targets) * 1000,
+            len(targets) / got.wall,
+        )
+    ]
 
 
-# -- scans ----------------------------------------------------------------------------------------------------------
+# -- scans
 
 
 def inventory(path: Path, count: int, dead_share: float = 0.0) -> None:
-    """An inventory of ``count`` endpoints at fixed addresses of the farm; every tenth dead where asked."""
+    """An inventory of ``count`` endpoints at fixed addresses of the farm; every tenth dead where
+    asked.
+    """
     database = open_database(str(path))
     every = int(1 / dead_share) if dead_share else 0
     with database.write() as tx:
         client = clients.add(tx, {"number": "1", "name": "Bench", "hosts": "us", "renews": "us"})
         tx.conn.execute(
             insert(tables.domain),
-            [{"id": i + 1, "name": f"d{i}.farm.test", "client_id": client, "created_at": 1} for i in range(count)],
+            [
+                {"id": i + 1, "name": f"d{i}.farm.test", "client_id": client, "created_at": 1}
+                for i in range(count)
+            ],
         )
         rows: list[dict[str, Any]] = []
         for i in range(count):
@@ -202,12 +247,25 @@ def inventory(path: Path, count: int, dead_share: float = 0.0) -> None:
     database.close()
 
 
-def scan(database: Path, roots: Path, *options: str, in_flight: int = 200, timeout: int = 20, http: bool = False) -> Measured:
+def scan(
+    database: Path,
+    roots: Path,
+    *options: str,
+    in_flight: int = 200,
+    timeout: int = 20,
+    http: bool = False,
+) -> Measured:
     environment = {
-        "CERTMGR_HTTP_RATE": "0", "CERTMGR_HTTP_PER_ADDRESS": "0", "CERTMGR_HTTP_PORT": str(farm.HTTP_PORT), "CERTMGR_NETWORK_ALLOW": "127.0.0.0/8",
-        "CERTMGR_SCAN_RATE": "0", "CERTMGR_SCAN_PER_ADDRESS": "0", "CERTMGR_SCAN_CONCURRENCY": str(in_flight),
-        "CERTMGR_TRUST_CA_FILES": str(roots), "CERTMGR_SCAN_TIMEOUT": str(timeout),
-    }  # fmt: skip
+        "CERTMGR_HTTP_RATE": "0",
+        "CERTMGR_HTTP_PER_ADDRESS": "0",
+        "CERTMGR_HTTP_PORT": str(farm.HTTP_PORT),
+        "CERTMGR_NETWORK_ALLOW": "127.0.0.0/8",
+        "CERTMGR_SCAN_RATE": "0",
+        "CERTMGR_SCAN_PER_ADDRESS": "0",
+        "CERTMGR_SCAN_CONCURRENCY": str(in_flight),
+        "CERTMGR_TRUST_CA_FILES": str(roots),
+        "CERTMGR_SCAN_TIMEOUT": str(timeout),
+    }
     command = [
         sys.executable,
         "-m",
@@ -229,33 +287,92 @@ def scans(folder: Path, roots: Path) -> list[Row]:
     path = folder / "scan.db"
     inventory(path, 20_000)
     first = scan(path, roots, "--no-cache")
-    rows.append(Row("certmgr scan, 20,000 endpoints, first", 20_000, first.cpu / 20, 20_000 / first.wall, first.peak_mb,
-                    "verification cache off", "at most 1.0 ms", first.cpu / 20 <= 1.0))  # fmt: skip
+    rows.append(
+        Row(
+            "certmgr scan, 20,000 endpoints, first",
+            20_000,
+            first.cpu / 20,
+            20_000 / first.wall,
+            first.peak_mb,
+            "verification cache off",
+            "at most 1.0 ms",
+            first.cpu / 20 <= 1.0,
+        )
+    )
     again = scan(path, roots)
-    rows.append(Row("certmgr scan, 20,000 endpoints, repeated", 20_000, again.cpu / 20, 20_000 / again.wall, again.peak_mb, "",
-                    "at most 0.6 ms", again.cpu / 20 <= 0.6))  # fmt: skip
+    rows.append(
+        Row(
+            "certmgr scan, 20,000 endpoints, repeated",
+            20_000,
+            again.cpu / 20,
+            20_000 / again.wall,
+            again.peak_mb,
+            "",
+            "at most 0.6 ms",
+            again.cpu / 20 <= 0.6,
+        )
+    )
     path = folder / "large.db"
     inventory(path, 100_000)
     large = scan(path, roots)
-    rows.append(Row("certmgr scan, 100,000 endpoints, first", 100_000, large.cpu / 100, 100_000 / large.wall, large.peak_mb,
-                    f"{large.peak_mb / first.peak_mb:.2f} of the memory for 20,000", "at most 400 MB, and flat",
-                    large.peak_mb <= 400 and large.peak_mb <= 1.25 * first.peak_mb))  # fmt: skip
-    status = measure([sys.executable, "-m", "certmgr", "--database", str(path), "status", "--exit-zero"])
-    rows.append(Row("certmgr status of 100,000 endpoints", 100_000, status.cpu / 100, 100_000 / status.wall, status.peak_mb,
-                    f"{status.wall:.2f} s", "under 2 s", status.wall < 2))  # fmt: skip
+    rows.append(
+        Row(
+            "certmgr scan, 100,000 endpoints, first",
+            100_000,
+            large.cpu / 100,
+            100_000 / large.wall,
+            large.peak_mb,
+            f"{large.peak_mb / first.peak_mb:.2f} of the memory for 20,000",
+            "at most 400 MB, and flat",
+            large.peak_mb <= 400 and large.peak_mb <= 1.25 * first.peak_mb,
+        )
+    )
+    status = measure(
+        [sys.executable, "-m", "certmgr", "--database", str(path), "status", "--exit-zero"]
+    )
+    rows.append(
+        Row(
+            "certmgr status of 100,000 endpoints",
+            100_000,
+            status.cpu / 100,
+            100_000 / status.wall,
+            status.peak_mb,
+            f"{status.wall:.2f} s",
+            "under 2 s",
+            status.wall < 2,
+        )
+    )
     return rows
 
 
 def with_http(folder: Path, roots: Path) -> list[Row]:
-    """The same endpoints with and without the pages: two fetches more, one of them behind TLS, and 20 KB of HTML to parse."""
+    """The same endpoints with and without the pages: two fetches more, one of them behind TLS, and
+    20 KB of HTML to parse.
+    """
     path = folder / "http.db"
     inventory(path, 10_000)
     without = scan(path, roots, "--no-cache")
-    rows = [Row("certmgr scan, 10,000 endpoints, without HTTP", 10_000, without.cpu / 10, 10_000 / without.wall, without.peak_mb)]
+    rows = [
+        Row(
+            "certmgr scan, 10,000 endpoints, without HTTP",
+            10_000,
+            without.cpu / 10,
+            10_000 / without.wall,
+            without.peak_mb,
+        )
+    ]
     for what in ("first", "repeated"):
         got = scan(path, roots, http=True)
-        rows.append(Row(f"certmgr scan, 10,000 endpoints, with HTTP, {what}", 10_000, got.cpu / 10, 10_000 / got.wall, got.peak_mb,
-                        f"{got.cpu / without.cpu:.1f} times the CPU without"))  # fmt: skip
+        rows.append(
+            Row(
+                f"certmgr scan, 10,000 endpoints, with HTTP, {what}",
+                10_000,
+                got.cpu / 10,
+                10_000 / got.wall,
+                got.peak_mb,
+                f"{got.cpu / without.cpu:.1f} times the CPU without",
+            )
+        )
     return rows
 
 
@@ -290,7 +407,10 @@ def with_reports(folder: Path) -> list[Row]:
                 f"{got.wall:.0f} s",
             )
         )
-    rows[-1].goal, rows[-1].reached = "under 300 s, memory flat", got.wall < 300 and peaks[1] <= 1.5 * peaks[0]
+    rows[-1].goal, rows[-1].reached = (
+        "under 300 s, memory flat",
+        got.wall < 300 and peaks[1] <= 1.5 * peaks[0],
+    )
     return rows
 
 
@@ -298,7 +418,9 @@ def with_dead(folder: Path, roots: Path) -> list[Row]:
     path = folder / "dead.db"
     count = 40_000
     inventory(path, count, 0.1)
-    server = subprocess.Popen([sys.executable, "-m", "bench.dead"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "bench.dead"], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout is not None
         assert server.stdout.readline().strip() == "ready"
@@ -306,12 +428,25 @@ def with_dead(folder: Path, roots: Path) -> list[Row]:
     finally:
         server.terminate()
     rate = count / got.wall
-    return [Row("certmgr scan, 40,000 endpoints, 10% dead, 2,000 in flight, time-out 5 s", count, got.cpu / count * 1000, rate, got.peak_mb,
-                "half silent, half unreachable", "at least 1,000/s", rate >= 1000)]  # fmt: skip
+    return [
+        Row(
+            "certmgr scan, 40,000 endpoints, 10% dead, 2,000 in flight, time-out 5 s",
+            count,
+            got.cpu / count * 1000,
+            rate,
+            got.peak_mb,
+            "half silent, half unreachable",
+            "at least 1,000/s",
+            rate >= 1000,
+        )
+    ]
 
 
 def with_notices(folder: Path) -> list[Row]:
-    """Deciding where nothing is due, and queueing where everything is. The fresh look says "still so": over the network it is a scan's work."""
+    """Deciding where nothing is due, and queueing where everything is.
+
+    The fresh look says "still so": over the network it is a scan's work.
+    """
     from bench.notices import inventory
 
     rows = []
@@ -360,7 +495,18 @@ def with_acme(folder: Path) -> list[Row]:
 def help_() -> list[Row]:
     runs = [measure([sys.executable, "-m", "certmgr", "--help"]) for _ in range(5)]
     cpu = statistics.median(r.cpu for r in runs)
-    return [Row("certmgr --help", 1, cpu * 1000, 1 / runs[0].wall, None, "", "under 0.3 s CPU", cpu < 0.3)]
+    return [
+        Row(
+            "certmgr --help",
+            1,
+            cpu * 1000,
+            1 / runs[0].wall,
+            None,
+            "",
+            "under 0.3 s CPU",
+            cpu < 0.3,
+        )
+    ]
 
 
 def show(rows: Sequence[Row]) -> None:
@@ -369,30 +515,44 @@ def show(rows: Sequence[Row]) -> None:
         goal = f"{row.goal}: {'reached' if row.reached else 'NOT REACHED'}" if row.goal else ""
         peak = f"{row.peak_mb:.0f}" if row.peak_mb else ""
         print(
-            f"{row.what:76} {row.cpu_ms:9.3f} {row.per_second:8.0f} {peak:>6}  {goal}{' (' + row.note + ')' if row.note else ''}"
+            f"{row.what:76} {row.cpu_ms:9.3f} {row.per_second:8.0f} {peak:>6} "
+            f" {goal}{' (' + row.note + ')' if row.note else ''}"
         )
 
 
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     print(
-        "Limits towards one address are raised, and HTTP is left out but in the part http: four loopback addresses carry 2,000 sites."
+        "Limits towards one address are raised, and HTTP is left out but in the part http: four"
+        " loopback addresses carry 2,000 sites."
     )
     wanted = set(sys.argv[1:])
-    with tempfile.TemporaryDirectory(prefix="certmgr-bench-") as name, farm.running(OUT / "farm") as roots:
+    with (
+        tempfile.TemporaryDirectory(prefix="certmgr-bench-") as name,
+        farm.running(OUT / "farm") as roots,
+    ):
         folder = Path(name)
         parts: dict[str, Callable[[], list[Row]]] = {
-            "help": help_, "handshakes": lambda: handshakes(folder), "nmap": nmap, "sslyze": sslyze,
-            "scans": lambda: scans(folder, roots.resolve()), "dead": lambda: with_dead(folder, roots.resolve()),
-            "http": lambda: with_http(folder, roots.resolve()), "reports": lambda: with_reports(folder), "notices": lambda: with_notices(folder), "acme": lambda: with_acme(folder),
-        }  # fmt: skip
+            "help": help_,
+            "handshakes": lambda: handshakes(folder),
+            "nmap": nmap,
+            "sslyze": sslyze,
+            "scans": lambda: scans(folder, roots.resolve()),
+            "dead": lambda: with_dead(folder, roots.resolve()),
+            "http": lambda: with_http(folder, roots.resolve()),
+            "reports": lambda: with_reports(folder),
+            "notices": lambda: with_notices(folder),
+            "acme": lambda: with_acme(folder),
+        }
         rows: list[Row] = []
         for part, run in parts.items():
             if not wanted or part in wanted:
                 print(f"... {part}", flush=True)
                 rows += run()
     show(rows)
-    (OUT / "bench.json").write_text(json.dumps({"schema": "certmgr.bench/1", "rows": [asdict(r) for r in rows]}, indent=1))
+    (OUT / "bench.json").write_text(
+        json.dumps({"schema": "certmgr.bench/1", "rows": [asdict(r) for r in rows]}, indent=1)
+    )
 
 
 if __name__ == "__main__":

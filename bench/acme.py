@@ -1,4 +1,6 @@
-"""1,000 due certificates renewed against Debian's pebble with real http-01 validation: seconds, CPU, and memory at the beginning and the end."""
+"""1,000 due certificates renewed against Debian's pebble with real http-01 validation: seconds,
+CPU, and memory at the beginning and the end.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,20 @@ def main(count: int = COUNT) -> None:
     with tempfile.TemporaryDirectory() as text, pebble(Path(text) / "pebble", authz_reuse=0) as ca:
         folder = Path(text)
         database = open_database(str(folder / "bench.db"), actor="bench")
-        place = shop(database, Settings(), folder, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port)
+        place = shop(
+            database,
+            Settings(),
+            folder,
+            ca.directory,
+            ca.ca_file,
+            dns=ca.dns,
+            http_port=ca.http_port,
+        )
         names = [f"site{i}.shop{i % 97}.test" for i in range(count)]
         place.client("1", *names)
-        with database.write() as tx:  # what is measured is ordering; tests show deploying and proving
+        with (
+            database.write() as tx
+        ):  # what is measured is ordering; tests show deploying and proving
             tx.conn.execute(update(endpoint).values(state="retired"))
         place.register()
         ids = [place.lineage("1", [n]) for n in names]
@@ -45,7 +57,8 @@ def main(count: int = COUNT) -> None:
         with database.read() as conn:
             held = sum(r["sha256"] is not None for r in lineages.listing(conn))
         print(
-            f"{held} of {len(ids)} certificates in {seconds:.0f} s, {cpu:.0f} s of CPU, {dict(summary.counts)}; {summary.troubles[:2]}"
+            f"{held} of {len(ids)} certificates in {seconds:.0f} s, {cpu:.0f} s of CPU,"
+            f" {dict(summary.counts)}; {summary.troubles[:2]}"
         )
         print(
             "memory, MB resident: " + ", ".join(f"{m} after {n}" for n, m in marks),

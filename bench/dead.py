@@ -1,4 +1,6 @@
-"""Dead endpoints on loopback: port 9446 accepts on any address and stays silent, port 9447 never answers a SYN. Ends with its parent."""
+"""Dead endpoints on loopback: port 9446 accepts on any address and stays silent, port 9447 never
+answers a SYN. Ends with its parent.
+"""
 
 from __future__ import annotations
 

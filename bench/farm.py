@@ -1,7 +1,9 @@
-"""A farm of TLS sites on loopback: 2,000 certificates on nginx, half P-256 under a P-384 issuer, half RSA-2048.
+"""A farm of TLS sites on loopback: 2,000 certificates on nginx, half P-256 under a P-384 issuer,
+half RSA-2048.
 
-RSA keys are shared by fifty certificates each, since making a thousand takes minutes; certificates are all distinct.
-limit.c (written for this project) expects the addresses 127.77.0.1-4:9443 and the names h0000.farm.test on.
+RSA keys are shared by fifty certificates each, since making a thousand takes minutes; certificates
+are all distinct. limit.c (written for this project) expects the addresses 127.77.0.1-4:9443 and the
+names h0000.farm.test on.
 """
 
 from __future__ import annotations
@@ -31,9 +33,11 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 # A page of 20 KB, as a small shop has it.
 PAGE = (
-    "<!doctype html><html lang=en><head><title>Shop</title><link rel=stylesheet href=/style.css></head><body><form action=/search><input name=q></form>"
+    "<!doctype html><html lang=en><head><title>Shop</title><link rel=stylesheet"
+    " href=/style.css></head><body><form action=/search><input name=q></form>"
     + "".join(
-        f"<article><h2>Item {i}</h2><p>Some words about it.</p><img src=/i/{i}.jpg alt=''><a href=/item/{i}>More</a></article>\n"
+        f"<article><h2>Item {i}</h2><p>Some words about it.</p><img src=/i/{i}.jpg alt=''><a"
+        f" href=/item/{i}>More</a></article>\n"
         for i in range(170)
     )
     + "<form action=/login><input name=user><input type=password name=pw></form></body></html>"
@@ -51,23 +55,39 @@ def _name(text: str) -> x509.Name:
 def _builder(subject: str, issuer: str, key: Key, days: int) -> x509.CertificateBuilder:
     now = system_clock().replace(microsecond=0)
     return (
-        x509.CertificateBuilder().subject_name(_name(subject)).issuer_name(_name(issuer)).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=days))
-    )  # fmt: skip
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=days))
+    )
 
 
-def _authority(subject: str, issuer: str, key: Key, signer: Key, depth: int | None) -> x509.Certificate:
-    builder = _builder(subject, issuer, key, 3650).add_extension(x509.BasicConstraints(True, depth), critical=True)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+def _authority(
+    subject: str, issuer: str, key: Key, signer: Key, depth: int | None
+) -> x509.Certificate:
+    builder = _builder(subject, issuer, key, 3650).add_extension(
+        x509.BasicConstraints(True, depth), critical=True
+    )
+    builder = builder.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+    )
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+    )
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
     return builder.add_extension(usage, critical=True).sign(
-        signer, hashes.SHA384() if isinstance(signer, ec.EllipticCurvePrivateKey) else hashes.SHA256()
+        signer,
+        hashes.SHA384() if isinstance(signer, ec.EllipticCurvePrivateKey) else hashes.SHA256(),
     )
 
 
 def _pem(key: Key) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def make(folder: Path) -> None:
@@ -81,23 +101,47 @@ def make(folder: Path) -> None:
     ):
         root = _authority(f"Farm {label} Root", f"Farm {label} Root", root_key, root_key, None)
         roots.append(root.public_bytes(serialization.Encoding.PEM))
-        pairs.append((f"Farm {label} Issuer", key, _authority(f"Farm {label} Issuer", f"Farm {label} Root", key, root_key, 0)))
+        pairs.append(
+            (
+                f"Farm {label} Issuer",
+                key,
+                _authority(f"Farm {label} Issuer", f"Farm {label} Root", key, root_key, 0),
+            )
+        )
     (folder / "root.pem").write_bytes(b"".join(roots))
     rsa_keys = [rsa.generate_private_key(65537, 2048) for _ in range(20)]
     for index in range(COUNT):
         issuer, signer, authority = pairs[index % 2]
-        key = ec.generate_private_key(ec.SECP256R1()) if index % 2 == 0 else rsa_keys[index // 2 % len(rsa_keys)]
+        key = (
+            ec.generate_private_key(ec.SECP256R1())
+            if index % 2 == 0
+            else rsa_keys[index // 2 % len(rsa_keys)]
+        )
         host = name_of(index)
         leaf = (
             _builder(host, issuer, key, 90)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
             .add_extension(x509.BasicConstraints(False, None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-            .sign(signer, hashes.SHA384() if isinstance(signer, ec.EllipticCurvePrivateKey) else hashes.SHA256())
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
+                critical=False,
+            )
+            .sign(
+                signer,
+                (
+                    hashes.SHA384()
+                    if isinstance(signer, ec.EllipticCurvePrivateKey)
+                    else hashes.SHA256()
+                ),
+            )
         )
-        chain = leaf.public_bytes(serialization.Encoding.PEM) + authority.public_bytes(serialization.Encoding.PEM)
+        chain = leaf.public_bytes(serialization.Encoding.PEM) + authority.public_bytes(
+            serialization.Encoding.PEM
+        )
         (folder / f"{index:04d}.pem").write_bytes(chain)
         (folder / f"{index:04d}.key").write_bytes(_pem(key))
 
@@ -107,17 +151,24 @@ def _configuration(folder: Path) -> str:
     listens += " ".join(f" listen {a}:{PORT} ssl;" for a in SPREAD)
     plain = " ".join(f"listen {a}:{PORT} ssl;" for a in ADDRESSES)
     servers = "\n".join(
-        f"server {{ {listens if i == 0 else plain} server_name {name_of(i)}; "
-        f"ssl_certificate {folder}/{i:04d}.pem; ssl_certificate_key {folder}/{i:04d}.key; include {folder}/page.conf; }}"
+        f"server {{ {listens if i == 0 else plain} server_name {name_of(i)}; ssl_certificate"
+        f" {folder}/{i:04d}.pem; ssl_certificate_key {folder}/{i:04d}.key; include"
+        f" {folder}/page.conf; }}"
         for i in range(COUNT)
     )
-    return f"""worker_processes 2; worker_rlimit_nofile 20000; pid {folder}/nginx.pid; error_log {folder}/error.log crit; daemon off;
+    redirects = " ".join(f"listen {a}:{HTTP_PORT};" for a in ADDRESSES)
+    return f"""worker_processes 2; worker_rlimit_nofile 20000; daemon off;
+pid {folder}/nginx.pid; error_log {folder}/error.log crit;
 events {{ worker_connections 8000; }}
-http {{ access_log off; server_names_hash_max_size 16384; server_names_hash_bucket_size 128; ssl_protocols TLSv1.2 TLSv1.3;
-ssl_ecdh_curve X25519:prime256v1; ssl_session_cache off; ssl_session_tickets off; ssl_prefer_server_ciphers off; keepalive_timeout 5;
-client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+http {{ access_log off;
+server_names_hash_max_size 16384; server_names_hash_bucket_size 128;
+ssl_protocols TLSv1.2 TLSv1.3;
+ssl_ecdh_curve X25519:prime256v1; ssl_session_cache off; ssl_session_tickets off;
+ssl_prefer_server_ciphers off; keepalive_timeout 5;
+client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
+fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
 default_type text/html;
-server {{ {" ".join(f"listen {a}:{HTTP_PORT};" for a in ADDRESSES)} return 301 https://$host:{PORT}$request_uri; }}
+server {{ {redirects} return 301 https://$host:{PORT}$request_uri; }}
 {servers}
 }}
 """
@@ -131,10 +182,13 @@ def running(folder: Path) -> Iterator[Path]:
     (folder / "www").mkdir(exist_ok=True)
     (folder / "www" / "index.html").write_text(PAGE)
     (folder / "page.conf").write_text(
-        f"root {folder.resolve()}/www; index index.html; add_header Strict-Transport-Security max-age=31536000;\n"
+        f"root {folder.resolve()}/www; index index.html; add_header Strict-Transport-Security"
+        " max-age=31536000;\n"
     )
     (folder / "nginx.conf").write_text(_configuration(folder.resolve()))
-    process = subprocess.Popen(["nginx", "-e", str(folder / "error.log"), "-c", str((folder / "nginx.conf").resolve())])
+    process = subprocess.Popen(
+        ["nginx", "-e", str(folder / "error.log"), "-c", str((folder / "nginx.conf").resolve())]
+    )
     try:
         import socket
 

@@ -1,5 +1,6 @@
-"""Inventories for the figures of notices: everything well, or a certificate of each client about to end. ``python -m bench.notices FILE COUNT`` decides in
-this process, with a look that says "still so" (a fresh look is bound by the network), and prints seconds of each part.
+"""Inventories for the figures of notices: everything well, or a certificate of each client about to
+end. ``python -m bench.notices FILE COUNT`` decides in this process, with a look that says "still
+so" (a fresh look is bound by the network), and prints seconds of each part.
 """
 
 from __future__ import annotations
@@ -21,10 +22,24 @@ DAY = 86_400
 
 
 def inventory(path: Path, count: int, *, due: bool) -> None:
-    """``count`` clients with a site each. ``due``: every certificate ends in six days; else in 80 to 89 of 90."""
+    """``count`` clients with a site each.
+
+    ``due``: every certificate ends in six days; else in 80 to 89 of 90.
+    """
     database = open_database(str(path))
     now = int(system_clock().timestamp())
-    names = ("client", "contact", "contact_way", "domain", "endpoint", "certificate", "standing", "observation", "run", "job")
+    names = (
+        "client",
+        "contact",
+        "contact_way",
+        "domain",
+        "endpoint",
+        "certificate",
+        "standing",
+        "observation",
+        "run",
+        "job",
+    )
     rows: dict[str, list[dict[str, Any]]] = {k: [] for k in names}
     rows["run"] = [
         {
@@ -39,7 +54,12 @@ def inventory(path: Path, count: int, *, due: bool) -> None:
         }
     ]
     rows["job"] = [
-        {"name": "notify", "started_at": now - DAY, "success_at": now - DAY, "detail": json.dumps({"baseline_at": now - DAY})}
+        {
+            "name": "notify",
+            "started_at": now - DAY,
+            "success_at": now - DAY,
+            "detail": json.dumps({"baseline_at": now - DAY}),
+        }
     ]
     for n in range(1, count + 1):
         host, sha = f"shop.client{n}.example", f"{n:064x}"
@@ -56,14 +76,38 @@ def inventory(path: Path, count: int, *, due: bool) -> None:
                 "created_at": 1,
             }
         )
-        rows["contact"].append({"id": n, "client_id": n, "name": f"Owner {n}", "role": "owner", "created_at": 1})
-        rows["contact_way"].append({"contact_id": n, "position": 0, "kind": "email", "value": f"owner@client{n}.example"})
+        rows["contact"].append(
+            {"id": n, "client_id": n, "name": f"Owner {n}", "role": "owner", "created_at": 1}
+        )
+        rows["contact_way"].append(
+            {"contact_id": n, "position": 0, "kind": "email", "value": f"owner@client{n}.example"}
+        )
         rows["domain"].append({"id": n, "name": host, "client_id": n, "created_at": 1})
-        rows["endpoint"].append({"id": n, "domain_id": n, "host": host, "port": 443, "protocol": "https", "created_at": 1})
-        rows["certificate"].append({
-            "sha256": sha, "der": b"", "serial": f"{n:x}", "subject": f"CN={host}", "issuer": issuer, "not_before": end - 90 * DAY, "not_after": end,
-            "names": json.dumps([host]), "key": "EC P-256", "is_ca": 0, "first_seen": now,
-        })  # fmt: skip
+        rows["endpoint"].append(
+            {
+                "id": n,
+                "domain_id": n,
+                "host": host,
+                "port": 443,
+                "protocol": "https",
+                "created_at": 1,
+            }
+        )
+        rows["certificate"].append(
+            {
+                "sha256": sha,
+                "der": b"",
+                "serial": f"{n:x}",
+                "subject": f"CN={host}",
+                "issuer": issuer,
+                "not_before": end - 90 * DAY,
+                "not_after": end,
+                "names": json.dumps([host]),
+                "key": "EC P-256",
+                "is_ca": 0,
+                "first_seen": now,
+            }
+        )
         rows["standing"].append(
             {
                 "endpoint_id": n,
@@ -76,9 +120,20 @@ def inventory(path: Path, count: int, *, due: bool) -> None:
                 "issuer": issuer,
             }
         )
-        rows["observation"].append({
-            "endpoint_id": n, "address": "192.0.2.1", "first_seen": now, "last_seen": now, "open": 1, "live": 1, "chain": sha, "leaf": sha, "trusted": 1, "public": 1,
-        })  # fmt: skip
+        rows["observation"].append(
+            {
+                "endpoint_id": n,
+                "address": "192.0.2.1",
+                "first_seen": now,
+                "last_seen": now,
+                "open": 1,
+                "live": 1,
+                "chain": sha,
+                "leaf": sha,
+                "trusted": 1,
+                "public": 1,
+            }
+        )
     with database.write() as tx:
         for table, listed in rows.items():
             tx.conn.execute(insert(tables.metadata.tables[table]), listed)
@@ -106,9 +161,13 @@ def decide(path: Path) -> dict[str, Any]:
     rules = Rules(zone=UTC, confirm_above=10**9)
     begin = time.monotonic()
     run = Run(
-        database, lambda at, told: gather(database, at, told, rules.policy.thresholds, Leads(7, 7, 7)), lambda s: {x.mark: Look(Seen.SAME, "bench") for x in s},
-        Templates(), rules, now,
-    )  # fmt: skip
+        database,
+        lambda at, told: gather(database, at, told, rules.policy.thresholds, Leads(7, 7, 7)),
+        lambda s: {x.mark: Look(Seen.SAME, "bench") for x in s},
+        Templates(),
+        rules,
+        now,
+    )
     outcome = run.decide()
     database.close()
     return {"seconds": time.monotonic() - begin, "queued": outcome.queued}

@@ -1,3 +1,6 @@
-"""What we do: scan, check, coordinate, report; the command line. Imports from ``notifiers`` and ``inventory``."""
+"""What we do: scan, check, coordinate, report; the command line.
+
+Imports from ``notifiers`` and ``inventory``.
+"""
 
 __version__ = "0.1.0"

@@ -1,4 +1,7 @@
-"""TOML -> :class:`Settings`. ``CERTMGR_<SECTION>_<KEY>`` overrides; an unknown key is an error that names the nearest known one."""
+"""TOML -> :class:`Settings`.
+
+``CERTMGR_<SECTION>_<KEY>`` overrides; an unknown key is an error that names the nearest known one.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,10 @@ from inventory.names import as_ip
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """``url``: an SQLite path or URL, or postgresql://user@host/name. A secret part may be ``env:NAME`` or ``file:PATH`` as a whole.
-    ``lock_timeout``: seconds to wait for an SQLite database that another program holds.
+    """``url``: an SQLite path or URL, or postgresql://user@host/name.
+
+    A secret part may be ``env:NAME`` or ``file:PATH`` as a whole. ``lock_timeout``: seconds to wait
+    for an SQLite database that another program holds.
     """
 
     url: str = ""
@@ -30,7 +35,11 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """Who runs certmgr. ``time_zone``: in which a bare date ends. ``language``: of reports for clients of whom nobody said."""
+    """Who runs certmgr.
+
+    ``time_zone``: in which a bare date ends. ``language``: of reports for clients of whom nobody
+    said.
+    """
 
     name: str = ""
     time_zone: str = "UTC"
@@ -39,11 +48,14 @@ class ProviderSettings:
 
 @dataclass(frozen=True, slots=True)
 class ScanSettings:
-    """``timeout``: seconds, the whole time for one address. ``concurrency``: connections at once. ``processes``: 0 for one a core.
+    """``timeout``: seconds, the whole time for one address.
 
-    ``per_address`` and ``rate``: connections at once and a second towards one address (0: no limit). ``controls``: targets
-    that are looked at first and last; where they fail, the run is suspect. ``resolvers``: addresses; empty for the system's.
-    ``revocation`` and ``dane``: whether ``certmgr run`` asks the lists of the CAs, and CAA and TLSA in the DNS.
+    ``concurrency``: connections at once. ``processes``: 0 for one a core.
+
+    ``per_address`` and ``rate``: connections at once and a second towards one address (0: no
+    limit). ``controls``: targets that are looked at first and last; where they fail, the run is
+    suspect. ``resolvers``: addresses; empty for the system's. ``revocation`` and ``dane``: whether
+    ``certmgr run`` asks the lists of the CAs, and CAA and TLSA in the DNS.
     """
 
     timeout: float = 10.0
@@ -62,7 +74,10 @@ class ScanSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrustSettings:
-    """``store``: mozilla, system, or a PEM file. ``ca_files``: anchors of your own. ``fetch_issuers``: fetch by AIA what a server did not send."""
+    """``store``: mozilla, system, or a PEM file.
+
+    ``ca_files``: anchors of your own. ``fetch_issuers``: fetch by AIA what a server did not send.
+    """
 
     store: str = "mozilla"
     ca_files: tuple[str, ...] = ()
@@ -71,7 +86,10 @@ class TrustSettings:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """``provider``: our own networks (a name outside of them points elsewhere). ``allow``: private networks that a scan may visit."""
+    """``provider``: our own networks (a name outside of them points elsewhere).
+
+    ``allow``: private networks that a scan may visit.
+    """
 
     provider: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
@@ -79,8 +97,11 @@ class NetworkSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """``enabled``: whether scans also ask plain HTTP. ``port``: of plain HTTP. ``contact``: an address or URL in the User-Agent, by which
-    the owner of a server reaches us. ``per_address`` and ``rate``: pages at once and a second from one address (0: no limit).
+    """``enabled``: whether scans also ask plain HTTP.
+
+    ``port``: of plain HTTP. ``contact``: an address or URL in the User-Agent, by which the owner of
+    a server reaches us. ``per_address`` and ``rate``: pages at once and a second from one address
+    (0: no limit).
     """
 
     enabled: bool = True
@@ -92,13 +113,19 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True)
 class NotifySettings:
-    """``mail``: apprise's mailtos:// URL, usually ``env:NAME`` or ``file:PATH``. ``channels``: ``name=URL`` each, for contacts with a way channel:name.
+    """``mail``: apprise's mailtos:// URL, usually ``env:NAME`` or ``file:PATH``.
 
-    ``inbox``: imaps:// URL of the mailbox that answers and bounces come to. ``templates``: a directory of one's own. ``answer``: within what time an answer
-    comes, in words; ``offers``: a text about prices or offers, switched on by being there. ``country``: ISO 3166, whose holidays hold for contacts that
-    have none; ``opens``, ``closes`` and ``working_days`` (mon to sun): when clients may be written to. ``thresholds``: days before an end, ``60,30,7``, ``tag:NAME=...`` or ``client:NUMBER=...``.
-    ``freezes``: ``2026-12-20/2027-01-06``. ``confirm_above``: to more clients at once only with their exact number. ``rate``: messages a second a channel.
-    ``timeout``: seconds for one message. ``digest_hour``: of the provider's day. ``heartbeat``: a URL that is called after each good run.
+    ``channels``: ``name=URL`` each, for contacts with a way channel:name.
+
+    ``inbox``: imaps:// URL of the mailbox that answers and bounces come to. ``templates``: a
+    directory of one's own. ``answer``: within what time an answer comes, in words; ``offers``: a
+    text about prices or offers, switched on by being there. ``country``: ISO 3166, whose holidays
+    hold for contacts that have none; ``opens``, ``closes`` and ``working_days`` (mon to sun): when
+    clients may be written to. ``thresholds``: days before an end, ``60,30,7``, ``tag:NAME=...`` or
+    ``client:NUMBER=...``. ``freezes``: ``2026-12-20/2027-01-06``. ``confirm_above``: to more
+    clients at once only with their exact number. ``rate``: messages a second a channel.
+    ``timeout``: seconds for one message. ``digest_hour``: of the provider's day. ``heartbeat``: a
+    URL that is called after each good run.
     """
 
     mail: str = ""
@@ -131,9 +158,12 @@ class NotifySettings:
 
 @dataclass(frozen=True, slots=True)
 class CasesSettings:
-    """``keys``: the directory of private keys; empty for the user's own. ``passphrase``: of new keys, ``env:NAME`` or ``file:PATH``; empty: not
-    encrypted. ``key_type``: ec-p256, ec-p384, rsa-2048, rsa-3072 or rsa-4096. ``open_ahead``: days before a reissue or renewal is due at which its case opens.
-    ``window_minutes``: how long an installation window is unless somebody says otherwise. ``verify_hours``: how long after a window the proof is awaited
+    """``keys``: the directory of private keys; empty for the user's own.
+
+    ``passphrase``: of new keys, ``env:NAME`` or ``file:PATH``; empty: not encrypted. ``key_type``:
+    ec-p256, ec-p384, rsa-2048, rsa-3072 or rsa-4096. ``open_ahead``: days before a reissue or
+    renewal is due at which its case opens. ``window_minutes``: how long an installation window is
+    unless somebody says otherwise. ``verify_hours``: how long after a window the proof is awaited
     before staff hear that it is missing.
     """
 
@@ -147,8 +177,11 @@ class CasesSettings:
 
 @dataclass(frozen=True, slots=True)
 class ForecastSettings:
-    """Amounts are decimal texts in ``currency``. ``price_1`` to ``price_3``: one certificate for a term of so many years, where no order says it.
-    ``fee``: what a client pays for one installation. ``hours`` and ``rate``: the provider's own work for it. ``acme_hours``: to move one name to ACME, once.
+    """Amounts are decimal texts in ``currency``.
+
+    ``price_1`` to ``price_3``: one certificate for a term of so many years, where no order says it.
+    ``fee``: what a client pays for one installation. ``hours`` and ``rate``: the provider's own
+    work for it. ``acme_hours``: to move one name to ACME, once.
     """
 
     currency: str = "EUR"
@@ -198,7 +231,9 @@ def default_database() -> str:
 
 
 def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """``path``, else CERTMGR_CONFIG, else the user's configuration directory (where a missing file means the defaults)."""
+    """``path``, else CERTMGR_CONFIG, else the user's configuration directory (where a missing file
+    means the defaults).
+    """
     environ = os.environ if environ is None else environ
     named = path or environ.get("CERTMGR_CONFIG")
     file = Path(named) if named else default_path()
@@ -213,25 +248,39 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
             raise ConfigError(f"{file}: unknown section [{name}]", "", _nearest(name, known))
         if not isinstance(values, dict):
             raise ConfigError(
-                f"{file}: '{name}' stands outside of a section", "", f"Write it below [{known[0]}] or another section."
+                f"{file}: '{name}' stands outside of a section",
+                "",
+                f"Write it below [{known[0]}] or another section.",
             )
     for name in SECTIONS:
         cls = get_type_hints(Settings)[name]
         values = dict(raw.get(name, {}))
-        hints = {k: v for k, v in get_type_hints(cls).items() if not (name == "acme" and k in ("cas", "solvers", "places"))}
+        hints = {
+            k: v
+            for k, v in get_type_hints(cls).items()
+            if not (name == "acme" and k in ("cas", "solvers", "places"))
+        }
         tables = _tables(values, file) if name == "acme" else {}
         for key in values:
             if key not in hints:
-                raise ConfigError(f"{file}: unknown key '{key}' in [{name}]", "", _nearest(key, list(hints)))
+                raise ConfigError(
+                    f"{file}: unknown key '{key}' in [{name}]", "", _nearest(key, list(hints))
+                )
         prefix = f"CERTMGR_{name.upper()}_"
         for variable, text in environ.items():
             if variable.startswith(prefix):
                 key = variable[len(prefix) :].lower()
                 if key not in hints:
-                    raise ConfigError(f"The environment variable {variable} is unknown", "", _nearest(key, list(hints)))
+                    raise ConfigError(
+                        f"The environment variable {variable} is unknown",
+                        "",
+                        _nearest(key, list(hints)),
+                    )
                 values[key] = _from_text(text, hints[key], variable)
         where = f"{file}: [{name}]"
-        sections[name] = cls(**{k: _typed(v, hints[k], f"{where} {k}") for k, v in values.items()}, **tables)
+        sections[name] = cls(
+            **{k: _typed(v, hints[k], f"{where} {k}") for k, v in values.items()}, **tables
+        )
     settings = Settings(**sections, source=source)
     _check(settings)
     return settings
@@ -245,12 +294,18 @@ def _tables(values: dict[str, Any], file: Path) -> dict[str, Any]:
         hints = get_type_hints(cls)
         made = {}
         if not isinstance(named, dict) or not all(isinstance(v, dict) for v in named.values()):
-            raise ConfigError(f"{file}: [acme] {table} stands outside of a table", "", f"Write [acme.{table}.NAME] above it.")
+            raise ConfigError(
+                f"{file}: [acme] {table} stands outside of a table",
+                "",
+                f"Write [acme.{table}.NAME] above it.",
+            )
         for name, entries in named.items():
             where = f"{file}: [acme.{table}.{name}]"
             for key in entries:
                 if key not in hints:
-                    raise ConfigError(f"{where}: unknown key '{key}'", "", _nearest(key, list(hints)))
+                    raise ConfigError(
+                        f"{where}: unknown key '{key}'", "", _nearest(key, list(hints))
+                    )
             made[name] = cls(**{k: _typed(v, hints[k], f"{where} {k}") for k, v in entries.items()})
         found[attribute] = made
     return found
@@ -261,10 +316,14 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"The configuration {file} cannot be read", error.strerror or str(error), "Name a readable file."
+            f"The configuration {file} cannot be read",
+            error.strerror or str(error),
+            "Name a readable file.",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The configuration {file} is not TOML", str(error), "Correct that line.") from None
+        raise ConfigError(
+            f"The configuration {file} is not TOML", str(error), "Correct that line."
+        ) from None
 
 
 def _from_text(text: str, hint: Any, where: str) -> Any:
@@ -285,15 +344,23 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if (
+        hint is float
+        and isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    ):
         return float(value)
     if hint is str and isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(v, str) for v in value):
         return tuple(value)
-    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}.get(
-        hint, "a list of texts"
-    )
+    expected = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text in quotes",
+    }.get(hint, "a list of texts")
     raise ConfigError(f"{where} is {value!r}", f"it must be {expected}")
 
 
@@ -313,7 +380,11 @@ def _check(settings: Settings) -> None:
     for name in ("per_address", "rate"):
         if getattr(http, name) < 0:
             raise ConfigError(f"[http] {name} is {getattr(http, name)}", "it must not be below 0")
-    if not (http.contact.isascii() and http.contact.isprintable()) or len(http.contact) > 200 or set(http.contact) & set("()\\"):
+    if (
+        not (http.contact.isascii() and http.contact.isprintable())
+        or len(http.contact) > 200
+        or set(http.contact) & set("()\\")
+    ):
         raise ConfigError(
             "[http] contact cannot stand in a User-Agent",
             "it has other characters than ASCII, or brackets",
@@ -324,18 +395,24 @@ def _check(settings: Settings) -> None:
     _check_forecast(settings.forecast)
     check_acme(settings.acme, KEY_TYPES)
     if scan.concurrency > MAX_CONCURRENCY:
-        raise ConfigError(f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}")
+        raise ConfigError(
+            f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}"
+        )
     for resolver in scan.resolvers:
         host, port = resolver_parts(resolver)
         if as_ip(host) is None or not port.isdigit():
             raise ConfigError(
-                f"[scan] resolvers has '{resolver}'", "a resolver is an IP address", "Write 192.0.2.53 or 192.0.2.53:5353."
+                f"[scan] resolvers has '{resolver}'",
+                "a resolver is an IP address",
+                "Write 192.0.2.53 or 192.0.2.53:5353.",
             )
     try:
         ZoneInfo(settings.provider.time_zone)
     except (KeyError, ValueError, OSError):
         raise ConfigError(
-            f"[provider] time_zone '{settings.provider.time_zone}' is unknown", "", "Write Europe/Berlin, for example."
+            f"[provider] time_zone '{settings.provider.time_zone}' is unknown",
+            "",
+            "Write Europe/Berlin, for example.",
         ) from None
 
 
@@ -355,7 +432,8 @@ def _check_notify(notify: NotifySettings) -> None:
             raise ConfigError(f"[notify] {name} is {getattr(notify, name)}", "it is 0 to 100,000")
     if notify.rate < 0 or notify.timeout <= 0 or not 0 <= notify.mass_percent <= 100:
         raise ConfigError(
-            "[notify] rate, timeout or mass_percent cannot be so", "a rate is 0 or more, a timeout above 0, a percentage 0 to 100"
+            "[notify] rate, timeout or mass_percent cannot be so",
+            "a rate is 0 or more, a timeout above 0, a percentage 0 to 100",
         )
     if not 0 <= notify.digest_hour <= 23:
         raise ConfigError(f"[notify] digest_hour is {notify.digest_hour}", "it is an hour, 0 to 23")
@@ -366,12 +444,20 @@ KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
 
 def _check_cases(cases: CasesSettings) -> None:
     if cases.key_type not in KEY_TYPES:
-        raise ConfigError(f"[cases] key_type is '{cases.key_type}'", "", _nearest(cases.key_type, list(KEY_TYPES)))
+        raise ConfigError(
+            f"[cases] key_type is '{cases.key_type}'", "", _nearest(cases.key_type, list(KEY_TYPES))
+        )
     if cases.keys and not Path(cases.keys).is_absolute():
         raise ConfigError(
-            f"[cases] keys is '{cases.keys}'", "it would depend on the folder in which somebody stands", "Write the whole path."
+            f"[cases] keys is '{cases.keys}'",
+            "it would depend on the folder in which somebody stands",
+            "Write the whole path.",
         )
-    for name, low, high in (("open_ahead", 0, 365), ("window_minutes", 5, 1440), ("verify_hours", 1, 720)):
+    for name, low, high in (
+        ("open_ahead", 0, 365),
+        ("window_minutes", 5, 1440),
+        ("verify_hours", 1, 720),
+    ):
         if not low <= getattr(cases, name) <= high:
             raise ConfigError(f"[cases] {name} is {getattr(cases, name)}", f"it is {low} to {high}")
 
@@ -384,26 +470,37 @@ def _check_forecast(forecast: ForecastSettings) -> None:
         except InvalidOperation:
             good = False
         if not good:
-            raise ConfigError(f"[forecast] {name} is '{text}'", "it is an amount of 0 or more", 'Write "49.90".')
+            raise ConfigError(
+                f"[forecast] {name} is '{text}'", "it is an amount of 0 or more", 'Write "49.90".'
+            )
 
 
 def resolver_parts(text: str) -> tuple[str, str]:
     """(address, port) of an entry of [scan] resolvers."""
-    host, _, port = text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "53")
+    host, _, port = (
+        text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "53")
+    )
     return host, port
 
 
 def secret(text: str) -> str:
-    """The value behind ``env:NAME`` or ``file:PATH``; any other text is itself. Resolved when used, never stored."""
+    """The value behind ``env:NAME`` or ``file:PATH``; any other text is itself.
+
+    Resolved when used, never stored.
+    """
     kind, _, rest = text.partition(":")
     if kind == "env":
         value = os.environ.get(rest)
         if value is None:
-            raise ConfigError(f"The environment variable {rest} is not set", "the configuration refers to it")
+            raise ConfigError(
+                f"The environment variable {rest} is not set", "the configuration refers to it"
+            )
         return value
     if kind == "file":
         try:
             return Path(rest).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise ConfigError(f"The secret file {rest} cannot be read", error.strerror or str(error)) from None
+            raise ConfigError(
+                f"The secret file {rest} cannot be read", error.strerror or str(error)
+            ) from None
     return text

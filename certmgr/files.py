@@ -1,4 +1,4 @@
-"""Files that others read: written beside their place and renamed, so that nobody sees half of one."""
+"""Files that others read: written to a temporary name and renamed, so that none is seen in half."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from inventory.errors import CertmgrError
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Whole or not at all, readable for its owner alone unless ``mode`` says otherwise. Raises :class:`CertmgrError`."""
+    """Whole or not at all, readable for its owner alone unless ``mode`` says otherwise.
+
+    Raises :class:`CertmgrError`.
+    """
     temporary = None
     try:
         path = path.resolve()  # through a link, to what it names
@@ -26,5 +29,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise CertmgrError(
-            f"{path} cannot be written", error.strerror or str(error), "Name a file in a folder that you may write to."
+            f"{path} cannot be written",
+            error.strerror or str(error),
+            "Name a file in a folder that you may write to.",
         ) from None

@@ -1,4 +1,6 @@
-"""How the inventory stands: endpoints with their open findings, and the causes that one action each would fix."""
+"""How the inventory stands: endpoints with their open findings, and the causes that one action each
+would fix.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,18 @@ from inventory.names import display, registered_domain
 from inventory.store import clients, domains, findings, overview
 from inventory.targets import Target
 
-_DATE_CODES = frozenset({"certificate-expired", "certificate-expiring", "certificate-not-yet-valid"})
+_DATE_CODES = frozenset(
+    {"certificate-expired", "certificate-expiring", "certificate-not-yet-valid"}
+)
 
 
 @dataclass(slots=True)
 class Standing:
-    """One endpoint. Instants are epoch seconds or None. ``accepted``: findings that are out of the verdict, with who and until when."""
+    """One endpoint.
+
+    Instants are epoch seconds or None. ``accepted``: findings that are out of the verdict, with who
+    and until when.
+    """
 
     id: int
     target: Target
@@ -47,12 +55,20 @@ class Standing:
 
 
 def load(
-    database: Database, now: datetime, *, as_of: datetime | None = None, client: str | None = None, tag: str | None = None,
+    database: Database,
+    now: datetime,
+    *,
+    as_of: datetime | None = None,
+    client: str | None = None,
+    tag: str | None = None,
     run_id: int | None = None,
     troubled: bool = False,
-) -> list[Standing]:  # fmt: skip
-    """Soonest end first. ``as_of`` in the past: what was known then; in the future: today's knowledge at that time.
-    ``troubled``: leaves out what has no open finding, where that can be told without looking at each.
+) -> list[Standing]:
+    """Soonest end first.
+
+    ``as_of`` in the past: what was known then; in the future: today's knowledge at that time.
+    ``troubled``: leaves out what has no open finding, where that can be told without looking at
+    each.
     """
     past = as_of is not None and as_of <= now
     at = as_of or now
@@ -61,14 +77,27 @@ def load(
         if past:
             rows = overview.standings_then(conn, at, client_id=client_id, tag_name=tag)
         else:
-            rows = overview.standings(conn, client_id=client_id, tag_name=tag, run_id=run_id, troubled=troubled and as_of is None)
+            rows = overview.standings(
+                conn,
+                client_id=client_id,
+                tag_name=tag,
+                run_id=run_id,
+                troubled=troubled and as_of is None,
+            )
         open_rows = findings.listing(conn, at=at if past else None, client_id=client_id)
         accepted = findings.acceptances(conn, at if past else None)
         starts = overview.not_before_of(conn) if as_of is not None and not past else {}
         parties = domains.parties_by_domain(conn, client_id) if starts else {}
     by_endpoint: dict[int, list[Finding]] = {}
     for row in open_rows:
-        one = Finding(row["code"], row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"], row["outcome"])
+        one = Finding(
+            code=row["code"],
+            severity=row["severity"],
+            addresses=tuple(row["addresses"]),
+            evidence=row["evidence"],
+            actor=row["actor"],
+            outcome=row["outcome"],
+        )
         by_endpoint.setdefault(row["endpoint_id"], []).append(one)
     made = []
     for row in rows:
@@ -79,7 +108,9 @@ def load(
     return made
 
 
-def _at_future(known: list[Finding], not_before: int | None, row: Any, parties: Parties | None, at: datetime) -> list[Finding]:
+def _at_future(
+    known: list[Finding], not_before: int | None, row: Any, parties: Parties | None, at: datetime
+) -> list[Finding]:
     """Findings about dates made anew for a later time."""
     kept = [f for f in known if f.code not in _DATE_CODES]
     start, end = from_epoch(not_before), from_epoch(row.not_after)
@@ -88,18 +119,37 @@ def _at_future(known: list[Finding], not_before: int | None, row: Any, parties: 
     elsewhere = any(f.code == "points-elsewhere" for f in known)
     default = any(f.code == "default-certificate" for f in known)
     fresh = for_port(Target(row.host, row.port, row.protocol), date_findings_of(start, end, at, ()))
-    made = [with_actor(f, parties, elsewhere=elsewhere, ever_had_certificate=True, not_theirs=default) for f in fresh]
+    made = [
+        with_actor(f, parties, elsewhere=elsewhere, ever_had_certificate=True, not_theirs=default)
+        for f in fresh
+    ]
     return sorted([*kept, *made], key=lambda f: SEVERITY_ORDER[f.severity])
 
 
-def _standing(row: Any, known: list[Finding], acceptances: Sequence[Acceptance], at: datetime) -> Standing:
+def _standing(
+    row: Any, known: list[Finding], acceptances: Sequence[Acceptance], at: datetime
+) -> Standing:
     open_, accepted = split_accepted(known, acceptances, row.client_id, row.domain_id, row.id, at)
     never = (row.last_attempt is None or row.judged_at is None) and not known
     verdict = Verdict.UNKNOWN if never else verdict_of({f.severity for f in open_})
     return Standing(
-        row.id, Target(row.host, row.port, row.protocol), row.client, row.client_id, row.server, row.leaf, row.not_after, row.issuer,
-        row.last_attempt, row.last_good, row.error_reason or (_NEVER[row.last_attempt is None] if never else None), verdict, open_, accepted, row.domain_id, never,
-    )  # fmt: skip
+        id=row.id,
+        target=Target(row.host, row.port, row.protocol),
+        client=row.client,
+        client_id=row.client_id,
+        server=row.server,
+        leaf=row.leaf,
+        not_after=row.not_after,
+        issuer=row.issuer,
+        last_attempt=row.last_attempt,
+        last_good=row.last_good,
+        error=row.error_reason or (_NEVER[row.last_attempt is None] if never else None),
+        verdict=verdict,
+        findings=open_,
+        accepted=accepted,
+        domain_id=row.domain_id,
+        never=never,
+    )
 
 
 # By whether there was no look at all.
@@ -107,15 +157,22 @@ _NEVER = {True: "never looked at", False: "looked at, in a run that was not comp
 
 
 def split_accepted(
-    known: Iterable[Finding], acceptances: Sequence[Acceptance], client_id: int | None, domain_id: int | None, endpoint_id: int | None,
+    known: Iterable[Finding],
+    acceptances: Sequence[Acceptance],
+    client_id: int | None,
+    domain_id: int | None,
+    endpoint_id: int | None,
     at: datetime,
-) -> tuple[list[Finding], list[tuple[Finding, Acceptance]]]:  # fmt: skip
+) -> tuple[list[Finding], list[tuple[Finding, Acceptance]]]:
     """(findings that count, findings that are accepted and by which acceptance)."""
     if not acceptances:
         return list(known), []
     open_, accepted = [], []
     for one in known:
-        cover = next((a for a in acceptances if a.covers(one.code, client_id, domain_id, endpoint_id, at)), None)
+        cover = next(
+            (a for a in acceptances if a.covers(one.code, client_id, domain_id, endpoint_id, at)),
+            None,
+        )
         if cover is None:
             open_.append(one)
         else:
@@ -123,19 +180,40 @@ def split_accepted(
     return open_, accepted
 
 
-# Which one action mends a finding: at a server, at a certificate, at a name server, or at the client.
-_BY_CERTIFICATE = frozenset({
-    "certificate-expired", "certificate-expiring", "certificate-not-yet-valid", "san-missing", "self-signed", "untrusted-root",
-    "verification-disputed", "ca-distrusted", "certificate-malformed", "validity-too-long", "key-weak", "signature-weak", "sct-missing",
-    "name-mismatch", "revoked", "revocation-unknown",
-})  # fmt: skip
+# Which one action mends a finding: at a server, at a certificate, at a name server, or at the
+# client.
+_BY_CERTIFICATE = frozenset(
+    {
+        "certificate-expired",
+        "certificate-expiring",
+        "certificate-not-yet-valid",
+        "san-missing",
+        "self-signed",
+        "untrusted-root",
+        "verification-disputed",
+        "ca-distrusted",
+        "certificate-malformed",
+        "validity-too-long",
+        "key-weak",
+        "signature-weak",
+        "sct-missing",
+        "name-mismatch",
+        "revoked",
+        "revocation-unknown",
+    }
+)
 _BY_NAME_SERVER = frozenset({"name-not-found", "dns-failure", "caa-mismatch", "dane-mismatch"})
-_BY_CLIENT = frozenset({"points-elsewhere", "address-refused", "client-certificate-required", "mixed-content"})
+_BY_CLIENT = frozenset(
+    {"points-elsewhere", "address-refused", "client-certificate-required", "mixed-content"}
+)
 
 
 @dataclass(slots=True)
 class Cause:
-    """Findings that one action would mend. ``where``: the server, certificate, name server or client in words."""
+    """Findings that one action would mend.
+
+    ``where``: the server, certificate, name server or client in words.
+    """
 
     kind: str
     where: str
@@ -151,26 +229,56 @@ def causes(standings: Iterable[Standing]) -> list[Cause]:
     """Largest first; ties by severity. Info is left out. Pure."""
     found: dict[tuple[str, str, str, str], Cause] = {}
     for standing in standings:
-        folded = {"name-mismatch"} if any(f.code == "default-certificate" for f in standing.findings) else set()
+        folded = (
+            {"name-mismatch"}
+            if any(f.code == "default-certificate" for f in standing.findings)
+            else set()
+        )
         for one in standing.findings:
             if one.severity == "info" or one.code in folded:
                 continue
-            kind, where = place_of(standing.target, standing.client, standing.server, standing.leaf, standing.issuer, one)
+            kind, where = place_of(
+                standing.target,
+                standing.client,
+                standing.server,
+                standing.leaf,
+                standing.issuer,
+                one,
+            )
             key = (kind, where, one.code, one.actor)
             cause = found.get(key)
             if cause is None:
-                cause = found[key] = Cause(kind, where, one.code, one.severity, one.actor, [], set(), one)
+                cause = found[key] = Cause(
+                    kind=kind,
+                    where=where,
+                    code=one.code,
+                    severity=one.severity,
+                    actor=one.actor,
+                    endpoints=[],
+                    clients=set(),
+                    example=one,
+                )
             cause.endpoints.append(standing.target)
             cause.clients.add(standing.client)
             if SEVERITY_ORDER[one.severity] < SEVERITY_ORDER[cause.severity]:
                 cause.severity, cause.example = one.severity, one
-    return sorted(found.values(), key=lambda c: (-len(c.endpoints), SEVERITY_ORDER[c.severity], c.code, c.where))
+    return sorted(
+        found.values(),
+        key=lambda c: (-len(c.endpoints), SEVERITY_ORDER[c.severity], c.code, c.where),
+    )
 
 
 def place_of(
-    target: Target, client: str, server: str | None, leaf: str | None, issuer: str | None, one: Finding
-) -> tuple[str, str]:  # fmt: skip
-    """(kind, which one) of what one action would have to mend: a name server, a client, a certificate, a server."""
+    target: Target,
+    client: str,
+    server: str | None,
+    leaf: str | None,
+    issuer: str | None,
+    one: Finding,
+) -> tuple[str, str]:
+    """(kind, which one) of what one action would have to mend: a name server, a client, a
+    certificate, a server.
+    """
     if one.code in _BY_NAME_SERVER:
         return "name server", f"of {display(registered_domain(target.host))}"
     if one.code in _BY_CLIENT:
@@ -190,7 +298,9 @@ def totals(
     tag: str | None = None,
     run_id: int | None = None,
 ) -> dict[str, int]:
-    """Counts by verdict, where ``standings`` are the troubled ones: whoever is not among them is well."""
+    """Counts by verdict, where ``standings`` are the troubled ones: whoever is not among them is
+    well.
+    """
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         every = overview.count(conn, client_id=client_id, tag_name=tag, run_id=run_id)

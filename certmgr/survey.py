@@ -1,7 +1,8 @@
 """One survey of the inventory: endpoints -> evidence -> findings -> store.
 
-The scanning processes are forked first, then the lock is taken: a child must not inherit it. Each batch of facts commits on
-its own; findings change in one transaction at the end, and only when the run is neither suspect nor cut short.
+The scanning processes are forked first, then the lock is taken: a child must not inherit it. Each
+batch of facts commits on its own; findings change in one transaction at the end, and only when the
+run is neither suspect nor cut short.
 """
 
 from __future__ import annotations
@@ -30,7 +31,17 @@ from inventory.clock import Clock, system_clock
 from inventory.database import Database, Tx, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.model import Parties
-from inventory.store import cases, clients, domains, endpoints, lineages, results, runs, servers, web
+from inventory.store import (
+    cases,
+    clients,
+    domains,
+    endpoints,
+    lineages,
+    results,
+    runs,
+    servers,
+    web,
+)
 from inventory.targets import Target, parse
 
 # Below this many endpoints the processes would cost more than they bring.
@@ -81,26 +92,45 @@ class Summary:
         return self.looked > 0 and 100.0 * self.undetermined / self.looked > UNDETERMINED_PERCENT
 
 
-def setup_for(settings: Settings, options: Options, *, guarded: bool, clock: Clock = system_clock) -> Setup:
+def setup_for(
+    settings: Settings, options: Options, *, guarded: bool, clock: Clock = system_clock
+) -> Setup:
     scan = settings.scan
     limits = Limits(
-        timeout=options.timeout or scan.timeout, connect_timeout=options.connect_timeout or scan.connect_timeout or None,
-        in_flight=options.concurrency or scan.concurrency, per_address=scan.per_address, rate=scan.rate,
-    )  # fmt: skip
+        timeout=options.timeout or scan.timeout,
+        connect_timeout=options.connect_timeout or scan.connect_timeout or None,
+        in_flight=options.concurrency or scan.concurrency,
+        per_address=scan.per_address,
+        rate=scan.rate,
+    )
     provider = networks(settings.network.provider, "[network] provider")
     return Setup(
-        limits=limits, store=settings.trust.store, ca_files=(*settings.trust.ca_files, *options.ca_files), cache=options.cache,
-        deep=options.deep, full=options.full, guarded=guarded, fetch_issuers=settings.trust.fetch_issuers, resolvers=settings.scan.resolvers,
-        allowed=(*networks(settings.network.allow, "[network] allow"), *provider), provider=provider, overrides=options.overrides,
-        dns_timeout=min(2.0, limits.timeout / 3), web=_web(settings, options), clock=clock,
-    )  # fmt: skip
+        limits=limits,
+        store=settings.trust.store,
+        ca_files=(*settings.trust.ca_files, *options.ca_files),
+        cache=options.cache,
+        deep=options.deep,
+        full=options.full,
+        guarded=guarded,
+        fetch_issuers=settings.trust.fetch_issuers,
+        resolvers=settings.scan.resolvers,
+        allowed=(*networks(settings.network.allow, "[network] allow"), *provider),
+        provider=provider,
+        overrides=options.overrides,
+        dns_timeout=min(2.0, limits.timeout / 3),
+        web=_web(settings, options),
+        clock=clock,
+    )
 
 
 def _web(settings: Settings, options: Options) -> WebOptions | None:
     http = settings.http
     if not (options.always_http or (options.http and http.enabled)):
         return None
-    agent = f"certmgr/{__version__} (certificate and HTTPS check{'; ' + http.contact if http.contact else ''})"
+    agent = (
+        f"certmgr/{__version__} (certificate and HTTPS"
+        f" check{'; ' + http.contact if http.contact else ''})"
+    )
     return WebOptions(options.http_port or http.port, agent, http.per_address, http.rate)
 
 
@@ -112,7 +142,9 @@ def scan_targets(
     *,
     clock: Clock = system_clock,
 ) -> list[Report]:
-    """Looks at what is given and stores nothing. In the order of ``targets``. Addresses are the user's own choice.
+    """Looks at what is given and stores nothing.
+
+    In the order of ``targets``. Addresses are the user's own choice.
 
     ``issuers``: intermediates that the inventory knows, as DER.
     """
@@ -140,7 +172,10 @@ def look_at(
     ever_good: bool = False,
     clock: Clock = system_clock,
 ) -> Report:
-    """One target as a visitor meets it, with what the inventory says of it; stores nothing. The target is the user's own choice."""
+    """One target as a visitor meets it, with what the inventory says of it; stores nothing.
+
+    The target is the user's own choice.
+    """
     found: list[Report] = []
 
     def emit(result: Result) -> None:
@@ -152,7 +187,11 @@ def look_at(
     if database is not None:
         with database.read() as conn:
             setup.issuers, setup.servers = tuple(results.issuers(conn)), servers.all_addresses(conn)
-    examine(setup, [Job(0, target, parties=parties, ever_good=ever_good, purpose=purpose, paths=paths)], emit)
+    examine(
+        setup,
+        [Job(0, target, parties=parties, ever_good=ever_good, purpose=purpose, paths=paths)],
+        emit,
+    )
     return found[0]
 
 
@@ -162,7 +201,12 @@ def _robot(row: Mapping[str, Any]) -> bool:
     return (parties.renews or parties.buys) in ("panel", "cdn")
 
 
-def _jobs(rows: list[Mapping[str, Any]], remembered: bool, expected: Mapping[int, frozenset[str]], now: int) -> list[Job]:
+def _jobs(
+    rows: list[Mapping[str, Any]],
+    remembered: bool,
+    expected: Mapping[int, frozenset[str]],
+    now: int,
+) -> list[Job]:
     made = []
     for row in rows:
         history = None
@@ -170,23 +214,39 @@ def _jobs(rows: list[Mapping[str, Any]], remembered: bool, expected: Mapping[int
             history = History(from_epoch(row["failing_since"]), row["failing_runs"])
         made.append(
             Job(
-                row["id"], Target(row["host"], row["port"], row["protocol"]), tuple((row["addresses"] or "").split()), row["client_id"],
-                domains.parties_of_row(row), history, row["last_good"] is not None,
-                bool(row["good"]), row["fingerprint"] or "",
-                (row["memo"] or "") if remembered and (row["recheck_at"] or 0) > now else "", row["purpose"], tuple(row["paths"].split()),
-                frozenset() if _robot(row) else expected.get(row["id"], frozenset()),
+                key=row["id"],
+                target=Target(row["host"], row["port"], row["protocol"]),
+                fixed=tuple((row["addresses"] or "").split()),
+                client_id=row["client_id"],
+                parties=domains.parties_of_row(row),
+                history=history,
+                ever_good=row["last_good"] is not None,
+                was_good=bool(row["good"]),
+                fingerprint=row["fingerprint"] or "",
+                memo=(row["memo"] or "") if remembered and (row["recheck_at"] or 0) > now else "",
+                purpose=row["purpose"],
+                paths=tuple(row["paths"].split()),
+                expected=frozenset() if _robot(row) else expected.get(row["id"], frozenset()),
             )
-        )  # fmt: skip
+        )
     return made
 
 
 class Survey:
-    """One run. ``progress``: called with (looked, planned) after each batch; ``on_report``: with each report that was sent."""
+    """One run.
+
+    ``progress``: called with (looked, planned) after each batch; ``on_report``: with each report
+    that was sent.
+    """
 
     def __init__(
-        self, database: Database, settings: Settings, options: Options,
-        progress: Callable[[int, int], None] | None = None, on_report: Callable[[int, Report], None] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        settings: Settings,
+        options: Options,
+        progress: Callable[[int, int], None] | None = None,
+        on_report: Callable[[int, Report], None] | None = None,
+    ) -> None:
         self.database, self.settings, self.options = database, settings, options
         self.progress, self.on_report = progress, on_report
         self.looked = self.undetermined = self.was_good = self.fell = 0
@@ -199,12 +259,16 @@ class Survey:
     def run(self) -> Summary:
         started, begun = self.database.clock(), time.monotonic()
         with self.database.read() as conn:
-            client_id = clients.find(conn, self.options.client)["id"] if self.options.client else None
+            client_id = (
+                clients.find(conn, self.options.client)["id"] if self.options.client else None
+            )
             planned = endpoints.count_visited(conn, client_id, self.options.tag)
             endpoints.require_some(planned, self.options.client, self.options.tag)
             own_servers = servers.all_addresses(conn)
             self.expected = expectations(
-                [*cases.expected(conn), *lineages.expected(conn)], partial(cases.places, conn), to_epoch(started)
+                [*cases.expected(conn), *lineages.expected(conn)],
+                partial(cases.places, conn),
+                to_epoch(started),
             )
         setup = setup_for(self.settings, self.options, guarded=True, clock=self.database.clock)
         setup.servers = own_servers
@@ -216,7 +280,9 @@ class Survey:
                 processes, setup.web.per_address
             )  # each process visits an address by itself: together no more than allowed
         pool = None
-        TrustStore.load(setup.store, setup.ca_files)  # says what is wrong with it before anything is started
+        TrustStore.load(
+            setup.store, setup.ca_files
+        )  # says what is wrong with it before anything is started
         if planned > SMALL:
             from certmgr.scan.pool import Pool
 
@@ -228,7 +294,9 @@ class Survey:
                     self.run_id = runs.start(tx, self._scope(), planned)
                 try:
                     state, reason = self._survey(setup, pool, planned, client_id, controls)
-                except Exception:  # whatever it is, the run must not stay marked as running; then it is said
+                except (
+                    Exception
+                ):  # whatever it is, the run must not stay marked as running; then it is said
                     self._finish("incomplete", "an error in certmgr", planned, started, begun)
                     raise
                 return self._finish(state, reason, planned, started, begun)
@@ -250,7 +318,10 @@ class Survey:
     def _survey(
         self, setup: Setup, pool: Any, planned: int, client_id: int | None, controls: list[Target]
     ) -> tuple[str, str | None]:
-        """The state of the run, and why where it is not complete. Whatever goes wrong, the run does not stay marked as running."""
+        """The state of the run, and why where it is not complete.
+
+        Whatever goes wrong, the run does not stay marked as running.
+        """
         try:
             return self._judged(setup, pool, planned, client_id, controls)
         except KeyboardInterrupt:
@@ -274,7 +345,10 @@ class Survey:
                 examine(setup, chunk, found.append, self._names)
                 self._handle(found, planned)
         if self.looked < self.handed:
-            return "incomplete", f"{self.handed - self.looked} of {self.handed} endpoints gave no result"
+            return (
+                "incomplete",
+                f"{self.handed - self.looked} of {self.handed} endpoints gave no result",
+            )
         if (failed := self._failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed after the run"
         share = 100.0 * self.fell / self.was_good if self.was_good else 0.0
@@ -283,7 +357,13 @@ class Survey:
             and share > self.settings.scan.suspect_percent
             and self.fell >= self.settings.scan.suspect_least
         ):
-            return "suspect", f"{self.fell} of {self.was_good} endpoints that were good failed together ({share:.0f}%)"
+            return (
+                "suspect",
+                (
+                    f"{self.fell} of {self.was_good} endpoints that were good failed together"
+                    f" ({share:.0f}%)"
+                ),
+            )
         return "complete", None
 
     def _failed_control(self, setup: Setup, controls: list[Target]) -> Target | None:
@@ -295,15 +375,20 @@ class Survey:
             if not result.good:
                 bad.append(controls[result.key])
 
-        examine(replace(setup, guarded=False, full=False), [Job(i, t) for i, t in enumerate(controls)], emit)
+        examine(
+            replace(setup, guarded=False, full=False),
+            [Job(i, t) for i, t in enumerate(controls)],
+            emit,
+        )
         return bad[0] if bad else None
 
     def _chunks(self, client_id: int | None) -> Iterator[list[Job]]:
-        """Each chunk in a read of its own, so that no snapshot is held for the length of the run."""
+        """Each chunk in a separate read, so that no snapshot is held for the length of the run."""
         with self.database.read() as conn:
             ids = endpoints.visited_ids(conn, client_id, self.options.tag)
         if self.visits:
-            # Names of one machine often follow each other: mixed, none of them waits long for its turn at that address.
+            # Names of one machine often follow each other: mixed, none of them waits long for its
+            # turn at that address.
             random.Random(self.run_id).shuffle(ids)  # noqa: S311 - an order, no secret
         for start in range(0, len(ids), CHUNK):
             with self.database.read() as conn:
@@ -311,7 +396,7 @@ class Survey:
             self.handed += len(rows)
             yield _jobs(rows, self.options.cache, self.expected, to_epoch(self.database.clock()))
 
-    # -- storing ---------------------------------------------------------------------------------------------------
+    # -- storing
 
     def _handle(self, found: list[Result], planned: int) -> None:
         if not found:
@@ -331,7 +416,9 @@ class Survey:
 
     def _store(self, tx: Tx, found: list[Result]) -> None:
         found.sort(key=lambda r: r.key)
-        unchanged = [(r.key, to_epoch(r.at), r.good, r.undetermined) for r in found if r.report is None]
+        unchanged = [
+            (r.key, to_epoch(r.at), r.good, r.undetermined) for r in found if r.report is None
+        ]
         results.seen_again(tx, self.run_id, unchanged)
         if self.visits:
             web.seen_again(tx, [(key, at) for key, at, good, _ in unchanged if good])
@@ -339,7 +426,10 @@ class Survey:
         changed = [(r, r.report) for r in found if r.report is not None]
         if not changed:
             return
-        results.add_certificates(tx, [{f: getattr(c, f) for f in _CERTIFICATE} for r, _ in changed for c in r.certificates])
+        results.add_certificates(
+            tx,
+            [{f: getattr(c, f) for f in _CERTIFICATE} for r, _ in changed for c in r.certificates],
+        )
         known = results.open_findings(tx.conn, [r.key for r, _ in changed])
         proposals, standings = [], []
         for result, report in changed:
@@ -357,20 +447,42 @@ class Survey:
             standings.append(row)
         results.write_standings(tx, standings)
         results.write_spans(tx, {r.key: _spans(report) for r, report in changed})
-        pages = {r.key: (to_epoch(report.at), report.web) for r, report in changed if report.web is not None}
-        web.write(tx, {k: None if w.document is None else (at, w.digest, w.document) for k, (at, w) in pages.items()})
+        pages = {
+            r.key: (to_epoch(report.at), report.web)
+            for r, report in changed
+            if report.web is not None
+        }
+        web.write(
+            tx,
+            {
+                k: None if w.document is None else (at, w.digest, w.document)
+                for k, (at, w) in pages.items()
+            },
+        )
         results.propose(tx, self.run_id, proposals)
 
-    def _finish(self, state: str, reason: str | None, planned: int, started: datetime, begun: float) -> Summary:
+    def _finish(
+        self, state: str, reason: str | None, planned: int, started: datetime, begun: float
+    ) -> Summary:
         opened = closed = 0
         with self.database.write() as tx:
             if state == "complete":
                 opened, closed = results.apply_proposals(tx, self.run_id)
             runs.finish(tx, self.run_id, state, reason, self.looked, self.undetermined)
         return Summary(
-            self.run_id, state, reason, planned, self.looked, self.undetermined, opened, closed, started, self.database.clock(),
-            time.monotonic() - begun, self.no_route,
-        )  # fmt: skip
+            run_id=self.run_id,
+            state=state,
+            reason=reason,
+            planned=planned,
+            looked=self.looked,
+            undetermined=self.undetermined,
+            opened=opened,
+            closed=closed,
+            started_at=started,
+            finished_at=self.database.clock(),
+            seconds=time.monotonic() - begun,
+            no_route=self.no_route,
+        )
 
 
 _CERTIFICATE = tuple(f.name for f in fields(CertificateRow))
@@ -385,27 +497,48 @@ def _standing(key: int, run_id: int, report: Report) -> dict[str, Any]:
     leaf = report.certificate if report.good else None
     layer, reason = report.error or (None, None)
     return {
-        "endpoint_id": key, "fingerprint": "", "memo": "", "recheck_at": None, "judged_at": None, "last_run_id": run_id, "last_attempt": at, "error_layer": layer, "error_reason": reason,
-        "failing_since": at if report.undetermined else None, "failing_runs": 1 if report.undetermined else 0,
-        "last_good": at if report.good else None, "leaf": leaf.sha256 if leaf else None,
-        "not_after": to_epoch(leaf.not_after) if leaf and leaf.not_after else None, "issuer": leaf.issuer if leaf else None,
-    }  # fmt: skip
+        "endpoint_id": key,
+        "fingerprint": "",
+        "memo": "",
+        "recheck_at": None,
+        "judged_at": None,
+        "last_run_id": run_id,
+        "last_attempt": at,
+        "error_layer": layer,
+        "error_reason": reason,
+        "failing_since": at if report.undetermined else None,
+        "failing_runs": 1 if report.undetermined else 0,
+        "last_good": at if report.good else None,
+        "leaf": leaf.sha256 if leaf else None,
+        "not_after": to_epoch(leaf.not_after) if leaf and leaf.not_after else None,
+        "issuer": leaf.issuer if leaf else None,
+    }
 
 
 def _spans(report: Report) -> dict[str, dict[str, Any]]:
     at = to_epoch(report.at)
     return {
         a.address: {
-            "at": at, "chain": " ".join(a.chain), "leaf": a.chain[0], "tls_version": a.tls_version, "cipher": a.cipher,
-            "group_name": a.group, "alpn": a.alpn, "ocsp": a.ocsp, "trusted": None if a.trusted is None else int(a.trusted),
+            "at": at,
+            "chain": " ".join(a.chain),
+            "leaf": a.chain[0],
+            "tls_version": a.tls_version,
+            "cipher": a.cipher,
+            "group_name": a.group,
+            "alpn": a.alpn,
+            "ocsp": a.ocsp,
+            "trusted": None if a.trusted is None else int(a.trusted),
             "public": None if a.public is None else int(a.public),
         }
-        for a in report.addresses if a.seen
-    }  # fmt: skip
+        for a in report.addresses
+        if a.seen
+    }
 
 
 def _proposal(changes: Changes, at: int) -> dict[str, Any]:
     return {
-        "at": at, "close": changes.closed, "open": [results.columns_of(f) for f in changes.opened],
+        "at": at,
+        "close": changes.closed,
+        "open": [results.columns_of(f) for f in changes.opened],
         "update": [[i, results.columns_of(f)] for i, f in changes.updated],
-    }  # fmt: skip
+    }

@@ -1,7 +1,10 @@
-"""DER -> :class:`Certificate`. Pure. Every field is read on its own, so that one malformed extension loses only itself.
+"""DER -> :class:`Certificate`.
 
-Parsing raises more than ValueError (TypeError, UnsupportedAlgorithm, InvalidVersion, DuplicateExtension,
-UnsupportedGeneralNameType): all of it becomes :attr:`Certificate.problems`, and the raw DER is kept.
+Pure. Every field is read on its own, so that one malformed extension loses only itself.
+
+Parsing raises more than ValueError (TypeError, UnsupportedAlgorithm, InvalidVersion,
+DuplicateExtension, UnsupportedGeneralNameType): all of it becomes :attr:`Certificate.problems`, and
+the raw DER is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +21,12 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID, NameOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    ExtensionOID,
+    NameOID,
+)
 
 from inventory.text import printable
 
@@ -27,9 +35,18 @@ warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
 
 # What parsing of hostile DER raises (measured with 3.16 million mutated certificates).
 PARSE_ERRORS = (
-    ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType, x509.AttributeNotFound, KeyError, IndexError, AttributeError,
-)  # fmt: skip
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    x509.AttributeNotFound,
+    KeyError,
+    IndexError,
+    AttributeError,
+)
 MAX_DER = 131_072
 MAX_NAMES = 10_000
 MAX_URL = 500
@@ -40,11 +57,14 @@ _D = TypeVar("_D")
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What one DER says. Equal by SHA-256. ``problems``: why fields are missing; empty for a well-formed certificate.
+    """What one DER says.
 
-    ``names``: dNSNames in lower case and addresses as text, in the order of the SAN; ``has_san`` is False where none exists.
-    ``key``: "EC P-256", "RSA 2048". ``signature``: the hash, lower case ("sha256"), or the scheme ("ed25519"). ``scts``:
-    (log id hex, timestamp) pairs embedded in it. ``crl_urls``: http alone, of distribution points that its own issuer signs for all reasons.
+    Equal by SHA-256. ``problems``: why fields are missing; empty for a well-formed certificate.
+
+    ``names``: dNSNames in lower case and addresses as text, in the order of the SAN; ``has_san`` is
+    False where none exists. ``key``: "EC P-256", "RSA 2048". ``signature``: the hash, lower case
+    ("sha256"), or the scheme ("ed25519"). ``scts``: (log id hex, timestamp) pairs embedded in it.
+    ``crl_urls``: http alone, of distribution points that its own issuer signs for all reasons.
     ``must_staple``: it demands a stapled OCSP response (RFC 7633).
     """
 
@@ -70,7 +90,8 @@ class Certificate:
     must_staple: bool = False
     extensions_readable: bool = True
 
-    # Names cost more than all the rest, and a repeated scan needs none of them: they are read when asked for.
+    # Names cost more than all the rest, and a repeated scan needs none of them: they are read when
+    # asked for.
 
     @cached_property
     def subject(self) -> str:
@@ -98,7 +119,9 @@ class Certificate:
 
     @property
     def key_type(self) -> str:
-        """ "EC", "RSA", ...: what a handshake chooses between when a server has several certificates."""
+        """ "EC", "RSA", ...: what a handshake chooses between when a server has several
+        certificates.
+        """
         return self.key.partition(" ")[0]
 
     def __eq__(self, other: object) -> bool:
@@ -113,9 +136,13 @@ class Certificate:
 
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _SHORT = {
-    NameOID.COMMON_NAME: "CN", NameOID.ORGANIZATION_NAME: "O", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
-    NameOID.COUNTRY_NAME: "C", NameOID.STATE_OR_PROVINCE_NAME: "ST", NameOID.LOCALITY_NAME: "L",
-}  # fmt: skip
+    NameOID.COMMON_NAME: "CN",
+    NameOID.ORGANIZATION_NAME: "O",
+    NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
+    NameOID.COUNTRY_NAME: "C",
+    NameOID.STATE_OR_PROVINCE_NAME: "ST",
+    NameOID.LOCALITY_NAME: "L",
+}
 
 
 def describe_key(key: object) -> tuple[str, int]:
@@ -154,7 +181,9 @@ def _name_text(parsed: x509.Certificate | None, which: str) -> str:
     for attribute in _name(parsed, which):
         value = attribute.value
         text = value if isinstance(value, str) else value.hex()
-        parts.append(f"{_SHORT.get(attribute.oid, attribute.oid.dotted_string)}={printable(text, 120)}")
+        parts.append(
+            f"{_SHORT.get(attribute.oid, attribute.oid.dotted_string)}={printable(text, 120)}"
+        )
         if len(parts) == 12:
             parts.append("...")
             break
@@ -199,7 +228,9 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
                 and isinstance(d.access_location, x509.UniformResourceIdentifier)
             )
         elif oid == ExtensionOID.CRL_DISTRIBUTION_POINTS:
-            fields["crl_urls"] = reader.read("CRL distribution points", partial(_crl_urls, value), ())
+            fields["crl_urls"] = reader.read(
+                "CRL distribution points", partial(_crl_urls, value), ()
+            )
         elif oid == ExtensionOID.TLS_FEATURE:
             fields["must_staple"] = x509.TLSFeatureType.status_request in value
     return fields
@@ -207,11 +238,20 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
 
 def _crl_urls(value: x509.CRLDistributionPoints) -> tuple[str, ...]:
     points = [p for p in list(value)[:8] if p.crl_issuer is None and p.reasons is None]
-    names = [n.value for p in points for n in list(p.full_name or ())[:8] if isinstance(n, x509.UniformResourceIdentifier)]
-    return tuple(dict.fromkeys(n for n in names if n.lower().startswith("http://") and len(n) <= MAX_URL))[:MAX_CRL_URLS]
+    names = [
+        n.value
+        for p in points
+        for n in list(p.full_name or ())[:8]
+        if isinstance(n, x509.UniformResourceIdentifier)
+    ]
+    return tuple(
+        dict.fromkeys(n for n in names if n.lower().startswith("http://") and len(n) <= MAX_URL)
+    )[:MAX_CRL_URLS]
 
 
-def _scts(value: x509.PrecertificateSignedCertificateTimestamps) -> tuple[tuple[str, datetime], ...]:
+def _scts(
+    value: x509.PrecertificateSignedCertificateTimestamps,
+) -> tuple[tuple[str, datetime], ...]:
     return tuple((s.log_id.hex(), s.timestamp.replace(tzinfo=UTC)) for s in list(value)[:50])
 
 
@@ -229,11 +269,19 @@ def _signature(parsed: x509.Certificate) -> str:
 
 
 def parse(der: bytes) -> Certificate:
-    """Reads ``der``. Never raises for its content: an unreadable certificate has ``parsed`` None and says why in ``problems``."""
+    """Reads ``der``.
+
+    Never raises for its content: an unreadable certificate has ``parsed`` None and says why in
+    ``problems``.
+    """
     sha256 = hashlib.sha256(der).hexdigest()
     if len(der) > MAX_DER:
         return Certificate(
-            der[:MAX_DER], sha256, None, (f"size: {len(der)} bytes, the limit is {MAX_DER}",), extensions_readable=False
+            der[:MAX_DER],
+            sha256,
+            None,
+            (f"size: {len(der)} bytes, the limit is {MAX_DER}",),
+            extensions_readable=False,
         )
     reader = _Reader()
     parsed = reader.read("certificate", lambda: x509.load_der_x509_certificate(der), None)
@@ -265,22 +313,32 @@ def parse(der: bytes) -> Certificate:
 
 
 def from_pem(data: bytes) -> list[Certificate]:
-    """Every certificate of a PEM file, unreadable ones included. Raises ValueError when there is none."""
+    """Every certificate of a PEM file, unreadable ones included.
+
+    Raises ValueError when there is none.
+    """
     import base64
     import re
 
-    blocks = re.findall(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.*?)-----END", data, re.DOTALL)
+    blocks = re.findall(
+        rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.*?)-----END", data, re.DOTALL
+    )
     if not blocks:
         raise ValueError("there is no PEM certificate in it")
     return [parse(base64.b64decode(b"".join(block.split()), validate=False)) for block in blocks]
 
 
 def from_pkcs7(data: bytes) -> list[Certificate]:
-    """The certificates of a PKCS#7 bundle in DER (RFC 5280 4.2.2.1 allows one behind an AIA URL); empty where it is none."""
+    """The certificates of a PKCS#7 bundle in DER (RFC 5280 4.2.2.1 allows one behind an AIA URL);
+    empty where it is none.
+    """
     from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
     try:
-        return [parse(c.public_bytes(Encoding.DER)) for c in pkcs7.load_der_pkcs7_certificates(data)[:20]]
+        return [
+            parse(c.public_bytes(Encoding.DER))
+            for c in pkcs7.load_der_pkcs7_certificates(data)[:20]
+        ]
     except PARSE_ERRORS:
         return []
 
@@ -302,6 +360,8 @@ def self_signed(certificate: Certificate) -> bool:
 
 
 def organisation(issuer: str) -> str:
-    """The organisation, else the common name, of a distinguished name as it is stored; empty where it has neither."""
+    """The organisation, else the common name, of a distinguished name as it is stored; empty where
+    it has neither.
+    """
     parts = dict(p.split("=", 1) for p in reversed(issuer.split(", ")) if "=" in p)
     return parts.get("O") or parts.get("CN") or ""

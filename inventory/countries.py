@@ -1,4 +1,7 @@
-"""Countries and parts of them (ISO 3166) whose holidays are known. The holidays library is large: it is loaded when it is asked."""
+"""Countries and parts of them (ISO 3166) whose holidays are known.
+
+The holidays library is large: it is loaded when it is asked.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ def known_country(country: str) -> bool:
 
 @lru_cache(maxsize=64)
 def holidays_of(country: str, year: int) -> frozenset[date]:
-    """None where no country is said, or one that a later version of the library does not know any more."""
+    """None where no country is said, or one that a later version of the library does not know any
+    more.
+    """
     if not country or not known_country(country):
         return frozenset()
     import holidays

@@ -1,8 +1,8 @@
 """URL -> :class:`Database`: connections, transactions, and the migration on opening.
 
-SQLite: WAL, synchronous=FULL, foreign keys on; writes begin with BEGIN IMMEDIATE (pysqlite's own transaction mode loses
-updates under concurrent writers), reads do not. The WAL-reset bug of SQLite before 3.51.3 is avoided by using pysqlite3.
-Files are created 0600 in a 0700 directory.
+SQLite: WAL, synchronous=FULL, foreign keys on; writes begin with BEGIN IMMEDIATE (pysqlite's own
+transaction mode loses updates under concurrent writers), reads do not. The WAL-reset bug of SQLite
+before 3.51.3 is avoided by using pysqlite3. Files are created 0600 in a 0700 directory.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ def sqlite_module() -> Any:
 
 @dataclass(slots=True)
 class Tx:
-    """One write transaction: who does it and when. Every change through it is audited in the same transaction."""
+    """One write transaction: who does it and when.
+
+    Every change through it is audited in the same transaction.
+    """
 
     conn: Connection
     actor: str
@@ -62,24 +65,44 @@ class Tx:
     def at(self) -> int:
         return to_epoch(self.now)
 
-    def audit(self, action: str, kind: str, row_id: int | None, detail: Mapping[str, Any] | None = None) -> None:
+    def audit(
+        self, action: str, kind: str, row_id: int | None, detail: Mapping[str, Any] | None = None
+    ) -> None:
         self.audit_many(action, kind, [(row_id, detail or {})])
 
-    def audit_many(self, action: str, kind: str, rows: list[tuple[int | None, Mapping[str, Any]]]) -> None:
-        """Personal data is taken out (inventory/chain.py). The entries are written when the transaction ends."""
+    def audit_many(
+        self, action: str, kind: str, rows: list[tuple[int | None, Mapping[str, Any]]]
+    ) -> None:
+        """Personal data is taken out (inventory/chain.py).
+
+        The entries are written when the transaction ends.
+        """
         for row_id, detail in rows:
-            self._entries.append({
-                "at": self.at, "actor": self.actor, "action": action, "kind": kind, "row_id": row_id,
-                "detail": chain.encode(chain.redact(kind, detail)),
-            })  # fmt: skip
+            self._entries.append(
+                {
+                    "at": self.at,
+                    "actor": self.actor,
+                    "action": action,
+                    "kind": kind,
+                    "row_id": row_id,
+                    "detail": chain.encode(chain.redact(kind, detail)),
+                }
+            )
 
     def write_audit(self) -> None:
-        """Last of all in a transaction, so that the lock that keeps the chain one is held for a moment and nothing is waited for under it."""
+        """Last of all in a transaction, so that the lock that keeps the chain one is held for a
+        moment and nothing is waited for under it.
+        """
         if not self._entries:
             return
         if self.conn.dialect.name == "postgresql":
             self.conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _CHAIN_LOCK})
-        before = self.conn.execute(select(audit_table.c.hash).order_by(audit_table.c.id.desc()).limit(1)).scalar() or chain.START
+        before = (
+            self.conn.execute(
+                select(audit_table.c.hash).order_by(audit_table.c.id.desc()).limit(1)
+            ).scalar()
+            or chain.START
+        )
         for entry in self._entries:
             before = entry["hash"] = chain.link(before, **entry)
         self.conn.execute(insert(audit_table), self._entries)
@@ -109,7 +132,11 @@ class Database:
     @contextmanager
     def write(self, now: datetime | None = None) -> Iterator[Tx]:
         """Commits at the end, rolls back on any exception."""
-        with _mapped(self.engine.url), self.engine.connect().execution_options(certmgr_write=True) as conn, conn.begin():
+        with (
+            _mapped(self.engine.url),
+            self.engine.connect().execution_options(certmgr_write=True) as conn,
+            conn.begin(),
+        ):
             tx = Tx(conn, self.actor, now or self.clock())
             yield tx
             tx.write_audit()
@@ -120,12 +147,19 @@ class Database:
 
 def shown(url: URL) -> str:
     """The URL without its password."""
-    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    return (
+        str(url.database)
+        if url.get_backend_name() == "sqlite"
+        else url.render_as_string(hide_password=True)
+    )
 
 
 @contextmanager
 def _mapped(url: URL) -> Iterator[None]:
-    """Third-party errors of a database as ours. A constraint that a caller should have checked stays what it is."""
+    """Third-party errors of a database as ours.
+
+    A constraint that a caller should have checked stays what it is.
+    """
     try:
         yield
     except (exc.OperationalError, exc.DatabaseError) as error:
@@ -161,14 +195,19 @@ LOCK_TIMEOUT = 30.0  # seconds
 
 
 def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
-    """An engine with the rules of this module. ``url``: an SQLAlchemy URL, or a path of an SQLite file."""
+    """An engine with the rules of this module.
+
+    ``url``: an SQLAlchemy URL, or a path of an SQLite file.
+    """
     try:
         parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
         backend = parsed.get_backend_name()
         if backend == "sqlite":
             if parsed.database in (None, "", ":memory:") or parsed.query:
                 raise DatabaseError(
-                    f"'{url[:80]}' names no database file", "an inventory is kept in a file", "Write sqlite:////path/to/file.db."
+                    f"'{url[:80]}' names no database file",
+                    "an inventory is kept in a file",
+                    "Write sqlite:////path/to/file.db.",
                 )
             return _sqlite_engine(parsed, lock_timeout)
         if backend == "postgresql":
@@ -179,11 +218,15 @@ def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
             str(error)[:200],
             "Write sqlite:////path/to/file.db or postgresql://user@host/name.",
         ) from None
-    raise DatabaseError(f"Databases of the kind '{backend}' are not supported", "", "Use SQLite or PostgreSQL.")
+    raise DatabaseError(
+        f"Databases of the kind '{backend}' are not supported", "", "Use SQLite or PostgreSQL."
+    )
 
 
 def _sqlite_engine(url: URL, lock_timeout: float) -> Engine:
-    engine = create_engine(url, module=sqlite_module(), poolclass=NullPool, connect_args={"timeout": lock_timeout})
+    engine = create_engine(
+        url, module=sqlite_module(), poolclass=NullPool, connect_args={"timeout": lock_timeout}
+    )
 
     @event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
@@ -213,9 +256,10 @@ def prepare_file(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise DatabaseError(
-            f"The database {path} cannot be opened", error.strerror or str(error),
+            f"The database {path} cannot be opened",
+            error.strerror or str(error),
             "Check that its directory exists and that this user may write there.",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def version(engine: Engine) -> str | None:
@@ -224,7 +268,11 @@ def version(engine: Engine) -> str | None:
 
     with engine.connect() as conn:
         found = set(inspect(conn).get_table_names())
-        known = conn.execute(text("SELECT version_num FROM alembic_version")).scalar() if "alembic_version" in found else None
+        known = (
+            conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            if "alembic_version" in found
+            else None
+        )
         if known is None and found - {"alembic_version"}:
             raise DatabaseError(
                 f"{shown(engine.url)} is not a database of certmgr",
@@ -244,8 +292,8 @@ def open_database(
 ) -> Database:
     """Opens ``url``; a new SQLite file is created and an older one migrated (after a backup).
 
-    PostgreSQL is migrated only on command: ``migrate=True``. Raises :class:`DatabaseError`; :class:`DatabaseVersion` for
-    a database of another version.
+    PostgreSQL is migrated only on command: ``migrate=True``. Raises :class:`DatabaseError`;
+    :class:`DatabaseVersion` for a database of another version.
     """
     engine = make_engine(url, lock_timeout)
     try:
@@ -271,11 +319,14 @@ def _prepare(engine: Engine, migrate: bool | None, clock: Clock) -> None:
         if current is not None and not upkeep.is_known(current):
             raise DatabaseVersion(
                 f"The database {shown(engine.url)} belongs to a newer certmgr",
-                f"its version is {current}, this program knows {HEAD}", "Install the newer certmgr; nothing was changed.",
-            )  # fmt: skip
+                f"its version is {current}, this program knows {HEAD}",
+                "Install the newer certmgr; nothing was changed.",
+            )
         if migrate is False or (migrate is None and not sqlite):
             raise DatabaseVersion(
-                f"The database {shown(engine.url)} is {'empty' if current is None else 'of an older version'}",
-                f"its version is {current or 'none'}, this program needs {HEAD}", "Back it up, then run: certmgr database upgrade.",
-            )  # fmt: skip
+                f"The database {shown(engine.url)} is"
+                f" {'empty' if current is None else 'of an older version'}",
+                f"its version is {current or 'none'}, this program needs {HEAD}",
+                "Back it up, then run: certmgr database upgrade.",
+            )
         upkeep.migrate(engine, clock=clock)

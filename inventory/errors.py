@@ -13,7 +13,9 @@ CertmgrError                exit 3: it could not be done
 
 
 class CertmgrError(Exception):
-    """What happened (``what``), why (``why``) and what to do (``todo``); ``exit_code`` stands on the class."""
+    """What happened (``what``), why (``why``) and what to do (``todo``); ``exit_code`` stands on
+    the class.
+    """
 
     exit_code = 3
 

@@ -7,7 +7,11 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """How bad a finding is. ``critical``: a current browser shows an error instead of the page. ``undetermined``: could not tell."""
+    """How bad a finding is.
+
+    ``critical``: a current browser shows an error instead of the page. ``undetermined``: could not
+    tell.
+    """
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -17,7 +21,9 @@ class Severity(StrEnum):
     UNDETERMINED = "undetermined"
 
 
-SEVERITY_ORDER = {s: i for i, s in enumerate(("critical", "high", "undetermined", "medium", "low", "info"))}
+SEVERITY_ORDER = {
+    s: i for i, s in enumerate(("critical", "high", "undetermined", "medium", "low", "info"))
+}
 
 
 class Actor(StrEnum):
@@ -81,16 +87,21 @@ class Parties:
     renews: str | None = None
     on_our_server: bool = False
 
-    def __reduce__(self) -> "tuple[type[Parties], tuple[str | None, str | None, str | None, str | None, bool]]":
+    def __reduce__(
+        self,
+    ) -> "tuple[type[Parties], tuple[str | None, str | None, str | None, str | None, bool]]":
         return Parties, (self.hosts, self.dns, self.buys, self.renews, self.on_our_server)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault or remark about one endpoint. ``addresses``: where it was seen; empty when it is about the name.
+    """A fault or remark about one endpoint.
 
-    ``evidence``: JSON values that show it. ``roles``: whose matter it is (host, dns, holder, client, staff, none), which the
-    inventory resolves to ``actor``. ``outcome``: you-act, we-act, escalated or None.
+    ``addresses``: where it was seen; empty when it is about the name.
+
+    ``evidence``: JSON values that show it. ``roles``: whose matter it is (host, dns, holder,
+    client, staff, none), which the inventory resolves to ``actor``. ``outcome``: you-act, we-act,
+    escalated or None.
     """
 
     code: str
@@ -103,7 +114,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A known fault that was accepted: out of verdicts and exit codes until a date. None in a scope field: any."""
+    """A known fault that was accepted: out of verdicts and exit codes until a date.
+
+    None in a scope field: any.
+    """
 
     id: int
     code: str
@@ -114,7 +128,14 @@ class Acceptance:
     reason: str
     by: str
 
-    def covers(self, code: str, client_id: int | None, domain_id: int | None, endpoint_id: int | None, now: datetime) -> bool:
+    def covers(
+        self,
+        code: str,
+        client_id: int | None,
+        domain_id: int | None,
+        endpoint_id: int | None,
+        now: datetime,
+    ) -> bool:
         return (
             self.code == code
             and now < self.until
@@ -125,7 +146,9 @@ class Acceptance:
 
 
 def verdict_of(severities: "set[str] | frozenset[str]") -> Verdict:
-    """The verdict on an endpoint from the severities of its findings that are not accepted (info is ignored)."""
+    """The verdict on an endpoint from the severities of its findings that are not accepted (info is
+    ignored).
+    """
     if severities & {"critical", "high"}:
         return Verdict.FAULT
     if "undetermined" in severities:

@@ -1,7 +1,9 @@
-"""DNS names and addresses. Pure. A-labels are stored, U-labels are shown, UTS 46 maps what is typed.
+"""DNS names and addresses.
 
-Sources: RFC 1035 2.3.4 (lengths), RFC 5891 and UTS 46 (internationalised labels), RFC 9525 6.3 (wildcards),
-CA/Browser Forum BR 1.6.1 (what a wildcard name is).
+Pure. A-labels are stored, U-labels are shown, UTS 46 maps what is typed.
+
+Sources: RFC 1035 2.3.4 (lengths), RFC 5891 and UTS 46 (internationalised labels), RFC 9525 6.3
+(wildcards), CA/Browser Forum BR 1.6.1 (what a wildcard name is).
 """
 
 import re
@@ -25,7 +27,14 @@ def _label(label: str, name: str) -> str:
     if label.isascii():
         label = label.lower()
         if not _LABEL.fullmatch(label):
-            raise _bad(name, f"the part '{printable(label, 70)}' breaks the DNS rules" if label else "it has an empty part")
+            raise _bad(
+                name,
+                (
+                    f"the part '{printable(label, 70)}' breaks the DNS rules"
+                    if label
+                    else "it has an empty part"
+                ),
+            )
         return label
     import idna  # its tables are large: only when a name needs them
 
@@ -36,9 +45,12 @@ def _label(label: str, name: str) -> str:
 
 
 def normalise(name: str) -> str:
-    """A typed name as the A-labels that are stored. Underscores are allowed; one trailing dot is removed.
+    """A typed name as the A-labels that are stored.
 
-    Raises :class:`InvalidName` for spaces, empty names and labels, over 253 characters, or an IP address.
+    Underscores are allowed; one trailing dot is removed.
+
+    Raises :class:`InvalidName` for spaces, empty names and labels, over 253 characters, or an IP
+    address.
     """
     stripped = name.strip()
     if not stripped:
@@ -58,7 +70,9 @@ def normalise(name: str) -> str:
 
 @lru_cache(maxsize=65536)
 def display(name: str) -> str:
-    """A stored name as a person reads it: U-labels where they are valid and printable, else the A-label."""
+    """A stored name as a person reads it: U-labels where they are valid and printable, else the
+    A-label.
+    """
     if "xn--" not in name:
         return name
     import idna
@@ -77,7 +91,10 @@ def display(name: str) -> str:
 
 
 def as_ip(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that ``text`` is (brackets allowed), or None. A zone (``%eth0``) makes it none."""
+    """The address that ``text`` is (brackets allowed), or None.
+
+    A zone (``%eth0``) makes it none.
+    """
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if "%" in bare or not (":" in bare or bare[:1].isdigit()):
         return None
@@ -94,7 +111,9 @@ def normalise_host(text: str) -> str:
 
 
 def matches(pattern: str, host: str) -> bool:
-    """Whether a certificate's dNSName covers ``host`` (both lower case). A ``*`` is the whole leftmost label and no more (RFC 9525 6.3).
+    """Whether a certificate's dNSName covers ``host`` (both lower case).
+
+    A ``*`` is the whole leftmost label and no more (RFC 9525 6.3).
 
     A wildcard right under a public suffix covers nothing, as in browsers.
     """
@@ -104,7 +123,13 @@ def matches(pattern: str, host: str) -> bool:
         return False
     rest = pattern[2:]
     _, dot, parent = host.partition(".")
-    return bool(dot) and parent == rest and "." in rest and "*" not in rest and not is_public_suffix(rest)
+    return (
+        bool(dot)
+        and parent == rest
+        and "." in rest
+        and "*" not in rest
+        and not is_public_suffix(rest)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -116,13 +141,15 @@ def _suffixes():  # type: ignore[no-untyped-def]
 
 @lru_cache(maxsize=16384)
 def registered_domain(name: str) -> str:
-    """The name under a public suffix that its holder registered; the name itself when it is a suffix or has one label."""
+    """The name under a public suffix that its holder registered; the name itself when it is a
+    suffix or has one label.
+    """
     return str(_suffixes().privatesuffix(name) or name)
 
 
 @lru_cache(maxsize=16384)
 def is_public_suffix(name: str) -> bool:
-    """Whether ``name`` is an entry of the Public Suffix List, under which strangers register names."""
+    """Whether ``name`` is in the Public Suffix List: anyone may register names below it."""
     return bool(_suffixes().is_public(name))
 
 
@@ -131,7 +158,10 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/
 
 
 def mail_address(text: str) -> str:
-    """local@host with the host as an A-label: an address that mail can be sent to. Raises :class:`InvalidName`."""
+    """local@host with the host as an A-label: an address that mail can be sent to.
+
+    Raises :class:`InvalidName`.
+    """
     local, at, host = text.rpartition("@")
     if not at or len(local) > 64 or not _LOCAL_PART.fullmatch(local) or "." not in host:
         raise InvalidName(

@@ -1,4 +1,8 @@
-"""The tables. Instants are whole seconds since 1970 in UTC; JSON columns hold text. Constraint names are fixed for Alembic."""
+"""The tables.
+
+Instants are whole seconds since 1970 in UTC; JSON columns hold text. Constraint names are fixed for
+Alembic.
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -49,67 +53,95 @@ def _life() -> list[Column[object]]:
 
 
 client = Table(
-    "client", metadata, _id(),
+    "client",
+    metadata,
+    _id(),
     Column("number", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False, unique=True),
     Column("account_manager", Text),
     _ref("reseller_id", "client", nullable=True),
     Column("note", Text),
-    *_parties(), *_life(),
-)  # fmt: skip
+    *_parties(),
+    *_life(),
+)
 
 contact = Table(
-    "contact", metadata, _id(),
+    "contact",
+    metadata,
+    _id(),
     _ref("client_id", "client", nullable=True),  # NULL: the provider's own staff
     Column("name", Text, nullable=False),
     Column("role", Text, nullable=False),
     Column("language", Text),
     Column("time_zone", Text),
     _ref("fallback_id", "contact", nullable=True),
-    Column("country", Text),  # ISO 3166, also with a subdivision (DE-BY): whose holidays are no working days
+    Column(
+        "country", Text
+    ),  # ISO 3166, also with a subdivision (DE-BY): whose holidays are no working days
     Column("away_until", BigInteger),  # until then the fallback stands in
     *_life(),
-)  # fmt: skip
+)
 
 contact_way = Table(
-    "contact_way", metadata, _id(),
+    "contact_way",
+    metadata,
+    _id(),
     _ref("contact_id", "contact"),
     Column("position", Integer, nullable=False),
-    Column("kind", Text, nullable=False),  # email, phone, channel (the name of a channel of the configuration)
+    Column(
+        "kind", Text, nullable=False
+    ),  # email, phone, channel (the name of a channel of the configuration)
     Column("value", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="good"),  # good, bad
     UniqueConstraint("contact_id", "kind", "value"),
-)  # fmt: skip
+)
 
 server = Table(
-    "server", metadata, _id(),
+    "server",
+    metadata,
+    _id(),
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),  # web, mail, balancer, panel, cdn, other
     Column("keeper", Text),
     Column("addresses", Text, nullable=False, server_default=""),  # space-separated
-    Column("backends", Text, nullable=False, server_default=""),  # inside addresses behind a balancer, host[:port]
+    Column(
+        "backends", Text, nullable=False, server_default=""
+    ),  # inside addresses behind a balancer, host[:port]
     Column("note", Text),
-    *_parties(), *_life(),
-)  # fmt: skip
+    *_parties(),
+    *_life(),
+)
 
 domain = Table(
-    "domain", metadata, _id(),
+    "domain",
+    metadata,
+    _id(),
     Column("name", Text, nullable=False),  # A-labels, or an IP address
     _ref("client_id", "client"),
     _ref("server_id", "server", nullable=True),
     Column("purpose", Text, nullable=False, server_default="site"),
-    Column("paths", Text, nullable=False, server_default=""),  # visited beside the home page, space-separated
+    Column(
+        "paths", Text, nullable=False, server_default=""
+    ),  # visited beside the home page, space-separated
     Column("policy", Text),  # required, optional, or NULL for the provider's rule
     Column("note", Text),
-    *_parties(), *_life(),
-)  # fmt: skip
+    *_parties(),
+    *_life(),
+)
 # A domain has one client at a time; a retired row stays for the record.
-Index("uq_domain_active_name", domain.c.name, unique=True,
-      sqlite_where=text("state != 'retired'"), postgresql_where=text("state != 'retired'"))  # fmt: skip
+Index(
+    "uq_domain_active_name",
+    domain.c.name,
+    unique=True,
+    sqlite_where=text("state != 'retired'"),
+    postgresql_where=text("state != 'retired'"),
+)
 Index("ix_domain_name", domain.c.name)
 
 endpoint = Table(
-    "endpoint", metadata, _id(),
+    "endpoint",
+    metadata,
+    _id(),
     _ref("domain_id", "domain"),
     Column("host", Text, nullable=False),
     Column("port", Integer, nullable=False),
@@ -117,29 +149,37 @@ endpoint = Table(
     Column("addresses", Text),  # fixed addresses that are visited in place of DNS, space-separated
     *_life(),
     UniqueConstraint("domain_id", "host", "port", "protocol"),
-)  # fmt: skip
+)
 
 tag = Table(
-    "tag", metadata,
+    "tag",
+    metadata,
     Column("kind", Text, primary_key=True),  # client, domain, endpoint, server
     Column("row_id", Id, primary_key=True, autoincrement=False),
     Column("name", Text, primary_key=True),
     Index("ix_tag_name", "name"),
-)  # fmt: skip
+)
 
 audit = Table(
-    "audit", metadata, _id(),
+    "audit",
+    metadata,
+    _id(),
     Column("at", BigInteger, nullable=False),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("row_id", Id),
-    Column("detail", Text, nullable=False),  # JSON: {column: [before, after]}; ids and words of ours, no personal data
-    Column("hash", Text, nullable=False, server_default=""),  # SHA-256 over the hash before it and this row (inventory/chain.py)
-)  # fmt: skip
+    Column(
+        "detail", Text, nullable=False
+    ),  # JSON: {column: [before, after]}; ids and words of ours, no personal data
+    Column(
+        "hash", Text, nullable=False, server_default=""
+    ),  # SHA-256 over the hash before it and this row (inventory/chain.py)
+)
 
 certificate = Table(
-    "certificate", metadata,
+    "certificate",
+    metadata,
     Column("sha256", Text, primary_key=True),
     Column("der", LargeBinary, nullable=False),
     Column("serial", Text, nullable=False),
@@ -152,10 +192,12 @@ certificate = Table(
     Column("is_ca", Integer, nullable=False),
     Column("first_seen", BigInteger, nullable=False),
     Index("ix_certificate_is_ca", "is_ca"),
-)  # fmt: skip
+)
 
 run = Table(
-    "run", metadata, _id(),
+    "run",
+    metadata,
+    _id(),
     Column("state", Text, nullable=False),  # running, complete, incomplete, suspect
     Column("reason", Text),
     Column("vantage", Text, nullable=False),
@@ -166,16 +208,21 @@ run = Table(
     Column("planned", Integer, nullable=False, server_default="0"),
     Column("looked", Integer, nullable=False, server_default="0"),
     Column("undetermined", Integer, nullable=False, server_default="0"),
-)  # fmt: skip
+)
 
 # One row an endpoint: the last attempt and the last good look are separate facts.
 standing = Table(
-    "standing", metadata,
+    "standing",
+    metadata,
     Column("endpoint_id", Id, ForeignKey("endpoint.id"), primary_key=True, autoincrement=False),
     Column("fingerprint", Text, nullable=False, server_default=""),  # of what was reported
-    Column("memo", Text, nullable=False, server_default=""),  # of what was seen, while the same evidence gives the same findings
+    Column(
+        "memo", Text, nullable=False, server_default=""
+    ),  # of what was seen, while the same evidence gives the same findings
     Column("recheck_at", BigInteger),  # until then
-    Column("judged_at", BigInteger),  # when findings were last taken over; NULL: looked at, and never judged
+    Column(
+        "judged_at", BigInteger
+    ),  # when findings were last taken over; NULL: looked at, and never judged
     Column("good", Integer, nullable=False, server_default="0"),  # 1: good in the last complete run
     Column("last_run_id", Id, ForeignKey("run.id"), index=True),
     Column("last_attempt", BigInteger, nullable=False),
@@ -187,19 +234,23 @@ standing = Table(
     Column("leaf", Text, ForeignKey("certificate.sha256")),
     Column("not_after", BigInteger),
     Column("issuer", Text),
-)  # fmt: skip
+)
 Index("ix_standing_not_after", standing.c.not_after)
 
 # What an address of an endpoint served, over the span in which it served the same.
 observation = Table(
-    "observation", metadata, _id(),
+    "observation",
+    metadata,
+    _id(),
     _ref("endpoint_id", "endpoint", index=False),
     Column("address", Text, nullable=False),
     Column("first_seen", BigInteger, nullable=False),
     Column("last_seen", BigInteger, nullable=False),
     Column("open", Integer, nullable=False),  # 1: nothing else was seen at this address since
     Column("live", Integer, nullable=False),  # 1: the last attempt saw it
-    Column("chain", Text, nullable=False),  # SHA-256 of each certificate, leaf first, space-separated
+    Column(
+        "chain", Text, nullable=False
+    ),  # SHA-256 of each certificate, leaf first, space-separated
     Column("leaf", Text, ForeignKey("certificate.sha256")),
     Column("tls_version", Text),
     Column("cipher", Text),
@@ -210,11 +261,13 @@ observation = Table(
     Column("public", Integer),  # 1: the path leads to an anchor of the browsers' store
     Index("ix_observation_endpoint_id_open", "endpoint_id", "open"),
     Index("ix_observation_leaf", "leaf"),
-)  # fmt: skip
+)
 
 # What a visitor met over HTTP and HTTPS, over the span in which that stayed the same.
 web_observation = Table(
-    "web_observation", metadata, _id(),
+    "web_observation",
+    metadata,
+    _id(),
     _ref("endpoint_id", "endpoint", index=False),
     Column("first_seen", BigInteger, nullable=False),
     Column("last_seen", BigInteger, nullable=False),
@@ -222,10 +275,12 @@ web_observation = Table(
     Column("digest", Text, nullable=False),
     Column("document", Text, nullable=False),  # JSON: "http" of certmgr.scan/1
     Index("ix_web_observation_endpoint_id_open", "endpoint_id", "open"),
-)  # fmt: skip
+)
 
 finding = Table(
-    "finding", metadata, _id(),
+    "finding",
+    metadata,
+    _id(),
     _ref("endpoint_id", "endpoint", index=False),
     Column("code", Text, nullable=False),
     Column("severity", Text, nullable=False),
@@ -239,35 +294,51 @@ finding = Table(
     Column("closed_run", Id, ForeignKey("run.id")),
     Index("ix_finding_endpoint_id_closed_at", "endpoint_id", "closed_at"),
     Index("ix_finding_closed_at", "closed_at"),
-)  # fmt: skip
-Index("uq_finding_open", finding.c.endpoint_id, finding.c.code, unique=True,
-      sqlite_where=text("closed_at IS NULL"), postgresql_where=text("closed_at IS NULL"))  # fmt: skip
+)
+Index(
+    "uq_finding_open",
+    finding.c.endpoint_id,
+    finding.c.code,
+    unique=True,
+    sqlite_where=text("closed_at IS NULL"),
+    postgresql_where=text("closed_at IS NULL"),
+)
 
-# What a run would open and close. It takes effect in one transaction when the run ends well; a suspect or dead run leaves none of it.
+# What a run would open and close. It takes effect in one transaction when the run ends well; a
+# suspect or dead run leaves none of it.
 proposal = Table(
-    "proposal", metadata, _id(),
+    "proposal",
+    metadata,
+    _id(),
     _ref("run_id", "run"),
     _ref("endpoint_id", "endpoint", index=False),
     Column("changes", Text, nullable=False),  # JSON
-)  # fmt: skip
+)
 
 acceptance = Table(
-    "acceptance", metadata, _id(),
+    "acceptance",
+    metadata,
+    _id(),
     Column("code", Text, nullable=False),
     _ref("client_id", "client", nullable=True),
     _ref("domain_id", "domain", nullable=True),
     _ref("endpoint_id", "endpoint", nullable=True),
-    Column("kind", Text, nullable=False, server_default="accept"),  # accept: out of verdicts; take: a named person mends it by then
+    Column(
+        "kind", Text, nullable=False, server_default="accept"
+    ),  # accept: out of verdicts; take: a named person mends it by then
     Column("until", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
     Column("by", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("withdrawn_at", BigInteger),
-)  # fmt: skip
+)
 
-# A dated rule of the provider's own. Which clients or tags it is for stands in deadline_scope; none there: every client.
+# A dated rule of the provider's own. Which clients or tags it is for stands in deadline_scope; none
+# there: every client.
 deadline = Table(
-    "deadline", metadata, _id(),
+    "deadline",
+    metadata,
+    _id(),
     Column("name", Text, nullable=False, unique=True),
     Column("at", BigInteger, nullable=False),  # the last second at which one may still not comply
     Column("rule", Text, nullable=False),
@@ -277,31 +348,47 @@ deadline = Table(
     Column("validation_days", Integer, nullable=False),
     Column("installation_days", Integer, nullable=False),
     *_life(),
-)  # fmt: skip
+)
 
 deadline_scope = Table(
-    "deadline_scope", metadata,
+    "deadline_scope",
+    metadata,
     Column("deadline_id", Id, ForeignKey("deadline.id"), primary_key=True),
     Column("kind", Text, primary_key=True),  # client (its number), tag
     Column("value", Text, primary_key=True),
-)  # fmt: skip
+)
 
 
-# -- notices -----------------------------------------------------------------------------------------------------------
+# -- notices
 
-# What one conversation with a client is about: a name that loses cover, a fault, a deadline. Its reference stays the same.
+# What one conversation with a client is about: a name that loses cover, a fault, a deadline. Its
+# reference stays the same.
 matter = Table(
-    "matter", metadata, _id(),
+    "matter",
+    metadata,
+    _id(),
     Column("reference", Text, nullable=False, unique=True),
-    Column("key", Text, nullable=False),  # cover:ENDPOINT:CLIENT, fault:ENDPOINT:CODE:CLIENT, deadline:DOMAIN:NAME:CLIENT, broadcast:TEMPLATE:DEADLINE:CLIENT
+    Column(
+        "key",
+        Text,
+        nullable=False,
+        # cover:ENDPOINT:CLIENT, fault:ENDPOINT:CODE:CLIENT, deadline:DOMAIN:NAME:CLIENT,
+        # broadcast:TEMPLATE:DEADLINE:CLIENT
+    ),
     Column("kind", Text, nullable=False),
     _ref("client_id", "client", nullable=True),
     _ref("endpoint_id", "endpoint", nullable=True),
     _ref("domain_id", "domain", nullable=True),
     Column("code", Text),
-    Column("round", Text, nullable=False, server_default=""),  # certificate, term or opening that is spoken of
-    Column("cause", Text, nullable=False, server_default=""),  # what one action would mend, as status --causes folds it
-    Column("hold", Text),  # baseline or mass, and the rank it was held at: nothing goes out before it is released
+    Column(
+        "round", Text, nullable=False, server_default=""
+    ),  # certificate, term or opening that is spoken of
+    Column(
+        "cause", Text, nullable=False, server_default=""
+    ),  # what one action would mend, as status --causes folds it
+    Column(
+        "hold", Text
+    ),  # baseline or mass, and the rank it was held at: nothing goes out before it is released
     Column("released_at", BigInteger),
     Column("opened_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger),
@@ -310,16 +397,20 @@ matter = Table(
     Column("acked_by", Text),
     Column("promised_at", BigInteger),  # next word by
     UniqueConstraint("key"),
-)  # fmt: skip
+)
 
 # One message to one contact.
 notice = Table(
-    "notice", metadata, _id(),
+    "notice",
+    metadata,
+    _id(),
     _ref("contact_id", "contact", nullable=True),
     _ref("client_id", "client", nullable=True),  # NULL: to staff
     Column("kind", Text, nullable=False),  # client, broadcast, digest, alarm, errand
     Column("reference", Text, nullable=False),
-    Column("secret", Text, nullable=False),  # in the mail's headers: who returns it has seen the mail
+    Column(
+        "secret", Text, nullable=False
+    ),  # in the mail's headers: who returns it has seen the mail
     Column("outcome", Text),  # you-act, we-act, escalated, resolved; NULL to staff
     Column("channel", Text, nullable=False),  # mail, or the name of a channel
     Column("subject", Text, nullable=False),
@@ -338,27 +429,36 @@ notice = Table(
     Column("error", Text),
     Column("acked_at", BigInteger),
     Column("resolved_at", BigInteger),
-    Column("calendar", Text, nullable=False, server_default=""),  # JSON list of iCalendar files that go with it
+    Column(
+        "calendar", Text, nullable=False, server_default=""
+    ),  # JSON list of iCalendar files that go with it
     Index("ix_notice_state_next_at", "state", "next_at"),
     Index("ix_notice_client_id_created_at", "client_id", "created_at"),
-)  # fmt: skip
+)
 
-# What a message says. The unique key is what makes a notice go once: recipient, subject, step, threshold, certificate or term.
+# What a message says. The unique key is what makes a notice go once: recipient, subject, step,
+# threshold, certificate or term.
 notice_item = Table(
-    "notice_item", metadata, _id(),
+    "notice_item",
+    metadata,
+    _id(),
     _ref("notice_id", "notice"),
     Column("contact_id", Id, nullable=False),
     Column("subject", Text, nullable=False),
-    Column("step", Text, nullable=False),  # owner, fallback, oncall, resolved, staff, digest, broadcast
+    Column(
+        "step", Text, nullable=False
+    ),  # owner, fallback, oncall, resolved, staff, digest, broadcast
     Column("threshold", Text, nullable=False),
     Column("round", Text, nullable=False),
     _ref("matter_id", "matter", nullable=True),
     UniqueConstraint("contact_id", "subject", "step", "threshold", "round"),
-)  # fmt: skip
+)
 
 # Why somebody did or did not hear: one row as long as the decision stays the same.
 decision = Table(
-    "decision", metadata, _id(),
+    "decision",
+    metadata,
+    _id(),
     Column("subject", Text, nullable=False),
     Column("client_id", Id, nullable=False),  # 0: staff
     Column("contact_id", Id, nullable=False),  # 0: before anybody was chosen
@@ -370,11 +470,14 @@ decision = Table(
     Column("last_at", BigInteger, nullable=False),
     UniqueConstraint("subject", "contact_id", "threshold", "round", "action", "reason"),
     Index("ix_decision_client_id", "client_id"),
-)  # fmt: skip
+)
 
-# A snooze, or a maintenance window: silence towards clients about one matter, domain, server, client, or all.
+# A snooze, or a maintenance window: silence towards clients about one matter, domain, server,
+# client, or all.
 snooze = Table(
-    "snooze", metadata, _id(),
+    "snooze",
+    metadata,
+    _id(),
     Column("scope", Text, nullable=False),  # matter, domain, server, client, all
     Column("scope_id", Id, nullable=False),
     Column("starts_at", BigInteger, nullable=False),
@@ -384,55 +487,66 @@ snooze = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("withdrawn_at", BigInteger),
     Index("ix_snooze_until", "until"),
-)  # fmt: skip
+)
 
 # A cause (or a broadcast) that staff let go, to so many clients a day.
 release = Table(
-    "release", metadata, _id(),
+    "release",
+    metadata,
+    _id(),
     Column("cause", Text, nullable=False),
     Column("per_day", Integer, nullable=False),
     Column("by", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
-)  # fmt: skip
+)
 
 broadcast = Table(
-    "broadcast", metadata, _id(),
+    "broadcast",
+    metadata,
+    _id(),
     Column("template", Text, nullable=False),
     Column("tag", Text),
     Column("deadline", Text, nullable=False),
     Column("text", Text),
     Column("by", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-)  # fmt: skip
+)
 
-# What came in: a reply, a bounce, an automatic reply. Keyed by the mail's own id, so that reading it twice does nothing.
+# What came in: a reply, a bounce, an automatic reply. Keyed by the mail's own id, so that reading
+# it twice does nothing.
 inbound = Table(
-    "inbound", metadata, _id(),
+    "inbound",
+    metadata,
+    _id(),
     Column("message_id", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),  # reply, bounce, automatic, stranger
     Column("notice_id", Id),
     Column("contact_id", Id),
     Column("at", BigInteger, nullable=False),
     Column("text", Text, nullable=False),
-)  # fmt: skip
+)
 
 # The last success of each job, and what it must remember.
 job = Table(
-    "job", metadata,
+    "job",
+    metadata,
     Column("name", Text, primary_key=True),
     Column("started_at", BigInteger),
     Column("success_at", BigInteger),
     Column("error", Text),
     Column("detail", Text, nullable=False, server_default="{}"),  # JSON
-)  # fmt: skip
+)
 
 
-# -- orders and cases ----------------------------------------------------------------------------------------------------
+# -- orders and cases
 
-# A purchase for a term. Amounts are decimal texts in ``currency``; ``starts_at`` and ``ends_at`` are its first and last second.
+# A purchase for a term. Amounts are decimal texts in ``currency``; ``starts_at`` and ``ends_at``
+# are its first and last second.
 order = Table(
-    "order", metadata, _id(),
+    "order",
+    metadata,
+    _id(),
     _ref("client_id", "client"),
     Column("vendor", Text, nullable=False),
     Column("number", Text),  # the vendor's
@@ -448,7 +562,9 @@ order = Table(
     Column("bought_by", Text, nullable=False),  # client, us
     _ref("contact_id", "contact", nullable=True),
     Column("documents", Text, nullable=False, server_default="[]"),  # JSON list of paths
-    Column("auto_renew", Integer, nullable=False, server_default="0"),  # 1: the vendor renews it by itself
+    Column(
+        "auto_renew", Integer, nullable=False, server_default="0"
+    ),  # 1: the vendor renews it by itself
     Column("dcv_at", BigInteger),  # when control of the domains was last validated
     Column("organisation_at", BigInteger),  # when the organisation was
     _ref("successor_id", "order", nullable=True),
@@ -456,17 +572,20 @@ order = Table(
     Column("note", Text),
     *_life(),  # active, cancelled
     Index("ix_order_number", "number"),
-)  # fmt: skip
+)
 
 order_name = Table(
-    "order_name", metadata,
+    "order_name",
+    metadata,
     Column("order_id", Id, ForeignKey("order.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Index("ix_order_name_name", "name"),
-)  # fmt: skip
+)
 
 incident = Table(
-    "incident", metadata, _id(),
+    "incident",
+    metadata,
+    _id(),
     Column("reference", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),  # serials, issuer, server
     Column("what", Text, nullable=False),
@@ -475,11 +594,14 @@ incident = Table(
     Column("by", Text, nullable=False),
     Column("opened_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger),
-)  # fmt: skip
+)
 
-# One installation between client and provider. The reference is that of its matter, so that it holds across all messages.
+# One installation between client and provider. The reference is that of its matter, so that it
+# holds across all messages.
 case = Table(
-    "case", metadata, _id(),
+    "case",
+    metadata,
+    _id(),
     Column("reference", Text, nullable=False, unique=True),
     _ref("client_id", "client"),
     _ref("order_id", "order", nullable=True),
@@ -493,7 +615,9 @@ case = Table(
     _ref("contact_id", "contact", nullable=True),  # of the client
     Column("staff_id", Id, ForeignKey("contact.id")),
     Column("bought_by", Text, nullable=False),
-    Column("own_csr", Integer, nullable=False, server_default="0"),  # 1: the client makes key and CSR
+    Column(
+        "own_csr", Integer, nullable=False, server_default="0"
+    ),  # 1: the client makes key and CSR
     Column("replaces", Text),  # SHA-256 of the leaf that it takes the place of
     Column("ends_at", BigInteger),  # when that one ends, or must be gone
     Column("price", Text),
@@ -510,22 +634,27 @@ case = Table(
     Column("installed_at", BigInteger),
     Column("live_at", BigInteger),
     Column("reason", Text),  # why it was declined, cancelled or reopened
-    Column("said", Text, nullable=False, server_default="[]"),  # JSON: [code, values] of what is wrong with what came back last
+    Column(
+        "said", Text, nullable=False, server_default="[]"
+    ),  # JSON: [code, values] of what is wrong with what came back last
     Column("opened_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger),
     Index("ix_case_state", "state"),
-)  # fmt: skip
+)
 
 case_name = Table(
-    "case_name", metadata,
+    "case_name",
+    metadata,
     Column("case_id", Id, ForeignKey("case.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Index("ix_case_name_name", "name"),
-)  # fmt: skip
+)
 
 # What happened in a case, and who said why. Never changed.
 case_event = Table(
-    "case_event", metadata, _id(),
+    "case_event",
+    metadata,
+    _id(),
     _ref("case_id", "case"),
     Column("version", Integer, nullable=False),
     Column("at", BigInteger, nullable=False),
@@ -534,11 +663,14 @@ case_event = Table(
     Column("before", Text),
     Column("after", Text),
     Column("text", Text, nullable=False, server_default=""),
-)  # fmt: skip
+)
 
-# One certificate asked for under an order or in a case. The key is a file; here stands which machine has it, and where.
+# One certificate asked for under an order or in a case. The key is a file; here stands which
+# machine has it, and where.
 issuance = Table(
-    "issuance", metadata, _id(),
+    "issuance",
+    metadata,
+    _id(),
     _ref("order_id", "order", nullable=True),
     _ref("case_id", "case", nullable=True),
     Column("key_type", Text, nullable=False, server_default=""),
@@ -546,16 +678,20 @@ issuance = Table(
     Column("csr", Text),  # PEM
     Column("key_reference", Text),  # machine:path; NULL: the client has the key
     Column("sha256", Text, ForeignKey("certificate.sha256")),
-    Column("chain", Text, nullable=False, server_default=""),  # SHA-256 of the issuers in their order, space-separated
+    Column(
+        "chain", Text, nullable=False, server_default=""
+    ),  # SHA-256 of the issuers in their order, space-separated
     Column("created_at", BigInteger, nullable=False),
     Column("received_at", BigInteger),
     Column("live_at", BigInteger),
     Index("ix_issuance_sha256", "sha256"),
-)  # fmt: skip
+)
 
 # A certificate that an incident concerns, as it was sorted when it was opened.
 incident_item = Table(
-    "incident_item", metadata, _id(),
+    "incident_item",
+    metadata,
+    _id(),
     _ref("incident_id", "incident"),
     Column("serial", Text, nullable=False),
     Column("sha256", Text),
@@ -563,4 +699,4 @@ incident_item = Table(
     Column("names", Text, nullable=False, server_default=""),
     Column("sort", Text, nullable=False),  # replaced, automatic, ours, client, unknown
     _ref("case_id", "case", nullable=True),
-)  # fmt: skip
+)

@@ -1,4 +1,7 @@
-"""Text that came from outside, made safe for a sink. Certificates, server answers and imported rows are hostile."""
+"""Text that came from outside, made safe for a sink.
+
+Certificates, server answers and imported rows are hostile.
+"""
 
 import unicodedata
 
@@ -6,9 +9,11 @@ _STRIPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """``text`` for a terminal or a log: control, format and line-separator characters become ``?``, and it is cut at ``limit``.
+    """``text`` for a terminal or a log: control, format and line-separator characters become ``?``,
+    and it is cut at ``limit``.
 
-    ESC, CR LF, NUL and U+202E survive x509 name formatting, so every value from outside passes here before it is shown.
+    ESC, CR LF, NUL and U+202E survive x509 name formatting, so every value from outside passes here
+    before it is shown.
     """
     shown = text[:limit]
     if not (shown.isascii() and shown.isprintable()):
@@ -20,7 +25,9 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uf
 
 
 def guard_cell(value: str) -> str:
-    """A CSV cell that no spreadsheet takes for a formula: an apostrophe before ``= + - @`` tab, CR (and before an apostrophe)."""
+    """A CSV cell that no spreadsheet takes for a formula: an apostrophe before ``= + - @`` tab, CR
+    (and before an apostrophe).
+    """
     return "'" + value if value.startswith(_FORMULA_STARTS) else value
 
 

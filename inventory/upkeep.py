@@ -1,8 +1,8 @@
 """Migration, backup, restore and check of a database.
 
-A migration is safe by order: backup, integrity check, then one transaction (BEGIN IMMEDIATE with foreign keys off, since
-Alembic's batch mode deletes cascading rows otherwise), foreign-key check, commit. A kill or a failure at any point
-leaves the old version whole.
+A migration is safe by order: backup, integrity check, then one transaction (BEGIN IMMEDIATE with
+foreign keys off, since Alembic's batch mode deletes cascading rows otherwise), foreign-key check,
+commit. A kill or a failure at any point leaves the old version whole.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ def is_known(revision: str) -> bool:
 
 
 def migrate(engine: Engine, target: str = HEAD, *, clock: Clock = system_clock) -> Path | None:
-    """Brings the schema to ``target``. Returns the backup that was made first (SQLite with content only)."""
+    """Brings the schema to ``target``.
+
+    Returns the backup that was made first (SQLite with content only).
+    """
     try:
         backup_path = None
         if engine.dialect.name == "sqlite" and version(engine) is not None:
@@ -53,13 +56,20 @@ def migrate(engine: Engine, target: str = HEAD, *, clock: Clock = system_clock) 
         with engine.connect().execution_options(certmgr_write=True) as conn:
             if conn.dialect.name == "sqlite":
                 # Outside of a transaction, or the pragma has no effect.
-                conn.connection.dbapi_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
+                raw = conn.connection.dbapi_connection
+                raw.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
             with conn.begin():
                 if conn.dialect.name == "postgresql":
                     conn.execute(text("SELECT pg_advisory_xact_lock(7301001)"))
                 _run(conn, target)
-                if conn.dialect.name == "sqlite" and (broken := conn.exec_driver_sql("PRAGMA foreign_key_check").first()):
-                    raise DatabaseError("The migration was undone", f"rows of {broken[0]} would point nowhere", "Report this.")
+                if conn.dialect.name == "sqlite" and (
+                    broken := conn.exec_driver_sql("PRAGMA foreign_key_check").first()
+                ):
+                    raise DatabaseError(
+                        "The migration was undone",
+                        f"rows of {broken[0]} would point nowhere",
+                        "Report this.",
+                    )
         return backup_path
     except (exc.OperationalError, exc.DatabaseError) as error:
         raise explain(error.orig or error, engine.url) from error
@@ -84,12 +94,18 @@ def _backup_before(engine: Engine, clock: Clock) -> Path:
     _copy_sqlite(path, target)
     with closing(sqlite_module().connect(target)) as conn:
         if conn.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
-            raise DatabaseError(f"The database {path} is damaged", "", "Restore a backup: certmgr database restore FILE.")
+            raise DatabaseError(
+                f"The database {path} is damaged",
+                "",
+                "Restore a backup: certmgr database restore FILE.",
+            )
     return target
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:
-    """Copies a live SQLite database whole: to a temporary file beside ``target``, fsync, then one rename."""
+    """Copies a live SQLite database whole: to a temporary file beside ``target``, fsync, then one
+    rename.
+    """
     module = sqlite_module()
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # 0600
     os.close(descriptor)
@@ -114,7 +130,11 @@ def _sync_directory(path: Path) -> None:
 
 
 def _not_sqlite(engine: Engine, verb: str, tool: str) -> DatabaseError:
-    return DatabaseError(f"certmgr does not {verb} {shown(engine.url)}", "PostgreSQL has its own tools", f"Use {tool}.")
+    return DatabaseError(
+        f"certmgr does not {verb} {shown(engine.url)}",
+        "PostgreSQL has its own tools",
+        f"Use {tool}.",
+    )
 
 
 def backup(engine: Engine, target: Path) -> None:
@@ -122,26 +142,34 @@ def backup(engine: Engine, target: Path) -> None:
     if engine.dialect.name != "sqlite":
         raise _not_sqlite(engine, "back up", "pg_dump -Fc")
     if target.exists():
-        raise DatabaseError(f"{target} exists already", "a backup is never overwritten", "Name another file.")
+        raise DatabaseError(
+            f"{target} exists already", "a backup is never overwritten", "Name another file."
+        )
     try:
         _copy_sqlite(Path(str(engine.url.database)), target)
     except (OSError, sqlite3.Error, sqlite_module().Error) as error:
-        raise DatabaseError(f"The backup {target} cannot be written", str(error), "Nothing was left behind.") from None
+        raise DatabaseError(
+            f"The backup {target} cannot be written", str(error), "Nothing was left behind."
+        ) from None
 
 
 def restore(engine: Engine, source: Path, *, clock: Clock = system_clock) -> Path | None:
-    """Puts ``source`` in the place of the SQLite database, whatever state that is in. What was there is kept beside it; its path is
-    returned. Raises Busy while a scan runs.
+    """Puts ``source`` in the place of the SQLite database, whatever state that is in.
 
-    Order: the old one is kept under another name; then the new content goes in within one transaction. Only where the old one cannot be read
-    as a database is the file itself replaced, by one rename.
+    What was there is kept beside it; its path is returned. Raises Busy while a scan runs.
+
+    Order: the old one is kept under another name; then the new content goes in within one
+    transaction. Only where the old one cannot be read as a database is the file itself replaced, by
+    one rename.
     """
     from inventory.store.runs import file_lock
 
     if engine.dialect.name != "sqlite":
         raise _not_sqlite(engine, "restore", "pg_restore")
     if not source.is_file():
-        raise DatabaseError(f"{source} is not a file", "", "Name a file that certmgr database backup wrote.")
+        raise DatabaseError(
+            f"{source} is not a file", "", "Name a file that certmgr database backup wrote."
+        )
     target = Path(str(engine.url.database))
     _check_backup(source)
     prepare_file(target)
@@ -150,7 +178,9 @@ def restore(engine: Engine, source: Path, *, clock: Clock = system_clock) -> Pat
             return _replace(target, source, clock)
         except (OSError, sqlite3.Error, sqlite_module().Error) as error:
             raise DatabaseError(
-                f"{target} cannot be replaced", str(error), "What was there is still there, or beside it."
+                f"{target} cannot be replaced",
+                str(error),
+                "What was there is still there, or beside it.",
             ) from None
 
 
@@ -161,11 +191,19 @@ def _check_backup(source: Path) -> None:
             good = conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
             row = conn.execute("SELECT version_num FROM alembic_version").fetchone()
     except module.Error as error:
-        raise DatabaseError(f"{source} is not a backup of certmgr", str(error), "Nothing was changed.") from None
+        raise DatabaseError(
+            f"{source} is not a backup of certmgr", str(error), "Nothing was changed."
+        ) from None
     if not good or row is None:
-        raise DatabaseError(f"{source} is damaged", "its integrity check failed", "Nothing was changed.")
+        raise DatabaseError(
+            f"{source} is damaged", "its integrity check failed", "Nothing was changed."
+        )
     if not is_known(row[0]):
-        raise DatabaseVersion(f"{source} belongs to a newer certmgr", f"its version is {row[0]}", "Nothing was changed.")
+        raise DatabaseVersion(
+            f"{source} belongs to a newer certmgr",
+            f"its version is {row[0]}",
+            "Nothing was changed.",
+        )
 
 
 def _replace(target: Path, source: Path, clock: Clock) -> Path | None:
@@ -184,11 +222,12 @@ def _replace(target: Path, source: Path, clock: Clock) -> Path | None:
 
 
 def _pour(source: Path, target: Path) -> None:
-    """The backup API writes inside one transaction of the target: a kill leaves the old or the new."""
+    """The backup API writes in one transaction of the target: a kill leaves the old or the new."""
     module = sqlite_module()
     doubted = target.with_name(f".{target.name}.restoring")
     try:
-        # What is not known any more is marked in a copy first: a death after the content came in must not leave a queue that is sent again.
+        # What is not known any more is marked in a copy first: a death after the content came in
+        # must not leave a queue that is sent again.
         _copy_sqlite(source, doubted)
         with closing(module.connect(doubted)) as copy:
             _unsure(copy)
@@ -199,17 +238,19 @@ def _pour(source: Path, target: Path) -> None:
 
 
 def _unsure(connection: Any) -> None:
-    """What waited in the queue when the backup was made may have been sent since: a person decides."""
+    """Notices queued when the backup was made may have been sent since: a person decides."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'notice'").fetchone():
         connection.execute(
-            "UPDATE notice SET state = 'unknown', token = NULL, error = 'restored from a backup: it may have been sent since'"
-            " WHERE state IN ('queued', 'leased', 'sending')"
+            "UPDATE notice SET state = 'unknown', token = NULL, error = 'restored from a backup: it"
+            " may have been sent since' WHERE state IN ('queued', 'leased', 'sending')"
         )
         connection.commit()
 
 
 def _replace_damaged(target: Path, source: Path, kept: Path) -> None:
-    """What cannot be read as a database is kept byte by byte with what belongs to it, before anything of it is removed."""
+    """What cannot be read as a database is kept byte by byte with what belongs to it, before
+    anything of it is removed.
+    """
     fresh = target.with_name(f".{target.name}.restored")
     _copy_sqlite(source, fresh)
     with closing(sqlite_module().connect(fresh)) as connection:
@@ -225,7 +266,10 @@ def _replace_damaged(target: Path, source: Path, kept: Path) -> None:
 
 
 def forget(database: Database) -> None:
-    """After an erasure: what was deleted must not stand in free pages of the file. PostgreSQL does that with its own VACUUM."""
+    """After an erasure: what was deleted must not stand in free pages of the file.
+
+    PostgreSQL does that with its own VACUUM.
+    """
     if database.engine.dialect.name != "sqlite":
         return
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
@@ -243,11 +287,19 @@ def check(database: Database) -> list[str]:
             result = conn.exec_driver_sql("PRAGMA integrity_check").scalar()
             if result != "ok":
                 problems.append(f"integrity: {result}")
-            problems += [f"{row[0]}: row {row[1]} points nowhere" for row in conn.exec_driver_sql("PRAGMA foreign_key_check")]
+            problems += [
+                f"{row[0]}: row {row[1]} points nowhere"
+                for row in conn.exec_driver_sql("PRAGMA foreign_key_check")
+            ]
             path = database.path
             if path and path.stat().st_mode & 0o077:
                 problems.append(f"{path} can be read by others: chmod 600 {path}")
-        running = conn.execute(text("SELECT count(*) FROM run WHERE state = 'running'")).scalar() or 0
+        running = (
+            conn.execute(text("SELECT count(*) FROM run WHERE state = 'running'")).scalar() or 0
+        )
         if running > 1:
-            problems.append(f"{running} runs are marked as running; the next scan marks the dead ones as incomplete")
+            problems.append(
+                f"{running} runs are marked as running; the next scan marks the dead ones as"
+                " incomplete"
+            )
     return problems

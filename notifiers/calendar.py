@@ -1,6 +1,8 @@
-"""Calendar entries: windows, ends and deadlines as iCalendar (RFC 5545), invitations that update and cancel (RFC 5546). Pure.
+"""Calendar entries: windows, ends and deadlines as iCalendar (RFC 5545), invitations that update
+and cancel (RFC 5546). Pure.
 
-Instants are written in UTC, which every calendar shows in its owner's zone and no change of clocks can move. A UID stays; SEQUENCE counts the changes.
+Instants are written in UTC, which every calendar shows in its owner's zone and no change of clocks
+can move. A UID stays; SEQUENCE counts the changes.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ PRODUCT = "-//certmgr//certmgr//EN"
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """An agreed installation window. ``uid``: for ever the same. ``sequence``: how often it was changed. ``cancelled``: it does not take place."""
+    """An agreed installation window.
+
+    ``uid``: for ever the same. ``sequence``: how often it was changed. ``cancelled``: it does not
+    take place.
+    """
 
     uid: str
     sequence: int
@@ -75,12 +81,28 @@ def _calendar(method: str | None) -> Any:
     return calendar
 
 
-def invitation(window: Window, title: str, text: str, organizer: str, attendee: str, stamp: datetime) -> str:
-    """A mail's attachment: METHOD:REQUEST, or CANCEL. ``organizer`` and ``attendee``: mail addresses."""
+def invitation(
+    window: Window, title: str, text: str, organizer: str, attendee: str, stamp: datetime
+) -> str:
+    """A mail's attachment: METHOD:REQUEST, or CANCEL.
+
+    ``organizer`` and ``attendee``: mail addresses.
+    """
     from icalendar import vCalAddress
 
     calendar = _calendar("CANCEL" if window.cancelled else "REQUEST")
-    event = _event(Entry(window.uid, title, text, window.start, window.end, window.sequence, window.cancelled), stamp)
+    event = _event(
+        Entry(
+            uid=window.uid,
+            title=title,
+            text=text,
+            start=window.start,
+            end=window.end,
+            sequence=window.sequence,
+            cancelled=window.cancelled,
+        ),
+        stamp,
+    )
     event.add("organizer", vCalAddress(f"mailto:{organizer}"))
     guest = vCalAddress(f"mailto:{attendee}")
     guest.params["ROLE"] = "REQ-PARTICIPANT"

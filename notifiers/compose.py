@@ -1,4 +1,7 @@
-"""Drafts -> messages: subject, plain text, HTML, in the reader's language and time zone. Pure, but for reading templates."""
+"""Drafts -> messages: subject, plain text, HTML, in the reader's language and time zone.
+
+Pure, but for reading templates.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who signs. ``answer``: within what time an answer comes, in words. ``offers``: empty unless the provider switched it on. ``address``: the mail address
-    that calendar entries come from.
+    """Who signs.
+
+    ``answer``: within what time an answer comes, in words. ``offers``: empty unless the provider
+    switched it on. ``address``: the mail address that calendar entries come from.
     """
 
     provider: str
@@ -56,26 +61,40 @@ def one_line(text: str, limit: int) -> str:
     return " ".join(printable(text, limit).split())
 
 
-def client_message(draft: Draft, sender: Sender, templates: Templates, manager: str | None, now: datetime) -> Message:
+def client_message(
+    draft: Draft, sender: Sender, templates: Templates, manager: str | None, now: datetime
+) -> Message:
     """The message to one client contact. ``manager``: who handles it."""
     reader = language(draft.person.language, draft.person.zone)
     first = draft.items[0]
     subject = subject_line(draft, reader)
     message = {
-        "language": reader.code, "subject": subject, "greeting": reader(N.greeting).format(name=one_line(draft.person.name, 100)),
-        "lead": _lead(draft, reader), "blocks": [_block(i, draft.outcome, reader) for i in draft.items[:MAX_BLOCKS]],
-        "also": [*_more(draft.items, reader), *(_brief(i, reader) for i in draft.also[:MAX_BLOCKS])], "offers": one_line(sender.offers, 2000),
+        "language": reader.code,
+        "subject": subject,
+        "greeting": reader(N.greeting).format(name=one_line(draft.person.name, 100)),
+        "lead": _lead(draft, reader),
+        "blocks": [_block(i, draft.outcome, reader) for i in draft.items[:MAX_BLOCKS]],
+        "also": [
+            *_more(draft.items, reader),
+            *(_brief(i, reader) for i in draft.also[:MAX_BLOCKS]),
+        ],
+        "offers": one_line(sender.offers, 2000),
         **_signature(reader, sender, manager, first.reference),
-    }  # fmt: skip
+    }
     return Message(
-        f"[{first.reference}] {subject}", templates.render("client", reader.code, "txt", message, reader),
-        templates.render("client", reader.code, "html", message, reader), name_of(draft.outcome), first.reference,
-        _calendar(draft, sender, reader, now),
-    )  # fmt: skip
+        subject=f"[{first.reference}] {subject}",
+        text=templates.render("client", reader.code, "txt", message, reader),
+        html=templates.render("client", reader.code, "html", message, reader),
+        outcome=name_of(draft.outcome),
+        reference=first.reference,
+        calendar=_calendar(draft, sender, reader, now),
+    )
 
 
 def _lead(draft: Draft, reader: Language) -> str:
-    if isinstance(draft.outcome, Resolved) and all(i.subject.code == "cancelled" for i in draft.items):
+    if isinstance(draft.outcome, Resolved) and all(
+        i.subject.code == "cancelled" for i in draft.items
+    ):
         return reader(N.stopped)
     return lead(draft.outcome, reader)
 
@@ -88,19 +107,32 @@ def _calendar(draft: Draft, sender: Sender, reader: Language, now: datetime) -> 
     found = []
     for item in draft.items:
         if (window := item.subject.window) is not None:
-            title = reader(N.window_title).format(host=display(item.subject.target.host), reference=item.reference)
-            found.append(invitation(window, title, what_is_wrong(item, reader), sender.address, address, now))
+            title = reader(N.window_title).format(
+                host=display(item.subject.target.host), reference=item.reference
+            )
+            found.append(
+                invitation(window, title, what_is_wrong(item, reader), sender.address, address, now)
+            )
     return tuple(found)
 
 
-def _signature(reader: Language, sender: Sender, manager: str | None, reference: str) -> dict[str, str]:
+def _signature(
+    reader: Language, sender: Sender, manager: str | None, reference: str
+) -> dict[str, str]:
     provider = one_line(sender.provider, 200) or "certmgr"
     words = N.handler if manager else N.handler_plain
     return {
-        "handler": reader(words).format(person=one_line(manager or "", 100), provider=provider, reference=reference),
-        "answer": reader(N.answer).format(time=one_line(sender.answer, 100)) if sender.answer else "",
-        "thanks": reader(N.thanks), "provider": provider,
-    }  # fmt: skip
+        "handler": (
+            reader(words).format(
+                person=one_line(manager or "", 100), provider=provider, reference=reference
+            )
+        ),
+        "answer": (
+            reader(N.answer).format(time=one_line(sender.answer, 100)) if sender.answer else ""
+        ),
+        "thanks": reader(N.thanks),
+        "provider": provider,
+    }
 
 
 def lead(outcome: Outcome, reader: Language) -> str:
@@ -127,7 +159,11 @@ def _day(day: Any, reader: Language) -> str:
 
 def subject_line(draft: Draft, reader: Language) -> str:
     sites = list(dict.fromkeys(display(i.subject.target.host) for i in draft.items))
-    site = sites[0] if len(sites) == 1 else reader(N.subject_more).format(site=sites[0], n=len(sites) - 1)
+    site = (
+        sites[0]
+        if len(sites) == 1
+        else reader(N.subject_more).format(site=sites[0], n=len(sites) - 1)
+    )
     match draft.outcome:
         case YouAct(None):
             text = reader(N.subject_you_now).format(site=site)
@@ -150,10 +186,18 @@ def _block(item: Item, outcome: Outcome, reader: Language) -> dict[str, Any]:
     if subject.kind in (Kind.CASE, Kind.ORDER):
         do = case_text(subject, CASE_DO, reader)
     elif isinstance(item.outcome, YouAct) and subject.finding is not None:
-        do = client_instruction(subject.finding, subject.target, reader, we_install=subject.we_install)
-    elif not isinstance(item.outcome, YouAct) and item.outcome != outcome:  # the first sentence has said it
+        do = client_instruction(
+            subject.finding, subject.target, reader, we_install=subject.we_install
+        )
+    elif (
+        not isinstance(item.outcome, YouAct) and item.outcome != outcome
+    ):  # the first sentence has said it
         do = lead(item.outcome, reader)
-    what = _resolved(item, reader) if isinstance(item.outcome, Resolved) else what_is_wrong(item, reader)
+    what = (
+        _resolved(item, reader)
+        if isinstance(item.outcome, Resolved)
+        else what_is_wrong(item, reader)
+    )
     return {
         "heading": host,
         "reference": item.reference,
@@ -190,7 +234,11 @@ def _resolved(item: Item, reader: Language) -> str:
         case Kind.DEADLINE:
             return reader(N.resolved_deadline).format(host=host, title=one_line(subject.title, 200))
         case _:
-            what = sentence(subject.finding, subject.target, reader) if subject.finding is not None else host
+            what = (
+                sentence(subject.finding, subject.target, reader)
+                if subject.finding is not None
+                else host
+            )
             return reader(N.resolved_fault).format(what=what)
 
 
@@ -198,13 +246,15 @@ CASE_WHAT, CASE_DO = 0, 1
 
 
 def case_text(subject: Subject, part: int, reader: Language) -> str:
-    """The words of a case's step, or of an order's date, with its facts as this reader writes them."""
+    """The text of a case's step, or of an order's date, with its facts in this reader's format."""
     words = (CASE_STEPS if subject.kind is Kind.CASE else ORDERS)[subject.code][part]
     if not words:
         return ""
     return one_line(
         filled(
-            reader(words), {k: _fact(k, v, reader) for k, v in subject.facts.items() if k != "said"} | _problems(subject, reader)
+            reader(words),
+            {k: _fact(k, v, reader) for k, v in subject.facts.items() if k != "said"}
+            | _problems(subject, reader),
         ),
         4000,
     )
@@ -225,7 +275,9 @@ def _fact(name: str, value: Any, reader: Language) -> str:
         return (
             reader("no fee")
             if not value.amount
-            else reader("fee {amount}").format(amount=f"{value.amount} {value.currency or ''}".strip())
+            else reader("fee {amount}").format(
+                amount=f"{value.amount} {value.currency or ''}".strip()
+            )
         )
     if isinstance(value, datetime):
         return moment(value, reader) if name in ("window", "until") else reader.date(value)
@@ -257,7 +309,11 @@ def _facts(item: Item, reader: Language) -> list[tuple[str, str]]:
     end = subject.end if subject.kind is Kind.COVER else subject.not_after
     if end is not None:
         # What has no date ahead counts the days since it was opened.
-        over = item.crossed.days < 0 if subject.kind is Kind.COVER else end < subject.opened - item.crossed.days * DAY
+        over = (
+            item.crossed.days < 0
+            if subject.kind is Kind.COVER
+            else end < subject.opened - item.crossed.days * DAY
+        )
         facts.append((reader(N.ended if over else "ends"), moment(end, reader)))
     return facts
 
@@ -270,12 +326,14 @@ def _more(items: Sequence[Item], reader: Language) -> list[str]:
     return [_brief(i, reader) for i in items[MAX_BLOCKS : 5 * MAX_BLOCKS]]
 
 
-# -- a bulletin to many clients ----------------------------------------------------------------------------------------------
+# -- a bulletin to many clients
 
 
 @dataclass(frozen=True, slots=True)
 class Bulletin:
-    """What a broadcast says to one client: the dated rule, and how each of its sites stands (one line each, already in words)."""
+    """What a broadcast says to one client: the dated rule, and how each of its sites stands (one
+    line each, already in words).
+    """
 
     title: str
     at: date | None
@@ -284,24 +342,40 @@ class Bulletin:
 
 
 def bulletin_message(
-    template: str, person: Person, bulletin: Bulletin, sender: Sender, templates: Templates, manager: str | None, reference: str
-) -> Message:  # fmt: skip
+    template: str,
+    person: Person,
+    bulletin: Bulletin,
+    sender: Sender,
+    templates: Templates,
+    manager: str | None,
+    reference: str,
+) -> Message:
     reader = language(person.language, person.zone)
     title = one_line(reader(bulletin.title), 200)
     subject = one_line(reader(N.bulletin_title).format(title=title), MAX_SUBJECT)
     message = {
-        "language": reader.code, "subject": subject, "greeting": reader(N.greeting).format(name=one_line(person.name, 100)),
-        "lead": subject if bulletin.at is None else f"{subject}. {reader(N.bulletin_from).format(date=_day(bulletin.at, reader))}",
-        "text": one_line(reader(bulletin.text), 4000), "lines": list(bulletin.lines),
+        "language": reader.code,
+        "subject": subject,
+        "greeting": reader(N.greeting).format(name=one_line(person.name, 100)),
+        "lead": (
+            subject
+            if bulletin.at is None
+            else f"{subject}. {reader(N.bulletin_from).format(date=_day(bulletin.at, reader))}"
+        ),
+        "text": one_line(reader(bulletin.text), 4000),
+        "lines": list(bulletin.lines),
         **_signature(reader, sender, manager, reference),
-    }  # fmt: skip
+    }
     return Message(
-        f"[{reference}] {subject}", templates.render(template, reader.code, "txt", message, reader),
-        templates.render(template, reader.code, "html", message, reader), None, reference,
-    )  # fmt: skip
+        f"[{reference}] {subject}",
+        templates.render(template, reader.code, "txt", message, reader),
+        templates.render(template, reader.code, "html", message, reader),
+        None,
+        reference,
+    )
 
 
-# -- to staff ------------------------------------------------------------------------------------------------------------------
+# -- to staff
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,24 +397,63 @@ def section(heading: str, lines: Sequence[str], command: str) -> Section:
 
 
 def staff_message(
-    subject: str, lead_: str, sections: Sequence[Section], footer: Sequence[str], templates: Templates, reference: str
+    subject: str,
+    lead_: str,
+    sections: Sequence[Section],
+    footer: Sequence[str],
+    templates: Templates,
+    reference: str,
 ) -> Message:
     """In English: it is for our own staff."""
     message = {
-        "subject": one_line(subject, MAX_SUBJECT), "lead": lead_, "sections": [s for s in sections if s.lines],
+        "subject": one_line(subject, MAX_SUBJECT),
+        "lead": lead_,
+        "sections": [s for s in sections if s.lines],
         "footer": [one_line(line, 500) for line in footer],
-    }  # fmt: skip
+    }
     text, html = (templates.render("staff", "en", form, message, str) for form in ("txt", "html"))
     return Message(one_line(subject, MAX_SUBJECT), text, html, None, reference)
 
 
 SAMPLES: dict[str, dict[str, Any]] = {
     "client": {
-        "language": "en", "subject": "s", "greeting": "g", "lead": "l", "also": ["a"], "offers": "o", "handler": "h", "answer": "a", "thanks": "t", "provider": "p",
-        "blocks": [{"heading": "h", "reference": "CM-AAAAAA", "what": "w", "do": "d", "facts": [("label", "value")], "paste": "-----BEGIN"}],
+        "language": "en",
+        "subject": "s",
+        "greeting": "g",
+        "lead": "l",
+        "also": ["a"],
+        "offers": "o",
+        "handler": "h",
+        "answer": "a",
+        "thanks": "t",
+        "provider": "p",
+        "blocks": [
+            {
+                "heading": "h",
+                "reference": "CM-AAAAAA",
+                "what": "w",
+                "do": "d",
+                "facts": [("label", "value")],
+                "paste": "-----BEGIN",
+            }
+        ],
     },
     "bulletin": {
-        "language": "en", "subject": "s", "greeting": "g", "lead": "l", "text": "t", "lines": ["x"], "handler": "h", "answer": "a", "thanks": "t", "provider": "p",
+        "language": "en",
+        "subject": "s",
+        "greeting": "g",
+        "lead": "l",
+        "text": "t",
+        "lines": ["x"],
+        "handler": "h",
+        "answer": "a",
+        "thanks": "t",
+        "provider": "p",
     },
-    "staff": {"subject": "s", "lead": "l", "sections": [{"heading": "h", "lines": ["x"], "more": 1, "command": "c"}], "footer": ["f"]},
-}  # fmt: skip
+    "staff": {
+        "subject": "s",
+        "lead": "l",
+        "sections": [{"heading": "h", "lines": ["x"], "more": 1, "command": "c"}],
+        "footer": ["f"],
+    },
+}

@@ -1,4 +1,7 @@
-"""Working days, quiet hours and change freezes, in the time zone of whoever is written to. Pure; holidays come from the holidays library."""
+"""Working days, quiet hours and change freezes, in the time zone of whoever is written to.
+
+Pure; holidays come from the holidays library.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ def is_working_day(day: date, country: str, weekdays: frozenset[int] = MONDAY_TO
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """Of one person. ``opens`` and ``closes``: between them one may write; outside are quiet hours."""
+    """Of one person.
+
+    ``opens`` and ``closes``: between them one may write; outside are quiet hours.
+    """
 
     zone: tzinfo = UTC
     country: str = ""
@@ -35,7 +41,10 @@ class Calendar:
 
     def may_write(self, now: datetime) -> bool:
         local = now.astimezone(self.zone)
-        return is_working_day(local.date(), self.country, self.weekdays) and self.opens <= local.time() < self.closes
+        return (
+            is_working_day(local.date(), self.country, self.weekdays)
+            and self.opens <= local.time() < self.closes
+        )
 
     def next_opening(self, now: datetime) -> datetime:
         """The first moment from ``now`` on at which one may write, in UTC."""
@@ -50,7 +59,9 @@ class Calendar:
         return datetime.combine(day, self.opens, self.zone).astimezone(UTC)
 
     def working_day_before(self, moment: datetime) -> date:
-        """The day of ``moment``, or the last working day before it: a date that somebody is asked to keep."""
+        """The day of ``moment``, or the last working day before it: a date that somebody is asked
+        to keep.
+        """
         day = self.day(moment)
         for _ in range(MAX_STEPS):
             if is_working_day(day, self.country, self.weekdays):
@@ -59,7 +70,9 @@ class Calendar:
         return day
 
     def working_day_after(self, moment: datetime, days: int = 1) -> date:
-        """The working day that is ``days`` working days after that of ``moment``: when next word is promised."""
+        """The working day that is ``days`` working days after that of ``moment``: when next word is
+        promised.
+        """
         day = self.day(moment)
         while days > 0:
             day += timedelta(days=1)
@@ -99,7 +112,9 @@ def before_freezes(moment: datetime, freezes: Sequence[Freeze], zone: tzinfo) ->
         day = moment.astimezone(zone).date()
         for freeze in freezes:
             if freeze.first <= day <= freeze.last:
-                moment = datetime.combine(freeze.first, time(0), zone).astimezone(UTC) - timedelta(seconds=1)
+                moment = datetime.combine(freeze.first, time(0), zone).astimezone(UTC) - timedelta(
+                    seconds=1
+                )
                 changed = True
                 break
     return moment

@@ -1,7 +1,10 @@
-"""What is said to whom, and why not. Values in, values out; ``now`` is part of them.
+"""What is said to whom, and why not.
 
-In steps: what is due (:func:`due`), then, with a fresh look at each, what goes out (:func:`plan`). Every subject that is due gets a decision with its
-reason, whether it is said, waits, is held, or is none of the client's business.
+Values in, values out; ``now`` is part of them.
+
+In steps: what is due (:func:`due`), then, with a fresh look at each, what goes out (:func:`plan`).
+Every subject that is due gets a decision with its reason, whether it is said, waits, is held, or is
+none of the client's business.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from notifiers.thresholds import DAY, Crossed, before_end, crossed, rank_of, sin
 MAX_ITEMS = 300
 
 
-# -- what is due ---------------------------------------------------------------------------------------------------------
+# -- what is due
 
 
 def threshold(subject: Subject, policy: Policy, zone: Any, now: datetime) -> Crossed | None:
@@ -34,10 +37,18 @@ def threshold(subject: Subject, policy: Policy, zone: Any, now: datetime) -> Cro
         return since(subject.opened, now, 7 if subject.severity in ("critical", "high") else 30)
     end = before_freezes(subject.end, policy.freezes, zone) if subject.end > now else subject.end
     if end <= now < subject.end:
-        return Crossed("0", 0, (subject.end - now) / DAY)  # in the freeze: what comes after the end is counted from the real one
+        return Crossed(
+            "0", 0, (subject.end - now) / DAY
+        )  # in the freeze: what comes after the end is counted from the real one
     thresholds, chosen = policy.thresholds.of(subject.client, subject.tags)
     life = subject.life or timedelta(days=400)
-    return crossed(end, before_end(life, thresholds, chosen=chosen, lead_days=subject.lead_days, usual=subject.usual), now)
+    return crossed(
+        end,
+        before_end(
+            life, thresholds, chosen=chosen, lead_days=subject.lead_days, usual=subject.usual
+        ),
+        now,
+    )
 
 
 def due(world: World, subjects: Iterable[Subject], zone: Any) -> list[Due]:
@@ -54,9 +65,15 @@ def outcome_of(due_: Due, world: World, person: Person) -> Outcome | None:
     """What it is for a client; None where no client hears of it. The type admits no two."""
     subject, now = due_.subject, world.now
     if subject.actor == "client":
-        if subject.act_by is None or subject.act_by <= now or (subject.end is not None and subject.end <= now):
+        if (
+            subject.act_by is None
+            or subject.act_by <= now
+            or (subject.end is not None and subject.end <= now)
+        ):
             end = subject.end
-            return YouAct(person.calendar.working_day_before(end) if end is not None and end > now else None)
+            return YouAct(
+                person.calendar.working_day_before(end) if end is not None and end > now else None
+            )
         by = before_freezes(subject.act_by, world.policy.freezes, person.calendar.zone)
         day = person.calendar.working_day_before(by)
         return YouAct(day if day >= person.calendar.day(now) else None)
@@ -70,9 +87,15 @@ def outcome_of(due_: Due, world: World, person: Person) -> Outcome | None:
 
 
 def label_of(
-    outcome: Outcome, crossed_: Crossed, said: Sequence[tuple[int, str, str, int, str]], contact_id: int, now: datetime
+    outcome: Outcome,
+    crossed_: Crossed,
+    said: Sequence[tuple[int, str, str, int, str]],
+    contact_id: int,
+    now: datetime,
 ) -> tuple[str, str]:
-    """(step, threshold) as they are kept. "We are fixing it" is said once for a date; word from level 2 when the day of the last promise has come."""
+    """(step, threshold) as they are kept. "We are fixing it" is said once for a date; word from
+    level 2 when the day of the last promise has come.
+    """
     if isinstance(outcome, WeAct):
         return "we", outcome.by.date().isoformat()
     if isinstance(outcome, Escalated):
@@ -91,21 +114,32 @@ def reaches_clients(due_: Due, world: World) -> bool:
     if not subject.visible:
         return False
     taken = subject.taken is not None and subject.taken[1] > world.now
-    return taken or (subject.actor == "staff" and subject.severity == "critical" and subject.confirmed)
+    return taken or (
+        subject.actor == "staff" and subject.severity == "critical" and subject.confirmed
+    )
 
 
-# -- what goes out -------------------------------------------------------------------------------------------------------
+# -- what goes out
 
 
 def candidates(world: World, dues: Sequence[Due], plan_: Plan) -> list[Due]:
-    """Those that might be sent, so that each is worth a fresh look; the others get their decision here."""
+    """Those that might be sent, so that each is worth a fresh look; the others get their decision
+    here.
+    """
     kept, keys = [], {d.subject.key for d in dues if not d.subject.quiet}
     for one in dues:
         subject = one.subject
         if subject.parent in keys:
-            plan_.note(subject, one.crossed.label, "suppress", f"it goes away with {subject.parent}")
+            plan_.note(
+                subject, one.crossed.label, "suppress", f"it goes away with {subject.parent}"
+            )
         elif subject.partial:
-            plan_.note(subject, one.crossed.label, "staff", "replaced on some addresses: that is the administrator's")
+            plan_.note(
+                subject,
+                one.crossed.label,
+                "staff",
+                "replaced on some addresses: that is the administrator's",
+            )
             plan_.for_staff.append((subject, "replaced on some addresses only"))
         elif not reaches_clients(one, world):
             plan_.note(subject, one.crossed.label, "staff", _ours(subject, world.now))
@@ -115,11 +149,16 @@ def candidates(world: World, dues: Sequence[Due], plan_: Plan) -> list[Due]:
             if reason is FLAPS:
                 plan_.flapping.append(subject.key)
         elif (
-            subject.kind is not Kind.CASE and (world.baseline or _before_baseline(subject, world)) and not _spoken(subject, world)
+            subject.kind is not Kind.CASE
+            and (world.baseline or _before_baseline(subject, world))
+            and not _spoken(subject, world)
         ):
             plan_.hold.append((subject, f"baseline {one.crossed.rank} {to_epoch(world.now)}"))
             plan_.note(
-                subject, one.crossed.label, "hold", "it was there at the first sight of the inventory; certmgr notice release"
+                subject,
+                one.crossed.label,
+                "hold",
+                "it was there at the first sight of the inventory; certmgr notice release",
             )
         elif reason := held(one, world):
             plan_.note(subject, one.crossed.label, "hold", reason)
@@ -132,13 +171,26 @@ def _ours(subject: Subject, now: datetime) -> str:
     if subject.severity == "undetermined":
         return "it could not be told: staff look first"
     if subject.taken is not None and subject.taken[1] <= now:
-        return f"{subject.taken[0]} had taken it until {subject.taken[1]:%Y-%m-%d}, and it is still there"
-    return "it is ours, and nobody has taken it with a date" if subject.actor == "provider" else "nobody knows yet whose it is"
+        return (
+            f"{subject.taken[0]} had taken it until {subject.taken[1]:%Y-%m-%d}, and it is still"
+            " there"
+        )
+    return (
+        "it is ours, and nobody has taken it with a date"
+        if subject.actor == "provider"
+        else "nobody knows yet whose it is"
+    )
 
 
 def _before_baseline(subject: Subject, world: World) -> bool:
-    """A fault that was there at the first sight, and becomes a client's only now: because it was seen again, taken, or no longer accepted."""
-    return subject.end is None and to_epoch(subject.opened) <= world.baseline_at and subject.key not in world.matters
+    """A fault that was there at the first sight, and becomes a client's only now: because it was
+    seen again, taken, or no longer accepted.
+    """
+    return (
+        subject.end is None
+        and to_epoch(subject.opened) <= world.baseline_at
+        and subject.key not in world.matters
+    )
 
 
 def _spoken(subject: Subject, world: World) -> bool:
@@ -146,9 +198,14 @@ def _spoken(subject: Subject, world: World) -> bool:
 
 
 def _recipients(one: Due, world: World, plan_: Plan) -> list[tuple[Choice, Outcome, str, str]]:
-    """(who, outcome, step, label) of everybody who has not heard of this threshold. Notes why where nobody is reached."""
+    """(who, outcome, step, label) of everybody who has not heard of this threshold.
+
+    Notes why where nobody is reached.
+    """
     subject = one.subject
-    technical = subject.finding is not None and subject.kind is Kind.FAULT and subject.code in TECHNICAL
+    technical = (
+        subject.finding is not None and subject.kind is Kind.FAULT and subject.code in TECHNICAL
+    )
     named = world.people.chosen(subject.contact_id, subject.client_id, world.now)
     first = named or world.people.owner(subject.client_id, world.now, technical=technical)
     if first.person is None:
@@ -177,13 +234,30 @@ def _recipients(one: Due, world: World, plan_: Plan) -> list[tuple[Choice, Outco
 
 
 # Faults in how a site is served: for whoever looks after the client's server.
-TECHNICAL = frozenset({
-    "not-tls", "starttls-missing", "handshake-failed", "tls-legacy-only", "ciphers-obsolete", "chain-incomplete", "intermediate-expired", "mixed-content",
-    "redirect-missing", "redirect-insecure", "redirect-loop", "http-collects-secrets", "http-collects-input", "http-served", "default-certificate",
-})  # fmt: skip
+TECHNICAL = frozenset(
+    {
+        "not-tls",
+        "starttls-missing",
+        "handshake-failed",
+        "tls-legacy-only",
+        "ciphers-obsolete",
+        "chain-incomplete",
+        "intermediate-expired",
+        "mixed-content",
+        "redirect-missing",
+        "redirect-insecure",
+        "redirect-loop",
+        "http-collects-secrets",
+        "http-collects-input",
+        "http-served",
+        "default-certificate",
+    }
+)
 
 
-def _told(said: Sequence[tuple[int, str, str, int, str]], contact_id: int, step: str, label: str) -> bool:
+def _told(
+    said: Sequence[tuple[int, str, str, int, str]], contact_id: int, step: str, label: str
+) -> bool:
     """Whether this contact heard of this threshold, or of a more urgent one."""
     for contact, said_step, said_label, _, _ in said:
         if contact != contact_id:
@@ -196,10 +270,18 @@ def _told(said: Sequence[tuple[int, str, str, int, str]], contact_id: int, step:
     return False
 
 
-def _climbs(one: Due, world: World, first: Person, said: Sequence[tuple[int, str, str, int, str]]) -> bool:
-    """No acknowledgement (or one that is long ago) some days after the first message: then the fallback hears of it too."""
+def _climbs(
+    one: Due, world: World, first: Person, said: Sequence[tuple[int, str, str, int, str]]
+) -> bool:
+    """No acknowledgement (or one that is long ago) some days after the first message: then the
+    fallback hears of it too.
+    """
     first_at = min(
-        (at for contact, step, _, at, state in said if contact == first.id and step == "owner" and state in ("sent", "unknown")),
+        (
+            at
+            for contact, step, _, at, state in said
+            if contact == first.id and step == "owner" and state in ("sent", "unknown")
+        ),
         default=None,
     )
     if any(contact == first.id and state == "failed" for contact, _, _, _, state in said):
@@ -213,7 +295,9 @@ def _climbs(one: Due, world: World, first: Person, said: Sequence[tuple[int, str
     return to_epoch(world.now) >= first_at + days * 86_400
 
 
-def plan(world: World, dues: Sequence[Due], looks: Mapping[tuple[str, str], Look], plan_: Plan) -> None:
+def plan(
+    world: World, dues: Sequence[Due], looks: Mapping[tuple[str, str], Look], plan_: Plan
+) -> None:
     """``dues``: those that :func:`candidates` kept. Fills the drafts and the decisions."""
     by_person: dict[int, tuple[Person, list[Item]]] = {}
     for one in dues:
@@ -224,8 +308,12 @@ def plan(world: World, dues: Sequence[Due], looks: Mapping[tuple[str, str], Look
             continue
         for choice, outcome, step, label in _recipients(one, world, Plan()):
             assert choice.person is not None
-            assert world.people.may_read(choice.person, subject.client_id), "a notice would cross the border between clients"
-            by_person.setdefault(choice.person.id, (choice.person, []))[1].append(item_of(one, outcome, step, label, world))
+            assert world.people.may_read(choice.person, subject.client_id), (
+                "a notice would cross the border between clients"
+            )
+            by_person.setdefault(choice.person.id, (choice.person, []))[1].append(
+                item_of(one, outcome, step, label, world)
+            )
     for person, items in by_person.values():
         if world.hold:
             for item in items:
@@ -234,7 +322,9 @@ def plan(world: World, dues: Sequence[Due], looks: Mapping[tuple[str, str], Look
             for item in items:
                 plan_.note(item.subject, item.label, "wait", reason, person.id)
         else:
-            items.sort(key=lambda i: (-i.crossed.rank if i.subject.end is not None else 0, i.subject.key))
+            items.sort(
+                key=lambda i: (-i.crossed.rank if i.subject.end is not None else 0, i.subject.key)
+            )
             for item in items[MAX_ITEMS:]:
                 plan_.note(
                     item.subject,
@@ -244,13 +334,23 @@ def plan(world: World, dues: Sequence[Due], looks: Mapping[tuple[str, str], Look
                     person.id,
                 )
             shown = tuple(items[:MAX_ITEMS])
-            plan_.drafts.append(Draft(person, shown, decides((i.subject.severity, i.outcome) for i in shown)))
+            plan_.drafts.append(
+                Draft(person, shown, decides((i.subject.severity, i.outcome) for i in shown))
+            )
 
 
 def item_of(one: Due, outcome: Outcome, step: str, label: str, world: World) -> Item:
     matter = world.matters.get(one.subject.key)
     reference, matter_id = (matter["reference"], matter["id"]) if matter is not None else ("", None)
-    return Item(one.subject, one.crossed, step, label, outcome, reference, matter_id)
+    return Item(
+        subject=one.subject,
+        crossed=one.crossed,
+        step=step,
+        label=label,
+        outcome=outcome,
+        reference=reference,
+        matter_id=matter_id,
+    )
 
 
 def _after_look(one: Due, look: Look, world: World, plan_: Plan) -> tuple[str, str] | None:
@@ -264,30 +364,48 @@ def _after_look(one: Due, look: Look, world: World, plan_: Plan) -> tuple[str, s
             return "staff", look.reason
         case Seen.UNKNOWN:
             first = world.waiting.get((subject.key, subject.round))
-            patient = first is None or to_epoch(world.now) - first < world.policy.look_patience.total_seconds()
+            patient = (
+                first is None
+                or to_epoch(world.now) - first < world.policy.look_patience.total_seconds()
+            )
             if patient or subject.end is None:
                 return "wait", f"a fresh look did not succeed: {look.reason}"
-            plan_.for_staff.append((subject, f"sent without a fresh look, which fails since a day: {look.reason}"))
+            plan_.for_staff.append(
+                (subject, f"sent without a fresh look, which fails since a day: {look.reason}")
+            )
     return None
 
 
-# -- what is over ------------------------------------------------------------------------------------------------------------
+# -- what is over
 
 
-def resolved_items(world: World, matter: Mapping[str, Any], subject: Subject) -> list[tuple[Person, Item]]:
+def resolved_items(
+    world: World, matter: Mapping[str, Any], subject: Subject
+) -> list[tuple[Person, Item]]:
     """Exactly one "resolved" for everybody who was told and still may read it."""
     said = world.said.get((matter["key"], matter["round"]), ())
     done = {c for c, step, _, _, _ in said if step == "resolved"}
-    told = dict.fromkeys(c for c, _, _, _, state in said if state in ("sent", "unknown") and c not in done)
+    told = dict.fromkeys(
+        c for c, _, _, _, state in said if state in ("sent", "unknown") and c not in done
+    )
     found = []
     for contact_id in told:
         person = world.people.by_id.get(contact_id)
-        if person is None or person.way is None or not world.people.may_read(person, subject.client_id):
+        if (
+            person is None
+            or person.way is None
+            or not world.people.may_read(person, subject.client_id)
+        ):
             continue
         item = Item(
-            replace(subject, key=matter["key"], round=matter["round"]), Crossed("+0", 0, 0.0), "resolved", "+0", Resolved(),
-            matter["reference"], matter["id"],
-        )  # fmt: skip
+            subject=replace(subject, key=matter["key"], round=matter["round"]),
+            crossed=Crossed("+0", 0, 0.0),
+            step="resolved",
+            label="+0",
+            outcome=Resolved(),
+            reference=matter["reference"],
+            matter_id=matter["id"],
+        )
         found.append((person, item))
     return found
 

@@ -1,4 +1,7 @@
-"""The worker: takes queued notices and sends them. Which step is durable before which stands in inventory/store/outbox.py."""
+"""The worker: takes queued notices and sends them.
+
+Which step is durable before which stands in inventory/store/outbox.py.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,9 @@ class Sends(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The address that a notice goes to now, or why it goes nowhere. Chosen when it is sent: it may have changed since. ``calendar``: of a client, who is
-    not woken.
+    """The address that a notice goes to now, or why it goes nowhere.
+
+    Chosen when it is sent: it may have changed since. ``calendar``: of a client, who is not woken.
     """
 
     to: str | None
@@ -47,7 +51,10 @@ Address = Callable[[Row], Goal]
 
 
 def backoff(attempts: int, jitter: float) -> int:
-    """Seconds until the next attempt: doubling, with jitter of half to one and a half. ``jitter``: 0 to 1. Pure."""
+    """Seconds until the next attempt: doubling, with jitter of half to one and a half.
+
+    ``jitter``: 0 to 1. Pure.
+    """
     return int(min(LONGEST_RETRY, FIRST_RETRY * 2 ** max(0, attempts - 1)) * (0.5 + jitter))
 
 
@@ -80,16 +87,25 @@ class Worker:
     """
 
     def __init__(
-        self, database: Database, channels: Mapping[str, Sends], address: Address, clock: Callable[[], datetime], *,
-        rate: float = 2.0, limit: int | None = None,
-        timer: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        channels: Mapping[str, Sends],
+        address: Address,
+        clock: Callable[[], datetime],
+        *,
+        rate: float = 2.0,
+        limit: int | None = None,
+        timer: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.database, self.channels, self.address, self.clock = database, channels, address, clock
         self.rate, self.limit = rate, limit
         self.timer, self.sleep = timer, sleep
 
     def run(self) -> Counts:
-        """Sends what is due on every channel, each in a thread of its own, so that one that is dead or slow stops nothing."""
+        """Sends what is due on every channel, each in a thread of its own, so that one that is dead
+        or slow stops nothing.
+        """
         with self.database.write(self.clock()) as tx:
             outbox.recover(tx)
             names = outbox.channels_waiting(tx.conn, tx.at)
@@ -134,7 +150,14 @@ class Worker:
         to = goal.to
         if to is not None and goal.calendar is not None and not goal.calendar.may_write(now):
             with self.database.write(now) as tx:
-                outbox.finish(tx, row["id"], token, "queued", next_at=to_epoch(goal.calendar.next_opening(now)), token=None)
+                outbox.finish(
+                    tx,
+                    row["id"],
+                    token,
+                    "queued",
+                    next_at=to_epoch(goal.calendar.next_opening(now)),
+                    token=None,
+                )
             counts.later += 1
             return None
         if to_epoch(now) > row["expires_at"] or to is None:
@@ -149,12 +172,23 @@ class Worker:
                 return None
         calendar = tuple(json.loads(row["calendar"])) if row["calendar"] else ()
         # Committed: from here on a death means unknown.
-        delivery = channel.send(Outgoing(to, row["subject"], row["text"], row["html"], f"{row['id']}.{row['secret']}", calendar))
+        delivery = channel.send(
+            Outgoing(
+                to=to,
+                subject=row["subject"],
+                text=row["text"],
+                html=row["html"],
+                mark=f"{row['id']}.{row['secret']}",
+                calendar=calendar,
+            )
+        )
         with self.database.write(self.clock()) as tx:
             self._record(tx, row, token, to, delivery, counts)
         return delivery
 
-    def _record(self, tx: Any, row: Row, token: str, to: str, delivery: Delivery, counts: Counts) -> None:
+    def _record(
+        self, tx: Any, row: Row, token: str, to: str, delivery: Delivery, counts: Counts
+    ) -> None:
         common = {"smtp_code": delivery.code, "error": delivery.reason or None, "sent_to": to}
         match delivery.fate:
             case Fate.SENT:
@@ -164,8 +198,10 @@ class Worker:
                 outbox.finish(tx, row["id"], token, "unknown", **common)
                 counts.unknown += 1
             case Fate.TEMPORARY:
-                wait = backoff(row["attempts"] + 1, random.random())  # noqa: S311 - a pause, no secret
-                outbox.finish(tx, row["id"], token, "queued", next_at=tx.at + wait, token=None, **common)
+                wait = backoff(row["attempts"] + 1, random.random())  # noqa: S311
+                outbox.finish(
+                    tx, row["id"], token, "queued", next_at=tx.at + wait, token=None, **common
+                )
                 counts.later += 1
             case Fate.PERMANENT:
                 if delivery.bad_address and row["contact_id"] is not None:

@@ -1,7 +1,10 @@
-"""What comes back: replies, bounces, automatic replies. Only who returns the mark of a notice (its id and secret) can acknowledge it or mark an
-address as bad; everything else is shown to staff and changes nothing.
+"""What comes back: replies, bounces, automatic replies.
 
-A bounce is a delivery report (RFC 3464) of a permanent failure; an automatic reply is known by RFC 3834's header and its older kin.
+Only who returns the mark of a notice (its id and secret) can acknowledge it or mark an address as
+bad; everything else is shown to staff and changes nothing.
+
+A bounce is a delivery report (RFC 3464) of a permanent failure; an automatic reply is known by RFC
+3834's header and its older kin.
 """
 
 from __future__ import annotations
@@ -34,7 +37,10 @@ _MARK = re.compile(r"\b(\d{1,18}\.[0-9a-f]{20})\b")
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """``kind``: reply, bounce, delay (a temporary report), automatic. ``marks``: those found where only who has seen the mail can have them from."""
+    """``kind``: reply, bounce, delay (a temporary report), automatic.
+
+    ``marks``: those found where only who has seen the mail can have them from.
+    """
 
     kind: str
     message_id: str
@@ -47,25 +53,37 @@ def parse(raw: bytes) -> Mail:
     """Never raises: what cannot be read is a mail without a mark. Pure."""
     try:
         return _parse(raw)
-    except Exception as error:  # the mail parser breaks in many ways on hostile mail; each means the same
-        return Mail("reply", f"<{hashlib.sha256(raw).hexdigest()}>", (), f"unreadable: {type(error).__name__}")
+    except (
+        Exception
+    ) as error:  # the mail parser breaks in many ways on hostile mail; each means the same
+        return Mail(
+            "reply",
+            f"<{hashlib.sha256(raw).hexdigest()}>",
+            (),
+            f"unreadable: {type(error).__name__}",
+        )
 
 
 def _parse(raw: bytes) -> Mail:
     message = email.message_from_bytes(raw[:MAX_MAIL], policy=email.policy.compat32)
     parts = _parts(message)
-    # By content: the same mail is taken once, and nobody can keep out another one by claiming its Message-ID.
+    # By content: the same mail is taken once, and nobody can keep out another one by claiming its
+    # Message-ID.
     key = f"<{hashlib.sha256(raw).hexdigest()}>"
     report = next((p for p in parts if p.get_content_type() == "message/delivery-status"), None)
     if report is not None:
         action, status = _report(report)
-        marks = _marks(" ".join(_header(p, MARK_HEADER) + " " + _body(p) for p in parts if _returned(p)))
+        marks = _marks(
+            " ".join(_header(p, MARK_HEADER) + " " + _body(p) for p in parts if _returned(p))
+        )
         kind = "bounce" if action == "failed" and status.startswith("5") else "delay"
         return Mail(kind, key, marks, printable(f"{action} {status}", 200), status)
     references = f"{_header(message, 'References')} {_header(message, 'In-Reply-To')}"
     kind = "automatic" if automatic(message) else "reply"
     text = next((_body(p) for p in parts if p.get_content_type() == "text/plain"), "")
-    return Mail(kind, key, _marks(references), printable(" ".join(_own_words(text).split()), MAX_TEXT))
+    return Mail(
+        kind, key, _marks(references), printable(" ".join(_own_words(text).split()), MAX_TEXT)
+    )
 
 
 def _parts(message: Any) -> list[Any]:
@@ -83,14 +101,20 @@ def _header(part: Any, name: str) -> str:
 
 def _returned(part: Any) -> bool:
     """The copy of what was sent, or of its headers, in a report."""
-    return part.get_content_type() in ("text/rfc822-headers", "message/rfc822") or bool(part.get(MARK_HEADER))
+    return part.get_content_type() in ("text/rfc822-headers", "message/rfc822") or bool(
+        part.get(MARK_HEADER)
+    )
 
 
 def _body(part: Any) -> str:
     payload = part.get_payload(decode=True)
     if isinstance(payload, bytes):
         return payload[:20_000].decode("utf-8", "replace")
-    return part.as_string()[:20_000] if part.is_multipart() and part.get_content_type() == "message/rfc822" else ""
+    return (
+        part.as_string()[:20_000]
+        if part.is_multipart() and part.get_content_type() == "message/rfc822"
+        else ""
+    )
 
 
 def _report(part: Any) -> tuple[str, str]:
@@ -112,7 +136,10 @@ def automatic(message: Any) -> bool:
         return True
     if _header(message, "Precedence").strip().lower() in ("bulk", "junk", "list", "auto_reply"):
         return True
-    return any(message.get(h) is not None for h in ("X-Autoreply", "X-Autorespond", "X-Auto-Response-Suppress", "List-Id"))
+    return any(
+        message.get(h) is not None
+        for h in ("X-Autoreply", "X-Autorespond", "X-Auto-Response-Suppress", "List-Id")
+    )
 
 
 def _own_words(text: str) -> str:
@@ -121,11 +148,14 @@ def _own_words(text: str) -> str:
     return "\n".join(lines)[: 2 * MAX_TEXT]
 
 
-# -- what it does --------------------------------------------------------------------------------------------------------------
+# -- what it does
 
 
 def take(database: Database, raw: bytes, now: datetime, *, dry_run: bool = False) -> str:
-    """Records one mail, in one transaction. Returns what it was: reply, bounce, automatic, delay, stranger; or known."""
+    """Records one mail, in one transaction.
+
+    Returns what it was: reply, bounce, automatic, delay, stranger; or known.
+    """
     mail = parse(raw)
     with database.read() as conn:
         row = next((r for m in mail.marks if (r := outbox.by_mark(conn, m)) is not None), None)
@@ -134,9 +164,12 @@ def take(database: Database, raw: bytes, now: datetime, *, dry_run: bool = False
         return kind
     with database.write(now) as tx:
         values = {
-            "message_id": mail.message_id, "kind": kind, "notice_id": row["id"] if row else None, "contact_id": row["contact_id"] if row else None,
+            "message_id": mail.message_id,
+            "kind": kind,
+            "notice_id": row["id"] if row else None,
+            "contact_id": row["contact_id"] if row else None,
             "text": mail.text if row else "",
-        }  # fmt: skip
+        }
         if not inbound.add(tx, values):
             return "known"
         if row is None:
@@ -151,11 +184,17 @@ def take(database: Database, raw: bytes, now: datetime, *, dry_run: bool = False
     return kind
 
 
-# -- the mailbox ----------------------------------------------------------------------------------------------------------------
+# -- the mailbox
 
 
-def read(database: Database, url: str, now: datetime, *, dry_run: bool = False, timeout: float = 30.0) -> Counter[str]:
-    """Every mail that is not marked as seen. A mail is marked only after its transaction: a death between the two reads it again, which does nothing."""
+def read(
+    database: Database, url: str, now: datetime, *, dry_run: bool = False, timeout: float = 30.0
+) -> Counter[str]:
+    """Every mail that is not marked as seen.
+
+    A mail is marked only after its transaction: a death between the two reads it again, which does
+    nothing.
+    """
     counts: Counter[str] = Counter()
     with _mailbox(url, timeout, readonly=dry_run) as imap:
         for number in _unseen(imap)[:MAX_MAILS]:
@@ -186,7 +225,9 @@ def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[Any]:
     context = ssl.create_default_context()
     try:
         if parts.scheme == "imaps":
-            imap: Any = imaplib.IMAP4_SSL(parts.hostname, parts.port or 993, ssl_context=context, timeout=timeout)
+            imap: Any = imaplib.IMAP4_SSL(
+                parts.hostname, parts.port or 993, ssl_context=context, timeout=timeout
+            )
         else:
             imap = imaplib.IMAP4(parts.hostname, parts.port or 143, timeout=timeout)
     except (OSError, imaplib.IMAP4.error) as error:
@@ -196,9 +237,15 @@ def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[Any]:
             imap.starttls(context)
         imap.login(unquote(parts.username), unquote(parts.password or ""))
         folder = unquote(parts.path.strip("/")) or "INBOX"
-        status, _ = imap.select('"' + folder.replace("\\", "").replace('"', "") + '"', readonly=readonly)
+        status, _ = imap.select(
+            '"' + folder.replace("\\", "").replace('"', "") + '"', readonly=readonly
+        )
         if status != "OK":
-            raise CertmgrError(f"The mailbox has no folder '{printable(folder, 60)}'", "", "Correct the URL in [notify] inbox.")
+            raise CertmgrError(
+                f"The mailbox has no folder '{printable(folder, 60)}'",
+                "",
+                "Correct the URL in [notify] inbox.",
+            )
         yield imap
     except (OSError, imaplib.IMAP4.error) as error:
         raise _unusable(parts.hostname, error) from None
@@ -209,7 +256,9 @@ def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[Any]:
 
 def _unusable(host: str, error: BaseException) -> CertmgrError:
     return CertmgrError(
-        f"The mailbox at {host} cannot be read", printable(str(error), 200), "Check [notify] inbox; nothing was lost."
+        f"The mailbox at {host} cannot be read",
+        printable(str(error), 200),
+        "Check [notify] inbox; nothing was lost.",
     )
 
 

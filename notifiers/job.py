@@ -1,8 +1,10 @@
-"""One run of notices: what is due, a fresh look, who is told what, the queue; then the worker sends.
+"""One run of notices: what is due, a fresh look, who is told what, the queue; then the worker
+sends.
 
-Order of durability: nothing is written before the looks are over. Then one transaction holds the matters with their references, the decisions, the
-notices with their items, and the success of the run. A death before it leaves nothing, one after it leaves a queue that the next worker sends.
-What comes from above (what there is to say, a fresh look) is handed in as functions.
+Order of durability: nothing is written before the looks are over. Then one transaction holds the
+matters with their references, the decisions, the notices with their items, and the success of the
+run. A death before it leaves nothing, one after it leaves a queue that the next worker sends. What
+comes from above (what there is to say, a fresh look) is handed in as functions.
 """
 
 from __future__ import annotations
@@ -35,12 +37,24 @@ class _Rollback(Exception):
 
 
 class Run:
-    """One run. ``expected``: to how many clients at once it may write, where that is more than usual."""
+    """One run.
+
+    ``expected``: to how many clients at once it may write, where that is more than usual.
+    """
 
     def __init__(
-        self, database: Database, gather: Gather, look: Looks, templates: Templates, config: Rules, now: datetime, *, expected: int | None = None,
-        bulletins: Bulletins | None = None, default_channel: str = "mail",
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        gather: Gather,
+        look: Looks,
+        templates: Templates,
+        config: Rules,
+        now: datetime,
+        *,
+        expected: int | None = None,
+        bulletins: Bulletins | None = None,
+        default_channel: str = "mail",
+    ) -> None:
         self.database, self.gather, self.look, self.templates, self.config, self.now = (
             database,
             gather,
@@ -52,7 +66,10 @@ class Run:
         self.expected, self.bulletins, self.default_channel = expected, bulletins, default_channel
 
     def decide(self, *, dry_run: bool = False) -> Outcome:
-        """Queues what is due; with ``dry_run`` the same is shown and nothing is kept. Raises :class:`inventory.errors.Busy` while another run decides."""
+        """Queues what is due; with ``dry_run`` the same is shown and nothing is kept.
+
+        Raises :class:`inventory.errors.Busy` while another run decides.
+        """
         with jobs.alone(self.database, JOB):
             if not dry_run:
                 self._tidy()
@@ -60,32 +77,44 @@ class Run:
             plan, changes = Plan(), self._released(world)
             dues = rules.due(world, news_.subjects, self.config.zone)
             kept = rules.candidates(world, dues, plan)
-            kept, ended, mass = self._mass(world, kept, list(news_.ended.values()), plan, news_, state)
-            subjects = [d.subject for d in kept] + [e.subject for e in ended if e.mended and e.subject is not None]
+            kept, ended, mass = self._mass(
+                world, kept, list(news_.ended.values()), plan, news_, state
+            )
+            subjects = [d.subject for d in kept] + [
+                e.subject for e in ended if e.mended and e.subject is not None
+            ]
             beside = self._beside(world, dues, {d.subject.client_id for d in kept})
             subjects += [d.subject for d in beside]
-            looks = dict(self.look(subjects)) if subjects and not world.hold else {s.mark: Look(Seen.SAME, "") for s in subjects}
+            looks = (
+                dict(self.look(subjects))
+                if subjects and not world.hold
+                else {s.mark: Look(Seen.SAME, "") for s in subjects}
+            )
             rules.plan(world, kept, looks, plan)
             closing = self._over(world, ended, looks, plan) + self._faded(world, news_)
             outcome = Outcome(baseline=world.baseline, hold=world.hold)
             self._confirm(world, plan, outcome)
-            self._also(world, [d for d in beside if looks.get(d.subject.mark, UNSEEN).seen is Seen.SAME], plan)
+            self._also(
+                world,
+                [d for d in beside if looks.get(d.subject.mark, UNSEEN).seen is Seen.SAME],
+                plan,
+            )
             alarms = self._alarms(world, news_, dues, mass, outcome)
             record = Record(
-                self.now,
-                self.config,
-                self.templates,
-                self.default_channel,
-                self.bulletins,
-                world,
-                plan,
-                news_,
-                alarms,
-                state,
-                outcome,
-                changes,
-                closing,
-                self._spent,
+                now=self.now,
+                config=self.config,
+                templates=self.templates,
+                default_channel=self.default_channel,
+                bulletins=self.bulletins,
+                world=world,
+                plan=plan,
+                found=news_,
+                alarms=alarms,
+                state=state,
+                outcome=outcome,
+                released=changes,
+                closing=closing,
+                spent=self._spent,
             )
             try:
                 with self.database.write(self.now) as tx:
@@ -96,14 +125,26 @@ class Run:
                 pass
             return outcome
 
-    # -- what is known -----------------------------------------------------------------------------------------------------
+    # -- what is known
 
     def _tidy(self) -> None:
-        """What was queued and not sent may no longer be true, or theirs: it is decided anew. So is, a day later, what was refused for another reason than its address."""
+        """What was queued and not sent may no longer be true, or theirs: it is decided anew.
+
+        So is, a day later, what was refused for another reason than its address.
+        """
         with self.database.write(self.now) as tx:
             outbox.recover(tx)
-            outbox.drop(tx, outbox.waiting(tx.conn, tx.at - STALE), "it waited, and is decided anew", trace=False)
-            outbox.drop(tx, outbox.refused(tx.conn, tx.at - REFUSED), "it was refused a day ago, and is decided anew")
+            outbox.drop(
+                tx,
+                outbox.waiting(tx.conn, tx.at - STALE),
+                "it waited, and is decided anew",
+                trace=False,
+            )
+            outbox.drop(
+                tx,
+                outbox.refused(tx.conn, tx.at - REFUSED),
+                "it was refused a day ago, and is decided anew",
+            )
 
     _held: Mapping[str, Row]
     _waiting: Sequence[Row]  # matters that wait for a release
@@ -115,8 +156,14 @@ class Run:
     def _world(self) -> tuple[World, News, dict[str, Any]]:
         with self.database.read() as conn:
             every = matters.by_key(conn, open_only=True)
-            told = {k: m for k, m in every.items() if m["told_at"] is not None and m["kind"] != "broadcast"}
-            self._held = {k: m for k, m in every.items() if m["told_at"] is None and m["kind"] != "broadcast"}
+            told = {
+                k: m
+                for k, m in every.items()
+                if m["told_at"] is not None and m["kind"] != "broadcast"
+            }
+            self._held = {
+                k: m for k, m in every.items() if m["told_at"] is None and m["kind"] != "broadcast"
+            }
             newest = news.newest_instant(conn)
         found = self.gather(self.now, told)
         keys = [s.key for s in found.subjects]
@@ -129,40 +176,73 @@ class Run:
             config = self.config
             concerned = {s.client_id for s in found.subjects} | matters.clients_of_open(conn)
             world = World(
-                self.now, config.policy, config.people(conn, concerned), matters.by_key(conn, {*keys, *told}), outbox.said(conn, sorted({*keys, *told})),
-                matters.snoozes(conn, to_epoch(self.now)), outbox.last_to_contacts(conn),
-                matters.waiting_since(conn, "wait", "a fresh look did not succeed", to_epoch(self.now) - 2 * 86_400),
-                limits.clock_fault(self.now, newest) or found.suspect, not state["detail"].get("baseline_at"), self._baseline_at,
-            )  # fmt: skip
+                now=self.now,
+                policy=config.policy,
+                people=config.people(conn, concerned),
+                matters=matters.by_key(conn, {*keys, *told}),
+                said=outbox.said(conn, sorted({*keys, *told})),
+                snoozes=matters.snoozes(conn, to_epoch(self.now)),
+                written=outbox.last_to_contacts(conn),
+                waiting=matters.waiting_since(
+                    conn, "wait", "a fresh look did not succeed", to_epoch(self.now) - 2 * 86_400
+                ),
+                hold=limits.clock_fault(self.now, newest) or found.suspect,
+                baseline=not state["detail"].get("baseline_at"),
+                baseline_at=self._baseline_at,
+            )
         return world, found, state
 
     def _released(self, world: World) -> list[int]:
-        """Matters whose cause staff let go, for so many clients a day. Their rows change in memory now, and in the transaction later."""
+        """Matters whose cause staff let go, for so many clients a day.
+
+        Their rows change in memory now, and in the transaction later.
+        """
         chosen: list[int] = []
         self._spent = []
         for row in self._releases:
             # A release lets go what was held when it was given; when that is out it has ended.
-            mine = [m for m in self._waiting if matters.belongs(m, row["cause"]) and matters.held_at(m) <= row["created_at"]]
+            mine = [
+                m
+                for m in self._waiting
+                if matters.belongs(m, row["cause"]) and matters.held_at(m) <= row["created_at"]
+            ]
             if not mine:
                 self._spent.append(row["id"])
-            already = {m["client_id"] for m in self._released_today if matters.belongs(m, row["cause"])}
+            already = {
+                m["client_id"] for m in self._released_today if matters.belongs(m, row["cause"])
+            }
             room = max(0, row["per_day"] - len(already))
-            clients = list(dict.fromkeys(m["client_id"] for m in mine if m["client_id"] not in already))[:room]
-            chosen += [m["id"] for m in mine if m["client_id"] in already or m["client_id"] in clients]
+            clients = list(
+                dict.fromkeys(m["client_id"] for m in mine if m["client_id"] not in already)
+            )[:room]
+            chosen += [
+                m["id"] for m in mine if m["client_id"] in already or m["client_id"] in clients
+            ]
         ids = set(chosen)
-        world.matters = {k: {**m, "released_at": to_epoch(self.now)} if m["id"] in ids else m for k, m in world.matters.items()}
+        world.matters = {
+            k: {**m, "released_at": to_epoch(self.now)} if m["id"] in ids else m
+            for k, m in world.matters.items()
+        }
         return chosen
 
     def _midnight(self) -> int:
         local = self.now.astimezone(self.config.zone)
         return to_epoch(local.replace(hour=0, minute=0, second=0, microsecond=0))
 
-    # -- what holds it back --------------------------------------------------------------------------------------------------
+    # -- what holds it back
 
     def _mass(
-        self, world: World, kept: list[Due], ended: list[Ended], plan: Plan, found: News, state: Mapping[str, Any]
-    ) -> tuple[list[Due], list[Ended], int]:  # fmt: skip
-        """Faults that one run opened, and told ones that it closed, of too many clients at once: held until staff release them."""
+        self,
+        world: World,
+        kept: list[Due],
+        ended: list[Ended],
+        plan: Plan,
+        found: News,
+        state: Mapping[str, Any],
+    ) -> tuple[list[Due], list[Ended], int]:
+        """Faults that one run opened, and told ones that it closed, of too many clients at once:
+        held until staff release them.
+        """
         last = int(state["detail"].get("run_id") or 0)
         fresh = [d for d in kept if d.subject.run > last and _is_new(d.subject, world)]
         over = [e for e in ended if e.run > last and e.mended and e.subject is not None]
@@ -172,38 +252,73 @@ class Run:
         for e in over:
             if e.subject is not None:
                 by_run.setdefault(e.run, set()).add(e.subject.client_id)
-        broken = {run for run, clients in by_run.items() if limits.mass_change(clients, found.clients, self.config.policy)}
+        broken = {
+            run
+            for run, clients in by_run.items()
+            if limits.mass_change(clients, found.clients, self.config.policy)
+        }
         if world.baseline or not broken:
             return kept, ended, 0
-        fresh, over = [d for d in fresh if d.subject.run in broken], [e for e in over if e.run in broken]
+        fresh, over = (
+            [d for d in fresh if d.subject.run in broken],
+            [e for e in over if e.run in broken],
+        )
         clients = {c for run in broken for c in by_run[run]}
         for one in fresh:
             plan.hold.append((one.subject, f"mass {one.crossed.rank} {to_epoch(self.now)}"))
-            plan.note(one.subject, one.crossed.label, "hold", "one run changed too much at once; certmgr notice release")
+            plan.note(
+                one.subject,
+                one.crossed.label,
+                "hold",
+                "one run changed too much at once; certmgr notice release",
+            )
         for end in over:
             if end.subject is not None:
                 plan.hold.append((end.subject, f"mass 0 {to_epoch(self.now)}"))
-                plan.note(end.subject, "resolved", "hold", "one run changed too much at once; certmgr notice release")
+                plan.note(
+                    end.subject,
+                    "resolved",
+                    "hold",
+                    "one run changed too much at once; certmgr notice release",
+                )
         gone, stays = {id(d) for d in fresh}, {id(e) for e in over}
-        return [d for d in kept if id(d) not in gone], [e for e in ended if id(e) not in stays], len(clients)
+        return (
+            [d for d in kept if id(d) not in gone],
+            [e for e in ended if id(e) not in stays],
+            len(clients),
+        )
 
     def _confirm(self, world: World, plan: Plan, outcome: Outcome) -> None:
         # What staff released was confirmed with the release.
         free = {k for k, m in world.matters.items() if m["released_at"] is not None}
-        clients = {i.subject.client_id for d in plan.drafts for i in d.items if i.subject.key not in free}
+        clients = {
+            i.subject.client_id for d in plan.drafts for i in d.items if i.subject.key not in free
+        }
         outcome.clients = len(clients)
         if len(clients) > self.config.confirm_above and self.expected != len(clients):
             outcome.unconfirmed = len(clients)
             for draft in plan.drafts:
                 for item in draft.items:
-                    reason = f"{len(clients)} clients at once: certmgr notify --clients {len(clients)}"
+                    reason = (
+                        f"{len(clients)} clients at once: certmgr notify --clients {len(clients)}"
+                    )
                     plan.note(item.subject, item.label, "hold", reason, draft.person.id)
             plan.drafts.clear()
 
-    # -- what is over --------------------------------------------------------------------------------------------------------
+    # -- what is over
 
-    def _over(self, world: World, ended: Iterable[Ended], looks: Mapping[tuple[str, str], Look], plan: Plan) -> list[int]:
-        """Plans the word that something is done. Returns the ids of matters that close without one: nobody was told, or it is not theirs any more."""
+    def _over(
+        self,
+        world: World,
+        ended: Iterable[Ended],
+        looks: Mapping[tuple[str, str], Look],
+        plan: Plan,
+    ) -> list[int]:
+        """Plans the word that something is done.
+
+        Returns the ids of matters that close without one: nobody was told, or it is not theirs any
+        more.
+        """
         closing, said = [], []
         for end in ended:
             matter = world.matters.get(end.key)
@@ -211,7 +326,15 @@ class Run:
                 continue
             if not end.mended or end.subject is None:
                 plan.decisions.append(
-                    Decision(end.key, matter["client_id"] or 0, 0, "resolved", matter["round"], "suppress", end.reason)
+                    Decision(
+                        subject=end.key,
+                        client_id=matter["client_id"] or 0,
+                        contact_id=0,
+                        threshold="resolved",
+                        round=matter["round"],
+                        action="suppress",
+                        reason=end.reason,
+                    )
                 )
                 closing.append(int(matter["id"]))
                 continue
@@ -223,8 +346,14 @@ class Run:
             if not found:
                 closing.append(int(matter["id"]))
         rules.merge(plan, said, world)
-        going = {(d.person.id, i.matter_id) for d in plan.drafts for i in d.items if i.step == "resolved"}
-        plan.unsaid |= {i.matter_id for p, i in said if i.matter_id is not None and (p.id, i.matter_id) not in going}
+        going = {
+            (d.person.id, i.matter_id) for d in plan.drafts for i in d.items if i.step == "resolved"
+        }
+        plan.unsaid |= {
+            i.matter_id
+            for p, i in said
+            if i.matter_id is not None and (p.id, i.matter_id) not in going
+        }
         return closing
 
     def _faded(self, world: World, found: News) -> list[int]:
@@ -235,7 +364,9 @@ class Run:
         return [int(m["id"]) for k, m in self._held.items() if k not in current]
 
     def _beside(self, world: World, dues: Sequence[Due], clients: set[int]) -> list[Due]:
-        """What those who are about to be written to were told before, and is open: not what is silent, held, another's, or goes away with something else."""
+        """What those who are about to be written to were told before, and is open: not what is
+        silent, held, another's, or goes away with something else.
+        """
         readers = {world.people.addressee(c) for c in clients}
         keys = {d.subject.key for d in dues if not d.subject.quiet}
         found = []
@@ -247,9 +378,18 @@ class Run:
                 and matter["closed_at"] is None
                 and matter["round"] == due.subject.round
             )
-            if not told or world.people.addressee(due.subject.client_id) not in readers or not rules.reaches_clients(due, world):
+            if (
+                not told
+                or world.people.addressee(due.subject.client_id) not in readers
+                or not rules.reaches_clients(due, world)
+            ):
                 continue
-            if not (due.subject.partial or due.subject.parent in keys or limits.silence(due, world) or limits.held(due, world)):
+            if not (
+                due.subject.partial
+                or due.subject.parent in keys
+                or limits.silence(due, world)
+                or limits.held(due, world)
+            ):
                 found.append(due)
         return found
 
@@ -268,10 +408,14 @@ class Run:
                         also.append(rules.item_of(due, outcome, "also", due.crossed.label, world))
             plan.drafts[index] = replace(draft, also=tuple(also))
 
-    # -- staff -----------------------------------------------------------------------------------------------------------------
+    # -- staff
 
-    def _alarms(self, world: World, found: News, dues: Sequence[Due], mass: int, outcome: Outcome) -> list[Alarm]:
-        """What staff hear at once: a hold, a baseline, and new critical faults that are ours, a line a cause."""
+    def _alarms(
+        self, world: World, found: News, dues: Sequence[Due], mass: int, outcome: Outcome
+    ) -> list[Alarm]:
+        """What staff hear at once: a hold, a baseline, and new critical faults that are ours, a
+        line a cause.
+        """
         alarms = [Alarm(f"acme:{key}", text) for key, text in found.alarms]
         if world.hold:
             alarms.append(Alarm("hold", f"Client messages are held: {world.hold}"))
@@ -279,14 +423,16 @@ class Run:
             alarms.append(
                 Alarm(
                     "mass",
-                    f"One run changed {mass} of {found.clients} clients at once. Their messages wait: certmgr notice release",
+                    f"One run changed {mass} of {found.clients} clients at once. Their messages"
+                    " wait: certmgr notice release",
                 )
             )
         if outcome.unconfirmed:
             alarms.append(
                 Alarm(
                     "confirm",
-                    f"{outcome.unconfirmed} clients are due at once. To send: certmgr notify --clients {outcome.unconfirmed}",
+                    f"{outcome.unconfirmed} clients are due at once. To send: certmgr notify"
+                    f" --clients {outcome.unconfirmed}",
                 )
             )
         if world.baseline:
@@ -294,19 +440,32 @@ class Run:
                 alarms.append(
                     Alarm(
                         "baseline",
-                        "This was the first sight of the inventory. Nothing goes to clients by itself: certmgr notice release",
+                        "This was the first sight of the inventory. Nothing goes to clients by"
+                        " itself: certmgr notice release",
                     )
                 )
             return alarms
         return alarms + self._oncall(world, dues)
 
     def _oncall(self, world: World, dues: Sequence[Due]) -> list[Alarm]:
-        """New critical faults of ours, a line a cause: those that came after the first sight, and after what was said of the cause before."""
+        """New critical faults of ours, a line a cause: those that came after the first sight, and
+        after what was said of the cause before.
+        """
         causes: dict[str, list[Subject]] = {}
         for due in dues:
             subject = due.subject
-            ours = subject.actor == "provider" and subject.severity == "critical" and not subject.quiet and not subject.parent
-            if ours and subject.end is None and to_epoch(subject.opened) > self._baseline_at and not limits.silence(due, world):
+            ours = (
+                subject.actor == "provider"
+                and subject.severity == "critical"
+                and not subject.quiet
+                and not subject.parent
+            )
+            if (
+                ours
+                and subject.end is None
+                and to_epoch(subject.opened) > self._baseline_at
+                and not limits.silence(due, world)
+            ):
                 causes.setdefault(subject.cause, []).append(subject)
         if not causes:
             return []
@@ -317,7 +476,10 @@ class Run:
             newest = max(to_epoch(s.opened) for s in subjects)
             if newest > before.get(f"alarm:oncall:{cause}", 0):
                 alarms.append(
-                    Alarm(f"oncall:{cause}", f"New and ours: {cause}, {len(subjects)} endpoint(s), {subjects[0].target}")
+                    Alarm(
+                        f"oncall:{cause}",
+                        f"New and ours: {cause}, {len(subjects)} endpoint(s), {subjects[0].target}",
+                    )
                 )
         return alarms
 
@@ -326,14 +488,18 @@ UNSEEN = Look(Seen.UNKNOWN, "it was not looked at")
 
 
 def _is_new(subject: Subject, world: World) -> bool:
-    """Whether nothing was said of this round, and nobody let it go: what came back after it was held is new too."""
+    """Whether nothing was said of this round, and nobody let it go: what came back after it was
+    held is new too.
+    """
     matter = world.matters.get(subject.key)
     return matter is None or matter["round"] != subject.round
 
 
-def address_of(database: Database, channel: str, config: Rules | None = None) -> Callable[[Row], Goal]:
-    """Where a notice goes now, and from when on: the contact's first good address at the moment of sending, since it may have changed. Clients are
-    not woken by a message that had to wait.
+def address_of(
+    database: Database, channel: str, config: Rules | None = None
+) -> Callable[[Row], Goal]:
+    """Where a notice goes now, and from when on: the contact's first good address at the moment of
+    sending, since it may have changed. Clients are not woken by a message that had to wait.
     """
 
     def address(row: Row) -> Goal:
@@ -342,7 +508,14 @@ def address_of(database: Database, channel: str, config: Rules | None = None) ->
         if found is None:
             return Goal(None, "the contact is no longer there")
         kind, wanted = ("email", None) if row["channel"] == channel else ("channel", row["channel"])
-        to = next((v for _, way, v, state in found["ways"] if way == kind and state == "good" and wanted in (None, v)), None)
+        to = next(
+            (
+                v
+                for _, way, v, state in found["ways"]
+                if way == kind and state == "good" and wanted in (None, v)
+            ),
+            None,
+        )
         if to is None or config is None or row["kind"] not in ("client", "broadcast"):
             return Goal(to, "the contact has no good address any more")
         return Goal(to, "", config.person(found).calendar)

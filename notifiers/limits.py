@@ -1,4 +1,6 @@
-"""What keeps a message back: silence, holds, quiet hours, how often one writes, too much at once, a wrong clock. Each with its reason. Pure."""
+"""What keeps a message back: silence, holds, quiet hours, how often one writes, too much at once, a
+wrong clock. Each with its reason. Pure.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ FLAPS = "it was mended a few days ago and came back; the client hears of it when
 
 
 def silence(due_: Due, world: World) -> str:
-    """Why the client hears nothing of it now, in the order of what is surest; empty where nothing speaks against it."""
+    """Why the client hears nothing of it now, in the order of what is surest; empty where nothing
+    speaks against it.
+    """
     subject, now = due_.subject, world.now
     if subject.quiet:
         return subject.quiet
@@ -36,7 +40,11 @@ def silence(due_: Due, world: World) -> str:
         and matter["round"] == subject.round
     ):
         acked = datetime.fromtimestamp(matter["acked_at"], now.tzinfo)
-        if now < acked + world.policy.ack_days * DAY and not due_.crossed.critical and due_.crossed.rank < -3:
+        if (
+            now < acked + world.policy.ack_days * DAY
+            and not due_.crossed.critical
+            and due_.crossed.rank < -3
+        ):
             return f"acknowledged on {acked:%Y-%m-%d}"
         overdue = subject.kind is Kind.CASE and subject.act_by is not None and subject.act_by <= now
         if now < acked + world.policy.ack_days * DAY and subject.end is None and not overdue:
@@ -73,22 +81,37 @@ def _covers(row: Mapping[str, Any], subject: Subject, matter: Mapping[str, Any] 
 
 
 def held(due_: Due, world: World) -> str:
-    """Why it waits for a release: the first sight of the inventory, or a run that changed too much. What is more urgent than what was held is new,
-    while the end lies ahead.
+    """Why it waits for a release: the first sight of the inventory, or a run that changed too much.
+
+    What is more urgent than what was held is new, while the end lies ahead.
     """
     matter = world.matters.get(due_.subject.key)
-    if matter is None or matter["hold"] is None or matter["released_at"] is not None or matter["round"] != due_.subject.round:
+    if (
+        matter is None
+        or matter["hold"] is None
+        or matter["released_at"] is not None
+        or matter["round"] != due_.subject.round
+    ):
         return ""
     name, rank = [*str(matter["hold"]).split(" "), "0"][:2]
-    if name == "baseline" and due_.subject.end is not None and int(rank) < 0 and int(rank) < due_.crossed.rank:
+    if (
+        name == "baseline"
+        and due_.subject.end is not None
+        and int(rank) < 0
+        and int(rank) < due_.crossed.rank
+    ):
         return ""
-    words = {"baseline": "it was there at the first sight of the inventory", "mass": "one run changed too much at once"}
+    words = {
+        "baseline": "it was there at the first sight of the inventory",
+        "mass": "one run changed too much at once",
+    }
     return f"{words.get(name, name)}; certmgr notice release"
 
 
 def not_now(world: World, person: Person, items: Sequence[Item]) -> str:
-    """Why this person is not written to at this moment; empty where it may be. The last day and what came after it go before the limits, not before
-    the night.
+    """Why this person is not written to at this moment; empty where it may be.
+
+    The last day and what came after it go before the limits, not before the night.
     """
     if not person.calendar.may_write(world.now):
         opening = person.calendar.next_opening(world.now)
@@ -99,7 +122,10 @@ def not_now(world: World, person: Person, items: Sequence[Item]) -> str:
     before = datetime.fromtimestamp(last, world.now.tzinfo)
     if all(_far(i) for i in items):
         if world.now - before < 7 * DAY - timedelta(hours=12):
-            return f"contact {person.id} was written to on {before:%Y-%m-%d}: one message a week while all lies over {NEAR} days ahead"
+            return (
+                f"contact {person.id} was written to on {before:%Y-%m-%d}: one message a week while"
+                f" all lies over {NEAR} days ahead"
+            )
     elif person.calendar.day(before) == person.calendar.day(world.now):
         return f"contact {person.id} was written to today: one message a day"
     return ""
@@ -107,7 +133,9 @@ def not_now(world: World, person: Person, items: Sequence[Item]) -> str:
 
 def _presses(item: Item) -> bool:
     if item.subject.kind is Kind.CASE:
-        return item.crossed.rank == 0  # a new step, or the end: it answers what somebody did, and may move a calendar entry
+        return (
+            item.crossed.rank == 0
+        )  # a new step, or the end: it answers what somebody did, and may move a calendar entry
     if isinstance(item.outcome, Resolved):
         return False
     if item.subject.end is None:
@@ -133,10 +161,16 @@ def mass_change(changed: Iterable[int], clients: int, policy: Policy) -> bool:
 
 
 def clock_fault(now: datetime, newest: int | None) -> str:
-    """``newest``: the latest instant that is stored. Rows from the future mean that the clock was set back."""
+    """``newest``: the latest instant that is stored.
+
+    Rows from the future mean that the clock was set back.
+    """
     if newest is not None and to_epoch(now) + 300 < newest:
         stored = datetime.fromtimestamp(newest, now.tzinfo)
-        return f"the clock says {now:%Y-%m-%d %H:%M} UTC, and there are rows of {stored:%Y-%m-%d %H:%M} UTC"
+        return (
+            f"the clock says {now:%Y-%m-%d %H:%M} UTC, and there are rows of"
+            f" {stored:%Y-%m-%d %H:%M} UTC"
+        )
     return ""
 
 
@@ -144,11 +178,20 @@ def not_over(matter: Mapping[str, Any], look: Look | None, hold: str) -> tuple[s
     """(action, reason) why nobody is told yet that it is done; None where the fresh look agrees."""
     if hold:
         return "hold", hold
-    if matter["hold"] is not None and matter["hold"].startswith("mass") and matter["released_at"] is None:
+    if (
+        matter["hold"] is not None
+        and matter["hold"].startswith("mass")
+        and matter["released_at"] is None
+    ):
         return "hold", "one run changed too much at once; certmgr notice release"
-    if matter["kind"] in (Kind.DEADLINE, Kind.CASE, Kind.ORDER) or (look is not None and look.seen is Seen.GONE):
+    if matter["kind"] in (Kind.DEADLINE, Kind.CASE, Kind.ORDER) or (
+        look is not None and look.seen is Seen.GONE
+    ):
         return None
     return (
         "wait",
-        f"it is said to be done when a fresh look agrees: {look.reason if look is not None else 'it was not looked at'}",
+        (
+            "it is said to be done when a fresh look agrees:"
+            f" {look.reason if look is not None else 'it was not looked at'}"
+        ),
     )

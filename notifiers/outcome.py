@@ -58,10 +58,19 @@ _TIES = ("you-act", "we-act", "escalated", "resolved")
 
 
 def decides(found: Iterable[tuple[str, Outcome]]) -> Outcome:
-    """``found``: (severity, outcome) of everything that one message speaks of. The worst decides; ties: you act, we act, escalated. Among
-    several dates to act by the first counts, and "as soon as possible" before any.
+    """``found``: (severity, outcome) of everything that one message speaks of.
+
+    The worst decides; ties: you act, we act, escalated. Among several dates to act by the first
+    counts, and "as soon as possible" before any.
     """
-    ranked = sorted(found, key=lambda f: (isinstance(f[1], Resolved), SEVERITY_ORDER.get(f[0], 9), _TIES.index(name_of(f[1]))))
+    ranked = sorted(
+        found,
+        key=lambda f: (
+            isinstance(f[1], Resolved),
+            SEVERITY_ORDER.get(f[0], 9),
+            _TIES.index(name_of(f[1])),
+        ),
+    )
     first = ranked[0][1]
     if isinstance(first, YouAct):
         mine = [o for _, o in ranked if isinstance(o, YouAct)]

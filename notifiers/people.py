@@ -33,7 +33,10 @@ class Person:
     @property
     def way(self) -> tuple[str, str] | None:
         """The first good way that a message can be sent by: (email or channel, value)."""
-        return next(((k, v) for k, v, state in self.ways if k in ("email", "channel") and state == "good"), None)
+        return next(
+            ((k, v) for k, v, state in self.ways if k in ("email", "channel") and state == "good"),
+            None,
+        )
 
     @property
     def phones(self) -> tuple[str, ...]:
@@ -71,34 +74,54 @@ class People:
         return client_id if reseller is None or reseller not in self.clients else int(reseller)
 
     def may_read(self, person: Person, client_id: int) -> bool:
-        """Whether a client's affairs are this person's: of that client, or of its reseller. The border that no data crosses."""
-        return person.client_id is not None and person.client_id in (client_id, self.addressee(client_id))
+        """Whether a client's affairs are this person's: of that client, or of its reseller.
+
+        The border that no data crosses.
+        """
+        return person.client_id is not None and person.client_id in (
+            client_id,
+            self.addressee(client_id),
+        )
 
     def owner(self, client_id: int, now: datetime, *, technical: bool = False) -> Choice:
         """The first step. Where the contact has no good address, the fallback stands in at once."""
         known = self.of_client.get(self.addressee(client_id), [])
         roles = _ROLES["host" if technical else ""]
-        ranked = sorted((p for p in known if p.role in roles), key=lambda p: (roles.index(p.role), p.id))
+        ranked = sorted(
+            (p for p in known if p.role in roles), key=lambda p: (roles.index(p.role), p.id)
+        )
         if not ranked:
             return Choice(None, "owner", "the client has no contact")
         first = ranked[0]
         if first.way is not None and not first.away(now):
             return Choice(first, "owner")
-        why = f"contact {first.id} is away" if first.away(now) else f"contact {first.id} has no good address"
+        why = (
+            f"contact {first.id} is away"
+            if first.away(now)
+            else f"contact {first.id} has no good address"
+        )
         after = self.fallback(first, client_id, now)
         return Choice(after.person, "fallback", f"{why}; {after.reason}".rstrip("; "))
 
     def chosen(self, contact_id: int | None, client_id: int, now: datetime) -> Choice | None:
         """The contact that was named, if it may read it and can be written to now."""
         person = self.by_id.get(contact_id or -1)
-        if person is None or person.way is None or person.away(now) or not self.may_read(person, client_id):
+        if (
+            person is None
+            or person.way is None
+            or person.away(now)
+            or not self.may_read(person, client_id)
+        ):
             return None
         return Choice(person, "owner")
 
     def fallback(self, person: Person, client_id: int, now: datetime) -> Choice:
         """The second step: the contact's own fallback, else another contact of the same client."""
         named = self.by_id.get(person.fallback_id or -1)
-        others = sorted((p for p in self.of_client.get(person.client_id, []) if p.id != person.id), key=lambda p: p.id)
+        others = sorted(
+            (p for p in self.of_client.get(person.client_id, []) if p.id != person.id),
+            key=lambda p: p.id,
+        )
         for candidate in ([named] if named is not None else []) + others:
             if (
                 candidate.id != person.id
@@ -107,12 +130,18 @@ class People:
                 and (candidate.client_id is None or self.may_read(candidate, client_id))
             ):
                 if candidate.client_id is None:
-                    return Choice(None, "fallback", "the fallback is one of the staff, who see it in their digest")
+                    return Choice(
+                        None,
+                        "fallback",
+                        "the fallback is one of the staff, who see it in their digest",
+                    )
                 return Choice(candidate, "fallback")
         return Choice(None, "fallback", "no other contact of the client has a good address")
 
     def staff(self, now: datetime, role: str | None = None) -> list[Person]:
-        """The provider's own people with a good address; in the place of those who are away their deputies."""
+        """The provider's own people with a good address; in the place of those who are away their
+        deputies.
+        """
         found: dict[int, Person] = {}
         for person in self.of_client.get(None, []):
             if role is not None and person.role != role:
@@ -120,19 +149,39 @@ class People:
             stand_in: Person | None = person
             if person.away(now) or person.way is None:
                 deputy = self.by_id.get(person.fallback_id or -1)
-                stand_in = deputy if deputy is not None and deputy.client_id is None and deputy.way is not None else None
+                stand_in = (
+                    deputy
+                    if deputy is not None and deputy.client_id is None and deputy.way is not None
+                    else None
+                )
             if stand_in is not None and stand_in.way is not None:
                 found[stand_in.id] = stand_in
         return list(found.values())
 
 
 def person_of(
-    row: Mapping[str, Any], *, language: str, zone: str, country: str, hours: tuple[time, time], weekdays: frozenset[int] = MONDAY_TO_FRIDAY
-) -> Person:  # fmt: skip
+    row: Mapping[str, Any],
+    *,
+    language: str,
+    zone: str,
+    country: str,
+    hours: tuple[time, time],
+    weekdays: frozenset[int] = MONDAY_TO_FRIDAY,
+) -> Person:
     """From a contact's row with ``ways``; what it does not say is the provider's."""
-    calendar = Calendar(zone_of(row["time_zone"], zone), row["country"] or country, *hours, weekdays)
+    calendar = Calendar(
+        zone_of(row["time_zone"], zone), row["country"] or country, *hours, weekdays
+    )
     ways = tuple((kind, value, state) for _, kind, value, state in row["ways"])
     return Person(
-        row["id"], row["client_id"], row["name"], row["role"], row["language"] or language, row["time_zone"] or zone, calendar, ways,
-        row["fallback_id"], row["away_until"],
-    )  # fmt: skip
+        id=row["id"],
+        client_id=row["client_id"],
+        name=row["name"],
+        role=row["role"],
+        language=row["language"] or language,
+        zone=row["time_zone"] or zone,
+        calendar=calendar,
+        ways=ways,
+        fallback_id=row["fallback_id"],
+        away_until=row["away_until"],
+    )

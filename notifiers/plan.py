@@ -33,7 +33,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``action``: send, wait, hold, suppress, staff. ``contact_id`` 0: before anybody was chosen."""
+    """``action``: send, wait, hold, suppress, staff.
+
+    ``contact_id`` 0: before anybody was chosen.
+    """
 
     subject: str
     client_id: int
@@ -81,9 +84,12 @@ class Due:
 
 @dataclass(slots=True)
 class World:
-    """What is known when it is decided. ``matters``: by key. ``said``: (subject, round) -> (contact, step, threshold, when, state of the notice).
-    ``snoozes``: rows in force. ``written``: contact -> when it was last written to. ``waiting``: since when a look fails. ``hold``: why no client may
-    hear anything now. ``baseline``: this is the first sight of the inventory.
+    """What is known when it is decided.
+
+    ``matters``: by key. ``said``: (subject, round) -> (contact, step, threshold, when, state of the
+    notice). ``snoozes``: rows in force. ``written``: contact -> when it was last written to.
+    ``waiting``: since when a look fails. ``hold``: why no client may hear anything now.
+    ``baseline``: this is the first sight of the inventory.
     """
 
     now: datetime
@@ -101,15 +107,34 @@ class World:
 
 @dataclass(slots=True)
 class Plan:
-    """``hold``: (subject, reason) of matters that wait for a release. ``for_staff``: what the digest says."""
+    """``hold``: (subject, reason) of matters that wait for a release.
+
+    ``for_staff``: what the digest says.
+    """
 
     drafts: list[Draft] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     hold: list[tuple[Subject, str]] = field(default_factory=list)
     for_staff: list[tuple[Subject, str]] = field(default_factory=list)
-    unsaid: set[int] = field(default_factory=set)  # matters whose end some of those who were told have not heard
+    unsaid: set[int] = field(
+        default_factory=set
+    )  # matters whose end some of those who were told have not heard
     nobody: list[Subject] = field(default_factory=list)  # what nobody of the client can be told
-    flapping: list[str] = field(default_factory=list)  # keys of matters that came back a few days after they ended
+    flapping: list[str] = field(
+        default_factory=list
+    )  # keys of matters that came back a few days after they ended
 
-    def note(self, subject: Subject, threshold: str, action: str, reason: str, contact_id: int = 0) -> None:
-        self.decisions.append(Decision(subject.key, subject.client_id, contact_id, threshold, subject.round, action, reason))
+    def note(
+        self, subject: Subject, threshold: str, action: str, reason: str, contact_id: int = 0
+    ) -> None:
+        self.decisions.append(
+            Decision(
+                subject=subject.key,
+                client_id=subject.client_id,
+                contact_id=contact_id,
+                threshold=threshold,
+                round=subject.round,
+                action=action,
+                reason=reason,
+            )
+        )

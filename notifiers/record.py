@@ -1,4 +1,6 @@
-"""The one transaction of a run: matters with their references, decisions, notices with their items, and the success of the run."""
+"""The one transaction of a run: matters with their references, decisions, notices with their items,
+and the success of the run.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,17 @@ from notifiers.wording.catalogue import Language, language
 
 JOB = "notify"
 EXPIRES = 3 * 86_400
-# (broadcast, client id, language) -> what it says to that client; None where it does not concern it.
+# (broadcast, client id, language) -> what it says to that client; None where it does not concern
+# it.
 Bulletins = Callable[[Row, int, Language], Bulletin | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the configuration says. ``zone``: of the provider. ``confirm_above``: to more clients at once only with their number."""
+    """What the configuration says.
+
+    ``zone``: of the provider. ``confirm_above``: to more clients at once only with their number.
+    """
 
     policy: Policy = field(default_factory=Policy)
     sender: Sender = field(default_factory=lambda: Sender(""))
@@ -48,18 +54,31 @@ class Rules:
     def person(self, row: Row) -> Person:
         """A contact's row with ``ways``; what it does not say is the provider's."""
         return person_of(
-            row, language=self.language, zone=self.zone_name, country=self.country, hours=self.hours, weekdays=self.weekdays
+            row,
+            language=self.language,
+            zone=self.zone_name,
+            country=self.country,
+            hours=self.hours,
+            weekdays=self.weekdays,
         )
 
     def people(self, conn: Connection, client_ids: Iterable[int] | None = None) -> People:
-        """Everybody who can be written to: of these clients and their resellers, or of all; and the staff."""
+        """Everybody who can be written to: of these clients and their resellers, or of all; and the
+        staff.
+        """
         known = people.clients(conn, client_ids)
-        return People([self.person(r) for r in people.contacts(conn, None if client_ids is None else known)], known)
+        return People(
+            [self.person(r) for r in people.contacts(conn, None if client_ids is None else known)],
+            known,
+        )
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run decided. ``unconfirmed``: how many clients it would have written to, where that number was not given."""
+    """What a run decided.
+
+    ``unconfirmed``: how many clients it would have written to, where that number was not given.
+    """
 
     drafts: list[tuple[Draft, Message]] = field(default_factory=list)
     staff: list[tuple[int, Message]] = field(default_factory=list)
@@ -76,7 +95,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class Record:
-    """Writes what a run decided. ``state``: of the job before it. ``closing``: ids of matters that end without a word."""
+    """Writes what a run decided.
+
+    ``state``: of the job before it. ``closing``: ids of matters that end without a word.
+    """
 
     now: datetime
     config: Rules
@@ -108,12 +130,16 @@ class Record:
         ended = [i for i in ended if i not in self.plan.unsaid]
         matters.close(tx, ended)
         matters.resolved(tx, ended)
-        for key in self.plan.flapping:  # the days of quiet count from the last time that it came back
+        for (
+            key
+        ) in self.plan.flapping:  # the days of quiet count from the last time that it came back
             if self.world.matters[key]["closed_at"] is not None:
                 matters.change(tx, self.world.matters[key]["id"], closed_at=tx.at)
         matters.decided(tx, [_row(d) for d in self.plan.decisions])
         for decision in self.plan.decisions:
-            self.outcome.decisions[decision.action] = self.outcome.decisions.get(decision.action, 0) + 1
+            self.outcome.decisions[decision.action] = (
+                self.outcome.decisions.get(decision.action, 0) + 1
+            )
         self._to_staff(tx)
         detail = dict(self.state["detail"]) | {"run_id": self.found.run}
         if self.world.baseline and self.found.whole_run:
@@ -121,12 +147,23 @@ class Record:
         jobs.succeeded(tx, JOB, detail)
 
     def _matters(self, tx: Tx) -> dict[str, Row]:
-        """Every subject that is spoken of, or held, gets its matter; a new round of an old one keeps the reference."""
+        """Every subject that is spoken of, or held, gets its matter; a new round of an old one
+        keeps the reference.
+        """
         holds = {s.key: reason for s, reason in self.plan.hold}
-        speaking = {i.subject.key: i.subject for d in self.plan.drafts for i in d.items if i.step != "resolved"}
+        speaking = {
+            i.subject.key: i.subject
+            for d in self.plan.drafts
+            for i in d.items
+            if i.step != "resolved"
+        }
         speaking |= {s.key: s for s, _ in self.plan.hold}
         speaking |= {s.key: s for s in self.plan.nobody}
-        new = [_matter_row(s, holds.get(s.key)) for s in speaking.values() if s.key not in self.world.matters]
+        new = [
+            _matter_row(s, holds.get(s.key))
+            for s in speaking.values()
+            if s.key not in self.world.matters
+        ]
         matters.open_(tx, new)
         for key, subject in speaking.items():
             before = self.world.matters.get(key)
@@ -134,10 +171,21 @@ class Record:
                 continue
             changed: dict[str, Any] = {}
             if before["round"] != subject.round or before["closed_at"] is not None:
-                empty = dict.fromkeys(("closed_at", "acked_at", "acked_by", "hold", "released_at", "promised_at"))
-                changed = {**empty, "round": subject.round, "cause": subject.cause, "client_id": subject.client_id}
+                empty = dict.fromkeys(
+                    ("closed_at", "acked_at", "acked_by", "hold", "released_at", "promised_at")
+                )
+                changed = {
+                    **empty,
+                    "round": subject.round,
+                    "cause": subject.cause,
+                    "client_id": subject.client_id,
+                }
             if key in holds and (before["hold"] is None or changed):
-                changed |= {"hold": holds[key], "released_at": None, "cause": subject.cause or before["cause"]}
+                changed |= {
+                    "hold": holds[key],
+                    "released_at": None,
+                    "cause": subject.cause or before["cause"],
+                }
             if changed:
                 matters.change(tx, before["id"], **changed)
         return dict(matters.by_key(tx.conn, speaking))
@@ -150,9 +198,15 @@ class Record:
         manager = self.world.people.clients.get(first, {}).get("account_manager")
         message = client_message(draft, self.config.sender, self.templates, manager, self.now)
         said = [
-            {"subject": i.subject.key, "step": i.step, "threshold": i.label, "round": i.subject.round, "matter_id": i.matter_id}
+            {
+                "subject": i.subject.key,
+                "step": i.step,
+                "threshold": i.label,
+                "round": i.subject.round,
+                "matter_id": i.matter_id,
+            }
             for i in items
-        ]  # fmt: skip
+        ]
         notice_id = self._enqueue(tx, draft.person, "client", first, message, said)
         if notice_id is None:
             return []
@@ -167,23 +221,34 @@ class Record:
             )
             if isinstance(item.outcome, Escalated) and item.matter_id is not None:
                 matters.change(
-                    tx, item.matter_id, promised_at=to_epoch(draft.person.calendar.end_of(date.fromisoformat(item.label)))
+                    tx,
+                    item.matter_id,
+                    promised_at=to_epoch(
+                        draft.person.calendar.end_of(date.fromisoformat(item.label))
+                    ),
                 )
         matters.told(tx, [i.matter_id for i in items if i.matter_id is not None])
         return [i.matter_id for i in items if i.step == "resolved" and i.matter_id is not None]
 
     def _broadcasts(self, tx: Tx) -> None:
-        """Bulletins that were released: composed now, so that each says how the client's sites stand now."""
+        """Bulletins that were released: composed now, so that each says how the client's sites
+        stand now.
+        """
         if self.bulletins is None or self.world.hold:
             return
         known = matters.broadcasts(tx.conn)
         for matter in matters.bulletins(tx.conn):
             sheet, client_id = known.get(int(matter["round"])), matter["client_id"]
-            if matter["released_at"] is None or sheet is None or client_id not in self.world.people.clients:
+            if (
+                matter["released_at"] is None
+                or sheet is None
+                or client_id not in self.world.people.clients
+            ):
                 continue
             person = self.world.people.owner(client_id, self.now).person
             quiet = any(
-                s["scope"] == "all" or (s["scope"] == "client" and s["scope_id"] == client_id) for s in self.world.snoozes
+                s["scope"] == "all" or (s["scope"] == "client" and s["scope_id"] == client_id)
+                for s in self.world.snoozes
             )
             if person is None or quiet or not person.calendar.may_write(self.now):
                 continue
@@ -193,7 +258,13 @@ class Record:
                 continue
             manager = self.world.people.clients[client_id]["account_manager"]
             message = bulletin_message(
-                sheet["template"], person, bulletin, self.config.sender, self.templates, manager, matter["reference"]
+                sheet["template"],
+                person,
+                bulletin,
+                self.config.sender,
+                self.templates,
+                manager,
+                matter["reference"],
             )
             item = {
                 "subject": matter["key"],
@@ -206,34 +277,60 @@ class Record:
             self.outcome.bulletins.append((person, message))
 
     def _enqueue(
-        self, tx: Tx, person: Person, kind: str, client_id: int | None, message: Message, items: Sequence[Mapping[str, Any]]
-    ) -> int | None:  # fmt: skip
+        self,
+        tx: Tx,
+        person: Person,
+        kind: str,
+        client_id: int | None,
+        message: Message,
+        items: Sequence[Mapping[str, Any]],
+    ) -> int | None:
         way, value = person.way or ("email", "")
         values = {
-            "contact_id": person.id, "client_id": client_id, "kind": kind, "reference": message.reference, "secret": secrets.token_hex(10),
-            "outcome": message.outcome, "channel": self.default_channel if way == "email" else value, "subject": message.subject, "text": message.text,
-            "html": message.html, "calendar": json.dumps(message.calendar) if message.calendar else "", "next_at": tx.at, "expires_at": tx.at + EXPIRES,
-        }  # fmt: skip
+            "contact_id": person.id,
+            "client_id": client_id,
+            "kind": kind,
+            "reference": message.reference,
+            "secret": secrets.token_hex(10),
+            "outcome": message.outcome,
+            "channel": self.default_channel if way == "email" else value,
+            "subject": message.subject,
+            "text": message.text,
+            "html": message.html,
+            "calendar": json.dumps(message.calendar) if message.calendar else "",
+            "next_at": tx.at,
+            "expires_at": tx.at + EXPIRES,
+        }
         notice_id = outbox.add(tx, values, [dict(i) | {"contact_id": person.id} for i in items])
         self.outcome.queued += notice_id is not None
         return notice_id
 
-    # -- to staff ----------------------------------------------------------------------------------------------------------
+    # -- to staff
 
     def _to_staff(self, tx: Tx) -> None:
         """Alarms that were not said today, and once a day the digest."""
         local = self.now.astimezone(self.config.zone)
         today = local.date().isoformat()
         staff = self.world.people.staff(self.now)
-        self.outcome.staffless = not staff and bool(self.alarms or self.plan.for_staff or self.plan.hold)
+        self.outcome.staffless = not staff and bool(
+            self.alarms or self.plan.for_staff or self.plan.hold
+        )
         known = outbox.said(tx.conn, [a.subject for a in self.alarms])
         for person in staff:
             fresh = [
-                a for a in self.alarms
-                if (not a.oncall or person.role == "administrator") and person.id not in {c for c, *_ in known.get((a.subject, today), ())}
-            ]  # fmt: skip
+                a
+                for a in self.alarms
+                if (not a.oncall or person.role == "administrator")
+                and person.id not in {c for c, *_ in known.get((a.subject, today), ())}
+            ]
             if fresh:
-                self._staff_notice(tx, person, "alarm", alarm_message(fresh, self.templates), [(a.subject, today) for a in fresh])
+                self._staff_notice(
+                    tx,
+                    person,
+                    "alarm",
+                    alarm_message(fresh, self.templates),
+                    [(a.subject, today) for a in fresh],
+                )
         self._errands(tx)
         missing = [p for p in staff if not outbox.digest_sent(tx.conn, p.id, today)]
         if local.hour < self.config.digest_hour or not missing:
@@ -249,9 +346,13 @@ class Record:
         known = outbox.said(tx.conn, [e.key for e in self.found.errands])
         for errand in self.found.errands:
             for person in self._leaders(errand.contact_id):
-                if person.way is None or person.id in {c for c, *_ in known.get((errand.key, errand.round), ())}:
+                if person.way is None or person.id in {
+                    c for c, *_ in known.get((errand.key, errand.round), ())
+                }:
                     continue
-                message = errand_message(errand, person, self.config.sender, self.templates, self.now)
+                message = errand_message(
+                    errand, person, self.config.sender, self.templates, self.now
+                )
                 self._staff_notice(tx, person, "errand", message, [(errand.key, errand.round)])
 
     def _leaders(self, contact_id: int | None) -> list[Person]:
@@ -261,17 +362,29 @@ class Record:
             return self.world.people.staff(self.now, "administrator")
         return [person]
 
-    def _staff_notice(self, tx: Tx, person: Person, kind: str, message: Message, keys: Sequence[tuple[str, str]]) -> None:
-        said = [{"subject": k, "step": "staff", "threshold": "0", "round": r, "matter_id": None} for k, r in keys]
+    def _staff_notice(
+        self, tx: Tx, person: Person, kind: str, message: Message, keys: Sequence[tuple[str, str]]
+    ) -> None:
+        said = [
+            {"subject": k, "step": "staff", "threshold": "0", "round": r, "matter_id": None}
+            for k, r in keys
+        ]
         if self._enqueue(tx, person, kind, None, message, said) is not None:
             self.outcome.staff.append((person.id, message))
 
 
 def _matter_row(subject: Subject, hold: str | None) -> dict[str, Any]:
     return {
-        "key": subject.key, "kind": str(subject.kind), "client_id": subject.client_id, "endpoint_id": subject.endpoint_id, "domain_id": subject.domain_id or None,
-        "code": subject.code or None, "round": subject.round, "cause": subject.cause, "hold": hold,
-    }  # fmt: skip
+        "key": subject.key,
+        "kind": str(subject.kind),
+        "client_id": subject.client_id,
+        "endpoint_id": subject.endpoint_id,
+        "domain_id": subject.domain_id or None,
+        "code": subject.code or None,
+        "round": subject.round,
+        "cause": subject.cause,
+        "hold": hold,
+    }
 
 
 def _with_reference(item: Item, rows: Mapping[str, Row]) -> Item:
@@ -281,6 +394,11 @@ def _with_reference(item: Item, rows: Mapping[str, Row]) -> Item:
 
 def _row(decision: Decision) -> dict[str, Any]:
     return {
-        "subject": decision.subject, "client_id": decision.client_id, "contact_id": decision.contact_id, "threshold": decision.threshold,
-        "round": decision.round, "action": decision.action, "reason": decision.reason[:300],
-    }  # fmt: skip
+        "subject": decision.subject,
+        "client_id": decision.client_id,
+        "contact_id": decision.contact_id,
+        "threshold": decision.threshold,
+        "round": decision.round,
+        "action": decision.action,
+        "reason": decision.reason[:300],
+    }

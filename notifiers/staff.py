@@ -1,4 +1,6 @@
-"""What the provider's own people hear: one digest a day with everything, and an alarm where something cannot wait. In English."""
+"""What the provider's own people hear: one digest a day with everything, and an alarm where
+something cannot wait. In English.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,21 @@ class Alarm:
 def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
     first = alarms[0].text if len(alarms) == 1 else f"{len(alarms)} things need you"
     return staff_message(
-        f"[certmgr] {first}", first, [section("Now", [a.text for a in alarms], "certmgr status --causes")], (), templates, "alarm"
+        f"[certmgr] {first}",
+        first,
+        [section("Now", [a.text for a in alarms], "certmgr status --causes")],
+        (),
+        templates,
+        "alarm",
     )
 
 
-def errand_message(errand: Errand, person: Person, sender: Sender, templates: Templates, now: datetime) -> Message:
-    """One step of a case, to the administrator whose case it is, with its window as a calendar entry."""
+def errand_message(
+    errand: Errand, person: Person, sender: Sender, templates: Templates, now: datetime
+) -> Message:
+    """One step of a case, to the administrator whose case it is, with its window as a calendar
+    entry.
+    """
     kind, address = person.way or ("", "")
     title = f"Certificate installation: {errand.title}"
     window = (
@@ -55,14 +66,23 @@ def errand_message(errand: Errand, person: Person, sender: Sender, templates: Te
         else []
     )
     made = staff_message(
-        f"[certmgr] {errand.title}", errand.title, [section("Case", errand.lines, "certmgr case list")], (), templates, "errand"
+        f"[certmgr] {errand.title}",
+        errand.title,
+        [section("Case", errand.lines, "certmgr case list")],
+        (),
+        templates,
+        "errand",
     )
     return replace(made, calendar=tuple(window))
 
 
 @dataclass(slots=True)
 class StaffNews:
-    """Everything a digest says. ``head``: of the audit chain, with the number of its entries: it leaves the machine with the digest."""
+    """Everything a digest says.
+
+    ``head``: of the audit chain, with the number of its entries: it leaves the machine with the
+    digest.
+    """
 
     now: datetime
     head: str = ""
@@ -82,7 +102,9 @@ class StaffNews:
     clients: int = 0
 
     @classmethod
-    def read(cls, tx: Tx, now: datetime, plan: Plan, world: World, found: News, policy: Policy) -> StaffNews:
+    def read(
+        cls, tx: Tx, now: datetime, plan: Plan, world: World, found: News, policy: Policy
+    ) -> StaffNews:
         conn, at = tx.conn, to_epoch(now)
         said = cls(now, clients=found.clients)
         said.head, said.entries = auditlog.head(conn)
@@ -93,21 +115,28 @@ class StaffNews:
             grouped[(subject.cause or subject.key, why)] += 1
             if subject.taken is not None and subject.taken[1] <= now:
                 said.promises.append(
-                    f"{display(subject.target.host)}: {subject.code} was taken by {subject.taken[0]} until {subject.taken[1]:%Y-%m-%d}"
+                    f"{display(subject.target.host)}: {subject.code} was taken by"
+                    f" {subject.taken[0]} until {subject.taken[1]:%Y-%m-%d}"
                 )
-        said.causes = [f"{cause}: {n} endpoint(s); {why}" for (cause, why), n in grouped.most_common()]
+        said.causes = [
+            f"{cause}: {n} endpoint(s); {why}" for (cause, why), n in grouped.most_common()
+        ]
         open_matters = matters.listing(conn)
         for row in open_matters:
             if row["promised_at"] is not None and row["promised_at"] < at:
                 said.promises.append(
-                    f"[{row['reference']}] the client was promised word by {datetime.fromtimestamp(row['promised_at'], now.tzinfo):%Y-%m-%d}"
+                    f"[{row['reference']}] the client was promised word by"
+                    f" {datetime.fromtimestamp(row['promised_at'], now.tzinfo):%Y-%m-%d}"
                 )
         flapping = matters.recent(conn, FLAPS, at - 86_400)
         references = {k: m["reference"] for k, m in matters.by_key(conn, flapping).items()}
         said.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
         said.cases = list(found.worklist)
         said.automation = list(found.automation)
-        said.unsure = [f"{code}: {n} endpoint(s)" for code, n in sorted(found.unsure.items(), key=lambda x: -x[1])]
+        said.unsure = [
+            f"{code}: {n} endpoint(s)"
+            for code, n in sorted(found.unsure.items(), key=lambda x: -x[1])
+        ]
         waiting: Counter[str] = Counter()
         clients: dict[str, set[int]] = {}
         for row in open_matters:
@@ -115,7 +144,10 @@ class StaffNews:
                 continue
             waiting[row["cause"]] += 1
             clients.setdefault(row["cause"], set()).add(row["client_id"])
-        said.held = [f"{cause}: {n} matter(s) of {len(clients[cause])} client(s)" for cause, n in waiting.most_common()]
+        said.held = [
+            f"{cause}: {n} matter(s) of {len(clients[cause])} client(s)"
+            for cause, n in waiting.most_common()
+        ]
         for row in outbox.listing(conn, states=("unknown",)):
             said.unknown.append(_notice(row))
         for row in outbox.listing(conn, states=("failed", "dead"), limit=200):
@@ -131,7 +163,11 @@ class StaffNews:
             said.jobs.append(found.suspect)
         complete = news.last_complete(conn)
         if complete is None or complete < at - 2 * 86_400:
-            when = "never" if complete is None else f"last on {datetime.fromtimestamp(complete, now.tzinfo):%Y-%m-%d %H:%M} UTC"
+            when = (
+                "never"
+                if complete is None
+                else f"last on {datetime.fromtimestamp(complete, now.tzinfo):%Y-%m-%d %H:%M} UTC"
+            )
             said.jobs.append(f"no complete scan of the whole inventory: {when}")
         for name, row in jobs.every(conn).items():
             if row["error"]:
@@ -141,20 +177,34 @@ class StaffNews:
 
 
 def _notice(row: Row) -> str:
-    return f"notice {row['id']} [{row['reference']}] to contact {row['contact_id'] or '-'}: {row['state']}, {row['error'] or ''}"
+    return (
+        f"notice {row['id']} [{row['reference']}] to contact {row['contact_id'] or '-'}:"
+        f" {row['state']}, {row['error'] or ''}"
+    )
 
 
 def digest_message(said: StaffNews, day: str, templates: Templates) -> Message:
     sections: list[Section] = [
-        section("Jobs", said.jobs, "certmgr doctor"), section("To call", said.calls, "certmgr notice calls"),
-        section("Nobody knows whether these arrived: look, then certmgr notice retry, or leave them", said.unknown, "certmgr notice list --state unknown"),
-        section("Cases: overdue, and the windows of this week", said.cases, "certmgr case list --overdue"),
+        section("Jobs", said.jobs, "certmgr doctor"),
+        section("To call", said.calls, "certmgr notice calls"),
+        section(
+            "Nobody knows whether these arrived: look, then certmgr notice retry, or leave them",
+            said.unknown,
+            "certmgr notice list --state unknown",
+        ),
+        section(
+            "Cases: overdue, and the windows of this week",
+            said.cases,
+            "certmgr case list --overdue",
+        ),
         section("Automatic renewal", said.automation, "certmgr lineage list"),
-        section("Not sent", said.failed, "certmgr notice list --state failed"), section("Promised, and still there", said.promises, "certmgr finding list"),
-        section("Held until you release them", said.held, "certmgr notice release"), section("Ours, or nobody's yet", said.causes, "certmgr status --causes"),
+        section("Not sent", said.failed, "certmgr notice list --state failed"),
+        section("Promised, and still there", said.promises, "certmgr finding list"),
+        section("Held until you release them", said.held, "certmgr notice release"),
+        section("Ours, or nobody's yet", said.causes, "certmgr status --causes"),
         section("Could not be told", said.unsure, "certmgr finding list"),
         section("Mail that belongs to no notice", said.strangers, "certmgr notice inbox"),
-    ]  # fmt: skip
+    ]
     count = sum(len(s.lines) + s.more for s in sections)
     lead = (
         f"{count} line(s) for you, {said.sent} notice(s) sent in the last day."
@@ -162,12 +212,13 @@ def digest_message(said: StaffNews, day: str, templates: Templates) -> Message:
         else f"Nothing for you; {said.sent} notice(s) sent in the last day."
     )
     footer = [
-        f"Audit log: {said.entries} entries, head {said.head}. Keep this message: certmgr audit verify --expect {said.head}"
+        f"Audit log: {said.entries} entries, head {said.head}. Keep this message: certmgr audit"
+        f" verify --expect {said.head}"
     ]
     return staff_message(f"[certmgr] {day}: {lead}", lead, sections, footer, templates, "digest")
 
 
-# -- who is to be called -------------------------------------------------------------------------------------------------------
+# -- who is to be called
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +236,9 @@ class Call:
 
 
 def calls(open_matters: Sequence[Row], said: Any, world: World, policy: Policy) -> list[Call]:
-    """Matters of clients who were written to, in vain: nobody acknowledged, or nobody can be written to. Pure."""
+    """Matters of clients who were written to, in vain: nobody acknowledged, or nobody can be
+    written to. Pure.
+    """
     found, now = [], to_epoch(world.now)
     for row in open_matters:
         if row["client_id"] is None or row["client_id"] not in world.people.clients:
@@ -194,21 +247,39 @@ def calls(open_matters: Sequence[Row], said: Any, world: World, policy: Policy) 
             continue
         told = said.get((row["key"], row["round"]), ())
         first = world.people.owner(row["client_id"], world.now)
-        sent = [at for _, step, _, at, state in told if step in ("owner", "fallback") and state in ("sent", "unknown")]
+        sent = [
+            at
+            for _, step, _, at, state in told
+            if step in ("owner", "fallback") and state in ("sent", "unknown")
+        ]
         if first.person is None:
             why = first.reason
         elif sent and now - min(sent) > (policy.climb_days + policy.climb_near_days) * 86_400:
-            why = f"no acknowledgement since {datetime.fromtimestamp(min(sent), world.now.tzinfo):%Y-%m-%d}"
+            why = (
+                "no acknowledgement since"
+                f" {datetime.fromtimestamp(min(sent), world.now.tzinfo):%Y-%m-%d}"
+            )
         else:
             continue
         contacts = world.people.of_client.get(world.people.addressee(row["client_id"]), [])
         phones = tuple(f"{one_line(p.name, 60)} {phone}" for p in contacts for phone in p.phones)
-        found.append(Call(
-            row["reference"], row["client"], row["client_name"], row["account_manager"] or "", display(row["domain"]) if row["domain"] else "", why, phones,
-            min(sent, default=row["opened_at"]),
-        ))  # fmt: skip
+        found.append(
+            Call(
+                reference=row["reference"],
+                client=row["client"],
+                client_name=row["client_name"],
+                manager=row["account_manager"] or "",
+                site=display(row["domain"]) if row["domain"] else "",
+                why=why,
+                phones=phones,
+                since=min(sent, default=row["opened_at"]),
+            )
+        )
     return sorted(found, key=lambda c: (c.manager, c.since))
 
 
 def call_line(call: Call) -> str:
-    return f"[{call.reference}] client {call.client}, {call.site}: {call.why}; {', '.join(call.phones) or 'no telephone number'}"
+    return (
+        f"[{call.reference}] client {call.client}, {call.site}: {call.why};"
+        f" {', '.join(call.phones) or 'no telephone number'}"
+    )

@@ -14,7 +14,9 @@ from notifiers.calendar import Window
 
 
 class Kind(StrEnum):
-    COVER = "cover"  # a name that loses cover: at some address nothing valid will be served after ``end``
+    COVER = (  # a name that loses cover: at some address nothing valid will be served after ``end``
+        "cover"
+    )
     FAULT = "fault"  # a finding of a scan
     DEADLINE = "deadline"  # a dated rule of the provider that a domain will not, or does not, meet
     CASE = "case"  # a step of an installation that client and provider coordinate
@@ -32,11 +34,14 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """``key`` names it for ever; ``round`` is the certificate, the opening or the date that is spoken of now: a new one begins anew.
+    """``key`` names it for ever; ``round`` is the certificate, the opening or the date that is
+    spoken of now: a new one begins anew.
 
-    ``quiet``: why clients hear nothing of it, whatever the date. ``parent``: the key of the subject that it goes away with. ``usual``: how long
-    before the end a robot renews. ``partial``: some addresses have the successor already. ``visible``: visitors notice it. ``taken``: by whom and until when
-    it is mended. ``opened``: since when it is known; ``confirmed``: seen in more than one run.
+    ``quiet``: why clients hear nothing of it, whatever the date. ``parent``: the key of the subject
+    that it goes away with. ``usual``: how long before the end a robot renews. ``partial``: some
+    addresses have the successor already. ``visible``: visitors notice it. ``taken``: by whom and
+    until when it is mended. ``opened``: since when it is known; ``confirmed``: seen in more than
+    one run.
     """
 
     key: str
@@ -74,11 +79,15 @@ class Subject:
     not_after: datetime | None = None  # of the certificate beside a fault
     day: date | None = None  # from which a deadline holds, the same for every reader
     run: int = 0  # that opened the finding
-    facts: Mapping[str, Any] = field(default_factory=dict)  # of a case or an order: what its words are filled with
+    facts: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # of a case or an order: what its words are filled with
     paste: str = ""  # what the reader hands on, such as a CSR
     window: Window | None = None  # goes along as a calendar entry
     contact_id: int | None = None  # who of the client is asked first
-    since_days: int | None = None  # of a case: how many days after its step began the last reminder was due
+    since_days: int | None = (
+        None  # of a case: how many days after its step began the last reminder was due
+    )
 
     @property
     def mark(self) -> tuple[str, str]:
@@ -103,7 +112,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A matter that was told and is no longer there. ``mended``: in truth, and not because it is no longer ours to say."""
+    """A matter that was told and is no longer there.
+
+    ``mended``: in truth, and not because it is no longer ours to say.
+    """
 
     key: str
     mended: bool
@@ -114,7 +126,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What one administrator (``contact_id`` None: each of them) is told once a round: a step of a case that waits for them."""
+    """What one administrator (``contact_id`` None: each of them) is told once a round: a step of a
+    case that waits for them.
+    """
 
     contact_id: int | None
     key: str
@@ -126,8 +140,10 @@ class Errand:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What the inventory has to say now. ``ended``: of the matters that were asked for, those that are over. ``suspect``: why nothing of it may
-    reach a client, empty where it may. ``clients``: how many there are.
+    """What the inventory has to say now.
+
+    ``ended``: of the matters that were asked for, those that are over. ``suspect``: why nothing of
+    it may reach a client, empty where it may. ``clients``: how many there are.
     """
 
     subjects: Sequence[Subject]
@@ -138,6 +154,10 @@ class News:
     whole_run: bool = False  # whether the whole inventory was ever looked at in a complete run
     errands: Sequence[Errand] = ()
     worklist: Sequence[str] = ()  # cases that are overdue, and the windows ahead, a line each
-    unsure: Mapping[str, int] = field(default_factory=dict)  # code -> how many endpoints nobody can tell about
-    automation: Sequence[str] = ()  # what our own robot could not do, and what of it waits for somebody, a line each
+    unsure: Mapping[str, int] = field(
+        default_factory=dict
+    )  # code -> how many endpoints nobody can tell about
+    automation: Sequence[
+        str
+    ] = ()  # what our own robot could not do, and what of it waits for somebody, a line each
     alarms: Sequence[tuple[str, str]] = ()  # (key, text) of that what cannot wait

@@ -1,7 +1,10 @@
-"""How long before an end, and how often after it, one is told. Pure.
+"""How long before an end, and how often after it, one is told.
 
-Thresholds are labels: ``30`` is thirty days before, ``+7`` seven days after. Only the most urgent one that was crossed counts, so a missed
-week gives one notice, and a first sight that is past all of them gives one too.
+Pure.
+
+Thresholds are labels: ``30`` is thirty days before, ``+7`` seven days after. Only the most urgent
+one that was crossed counts, so a missed week gives one notice, and a first sight that is past all
+of them gives one too.
 """
 
 from __future__ import annotations
@@ -12,14 +15,15 @@ from datetime import datetime, timedelta
 
 BEFORE = (60, 30, 14, 7, 3, 1, 0)
 DAY = timedelta(days=1)
-# ACME clients renew with a third of the lifetime left (RFC 9773, section 4.3, names no figure; certbot, lego and Caddy use a third).
+# ACME clients renew with a third of the lifetime left (RFC 9773, section 4.3, names no figure;
+# certbot, lego and Caddy use a third).
 USUAL_SHARE = 3
 MARGIN = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """``by_client`` and ``by_tag``: thresholds of their own; a client's number goes before a tag."""
+    """``by_client`` and ``by_tag``: separate thresholds; a client's number goes before a tag."""
 
     before: tuple[int, ...] = BEFORE
     by_client: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -41,13 +45,19 @@ class Rules:
 
 
 def before_end(
-    life: timedelta, thresholds: Sequence[int], *, chosen: bool, lead_days: int, usual: timedelta | None
+    life: timedelta,
+    thresholds: Sequence[int],
+    *,
+    chosen: bool,
+    lead_days: int,
+    usual: timedelta | None,
 ) -> tuple[int, ...]:
     """The thresholds of one certificate, longest first.
 
-    They scale with the lifetime: none lies further ahead than a third of it, unless the provider chose them for this client. Where purchase
-    and installation take longer than the longest one, one is added a week before the last day to begin. ``usual``: how long before the end
-    the robot renews; what lies before that day plus a margin is no news.
+    They scale with the lifetime: none lies further ahead than a third of it, unless the provider
+    chose them for this client. Where purchase and installation take longer than the longest one,
+    one is added a week before the last day to begin. ``usual``: how long before the end the robot
+    renews; what lies before that day plus a margin is no news.
     """
     kept = [t for t in thresholds if chosen or t * DAY <= life / 3]
     if usual is not None:
@@ -65,7 +75,9 @@ def usual_lead(life: timedelta) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
-    """``label``: of the threshold; ``rank``: the higher the more urgent; ``days``: until the end, negative after it."""
+    """``label``: of the threshold; ``rank``: the higher the more urgent; ``days``: until the end,
+    negative after it.
+    """
 
     label: str
     rank: int
@@ -73,7 +85,9 @@ class Crossed:
 
     @property
     def critical(self) -> bool:
-        """The last day, and every step after the end: not held back by the limits on how often one writes."""
+        """The last day, and every step after the end: not held back by the limits on how often one
+        writes.
+        """
         return self.rank >= -1
 
 
@@ -83,7 +97,10 @@ def rank_of(label: str) -> int:
 
 
 def crossed(end: datetime, thresholds: Sequence[int], now: datetime) -> Crossed | None:
-    """The most urgent threshold that was crossed; None while none was. After the end: +1, +7, then weekly."""
+    """The most urgent threshold that was crossed; None while none was.
+
+    After the end: +1, +7, then weekly.
+    """
     days = (end - now) / DAY
     if days < -1:
         after = 1 if days > -7 else int(-days // 7) * 7
@@ -93,7 +110,10 @@ def crossed(end: datetime, thresholds: Sequence[int], now: datetime) -> Crossed 
 
 
 def since(opened: datetime, now: datetime, every: int) -> Crossed:
-    """For what has no date ahead: at once, then every ``every`` days. ``days`` is how long it has been open, negative."""
+    """For what has no date ahead: at once, then every ``every`` days.
+
+    ``days`` is how long it has been open, negative.
+    """
     passed = (now - opened) / DAY
     step = max(0, int(passed // every) * every)
     return Crossed(f"+{step}", step, -max(passed, 0.0))
@@ -104,8 +124,10 @@ LEARN_LIFE = timedelta(days=120)
 
 
 def learnt(life: timedelta, leads: Sequence[timedelta]) -> timedelta | None:
-    """``leads``: how long before its end each earlier certificate was replaced, oldest first. The usual lead of whatever robot does that; None
-    where nothing shows one: fewer than two replacements, at different times, too late, or of certificates that people renew by hand.
+    """``leads``: how long before its end each earlier certificate was replaced, oldest first.
+
+    The usual lead of whatever robot does that; None where nothing shows one: fewer than two
+    replacements, at different times, too late, or of certificates that people renew by hand.
     """
     if life > LEARN_LIFE or len(leads) < 2:
         return None

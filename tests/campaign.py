@@ -39,7 +39,7 @@ class Campaign:
 
 
 class Progress:
-    """Fails a loop that makes no step for :data:`PATIENCE` seconds, however long it takes in total."""
+    """Fail a loop that makes no step for :data:`PATIENCE` seconds, however long it takes."""
 
     def __init__(self, what: str, patience: float = PATIENCE) -> None:
         self._what, self._patience = what, patience

@@ -14,7 +14,10 @@ from certmgr.demo.authority import Authority, Issued, name
 from certmgr.demo.servers import Server
 from tests.clock import clock
 
-_SIGNATURE_OIDS = {"sha1": bytes.fromhex("06072a8648ce3d0401"), "sha256": bytes.fromhex("06082a8648ce3d040302")}
+_SIGNATURE_OIDS = {
+    "sha1": bytes.fromhex("06072a8648ce3d0401"),
+    "sha256": bytes.fromhex("06082a8648ce3d040302"),
+}
 
 
 def tlv(tag: int, content: bytes) -> bytes:
@@ -43,9 +46,13 @@ class _Pair(Issued):
 
 
 def resigned(issued: Issued, authority: Authority, digest: str) -> Issued:
-    """The same leaf under another signature algorithm (cryptography signs no SHA-1 certificates any more)."""
+    """The same leaf under another signature algorithm (cryptography signs no SHA-1 certificates any
+    more).
+    """
     tbs = issued.certificate.tbs_certificate_bytes
-    body = _content(tbs).replace(tlv(0x30, _SIGNATURE_OIDS["sha256"]), tlv(0x30, _SIGNATURE_OIDS[digest]), 1)
+    body = _content(tbs).replace(
+        tlv(0x30, _SIGNATURE_OIDS["sha256"]), tlv(0x30, _SIGNATURE_OIDS[digest]), 1
+    )
     leaf = x509.load_der_x509_certificate(sign(tlv(0x30, body), authority, digest))
     return Issued(leaf, issued.key, (leaf,))
 
@@ -57,20 +64,30 @@ def ca_leaf(authority: Authority, host: str) -> Issued:
     now = clock().replace(microsecond=0)
     key: Any = ec.generate_private_key(ec.SECP256R1())
     leaf = (
-        x509.CertificateBuilder().subject_name(name(host)).issuer_name(authority.subject).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=90))
+        x509.CertificateBuilder()
+        .subject_name(name(host))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=90))
         .add_extension(x509.BasicConstraints(True, 0), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
+            critical=False,
+        )
         .sign(authority.key, hashes.SHA256())
-    )  # fmt: skip
+    )
     return Issued(leaf, key, (leaf,))
 
 
 def record(kind: int, body: bytes, version: int = 0x0303) -> bytes:
     """TLS records of at most 16 KB."""
     parts = [body[i : i + 16_000] for i in range(0, len(body), 16_000)] or [b""]
-    return b"".join(bytes([kind]) + version.to_bytes(2, "big") + len(p).to_bytes(2, "big") + p for p in parts)
+    return b"".join(
+        bytes([kind]) + version.to_bytes(2, "big") + len(p).to_bytes(2, "big") + p for p in parts
+    )
 
 
 def message(kind: int, body: bytes) -> bytes:
@@ -79,7 +96,9 @@ def message(kind: int, body: bytes) -> bytes:
 
 def server_hello() -> bytes:
     """A TLS 1.2 ServerHello for ECDHE-ECDSA-AES128-GCM-SHA256."""
-    return message(2, b"\x03\x03" + b"\x11" * 32 + b"\0" + b"\xc0\x2b" + b"\0" + b"\0\x04\0\x17\0\0")
+    return message(
+        2, b"\x03\x03" + b"\x11" * 32 + b"\0" + b"\xc0\x2b" + b"\0" + b"\0\x04\0\x17\0\0"
+    )
 
 
 def certificate_message(chain: list[bytes]) -> bytes:

@@ -1,8 +1,9 @@
 """The clock of the tests.
 
-It begins each test at :data:`START` and runs on from there, so that no result depends on the hour, the
-date or the time zone of the machine. Code under test gets it as an argument. Tests against a CA that
-reads the system's clock (pebble, which is a static Go program) use ``inventory.clock.system_clock``.
+It begins each test at :data:`START` and runs on from there, so that no result depends on the hour,
+the date or the time zone of the machine. Code under test gets it as an argument. Tests against a CA
+that reads the system's clock (pebble, which is a static Go program) use
+``inventory.clock.system_clock``.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.reporting"]
 
-# The same examples in each run of "make test", new ones in each soak; never those of an earlier run.
+# The same examples in each run of "make test", new ones in each soak; never those of an earlier
+# run.
 hypothesis_settings.register_profile(
     "here",
     deadline=None,
@@ -74,21 +75,25 @@ def _create_database(port: int, name: str, template: str) -> str:
     with _administer(port) as conn:
         # Copying files costs a tenth of the other strategy, which writes each page to the log.
         strategy = "STRATEGY FILE_COPY" if conn.info.server_version >= 150000 else ""
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}')  # type: ignore[call-overload, unused-ignore]
+        create: Any = f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}'
+        conn.execute(create)
     return f"postgresql://test@127.0.0.1:{port}/{name}"
 
 
 def _drop_database(url: str) -> None:
     address, name = url.rsplit("/", 1)
     with _administer(int(address.rsplit(":", 1)[1])) as conn:
-        conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload, unused-ignore]
+        drop: Any = f'DROP DATABASE "{name}" WITH (FORCE)'
+        conn.execute(drop)
 
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_port: int) -> str:
     """The name of a PostgreSQL database of the current version, which others are copied from."""
     name = f"template_{uuid.uuid4().hex[:12]}"
-    open_database(_create_database(postgres_port, name, "template0"), actor="tester", migrate=True).close()
+    open_database(
+        _create_database(postgres_port, name, "template0"), actor="tester", migrate=True
+    ).close()
     return name
 
 
@@ -120,7 +125,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield write_sqlite(tmp_path / "inventory.db")
         return
-    port, template = request.getfixturevalue("postgres_port"), request.getfixturevalue("postgres_template")
+    port, template = (
+        request.getfixturevalue("postgres_port"),
+        request.getfixturevalue("postgres_template"),
+    )
     url = _create_database(port, f"t{uuid.uuid4().hex[:12]}", template)
     yield url
     _drop_database(url)
@@ -159,10 +167,14 @@ def root_file(root: Authority, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(root_file: Path) -> Settings:
-    """Trusts the test CA; short times, no politeness towards loopback, and only TLS: most test servers speak nothing else."""
+    """Trusts the test CA; short times, no politeness towards loopback, and only TLS: most test
+    servers speak nothing else.
+    """
     scan = ScanSettings(timeout=4.0, per_address=0, rate=0.0)
     http = HttpSettings(enabled=False, per_address=0, rate=0.0)
-    return replace(Settings(), scan=scan, trust=TrustSettings(ca_files=(str(root_file),)), http=http)
+    return replace(
+        Settings(), scan=scan, trust=TrustSettings(ca_files=(str(root_file),)), http=http
+    )
 
 
 @dataclass(slots=True)
@@ -183,10 +195,17 @@ class Look:
 def look(settings: Settings, clock: Clock) -> Callable[..., Look]:
     """Looks at ``host:port`` with host resolved to 127.0.0.1 unless ``at`` says otherwise."""
 
-    def one(target: str, at: tuple[str, ...] = ("127.0.0.1",), changes: Settings | None = None, **options: Any) -> Look:
+    def one(
+        target: str,
+        at: tuple[str, ...] = ("127.0.0.1",),
+        changes: Settings | None = None,
+        **options: Any,
+    ) -> Look:
         parsed = parse(target)
         overrides = {} if parsed.is_address else {(parsed.host, parsed.port): at}
-        reports = scan_targets(changes or settings, Options(overrides=overrides, **options), [parsed], clock=clock)
+        reports = scan_targets(
+            changes or settings, Options(overrides=overrides, **options), [parsed], clock=clock
+        )
         assert len(reports) == 1
         return Look(reports[0])
 
@@ -198,9 +217,13 @@ def certmgr(tmp_path: Path, clock: Clock) -> Callable[..., Ran]:
     """Calls the program as a user does, with a database and a configuration of its own."""
     config, path = tmp_path / "certmgr.toml", tmp_path / "cli.db"
     if not config.exists():
-        config.write_text("[scan]\nper_address = 0\nrate = 0.0\ntimeout = 4.0\n[http]\nenabled = false\n")
+        config.write_text(
+            "[scan]\nper_address = 0\nrate = 0.0\ntimeout = 4.0\n[http]\nenabled = false\n"
+        )
 
-    def call(*arguments: str, input: str | None = None, environment: dict[str, str] | None = None) -> Ran:
+    def call(
+        *arguments: str, input: str | None = None, environment: dict[str, str] | None = None
+    ) -> Ran:
         if not path.exists() and "scan" not in arguments:  # a scan of given targets makes none
             write_sqlite(path)
         options = ("--config", str(config), "--database", str(path))

@@ -33,4 +33,6 @@ def write_sqlite(path: Path) -> str:
 
 def open_sqlite(path: Path, actor: str = "tester", clock: Clock = test_clock) -> Database:
     """Open an SQLite database at ``path``, which is made if it does not exist."""
-    return open_database(str(path) if path.exists() else write_sqlite(path), actor=actor, clock=clock)
+    return open_database(
+        str(path) if path.exists() else write_sqlite(path), actor=actor, clock=clock
+    )

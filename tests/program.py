@@ -1,7 +1,7 @@
 """The program ``certmgr`` as a user calls it: in this process, with a given clock, or as a process.
 
-In this process a call costs a tenth of a process of its own, and the clock can be handed in. What only
-a process can show (signals, pipes, the start-up time) is tested with :func:`run_process`.
+In this process a call costs a tenth of a process of its own, and the clock can be handed in. What
+only a process can show (signals, pipes, the start-up time) is tested with :func:`run_process`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What the suite prints at its end: the sizes of its campaigns, and the tests that a moved clock left out.
+"""What the suite prints at its end: the sizes of its campaigns, and the tests that a moved clock
+left out.
 
-A pytest plug-in (``pytest_plugins`` in tests/conftest.py). With pytest-xdist the workers collect the
-tests, so what they left out is handed to the process that prints.
+A pytest plug-in (``pytest_plugins`` in tests/conftest.py). With pytest-xdist the workers collect
+the tests, so what they left out is handed to the process that prints.
 """
 
 from __future__ import annotations

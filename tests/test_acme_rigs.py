@@ -1,4 +1,6 @@
-"""The servers that the tests of ACME lean on do what they say: pebble, BIND, the faulty proxy, acme2certifier."""
+"""The servers that the tests of ACME lean on do what they say: pebble, BIND, the faulty proxy,
+acme2certifier.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,16 @@ from tests.servers.pebble import real_clock as pebbles_clock
 def connect(directory: str, ca_file: Path, key: JWK | None = None) -> client.ClientV2:
     """A client of the raw library, with no account yet."""
     key = key or JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
-    network = client.ClientNetwork(key, alg=ES256, verify_ssl=str(ca_file))  # type: ignore[arg-type, unused-ignore]
+    verify: Any = str(ca_file)
+    network = client.ClientNetwork(key, alg=ES256, verify_ssl=verify)
     network.session.trust_env = False
     return client.ClientV2(client.ClientV2.get_directory(directory, network), network)
 
 
 def register(acme: client.ClientV2, **given: Any) -> str:
-    return str(acme.new_account(messages.NewRegistration(terms_of_service_agreed=True, **given)).uri)
+    return str(
+        acme.new_account(messages.NewRegistration(terms_of_service_agreed=True, **given)).uri
+    )
 
 
 def key_of(acme: client.ClientV2) -> JWK:
@@ -58,7 +63,10 @@ def key_of(acme: client.ClientV2) -> JWK:
 def csr(*names: str) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     form = serialization.PrivateFormat.PKCS8
-    return crypto_util.make_csr(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()), list(names))
+    return crypto_util.make_csr(
+        key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()),
+        list(names),
+    )
 
 
 def challenge(authorization: messages.AuthorizationResource, kind: str) -> messages.ChallengeBody:
@@ -127,7 +135,9 @@ def test_pebble_issues_by_http_01(short_ca: Pebble) -> None:
     ca.add_a("c.example.test", "127.0.0.2")  # where nobody answers
     with pytest.raises(errors.ValidationError):
         issue(acme, ca.http_port, "c.example.test")
-    names = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    names = issued.extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    ).value.get_values_for_type(x509.DNSName)
     assert sorted(names) == ["a.example.test", "b.example.test"]
     assert issued.not_valid_after_utc - system_clock() < timedelta(days=6)
     issuer, roots = (
@@ -167,7 +177,9 @@ def test_pebble_wants_its_binding_and_refuses_what_is_blocked(tmp_path: Path) ->
         acme = connect(ca.directory, ca.ca_file)
         with pytest.raises(messages.Error):
             register(acme)
-        binding = messages.ExternalAccountBinding.from_data(key_of(acme).public_key(), "kid-1", mac, acme.directory)
+        binding = messages.ExternalAccountBinding.from_data(
+            key_of(acme).public_key(), "kid-1", mac, acme.directory
+        )
         register(acme, external_account_binding=binding)
         with pytest.raises(messages.Error, match="rejectedIdentifier"):
             acme.new_order(csr("www.blocked.test"))
@@ -202,13 +214,18 @@ def test_bind_signs_and_its_resolver_validates(tmp_path: Path) -> None:
         server.add("b.example.test", "TXT", "true")
         server.add("c.plain.test", "TXT", "true")
         server.tamper("b.example.test")
-        a, b, c = (server.ask(f"{n}.test", "TXT", resolver=True, dnssec=True) for n in ("a.example", "b.example", "c.plain"))
+        a, b, c = (
+            server.ask(f"{n}.test", "TXT", resolver=True, dnssec=True)
+            for n in ("a.example", "b.example", "c.plain")
+        )
         assert (a.rcode(), a.flags & dns.flags.AD) == (dns.rcode.NOERROR, dns.flags.AD)
         assert b.rcode() == dns.rcode.SERVFAIL
         assert (c.rcode(), c.flags & dns.flags.AD) == (dns.rcode.NOERROR, 0)
         absent = server.ask("none.example.test", "A", resolver=True, dnssec=True)
         assert (absent.rcode(), absent.flags & dns.flags.AD) == (dns.rcode.NXDOMAIN, dns.flags.AD)
-        assert server.ask("b.example.test", "TXT").rcode() == dns.rcode.NOERROR, "at its source it is whole"
+        assert server.ask("b.example.test", "TXT").rcode() == dns.rcode.NOERROR, (
+            "at its source it is whole"
+        )
 
 
 @pebbles_clock
@@ -240,7 +257,9 @@ def proxy(valid: Pebble, tmp_path: Path) -> Iterator[Proxy]:
 
 def tls(proxy: Proxy) -> ssl.SSLSocket:
     plain = socket.create_connection(("127.0.0.1", int(proxy.base.rpartition(":")[2])))
-    return ssl.create_default_context(cafile=str(proxy.ca_file)).wrap_socket(plain, server_hostname="localhost")
+    return ssl.create_default_context(cafile=str(proxy.ca_file)).wrap_socket(
+        plain, server_hostname="localhost"
+    )
 
 
 @pebbles_clock
@@ -256,7 +275,9 @@ def test_the_proxy_passes_a_whole_order_and_remembers_it(proxy: Proxy, valid: Pe
     assert account.startswith(proxy.base) and finished.uri.startswith(proxy.base)
     assert len(valid.orders(account, key_of(acme))) == 1
     asked = proxy.to("/order-plz", "POST")
-    assert [s.payload["identifiers"] for s in asked] == [[{"type": "dns", "value": "a.example.test"}]]
+    assert [s.payload["identifiers"] for s in asked] == [
+        [{"type": "dns", "value": "a.example.test"}]
+    ]
     assert asked[0].protected["url"] == f"{proxy.base}/order-plz"
     assert asked[0].status == 201 and asked[0].at < proxy.requests[-1].at
 
@@ -284,9 +305,17 @@ def test_the_proxy_refuses_by_number_method_and_path(proxy: Proxy) -> None:
 
 
 @pebbles_clock
-def test_the_proxy_refuses_with_a_nonce_and_with_the_same_chance(proxy: Proxy, valid: Pebble, tmp_path: Path) -> None:
+def test_the_proxy_refuses_with_a_nonce_and_with_the_same_chance(
+    proxy: Proxy, valid: Pebble, tmp_path: Path
+) -> None:
     def run(seed: int) -> list[int]:
-        with faulty(tmp_path, valid.directory, valid.ca_file, [Rule(faults.problem(500), chance=0.5)], seed=seed) as made:
+        with faulty(
+            tmp_path,
+            valid.directory,
+            valid.ca_file,
+            [Rule(faults.problem(500), chance=0.5)],
+            seed=seed,
+        ) as made:
             return [session(made.ca_file).get(made.directory).status_code for _ in range(12)]
 
     assert run(1) == run(1) != run(2)
@@ -360,14 +389,19 @@ class NewOrder(messages.NewOrder):
 
 def ari_id(certificate: x509.Certificate) -> str:
     """RFC 9773 4.1."""
-    key = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    key = certificate.extensions.get_extension_for_class(
+        x509.AuthorityKeyIdentifier
+    ).value.key_identifier
     serial = certificate.serial_number
     parts = (key or b"", serial.to_bytes(serial.bit_length() // 8 + 1))
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
 def test_acme2certifier_issues_renews_and_revokes(tmp_path: Path) -> None:
-    with challtestsrv(tmp_path) as (dns_server, _), acme2certifier(tmp_path, days=6, threshold=50, resolver=dns_server) as ca:
+    with (
+        challtestsrv(tmp_path) as (dns_server, _),
+        acme2certifier(tmp_path, days=6, threshold=50, resolver=dns_server) as ca,
+    ):
         acme = connect(ca.directory, ca.ca_file)
         register(acme)
         assert set(acme.directory.meta.profiles) == {"classic", "shortlived"}
@@ -377,7 +411,10 @@ def test_acme2certifier_issues_renews_and_revokes(tmp_path: Path) -> None:
         chain[1].verify_directly_issued_by(x509.load_pem_x509_certificate(ca.root.encode()))
         with session(ca.ca_file) as http:
             info = http.get(f"{acme.directory['renewalInfo']}/{ari_id(chain[0])}")
-        start, end = (datetime.fromisoformat(info.json()["suggestedWindow"][edge]) for edge in ("start", "end"))
+        start, end = (
+            datetime.fromisoformat(info.json()["suggestedWindow"][edge])
+            for edge in ("start", "end")
+        )
         assert end == chain[0].not_valid_after_utc
         assert abs(start - (end - timedelta(days=3))) < timedelta(seconds=5)
         assert info.headers["Retry-After"] == "21600"
@@ -387,20 +424,29 @@ def test_acme2certifier_issues_renews_and_revokes(tmp_path: Path) -> None:
 
 
 def test_acme2certifier_knows_its_profiles_and_the_proxy_what_replaces(tmp_path: Path) -> None:
-    with acme2certifier(tmp_path, renew_now=True) as ca, faulty(tmp_path, ca.directory, ca.ca_file) as proxy:
+    with (
+        acme2certifier(tmp_path, renew_now=True) as ca,
+        faulty(tmp_path, ca.directory, ca.ca_file) as proxy,
+    ):
         acme = connect(proxy.directory, proxy.ca_file)
         register(acme)
         names = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value="a.example.test")]
 
         def new(**given: str) -> None:
             order = NewOrder(identifiers=names, **given)
-            acme.net.post(acme.directory["newOrder"], order, new_nonce_url=acme.directory["newNonce"])
+            acme.net.post(
+                acme.directory["newOrder"], order, new_nonce_url=acme.directory["newNonce"]
+            )
 
         with pytest.raises(messages.Error, match="invalidProfile"):
             new(profile="unheard-of")
         new(profile="classic", replaces="AAAA.AAAA")  # it does not look at replaces
         proxy.rules = [
-            Rule(faults.problem(409, "alreadyReplaced"), "/acme/neworders", when=lambda seen: "replaces" in seen.payload)
+            Rule(
+                faults.problem(409, "alreadyReplaced"),
+                "/acme/neworders",
+                when=lambda seen: "replaces" in seen.payload,
+            )
         ]
         with pytest.raises(errors.ConflictError):
             new(replaces="AAAA.AAAA")
@@ -409,7 +455,16 @@ def test_acme2certifier_knows_its_profiles_and_the_proxy_what_replaces(tmp_path:
         acme.answer_challenge(chosen, chosen.response(acme.net.key))
         issued = leaf(acme.poll_and_finalize(order))
         with session(proxy.ca_file) as http:
-            window = http.get(f"{acme.directory['renewalInfo']}/{ari_id(issued)}").json()["suggestedWindow"]
+            window = http.get(f"{acme.directory['renewalInfo']}/{ari_id(issued)}").json()[
+                "suggestedWindow"
+            ]
             assert datetime.fromisoformat(window["start"]) < system_clock()
-            proxy.rules.append(Rule(faults.answer(200, '{"suggestedWindow": {}}', "application/json"), "/acme/renewal-info/"))
-            assert http.get(f"{proxy.base}/acme/renewal-info/{ari_id(issued)}").json() == {"suggestedWindow": {}}
+            proxy.rules.append(
+                Rule(
+                    faults.answer(200, '{"suggestedWindow": {}}', "application/json"),
+                    "/acme/renewal-info/",
+                )
+            )
+            assert http.get(f"{proxy.base}/acme/renewal-info/{ari_id(issued)}").json() == {
+                "suggestedWindow": {}
+            }

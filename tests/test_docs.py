@@ -1,4 +1,6 @@
-"""Documentation that matches the program: commands, options, finding codes, configuration keys, columns, and the files it names."""
+"""Documentation that matches the program: commands, options, finding codes, configuration keys,
+columns, and the files it names.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_generated_pages_are_up_to_date() -> None:
-    """docs/commands.md and docs/findings.md are what tools/document.py writes from --help and the code table."""
+    """docs/commands.md and docs/findings.md are what tools/document.py writes from --help and the
+    code table.
+    """
     import importlib.util
 
     spec = importlib.util.spec_from_file_location("document", ROOT / "tools" / "document.py")
@@ -50,7 +54,9 @@ def test_generated_pages_are_up_to_date() -> None:
     document = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(document)
     for name, make in document.PAGES.items():
-        assert (ROOT / "docs" / name).read_text() == make(), f"run: python tools/document.py (docs/{name})"
+        assert (ROOT / "docs" / name).read_text() == make(), (
+            f"run: python tools/document.py (docs/{name})"
+        )
 
 
 def test_documented_commands_exist() -> None:
@@ -58,7 +64,9 @@ def test_documented_commands_exist() -> None:
     for path in DOCS:
         if path.name == "CHANGELOG.md":
             continue
-        for line in re.findall(r"(?:^|`)\$? ?(certmgr [a-z][a-z -]*[a-z])", path.read_text(), re.MULTILINE):
+        for line in re.findall(
+            r"(?:^|`)\$? ?(certmgr [a-z][a-z -]*[a-z])", path.read_text(), re.MULTILINE
+        ):
             words = line.split()
             group = " ".join(words[:2])
             assert group in known, f"{path.name} names {line!r}"
@@ -109,7 +117,9 @@ def test_every_column_of_orders_is_documented() -> None:
 def test_files_that_the_documentation_names_exist() -> None:
     for path in DOCS:
         for name in re.findall(
-            r"`((?:certmgr|inventory|notifiers|tests|docs|bench|tools)/[\w./-]+\.(?:py|md|c|sh|json|lock))`", path.read_text()
+            r"`((?:certmgr|inventory|notifiers|tests|docs|bench|tools)/[\w./-]+"
+            r"\.(?:py|md|c|sh|json|lock))`",
+            path.read_text(),
         ):
             assert (ROOT / name).exists(), f"{path.name} names {name}"
 

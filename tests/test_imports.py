@@ -1,4 +1,6 @@
-"""Imports go down the stack certmgr -> notifiers -> inventory, never up; and the inventory has no network."""
+"""Imports go down the stack certmgr -> notifiers -> inventory, never up; and the inventory has no
+network.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
-    "inventory": {"certmgr", "notifiers", "socket", "ssl", "requests", "aiodns", "apprise", "acme", "OpenSSL"},
+    "inventory": {
+        "certmgr",
+        "notifiers",
+        "socket",
+        "ssl",
+        "requests",
+        "aiodns",
+        "apprise",
+        "acme",
+        "OpenSSL",
+    },
     "notifiers": {"certmgr", "acme", "OpenSSL"},
 }
 # runs.vantage() asks for this machine's name, which opens no connection.
@@ -35,10 +47,19 @@ def test_imports_go_down(package: str) -> None:
 
 
 def test_private_openssl_stays_in_one_module() -> None:
-    users = [p for p in (ROOT / "certmgr").rglob("*.py") if "._lib" in p.read_text() or "._ffi" in p.read_text()]
+    users = [
+        p
+        for p in (ROOT / "certmgr").rglob("*.py")
+        if "._lib" in p.read_text() or "._ffi" in p.read_text()
+    ]
     assert [p.name for p in users] == ["openssl.py"]
 
 
 def test_apprise_has_one_importer() -> None:
-    users = [p for name in ("certmgr", "inventory", "notifiers") for p in (ROOT / name).rglob("*.py") if "apprise" in imported(p)]
+    users = [
+        p
+        for name in ("certmgr", "inventory", "notifiers")
+        for p in (ROOT / name).rglob("*.py")
+        if "apprise" in imported(p)
+    ]
     assert [p.name for p in users] == ["channels.py"]

@@ -1,6 +1,9 @@
-"""Brings the catalogues up to date with the texts of the program: ``python tools/catalogue.py``. New texts get an empty translation.
+"""Brings the catalogues up to date with the texts of the program: ``python tools/catalogue.py``.
 
-A new language: add notifiers/wording/locale/CODE.po with a header alone (or copy de.po and empty it) and run this.
+New texts get an empty translation.
+
+A new language: add notifiers/wording/locale/CODE.po with a header alone (or copy de.po and empty
+it) and run this.
 """
 
 from __future__ import annotations
@@ -45,20 +48,37 @@ def messages() -> Iterator[str | tuple[str, str]]:
     yield from sorted(values.VALUES)
 
 
-_HEADER = ('"Project-Id', '"Report-Msgid', '"POT-Creation', '"PO-Revision', '"Last-Translator', '"Language-Team', '"Generated-By')
+_HEADER = (
+    '"Project-Id',
+    '"Report-Msgid',
+    '"POT-Creation',
+    '"PO-Revision',
+    '"Last-Translator',
+    '"Language-Team',
+    '"Generated-By',
+)
 
 
 def update(path: Path) -> None:
     with path.open("rb") as file:
         old = read_po(file, locale=path.stem)
-    new = Catalog(locale=path.stem, fuzzy=False, header_comment=f"# Texts of certmgr, language {path.stem}.", charset="utf-8")
+    new = Catalog(
+        locale=path.stem,
+        fuzzy=False,
+        header_comment=f"# Texts of certmgr, language {path.stem}.",
+        charset="utf-8",
+    )
     for message in dict.fromkeys(messages()):
         known = old.get(message)
         new.add(message, string=known.string if known is not None else None)
     with path.open("wb") as file:
         write_po(file, new, width=150, ignore_obsolete=True)
     # Babel fills its header with placeholders and the time of the call.
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if not line.startswith(_HEADER)]
+    lines = [
+        line
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if not line.startswith(_HEADER)
+    ]
     path.write_text("".join(lines), encoding="utf-8")
 
 

@@ -3,8 +3,8 @@
 usage: python tools/clocks.py [NAME ...] [-- PYTEST-ARGUMENT ...]
 
 Each run moves the clock of all processes by one offset (libfaketime), so that parents and children
-agree; the monotonic clock stays. Tests marked ``real_clock`` talk to a server that libfaketime cannot
-move: they are left out, and printed by name with the reason.
+agree; the monotonic clock stays. Tests marked ``real_clock`` talk to a server that libfaketime
+cannot move: they are left out, and printed by name with the reason.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def library() -> str:
     """Return the path of libfaketime for programs with threads."""
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     if not found:
-        sys.exit("libfaketime is missing: apt-get install faketime (make test-clocks does it as root)")
+        sys.exit(
+            "libfaketime is missing: apt-get install faketime (make test-clocks does it as root)"
+        )
     return str(found[0])
 
 
@@ -43,7 +45,8 @@ def environment(name: str) -> dict[str, str]:
     """Return the environment of one run."""
     if name in ZONES:
         return os.environ | {"TZ": ZONES[name]}
-    offset = int(MOMENTS[name].timestamp() - time.time())  # noqa: TID251 - the offset from the real time
+    # The offset is from the real time.
+    offset = int(MOMENTS[name].timestamp() - time.time())  # noqa: TID251
     zone = "Europe/Berlin" if MOMENTS[name].tzinfo is BERLIN else "UTC"
     return os.environ | {
         "TZ": zone,
@@ -67,7 +70,10 @@ def main(arguments: list[str]) -> int:
         command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", *options]
         if subprocess.run(command, cwd=ROOT, env=environment(name)).returncode:
             failed.append(name)
-    print(f"{len(names) - len(failed)} of {len(names)} runs passed{': failed ' + ', '.join(failed) if failed else ''}")
+    print(
+        f"{len(names) - len(failed)} of {len(names)} runs"
+        f" passed{': failed ' + ', '.join(failed) if failed else ''}"
+    )
     return 1 if failed else 0
 
 

@@ -1,4 +1,6 @@
-"""Makes docs/pictures from the demonstration: ``PYTHONPATH=. python tools/pictures.py`` (needs Chromium and pdftoppm, as the tests do)."""
+"""Makes docs/pictures from the demonstration: ``PYTHONPATH=. python tools/pictures.py`` (needs
+Chromium and pdftoppm, as the tests do).
+"""
 
 from __future__ import annotations
 
@@ -32,27 +34,50 @@ def main() -> None:
         database = open_database(str(folder / "demo.db"), actor="demo")
         show._build(database, street)
         settings = replace(
-            Settings(), scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0), trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
+            Settings(),
+            scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
+            trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
             http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
-        )  # fmt: skip
+        )
         Survey(database, settings, Options(overrides=street.overrides())).run()
         street.close()
         now = system_clock()
         with database.write() as tx:
             row = clients.find(tx.conn, "1001")
             until, code = now + timedelta(days=2), "certificate-expired"
-            findings.accept(tx, code, frozenset({code}), until, "renewal", client_id=row["id"], kind="take", by="Ines Albrecht")
-        for number, spoken, dark, width in (("1002", "en", False, 900), ("1001", "de", True, 900), ("1003", "en", False, 380)):
+            findings.accept(
+                tx,
+                code,
+                frozenset({code}),
+                until,
+                "renewal",
+                client_id=row["id"],
+                kind="take",
+                by="Ines Albrecht",
+            )
+        for number, spoken, dark, width in (
+            ("1002", "en", False, 900),
+            ("1001", "de", True, 900),
+            ("1003", "en", False, 380),
+        ):
             read = material(
-                database, number, now, as_of=None, provider="Demo Hosting", dues=all_deadlines(database), default_language="en",
-                default_zone="Europe/Berlin", chosen=spoken,
-            )  # fmt: skip
+                database,
+                number,
+                now,
+                as_of=None,
+                provider="Demo Hosting",
+                dues=all_deadlines(database),
+                default_language="en",
+                default_zone="Europe/Berlin",
+                chosen=spoken,
+            )
             report = build(read)
             page = html.render(report, read.language)
             (folder / "page.html").write_text(page, encoding="utf-8")
             browser.open(folder / "page.html", dark=dark, width=width)
+            look = f"{'dark' if dark else 'light'}{'-narrow' if width < 600 else ''}"
             browser.picture(
-                OUT / f"report-{spoken}-{'dark' if dark else 'light'}{'-narrow' if width < 600 else ''}.png",
+                OUT / f"report-{spoken}-{look}.png",
                 6000 if spoken == "en" and width > 600 else 2400,
             )
             if number == "1002":

@@ -1,4 +1,6 @@
-"""All windows, ends of certificates, order dates and deadlines as calendar entries, of one client or of all."""
+"""All windows, ends of certificates, order dates and deadlines as calendar entries, of one client
+or of all.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +24,42 @@ from notifiers.wording.cases import DATES, filled
 BACK, AHEAD = timedelta(days=60), timedelta(days=1200)
 
 
-def entries(database: Database, settings: Settings, now: datetime, client: str | None = None) -> list[Entry]:
-    """Soonest first. Of one client nothing of another is in it: every row comes from a query of that client, and names of a shared certificate are left out."""
+def entries(
+    database: Database, settings: Settings, now: datetime, client: str | None = None
+) -> list[Entry]:
+    """Soonest first.
+
+    Of one client nothing of another is in it: every row comes from a query of that client, and
+    names of a shared certificate are left out.
+    """
     zone = ZoneInfo(settings.provider.time_zone)
     with database.read() as conn:
         row = clients.find(conn, client) if client else None
         client_id = row["id"] if row else None
-        found = [*_windows(conn, client_id, now), *_orders(conn, settings, client_id, now), *_certificates(conn, client_id, now)]
-        tags = frozenset(t for r in domains.listing(conn, client_id=client_id) for t in r["tags"]) if row else frozenset()
+        found = [
+            *_windows(conn, client_id, now),
+            *_orders(conn, settings, client_id, now),
+            *_certificates(conn, client_id, now),
+        ]
+        tags = (
+            frozenset(t for r in domains.listing(conn, client_id=client_id) for t in r["tags"])
+            if row
+            else frozenset()
+        )
     for due in own_deadlines(database):
         if now - BACK <= due.at <= now + AHEAD and (row is None or due.is_for(row["number"], tags)):
             day = due.at.astimezone(zone).date()
             found.append(Entry(f"deadline-{due.name}@certmgr", due.title, due.text, day))
     return sorted(
         found,
-        key=lambda e: (e.start.astimezone(UTC).isoformat() if isinstance(e.start, datetime) else e.start.isoformat(), e.uid),
+        key=lambda e: (
+            (
+                e.start.astimezone(UTC).isoformat()
+                if isinstance(e.start, datetime)
+                else e.start.isoformat()
+            ),
+            e.uid,
+        ),
     )
 
 
@@ -48,15 +71,31 @@ def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[Ent
             continue
         names = ", ".join(display(n) for n in row["names"][:10])
         title = f"{filled(DATES['window'], {'reference': row['reference']})}: {names}"
-        text = f"Client {row['client']}\n{Span(start, end, row['window_zone']).text}\nState: {row['state']}"
+        text = (
+            f"Client {row['client']}\n{Span(start, end, row['window_zone']).text}\nState:"
+            f" {row['state']}"
+        )
         cancelled = row["window_state"] == "cancelled"
         found.append(
-            Entry(f"{row['reference'].lower()}-window@certmgr", title, text, start, end, row["window_sequence"], cancelled)
+            Entry(
+                uid=f"{row['reference'].lower()}-window@certmgr",
+                title=title,
+                text=text,
+                start=start,
+                end=end,
+                sequence=row["window_sequence"],
+                cancelled=cancelled,
+            )
         )
     return found
 
 
-def _orders(conn: Connection, settings: Settings, client_id: int | None, now: datetime) -> list[Entry]:
+_VALIDATIONS = ("dcv", "organisation")
+
+
+def _orders(
+    conn: Connection, settings: Settings, client_id: int | None, now: datetime
+) -> list[Entry]:
     found, zone = [], ZoneInfo(settings.provider.time_zone)
     for order in load(conn, client_id, ended=False):
         for clock in clocks(order, leads_of(settings), now):
@@ -64,14 +103,24 @@ def _orders(conn: Connection, settings: Settings, client_id: int | None, now: da
                 continue
             text = f"Client {order.client}: {', '.join(display(n) for n in order.names[:10])}"
             if clock.due is not None:
-                text += f"\n{'To be done again by' if clock.what in ('dcv', 'organisation') else 'Begin by'} {clock.due.astimezone(zone):%Y-%m-%d}"
+                verb = "To be done again by" if clock.what in _VALIDATIONS else "Begin by"
+                text += f"\n{verb} {clock.due.astimezone(zone):%Y-%m-%d}"
             title = filled(DATES[clock.what], {"order": order.label})
-            found.append(Entry(f"order-{order.id}-{clock.what}@certmgr", title, text, clock.at.astimezone(zone).date()))
+            found.append(
+                Entry(
+                    f"order-{order.id}-{clock.what}@certmgr",
+                    title,
+                    text,
+                    clock.at.astimezone(zone).date(),
+                )
+            )
     return found
 
 
 def _certificates(conn: Connection, client_id: int | None, now: datetime) -> list[Entry]:
-    mine = domains.names_of_clients(conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)}))
+    mine = domains.names_of_clients(
+        conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)})
+    )
     found = []
     for row in orders.live(conn, client_id):
         end = from_epoch(row["not_after"])

@@ -1,7 +1,8 @@
-"""Is what came back what was asked for, and can it be installed? Pure: trust store, issuers and ``now`` are parameters.
+"""Is what came back what was asked for, and can it be installed? Pure: trust store, issuers and
+``now`` are parameters.
 
-A problem refuses the material; a remark does not. Both are codes with values; what is said of them, in words that can be forwarded to the client, stands in
-notifiers/wording/cases.py.
+A problem refuses the material; a remark does not. Both are codes with values; what is said of them,
+in words that can be forwarded to the client, stands in notifiers/wording/cases.py.
 """
 
 from __future__ import annotations
@@ -20,10 +21,22 @@ from inventory.model import Finding
 from inventory.names import display
 
 # Findings that keep a certificate from being installed. The others are remarks.
-_REFUSE = frozenset({
-    "certificate-expired", "certificate-not-yet-valid", "san-missing", "self-signed", "untrusted-root", "intermediate-expired", "ca-distrusted",
-    "certificate-malformed", "key-weak", "signature-weak", "validity-too-long", "chain-incomplete",
-})  # fmt: skip
+_REFUSE = frozenset(
+    {
+        "certificate-expired",
+        "certificate-not-yet-valid",
+        "san-missing",
+        "self-signed",
+        "untrusted-root",
+        "intermediate-expired",
+        "ca-distrusted",
+        "certificate-malformed",
+        "key-weak",
+        "signature-weak",
+        "validity-too-long",
+        "chain-incomplete",
+    }
+)
 _LEFT_OUT = frozenset({"certificate-expiring", "name-mismatch", "sct-missing"})
 
 
@@ -91,7 +104,9 @@ def judge(
         issuers.add(other)
     if not leaves:
         kinds = {c.parsed is not None for c in material.certificates}
-        return Verdict((), (*said, Said("only-chain" if True in kinds else "unreadable", {}, True)), ())
+        return Verdict(
+            (), (*said, Said("only-chain" if True in kinds else "unreadable", {}, True)), ()
+        )
     by_key = {a.spki: a for a in asked}
     mine = [c for c in leaves if key_of(c) in by_key]
     if not mine:
@@ -100,16 +115,27 @@ def judge(
         return Verdict((), (*said, Said("wrong-key", values, True)), tuple(leaves))
     good = []
     # Of several for one key the one that was made last.
-    latest = {key_of(c): c for c in sorted(mine, key=lambda c: c.not_before or datetime.min.replace(tzinfo=now.tzinfo))}
+    latest = {
+        key_of(c): c
+        for c in sorted(mine, key=lambda c: c.not_before or datetime.min.replace(tzinfo=now.tzinfo))
+    }
     for key, leaf in latest.items():
         chain, about = _one(leaf, material, names, trust, issuers, now)
         said += about
         if ends is not None and leaf.not_after is not None and leaf.not_after <= ends:
-            said.append(Said("ends-no-later", {"not_after": f"{leaf.not_after:%Y-%m-%d}", "present": f"{ends:%Y-%m-%d}"}, False))
+            said.append(
+                Said(
+                    "ends-no-later",
+                    {"not_after": f"{leaf.not_after:%Y-%m-%d}", "present": f"{ends:%Y-%m-%d}"},
+                    False,
+                )
+            )
         good.append(Good(by_key[key].issuance_id, leaf, chain))
     missing = [a for a in asked if a.spki not in latest and not a.have]
     if missing:
-        said.append(Said("other-key-missing", {"key": ", ".join(a.key_type for a in missing)}, False))
+        said.append(
+            Said("other-key-missing", {"key": ", ".join(a.key_type for a in missing)}, False)
+        )
     return Verdict(tuple(good), tuple(_once(said)), tuple(leaves))
 
 
@@ -122,16 +148,27 @@ def _once(said: Sequence[Said]) -> list[Said]:
 
 
 def _one(
-    leaf: Certificate, material: Material, names: Sequence[str], trust: TrustStore, issuers: Issuers, now: datetime
+    leaf: Certificate,
+    material: Material,
+    names: Sequence[str],
+    trust: TrustStore,
+    issuers: Issuers,
+    now: datetime,
 ) -> tuple[tuple[Certificate, ...], list[Said]]:
     said: list[Said] = []
-    missing = [n for n in names if not (covers(leaf, n) if not n.startswith("*.") else n in leaf.dns_names)]
+    missing = [
+        n for n in names if not (covers(leaf, n) if not n.startswith("*.") else n in leaf.dns_names)
+    ]
     if missing:
-        said.append(Said("names-missing", {"names": _listed(missing), "has": _listed(leaf.names)}, True))
+        said.append(
+            Said("names-missing", {"names": _listed(missing), "has": _listed(leaf.names)}, True)
+        )
     extra = [
         n
         for n in leaf.names
-        if n not in names and n.removeprefix("www.") not in names and not any(n == f"www.{m}" for m in names)
+        if n not in names
+        and n.removeprefix("www.") not in names
+        and not any(n == f"www.{m}" for m in names)
     ]
     if extra:
         said.append(Said("names-extra", {"names": _listed(extra)}, False))
@@ -140,7 +177,15 @@ def _one(
     host = next((n for n in names if not n.startswith("*.")), leaf.names[0] if leaf.names else "")
     found = [*date_findings(leaf, now, ()), *leaf_findings(leaf, host, verdict, ())]
     explained = any(
-        f.code in ("certificate-malformed", "key-weak", "signature-weak", "san-missing", "ca-distrusted") for f in found
+        f.code
+        in (
+            "certificate-malformed",
+            "key-weak",
+            "signature-weak",
+            "san-missing",
+            "ca-distrusted",
+        )
+        for f in found
     )
     found += path_findings(verdict, (), explained)
     for one in found:
@@ -150,12 +195,19 @@ def _one(
             said.append(Said("chain-completed", {"missing": str(one.evidence["missing"])}, False))
             continue
         said.append(Said(one.code, _values(one), one.code in _REFUSE))
-    chain = (leaf, *[c for c in verdict.path[1:] if not c.self_issued]) if verdict.path else (leaf, *others)
+    chain = (
+        (leaf, *[c for c in verdict.path[1:] if not c.self_issued])
+        if verdict.path
+        else (leaf, *others)
+    )
     return chain, said
 
 
 def _values(finding: Finding) -> dict[str, str]:
-    values = {k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v) for k, v in finding.evidence.items()}
+    values = {
+        k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v)
+        for k, v in finding.evidence.items()
+    }
     for key in ("not_after", "not_before"):
         if key in values:
             values[key] = values[key][:10]

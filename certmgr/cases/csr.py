@@ -1,4 +1,7 @@
-"""Certificate signing requests: made with our key, or the client's own one checked. Pure but for what is handed in."""
+"""Certificate signing requests: made with our key, or the client's own one checked.
+
+Pure but for what is handed in.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ GOOD_KEYS = ("EC P-256", "EC P-384", "RSA 2048", "RSA 3072", "RSA 4096")
 
 def spki(public_key: Any) -> str:
     """SHA-256 of a public key: what a CSR and its certificate have in common."""
-    return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    return hashlib.sha256(
+        public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).hexdigest()
 
 
 def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
@@ -43,15 +48,26 @@ def make(
     region: str = "",
     country: str = "",
 ) -> bytes:
-    """PEM. The first name is the common name where it fits; all stand in the SAN, which is what counts. ``bare``: without a subject, as ACME CAs want it."""
+    """PEM. The first name is the common name where it fits; all stand in the SAN, which is what
+    counts. ``bare``: without a subject, as ACME CAs want it.
+    """
     subject = []
     if country and not (len(country) == 2 and country.isascii() and country.isalpha()):
-        raise UsageError(f"'{printable(country, 20)}' is not a country", "", "Write a code of two letters such as DE.")
+        raise UsageError(
+            f"'{printable(country, 20)}' is not a country",
+            "",
+            "Write a code of two letters such as DE.",
+        )
     for oid, value in (
-        (NameOID.COUNTRY_NAME, country.upper()), (NameOID.STATE_OR_PROVINCE_NAME, region), (NameOID.LOCALITY_NAME, locality),
-        (NameOID.ORGANIZATION_NAME, organisation), (NameOID.COMMON_NAME, names[0] if len(names[0]) <= 64 and not bare else ""),
-    ):  # fmt: skip
-        limit = 128 if oid in (NameOID.LOCALITY_NAME, NameOID.STATE_OR_PROVINCE_NAME) else 64  # RFC 5280, upper bounds of X.520
+        (NameOID.COUNTRY_NAME, country.upper()),
+        (NameOID.STATE_OR_PROVINCE_NAME, region),
+        (NameOID.LOCALITY_NAME, locality),
+        (NameOID.ORGANIZATION_NAME, organisation),
+        (NameOID.COMMON_NAME, names[0] if len(names[0]) <= 64 and not bare else ""),
+    ):
+        limit = (
+            128 if oid in (NameOID.LOCALITY_NAME, NameOID.STATE_OR_PROVINCE_NAME) else 64
+        )  # RFC 5280, upper bounds of X.520
         if len(value) > limit or printable(value, limit) != value:
             raise UsageError(
                 f"'{printable(value, 60)}' cannot stand in a CSR",
@@ -60,13 +76,18 @@ def make(
         if value:
             subject.append(x509.NameAttribute(oid, value))
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
-    builder = builder.add_extension(x509.SubjectAlternativeName(general_names(names)), critical=False)
+    builder = builder.add_extension(
+        x509.SubjectAlternativeName(general_names(names)), critical=False
+    )
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A CSR that was read. ``problems``: (code, values) of what is wrong with it; see notifiers/wording/cases.py."""
+    """A CSR that was read.
+
+    ``problems``: (code, values) of what is wrong with it; see notifiers/wording/cases.py.
+    """
 
     pem: str
     key: str
@@ -76,17 +97,26 @@ class Request:
 
 
 def read(data: bytes, names: Sequence[str]) -> Request:
-    """``names``: those that it must ask for. Raises :class:`UsageError` where it is no CSR at all."""
+    """``names``: those that it must ask for.
+
+    Raises :class:`UsageError` where it is no CSR at all.
+    """
     if len(data) > MAX_CSR:
-        raise UsageError("The file is too large for a CSR", f"{len(data):,} bytes, the limit is {MAX_CSR:,}")
+        raise UsageError(
+            "The file is too large for a CSR", f"{len(data):,} bytes, the limit is {MAX_CSR:,}"
+        )
     try:
-        request = x509.load_pem_x509_csr(data) if b"-----BEGIN" in data else x509.load_der_x509_csr(data)
+        request = (
+            x509.load_pem_x509_csr(data) if b"-----BEGIN" in data else x509.load_der_x509_csr(data)
+        )
         public, good = request.public_key(), request.is_signature_valid
         key = describe_key(public)[0]
         encoded, fingerprint = request.public_bytes(Encoding.PEM).decode(), spki(public)
     except PARSE_ERRORS as error:
         raise UsageError(
-            "The file is not a CSR", printable(str(error), 120), "Export it as PEM (-----BEGIN CERTIFICATE REQUEST-----)."
+            "The file is not a CSR",
+            printable(str(error), 120),
+            "Export it as PEM (-----BEGIN CERTIFICATE REQUEST-----).",
         ) from None
     asked = _asked(request)
     problems: list[tuple[str, dict[str, str]]] = []
@@ -113,5 +143,8 @@ def _asked(request: x509.CertificateSigningRequest) -> list[str]:
     except (*PARSE_ERRORS, x509.ExtensionNotFound):
         pass
     with contextlib.suppress(*PARSE_ERRORS):
-        found += [str(a.value).lower() for a in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        found += [
+            str(a.value).lower()
+            for a in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        ]
     return [printable(n, 253) for n in dict.fromkeys(found)][:1000]

@@ -1,4 +1,7 @@
-"""What may be wrong around cases: keys that are gone or open to others, work that nobody leads. For ``certmgr doctor``."""
+"""What may be wrong around cases: keys that are gone or open to others, work that nobody leads.
+
+For ``certmgr doctor``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from inventory.store import cases
 OK, WARNING, FAULT = "ok", "warning", "fault"
 
 
-def examine(database: Database, settings: Settings, now: datetime) -> Iterator[tuple[str, str, str]]:
+def examine(
+    database: Database, settings: Settings, now: datetime
+) -> Iterator[tuple[str, str, str]]:
     """(state, what, what to do)."""
     with database.read() as conn:
         rows = cases.listing(conn, states=cases.OPEN)
@@ -28,11 +33,19 @@ def examine(database: Database, settings: Settings, now: datetime) -> Iterator[t
     for row in rows:
         for issuance in issued.get(row["id"], ()):
             if problem := _key(issuance["key_reference"]):
-                yield FAULT, f"{row['reference']}: {problem}", "Restore it from the backup of the keys, or make a new CSR."
+                yield (
+                    FAULT,
+                    f"{row['reference']}: {problem}",
+                    "Restore it from the backup of the keys, or make a new CSR.",
+                )
     late = sum(overdue(r, now) for r in rows)
     alone = sum(r["staff_id"] is None for r in rows)
     if late:
-        yield WARNING, f"{late} of {len(rows)} open cases are overdue", "certmgr case list --overdue"
+        yield (
+            WARNING,
+            f"{late} of {len(rows)} open cases are overdue",
+            "certmgr case list --overdue",
+        )
     if alone:
         yield (
             WARNING,

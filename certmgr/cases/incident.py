@@ -1,4 +1,7 @@
-"""Incidents: a CA that must revoke within a day, a stolen key, a broken machine. Certificates are sorted by who replaces them, and cases opened in one go."""
+"""Incidents: a CA that must revoke within a day, a stolen key, a broken machine.
+
+Certificates are sorted by who replaces them, and cases opened in one go.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,11 @@ _SERIAL = re.compile(r"[0-9a-f]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One certificate of one client. ``hosts``: where it is served, and the client's other names in it; empty where it is served nowhere any more."""
+    """One certificate of one client.
+
+    ``hosts``: where it is served, and the client's other names in it; empty where it is served
+    nowhere any more.
+    """
 
     serial: str
     sha256: str | None
@@ -40,12 +47,19 @@ class Item:
 
 
 def read_serials(text: str) -> tuple[list[str], list[str]]:
-    """(serials in lower-case hexadecimal without leading zeros, lines that are none). One a line; colons, 0x and a first column of a CSV are understood."""
+    """(serials in lower-case hexadecimal without leading zeros, lines that are none).
+
+    One a line; colons, 0x and a first column of a CSV are understood.
+    """
     found: dict[str, None] = {}
     wrong = []
     for number, line in enumerate(text.splitlines(), 1):
         cell = re.split(r"[,;\t ]", line.strip())[0].strip("\"'").lower()
-        if not cell or cell.startswith("#") or (number == 1 and cell in ("serial", "serialnumber", "serial_number")):
+        if (
+            not cell
+            or cell.startswith("#")
+            or (number == 1 and cell in ("serial", "serialnumber", "serial_number"))
+        ):
             continue
         bare = cell.removeprefix("0x").replace(":", "").lstrip("0")
         if _SERIAL.fullmatch(bare):
@@ -53,7 +67,11 @@ def read_serials(text: str) -> tuple[list[str], list[str]]:
         else:
             wrong.append(f"line {number}: '{printable(cell, 60)}'")
         if len(found) > MAX_SERIALS:
-            raise UsageError("There are too many serial numbers", f"the limit is {MAX_SERIALS:,}", "Split the file.")
+            raise UsageError(
+                "There are too many serial numbers",
+                f"the limit is {MAX_SERIALS:,}",
+                "Split the file.",
+            )
     return list(found), wrong
 
 
@@ -70,7 +88,10 @@ def sort_out(
     served: Sequence[Row],
     places: Mapping[int, tuple[Parties, Sequence[str]]],
 ) -> list[Item]:
-    """``known``: serial -> certificates. ``served``: rows of live leaves. ``places``: domain id -> who does what, and tags. Pure."""
+    """``known``: serial -> certificates.
+
+    ``served``: rows of live leaves. ``places``: domain id -> who does what, and tags. Pure.
+    """
     found: list[Item] = []
     live: dict[str, list[Row]] = {}
     for row in served:
@@ -78,41 +99,82 @@ def sort_out(
     for serial in serials:
         certificates = known.get(serial, ())
         if not certificates:
-            found.append(Item(serial, None, None, None, (), "unknown"))
+            found.append(
+                Item(
+                    serial=serial,
+                    sha256=None,
+                    client=None,
+                    client_id=None,
+                    hosts=(),
+                    sort="unknown",
+                )
+            )
         for one in certificates:
             rows = live.get(one["sha256"], [])
             if not rows:
-                found.append(Item(serial, one["sha256"], None, None, (), "replaced"))
+                found.append(
+                    Item(
+                        serial=serial,
+                        sha256=one["sha256"],
+                        client=None,
+                        client_id=None,
+                        hosts=(),
+                        sort="replaced",
+                    )
+                )
             found += _clients(serial, one["sha256"], rows, places)
     return found
 
 
-def _clients(serial: str, sha256: str, rows: Sequence[Row], places: Mapping[int, tuple[Parties, Sequence[str]]]) -> list[Item]:
+def _clients(
+    serial: str,
+    sha256: str,
+    rows: Sequence[Row],
+    places: Mapping[int, tuple[Parties, Sequence[str]]],
+) -> list[Item]:
     by_client: dict[int, list[Row]] = {}
     for row in rows:
         by_client.setdefault(row["client_id"], []).append(row)
     found = []
     for client_id, mine in by_client.items():
         sorts = {sort_of(*places.get(r["domain_id"], (Parties(), ()))) for r in mine}
-        # Of several the one that needs the most: a certificate that one robot and one client use is the client's.
+        # Of several the one that needs the most: a certificate that one robot and one client use is
+        # the client's.
         sort = next(s for s in ("client", "ours", "automatic") if s in sorts)
         hosts = list(dict.fromkeys(r["host"] for r in mine))
-        own = list(dict.fromkeys(n for r in mine[:1] for n in incidents.names(r) if _theirs(n, hosts)))
+        own = list(
+            dict.fromkeys(n for r in mine[:1] for n in incidents.names(r) if _theirs(n, hosts))
+        )
         # The names of the certificate that are the client's, and hosts that none of them covers.
         names = [*own, *[h for h in hosts if not any(covers(n, h) for n in own)]]
-        found.append(Item(serial, sha256, mine[0]["client"], client_id, tuple(names), sort))
+        found.append(
+            Item(
+                serial=serial,
+                sha256=sha256,
+                client=mine[0]["client"],
+                client_id=client_id,
+                hosts=tuple(names),
+                sort=sort,
+            )
+        )
     return found
 
 
 def _theirs(name: str, hosts: Sequence[str]) -> bool:
-    """Whether a name of a shared certificate is this client's: served by it, a wildcard over it, or beside it in one registered domain of its own."""
+    """Whether a name of a shared certificate is this client's: served by it, a wildcard over it, or
+    beside it in one registered domain of its own.
+    """
     if any(covers(name, h) for h in hosts):
         return True
     bare = name.removeprefix("*.")
-    return as_ip(bare) is None and any(as_ip(h) is None and registered_domain(h) == registered_domain(bare) for h in hosts)
+    return as_ip(bare) is None and any(
+        as_ip(h) is None and registered_domain(h) == registered_domain(bare) for h in hosts
+    )
 
 
-def select(desk: Desk, *, serials: Sequence[str] = (), issuer: str = "", server: str = "") -> list[Item]:
+def select(
+    desk: Desk, *, serials: Sequence[str] = (), issuer: str = "", server: str = ""
+) -> list[Item]:
     """What an incident concerns. Raises NotFound for a server that is none."""
     with desk.database.read() as conn:
         if server:
@@ -130,13 +192,21 @@ def select(desk: Desk, *, serials: Sequence[str] = (), issuer: str = "", server:
     return sort_out(chosen, known, served, places)
 
 
-def open_(desk: Desk, items: Sequence[Item], kind: str, what: str, until: datetime, reason: str) -> tuple[Row, Counter[str]]:
-    """One transaction: the incident, its items, and a case for each certificate that people replace. A case that is open already joins it."""
+def open_(
+    desk: Desk, items: Sequence[Item], kind: str, what: str, until: datetime, reason: str
+) -> tuple[Row, Counter[str]]:
+    """One transaction: the incident, its items, and a case for each certificate that people
+    replace. A case that is open already joins it.
+    """
     if until <= desk.now:
-        raise UsageError("The time by which they must be replaced has passed", "", "Give a later --until.")
+        raise UsageError(
+            "The time by which they must be replaced has passed", "", "Give a later --until."
+        )
     if not items:
         raise UsageError(
-            "No certificate is concerned", "nothing that is served fits", "Check the serial numbers, the issuer or the server."
+            "No certificate is concerned",
+            "nothing that is served fits",
+            "Check the serial numbers, the issuer or the server.",
         )
     words = records.required(reason, "reason", 500)
     counts: Counter[str] = Counter()
@@ -145,7 +215,12 @@ def open_(desk: Desk, items: Sequence[Item], kind: str, what: str, until: dateti
         rows = []
         for item in items:
             counts[item.sort] += 1
-            row_of = {"serial": item.serial, "sha256": item.sha256, "client_id": item.client_id, "sort": item.sort}
+            row_of = {
+                "serial": item.serial,
+                "sha256": item.sha256,
+                "client_id": item.client_id,
+                "sort": item.sort,
+            }
             if item.sort not in ("ours", "client") or item.client is None or item.client_id is None:
                 rows.append(row_of | {"names": " ".join(item.hosts), "case_id": None})
                 continue
@@ -156,13 +231,20 @@ def open_(desk: Desk, items: Sequence[Item], kind: str, what: str, until: dateti
     return row, counts
 
 
-def _cases(desk: Desk, tx: Any, row: Row, item: Item, reason: str) -> list[tuple[int, list[str], bool]]:
-    """(case, the names of the item that it is about, whether it was open before). What is open joins with its own names; one is opened for the rest."""
+def _cases(
+    desk: Desk, tx: Any, row: Row, item: Item, reason: str
+) -> list[tuple[int, list[str], bool]]:
+    """(case, the names of the item that it is about, whether it was open before).
+
+    What is open joins with its own names; one is opened for the rest.
+    """
     assert item.client is not None
     assert item.client_id is not None
     found: list[tuple[int, list[str], bool]] = []
     owners = {n: orders.owner_of(tx.conn, n.removeprefix("*.")) for n in item.hosts}
-    left = [n for n, owner in owners.items() if owner is None or owner["client_id"] == item.client_id]
+    left = [
+        n for n, owner in owners.items() if owner is None or owner["client_id"] == item.client_id
+    ]
     for busy in cases.open_for(tx.conn, item.client_id, item.hosts):
         joined = cases.find(tx.conn, busy["reference"])
         mine = [n for n in left if n in joined["names"]]
@@ -183,14 +265,18 @@ def _cases(desk: Desk, tx: Any, row: Row, item: Item, reason: str) -> list[tuple
 
 
 def done(item: Row) -> bool:
-    """Whether an item of an incident is over, by what was seen: its case was closed with proof; without one, the certificate is served nowhere."""
+    """Whether an item of an incident is over, by what was seen: its case was closed with proof;
+    without one, the certificate is served nowhere.
+    """
     if item["state"] is not None:
         return bool(item["state"] == State.CLOSED)
     return bool(item["sort"] != "unknown" and item["served"] == 0)
 
 
 def stands(item: Row) -> str:
-    """In one word: done, stopped (its case ended without proof), or the state of its case, or still served."""
+    """In one word: done, stopped (its case ended without proof), or the state of its case, or still
+    served.
+    """
     if done(item):
         return "done"
     if item["state"] is not None:

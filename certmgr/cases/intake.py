@@ -1,7 +1,9 @@
-"""Keys, CSRs, and what comes back from vendors, in a case. Each step is one transaction, or nothing.
+"""Keys, CSRs, and what comes back from vendors, in a case.
 
-Order of durability: a key is on disk and synced before its CSR is recorded (keys.py), so that a run that died in between finds it again; a certificate is
-stored before the case says that it came.
+Each step is one transaction, or nothing.
+
+Order of durability: a key is on disk and synced before its CSR is recorded (keys.py), so that a run
+that died in between finds it again; a certificate is stored before the case says that it came.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from inventory.tables import order as order_table
 from inventory.text import printable
 from notifiers.wording.cases import MATERIAL, filled
 
-# -- key and CSR --------------------------------------------------------------------------------------------------------------
+# -- key and CSR
 
 
 def key_type_of(key: str) -> str:
@@ -45,15 +47,25 @@ def key_type_of(key: str) -> str:
     return key.lower().replace("ec p-", "ec-p").replace(" ", "-")
 
 
-def make_csr(desk: Desk, reference: str, key_types: Sequence[str] = (), **subject: str) -> list[str]:
-    """Makes key and CSR, one a key type. A key that is there already (of a run that died before it was recorded) is the one that is used."""
+def make_csr(
+    desk: Desk, reference: str, key_types: Sequence[str] = (), **subject: str
+) -> list[str]:
+    """Makes key and CSR, one a key type.
+
+    A key that is there already (of a run that died before it was recorded) is the one that is used.
+    """
     row = desk.read(reference)
     chosen = tuple(dict.fromkeys(key_types)) or (desk.settings.cases.key_type,)
     if unknown := [t for t in chosen if t not in KEY_TYPES]:
-        raise UsageError(f"'{printable(unknown[0], 30)}' is not a kind of key", f"known are {', '.join(KEY_TYPES)}")
+        raise UsageError(
+            f"'{printable(unknown[0], 30)}' is not a kind of key",
+            f"known are {', '.join(KEY_TYPES)}",
+        )
     if len({t.partition("-")[0] for t in chosen}) < len(chosen):
         raise UsageError(
-            "Two keys of the same kind", "a server has one RSA and one EC certificate for a name at most", "Give one of each."
+            "Two keys of the same kind",
+            "a server has one RSA and one EC certificate for a name at most",
+            "Give one of each.",
         )
     with desk.database.read() as conn:
         had = cases.issuances(conn, [row["id"]]).get(row["id"], [])
@@ -86,7 +98,9 @@ def make_csr(desk: Desk, reference: str, key_types: Sequence[str] = (), **subjec
                     "key_reference": where,
                 },
             )
-        desk.move(tx, row, Action.CSR, f"key and CSR made: {', '.join(chosen)}", own_csr=0, said="[]")
+        desk.move(
+            tx, row, Action.CSR, f"key and CSR made: {', '.join(chosen)}", own_csr=0, said="[]"
+        )
     return [pem for _, _, pem, _ in made]
 
 
@@ -96,10 +110,16 @@ def take_csr(desk: Desk, reference: str, data: bytes) -> requests.Request:
     request = requests.read(data, row["names"])
     with desk.database.read() as conn:
         ours = [
-            i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["spki"] == request.spki and i["key_reference"]
+            i
+            for i in cases.issuances(conn, [row["id"]]).get(row["id"], [])
+            if i["spki"] == request.spki and i["key_reference"]
         ]
     if ours:
-        raise Conflict("This is the CSR that we made ourselves", "its key is with us", f"certmgr case send {row['reference']}")
+        raise Conflict(
+            "This is the CSR that we made ourselves",
+            "its key is with us",
+            f"certmgr case send {row['reference']}",
+        )
     if row["kind"] == "incident" and request.spki in _old_keys(desk, row):
         request = replace(request, problems=(*request.problems, ("csr-old-key", {})))
     if any(code != "csr-extra" for code, _ in request.problems):
@@ -119,7 +139,12 @@ def take_csr(desk: Desk, reference: str, data: bytes) -> requests.Request:
             },
         )
         desk.move(
-            tx, row, Action.CSR, f"the client's own CSR ({request.key}); the key stays with the client", own_csr=1, said="[]"
+            tx,
+            row,
+            Action.CSR,
+            f"the client's own CSR ({request.key}); the key stays with the client",
+            own_csr=1,
+            said="[]",
         )
     return request
 
@@ -135,7 +160,9 @@ def drop(desk: Desk, reference: str, key_type: str) -> Row:
     """Does without a certificate that was asked for and has not come."""
     row = desk.read(reference)
     with desk.database.read() as conn:
-        waiting = [i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["sha256"] is None]
+        waiting = [
+            i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["sha256"] is None
+        ]
     if key_type not in {i["key_type"] for i in waiting}:
         raise Conflict(
             f"The case {row['reference']} waits for no certificate of the kind {key_type[:30]}",
@@ -150,14 +177,19 @@ def drop(desk: Desk, reference: str, key_type: str) -> Row:
 def send(desk: Desk, reference: str, text: str = "") -> Row:
     row = desk.read(reference)
     with desk.database.write(desk.now) as tx:
-        return desk.move(tx, row, Action.SEND, text or "the CSR goes to whoever buys, with the next notice")
+        return desk.move(
+            tx, row, Action.SEND, text or "the CSR goes to whoever buys, with the next notice"
+        )
 
 
-# -- what comes back ------------------------------------------------------------------------------------------------------------
+# -- what comes back
 
 
 def receive(desk: Desk, reference: str, material: Material, *, use_key: bool = False) -> Verdict:
-    """Judges what came back, and records it with what is wrong with it. ``use_key``: take a key that came with it in the place of ours."""
+    """Judges what came back, and records it with what is wrong with it.
+
+    ``use_key``: take a key that came with it in the place of ours.
+    """
     row = desk.read(reference)
     if after(row["state"], Action.RECEIVE) is None:
         with desk.database.read() as conn:
@@ -165,9 +197,10 @@ def receive(desk: Desk, reference: str, material: Material, *, use_key: bool = F
     verdict, asked = _judge(desk, row, material)
     if not asked and not use_key:
         raise Conflict(
-            f"The case {row['reference']} has no CSR yet", "so no certificate can be the one that was asked for",
+            f"The case {row['reference']} has no CSR yet",
+            "so no certificate can be the one that was asked for",
             f"certmgr case csr {row['reference']}; or --use-key, where its key comes with it.",
-        )  # fmt: skip
+        )
     if verdict.refused:
         _refuse_strangers(desk, row, verdict)
     enclosed = None
@@ -201,46 +234,68 @@ def judge_only(desk: Desk, reference: str, material: Material, *, use_key: bool 
 
 
 def _refuse_strangers(desk: Desk, row: Row, verdict: Verdict) -> None:
-    """A certificate of another client is a slip of ours: nothing of it is recorded, and the client of this case reads nothing of it."""
+    """A certificate of another client is a slip of ours: nothing of it is recorded, and the client
+    of this case reads nothing of it.
+    """
     with desk.database.read() as conn:
-        leaves = [x for x in verdict.leaves[:20] if not (verdict.good and set(x.names) & set(row["names"]))]
+        leaves = [
+            x
+            for x in verdict.leaves[:20]
+            if not (verdict.good and set(x.names) & set(row["names"]))
+        ]
         for name in [n for leaf in leaves for n in leaf.names[:50]]:
             owner = orders.owner_of(conn, name.removeprefix("*."))
             if owner is not None and owner["client_id"] != row["client_id"]:
                 raise Conflict(
-                    f"This is a certificate of the client {owner['number']}", f"it is for {display(name)}, and the case is of the client {row['client']}",
+                    f"This is a certificate of the client {owner['number']}",
+                    f"it is for {display(name)}, and the case is of the client {row['client']}",
                     "Nothing was recorded. Name the right file, or the right case.",
-                )  # fmt: skip
+                )
 
 
-def _judge(desk: Desk, row: Row, material: Material, asked: Sequence[Asked] | None = None) -> tuple[Verdict, Sequence[Asked]]:
+def _judge(
+    desk: Desk, row: Row, material: Material, asked: Sequence[Asked] | None = None
+) -> tuple[Verdict, Sequence[Asked]]:
     with desk.database.read() as conn:
         if asked is None:
             known = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-            asked = [Asked(i["id"], i["key_type"], i["spki"], i["sha256"] is not None) for i in known if i["spki"]]
+            asked = [
+                Asked(i["id"], i["key_type"], i["spki"], i["sha256"] is not None)
+                for i in known
+                if i["spki"]
+            ]
         issuers = Issuers()
         for der in results.issuers(conn):
             issuers.add(parse(der))
     for certificate in missing_issuers(desk, material):
         issuers.add(certificate)
     trust = desk.settings.trust
-    return judge(
-        material,
+    return (
+        judge(
+            material,
+            asked,
+            row["names"],
+            TrustStore.load(trust.store, trust.ca_files),
+            issuers,
+            desk.now,
+            ends=from_epoch(row["ends_at"]),
+        ),
         asked,
-        row["names"],
-        TrustStore.load(trust.store, trust.ca_files),
-        issuers,
-        desk.now,
-        ends=from_epoch(row["ends_at"]),
-    ), asked
+    )
 
 
 def missing_issuers(desk: Desk, material: Material) -> list[Certificate]:
-    """Issuers by AIA, where [trust] fetch_issuers allows it: of the leaves that came without theirs, and of what was fetched."""
+    """Issuers by AIA, where [trust] fetch_issuers allows it: of the leaves that came without
+    theirs, and of what was fetched.
+    """
     if not desk.settings.trust.fetch_issuers:
         return []
     subjects = {c.subject_der for c in material.certificates}
-    waiting = [c for c in material.certificates if c.parsed is not None and not c.self_issued and c.issuer_der not in subjects]
+    waiting = [
+        c
+        for c in material.certificates
+        if c.parsed is not None and not c.self_issued and c.issuer_der not in subjects
+    ]
     return asyncio.run(_fetch(desk, waiting[:5])) if waiting else []
 
 
@@ -272,15 +327,35 @@ def _enclosed(material: Material) -> tuple[str, str, Any] | None:
     return None
 
 
-def _record(desk: Desk, tx: Tx, row: Row, verdict: Verdict, ids: Mapping[int, int], material: Material, use_key: bool) -> None:
+def _record(
+    desk: Desk,
+    tx: Tx,
+    row: Row,
+    verdict: Verdict,
+    ids: Mapping[int, int],
+    material: Material,
+    use_key: bool,
+) -> None:
     said = json.dumps([[s.code, s.values, s.refuses] for s in verdict.said])
     seen = [f"serial {c.serial}, SHA-256 {c.sha256}" for c in verdict.leaves[:5]]
     if verdict.refused and row["state"] == State.CHECKED:
         # What is there already is good, and stays.
         words = " ".join(sentences(verdict.said, refusing=True))
-        cases.change(tx, row, "refuse", {}, f"received: {'; '.join(seen) or 'no certificate of its own'}. {words}")
+        cases.change(
+            tx,
+            row,
+            "refuse",
+            {},
+            f"received: {'; '.join(seen) or 'no certificate of its own'}. {words}",
+        )
         return
-    now_ = desk.move(tx, row, Action.RECEIVE, f"received: {'; '.join(seen) or 'no certificate of its own'}", said=said)
+    now_ = desk.move(
+        tx,
+        row,
+        Action.RECEIVE,
+        f"received: {'; '.join(seen) or 'no certificate of its own'}",
+        said=said,
+    )
     if verdict.refused:
         desk.move(tx, now_, Action.REFUSE, " ".join(sentences(verdict.said, refusing=True)))
         return
@@ -288,16 +363,26 @@ def _record(desk: Desk, tx: Tx, row: Row, verdict: Verdict, ids: Mapping[int, in
         store(tx, good.chain)
         if use_key:
             _keep_theirs(desk, tx, row, material, good)
-        cases.received(tx, ids[good.issuance_id], good.leaf.sha256, [c.sha256 for c in good.chain[1:]])
+        cases.received(
+            tx, ids[good.issuance_id], good.leaf.sha256, [c.sha256 for c in good.chain[1:]]
+        )
     _validated(desk, tx, row, verdict)
-    desk.move(tx, now_, Action.ACCEPT, " ".join(sentences(verdict.said)) or "it is what was asked for")
+    desk.move(
+        tx, now_, Action.ACCEPT, " ".join(sentences(verdict.said)) or "it is what was asked for"
+    )
 
 
 def _keep_theirs(desk: Desk, tx: Tx, row: Row, material: Material, good: Good) -> None:
-    """The key of the client's own CSR, which came with its certificate: stored before the case says that we have it."""
+    """The key of the client's own CSR, which came with its certificate: stored before the case says
+    that we have it.
+    """
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    known = next(i for i in cases.issuances(tx.conn, [row["id"]])[row["id"]] if i["spki"] == key_of(good.leaf))
+    known = next(
+        i
+        for i in cases.issuances(tx.conn, [row["id"]])[row["id"]]
+        if i["spki"] == key_of(good.leaf)
+    )
     if known["key_reference"] is not None:
         return
     for data in material.keys:
@@ -309,11 +394,15 @@ def _keep_theirs(desk: Desk, tx: Tx, row: Row, material: Material, good: Good) -
 
 
 def _validated(desk: Desk, tx: Tx, row: Row, verdict: Verdict) -> None:
-    """A certificate that could not have been issued without a new validation says that there was one."""
+    """A certificate that could not have been issued without a new validation says that there was
+    one.
+    """
     if row["order_id"] is None:
         return
     purchase = orders.find(tx.conn, f"#{row['order_id']}")
-    at = max((g.leaf.not_before for g in verdict.good if g.leaf.not_before is not None), default=desk.now)
+    at = max(
+        (g.leaf.not_before for g in verdict.good if g.leaf.not_before is not None), default=desk.now
+    )
     values: dict[str, Any] = {}
     if not valid_for(DCV_REUSE, from_epoch(purchase["dcv_at"]), at):
         values["dcv_at"] = int(at.timestamp())
@@ -330,11 +419,16 @@ def store(tx: Tx, certificates: Sequence[Certificate]) -> None:
 
 def sentences(said: Sequence[Said], *, refusing: bool = False) -> list[str]:
     """In English; of the refusing ones alone where asked."""
-    return [filled(MATERIAL.get(s.code, s.code), s.values) for s in said if s.refuses or not refusing]
+    return [
+        filled(MATERIAL.get(s.code, s.code), s.values) for s in said if s.refuses or not refusing
+    ]
 
 
 def attach(database: Database, now: datetime, order_key: str, given: str) -> str:
-    """Links a certificate (a file, a fingerprint or a serial number) to an order. Returns its SHA-256."""
+    """Links a certificate (a file, a fingerprint or a serial number) to an order.
+
+    Returns its SHA-256.
+    """
     path = Path(given)
     with database.write(now) as tx:
         purchase = orders.find(tx.conn, order_key)
@@ -342,7 +436,9 @@ def attach(database: Database, now: datetime, order_key: str, given: str) -> str
             leaves = [c for c in unpack(read_files([given])).certificates if not c.is_ca]
             if len(leaves) != 1:
                 raise CertmgrError(
-                    f"{given} holds {len(leaves)} certificates of a server", "one is linked at a time", "Name a file with one."
+                    f"{given} holds {len(leaves)} certificates of a server",
+                    "one is linked at a time",
+                    "Name a file with one.",
                 )
             store(tx, leaves)
             sha256 = leaves[0].sha256

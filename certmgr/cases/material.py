@@ -1,7 +1,9 @@
-"""What comes back from a vendor, taken apart: PEM, DER, PKCS#7, PKCS#12 and zip, in any order, with anything between. Hostile.
+"""What comes back from a vendor, taken apart: PEM, DER, PKCS#7, PKCS#12 and zip, in any order, with
+anything between. Hostile.
 
-It is read in a process of its own with bounded memory and time (:func:`unpack`), since a PKCS#12 can ask for billions of rounds and an archive for any
-amount of memory. What the process gives back is certificates, keys, and words of ours. Names inside an archive are never used as paths.
+It is read in a process of its own with bounded memory and time (:func:`unpack`), since a PKCS#12
+can ask for billions of rounds and an archive for any amount of memory. What the process gives back
+is certificates, keys, and words of ours. Names inside an archive are never used as paths.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ MAX_DEPTH = 2
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """``keys``: private keys that came with it, as unencrypted PKCS#8 PEM. ``remarks``: codes of what is to be said about it (notifiers/wording/cases.py)."""
+    """``keys``: private keys that came with it, as unencrypted PKCS#8 PEM.
+
+    ``remarks``: codes of what is to be said about it (notifiers/wording/cases.py).
+    """
 
     certificates: tuple[Certificate, ...]
     keys: tuple[bytes, ...] = ()
@@ -39,19 +44,31 @@ class Material:
 
 
 def unpack(files: list[bytes], password: str = "") -> Material:
-    """Raises :class:`UsageError` for what cannot be taken apart (a wrong password, an archive beyond the limits, nothing in it)."""
+    """Raises :class:`UsageError` for what cannot be taken apart (a wrong password, an archive
+    beyond the limits, nothing in it).
+    """
     if sum(len(f) for f in files) > MAX_INPUT:
         raise UsageError(
             "The files are too large",
             f"the limit is {MAX_INPUT // 1024 // 1024} MB together",
             "Send the certificate files alone.",
         )
-    order = json.dumps({"files": [base64.b64encode(f).decode() for f in files], "password": password})
+    order = json.dumps(
+        {"files": [base64.b64encode(f).decode() for f in files], "password": password}
+    )
     command = [sys.executable, "-P", "-m", "certmgr.cases.unpacking"]
     # No secret of ours goes there, and no code is taken from the folder in which somebody stands.
     bare = {"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     try:
-        done = subprocess.run(command, input=order.encode(), capture_output=True, timeout=SECONDS, check=False, env=bare, cwd="/")
+        done = subprocess.run(
+            command,
+            input=order.encode(),
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            env=bare,
+            cwd="/",
+        )
     except subprocess.TimeoutExpired:
         raise UsageError(
             "The file could not be read in time",
@@ -67,20 +84,30 @@ def unpack(files: list[bytes], password: str = "") -> Material:
             else "the reading process ended early"
         )
         raise UsageError(
-            "The file could not be read", why, "It is damaged, or made to keep us busy: ask for another one."
+            "The file could not be read",
+            why,
+            "It is damaged, or made to keep us busy: ask for another one.",
         ) from None
     if answer.get("error"):
         raise UsageError(*answer["error"])
-    found = {c.sha256: c for c in (parse(base64.b64decode(text)) for text in answer["certificates"])}
+    found = {
+        c.sha256: c for c in (parse(base64.b64decode(text)) for text in answer["certificates"])
+    }
     if not found:
         raise UsageError(
             "There is no certificate in it",
-            "it holds a CSR, which is what a certificate is asked for with"
-            if "csr-sent-back" in answer["remarks"]
-            else answer.get("seen") or "nothing that can be read as one",
+            (
+                "it holds a CSR, which is what a certificate is asked for with"
+                if "csr-sent-back" in answer["remarks"]
+                else answer.get("seen") or "nothing that can be read as one"
+            ),
             "Ask for the certificate as PEM, PKCS#7 or PKCS#12.",
         )
-    return Material(tuple(found.values()), tuple(base64.b64decode(k) for k in answer["keys"]), tuple(answer["remarks"]))
+    return Material(
+        tuple(found.values()),
+        tuple(base64.b64decode(k) for k in answer["keys"]),
+        tuple(answer["remarks"]),
+    )
 
 
 def read_files(paths: list[str]) -> list[bytes]:

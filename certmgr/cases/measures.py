@@ -15,8 +15,11 @@ HOUR = 3600.0
 
 @dataclass(slots=True)
 class Month:
-    """Of one month. ``states``: hours in each state that was left in it (median); ``resolve``: hours from opening to seen live (median);
-    ``overdue``: who was waited for -> how many states were left, or still stand, after their due date.
+    """Of one month.
+
+    ``states``: hours in each state that was left in it (median); ``resolve``: hours from opening to
+    seen live (median); ``overdue``: who was waited for -> how many states were left, or still
+    stand, after their due date.
     """
 
     month: str
@@ -29,7 +32,10 @@ class Month:
 
 
 def measures(
-    rows: Sequence[Mapping[str, Any]], events: Mapping[int, Sequence[Mapping[str, Any]]], now: datetime, zone: tzinfo
+    rows: Sequence[Mapping[str, Any]],
+    events: Mapping[int, Sequence[Mapping[str, Any]]],
+    now: datetime,
+    zone: tzinfo,
 ) -> list[Month]:
     """``rows``: cases. ``events``: case id -> its events. Newest month first."""
     months: dict[str, Month] = {}
@@ -47,7 +53,9 @@ def measures(
             if event["before"] is None or event["before"] == event["after"]:
                 continue
             month = of(event["at"])
-            hours.setdefault((month.month, event["before"]), []).append((event["at"] - since) / HOUR)
+            hours.setdefault((month.month, event["before"]), []).append(
+                (event["at"] - since) / HOUR
+            )
             since = event["at"]
             if event["after"] == State.LIVE:
                 solved.setdefault(month.month, []).append((event["at"] - row["opened_at"]) / HOUR)

@@ -1,6 +1,8 @@
-"""What clients and administrators have to hear of cases and orders: subjects for the run of notices. Reading is an edge, the rest is pure.
+"""What clients and administrators have to hear of cases and orders: subjects for the run of
+notices. Reading is an edge, the rest is pure.
 
-A case is one subject a state: each state that is entered is a new round, told at once, and reminded of as :func:`certmgr.cases.states.reminder` says.
+A case is one subject a state: each state that is entered is a new round, told at once, and reminded
+of as :func:`certmgr.cases.states.reminder` says.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ KINDS = {"single": "one name", "multi": "several names", "wildcard": "wildcard"}
 
 @dataclass(frozen=True, slots=True)
 class CaseNews:
-    """``open_names``: client id -> name -> reference of the case that leads it; about those no notice of another kind is sent."""
+    """``open_names``: client id -> name -> reference of the case that leads it; about those no
+    notice of another kind is sent.
+    """
 
     subjects: list[Subject]
     ended: dict[str, Ended]
@@ -46,39 +50,87 @@ def _moment(seconds: int | None) -> datetime | None:
 
 
 def gather(
-    conn: Connection, now: datetime, told: Mapping[str, Mapping[str, Any]], leads: Leads, minutes: int, provider: str = ""
+    conn: Connection,
+    now: datetime,
+    told: Mapping[str, Mapping[str, Any]],
+    leads: Leads,
+    minutes: int,
+    provider: str = "",
 ) -> CaseNews:
-    """``told``: matters that are open and were told, by key. ``minutes``: of a window that is proposed. ``provider``: who acts where nobody leads a case."""
+    """``told``: matters that are open and were told, by key.
+
+    ``minutes``: of a window that is proposed. ``provider``: who acts where nobody leads a case.
+    """
     rows = cases.listing(conn, states=cases.OPEN)
     issued = cases.issuances(conn, [r["id"] for r in rows])
-    purchases = {o.id: o for o in load(conn, ids=[r["order_id"] for r in rows if r["order_id"] is not None])} if rows else {}
+    purchases = (
+        {
+            o.id: o
+            for o in load(conn, ids=[r["order_id"] for r in rows if r["order_id"] is not None])
+        }
+        if rows
+        else {}
+    )
     places = {r["id"]: r for r in rows}
-    subjects = [of_case(r, issued.get(r["id"], ()), purchases.get(r["order_id"] or 0), now, minutes, provider) for r in rows]
+    subjects = [
+        of_case(
+            r, issued.get(r["id"], ()), purchases.get(r["order_id"] or 0), now, minutes, provider
+        )
+        for r in rows
+    ]
     ended_ = [
         r
-        for r in cases.listing(conn, states=("declined", "cancelled", "closed"), since=to_epoch(now) - 7 * 86_400)
+        for r in cases.listing(
+            conn, states=("declined", "cancelled", "closed"), since=to_epoch(now) - 7 * 86_400
+        )
         if r["window_state"] == "cancelled"
     ]
-    errands = [e for r in (*rows, *ended_) for e in (errand(r, now), level_2(r, now)) if e is not None]
+    errands = [
+        e for r in (*rows, *ended_) for e in (errand(r, now), level_2(r, now)) if e is not None
+    ]
     over = {}
-    wanted = [int(k.split(":")[1]) for k, m in told.items() if m["kind"] == Kind.CASE and int(k.split(":")[1]) not in places]
+    wanted = [
+        int(k.split(":")[1])
+        for k, m in told.items()
+        if m["kind"] == Kind.CASE and int(k.split(":")[1]) not in places
+    ]
     if wanted:
         closed = {r["id"]: r for r in cases.listing(conn) if r["id"] in set(wanted)}
         certificates = cases.issuances(conn, wanted)
-        theirs = {o.id: o for o in load(conn, ids=[r["order_id"] for r in closed.values() if r["order_id"] is not None])}
+        theirs = {
+            o.id: o
+            for o in load(
+                conn, ids=[r["order_id"] for r in closed.values() if r["order_id"] is not None]
+            )
+        }
         for key, matter in told.items():
-            if matter["kind"] == Kind.CASE and (row := closed.get(int(key.split(":")[1]))) is not None:
-                over[key] = ended(row, certificates.get(row["id"], ()), theirs.get(row["order_id"] or 0), now, leads)
+            if (
+                matter["kind"] == Kind.CASE
+                and (row := closed.get(int(key.split(":")[1]))) is not None
+            ):
+                over[key] = ended(
+                    row,
+                    certificates.get(row["id"], ()),
+                    theirs.get(row["order_id"] or 0),
+                    now,
+                    leads,
+                )
     return CaseNews(subjects, over, errands, worklist(rows, now), _leading(rows, now))
 
 
 def _leading(rows: Sequence[Row], now: datetime) -> dict[int, dict[str, str]]:
-    """Client id -> name -> the case that leads it. One that is overdue, or whose certificate ends within a day, leads no more: then everything is said."""
+    """Client id -> name -> the case that leads it.
+
+    One that is overdue, or whose certificate ends within a day, leads no more: then everything is
+    said.
+    """
     found: dict[int, dict[str, str]] = {}
     for row in rows:
         soon = row["ends_at"] is not None and row["ends_at"] < to_epoch(now + DAY)
         if not overdue(row, now) and not soon:
-            found.setdefault(row["client_id"], {}).update(dict.fromkeys(row["names"], row["reference"]))
+            found.setdefault(row["client_id"], {}).update(
+                dict.fromkeys(row["names"], row["reference"])
+            )
     return found
 
 
@@ -86,7 +138,8 @@ def worklist(rows: Sequence[Row], now: datetime) -> list[str]:
     """Overdue cases, then the windows of the next seven days."""
     late = [r for r in rows if overdue(r, now)]
     lines = [
-        f"{r['reference']} client {r['client']}: {r['state']} waits for {waits_for(r)}, due {_moment(r['due_at']):%Y-%m-%d}"
+        f"{r['reference']} client {r['client']}: {r['state']} waits for {waits_for(r)}, due"
+        f" {_moment(r['due_at']):%Y-%m-%d}"
         for r in late
     ]
     ahead = [
@@ -102,27 +155,75 @@ def worklist(rows: Sequence[Row], now: datetime) -> list[str]:
     ]
 
 
-def of_case(row: Row, issued: Sequence[Row], order: Order | None, now: datetime, minutes: int, provider: str = "") -> Subject:
+def of_case(
+    row: Row,
+    issued: Sequence[Row],
+    order: Order | None,
+    now: datetime,
+    minutes: int,
+    provider: str = "",
+) -> Subject:
     """The subject of an open case, in the state that it is in."""
     state, waits = State(row["state"]), waits_for(row)
     since, due, end = _moment(row["since"]), _moment(row["due_at"]), _moment(row["ends_at"])
     assert since is not None
     client_acts = waits == "client"
     staff = row["staff"] or row["account_manager"] or provider or "certmgr"
-    pems = [i["csr"] for i in issued if i["csr"]] if state is State.WAITING and client_acts and not row["own_csr"] else []
+    pems = (
+        [i["csr"] for i in issued if i["csr"]]
+        if state is State.WAITING and client_acts and not row["own_csr"]
+        else []
+    )
     window = None
-    if row["window_state"] == "agreed" and state in (State.WINDOW, State.INSTALLED) and row["window_start"] is not None:
-        window = entry(row["reference"], row["window_sequence"], row["window_start"], row["window_end"], cancelled=False)
-    elif row["window_state"] == "cancelled" and state in (State.CHECKED, State.REOPENED) and row["window_start"] is not None:
-        window = entry(row["reference"], row["window_sequence"], row["window_start"], row["window_end"], cancelled=True)
+    if (
+        row["window_state"] == "agreed"
+        and state in (State.WINDOW, State.INSTALLED)
+        and row["window_start"] is not None
+    ):
+        window = entry(
+            row["reference"],
+            row["window_sequence"],
+            row["window_start"],
+            row["window_end"],
+            cancelled=False,
+        )
+    elif (
+        row["window_state"] == "cancelled"
+        and state in (State.CHECKED, State.REOPENED)
+        and row["window_start"] is not None
+    ):
+        window = entry(
+            row["reference"],
+            row["window_sequence"],
+            row["window_start"],
+            row["window_end"],
+            cancelled=True,
+        )
     return Subject(
-        cases.matter_key(row["id"], row["client_id"]), Kind.CASE, f"{row['step']} {state}", row["client_id"], row["client"], row["domain_id"] or 0, None, _target(row["names"]),
-        "critical" if row["kind"] == "incident" else "high", "client" if client_acts else "provider", since, act_by=due if client_acts else None,
-        code=_words(row, state, client_acts, order is not None and order.auto_renew), cause=f"case {row['reference']}", visible=True,
+        key=cases.matter_key(row["id"], row["client_id"]),
+        kind=Kind.CASE,
+        round=f"{row['step']} {state}",
+        client_id=row["client_id"],
+        client=row["client"],
+        domain_id=row["domain_id"] or 0,
+        endpoint_id=None,
+        target=_target(row["names"]),
+        severity="critical" if row["kind"] == "incident" else "high",
+        actor="client" if client_acts else "provider",
+        opened=since,
+        act_by=due if client_acts else None,
+        code=_words(row, state, client_acts, order is not None and order.auto_renew),
+        cause=f"case {row['reference']}",
+        visible=True,
         taken=(staff, due) if not client_acts and staff and due is not None else None,
-        facts=_facts(row, order, minutes), paste="\n".join(pems), window=window, since_days=reminder(since, due, end, now), text=row["reference"], contact_id=row["contact_id"],
+        facts=_facts(row, order, minutes),
+        paste="\n".join(pems),
+        window=window,
+        since_days=reminder(since, due, end, now),
+        text=row["reference"],
+        contact_id=row["contact_id"],
         quiet=_quiet(row),
-    )  # fmt: skip
+    )
 
 
 def _quiet(row: Row) -> str:
@@ -133,7 +234,12 @@ def _quiet(row: Row) -> str:
 
 
 def _target(names: Sequence[str]) -> Target:
-    return Target(next((n for n in names if not n.startswith("*.")), names[0].removeprefix("*.") if names else "unnamed"))
+    return Target(
+        next(
+            (n for n in names if not n.startswith("*.")),
+            names[0].removeprefix("*.") if names else "unnamed",
+        )
+    )
 
 
 def _words(row: Row, state: State, client_acts: bool, renews_itself: bool) -> str:
@@ -163,11 +269,18 @@ def _words(row: Row, state: State, client_acts: bool, renews_itself: bool) -> st
 
 def _facts(row: Row, order: Order | None, minutes: int) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "names": ", ".join(display(n) for n in row["names"][:12]) + (", ..." if len(row["names"]) > 12 else ""), "vendor": order.vendor if order else ("your vendor",),
+        "names": (
+            ", ".join(display(n) for n in row["names"][:12])
+            + (", ..." if len(row["names"]) > 12 else "")
+        ),
+        "vendor": order.vendor if order else ("your vendor",),
         "order": order.label if order else "",
         "product": [PRODUCTS[order.validation], KINDS[order.kind]] if order else [],
-        "minutes": str(minutes), "why": row["reason"] or "", "said": [(s[0], s[1]) for s in json.loads(row["said"]) if s[2]], "fee": Money(row["fee"], row["currency"]),
-    }  # fmt: skip
+        "minutes": str(minutes),
+        "why": row["reason"] or "",
+        "said": [(s[0], s[1]) for s in json.loads(row["said"]) if s[2]],
+        "fee": Money(row["fee"], row["currency"]),
+    }
     if row["kind"] == "incident":
         facts["until"] = _moment(row["ends_at"])
     if row["reason"] == OLD_IS_BACK:
@@ -180,31 +293,64 @@ def _facts(row: Row, order: Order | None, minutes: int) -> dict[str, Any]:
     return facts
 
 
-def ended(row: Row, issued: Sequence[Row], order: Order | None, now: datetime, leads: Leads) -> Ended:
-    """The last word about a case: thanks, what changed, and the next date; or that it was stopped, and why."""
+def ended(
+    row: Row, issued: Sequence[Row], order: Order | None, now: datetime, leads: Leads
+) -> Ended:
+    """The last word about a case: thanks, what changed, and the next date; or that it was stopped,
+    and why.
+    """
     key = cases.matter_key(row["id"], row["client_id"])
     stopped = row["state"] != State.CLOSED
     window = None
     if row["window_state"] == "cancelled" and row["window_start"] is not None:
-        window = entry(row["reference"], row["window_sequence"], row["window_start"], row["window_end"], cancelled=True)
-    facts = _facts(row, order, 0) | (_changed(row, issued, order, now, leads) if not stopped else {})
+        window = entry(
+            row["reference"],
+            row["window_sequence"],
+            row["window_start"],
+            row["window_end"],
+            cancelled=True,
+        )
+    facts = _facts(row, order, 0) | (
+        _changed(row, issued, order, now, leads) if not stopped else {}
+    )
     opened = _moment(row["opened_at"])
     assert opened is not None
     subject = Subject(
-        key, Kind.CASE, f"{row['step']} {row['state']}", row["client_id"], row["client"], row["domain_id"] or 0, None, _target(row["names"]), "high", "client", opened,
-        code="cancelled" if stopped else "closed", facts=facts, window=window, text=row["reference"],
-    )  # fmt: skip
+        key=key,
+        kind=Kind.CASE,
+        round=f"{row['step']} {row['state']}",
+        client_id=row["client_id"],
+        client=row["client"],
+        domain_id=row["domain_id"] or 0,
+        endpoint_id=None,
+        target=_target(row["names"]),
+        severity="high",
+        actor="client",
+        opened=opened,
+        code="cancelled" if stopped else "closed",
+        facts=facts,
+        window=window,
+        text=row["reference"],
+    )
     return Ended(key, True, f"the case is {row['state']}", subject)
 
 
-def _changed(row: Row, issued: Sequence[Row], order: Order | None, now: datetime, leads: Leads) -> dict[str, Any]:
+def _changed(
+    row: Row, issued: Sequence[Row], order: Order | None, now: datetime, leads: Leads
+) -> dict[str, Any]:
     have = [i for i in issued if i["sha256"] is not None]
     last = max(have, key=lambda i: i["not_after"] or 0, default=None)
     end = _moment(last["not_after"]) if last is not None else None
     facts: dict[str, Any] = {
-        "serial": ", ".join(i["serial"] for i in have), "not_after": end, "before": ("the earlier certificate ended on {date}", _moment(row["ends_at"])) if row["ends_at"] else ("there was none",),
+        "serial": ", ".join(i["serial"] for i in have),
+        "not_after": end,
+        "before": (
+            ("the earlier certificate ended on {date}", _moment(row["ends_at"]))
+            if row["ends_at"]
+            else ("there was none",)
+        ),
         "next": ("none known",),
-    }  # fmt: skip
+    }
     if end is None:
         return facts
     if order is not None and order.ends - end < DAY:
@@ -217,8 +363,9 @@ def _changed(row: Row, issued: Sequence[Row], order: Order | None, now: datetime
 
 
 def errand(row: Row, now: datetime) -> Errand | None:
-    """What the administrator of the case is told: each step that waits for them, and each window with its calendar entry, also when it is called off. Where
-    nobody leads it, all of them are told.
+    """What the administrator of the case is told: each step that waits for them, and each window
+    with its calendar entry, also when it is called off. Where nobody leads it, all of them are
+    told.
     """
     state, ref = State(row["state"]), row["reference"]
     called_off = (
@@ -238,19 +385,30 @@ def errand(row: Row, now: datetime) -> Errand | None:
         lines.append(f"due: {_moment(row['due_at']):%Y-%m-%d %H:%M} UTC")
     window = None
     if state is State.WINDOW and row["window_start"] is not None:
-        window = entry(ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=False)
+        window = entry(
+            ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=False
+        )
         lines.append("window: " + _span(row).text)
     elif called_off:
         lines.append("the window is called off")
-        window = entry(ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=True)
+        window = entry(
+            ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=True
+        )
     title = f"{ref}: {state}{', overdue' if late else ''}"
     return Errand(
-        row["staff_id"], f"errand:{row['id']}", f"{row['step']} {state}{' overdue' if late else ''}", title, tuple(lines), window
+        contact_id=row["staff_id"],
+        key=f"errand:{row['id']}",
+        round=f"{row['step']} {state}{' overdue' if late else ''}",
+        title=title,
+        lines=tuple(lines),
+        window=window,
     )
 
 
 def level_2(row: Row, now: datetime) -> Errand | None:
-    """A case that lies overdue with us for days: all administrators are told, once a state, whoever leads it."""
+    """A case that lies overdue with us for days: all administrators are told, once a state, whoever
+    leads it.
+    """
     due_at, state = _moment(row["due_at"]), State(row["state"])
     if waits_for(row) != "provider" or due_at is None or now < due_at + LEVEL_2:
         return None
@@ -261,12 +419,20 @@ def level_2(row: Row, now: datetime) -> Errand | None:
         _todo(row, state),
     )
     return Errand(
-        None, f"errand:{row['id']}:level2", f"{row['step']} {state} level 2", f"{row['reference']}: nothing moves, level 2", lines
+        None,
+        f"errand:{row['id']}:level2",
+        f"{row['step']} {state} level 2",
+        f"{row['reference']}: nothing moves, level 2",
+        lines,
     )
 
 
 def _todo(row: Row, state: State) -> str:
-    return f"to do: {TODO[state].replace('REF', row['reference'])}" if state in TODO else f"reason: {row['reason'] or ''}"
+    return (
+        f"to do: {TODO[state].replace('REF', row['reference'])}"
+        if state in TODO
+        else f"reason: {row['reason'] or ''}"
+    )
 
 
 def _span(row: Row) -> Span:
@@ -276,7 +442,7 @@ def _span(row: Row) -> Span:
     return Span(start, end, row["window_zone"])
 
 
-# -- orders ------------------------------------------------------------------------------------------------------------------
+# -- orders
 
 
 def of_orders(
@@ -287,14 +453,17 @@ def of_orders(
     busy: Mapping[int, Mapping[str, str]],
     client_id: int | None = None,
 ) -> list[Subject]:
-    """Clocks of orders that somebody has to act on: buying again, and validations that a reissue ahead needs. The certificate's own end is the matter of
-    its case, or of the name that loses cover.
+    """Clocks of orders that somebody has to act on: buying again, and validations that a reissue
+    ahead needs. The certificate's own end is the matter of its case, or of the name that loses
+    cover.
     """
     found = []
     known = load(conn, client_id, ended=False)
     kept = looked_after(conn, {o.client_id for o in known})
     for order in known:
-        if order.ends < now - 60 * DAY or all(n in busy.get(order.client_id, {}) for n in order.names):
+        if order.ends < now - 60 * DAY or all(
+            n in busy.get(order.client_id, {}) for n in order.names
+        ):
             continue
         if not any((order.client_id, p) in kept for n in order.names for p in parents(n)):
             continue
@@ -302,14 +471,25 @@ def of_orders(
         for clock in clocks(order, leads, now):
             if clock.what == "certificate" or clock.due is None or clock.due > now + within:
                 continue
-            found.append(_of_clock(order, clock.what, clock.at, clock.due, clock.actor, steps[0].issue if steps else None))
+            found.append(
+                _of_clock(
+                    order,
+                    clock.what,
+                    clock.at,
+                    clock.due,
+                    clock.actor,
+                    steps[0].issue if steps else None,
+                )
+            )
     return found
 
 
 _CODES = {"order": "order-ending", "dcv": "dcv-ending", "organisation": "organisation-ending"}
 
 
-def _of_clock(order: Order, what: str, at: datetime, due: datetime, actor: str, issue: datetime | None) -> Subject:
+def _of_clock(
+    order: Order, what: str, at: datetime, due: datetime, actor: str, issue: datetime | None
+) -> Subject:
     end = at if what == "order" else due
     facts = {
         "order": order.label,
@@ -319,11 +499,32 @@ def _of_clock(order: Order, what: str, at: datetime, due: datetime, actor: str, 
         "issue": issue or at,
     }
     return Subject(
-        f"order:{order.id}:{what}:{order.client_id}", Kind.ORDER, f"{at:%Y-%m-%d}", order.client_id, order.client, 0, None, _target(order.names), "high",
-        actor, order.starts, end, 400 * DAY, due, code=_CODES[what], cause=f"order {order.id} {what}", facts=facts,
-    )  # fmt: skip
+        key=f"order:{order.id}:{what}:{order.client_id}",
+        kind=Kind.ORDER,
+        round=f"{at:%Y-%m-%d}",
+        client_id=order.client_id,
+        client=order.client,
+        domain_id=0,
+        endpoint_id=None,
+        target=_target(order.names),
+        severity="high",
+        actor=actor,
+        opened=order.starts,
+        end=end,
+        life=400 * DAY,
+        act_by=due,
+        code=_CODES[what],
+        cause=f"order {order.id} {what}",
+        facts=facts,
+    )
 
 
 def order_ended(key: str, current: set[str]) -> Ended | None:
-    """A told matter about an order that is no subject any more: it was renewed, cancelled, or validated."""
-    return None if key in current else Ended(key, False, "the order was renewed, cancelled or validated, or its case is open")
+    """A told matter about an order that is no subject any more: it was renewed, cancelled, or
+    validated.
+    """
+    return (
+        None
+        if key in current
+        else Ended(key, False, "the order was renewed, cancelled or validated, or its case is open")
+    )

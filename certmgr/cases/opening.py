@@ -1,4 +1,6 @@
-"""Cases that open by themselves: a reissue or renewal of an order whose time has come, and a certificate that was installed through a case and ends."""
+"""Cases that open by themselves: a reissue or renewal of an order whose time has come, and a
+certificate that was installed through a case and ends.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from inventory.store import cases, findings, jobs
 from inventory.store.records import Row
 from notifiers.wording.cases import OLD_IS_BACK
 
-# Order of durability: each case opens in a transaction of its own, under the lock of this job; what has an open case is not opened again.
+# Order of durability: each case opens in a transaction of its own, under the lock of this job; what
+# has an open case is not opened again.
 JOB = "cases"
 
 
@@ -36,7 +39,9 @@ class Due:
 
 
 def due_of_order(order: Order, now: datetime, leads: Leads, ahead: timedelta) -> Due | None:
-    """Of an order: its first certificate, a reissue that comes within ``ahead``, or its renewal where the provider or the client buys again. Pure."""
+    """Of an order: its first certificate, a reissue that comes within ``ahead``, or its renewal
+    where the provider or the client buys again. Pure.
+    """
     if order.state != "active" or order.ends < now:
         return None
     steps = plan(term_of(order), now, leads.reissue)
@@ -47,17 +52,29 @@ def due_of_order(order: Order, now: datetime, leads: Leads, ahead: timedelta) ->
             if first
             else f"reissue {steps[0].number} of the order, due {steps[0].issue:%Y-%m-%d}"
         )
-        return Due(order.client, order.names, {"order": f"#{order.id}", "kind": "new" if first else "reissue"}, why)
+        return Due(
+            order.client,
+            order.names,
+            {"order": f"#{order.id}", "kind": "new" if first else "reissue"},
+            why,
+        )
     if not steps and not order.renewed and order.ends - leads.buy <= now + ahead:
         return Due(
-            order.client, order.names, {"order": f"#{order.id}", "kind": "renewal"}, f"the order ends on {order.ends:%Y-%m-%d}"
+            order.client,
+            order.names,
+            {"order": f"#{order.id}", "kind": "renewal"},
+            f"the order ends on {order.ends:%Y-%m-%d}",
         )
     return None
 
 
-def due_of_case(row: Row, issued: Sequence[Row], now: datetime, leads: Leads, ahead: timedelta) -> Due | None:
+def due_of_case(
+    row: Row, issued: Sequence[Row], now: datetime, leads: Leads, ahead: timedelta
+) -> Due | None:
     """Of a closed case without an order: its certificate ends. Pure."""
-    ends = [i["not_after"] for i in issued if i["sha256"] is not None and i["not_after"] is not None]
+    ends = [
+        i["not_after"] for i in issued if i["sha256"] is not None and i["not_after"] is not None
+    ]
     end = from_epoch(max(ends)) if ends else None
     if (
         row["order_id"] is not None
@@ -67,8 +84,15 @@ def due_of_case(row: Row, issued: Sequence[Row], now: datetime, leads: Leads, ah
         or end < now - 60 * DAY
     ):
         return None
-    given = {k: row[k] for k in ("bought_by", "own_csr", "price", "fee", "currency")} | {"kind": "renewal"}
-    return Due(row["client"], tuple(row["names"]), given, f"the certificate of {row['reference']} ends on {end:%Y-%m-%d}")
+    given = {k: row[k] for k in ("bought_by", "own_csr", "price", "fee", "currency")} | {
+        "kind": "renewal"
+    }
+    return Due(
+        row["client"],
+        tuple(row["names"]),
+        given,
+        f"the certificate of {row['reference']} ends on {end:%Y-%m-%d}",
+    )
 
 
 def due_cases(database: Database, now: datetime, leads: Leads, ahead: timedelta) -> list[Due]:
@@ -76,16 +100,26 @@ def due_cases(database: Database, now: datetime, leads: Leads, ahead: timedelta)
     with database.read() as conn:
         known = load(conn, ended=False)
         busy = cases.open_names(conn)
-        closed = [r for r in cases.listing(conn, states=("closed",)) if r["client_state"] != "retired"]
+        closed = [
+            r for r in cases.listing(conn, states=("closed",)) if r["client_state"] != "retired"
+        ]
         kept = looked_after(conn, {o.client_id for o in known} | {r["client_id"] for r in closed})
-        until = cases.served_until(conn, {o.client_id for o in known} | {r["client_id"] for r in closed})
+        until = cases.served_until(
+            conn, {o.client_id for o in known} | {r["client_id"] for r in closed}
+        )
         issued = cases.issuances(conn, [r["id"] for r in closed])
     found: list[Due] = []
     taken: dict[str, set[str]] = {}
-    by_client = {o.client: o.client_id for o in known} | {r["client"]: r["client_id"] for r in closed}
+    by_client = {o.client: o.client_id for o in known} | {
+        r["client"]: r["client_id"] for r in closed
+    }
     successors = _succeeded(closed)
     candidates = [due_of_order(o, now, leads, ahead) for o in known]
-    candidates += [due_of_case(r, issued.get(r["id"], ()), now, leads, ahead) for r in closed if r["id"] not in successors]
+    candidates += [
+        due_of_case(r, issued.get(r["id"], ()), now, leads, ahead)
+        for r in closed
+        if r["id"] not in successors
+    ]
     for one in candidates:
         if one is None:
             continue
@@ -94,8 +128,11 @@ def due_cases(database: Database, now: datetime, leads: Leads, ahead: timedelta)
         if names & set(busy.get(client_id, {})) or names & taken.get(one.client, set()):
             continue
         if not any((client_id, parent) in kept for n in names for parent in parents(n)):
-            continue  # none of its names is looked after for this client any more, or a robot renews them
-        served = [u for n in names for host, u in until.get(client_id, {}).items() if covers(n, host)]
+            # none of its names is looked after for this client any more, or a robot renews them
+            continue
+        served = [
+            u for n in names for host, u in until.get(client_id, {}).items() if covers(n, host)
+        ]
         if served and min(served) > to_epoch(now + leads.buy + ahead):
             continue  # whatever it is, what is served lasts longer
         taken.setdefault(one.client, set()).update(names)
@@ -109,12 +146,16 @@ def _succeeded(closed: Sequence[Row]) -> set[int]:
     for row in sorted(closed, key=lambda r: int(r["id"])):
         for name in row["names"]:
             latest[(row["client_id"], name)] = row["id"]
-    return {r["id"] for r in closed if any(latest[(r["client_id"], n)] != r["id"] for n in r["names"])}
+    return {
+        r["id"] for r in closed if any(latest[(r["client_id"], n)] != r["id"] for n in r["names"])
+    }
 
 
 @dataclass(slots=True)
 class Round:
-    """What one run did: references of cases by what became of them; ``problems``: what could not be done."""
+    """What one run did: references of cases by what became of them; ``problems``: what could not be
+    done.
+    """
 
     opened: list[str]
     closed: list[str]
@@ -123,13 +164,19 @@ class Round:
 
 
 def run(desk: Desk, overrides: Overrides | None = None) -> Round:
-    """Opens what is due, looks at what waits for its proof, and reopens where an old certificate is back. One at a time for a database."""
+    """Opens what is due, looks at what waits for its proof, and reopens where an old certificate is
+    back. One at a time for a database.
+    """
     done = Round([], [], [], [])
     with jobs.alone(desk.database, JOB):
         ahead = timedelta(days=desk.settings.cases.open_ahead)
         for due in due_cases(desk.database, desk.now, leads_of(desk.settings), ahead):
             try:
-                done.opened.append(desk.open(due.client, due.names, due.given, text=f"opened by itself: {due.why}")["reference"])
+                done.opened.append(
+                    desk.open(
+                        due.client, due.names, due.given, text=f"opened by itself: {due.why}"
+                    )["reference"]
+                )
             except CertmgrError as error:
                 done.problems.append(f"client {due.client}: {error}")
         _prove(desk, overrides or {}, done)
@@ -179,14 +226,25 @@ def _back(desk: Desk, done: Round) -> None:
             continue
         old = set(row["replaces"].split())
         seen = [
-            f for f in open_
-            if f["client"] == row["client"] and old & set(f["evidence"].get("sha256", ())) and any(covers(n, f["host"]) for n in row["names"])
+            f
+            for f in open_
+            if f["client"] == row["client"]
+            and old & set(f["evidence"].get("sha256", ()))
+            and any(covers(n, f["host"]) for n in row["names"])
             and f["opened_at"] >= (row["live_at"] or 0)
-        ]  # fmt: skip
+        ]
         if not seen:
             continue
-        why = f"the old certificate is back (unexpected-certificate) at {', '.join(dict.fromkeys(a for f in seen for a in f['addresses']))} of {seen[0]['host']}"
+        why = (
+            "the old certificate is back (unexpected-certificate) at"
+            f" {', '.join(dict.fromkeys(a for f in seen for a in f['addresses']))} of"
+            f" {seen[0]['host']}"
+        )
         try:
-            done.reopened.append(desk.end(row["reference"], Action.REOPEN, OLD_IS_BACK, detail=why[:1000])["reference"])
+            done.reopened.append(
+                desk.end(row["reference"], Action.REOPEN, OLD_IS_BACK, detail=why[:1000])[
+                    "reference"
+                ]
+            )
         except CertmgrError as error:
             done.problems.append(f"{row['reference']}: {error}")

@@ -1,6 +1,8 @@
-"""What an administrator installs: one zip with chain, key, combined file, PKCS#12, snippets, checksums and the expected fingerprint. Pure.
+"""What an administrator installs: one zip with chain, key, combined file, PKCS#12, snippets,
+checksums and the expected fingerprint. Pure.
 
-Names inside are words of ours; names of the certificate stand in the texts alone, escaped for each. The file is written by its caller, 0600.
+Names inside are words of ours; names of the certificate stand in the texts alone, escaped for each.
+The file is written by its caller, 0600.
 """
 
 from __future__ import annotations
@@ -40,15 +42,26 @@ def fingerprint(sha256: str) -> str:
     return ":".join(sha256[i : i + 2] for i in range(0, len(sha256), 2)).upper()
 
 
-def build(reference: str, names: Sequence[str], parts: Sequence[Part], password: str, now: datetime) -> bytes:
-    """``password``: of the PKCS#12; empty: none is made, since one without a password is a key in the open for most tools."""
+def build(
+    reference: str, names: Sequence[str], parts: Sequence[Part], password: str, now: datetime
+) -> bytes:
+    """``password``: of the PKCS#12; empty: none is made, since one without a password is a key in
+    the open for most tools.
+    """
     files: dict[str, bytes] = {}
     for part in parts:
         folder = f"{part.folder}/" if len(parts) > 1 else ""
-        files |= {f"{folder}{name}": data for name, data in _material(part, reference, password).items()}
-    files |= {f"snippets/{name}": text.encode() for name, text in snippets(reference, names, parts).items()}
+        files |= {
+            f"{folder}{name}": data for name, data in _material(part, reference, password).items()
+        }
+    files |= {
+        f"snippets/{name}": text.encode()
+        for name, text in snippets(reference, names, parts).items()
+    }
     files["README.txt"] = _readme(reference, names, parts, password, now).encode()
-    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
+    sums = "".join(
+        f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())
+    )
     files["SHA256SUMS"] = sums.encode()
     return _zip(reference, files, now)
 
@@ -70,11 +83,17 @@ def _secret(name: str) -> bool:
 
 
 def _pem(certificates: Sequence[Certificate]) -> bytes:
-    return b"".join(c.parsed.public_bytes(Encoding.PEM) for c in certificates if c.parsed is not None)
+    return b"".join(
+        c.parsed.public_bytes(Encoding.PEM) for c in certificates if c.parsed is not None
+    )
 
 
 def _material(part: Part, reference: str, password: str) -> dict[str, bytes]:
-    files = {"cert.pem": _pem(part.chain[:1]), "chain.pem": _pem(part.chain[1:]), "fullchain.pem": _pem(part.chain)}
+    files = {
+        "cert.pem": _pem(part.chain[:1]),
+        "chain.pem": _pem(part.chain[1:]),
+        "fullchain.pem": _pem(part.chain),
+    }
     if part.key is None:
         return files
     private = pem(part.key)
@@ -85,16 +104,29 @@ def _material(part: Part, reference: str, password: str) -> dict[str, bytes]:
 
 
 def pkcs12(part: Part, alias: str, password: str, *, legacy: bool = False) -> bytes:
-    """A PFX with key, leaf and chain. ``alias``: its friendly name. ``legacy``: 3DES and SHA-1, which Windows Server 2016 and Java 8 need."""
+    """A PFX with key, leaf and chain.
+
+    ``alias``: its friendly name. ``legacy``: 3DES and SHA-1, which Windows Server 2016 and Java 8
+    need.
+    """
     from cryptography.hazmat.primitives.hashes import SHA1
-    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, KeySerializationEncryption, PrivateFormat
-    from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, serialize_key_and_certificates
+    from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
+        KeySerializationEncryption,
+        PrivateFormat,
+    )
+    from cryptography.hazmat.primitives.serialization.pkcs12 import (
+        PBES,
+        serialize_key_and_certificates,
+    )
 
     leaf = x509.load_der_x509_certificate(part.chain[0].der)
     others = [x509.load_der_x509_certificate(c.der) for c in part.chain[1:]]
     how: KeySerializationEncryption = BestAvailableEncryption(password.encode())
     if legacy:
-        builder = PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(PBES.PBESv1SHA1And3KeyTripleDESCBC)
+        builder = PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(
+            PBES.PBESv1SHA1And3KeyTripleDESCBC
+        )
         how = builder.hmac_hash(SHA1()).build(password.encode())  # noqa: S303 - what those read
     return serialize_key_and_certificates(alias.encode(), part.key, leaf, others, how)
 
@@ -104,7 +136,10 @@ def _paths(parts: Sequence[Part], file: str) -> list[str]:
 
 
 def snippets(reference: str, names: Sequence[str], parts: Sequence[Part]) -> dict[str, str]:
-    """How each server is told. Names are DNS names by their table, so that none can end a line or a quotation."""
+    """How each server is told.
+
+    Names are DNS names by their table, so that none can end a line or a quotation.
+    """
     home = f"/etc/ssl/{reference}"
     hosts = " ".join(names)
     first = next((n for n in names if not n.startswith("*.")), names[0].removeprefix("*."))
@@ -116,43 +151,87 @@ def snippets(reference: str, names: Sequence[str], parts: Sequence[Part]) -> dic
         f"    SSLCertificateFile    {home}/{c}\n    SSLCertificateKeyFile {home}/{k}\n"
         for c, k in zip(_paths(parts, "fullchain.pem"), _paths(parts, "privkey.pem"), strict=True)
     )
-    haproxy = "\n".join(f"    bind :443 ssl crt {home}/{c}" for c in _paths(parts, "combined.pem")[:1])
+    haproxy = "\n".join(
+        f"    bind :443 ssl crt {home}/{c}" for c in _paths(parts, "combined.pem")[:1]
+    )
     if len(parts) > 1:
-        haproxy = f"    # Copy ec/combined.pem to {home}/site.pem.ecdsa and rsa/combined.pem to {home}/site.pem.rsa\n    bind :443 ssl crt {home}/site.pem"
+        haproxy = (
+            f"    # Copy ec/combined.pem to {home}/site.pem.ecdsa and rsa/combined.pem to"
+            f" {home}/site.pem.rsa\n    bind :443 ssl crt {home}/site.pem"
+        )
     p12 = _paths(parts, "certificate.p12")[0]
     thumbprint = hashlib.sha1(parts[0].chain[0].der, usedforsecurity=False).hexdigest().upper()
     aliases = "\n".join(f"    ServerAlias {n}" for n in names if n != first)
     return {
-        "nginx.conf": f"server {{\n    listen 443 ssl;\n    listen [::]:443 ssl;\n    server_name {hosts};\n{nginx}}}\n# nginx -t && nginx -s reload\n",
-        "apache.conf": f"<VirtualHost *:443>\n    ServerName {first}\n{aliases}\n    SSLEngine on\n{apache}</VirtualHost>\n# apachectl configtest && apachectl graceful\n",
-        "haproxy.cfg": f"frontend https\n{haproxy}\n    default_backend site\n# haproxy -c -f /etc/haproxy/haproxy.cfg && systemctl reload haproxy\n",
+        "nginx.conf": (
+            "server {\n    listen 443 ssl;\n    listen [::]:443 ssl;\n    server_name"
+            f" {hosts};\n{nginx}}}\n# nginx -t && nginx -s reload\n"
+        ),
+        "apache.conf": (
+            f"<VirtualHost *:443>\n    ServerName {first}\n{aliases}\n    SSLEngine"
+            f" on\n{apache}</VirtualHost>\n# apachectl configtest && apachectl graceful\n"
+        ),
+        "haproxy.cfg": (
+            f"frontend https\n{haproxy}\n    default_backend site\n# haproxy -c -f"
+            " /etc/haproxy/haproxy.cfg && systemctl reload haproxy\n"
+        ),
         "iis.txt": (
-            f"In PowerShell, as administrator:\r\n  $p = Read-Host -AsSecureString 'Password of the PKCS#12'\r\n"
-            f"  Import-PfxCertificate -FilePath {p12.replace('/', chr(92))} -CertStoreLocation Cert:\\LocalMachine\\WebHosting -Password $p\r\n"
-            f"  Get-WebBinding -Protocol https -HostHeader '{first}' | ForEach-Object {{ $_.AddSslCertificate('{thumbprint}', 'WebHosting') }}\r\n"
+            "In PowerShell, as administrator:\r\n  $p = Read-Host -AsSecureString 'Password of the"
+            f" PKCS#12'\r\n  Import-PfxCertificate -FilePath {p12.replace('/', chr(92))}"
+            " -CertStoreLocation Cert:\\LocalMachine\\WebHosting -Password $p\r\n  Get-WebBinding"
+            f" -Protocol https -HostHeader '{first}' | ForEach-Object {{"
+            f" $_.AddSslCertificate('{thumbprint}', 'WebHosting') }}\r\n"
         ),
         "java.txt": (
-            f"Java reads PKCS#12 as it is:\n  Tomcat: <Certificate certificateKeystoreFile=\"{home}/{p12}\" certificateKeystoreType=\"PKCS12\" certificateKeystorePassword=\"...\"/>\n"
-            f"  Into a keystore that exists: keytool -importkeystore -srckeystore {p12} -srcstoretype PKCS12 -destkeystore keystore.p12 -deststoretype PKCS12 -alias {reference.lower()}\n"
+            "Java reads PKCS#12 as it is:\n  Tomcat: <Certificate"
+            f' certificateKeystoreFile="{home}/{p12}" certificateKeystoreType="PKCS12"'
+            ' certificateKeystorePassword="..."/>\n  Into a keystore that exists: keytool'
+            f" -importkeystore -srckeystore {p12} -srcstoretype PKCS12 -destkeystore keystore.p12"
+            f" -deststoretype PKCS12 -alias {reference.lower()}\n"
         ),
-    }  # fmt: skip
+    }
 
 
-def _readme(reference: str, names: Sequence[str], parts: Sequence[Part], password: str, now: datetime) -> str:
-    lines = [f"Case {reference}, made {now:%Y-%m-%d %H:%M} UTC", "", "Names: " + ", ".join(display(n) for n in names), ""]
+def _readme(
+    reference: str, names: Sequence[str], parts: Sequence[Part], password: str, now: datetime
+) -> str:
+    lines = [
+        f"Case {reference}, made {now:%Y-%m-%d %H:%M} UTC",
+        "",
+        "Names: " + ", ".join(display(n) for n in names),
+        "",
+    ]
     for part in parts:
         leaf = part.chain[0]
         lines += [
-            f"Certificate ({leaf.key})", f"  serial       {leaf.serial}", f"  issuer       {printable(leaf.issuer, 200)}",
-            f"  valid until  {leaf.not_after:%Y-%m-%d %H:%M} UTC" if leaf.not_after else "", f"  SHA-256      {fingerprint(leaf.sha256)}", "",
-        ]  # fmt: skip
+            f"Certificate ({leaf.key})",
+            f"  serial       {leaf.serial}",
+            f"  issuer       {printable(leaf.issuer, 200)}",
+            f"  valid until  {leaf.not_after:%Y-%m-%d %H:%M} UTC" if leaf.not_after else "",
+            f"  SHA-256      {fingerprint(leaf.sha256)}",
+            "",
+        ]
         if part.key is None:
-            lines += ["  The private key is with the client: combined.pem and PKCS#12 are made there.", ""]
+            lines += [
+                "  The private key is with the client: combined.pem and PKCS#12 are made there.",
+                "",
+            ]
     if any(p.key is not None for p in parts) and not password:
-        lines += ["No PKCS#12 was made: give its password to certmgr case package (--password env:NAME or file:PATH).", ""]
+        lines += [
+            (
+                "No PKCS#12 was made: give its password to certmgr case package (--password"
+                " env:NAME or file:PATH)."
+            ),
+            "",
+        ]
     lines += [
         "Install fullchain.pem and privkey.pem (snippets/), reload the server, then:",
-        f"  certmgr case install {reference}", f"  certmgr case verify {reference}",
-        "This SHA-256 must be seen at every address of every name. Delete this archive when that is done: it holds the private key.", "",
-    ]  # fmt: skip
+        f"  certmgr case install {reference}",
+        f"  certmgr case verify {reference}",
+        (
+            "This SHA-256 must be seen at every address of every name. Delete this archive when"
+            " that is done: it holds the private key."
+        ),
+        "",
+    ]
     return "\n".join(lines)

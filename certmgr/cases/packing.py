@@ -15,10 +15,16 @@ def pack(desk: Desk, reference: str, password: str) -> tuple[bytes, list[Certifi
     """(the zip, its leaves). Raises where there is no certificate yet, or a key does not fit."""
     row = desk.read(reference)
     with desk.database.read() as conn:
-        issued = [i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["der"] is not None]
+        issued = [
+            i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["der"] is not None
+        ]
         chains = [(i, cases.chain_of(conn, i["chain"].split())) for i in issued]
     if not chains:
-        raise Conflict(f"The case {row['reference']} has no certificate yet", "", f"certmgr case receive {row['reference']} FILE")
+        raise Conflict(
+            f"The case {row['reference']} has no certificate yet",
+            "",
+            f"certmgr case receive {row['reference']} FILE",
+        )
     parts: dict[str, Part] = {}
     for issuance, chain in chains:
         leaf = parse(bytes(issuance["der"]))
@@ -33,4 +39,6 @@ def pack(desk: Desk, reference: str, password: str) -> tuple[bytes, list[Certifi
                 )
         parts[leaf.key_type] = Part(issuance["key_type"], (leaf, *[parse(d) for d in chain]), key)
     chosen = list(parts.values())
-    return build(row["reference"], row["names"], chosen, password, desk.now), [p.chain[0] for p in chosen]
+    return build(row["reference"], row["names"], chosen, password, desk.now), [
+        p.chain[0] for p in chosen
+    ]

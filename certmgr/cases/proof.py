@@ -1,7 +1,8 @@
 """Is the expected certificate served everywhere? Pure.
 
-Live means: at every address of every name, and at every listed backend, for every key type that answers, an expected certificate, and each expected key
-type at least once where the server was asked for it. A look that failed is neither live nor missing.
+Live means: at every address of every name, and at every listed backend, for every key type that
+answers, an expected certificate, and each expected key type at least once where the server was
+asked for it. A look that failed is neither live nor missing.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from inventory.names import display
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one address (``backend``: of which server, empty for an address of the DNS) showed when it was asked for a certificate of ``key_type``.
+    """What one address (``backend``: of which server, empty for an address of the DNS) showed when
+    it was asked for a certificate of ``key_type``.
 
-    ``sha256`` None: none of that kind is offered, or the look failed, then with ``error``. ``kind``: how the handshake failed, a word of scan/evidence.py;
-    ``dns`` where there was no address to ask. ``der``: the leaf that was shown, of whichever kind.
+    ``sha256`` None: none of that kind is offered, or the look failed, then with ``error``.
+    ``kind``: how the handshake failed, a word of scan/evidence.py; ``dns`` where there was no
+    address to ask. ``der``: the leaf that was shown, of whichever kind.
     """
 
     host: str
@@ -47,8 +50,9 @@ class Proven(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """``missing``: places that show another certificate, or none of a kind that was installed; ``old``: those of them that show the one that was
-    to be replaced; ``unknown``: places that did not answer.
+    """``missing``: places that show another certificate, or none of a kind that was installed;
+    ``old``: those of them that show the one that was to be replaced; ``unknown``: places that did
+    not answer.
     """
 
     state: Proven
@@ -67,13 +71,21 @@ class Proof:
             case Proven.ABSENT:
                 return f"seen nowhere; another certificate at: {'; '.join(self.missing[:12])}"
             case _ if not self.unknown:
-                return "no place was looked at: no endpoint of the inventory is covered by its names (certmgr endpoint add)"
+                return (
+                    "no place was looked at: no endpoint of the inventory is covered by its names"
+                    " (certmgr endpoint add)"
+                )
             case _:
                 return f"it could not be told: {'; '.join(self.unknown[:12])}"
 
 
-def prove(expected: Mapping[str, str], sights: Sequence[Sight], replaced: Sequence[str] = ()) -> Proof:
-    """``expected``: key type (EC, RSA) -> SHA-256 of the leaf. ``replaced``: those of the old ones."""
+def prove(
+    expected: Mapping[str, str], sights: Sequence[Sight], replaced: Sequence[str] = ()
+) -> Proof:
+    """``expected``: key type (EC, RSA) -> SHA-256 of the leaf.
+
+    ``replaced``: those of the old ones.
+    """
     hashes = set(expected.values())
     places: dict[tuple[str, int, str, str], list[Sight]] = {}
     for sight in sights:

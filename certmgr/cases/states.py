@@ -1,7 +1,10 @@
-"""The states of a case, who is waited for in each, and which action leads where. Pure; the table is all there is.
+"""The states of a case, who is waited for in each, and which action leads where.
 
-requested -> csr-ready -> waiting-purchase -> received -> checked -> window-agreed -> installed -> seen-live -> closed; declined, cancelled and
-reopened beside them. A case reaches ``closed`` from ``seen-live`` alone, which only a look at the servers reaches.
+Pure; the table is all there is.
+
+requested -> csr-ready -> waiting-purchase -> received -> checked -> window-agreed -> installed ->
+seen-live -> closed; declined, cancelled and reopened beside them. A case reaches ``closed`` from
+``seen-live`` alone, which only a look at the servers reaches.
 """
 
 from __future__ import annotations
@@ -32,7 +35,14 @@ class State(StrEnum):
 
 ENDED = frozenset({State.CLOSED, State.DECLINED, State.CANCELLED})
 OPEN = tuple(s for s in State if s not in ENDED)
-_BEFORE_WINDOW = (State.REQUESTED, State.CSR_READY, State.WAITING, State.RECEIVED, State.CHECKED, State.REOPENED)
+_BEFORE_WINDOW = (
+    State.REQUESTED,
+    State.CSR_READY,
+    State.WAITING,
+    State.RECEIVED,
+    State.CHECKED,
+    State.REOPENED,
+)
 
 
 class Action(StrEnum):
@@ -65,7 +75,10 @@ TABLE: dict[tuple[State, Action], State] = {
     (_S.LIVE, _A.CLOSE): _S.CLOSED,
     **{(s, _A.DECLINE): _S.DECLINED for s in (*_BEFORE_WINDOW, _S.WINDOW)},
     **{(s, _A.CANCEL): _S.CANCELLED for s in OPEN},
-    **{(s, _A.REOPEN): _S.REOPENED for s in (_S.INSTALLED, _S.LIVE, _S.CLOSED, _S.DECLINED, _S.CANCELLED)},
+    **{
+        (s, _A.REOPEN): _S.REOPENED
+        for s in (_S.INSTALLED, _S.LIVE, _S.CLOSED, _S.DECLINED, _S.CANCELLED)
+    },
 }
 
 
@@ -103,11 +116,13 @@ TODO = {
     State.WAITING: "wait for the certificate; then certmgr case receive REF FILE",
     State.RECEIVED: "look at what came: certmgr case receive REF FILE again",
     State.CHECKED: "agree on price and window: certmgr case approve REF, certmgr case window REF",
-    State.WINDOW: "install it in the window: certmgr case package REF; then certmgr case install REF",
+    State.WINDOW: (
+        "install it in the window: certmgr case package REF; then certmgr case install REF"
+    ),
     State.INSTALLED: "prove it: certmgr case verify REF",
     State.LIVE: "certmgr case close REF",
     State.REOPENED: "look why: certmgr case show REF",
-}  # fmt: skip
+}
 
 
 # How long a case lies overdue with us until all administrators get a mail about it.
@@ -123,10 +138,13 @@ class Climb:
 
 
 def due(case: Mapping[str, Any], now: datetime, leads: Leads, verify: timedelta) -> datetime | None:
-    """By when the state should be left. Where the certificate that is replaced ends, backwards from there; not in less than a day from now, unless that
-    certificate ends sooner.
+    """By when the state should be left.
 
-    ``case``: the row with the state that was just entered. ``verify``: how long after a window the proof is awaited.
+    Where the certificate that is replaced ends, backwards from there; not in less than a day from
+    now, unless that certificate ends sooner.
+
+    ``case``: the row with the state that was just entered. ``verify``: how long after a window the
+    proof is awaited.
     """
     state, end = State(case["state"]), case["ends_at"]
     if state in ENDED:
@@ -134,15 +152,25 @@ def due(case: Mapping[str, Any], now: datetime, leads: Leads, verify: timedelta)
     if state is State.WINDOW and case["window_end"] is not None:
         return datetime.fromtimestamp(case["window_end"], now.tzinfo)
     days = {
-        State.REQUESTED: 2, State.CSR_READY: 1, State.WAITING: leads.purchase + leads.validation, State.RECEIVED: 1, State.CHECKED: leads.installation,
-        State.WINDOW: leads.installation, State.LIVE: 1, State.REOPENED: 1,
-    }  # fmt: skip
+        State.REQUESTED: 2,
+        State.CSR_READY: 1,
+        State.WAITING: leads.purchase + leads.validation,
+        State.RECEIVED: 1,
+        State.CHECKED: leads.installation,
+        State.WINDOW: leads.installation,
+        State.LIVE: 1,
+        State.REOPENED: 1,
+    }
     if state is State.INSTALLED:
         return now + verify
     usual = now + timedelta(days=days[state])
     if end is None:
         return usual
-    after_it = {State.REQUESTED: leads.buy, State.CSR_READY: leads.buy, State.WAITING: timedelta(days=leads.installation)}
+    after_it = {
+        State.REQUESTED: leads.buy,
+        State.CSR_READY: leads.buy,
+        State.WAITING: timedelta(days=leads.installation),
+    }
     last = datetime.fromtimestamp(end, now.tzinfo) - after_it.get(state, timedelta(days=1))
     least = min(usual, max(last, now + timedelta(days=1)))
     over = datetime.fromtimestamp(end, now.tzinfo)
@@ -160,15 +188,23 @@ def climbs(case: Mapping[str, Any], climb_days: int, tz: Any) -> tuple[Climb, ..
             Climb("the client's fallback contact", since + step),
             Climb("the account manager, by telephone", max(due_at, since + step)),
         )
-    return (Climb("all administrators, in their digest", due_at), Climb("level 2: all administrators, by mail", due_at + LEVEL_2))
+    return (
+        Climb("all administrators, in their digest", due_at),
+        Climb("level 2: all administrators, by mail", due_at + LEVEL_2),
+    )
 
 
 def reminder(since: datetime, due_at: datetime | None, end: datetime | None, now: datetime) -> int:
-    """How many days after the state began the last reminder was due: at once (0), every seven days, and every two days once it is overdue or the
-    certificate that is replaced ends within a week. The number only grows.
+    """How many days after the state began the last reminder was due: at once (0), every seven days,
+    and every two days once it is overdue or the certificate that is replaced ends within a week.
+    The number only grows.
     """
     passed = (now - since) / timedelta(days=1)
-    dense = [x - since for x in (due_at, end - timedelta(days=7) if end is not None else None) if x is not None]
+    dense = [
+        x - since
+        for x in (due_at, end - timedelta(days=7) if end is not None else None)
+        if x is not None
+    ]
     begins = max(0.0, min(dense) / timedelta(days=1)) if dense else float("inf")
     if passed <= begins:
         return int(passed // 7) * 7
@@ -181,12 +217,20 @@ def next_reminder(case: Mapping[str, Any], now: datetime) -> datetime | None:
     if waits_for(case) != CLIENT:
         return None
     since, due_at, end = (
-        None if case[k] is None else datetime.fromtimestamp(case[k], now.tzinfo) for k in ("since", "due_at", "ends_at")
+        None if case[k] is None else datetime.fromtimestamp(case[k], now.tzinfo)
+        for k in ("since", "due_at", "ends_at")
     )
     assert since is not None
     last = reminder(since, due_at, end, now)
     ahead = (now + timedelta(days=d) for d in range(1, 9))
-    return next((since + timedelta(days=n) for at in ahead if (n := reminder(since, due_at, end, at)) > last), None)
+    return next(
+        (
+            since + timedelta(days=n)
+            for at in ahead
+            if (n := reminder(since, due_at, end, at)) > last
+        ),
+        None,
+    )
 
 
 def overdue(case: Mapping[str, Any], now: datetime) -> bool:

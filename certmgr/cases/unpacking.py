@@ -1,4 +1,6 @@
-"""The process that takes a file apart: one JSON order on standard input, one JSON answer on standard output. Started by material.py; it opens nothing."""
+"""The process that takes a file apart: one JSON order on standard input, one JSON answer on
+standard output. Started by material.py; it opens nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from certmgr.cases.material import MAX_CERTIFICATES, MAX_DEPTH, MAX_ENTRIES, MAX_MEMBER, MAX_TOTAL, MEMORY, SECONDS
+from certmgr.cases.material import (
+    MAX_CERTIFICATES,
+    MAX_DEPTH,
+    MAX_ENTRIES,
+    MAX_MEMBER,
+    MAX_TOTAL,
+    MEMORY,
+    SECONDS,
+)
 
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
 _PKCS7 = (b"PKCS7", b"PKCS #7 SIGNED DATA", b"CMS")
@@ -58,7 +68,9 @@ class Unpacking:
     def _zip(self, data: bytes, depth: int) -> None:
         if depth >= MAX_DEPTH:
             raise Refused(
-                "The archive has archives in archives", f"at most {MAX_DEPTH} deep is read", "Send the certificate files alone."
+                "The archive has archives in archives",
+                f"at most {MAX_DEPTH} deep is read",
+                "Send the certificate files alone.",
             )
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -73,9 +85,17 @@ class Unpacking:
                     if not entry.is_dir():
                         self._member(archive, entry, depth)
         except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
-            raise Refused("The archive cannot be read", f"it is damaged ({type(error).__name__})", "Ask for it again.") from None
+            raise Refused(
+                "The archive cannot be read",
+                f"it is damaged ({type(error).__name__})",
+                "Ask for it again.",
+            ) from None
         except RuntimeError:
-            raise Refused("The archive is encrypted", "certmgr opens none", "Unpack it, and hand over the files in it.") from None
+            raise Refused(
+                "The archive is encrypted",
+                "certmgr opens none",
+                "Unpack it, and hand over the files in it.",
+            ) from None
 
     def _member(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, depth: int) -> None:
         """What an entry says of its size is not believed: the bytes are counted."""
@@ -139,14 +159,18 @@ class Unpacking:
             x509.load_der_x509_csr(data)
             self.remarks.add("csr-sent-back")
         except PARSE_ERRORS:
-            self.seen.append("a file that looks like DER and is neither certificate, PKCS#7 nor PKCS#12")
+            self.seen.append(
+                "a file that looks like DER and is neither certificate, PKCS#7 nor PKCS#12"
+            )
 
     def _pkcs12(self, data: bytes) -> bool:
         from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
         from inventory.certificates import PARSE_ERRORS
 
-        if b"\x2a\x86\x48\x86\xf7\x0d\x01\x07" not in data[:64]:  # pkcs-7 data or signedData stands at the beginning of every PFX
+        if (
+            b"\x2a\x86\x48\x86\xf7\x0d\x01\x07" not in data[:64]
+        ):  # pkcs-7 data or signedData stands at the beginning of every PFX
             return False
         for secret in dict.fromkeys((self.password.encode(), b"", None)):
             try:
@@ -156,7 +180,9 @@ class Unpacking:
             if found.key is not None:
                 self._key(found.key)
             inside = ([found.cert] if found.cert is not None else []) + list(found.additional_certs)
-            self.certificates += [c.certificate.public_bytes(Encoding.DER) for c in inside[:MAX_CERTIFICATES]]
+            self.certificates += [
+                c.certificate.public_bytes(Encoding.DER) for c in inside[:MAX_CERTIFICATES]
+            ]
             return True
         why = "the password does not open it" if self.password else "it needs a password"
         raise Refused(
@@ -173,7 +199,9 @@ class Unpacking:
 
 
 def pem_blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(label, body) of each block that has its end, in linear time: at most so many beginnings are looked at, and no body is longer than a file may be."""
+    """(label, body) of each block that has its end, in linear time: at most so many beginnings are
+    looked at, and no body is longer than a file may be.
+    """
     position = 0
     for _ in range(MAX_BLOCKS):
         start = data.find(b"-----BEGIN ", position)
@@ -215,9 +243,11 @@ def main() -> None:
     except Refused as refused:
         answer["error"] = list(refused.args)
     answer |= {
-        "certificates": [base64.b64encode(c).decode() for c in work.certificates], "keys": [base64.b64encode(k).decode() for k in work.keys],
-        "remarks": sorted(work.remarks), "seen": "; ".join(dict.fromkeys(work.seen))[:200],
-    }  # fmt: skip
+        "certificates": [base64.b64encode(c).decode() for c in work.certificates],
+        "keys": [base64.b64encode(k).decode() for k in work.keys],
+        "remarks": sorted(work.remarks),
+        "seen": "; ".join(dict.fromkeys(work.seen))[:200],
+    }
     sys.stdout.write(json.dumps(answer))
 
 

@@ -1,4 +1,6 @@
-"""Installation windows: agreed in the client's time zone, checked against the change of clocks, kept in UTC. Pure."""
+"""Installation windows: agreed in the client's time zone, checked against the change of clocks,
+kept in UTC. Pure.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +27,35 @@ class Span:
     @property
     def text(self) -> str:
         """In the client's time and in UTC."""
-        local, stop = self.start.astimezone(ZoneInfo(self.zone)), self.end.astimezone(ZoneInfo(self.zone))
+        local, stop = (
+            self.start.astimezone(ZoneInfo(self.zone)),
+            self.end.astimezone(ZoneInfo(self.zone)),
+        )
         until = f"{stop:%H:%M}" if stop.date() == local.date() else f"{stop:%Y-%m-%d %H:%M}"
-        return f"{local:%Y-%m-%d %H:%M} to {until} {self.zone} ({self.start:%Y-%m-%d %H:%M} to {self.end:%H:%M} UTC)"
+        return (
+            f"{local:%Y-%m-%d %H:%M} to {until} {self.zone} ({self.start:%Y-%m-%d %H:%M} to"
+            f" {self.end:%H:%M} UTC)"
+        )
 
 
 def local_instant(text: str, zone: str) -> datetime:
-    """``2026-03-29T10:00`` in the zone, or with an offset of its own. Raises :class:`UsageError` for a time that the clocks skip, and for one that they
-    show twice where no offset says which.
+    """``2026-03-29T10:00`` in the zone, or with an offset of its own.
+
+    Raises :class:`UsageError` for a time that the clocks skip, and for one that they show twice
+    where no offset says which.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"'{printable(text, 40)}' is not a time", "", "Write 2026-11-30T10:00, in the client's time zone."
+            f"'{printable(text, 40)}' is not a time",
+            "",
+            "Write 2026-11-30T10:00, in the client's time zone.",
         ) from None
     if len(text) <= 10:
-        raise UsageError(f"'{printable(text, 40)}' is a day", "a window begins at a time", f"Write {text}T10:00.")
+        raise UsageError(
+            f"'{printable(text, 40)}' is a day", "a window begins at a time", f"Write {text}T10:00."
+        )
     if moment.tzinfo is not None:
         return moment.astimezone(UTC)
     place = ZoneInfo(zone)
@@ -50,10 +64,18 @@ def local_instant(text: str, zone: str) -> datetime:
         back = first.astimezone(UTC).astimezone(place).replace(tzinfo=None)
         if back != moment:
             raise UsageError(
-                f"{moment:%Y-%m-%d %H:%M} does not exist in {zone}", "the clocks are put forward and skip it", f"Choose {back:%H:%M}, for example.",
-            )  # fmt: skip
-        offsets = " or ".join(f"{moment.isoformat(timespec='minutes')}{_offset(t)}" for t in (first, second))
-        raise UsageError(f"{moment:%Y-%m-%d %H:%M} comes twice in {zone}", "the clocks are put back", f"Say which: {offsets}.")
+                f"{moment:%Y-%m-%d %H:%M} does not exist in {zone}",
+                "the clocks are put forward and skip it",
+                f"Choose {back:%H:%M}, for example.",
+            )
+        offsets = " or ".join(
+            f"{moment.isoformat(timespec='minutes')}{_offset(t)}" for t in (first, second)
+        )
+        raise UsageError(
+            f"{moment:%Y-%m-%d %H:%M} comes twice in {zone}",
+            "the clocks are put back",
+            f"Say which: {offsets}.",
+        )
     return first.astimezone(UTC)
 
 
@@ -63,23 +85,35 @@ def _offset(moment: datetime) -> str:
 
 
 def span(start: str, minutes: int, zone: str, now: datetime) -> Span:
-    """Raises :class:`UsageError`: in the past, too long, too far ahead, in a gap or an overlap of the clocks."""
+    """Raises :class:`UsageError`: in the past, too long, too far ahead, in a gap or an overlap of
+    the clocks.
+    """
     try:
         begin = local_instant(start, zone)
         end = begin + timedelta(minutes=minutes)
     except OverflowError:
-        raise UsageError(f"'{printable(start, 40)}' cannot be so", "no calendar reaches that far", "Correct the year.") from None
+        raise UsageError(
+            f"'{printable(start, 40)}' cannot be so",
+            "no calendar reaches that far",
+            "Correct the year.",
+        ) from None
     if begin <= now:
         raise UsageError(
-            f"The window would begin at {begin.isoformat(' ', 'minutes')[:16]} UTC", "that has passed", "Choose a time ahead."
+            f"The window would begin at {begin.isoformat(' ', 'minutes')[:16]} UTC",
+            "that has passed",
+            "Choose a time ahead.",
         )
     if end - begin > LONGEST:
         raise UsageError(
-            f"The window would take {minutes} minutes", f"the longest is {LONGEST.days} days", "Choose a shorter one."
+            f"The window would take {minutes} minutes",
+            f"the longest is {LONGEST.days} days",
+            "Choose a shorter one.",
         )
     if begin - now > AHEAD:
         raise UsageError(
-            f"The window would begin on {begin:%Y-%m-%d}", f"that is over {AHEAD.days} days ahead", "Correct the year."
+            f"The window would begin on {begin:%Y-%m-%d}",
+            f"that is over {AHEAD.days} days ahead",
+            "Correct the year.",
         )
     return Span(begin, end, zone)
 
@@ -87,5 +121,9 @@ def span(start: str, minutes: int, zone: str, now: datetime) -> Span:
 def entry(reference: str, sequence: int, start: int, end: int, *, cancelled: bool) -> Window:
     """The calendar's view of a case's window. Instants are epoch seconds."""
     return Window(
-        f"{reference.lower()}-window@certmgr", sequence, datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC), cancelled
-    )  # fmt: skip
+        f"{reference.lower()}-window@certmgr",
+        sequence,
+        datetime.fromtimestamp(start, UTC),
+        datetime.fromtimestamp(end, UTC),
+        cancelled,
+    )

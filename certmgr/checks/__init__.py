@@ -1,1 +1,4 @@
-"""Evidence -> findings. Pure: the same evidence gives the same findings tomorrow; ``now`` is a parameter."""
+"""Evidence -> findings.
+
+Pure: the same evidence gives the same findings tomorrow; ``now`` is a parameter.
+"""

@@ -21,7 +21,10 @@ _CT_LONG = timedelta(days=180)
 
 
 def covers(certificate: Certificate, host: str) -> bool:
-    """Whether the SAN covers the host: a dNSName by RFC 9525 6.3, an address by equality. The common name does not count."""
+    """Whether the SAN covers the host: a dNSName by RFC 9525 6.3, an address by equality.
+
+    The common name does not count.
+    """
     if host in certificate.dns_names or host in certificate.ip_names:
         return True
     if as_ip(host) is not None:
@@ -30,7 +33,9 @@ def covers(certificate: Certificate, host: str) -> bool:
 
 
 def expiring(not_before: datetime, not_after: datetime, now: datetime) -> str | None:
-    """high under min(7 d, life/10), medium under min(30 d, life/4), None before; for a certificate that is still valid."""
+    """high under min(7 d, life/10), medium under min(30 d, life/4), None before; for a certificate
+    that is still valid.
+    """
     life, left = not_after - not_before, not_after - now
     if left < min(timedelta(days=7), life / 10):
         return Severity.HIGH
@@ -42,7 +47,10 @@ def expiring(not_before: datetime, not_after: datetime, now: datetime) -> str | 
 def change_dates(not_before: datetime, not_after: datetime) -> tuple[datetime, ...]:
     """The instants at which :func:`date_findings` begins to say something else."""
     life = not_after - not_before
-    warnings = (not_after - min(timedelta(days=30), life / 4), not_after - min(timedelta(days=7), life / 10))
+    warnings = (
+        not_after - min(timedelta(days=30), life / 4),
+        not_after - min(timedelta(days=7), life / 10),
+    )
     return (not_before, *warnings, not_after, not_after + timedelta(seconds=1))
 
 
@@ -51,18 +59,30 @@ def date_findings(leaf: Certificate, now: datetime, at: tuple[str, ...]) -> Iter
         yield from date_findings_of(leaf.not_before, leaf.not_after, now, at)
 
 
-def date_findings_of(not_before: datetime, not_after: datetime, now: datetime, at: tuple[str, ...]) -> Iterator[Finding]:
+def date_findings_of(
+    not_before: datetime, not_after: datetime, now: datetime, at: tuple[str, ...]
+) -> Iterator[Finding]:
     """notAfter is inclusive (RFC 5280 4.1.2.5)."""
     if now >= not_after + timedelta(seconds=1):
         yield finding("certificate-expired", at, not_after=not_after.isoformat())
     elif now < not_before:
-        yield finding("certificate-not-yet-valid", at, not_before=not_before.isoformat(), our_clock=now.isoformat())
+        yield finding(
+            "certificate-not-yet-valid",
+            at,
+            not_before=not_before.isoformat(),
+            our_clock=now.isoformat(),
+        )
     elif severity := expiring(not_before, not_after, now):
         yield finding("certificate-expiring", at, severity, not_after=not_after.isoformat())
 
 
-def leaf_findings(leaf: Certificate, host: str, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
-    """What does not change with the clock. Where the extensions cannot be read, nothing is said about names."""
+def leaf_findings(
+    leaf: Certificate, host: str, verdict: PathVerdict, at: tuple[str, ...]
+) -> Iterator[Finding]:
+    """What does not change with the clock.
+
+    Where the extensions cannot be read, nothing is said about names.
+    """
     if leaf.problems:
         yield finding("certificate-malformed", at, problems=list(leaf.problems[:5]))
     if leaf.extensions_readable:
@@ -72,16 +92,27 @@ def leaf_findings(leaf: Certificate, host: str, verdict: PathVerdict, at: tuple[
             else:
                 yield finding("name-mismatch", at, names=[])
         elif not covers(leaf, host):
-            yield finding("name-mismatch", at, names=[n[:253] for n in leaf.names[:10]], more=max(0, len(leaf.names) - 10))
+            yield finding(
+                "name-mismatch",
+                at,
+                names=[n[:253] for n in leaf.names[:10]],
+                more=max(0, len(leaf.names) - 10),
+            )
     if leaf.parsed is None:
         return
     yield from _key(leaf, at)
     yield from _signatures(leaf, verdict, at)
     if leaf.server_auth is False:
-        yield finding("certificate-malformed", at, problems=["the extended key usage does not allow a server"])
+        yield finding(
+            "certificate-malformed", at, problems=["the extended key usage does not allow a server"]
+        )
     if verdict.public:
         yield from _public(leaf, at)
-    if verdict.path and (rule := distrusted(leaf, verdict.path[-1].subject)) and verdict.reason not in ("missing", "self-signed"):
+    if (
+        verdict.path
+        and (rule := distrusted(leaf, verdict.path[-1].subject))
+        and verdict.reason not in ("missing", "self-signed")
+    ):
         yield finding("ca-distrusted", at, ca=rule.ca, issuer=leaf.issuer, source=rule.source)
 
 
@@ -98,13 +129,22 @@ def _key(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
 
 def _signatures(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
     """The anchor's own signature proves nothing and is not looked at (BR 7.1.3.2.1)."""
-    ends_in_anchor = verdict.reason in ("ok", "incomplete", "disputed", "intermediate-expired", "refused")
+    ends_in_anchor = verdict.reason in (
+        "ok",
+        "incomplete",
+        "disputed",
+        "intermediate-expired",
+        "refused",
+    )
     signed = verdict.path[: -1 if ends_in_anchor and len(verdict.path) > 1 else None] or (leaf,)
     signed = (signed[0], *[c for c in signed[1:] if not c.self_issued])
     for certificate in signed:
         if certificate.signature in _WEAK_HASHES:
             yield finding(
-                "signature-weak", at, signature=certificate.signature, certificate=certificate.subject or certificate.sha256
+                "signature-weak",
+                at,
+                signature=certificate.signature,
+                certificate=certificate.subject or certificate.sha256,
             )
             return
 
@@ -112,8 +152,17 @@ def _signatures(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) ->
 def _public(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
     assert leaf.not_before is not None and leaf.not_after is not None
     if (exceeded := too_long(leaf.not_before, leaf.not_after)) is not None:
-        yield finding("validity-too-long", at, days=exceeded[0], allowed=exceeded[1], not_before=leaf.not_before.isoformat())
+        yield finding(
+            "validity-too-long",
+            at,
+            days=exceeded[0],
+            allowed=exceeded[1],
+            not_before=leaf.not_before.isoformat(),
+        )
     needed = 2 if leaf.not_after - leaf.not_before <= _CT_LONG else 3
     if leaf.not_before >= _CT_SINCE and len({log for log, _ in leaf.scts}) < needed:
-        # More may come in the TLS extension or the staple, which the TLS library does not hand out: so nobody can tell.
-        yield finding("sct-missing", at, Severity.UNDETERMINED, embedded=len(leaf.scts), needed=needed)
+        # More may come in the TLS extension or the staple, which the TLS library does not hand out:
+        # so nobody can tell.
+        yield finding(
+            "sct-missing", at, Severity.UNDETERMINED, embedded=len(leaf.scts), needed=needed
+        )

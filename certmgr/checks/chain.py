@@ -11,16 +11,25 @@ from inventory.model import Finding, Severity
 
 
 def path_findings(verdict: PathVerdict, at: tuple[str, ...], explained: bool) -> Iterator[Finding]:
-    """``explained``: another finding (a weak key, a malformed leaf ...) says why a verifier refuses."""
+    """``explained``: another finding (a weak key, a malformed leaf ...) says why a verifier
+    refuses.
+    """
     match verdict.reason:
         case "self-signed":
             yield finding("self-signed", at, subject=verdict.path[0].subject)
         case "untrusted-root":
-            yield finding("untrusted-root", at, root=verdict.path[-1].subject, sha256=verdict.path[-1].sha256)
+            yield finding(
+                "untrusted-root", at, root=verdict.path[-1].subject, sha256=verdict.path[-1].sha256
+            )
         case "missing":
             yield finding("chain-incomplete", at, missing=verdict.missing_issuer, held=False)
         case "incomplete":
-            yield finding("chain-incomplete", at, missing=verdict.unsent[0].subject if verdict.unsent else "", held=True)
+            yield finding(
+                "chain-incomplete",
+                at,
+                missing=verdict.unsent[0].subject if verdict.unsent else "",
+                held=True,
+            )
         case "intermediate-expired":
             yield from _expired(verdict, at)
         case "disputed":
@@ -40,11 +49,20 @@ def _expired(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
     ends = [c for c in verdict.path[1:] if c.not_after is not None]
     first = min(ends, key=lambda c: c.not_after)  # type: ignore[arg-type, return-value]
     assert first.not_after is not None
-    yield finding("intermediate-expired", at, intermediate=first.subject, not_after=first.not_after.isoformat())
+    yield finding(
+        "intermediate-expired",
+        at,
+        intermediate=first.subject,
+        not_after=first.not_after.isoformat(),
+    )
 
 
-def order_findings(served: Sequence[Certificate], verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
-    """``chain-disordered``: low where an issuer stands before what it issued; surplus certificates or the root sent: info."""
+def order_findings(
+    served: Sequence[Certificate], verdict: PathVerdict, at: tuple[str, ...]
+) -> Iterator[Finding]:
+    """``chain-disordered``: low where an issuer stands before what it issued; surplus certificates
+    or the root sent: info.
+    """
     positions = {c.sha256: i for i, c in reversed(list(enumerate(served)))}
     used = [positions[c.sha256] for c in verdict.path if c.sha256 in positions]
     if used != sorted(used):

@@ -1,4 +1,7 @@
-"""The finding codes: a contract (docs/findings.md). Severity is the usual one; a check may state another where the contract says so."""
+"""The finding codes: a contract (docs/findings.md).
+
+Severity is the usual one; a check may state another where the contract says so.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from inventory.model import Severity
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """``role``: whose matter it is: host, dns, holder (whoever buys or renews), holder-or-host, client, staff, none.
+    """``role``: whose matter it is: host, dns, holder (whoever buys or renews), holder-or-host,
+    client, staff, none.
 
-    ``layer``: what must have been seen to say that it is gone: dns, transport, tls (a handshake), certificate, http (a visit). Those of the layers
-    revocation (a list of the CA) and policy (CAA, TLSA) no scan can tell: certmgr/revocation/job.py opens and closes them.
+    ``layer``: what must have been seen to say that it is gone: dns, transport, tls (a handshake),
+    certificate, http (a visit). Those of the layers revocation (a list of the CA) and policy (CAA,
+    TLSA) no scan can tell: certmgr/revocation/job.py opens and closes them.
     """
 
     severity: Severity
@@ -78,11 +83,14 @@ CODES: dict[str, Code] = {
 # Layers that a scan leaves as they are.
 ELSEWHERE = frozenset({"revocation", "policy"})
 STAPLE = "staple"
-"""The ``source`` in the evidence of ``revoked`` where a staple said it: that one a scan sees, and may close."""
+"""The ``source`` of ``revoked`` that came from a staple: a scan sees it, and may close it."""
 
 
 def layer_of(code: str, source: object = None) -> str:
-    """The layer of a finding; ``source`` is that of its evidence. A code that this version does not know counts as one of the certificate."""
+    """The layer of a finding; ``source`` is that of its evidence.
+
+    A code that this version does not know counts as one of the certificate.
+    """
     if code == "revoked" and source == STAPLE:
         return "certificate"
     return CODES[code].layer if code in CODES else "certificate"

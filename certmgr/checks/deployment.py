@@ -1,4 +1,7 @@
-"""Findings that compare: addresses with one another, and what is served with and without SNI. Pure."""
+"""Findings that compare: addresses with one another, and what is served with and without SNI.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ class Served:
 
 
 def consistency_findings(served: Sequence[Served]) -> Iterator[Finding]:
-    """Addresses that serve the same key type with other names, expiry or trust: high. Other differences: info."""
+    """Addresses that serve the same key type with other names, expiry or trust: high.
+
+    Other differences: info.
+    """
     by_type: dict[str, list[Served]] = {}
     for one in served:
         by_type.setdefault(one.leaf.key_type, []).append(one)
@@ -31,18 +37,30 @@ def consistency_findings(served: Sequence[Served]) -> Iterator[Finding]:
         return
     for group in by_type.values():
         if len({(frozenset(s.leaf.names), s.leaf.not_after, s.trusted) for s in group}) > 1:
-            yield finding("inconsistent-deployment", addresses, serials={s.address: s.leaf.serial for s in group[:16]}, expires={
-                s.address: s.leaf.not_after.isoformat() if s.leaf.not_after else "" for s in group[:16]
-            })  # fmt: skip
+            yield finding(
+                "inconsistent-deployment",
+                addresses,
+                serials={s.address: s.leaf.serial for s in group[:16]},
+                expires={
+                    s.address: s.leaf.not_after.isoformat() if s.leaf.not_after else ""
+                    for s in group[:16]
+                },
+            )
             return
     if len({s.leaf.sha256 for s in served}) > 1:
         yield finding(
-            "inconsistent-deployment", addresses, Severity.INFO, serials={s.address: s.leaf.serial for s in served[:16]}
+            "inconsistent-deployment",
+            addresses,
+            Severity.INFO,
+            serials={s.address: s.leaf.serial for s in served[:16]},
         )
 
 
-def default_certificate(certificate: Certificate, host: str, client_names: Callable[[], frozenset[str]]) -> bool:
-    """Whether a certificate that is served without SNI too is the server's default one: the virtual host is missing.
+def default_certificate(
+    certificate: Certificate, host: str, client_names: Callable[[], frozenset[str]]
+) -> bool:
+    """Whether a certificate that is served without SNI too is the server's default one: the virtual
+    host is missing.
 
     It covers no name of the client and none in the host's registered domain.
     """
@@ -60,6 +78,10 @@ def unexpected(served: Sequence[Served], expected: frozenset[str]) -> Iterator[F
         leaves = {s.leaf.sha256: s.leaf for s in strange}
         first = strange[0].leaf
         yield finding(
-            "unexpected-certificate", tuple(dict.fromkeys(s.address for s in strange)), serial=first.serial, issuer=first.issuer, sha256=sorted(leaves),
+            "unexpected-certificate",
+            tuple(dict.fromkeys(s.address for s in strange)),
+            serial=first.serial,
+            issuer=first.issuer,
+            sha256=sorted(leaves),
             expected=sorted(expected)[:5],
-        )  # fmt: skip
+        )

@@ -1,7 +1,10 @@
-"""CAs that browsers distrust, by name and date. Pure data and one function.
+"""CAs that browsers distrust, by name and date.
 
-Sources: Chrome 70 (Symantec, 2018-10); Chrome root store, Entrust and AffirmTrust by SCT after 2024-11-11 23:59:59 UTC
-(Chrome 131); CCADB, Chunghwa Telecom and NetLock by SCT after 2025-07-31 23:59:59 UTC (Chrome 139).
+Pure data and one function.
+
+Sources: Chrome 70 (Symantec, 2018-10); Chrome root store, Entrust and AffirmTrust by SCT after
+2024-11-11 23:59:59 UTC (Chrome 131); CCADB, Chunghwa Telecom and NetLock by SCT after 2025-07-31
+23:59:59 UTC (Chrome 139).
 """
 
 from __future__ import annotations
@@ -22,19 +25,37 @@ class Distrust:
 
 
 DISTRUSTED = (
-    Distrust("Symantec", ("Symantec Corporation", "VeriSign, Inc.", "GeoTrust Inc.", "thawte, Inc."), None, "Chrome 70, 2018-10"),
     Distrust(
-        "Entrust", ("Entrust, Inc.", "Entrust.net", "AffirmTrust"), datetime(2024, 11, 11, 23, 59, 59, tzinfo=UTC), "Chrome 131"
+        "Symantec",
+        ("Symantec Corporation", "VeriSign, Inc.", "GeoTrust Inc.", "thawte, Inc."),
+        None,
+        "Chrome 70, 2018-10",
     ),
-    Distrust("Chunghwa Telecom", ("Chunghwa Telecom Co., Ltd.",), datetime(2025, 7, 31, 23, 59, 59, tzinfo=UTC), "Chrome 139"),
     Distrust(
-        "NetLock", ("NetLock Kft.", "NETLOCK Kft.", "NETLOCK Ltd."), datetime(2025, 7, 31, 23, 59, 59, tzinfo=UTC), "Chrome 139"
+        "Entrust",
+        ("Entrust, Inc.", "Entrust.net", "AffirmTrust"),
+        datetime(2024, 11, 11, 23, 59, 59, tzinfo=UTC),
+        "Chrome 131",
+    ),
+    Distrust(
+        "Chunghwa Telecom",
+        ("Chunghwa Telecom Co., Ltd.",),
+        datetime(2025, 7, 31, 23, 59, 59, tzinfo=UTC),
+        "Chrome 139",
+    ),
+    Distrust(
+        "NetLock",
+        ("NetLock Kft.", "NETLOCK Kft.", "NETLOCK Ltd."),
+        datetime(2025, 7, 31, 23, 59, 59, tzinfo=UTC),
+        "Chrome 139",
     ),
 )
 
 
 def distrusted(leaf: Certificate, root_subject: str) -> Distrust | None:
-    """The rule that a certificate falls under. ``root_subject``: of the anchor that its path ends in, as text.
+    """The rule that a certificate falls under.
+
+    ``root_subject``: of the anchor that its path ends in, as text.
 
     The date is that of the earliest SCT; without one, notBefore.
     """
@@ -48,8 +69,13 @@ def distrusted(leaf: Certificate, root_subject: str) -> Distrust | None:
 @lru_cache(maxsize=4096)
 def rule_for(root_subject: str) -> Distrust | None:
     """The rule about the CA of this name, whatever the date."""
-    parts = {part.partition("=")[2] for part in root_subject.replace(", O=", "\nO=").replace(", CN=", "\nCN=").split("\n")}
+    parts = {
+        part.partition("=")[2]
+        for part in root_subject.replace(", O=", "\nO=").replace(", CN=", "\nCN=").split("\n")
+    }
     for rule in DISTRUSTED:
-        if any(part == o or part.startswith(o + ", ") for part in parts for o in rule.organisations):
+        if any(
+            part == o or part.startswith(o + ", ") for part in parts for o in rule.organisations
+        ):
             return rule
     return None

@@ -8,9 +8,11 @@ PLAIN = ("http-collects-secrets", "http-collects-input", "http-served")
 
 
 def parent_of(code: str, beside: Set[str]) -> str:
-    """The code, among those of the same endpoint, that ``code`` goes away with; empty where it stands alone.
+    """The code, among those of the same endpoint, that ``code`` goes away with; empty where it
+    stands alone.
 
-    The wrong name goes with the missing virtual host; the missing redirect with the page that it would take away; a page over plain HTTP waits for HTTPS.
+    The wrong name goes with the missing virtual host; the missing redirect with the page that it
+    would take away; a page over plain HTTP waits for HTTPS.
     """
     if code == "name-mismatch" and "default-certificate" in beside:
         return "default-certificate"

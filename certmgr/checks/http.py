@@ -1,4 +1,7 @@
-"""Findings about what a visitor meets over HTTP and HTTPS. A redirect to another host never mixes two sites' verdicts. Pure."""
+"""Findings about what a visitor meets over HTTP and HTTPS.
+
+A redirect to another host never mixes two sites' verdicts. Pure.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,20 @@ def _loop(host: str, visit: Visit) -> Iterator[Finding]:
     hosts = [urlsplit(u).hostname or "" for u in looped[start:]]
     if host in hosts:
         yield finding(
-            "redirect-loop", (visit.address,), url=visit.url, count=len(visit.hops), path=looped[start:][:4], why=visit.why
+            "redirect-loop",
+            (visit.address,),
+            url=visit.url,
+            count=len(visit.hops),
+            path=looped[start:][:4],
+            why=visit.why,
         )
 
 
 def _unknown(visit: Visit) -> Finding:
     more = {"error": visit.last.why} if visit.last.why not in ("", visit.why) else {}
-    return finding("http-unknown", (visit.address,), None, url=visit.last.url, why=visit.why, **more)
+    return finding(
+        "http-unknown", (visit.address,), None, url=visit.last.url, why=visit.why, **more
+    )
 
 
 def _endpoint_itself(url: str, target: Target) -> bool:
@@ -65,7 +75,11 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
         return
     final = visit.final_url
     if final.startswith("https:"):
-        if visit.end in (End.UNKNOWN, End.SILENT) and not _endpoint_itself(final, target) and visit.last.status is None:
+        if (
+            visit.end in (End.UNKNOWN, End.SILENT)
+            and not _endpoint_itself(final, target)
+            and visit.last.status is None
+        ):
             yield _unknown(visit)  # it leads to a place that does not open
         return
     if visit.end in (End.UNKNOWN, End.SILENT):
@@ -76,20 +90,28 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
     if own and visit.end is End.PAGE:
         yield from _served(visit)
     if home and (https_works or purpose == Purpose.REDIRECT) and (visit.end is not End.CLOSED):
-        yield finding("redirect-missing", (visit.address,), url=visit.url, status=visit.last.status, to=final)
+        yield finding(
+            "redirect-missing", (visit.address,), url=visit.url, status=visit.last.status, to=final
+        )
 
 
 def _served(visit: Visit) -> Iterator[Finding]:
-    """A page over plain HTTP: the worst that can be said of it, since the worse includes the lesser."""
+    """A page over plain HTTP: the worst that can be said of it, since the worse includes the
+    lesser.
+    """
     status, page, at = visit.last.status or 0, visit.page, (visit.address,)
     url = visit.last.url
     if visit.asks_password:
         yield finding("http-collects-secrets", at, url=url, field="HTTP Basic login")
         return
     if page is not None and page.secrets:
-        yield finding("http-collects-secrets", at, url=url, field=page.secrets[0], fields=list(page.secrets))
+        yield finding(
+            "http-collects-secrets", at, url=url, field=page.secrets[0], fields=list(page.secrets)
+        )
     elif page is not None and page.inputs:
-        yield finding("http-collects-input", at, url=url, field=page.inputs[0], fields=list(page.inputs))
+        yield finding(
+            "http-collects-input", at, url=url, field=page.inputs[0], fields=list(page.inputs)
+        )
     elif 200 <= status < 300 and status not in (204, 205):
         yield finding("http-served", at, url=url, status=status)
     if page is not None and page.note and not page.secrets:
@@ -112,9 +134,20 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
             break
     if not visit.told and (urlsplit(visit.last.url).hostname == host or visit.last.status is None):
         yield _unknown(visit)
-    if purpose == Purpose.REDIRECT and visit.end is End.PAGE and len(visit.hops) == 1 and urlsplit(visit.url).path == "/":
-        yield finding("redirect-missing", at, url=visit.url, status=visit.last.status, to=visit.final_url)
-    if visit.hsts_seen and (visit.hsts is None or visit.hsts.max_age == 0) and urlsplit(visit.url).path == "/":
+    if (
+        purpose == Purpose.REDIRECT
+        and visit.end is End.PAGE
+        and len(visit.hops) == 1
+        and urlsplit(visit.url).path == "/"
+    ):
+        yield finding(
+            "redirect-missing", at, url=visit.url, status=visit.last.status, to=visit.final_url
+        )
+    if (
+        visit.hsts_seen
+        and (visit.hsts is None or visit.hsts.max_age == 0)
+        and urlsplit(visit.url).path == "/"
+    ):
         header = "missing or not valid" if visit.hsts is None else "max-age=0"
         yield finding("hsts-missing", at, url=visit.url, header=header)
     page = visit.page
@@ -123,13 +156,16 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
         if loaded:
             kinds = {"forms": page.insecure_forms, "active": page.active, "passive": page.passive}
             evidence: dict[str, Any] = {k: list(v) for k, v in kinds.items() if v}
-            yield finding("mixed-content", at, url=visit.last.url, example=loaded[0], urls=loaded, **evidence)
+            yield finding(
+                "mixed-content", at, url=visit.last.url, example=loaded[0], urls=loaded, **evidence
+            )
         if page.note:
             yield finding("too-large", at, url=visit.last.url, reason=page.note)
 
 
 def undetermined(visits: Sequence[Visit]) -> tuple[frozenset[str], frozenset[str]]:
-    """Addresses about which these visits cannot say that a finding is gone: (over plain HTTP, over HTTPS).
+    """Addresses about which these visits cannot say that a finding is gone: (over plain HTTP, over
+    HTTPS).
 
     A plain visit that was sent on to HTTPS has told what plain HTTP does, whatever is behind it.
     """

@@ -1,4 +1,7 @@
-"""One endpoint's evidence -> its findings. Pure: trust store, issuers, inventory and ``now`` are parameters."""
+"""One endpoint's evidence -> its findings.
+
+Pure: trust store, issuers, inventory and ``now`` are parameters.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +33,39 @@ from inventory.model import SEVERITY_ORDER, Finding, Parties, Severity
 from inventory.targets import Target
 
 # Findings that say why a verifier refuses a chain.
-_EXPLAINS = frozenset({"certificate-malformed", "key-weak", "signature-weak", "san-missing", "ca-distrusted"})
-# On SMTP port 25 senders do not check names and trust (unless MTA-STS or DANE applies): these are remarks there.
-_NOT_CHECKED_BY_SENDERS = frozenset({
-    "name-mismatch", "default-certificate", "san-missing", "self-signed", "untrusted-root", "chain-incomplete", "intermediate-expired",
-    "certificate-expired", "certificate-not-yet-valid", "certificate-expiring", "ca-distrusted", "verification-disputed", "sct-missing",
-    "validity-too-long", "revoked", "staple-invalid",
-})  # fmt: skip
+_EXPLAINS = frozenset(
+    {"certificate-malformed", "key-weak", "signature-weak", "san-missing", "ca-distrusted"}
+)
+# On SMTP port 25 senders do not check names and trust (unless MTA-STS or DANE applies): these are
+# remarks there.
+_NOT_CHECKED_BY_SENDERS = frozenset(
+    {
+        "name-mismatch",
+        "default-certificate",
+        "san-missing",
+        "self-signed",
+        "untrusted-root",
+        "chain-incomplete",
+        "intermediate-expired",
+        "certificate-expired",
+        "certificate-not-yet-valid",
+        "certificate-expiring",
+        "ca-distrusted",
+        "verification-disputed",
+        "sct-missing",
+        "validity-too-long",
+        "revoked",
+        "staple-invalid",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the judgement of an endpoint needs to know beside the evidence. ``parties`` None: not in the inventory."""
+    """What the judgement of an endpoint needs to know beside the evidence.
+
+    ``parties`` None: not in the inventory.
+    """
 
     parties: Parties | None = None
     networks: tuple[Network, ...] = ()
@@ -50,7 +74,9 @@ class Context:
     ever_good: bool = False
     client_names: Callable[[], frozenset[str]] = frozenset
     purpose: str = "site"
-    expected: frozenset[str] = frozenset()  # SHA-256 of the leaves that we installed and proved; empty: nothing is expected
+    expected: frozenset[str] = (
+        frozenset()
+    )  # SHA-256 of the leaves that we installed and proved; empty: nothing is expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +94,10 @@ class JudgedAddress:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``findings``: worst first, one a code. ``unresolved``: a path was not found; with further issuers it may be."""
+    """``findings``: worst first, one a code.
+
+    ``unresolved``: a path was not found; with further issuers it may be.
+    """
 
     evidence: Evidence
     findings: tuple[Finding, ...]
@@ -87,16 +116,26 @@ class Judgement:
         return any(a.chain for a in self.addresses)
 
     def stable_until(self, now: datetime) -> datetime | None:
-        """Until when the same evidence gives the same findings, at most a week; None where that cannot be said."""
+        """Until when the same evidence gives the same findings, at most a week; None where that
+        cannot be said.
+        """
         if self.unresolved or not self.addresses:
             return None
         dates = [now + MEMORY]
         for one in self.addresses:
             leaf, verdict = one.leaf, one.verdict
-            if leaf is None or verdict is None or leaf.not_before is None or leaf.not_after is None or one.evidence.other_chain:
+            if (
+                leaf is None
+                or verdict is None
+                or leaf.not_before is None
+                or leaf.not_after is None
+                or one.evidence.other_chain
+            ):
                 return None
             dates += change_dates(leaf.not_before, leaf.not_after)
-            dates += [d for c in verdict.path[1:] for d in (c.not_before, c.not_after) if d is not None]
+            dates += [
+                d for c in verdict.path[1:] for d in (c.not_before, c.not_after) if d is not None
+            ]
             if one.staple is not None and one.staple.until is not None:
                 dates.append(one.staple.until)
         return min(d for d in dates if d > now)
@@ -121,7 +160,9 @@ class Judge:
     def judge(self, evidence: Evidence, context: Context, now: datetime) -> Judgement:
         if evidence.error is not None:
             error = finding("scanner-error", error=evidence.error)
-            return Judgement(evidence, (error,), tuple(JudgedAddress(a) for a in evidence.addresses))
+            return Judgement(
+                evidence, (error,), tuple(JudgedAddress(a) for a in evidence.addresses)
+            )
         found: list[Finding] = [*dns_findings(evidence)]
         pointing = [*pointing_findings(evidence, context.networks, context.servers)]
         judged, served, unresolved = [], [], False
@@ -139,7 +180,11 @@ class Judge:
         found += unexpected(served, context.expected)
         if no_route(evidence):
             found.append(
-                finding("scanner-error", [a.address for a in evidence.addresses], error="no route from here to these addresses")
+                finding(
+                    "scanner-error",
+                    [a.address for a in evidence.addresses],
+                    error="no route from here to these addresses",
+                )
             )
         for address in evidence.addresses:
             visits = [v for v in evidence.visits or () if v.address == address.address]
@@ -149,13 +194,24 @@ class Judge:
         merged = merge([*found, *pointing])
         default = any(f.code == "default-certificate" for f in merged)
         findings = tuple(
-            with_actor(f, context.parties, elsewhere=bool(pointing), ever_had_certificate=context.ever_good, not_theirs=default)
+            with_actor(
+                f,
+                context.parties,
+                elsewhere=bool(pointing),
+                ever_had_certificate=context.ever_good,
+                not_theirs=default,
+            )
             for f in merged
         )
         return Judgement(evidence, findings, tuple(judged), unresolved)
 
     def _address(
-        self, evidence: Evidence, address: AddressEvidence, context: Context, now: datetime, found: list[Finding]
+        self,
+        evidence: Evidence,
+        address: AddressEvidence,
+        context: Context,
+        now: datetime,
+        found: list[Finding],
     ) -> JudgedAddress:
         if not address.chain:
             return JudgedAddress(address)
@@ -173,22 +229,38 @@ class Judge:
         if verdict.trusted is not None and len(chain) > 1:
             about += order_findings(chain, verdict, at)
         mismatch = any(f.code == "name-mismatch" for f in about)
-        if mismatch and address.without_sni == leaf.der and default_certificate(leaf, host, context.client_names):
-            about.append(finding("default-certificate", at, subject=leaf.subject, names=list(leaf.names[:5])))
+        if (
+            mismatch
+            and address.without_sni == leaf.der
+            and default_certificate(leaf, host, context.client_names)
+        ):
+            about.append(
+                finding("default-certificate", at, subject=leaf.subject, names=list(leaf.names[:5]))
+            )
         staple = staple_of(address, chain, verdict, now)
         found += [*about, *staple_findings(staple, leaf, at)]
         return JudgedAddress(address, chain, verdict.trusted, verdict, staple)
 
     def _other(
-        self, evidence: Evidence, address: AddressEvidence, now: datetime, found: list[Finding], served: list[Served]
+        self,
+        evidence: Evidence,
+        address: AddressEvidence,
+        now: datetime,
+        found: list[Finding],
+        served: list[Served],
     ) -> None:
         """The certificate of the other key type is judged like the first (``--deep``)."""
         chain = tuple(self.parse(der) for der in address.other_chain)
         verdict = self.trust.assess(chain, self.issuers, now)
         at = (address.address,)
-        about = [*date_findings(chain[0], now, at), *leaf_findings(chain[0], evidence.target.host, verdict, at)]
+        about = [
+            *date_findings(chain[0], now, at),
+            *leaf_findings(chain[0], evidence.target.host, verdict, at),
+        ]
         about += path_findings(verdict, at, any(f.code in _EXPLAINS for f in about))
-        found += [replace(f, evidence=f.evidence | {"key": chain[0].key, "deep": True}) for f in about]
+        found += [
+            replace(f, evidence=f.evidence | {"key": chain[0].key, "deep": True}) for f in about
+        ]
         served.append(Served(address.address, chain[0], verdict.trusted))
 
 
@@ -196,14 +268,19 @@ def for_port(target: Target, findings: Iterable[Finding]) -> list[Finding]:
     """Names and trust on SMTP port 25 are remarks."""
     if target.protocol != "smtp" or target.port != 25:
         return list(findings)
-    return [replace(f, severity=Severity.INFO) if f.code in _NOT_CHECKED_BY_SENDERS else f for f in findings]
+    return [
+        replace(f, severity=Severity.INFO) if f.code in _NOT_CHECKED_BY_SENDERS else f
+        for f in findings
+    ]
 
 
 def for_purpose(findings: Iterable[Finding], purpose: str) -> list[Finding]:
     """A name that nobody opens in a browser needs no HTTPS: that it is missing is a remark."""
     if purpose not in NO_PAGE:
         return list(findings)
-    return [replace(f, severity=Severity.INFO) if f.code == "https-missing" else f for f in findings]
+    return [
+        replace(f, severity=Severity.INFO) if f.code == "https-missing" else f for f in findings
+    ]
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:

@@ -1,8 +1,11 @@
-"""How long a publicly trusted TLS certificate may live, by its date of issue. Pure.
+"""How long a publicly trusted TLS certificate may live, by its date of issue.
 
-Source: CA/Browser Forum TLS Baseline Requirements 6.3.2 (and its history), 1.6.1 for what a validity period is: notBefore
-through notAfter inclusive; a day is 86,400 s and any fraction more counts as another day. notBefore may differ from the
-time of issue by up to 48 h (7.1.2.7), so within 48 h after a boundary the earlier, longer limit may hold.
+Pure.
+
+Source: CA/Browser Forum TLS Baseline Requirements 6.3.2 (and its history), 1.6.1 for what a
+validity period is: notBefore through notAfter inclusive; a day is 86,400 s and any fraction more
+counts as another day. notBefore may differ from the time of issue by up to 48 h (7.1.2.7), so
+within 48 h after a boundary the earlier, longer limit may hold.
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ def limit_days(issued: datetime) -> int | None:
 
 
 def too_long(not_before: datetime, not_after: datetime) -> tuple[int, int] | None:
-    """(days it lives, days allowed) where it lives too long for certain; None where it does not, or a boundary is within 48 h."""
+    """(days it lives, days allowed) where it lives too long for certain; None where it does not, or
+    a boundary is within 48 h.
+    """
     allowed = limit_days(not_before)
     if allowed is None:
         return None

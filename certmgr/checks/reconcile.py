@@ -1,7 +1,10 @@
-"""What a look changes among the open findings of an endpoint. Pure.
+"""What a look changes among the open findings of an endpoint.
 
-A look that failed says nothing about what it could not see: a certificate's findings stay open while the address is silent,
-also on the one silent address of several. What was undetermined speaks of the last look only.
+Pure.
+
+A look that failed says nothing about what it could not see: a certificate's findings stay open
+while the address is silent, also on the one silent address of several. What was undetermined speaks
+of the last look only.
 """
 
 from __future__ import annotations
@@ -35,7 +38,15 @@ class Changes:
 
 # What a visit over HTTPS alone shows, and what needs both.
 _OVER_HTTPS = frozenset({"mixed-content", "hsts-missing", "redirect-insecure", "redirect-loop"})
-_OVER_HTTP = frozenset({"http-collects-secrets", "http-collects-input", "http-served", "redirect-missing", "redirect-loop"})
+_OVER_HTTP = frozenset(
+    {
+        "http-collects-secrets",
+        "http-collects-input",
+        "http-served",
+        "redirect-missing",
+        "redirect-loop",
+    }
+)
 
 
 def _told(code: str, address: str, report: Report) -> bool:
@@ -51,14 +62,19 @@ def _told(code: str, address: str, report: Report) -> bool:
 
 
 def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
-    """The addresses of an open finding about which this look cannot say that it is gone; None: it is gone altogether.
+    """The addresses of an open finding about which this look cannot say that it is gone; None: it
+    is gone altogether.
 
     An empty tuple: it stands as a whole.
     """
     layer = layer_of(open_finding.code, open_finding.evidence.get("source"))
     if open_finding.code == "too-large" and "url" in open_finding.evidence:
         layer = "http"  # a page, not a handshake
-    if layer == "http" and report.web is None and (report.addresses or report.silent or not report.resolved):
+    if (
+        layer == "http"
+        and report.web is None
+        and (report.addresses or report.silent or not report.resolved)
+    ):
         return ()  # what only a visit sees is disproved by a visit
     if open_finding.severity == Severity.UNDETERMINED:
         if layer == "http" and report.web is not None:
@@ -72,7 +88,8 @@ def _still(open_finding: Finding, report: Report) -> tuple[str, ...] | None:
         return None
     resolved = {a.address: a for a in report.addresses}
     if not resolved:
-        # The name is gone: what was known about the certificate stays, what was said about the connection does not.
+        # The name is gone: what was known about the certificate stays, what was said about the
+        # connection does not.
         return None if layer in ("transport", "http") else ()
     if not open_finding.addresses:
         return None

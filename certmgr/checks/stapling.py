@@ -16,15 +16,24 @@ from inventory.model import Finding
 
 # By the state of the staple; these texts stand in sentences (notifiers/wording/values.py).
 PROBLEMS = {
-    "expired": "it has expired", "not-yet-valid": "it is not valid yet", "revoked": "it says that the certificate was revoked",
-    "unknown": "its responder does not know the certificate", "bad-signature": "its signature is wrong",
-    "wrong-certificate": "it is about another certificate", "unreadable": "it cannot be read",
+    "expired": "it has expired",
+    "not-yet-valid": "it is not valid yet",
+    "revoked": "it says that the certificate was revoked",
+    "unknown": "its responder does not know the certificate",
+    "bad-signature": "its signature is wrong",
+    "wrong-certificate": "it is about another certificate",
+    "unreadable": "it cannot be read",
     "missing": "the certificate demands one, and none is sent",
-}  # fmt: skip
+}
 
 
-def staple_of(address: AddressEvidence, chain: tuple[Certificate, ...], verdict: PathVerdict, now: datetime) -> Staple:
-    """``chain``: as served. A handshake that did not end says nothing about what would have been stapled."""
+def staple_of(
+    address: AddressEvidence, chain: tuple[Certificate, ...], verdict: PathVerdict, now: datetime
+) -> Staple:
+    """``chain``: as served.
+
+    A handshake that did not end says nothing about what would have been stapled.
+    """
     if address.failure is not None or chain[0].parsed is None:
         return Staple("unchecked")
     return check(address.ocsp, chain[0], issuer_of(chain, verdict), now)

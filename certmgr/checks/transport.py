@@ -1,4 +1,7 @@
-"""Findings about DNS, the connection and the TLS handshake. A transport failure never becomes a verdict about trust. Pure."""
+"""Findings about DNS, the connection and the TLS handshake.
+
+A transport failure never becomes a verdict about trust. Pure.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,17 @@ _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How long an endpoint could not be told: since when, and in how many runs whose control targets answered, this one not counted."""
+    """How long an endpoint could not be told: since when, and in how many runs whose control
+    targets answered, this one not counted.
+    """
 
     failing_since: datetime | None = None
     failing_runs: int = 0
 
 
-def finding(code: str, addresses: Sequence[str] = (), severity: str | None = None, **evidence: Any) -> Finding:
+def finding(
+    code: str, addresses: Sequence[str] = (), severity: str | None = None, **evidence: Any
+) -> Finding:
     return Finding(code, severity or CODES[code].severity, tuple(addresses), evidence)
 
 
@@ -37,14 +44,20 @@ def dns_findings(evidence: Evidence) -> Iterator[Finding]:
     elif resolution.status in ("servfail", "timeout"):
         yield finding("dns-failure", answer=resolution.reason)
     if resolution.partial:
-        yield finding("dns-failure", answer=f"one of A and AAAA was not answered: {resolution.partial}")
+        yield finding(
+            "dns-failure", answer=f"one of A and AAAA was not answered: {resolution.partial}"
+        )
     if resolution.refused:
         addresses = [a for a, _ in resolution.refused]
         yield finding("address-refused", addresses, why=dict(resolution.refused))
 
 
-def pointing_findings(evidence: Evidence, networks: Sequence[Network], servers: frozenset[str]) -> Iterator[Finding]:
-    """``points-elsewhere`` where the provider's networks or servers are known and none of the addresses is among them."""
+def pointing_findings(
+    evidence: Evidence, networks: Sequence[Network], servers: frozenset[str]
+) -> Iterator[Finding]:
+    """``points-elsewhere`` where the provider's networks or servers are known and none of the
+    addresses is among them.
+    """
     if not (networks or servers) or evidence.resolution.status not in ("ok", "fixed"):
         return
     addresses = [*evidence.resolution.addresses, *[a for a, _ in evidence.resolution.refused]]
@@ -67,7 +80,9 @@ def transport_findings(evidence: Evidence, address: AddressEvidence) -> Iterator
         case Kind.TIMEOUT | Kind.UNREACHABLE:
             yield finding("connection-timeout", at, **said)
         case Kind.REFUSED:
-            yield finding("https-missing" if target.protocol == "https" else "connection-failed", at, **said)
+            yield finding(
+                "https-missing" if target.protocol == "https" else "connection-failed", at, **said
+            )
         case Kind.STARTTLS:
             yield finding("starttls-missing", at, **said)
         case Kind.NOT_TLS:
@@ -102,15 +117,24 @@ def _negotiated(address: AddressEvidence) -> Iterator[Finding]:
 def no_route(evidence: Evidence) -> bool:
     """Whether this machine had no way to any of the addresses."""
     found = evidence.addresses
-    return bool(found) and all(a.failure is not None and a.failure.kind is Kind.NO_ROUTE for a in found)
+    return bool(found) and all(
+        a.failure is not None and a.failure.kind is Kind.NO_ROUTE for a in found
+    )
 
 
-def confirmed_unreachable(findings: Sequence[Finding], history: History | None, now: datetime) -> list[Finding]:
-    """A time-out or SERVFAIL in three runs over 24 hours, on every address, is ``unreachable``; until then nobody can tell."""
+def confirmed_unreachable(
+    findings: Sequence[Finding], history: History | None, now: datetime
+) -> list[Finding]:
+    """A time-out or SERVFAIL in three runs over 24 hours, on every address, is ``unreachable``;
+    until then nobody can tell.
+    """
     silent = [f for f in findings if f.code in ("connection-timeout", "dns-failure")]
     if not silent or history is None or history.failing_since is None:
         return list(findings)
-    if history.failing_runs + 1 < UNREACHABLE_RUNS or now - history.failing_since < UNREACHABLE_AFTER:
+    if (
+        history.failing_runs + 1 < UNREACHABLE_RUNS
+        or now - history.failing_since < UNREACHABLE_AFTER
+    ):
         return list(findings)
     rest = [f for f in findings if f not in silent]
     addresses = tuple(dict.fromkeys(a for f in silent for a in f.addresses))
@@ -118,6 +142,10 @@ def confirmed_unreachable(findings: Sequence[Finding], history: History | None, 
     return [
         *rest,
         finding(
-            "unreachable", addresses, since=since, runs=history.failing_runs + 1, reason=silent[0].evidence.get("reason", "")
+            "unreachable",
+            addresses,
+            since=since,
+            runs=history.failing_runs + 1,
+            reason=silent[0].evidence.get("reason", ""),
         ),
     ]

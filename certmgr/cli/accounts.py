@@ -30,16 +30,36 @@ def cas_(app: App, form: str) -> None:
 
     rows = [
         {
-            "name": c.name, "title": c.title, "directory": c.directory, "needs": "external account binding" if c.eab else "", "caa": list(c.caa),
-            "limits": "; ".join(f"{v} {w}" for v, w in ((c.limits.domain, "a domain"), (c.limits.account, "an account")) if v is not None),
-            "where": c.eab_where, "source": c.source, "confirmed": c.confirmed,
+            "name": c.name,
+            "title": c.title,
+            "directory": c.directory,
+            "needs": "external account binding" if c.eab else "",
+            "caa": list(c.caa),
+            "limits": "; ".join(
+                f"{v} {w}"
+                for v, w in ((c.limits.domain, "a domain"), (c.limits.account, "an account"))
+                if v is not None
+            ),
+            "where": c.eab_where,
+            "source": c.source,
+            "confirmed": c.confirmed,
         }
         for c in cas.every(app.settings.acme).values()
-    ]  # fmt: skip
+    ]
     columns = (
         ["name", "title", "needs", "directory"]
         if form == "table"
-        else ["name", "title", "directory", "needs", "where", "caa", "limits", "source", "confirmed"]
+        else [
+            "name",
+            "title",
+            "directory",
+            "needs",
+            "where",
+            "caa",
+            "limits",
+            "source",
+            "confirmed",
+        ]
     )
     output.show("cas", columns, rows, form)
 
@@ -47,19 +67,53 @@ def cas_(app: App, form: str) -> None:
 @account.command("add")
 @click.argument("ca")
 @click.option("--name", help="Of the account here; the CA's name where it is not given.")
-@click.option("--directory", default="", metavar="URL", help="Of a CA that is not known, or another one than is known.")
-@click.option("--contact", "contacts", multiple=True, metavar="MAIL", help="A mail address for the CA; may be repeated.")
-@click.option("--eab-kid", default="", metavar="ID", help="External account binding: its key id.")
-@click.option("--eab-key", default="", metavar="SECRET", help="Its HMAC key: env:NAME or file:PATH.")
-@click.option("--agree", is_flag=True, help="I have read the CA's terms of service and agree to them.")
-@click.option("--fallback", default="", metavar="ACCOUNT", help="The account that stands in while this CA fails.")
 @click.option(
-    "--key", "key_type", type=click.Choice(KEY_TYPES), default="ec-p256", show_default=True, help="Kind of the account key."
+    "--directory",
+    default="",
+    metavar="URL",
+    help="Of a CA that is not known, or another one than is known.",
+)
+@click.option(
+    "--contact",
+    "contacts",
+    multiple=True,
+    metavar="MAIL",
+    help="A mail address for the CA; may be repeated.",
+)
+@click.option("--eab-kid", default="", metavar="ID", help="External account binding: its key id.")
+@click.option(
+    "--eab-key", default="", metavar="SECRET", help="Its HMAC key: env:NAME or file:PATH."
+)
+@click.option(
+    "--agree", is_flag=True, help="I have read the CA's terms of service and agree to them."
+)
+@click.option(
+    "--fallback",
+    default="",
+    metavar="ACCOUNT",
+    help="The account that stands in while this CA fails.",
+)
+@click.option(
+    "--key",
+    "key_type",
+    type=click.Choice(KEY_TYPES),
+    default="ec-p256",
+    show_default=True,
+    help="Kind of the account key.",
 )
 @pass_app
 def add(
-    app: App, ca: str, name: str | None, directory: str, contacts: tuple[str, ...], eab_kid: str, eab_key: str, agree: bool, fallback: str, key_type: str,
-) -> None:  # fmt: skip
+    app: App,
+    ca: str,
+    name: str | None,
+    directory: str,
+    contacts: tuple[str, ...],
+    eab_kid: str,
+    eab_key: str,
+    agree: bool,
+    fallback: str,
+    key_type: str,
+) -> None:
     """Registers an account at CA: a name of `account cas`, or any name with --directory."""
     from certmgr.issuance.accounts import Wanted
     from certmgr.issuance.accounts import add as register
@@ -67,11 +121,29 @@ def add(
     from inventory.errors import UsageError
 
     if eab_key and not eab_key.startswith(("env:", "file:")):
-        raise UsageError("--eab-key shows a secret to everybody who lists processes", "", "Give env:NAME or file:PATH.")
-    wanted = Wanted(ca, name or ca, directory, contacts, eab_kid, eab_key, agree, fallback, key_type, default_actor())
+        raise UsageError(
+            "--eab-key shows a secret to everybody who lists processes",
+            "",
+            "Give env:NAME or file:PATH.",
+        )
+    wanted = Wanted(
+        ca=ca,
+        name=name or ca,
+        directory=directory,
+        contacts=contacts,
+        eab_kid=eab_kid,
+        eab_key=eab_key,
+        agree=agree,
+        fallback=fallback,
+        key_type=key_type,
+        by=default_actor(),
+    )
     row = register(app.open(), app.settings, wanted)
     click.echo(f"The account '{row['name']}' is registered: {row['url']}")
-    click.echo(f"Its key is {row['key_reference'].partition(':')[2]}. Back it up: it can revoke what it ordered.")
+    click.echo(
+        f"Its key is {row['key_reference'].partition(':')[2]}. Back it up: it can revoke what it"
+        " ordered."
+    )
 
 
 @account.command("list")
@@ -83,10 +155,17 @@ def list_(app: App, retired: bool, form: str) -> None:
     from inventory.store import accounts
 
     with app.open().read() as conn:
-        rows = [dict(r) | {"directory": r["directory"]} for r in accounts.listing(conn, retired=retired)]
+        rows = [
+            dict(r) | {"directory": r["directory"]} for r in accounts.listing(conn, retired=retired)
+        ]
     columns = ["name", "ca", "state", "lineages", "directory"]
     output.show(
-        "accounts", columns, rows, form, "There are no ACME accounts: certmgr account add.", [*columns, "url", "contacts"]
+        "accounts",
+        columns,
+        rows,
+        form,
+        "There are no ACME accounts: certmgr account add.",
+        [*columns, "url", "contacts"],
     )
 
 
@@ -107,16 +186,34 @@ def show(app: App, name: str, ask: bool) -> None:
         orders = accounts.open_orders(conn, row["id"])
         waits = acme_orders.backoffs(conn, row["directory"])
     ca = cas.find(app.settings.acme, row["ca"], row["directory"])
-    output.pairs([
-        ("Account", row["name"]), ("CA", ca.title), ("Directory", row["directory"]), ("State", row["state"]), ("URL", row["url"]),
-        ("Key", row["key_reference"]), ("Contacts", row["contacts"]), ("Terms", row["terms"]),
-        ("Agreed", f"{output.epoch_text(row['agreed_at'])} by {row['agreed_by']}" if row["agreed_at"] else None), ("EAB key id", row["eab_kid"]),
-        ("Fallback", stands_in["name"] if stands_in else None), ("Open orders", orders or None),
-        ("Limits", "; ".join(f"{v} {w}" for v, w in _limits(ca)) or "none are published"),
-    ])  # fmt: skip
+    output.pairs(
+        [
+            ("Account", row["name"]),
+            ("CA", ca.title),
+            ("Directory", row["directory"]),
+            ("State", row["state"]),
+            ("URL", row["url"]),
+            ("Key", row["key_reference"]),
+            ("Contacts", row["contacts"]),
+            ("Terms", row["terms"]),
+            (
+                "Agreed",
+                (
+                    f"{output.epoch_text(row['agreed_at'])} by {row['agreed_by']}"
+                    if row["agreed_at"]
+                    else None
+                ),
+            ),
+            ("EAB key id", row["eab_kid"]),
+            ("Fallback", stands_in["name"] if stands_in else None),
+            ("Open orders", orders or None),
+            ("Limits", "; ".join(f"{v} {w}" for v, w in _limits(ca)) or "none are published"),
+        ]
+    )
     for wait in waits:
         click.echo(
-            f"Left alone until {output.epoch_text(wait['until'])}: {wait['scope'] or 'the whole CA'}: {output.cell(wait['reason'], 400)}"
+            f"Left alone until {output.epoch_text(wait['until'])}:"
+            f" {wait['scope'] or 'the whole CA'}: {output.cell(wait['reason'], 400)}"
         )
     if ask:
         said = work.look_up(app.settings, row)
@@ -158,11 +255,19 @@ def agree(app: App, name: str) -> None:
 @account.command("rollover")
 @click.argument("name")
 @click.option(
-    "--key", "key_type", type=click.Choice(KEY_TYPES), default="ec-p256", show_default=True, help="Kind of the new key."
+    "--key",
+    "key_type",
+    type=click.Choice(KEY_TYPES),
+    default="ec-p256",
+    show_default=True,
+    help="Kind of the new key.",
 )
 @pass_app
 def rollover(app: App, name: str, key_type: str) -> None:
-    """Gives the account a new key. The old key file stays where it is, and can do nothing any more."""
+    """Gives the account a new key.
+
+    The old key file stays where it is, and can do nothing any more.
+    """
     from certmgr.issuance.accounts import rollover as work
 
     row = work(app.open(), app.settings, name, key_type)
@@ -171,7 +276,11 @@ def rollover(app: App, name: str, key_type: str) -> None:
 
 @account.command("edit")
 @click.argument("name")
-@click.option("--fallback", metavar="ACCOUNT", help="The account that stands in while this CA fails; empty: none.")
+@click.option(
+    "--fallback",
+    metavar="ACCOUNT",
+    help="The account that stands in while this CA fails; empty: none.",
+)
 @pass_app
 def edit(app: App, name: str, fallback: str | None) -> None:
     """Changes what is kept here of an account."""
@@ -183,8 +292,16 @@ def edit(app: App, name: str, fallback: str | None) -> None:
     with app.open().write() as tx:
         row = accounts.find(tx.conn, name)
         if fallback is not None:
-            accounts.edit(tx, row["id"], fallback_id=accounts.find(tx.conn, fallback)["id"] if fallback else None)
-    click.echo(f"'{name}': fallback {fallback or 'none'}." if fallback is not None else "Nothing to change.")
+            accounts.edit(
+                tx,
+                row["id"],
+                fallback_id=accounts.find(tx.conn, fallback)["id"] if fallback else None,
+            )
+    click.echo(
+        f"'{name}': fallback {fallback or 'none'}."
+        if fallback is not None
+        else "Nothing to change."
+    )
 
 
 @account.command("deactivate")
@@ -196,6 +313,8 @@ def deactivate(app: App, name: str, yes: bool) -> None:
     from certmgr.issuance.accounts import deactivate as work
 
     if not yes:
-        click.confirm(f"Deactivate '{name}' at its CA? It can never order or revoke again", abort=True)
+        click.confirm(
+            f"Deactivate '{name}' at its CA? It can never order or revoke again", abort=True
+        )
     work(app.open(), app.settings, name)
     click.echo(f"'{name}' is deactivated.")

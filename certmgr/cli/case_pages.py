@@ -13,7 +13,19 @@ from certmgr.cli.shared import App, client_filter, format_option, pass_app
 if TYPE_CHECKING:
     from inventory.store.records import Row
 
-_COLUMNS = ("reference", "client", "state", "waits_for", "due", "overdue", "names", "kind", "staff", "window", "todo")
+_COLUMNS = (
+    "reference",
+    "client",
+    "state",
+    "waits_for",
+    "due",
+    "overdue",
+    "names",
+    "kind",
+    "staff",
+    "window",
+    "todo",
+)
 _KEYS = (
     *_COLUMNS,
     "id",
@@ -34,14 +46,25 @@ _KEYS = (
 @click.command("list")
 @client_filter
 @click.option("--mine", metavar="CONTACT", help="Only those that this administrator leads.")
-@click.option("--waiting", type=click.Choice(["client", "provider"]), help="Only those that wait for this side.")
+@click.option(
+    "--waiting",
+    type=click.Choice(["client", "provider"]),
+    help="Only those that wait for this side.",
+)
 @click.option("--overdue", is_flag=True, help="Only those whose due date has passed.")
 @click.option("--windows", is_flag=True, help="Only those with a window within seven days.")
 @click.option("--all", "everything", is_flag=True, help="Also those that ended.")
 @format_option
 @pass_app
 def list_(
-    app: App, client: str | None, mine: str | None, waiting: str | None, overdue: bool, windows: bool, everything: bool, form: str
+    app: App,
+    client: str | None,
+    mine: str | None,
+    waiting: str | None,
+    overdue: bool,
+    windows: bool,
+    everything: bool,
+    form: str,
 ) -> None:
     """The work list: the next due first."""
     from certmgr.cases.states import overdue as is_late
@@ -55,10 +78,21 @@ def list_(
         rows = cases.listing(conn, client_id=client_id, states=None if everything else cases.OPEN)
     week = moment.timestamp() + 7 * 86_400
     rows = [
-        r for r in rows
-        if (staff_id is None or r["staff_id"] == staff_id) and (waiting is None or waits_for(r) == waiting) and (not overdue or is_late(r, moment))
-        and (not windows or (r["window_state"] == "agreed" and r["window_start"] is not None and moment.timestamp() <= r["window_end"] and r["window_start"] < week))
-    ]  # fmt: skip
+        r
+        for r in rows
+        if (staff_id is None or r["staff_id"] == staff_id)
+        and (waiting is None or waits_for(r) == waiting)
+        and (not overdue or is_late(r, moment))
+        and (
+            not windows
+            or (
+                r["window_state"] == "agreed"
+                and r["window_start"] is not None
+                and moment.timestamp() <= r["window_end"]
+                and r["window_start"] < week
+            )
+        )
+    ]
     shown = [case_row(r, moment) for r in rows]
     if form == "table":
         lines = [
@@ -88,13 +122,42 @@ def case_row(row: Row, moment: Any) -> dict[str, Any]:
     from inventory.database import from_epoch
 
     start, end = from_epoch(row["window_start"]), from_epoch(row["window_end"])
-    window = Span(start, end, row["window_zone"]).text if start and end and row["window_state"] == "agreed" else None
+    window = (
+        Span(start, end, row["window_zone"]).text
+        if start and end and row["window_state"] == "agreed"
+        else None
+    )
     state = State(row["state"])
     return {
-        **{k: row[k] for k in ("id", "reference", "client", "version", "kind", "order_id", "staff", "contact", "approved_by", "price", "fee", "currency", "reason", "names")},
-        "state": str(state), "waits_for": waits_for(row), "due": epoch_text(row["due_at"]), "overdue": state not in ENDED and overdue(row, moment), "window": window,
-        "since": epoch_text(row["since"]), "opened": epoch_text(row["opened_at"]), "closed": epoch_text(row["closed_at"]), "todo": TODO.get(state, "").replace("REF", row["reference"]) or None,
-    }  # fmt: skip
+        **{
+            k: row[k]
+            for k in (
+                "id",
+                "reference",
+                "client",
+                "version",
+                "kind",
+                "order_id",
+                "staff",
+                "contact",
+                "approved_by",
+                "price",
+                "fee",
+                "currency",
+                "reason",
+                "names",
+            )
+        },
+        "state": str(state),
+        "waits_for": waits_for(row),
+        "due": epoch_text(row["due_at"]),
+        "overdue": state not in ENDED and overdue(row, moment),
+        "window": window,
+        "since": epoch_text(row["since"]),
+        "opened": epoch_text(row["opened_at"]),
+        "closed": epoch_text(row["closed_at"]),
+        "todo": TODO.get(state, "").replace("REF", row["reference"]) or None,
+    }
 
 
 @click.command("show")
@@ -102,7 +165,9 @@ def case_row(row: Row, moment: Any) -> dict[str, Any]:
 @format_option
 @pass_app
 def show_(app: App, reference: str, form: str) -> None:
-    """Tell the whole story of a case: where it stands, whom it climbs to, certificates, messages, and everything that was done and said."""
+    """Tell the whole story of a case: where it stands, whom it climbs to, certificates, messages,
+    and everything that was done and said.
+    """
     from certmgr.cases.states import allowed, climbs, next_reminder
     from inventory.store import cases, outbox
 
@@ -111,7 +176,9 @@ def show_(app: App, reference: str, form: str) -> None:
         row = cases.find(conn, reference)
         events = cases.events(conn, row["id"])
         issued = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-        messages = outbox.about(conn, cases.matter_key(row["id"], row["client_id"]), row["client_id"])
+        messages = outbox.about(
+            conn, cases.matter_key(row["id"], row["client_id"]), row["client_id"]
+        )
     page = case_row(row, moment)
     reminds = next_reminder(row, moment)
     climbing = [
@@ -120,11 +187,16 @@ def show_(app: App, reference: str, form: str) -> None:
     ]
     certificates = [
         {
-            "key_type": i["key_type"], "key": i["key_reference"] or "with the client", "sha256": i["sha256"], "serial": i["serial"], "not_after": epoch_text(i["not_after"]),
-            "received": epoch_text(i["received_at"]), "seen_live": epoch_text(i["live_at"]),
+            "key_type": i["key_type"],
+            "key": i["key_reference"] or "with the client",
+            "sha256": i["sha256"],
+            "serial": i["serial"],
+            "not_after": epoch_text(i["not_after"]),
+            "received": epoch_text(i["received_at"]),
+            "seen_live": epoch_text(i["live_at"]),
         }
         for i in issued
-    ]  # fmt: skip
+    ]
     story = [
         {
             "at": epoch_text(e["at"]),
@@ -137,7 +209,12 @@ def show_(app: App, reference: str, form: str) -> None:
         for e in events
     ]
     told = [
-        {"at": epoch_text(m["sent_at"] or m["created_at"]), "contact": m["contact"], "state": m["state"], "subject": m["subject"]}
+        {
+            "at": epoch_text(m["sent_at"] or m["created_at"]),
+            "contact": m["contact"],
+            "state": m["state"],
+            "subject": m["subject"],
+        }
         for m in messages
     ]
     document = {
@@ -161,37 +238,70 @@ def show_(app: App, reference: str, form: str) -> None:
 def _page(page: dict[str, Any], row: Row, document: dict[str, Any]) -> None:
     amounts = ", ".join(f"{k} {row[k]} {row['currency']}" for k in ("price", "fee") if row[k])
     approved = (
-        f"{row['approved_by']} by {row['approved_how']}, {epoch_text(row['approved_at'])}" if row["approved_at"] else "not yet"
+        f"{row['approved_by']} by {row['approved_how']}, {epoch_text(row['approved_at'])}"
+        if row["approved_at"]
+        else "not yet"
     )
-    pairs([
-        ("Case", f"{page['reference']} ({page['kind']}), version {page['version']}"), ("Client", f"{row['client']} {row['client_name']}"), ("Names", page["names"]),
-        ("State", f"{page['state']} since {page['since']}{': ' + page['reason'] if page['reason'] else ''}"), ("Waits for", page["waits_for"]),
-        ("Due", f"{page['due']}{', overdue' if page['overdue'] else ''}" if page["due"] else None), ("To do", page["todo"]), ("Led by", row["staff"] or "nobody: certmgr case take"),
-        ("Contact", row["contact"]), ("Order", f"#{row['order_id']}" if row["order_id"] else None), ("Amounts", amounts), ("Agreed", approved), ("Window", page["window"]),
-        ("Replaces", row["replaces"]), ("Which ends", epoch_text(row["ends_at"])), ("Possible now", document["can"]),
-    ])  # fmt: skip
+    pairs(
+        [
+            ("Case", f"{page['reference']} ({page['kind']}), version {page['version']}"),
+            ("Client", f"{row['client']} {row['client_name']}"),
+            ("Names", page["names"]),
+            (
+                "State",
+                (
+                    f"{page['state']} since"
+                    f" {page['since']}{': ' + page['reason'] if page['reason'] else ''}"
+                ),
+            ),
+            ("Waits for", page["waits_for"]),
+            (
+                "Due",
+                f"{page['due']}{', overdue' if page['overdue'] else ''}" if page["due"] else None,
+            ),
+            ("To do", page["todo"]),
+            ("Led by", row["staff"] or "nobody: certmgr case take"),
+            ("Contact", row["contact"]),
+            ("Order", f"#{row['order_id']}" if row["order_id"] else None),
+            ("Amounts", amounts),
+            ("Agreed", approved),
+            ("Window", page["window"]),
+            ("Replaces", row["replaces"]),
+            ("Which ends", epoch_text(row["ends_at"])),
+            ("Possible now", document["can"]),
+        ]
+    )
     if document["reminds"]:
         click.echo(f"  the client is reminded next: {document['reminds'][:10]}")
     for climb in document["climbs"]:
         click.echo(f"  if nothing moves: {climb['who']}, {climb['at']}")
     for one in document["certificates"]:
         state = (
-            f"serial {one['serial']}, until {one['not_after'][:10] if one['not_after'] else '?'}, SHA-256 {one['sha256']}"
+            f"serial {one['serial']}, until {one['not_after'][:10] if one['not_after'] else '?'},"
+            f" SHA-256 {one['sha256']}"
             if one["sha256"]
             else "not there yet"
         )
         click.echo(
-            f"  certificate ({one['key_type']}): {state}; key {one['key']}{'; seen live ' + one['seen_live'] if one['seen_live'] else ''}"
+            f"  certificate ({one['key_type']}): {state}; key"
+            f" {one['key']}{'; seen live ' + one['seen_live'] if one['seen_live'] else ''}"
         )
     if document["messages"]:
         click.echo("\nMessages to the client, newest first")
         for one in document["messages"]:
-            click.echo(f"  {one['at']} {one['state']} to {cell(one['contact'])}: {cell(one['subject'])}")
+            click.echo(
+                f"  {one['at']} {one['state']} to {cell(one['contact'])}: {cell(one['subject'])}"
+            )
     click.echo("\nStory")
     for one in document["events"]:
-        moved = f" ({one['before']} -> {one['after']})" if one["before"] and one["before"] != one["after"] else ""
+        moved = (
+            f" ({one['before']} -> {one['after']})"
+            if one["before"] and one["before"] != one["after"]
+            else ""
+        )
         click.echo(
-            f"  {one['at']} {cell(one['by'])}: {one['action']}{moved}{': ' + cell(one['text'], 2000) if one['text'] else ''}"
+            f"  {one['at']} {cell(one['by'])}:"
+            f" {one['action']}{moved}{': ' + cell(one['text'], 2000) if one['text'] else ''}"
         )
 
 
@@ -213,11 +323,16 @@ def measures(app: App, client: str | None, form: str) -> None:
     flat = form != "json"
     shown = [
         {
-            "month": m.month, "opened": m.opened, "closed": m.closed, "ended": m.ended, "resolve_hours": m.resolve,
-            "overdue": _listed(m.overdue) if flat else m.overdue, "state_hours": _listed(m.states) if flat else m.states,
+            "month": m.month,
+            "opened": m.opened,
+            "closed": m.closed,
+            "ended": m.ended,
+            "resolve_hours": m.resolve,
+            "overdue": _listed(m.overdue) if flat else m.overdue,
+            "state_hours": _listed(m.states) if flat else m.states,
         }
         for m in found
-    ]  # fmt: skip
+    ]
     columns = ("month", "opened", "closed", "ended", "resolve_hours", "overdue", "state_hours")
     show("measures", columns, shown, form, "There were no cases yet.")
 

@@ -43,14 +43,24 @@ def said(row: Row, text: str = "") -> None:
     from certmgr.cases.states import waits_for
 
     due = f", due {epoch_text(row['due_at'])}" if row["due_at"] else ""
-    click.echo(f"{row['reference']}: {text or row['state']}. It waits for {waits_for(row)}{due}. Version {row['version']}.")
+    click.echo(
+        f"{row['reference']}: {text or row['state']}. It waits for {waits_for(row)}{due}. Version"
+        f" {row['version']}."
+    )
 
 
 @case.command("open")
 @click.argument("client")
 @click.argument("names", nargs=-1)
-@click.option("--order", "order_key", metavar="ORDER", help="The order that it is for; its names are taken where none are given.")
-@click.option("--kind", type=click.Choice(["new", "renewal", "reissue"]), help="Else as it is served now.")
+@click.option(
+    "--order",
+    "order_key",
+    metavar="ORDER",
+    help="The order that it is for; its names are taken where none are given.",
+)
+@click.option(
+    "--kind", type=click.Choice(["new", "renewal", "reissue"]), help="Else as it is served now."
+)
 @click.option("--contact", metavar="CONTACT", help="Of the client.")
 @click.option("--staff", metavar="CONTACT", help="The administrator who leads it.")
 @click.option("--own-csr", is_flag=True, help="The client makes key and CSR.")
@@ -60,19 +70,34 @@ def said(row: Row, text: str = "") -> None:
 @click.option("--currency", metavar="CODE")
 @click.option("--reason", metavar="TEXT", default="", help="Why it was opened.")
 @pass_app
-def open_(app: App, /, client: str, names: tuple[str, ...], order_key: str | None, reason: str, **values: Any) -> None:
-    """Open a case of CLIENT about NAMES. What is not given is filled in from the order and the inventory."""
+def open_(
+    app: App,
+    /,
+    client: str,
+    names: tuple[str, ...],
+    order_key: str | None,
+    reason: str,
+    **values: Any,
+) -> None:
+    """Open a case of CLIENT about NAMES.
+
+    What is not given is filled in from the order and the inventory.
+    """
     row = desk_of(app).open(client, names, values | {"order": order_key}, text=reason)
     said(row, f"opened for {', '.join(row['names'][:8])}")
 
 
 @case.command("take")
 @click.argument("reference")
-@click.option("--by", "staff", required=True, metavar="CONTACT", help="An administrator of the staff.")
+@click.option(
+    "--by", "staff", required=True, metavar="CONTACT", help="An administrator of the staff."
+)
 @seen_option
 @pass_app
 def take(app: App, reference: str, staff: str, seen: int | None) -> None:
-    """Say who of the staff leads a case: clients are told their name, and they are told what waits for them."""
+    """Say who of the staff leads a case: clients are told their name, and they are told what waits
+    for them.
+    """
     said(desk_of(app, seen).take(reference, staff), f"led by {staff}")
 
 
@@ -113,13 +138,29 @@ def note(app: App, reference: str, text: str, seen: int | None) -> None:
     help="Write the CSR there, with instructions beside it; else it is shown.",
 )
 @click.option("--again", is_flag=True, help="Show or write the CSR that there is.")
-@click.option("--drop", metavar="TYPE", help="Do without a certificate that was asked for and has not come, such as rsa-2048.")
+@click.option(
+    "--drop",
+    metavar="TYPE",
+    help="Do without a certificate that was asked for and has not come, such as rsa-2048.",
+)
 @seen_option
 @pass_app
 def csr(
-    app: App, /, reference: str, key_types: tuple[str, ...], source: Path | None, output: Path | None, again: bool, drop: str | None, seen: int | None, **subject: str
-) -> int:  # fmt: skip
-    """Make key and CSR, or check the client's own CSR. The key stays on this machine; the next step is case send."""
+    app: App,
+    /,
+    reference: str,
+    key_types: tuple[str, ...],
+    source: Path | None,
+    output: Path | None,
+    again: bool,
+    drop: str | None,
+    seen: int | None,
+    **subject: str,
+) -> int:
+    """Make key and CSR, or check the client's own CSR.
+
+    The key stays on this machine; the next step is case send.
+    """
     from certmgr.cases import intake
 
     desk = desk_of(app, seen)
@@ -140,7 +181,9 @@ def csr(
         _export(row, text, output)
     if not again:
         click.echo(
-            f"{row['reference']}: {row['state']}. To give it to whoever buys: certmgr case send {row['reference']}", err=True
+            f"{row['reference']}: {row['state']}. To give it to whoever buys: certmgr case send"
+            f" {row['reference']}",
+            err=True,
         )
     return 0
 
@@ -158,9 +201,15 @@ def _known_csrs(desk: Desk, reference: str) -> list[str]:
 
     with desk.database.read() as conn:
         row = cases.find(conn, reference)
-        found = [i["csr"] for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["csr"]]
+        found = [
+            i["csr"] for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["csr"]
+        ]
     if not found:
-        raise Conflict(f"The case {row['reference']} has no CSR yet", "", f"certmgr case csr {row['reference']}")
+        raise Conflict(
+            f"The case {row['reference']} has no CSR yet",
+            "",
+            f"certmgr case csr {row['reference']}",
+        )
     return found
 
 
@@ -170,13 +219,18 @@ def _export(row: Row, text: str, output: Path) -> None:
     from inventory.names import display
     from notifiers.wording.cases import INSTRUCTIONS, filled
 
-    words = filled(INSTRUCTIONS, {"names": ", ".join(display(n) for n in row["names"]), "reference": row["reference"]})
+    words = filled(
+        INSTRUCTIONS,
+        {"names": ", ".join(display(n) for n in row["names"]), "reference": row["reference"]},
+    )
     beside = output.with_name(f"{output.name}.txt")
     if output.exists() and not output.read_bytes()[:11].startswith(b"-----BEGIN "):
         raise Conflict(f"{output} exists already", "and it is no CSR", "Name another file.")
     write_whole(output, text.encode(), 0o644)
     write_whole(beside, f"{words}\n\n{text}".encode(), 0o644)
-    click.echo(f"Written: {cell(output)}, and with instructions for any vendor {cell(beside)}.", err=True)
+    click.echo(
+        f"Written: {cell(output)}, and with instructions for any vendor {cell(beside)}.", err=True
+    )
 
 
 def _own_csr(desk: Desk, reference: str, source: Path) -> int:
@@ -189,7 +243,9 @@ def _own_csr(desk: Desk, reference: str, source: Path) -> int:
     for code, values in request.problems:
         click.echo(cell(filled(MATERIAL[code], values), 1000))
     if refused:
-        click.echo("The CSR was not taken. The lines above can be forwarded to the client.", err=True)
+        click.echo(
+            "The CSR was not taken. The lines above can be forwarded to the client.", err=True
+        )
         return 3
     said(_row(desk, reference), f"the client's CSR ({request.key}) was taken")
     return 0
@@ -210,15 +266,33 @@ def send(app: App, reference: str, reason: str, seen: int | None) -> None:
 @case.command("receive")
 @click.argument("reference")
 @click.argument("files", nargs=-1, required=True)
-@click.option("--password", metavar="SECRET", default="", help="Of a PKCS#12 or an encrypted key: env:NAME or file:PATH.")
-@click.option("--use-key", is_flag=True, help="Use a private key that came with the certificate in place of ours.")
+@click.option(
+    "--password",
+    metavar="SECRET",
+    default="",
+    help="Of a PKCS#12 or an encrypted key: env:NAME or file:PATH.",
+)
+@click.option(
+    "--use-key",
+    is_flag=True,
+    help="Use a private key that came with the certificate in place of ours.",
+)
 @click.option("--dry-run", is_flag=True, help="Only judge it.")
 @seen_option
 @pass_app
 def receive(
-    app: App, reference: str, files: tuple[str, ...], password: str, use_key: bool, dry_run: bool, seen: int | None
+    app: App,
+    reference: str,
+    files: tuple[str, ...],
+    password: str,
+    use_key: bool,
+    dry_run: bool,
+    seen: int | None,
 ) -> int:
-    """Take apart and check what came back: PEM, DER, PKCS#7, PKCS#12 or zip, with or without chain. Exit 3 where it cannot be used."""
+    """Take apart and check what came back: PEM, DER, PKCS#7, PKCS#12 or zip, with or without chain.
+
+    Exit 3 where it cannot be used.
+    """
     from certmgr.cases import intake
     from certmgr.cases.intake import sentences
     from certmgr.cases.material import read_files, unpack
@@ -233,16 +307,25 @@ def receive(
     for leaf in verdict.leaves[:5]:
         until = f"{leaf.not_after:%Y-%m-%d}" if leaf.not_after else "?"
         click.echo(
-            f"serial {leaf.serial}, {leaf.key}, until {until}, for {cell(', '.join(leaf.names[:8]))}\nSHA-256 {leaf.sha256}"
+            f"serial {leaf.serial}, {leaf.key}, until {until}, for"
+            f" {cell(', '.join(leaf.names[:8]))}\nSHA-256 {leaf.sha256}"
         )
     for line in sentences(verdict.said):
         click.echo(f"- {cell(line, 1000)}")
     if dry_run:
-        click.echo("It could not be installed." if verdict.refused else "It is what was asked for. Nothing was recorded.")
+        click.echo(
+            "It could not be installed."
+            if verdict.refused
+            else "It is what was asked for. Nothing was recorded."
+        )
     else:
         said(_row(desk, reference))
     if verdict.refused:
-        click.echo("What is wrong can be forwarded to the client as it stands; the next notice tells them.", err=True)
+        click.echo(
+            "What is wrong can be forwarded to the client as it stands; the next notice tells"
+            " them.",
+            err=True,
+        )
     return 3 if verdict.refused else 0
 
 
@@ -269,25 +352,52 @@ def _secret(text: str) -> str:
 @seen_option
 @pass_app
 def approve(
-    app: App, reference: str, by: str, how: str, price: str | None, fee: str | None, currency: str | None, seen: int | None
+    app: App,
+    reference: str,
+    by: str,
+    how: str,
+    price: str | None,
+    fee: str | None,
+    currency: str | None,
+    seen: int | None,
 ) -> None:
     """Record who agreed to price and window, and how."""
-    said(desk_of(app, seen).approve(reference, by, how, price=price, fee=fee, currency=currency), f"{by} agreed")
+    said(
+        desk_of(app, seen).approve(reference, by, how, price=price, fee=fee, currency=currency),
+        f"{by} agreed",
+    )
 
 
 @case.command("window")
 @click.argument("reference")
 @click.argument("start", required=False)
-@click.option("--minutes", type=click.IntRange(5, 2880), metavar="N", help="How long; [cases] window_minutes.")
-@click.option("--zone", metavar="NAME", help="The client's time zone, else that of its contact, such as Europe/Berlin.")
+@click.option(
+    "--minutes", type=click.IntRange(5, 2880), metavar="N", help="How long; [cases] window_minutes."
+)
+@click.option(
+    "--zone",
+    metavar="NAME",
+    help="The client's time zone, else that of its contact, such as Europe/Berlin.",
+)
 @click.option("--lift", is_flag=True, help="The agreed window does not hold any more.")
-@click.option("--reason", metavar="TEXT", default="", help="Why it is lifted, or agreed without the client.")
+@click.option(
+    "--reason", metavar="TEXT", default="", help="Why it is lifted, or agreed without the client."
+)
 @seen_option
 @pass_app
 def window(
-    app: App, reference: str, start: str | None, minutes: int | None, zone: str | None, lift: bool, reason: str, seen: int | None
+    app: App,
+    reference: str,
+    start: str | None,
+    minutes: int | None,
+    zone: str | None,
+    lift: bool,
+    reason: str,
+    seen: int | None,
 ) -> None:
-    """Agree on an installation window from START (2026-11-30T10:00, in the client's time), or move it. Both sides get it as a calendar entry."""
+    """Agree on an installation window from START (2026-11-30T10:00, in the client's time), or move
+    it. Both sides get it as a calendar entry.
+    """
     from inventory.errors import UsageError
 
     desk = desk_of(app, seen)
@@ -295,7 +405,9 @@ def window(
         said(desk.lift(reference, reason), "the window does not hold any more")
         return
     if start is None:
-        raise UsageError("When does the window begin?", "", "Write certmgr case window REF 2026-11-30T10:00.")
+        raise UsageError(
+            "When does the window begin?", "", "Write certmgr case window REF 2026-11-30T10:00."
+        )
     row, chosen = desk.agree(reference, start, minutes=minutes, zone=zone, text=reason)
     said(row, f"window {chosen.text}")
 
@@ -303,30 +415,50 @@ def window(
 @case.command("package")
 @click.argument("reference")
 @click.option(
-    "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The zip; it holds the private key."
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The zip; it holds the private key.",
 )
-@click.option("--password", metavar="SECRET", default="", help="Of the PKCS#12: env:NAME or file:PATH; without it none is made.")
+@click.option(
+    "--password",
+    metavar="SECRET",
+    default="",
+    help="Of the PKCS#12: env:NAME or file:PATH; without it none is made.",
+)
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @pass_app
 def package(app: App, reference: str, output: Path, password: str, force: bool) -> None:
-    """Write what an administrator installs: chain, key, combined file, PKCS#12, snippets for nginx, Apache, HAProxy, IIS and Java, checksums."""
+    """Write what an administrator installs: chain, key, combined file, PKCS#12, snippets for nginx,
+    Apache, HAProxy, IIS and Java, checksums.
+    """
     from certmgr.cases.package import fingerprint
     from certmgr.cases.packing import pack
     from certmgr.files import write_whole
     from inventory.errors import Conflict
 
     if output.exists() and not force:
-        raise Conflict(f"{output} exists already", "a package is not overwritten", "Name another file, or give --force.")
+        raise Conflict(
+            f"{output} exists already",
+            "a package is not overwritten",
+            "Name another file, or give --force.",
+        )
     data, leaves = pack(desk_of(app), reference, _secret(password))
     write_whole(output, data)
     for leaf in leaves:
         click.echo(f"{leaf.key}: SHA-256 {fingerprint(leaf.sha256)}")
-    click.echo(f"Written to {cell(output)}, readable for you alone. Delete it when the case is closed.", err=True)
+    click.echo(
+        f"Written to {cell(output)}, readable for you alone. Delete it when the case is closed.",
+        err=True,
+    )
 
 
 @case.command("install")
 @click.argument("reference")
-@click.option("--reason", metavar="TEXT", default="", help="What was done; why, where no window was agreed.")
+@click.option(
+    "--reason", metavar="TEXT", default="", help="What was done; why, where no window was agreed."
+)
 @seen_option
 @pass_app
 def install(app: App, reference: str, reason: str, seen: int | None) -> None:
@@ -341,24 +473,42 @@ def install(app: App, reference: str, reason: str, seen: int | None) -> None:
     "resolve",
     multiple=True,
     metavar="HOST:PORT:ADDRESS",
-    help="Look there in place of the DNS, which proves nothing and records nothing; may be repeated.",
+    help=(
+        "Look there in place of the DNS, which proves nothing and records nothing; may be repeated."
+    ),
 )
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to show it."
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to show it.",
 )
 @seen_option
 @pass_app
 def verify(app: App, reference: str, resolve: tuple[str, ...], form: str, seen: int | None) -> int:
-    """Look for the expected certificate at every address, key type and backend. Seen on all closes the case; exit 1 where it is not."""
+    """Look for the expected certificate at every address, key type and backend.
+
+    Seen on all closes the case; exit 1 where it is not.
+    """
     from certmgr.cases.proof import Proven
     from certmgr.cli.scan import overrides_of
 
     row, proof = desk_of(app, seen).verify(reference, overrides_of(resolve))
     if form == "json":
-        echo_json({
-            "schema": "certmgr.proof/1", "case": row["reference"], "case_state": row["state"], "state": str(proof.state), "seen": list(proof.seen), "missing": list(proof.missing),
-            "old": list(proof.old), "unknown": list(proof.unknown),
-        })  # fmt: skip
+        echo_json(
+            {
+                "schema": "certmgr.proof/1",
+                "case": row["reference"],
+                "case_state": row["state"],
+                "state": str(proof.state),
+                "seen": list(proof.seen),
+                "missing": list(proof.missing),
+                "old": list(proof.old),
+                "unknown": list(proof.unknown),
+            }
+        )
     else:
         _proof(proof)
         if not (proof.seen or proof.missing or proof.unknown):
@@ -371,7 +521,11 @@ def verify(app: App, reference: str, resolve: tuple[str, ...], form: str, seen: 
 
 
 def _proof(proof: Proof) -> None:
-    for symbol, places in (("✓ live", proof.seen), ("✗ not there", proof.missing), ("? not known", proof.unknown)):
+    for symbol, places in (
+        ("✓ live", proof.seen),
+        ("✗ not there", proof.missing),
+        ("? not known", proof.unknown),
+    ):
         for place in places:
             old = " (the old certificate)" if place in proof.old else ""
             click.echo(f"{symbol}  {cell(place, 400)}{old}")
@@ -382,14 +536,19 @@ def _proof(proof: Proof) -> None:
 @seen_option
 @pass_app
 def close(app: App, reference: str, seen: int | None) -> None:
-    """Close a case that was seen live. Without that proof there is only case cancel, with its reason."""
+    """Close a case that was seen live.
+
+    Without that proof there is only case cancel, with its reason.
+    """
     said(desk_of(app, seen).close(reference))
 
 
 def _ending(name: str, text: str) -> None:
     @case.command(name, help=text)
     @click.argument("reference")
-    @click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept, and the client is told.")
+    @click.option(
+        "--reason", required=True, metavar="TEXT", help="Why; it is kept, and the client is told."
+    )
     @seen_option
     @pass_app
     def command(app: App, reference: str, reason: str, seen: int | None) -> None:
@@ -404,10 +563,14 @@ _ending("reopen", "Take up a case again that ended, or that was installed wrongl
 
 
 @case.command("run")
-@click.option("--dry-run", is_flag=True, help="Only show which cases would be opened, and which would be looked at.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only show which cases would be opened, and which would be looked at.",
+)
 @pass_app
 def run(app: App, dry_run: bool) -> int:
-    """Open the cases that are due, and look at those that wait to be seen. certmgr run does it too."""
+    """Open the cases that are due, and verify those that are installed (part of certmgr run)."""
     from datetime import timedelta
 
     from certmgr.cases.opening import awaiting, due_cases
@@ -417,14 +580,27 @@ def run(app: App, dry_run: bool) -> int:
 
     desk = desk_of(app)
     if dry_run:
-        for due in due_cases(desk.database, desk.now, leads_of(app.settings), timedelta(days=app.settings.cases.open_ahead)):
-            click.echo(f"would open: client {due.client}, {cell(' '.join(due.names[:8]))}: {due.why}")
+        for due in due_cases(
+            desk.database,
+            desk.now,
+            leads_of(app.settings),
+            timedelta(days=app.settings.cases.open_ahead),
+        ):
+            click.echo(
+                f"would open: client {due.client}, {cell(' '.join(due.names[:8]))}: {due.why}"
+            )
         with desk.database.read() as conn:
             for row in awaiting(cases.listing(conn, states=cases.OPEN), desk.now):
-                click.echo(f"would look at: {row['reference']}, client {row['client']}, {row['state']}")
+                click.echo(
+                    f"would look at: {row['reference']}, client {row['client']}, {row['state']}"
+                )
         return 0
     done = work(desk)
-    for verb, references in (("opened", done.opened), ("closed", done.closed), ("reopened", done.reopened)):
+    for verb, references in (
+        ("opened", done.opened),
+        ("closed", done.closed),
+        ("reopened", done.reopened),
+    ):
         for reference in references:
             click.echo(f"{verb} {reference}")
     for problem in done.problems:

@@ -33,7 +33,9 @@ def client() -> None:
 @click.argument("number")
 @click.argument("name")
 @click.option("--account-manager", metavar="NAME", help="Who of us looks after them.")
-@click.option("--reseller", metavar="NUMBER", help="The client in whose place they are our client's client.")
+@click.option(
+    "--reseller", metavar="NUMBER", help="The client in whose place they are our client's client."
+)
 @click.option("--note", metavar="TEXT", help="Anything worth knowing.")
 @party_options
 @tag_option
@@ -59,7 +61,13 @@ def client_list(app: App, tag: str | None, retired: bool, form: str) -> None:
     with app.open().read() as conn:
         rows = clients.listing(conn, retired=retired, tag=tag)
     columns = ("number", "name", "account_manager", "reseller", "domains", "state", "tags")
-    show("clients", columns, rows, form, "There are no clients. Add one: certmgr client add 1001 'Example Ltd'.")
+    show(
+        "clients",
+        columns,
+        rows,
+        form,
+        "There are no clients. Add one: certmgr client add 1001 'Example Ltd'.",
+    )
 
 
 @client.command("show")
@@ -76,19 +84,30 @@ def client_show(app: App, number: str, form: str) -> None:
         people = contacts.listing(conn, client_id=row["id"])
         names = domains.listing(conn, client_id=row["id"])
         tags = records.tags_of(conn, "client", [row["id"]]).get(row["id"], ())
-    document = {k: row[k] for k in ("number", "name", "account_manager", "note", "state", *PARTIES)} | {
-        "tags": list(tags), "contacts": [{k: p[k] for k in CONTACT_COLUMNS} for p in people],
+    document = {
+        k: row[k] for k in ("number", "name", "account_manager", "note", "state", *PARTIES)
+    } | {
+        "tags": list(tags),
+        "contacts": [{k: p[k] for k in CONTACT_COLUMNS} for p in people],
         "domains": [{k: d[k] for k in ("name", "purpose", "state", "server")} for d in names],
-    }  # fmt: skip
+    }
     if form == "json":
         echo_json({"schema": "certmgr.client/1"} | document)
         return
     if form == "csv":
         show("clients", ("number", "name", "account_manager", "state"), [row], form)
         return
-    pairs([(k.replace("_", " "), document[k]) for k in ("number", "name", "account_manager", "state", *PARTIES, "tags", "note")])
+    pairs(
+        [
+            (k.replace("_", " "), document[k])
+            for k in ("number", "name", "account_manager", "state", *PARTIES, "tags", "note")
+        ]
+    )
     for person in people:
-        click.echo(f"contact  {person['name']} ({person['role']}): {', '.join(person['ways']) or 'no way to reach them'}")
+        click.echo(
+            f"contact  {person['name']} ({person['role']}):"
+            f" {', '.join(person['ways']) or 'no way to reach them'}"
+        )
     for found in names:
         click.echo(f"domain   {display(found['name'])} ({found['purpose']}, {found['state']})")
 
@@ -105,14 +124,22 @@ def client_show(app: App, number: str, form: str) -> None:
 @untag_option
 @pass_app
 def client_edit(
-    app: App, /, number: str, new_number: str | None, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any
+    app: App,
+    /,
+    number: str,
+    new_number: str | None,
+    tags: tuple[str, ...],
+    untags: tuple[str, ...],
+    **values: Any,
 ) -> None:
     """Change what is known of a client."""
     from inventory.store import clients
 
     with app.open().write(app.now()) as tx:
         row_id = clients.find(tx.conn, number)["id"]
-        said = changed(f"Client {number}", clients.edit(tx, number, given(number=new_number, **values)))
+        said = changed(
+            f"Client {number}", clients.edit(tx, number, given(number=new_number, **values))
+        )
         said += change_tags(tx, "client", row_id, tags, untags)
     click.echo(said)
 
@@ -134,7 +161,9 @@ def client_retire(app: App, number: str) -> None:
 @click.option("--yes", is_flag=True, help="Do it; without this the command says what would go.")
 @pass_app
 def client_erase(app: App, number: str, yes: bool) -> None:
-    """Delete the personal data of a client: contacts, domains, what was seen there, the texts of notices. The audit log stays valid; backups keep what they hold."""
+    """Delete the personal data of a client: contacts, domains, what was seen there, the texts of
+    notices. The audit log stays valid; backups keep what they hold.
+    """
     from inventory import upkeep
     from inventory.store import clients, contacts, domains, erase
 
@@ -145,10 +174,14 @@ def client_erase(app: App, number: str, yes: bool) -> None:
             "domains": len(domains.listing(conn, client_id=row["id"], retired=True)),
             "contacts": len(contacts.listing(conn, client_id=row["id"], retired=True)),
         }
-    said = f"client {row['number']} with {counts['domains']} domain(s) and {counts['contacts']} contact(s)"
+    said = (
+        f"client {row['number']} with {counts['domains']} domain(s) and {counts['contacts']}"
+        " contact(s)"
+    )
     if not yes:
         click.echo(
-            f"This would erase {said}, for good. Nothing was changed; to do it: certmgr client erase {row['number']} --yes"
+            f"This would erase {said}, for good. Nothing was changed; to do it: certmgr client"
+            f" erase {row['number']} --yes"
         )
         return
     with database.write(app.now()) as tx:

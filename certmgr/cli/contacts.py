@@ -7,11 +7,34 @@ from typing import Any
 import click
 
 from certmgr.cli.output import epoch_text, pairs, show
-from certmgr.cli.shared import App, changed, client_filter, format_option, given, pass_app, retired_option
+from certmgr.cli.shared import (
+    App,
+    changed,
+    client_filter,
+    format_option,
+    given,
+    pass_app,
+    retired_option,
+)
 from inventory.errors import UsageError
 
-CONTACT_COLUMNS = ("id", "client", "name", "role", "ways", "bad", "language", "time_zone", "country", "fallback", "away", "state")
-role_option = click.option("--role", type=click.Choice(["owner", "technical", "billing", "administrator", "level2"]))
+CONTACT_COLUMNS = (
+    "id",
+    "client",
+    "name",
+    "role",
+    "ways",
+    "bad",
+    "language",
+    "time_zone",
+    "country",
+    "fallback",
+    "away",
+    "state",
+)
+role_option = click.option(
+    "--role", type=click.Choice(["owner", "technical", "billing", "administrator", "level2"])
+)
 way_option = click.option(
     "--way",
     "ways",
@@ -28,11 +51,17 @@ def contact() -> None:
 
 def _contact_options(command: Any) -> Any:
     for option in (
-        click.option("--fallback", metavar="CONTACT", help="Who is asked when this one does not answer."),
+        click.option(
+            "--fallback", metavar="CONTACT", help="Who is asked when this one does not answer."
+        ),
         click.option("--time-zone", metavar="ZONE", help="Such as Europe/Berlin."),
         click.option("--language", metavar="CODE", help="Such as en or de."),
-        click.option("--country", metavar="CODE", help="Whose holidays are no working days: DE, or DE-BY."),
-        click.option("--away-until", metavar="DATE", help="Until then the fallback stands in; empty: back."),
+        click.option(
+            "--country", metavar="CODE", help="Whose holidays are no working days: DE, or DE-BY."
+        ),
+        click.option(
+            "--away-until", metavar="DATE", help="Until then the fallback stands in; empty: back."
+        ),
         way_option,
         role_option,
     ):
@@ -46,17 +75,25 @@ def _given(app: App, /, away_until: str | None = None, **values: Any) -> dict[st
         made["away_until"] = until = app.moment(away_until) if away_until else None
         if until is not None and until <= app.now():
             raise UsageError(
-                f"{until:%Y-%m-%d} has passed", "nobody is away until then", "Give a later date, or an empty one for: back."
+                f"{until:%Y-%m-%d} has passed",
+                "nobody is away until then",
+                "Give a later date, or an empty one for: back.",
             )
     return made
 
 
 @contact.command("add")
 @click.argument("name")
-@click.option("--client", metavar="NUMBER", help="Whose contact it is; without it, one of the provider's staff.")
+@click.option(
+    "--client",
+    metavar="NUMBER",
+    help="Whose contact it is; without it, one of the provider's staff.",
+)
 @_contact_options
 @pass_app
-def contact_add(app: App, /, name: str, client: str | None, ways: tuple[str, ...], **values: Any) -> None:
+def contact_add(
+    app: App, /, name: str, client: str | None, ways: tuple[str, ...], **values: Any
+) -> None:
     """Add a contact."""
     from inventory.store import contacts
 

@@ -65,6 +65,8 @@ def check(app: App) -> None:
         click.echo(f"fault: {problem}")
     if problems:
         raise DatabaseError(
-            f"The database has {len(problems)} problem(s)", "", "Restore a backup: certmgr database restore FILE."
+            f"The database has {len(problems)} problem(s)",
+            "",
+            "Restore a backup: certmgr database restore FILE.",
         )
     click.echo("ok: the database is sound.")

@@ -9,7 +9,19 @@ import click
 from certmgr.cli.output import epoch_text, show
 from certmgr.cli.shared import App, changed, format_option, needs, pass_app, retired_option
 
-_COLUMNS = ("name", "date", "rule", "title", "for", "source", "confidence", "confirmed", "purchase", "validation", "installation")
+_COLUMNS = (
+    "name",
+    "date",
+    "rule",
+    "title",
+    "for",
+    "source",
+    "confidence",
+    "confirmed",
+    "purchase",
+    "validation",
+    "installation",
+)
 
 
 @click.group()
@@ -20,17 +32,45 @@ def deadline() -> None:
 def _options(command: Any) -> Any:
     days = click.IntRange(0, 730)
     for option in (
-        click.option("--installation-days", type=days, metavar="DAYS", help="How long the installation takes; 7."),
-        click.option("--validation-days", type=days, metavar="DAYS", help="How long the CA's validation takes; 7."),
-        click.option("--purchase-days", type=days, metavar="DAYS", help="How long the purchase takes; 7."),
         click.option(
-            "--tag", "tags", multiple=True, metavar="TAG", help="For domains and clients with this tag; may be repeated."
+            "--installation-days",
+            type=days,
+            metavar="DAYS",
+            help="How long the installation takes; 7.",
         ),
-        click.option("--client", "for_clients", multiple=True, metavar="NUMBER", help="For this client; may be repeated."),
+        click.option(
+            "--validation-days",
+            type=days,
+            metavar="DAYS",
+            help="How long the CA's validation takes; 7.",
+        ),
+        click.option(
+            "--purchase-days", type=days, metavar="DAYS", help="How long the purchase takes; 7."
+        ),
+        click.option(
+            "--tag",
+            "tags",
+            multiple=True,
+            metavar="TAG",
+            help="For domains and clients with this tag; may be repeated.",
+        ),
+        click.option(
+            "--client",
+            "for_clients",
+            multiple=True,
+            metavar="NUMBER",
+            help="For this client; may be repeated.",
+        ),
         click.option("--text", metavar="TEXT", help="What clients read about it, in your words."),
         click.option("--title", metavar="TEXT", help="What happens, in one line."),
-        click.option("--rule", metavar="RULE", help="What is checked: https-only, valid-certificate, ... (docs/compliance.md)."),
-        click.option("--date", metavar="DATE", help="The last day on which a domain may still not comply."),
+        click.option(
+            "--rule",
+            metavar="RULE",
+            help="What is checked: https-only, valid-certificate, ... (docs/compliance.md).",
+        ),
+        click.option(
+            "--date", metavar="DATE", help="The last day on which a domain may still not comply."
+        ),
     ):
         command = option(command)
     return command
@@ -44,7 +84,15 @@ def _given(app: App, date: str | None, values: dict[str, Any]) -> dict[str, Any]
 @click.argument("name")
 @_options
 @pass_app
-def add(app: App, /, name: str, date: str | None, for_clients: tuple[str, ...], tags: tuple[str, ...], **values: Any) -> None:
+def add(
+    app: App,
+    /,
+    name: str,
+    date: str | None,
+    for_clients: tuple[str, ...],
+    tags: tuple[str, ...],
+    **values: Any,
+) -> None:
     """Add a deadline of your own. Without --client and --tag it is for everybody."""
     from certmgr.compliance import milestones as shipped
     from certmgr.compliance.rules import RULES
@@ -58,7 +106,11 @@ def add(app: App, /, name: str, date: str | None, for_clients: tuple[str, ...], 
         if values[f"{step}_days"] is None:
             values[f"{step}_days"] = getattr(shipped, f"{step.upper()}_DAYS")
     if name in {m.name for m in shipped.milestones()}:
-        raise Conflict(f"'{name}' is the name of a milestone that ships with certmgr", "", "Choose another name.")
+        raise Conflict(
+            f"'{name}' is the name of a milestone that ships with certmgr",
+            "",
+            "Choose another name.",
+        )
     given = _given(app, date, values)
     with app.open().write(app.now()) as tx:
         deadlines.add(tx, name, given, tuple(RULES), for_clients=for_clients, tags=tags)
@@ -75,8 +127,8 @@ def add(app: App, /, name: str, date: str | None, for_clients: tuple[str, ...], 
 def list_(app: App, own: bool, retired: bool, form: str) -> None:
     """Show your own deadlines and the milestones of browsers and CAs, with source and confidence.
 
-    Confidence: V read in the primary source, S seen as an excerpt of it, M from memory. What is announced and not known to have taken effect
-    is shown as not confirmed.
+    Confidence: V read in the primary source, S seen as an excerpt of it, M from memory. What is
+    announced and not known to have taken effect is shown as not confirmed.
     """
     from certmgr.compliance.milestones import milestones
     from inventory.store import deadlines
@@ -84,20 +136,51 @@ def list_(app: App, own: bool, retired: bool, form: str) -> None:
     rows: list[dict[str, Any]] = []
     with app.open().read() as conn:
         for row in deadlines.listing(conn, retired=retired):
-            rows.append({
-                "name": row["name"], "date": epoch_text(row["at"]), "rule": row["rule"], "title": row["title"],
-                "for": [*row["clients"], *(f"tag {t}" for t in row["tags"])] or "everybody", "source": "own", "confirmed": True, "text": row["text"],
-                "purchase": row["purchase_days"], "validation": row["validation_days"], "installation": row["installation_days"], "state": row["state"],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "name": row["name"],
+                    "date": epoch_text(row["at"]),
+                    "rule": row["rule"],
+                    "title": row["title"],
+                    "for": [*row["clients"], *(f"tag {t}" for t in row["tags"])] or "everybody",
+                    "source": "own",
+                    "confirmed": True,
+                    "text": row["text"],
+                    "purchase": row["purchase_days"],
+                    "validation": row["validation_days"],
+                    "installation": row["installation_days"],
+                    "state": row["state"],
+                }
+            )
     if not own:
         for m in milestones():
-            rows.append({
-                "name": m.name, "date": shown_date(m.at.date().isoformat(), m.precision), "rule": m.rule or None, "title": m.title, "for": m.affects,
-                "source": m.source, "confidence": m.confidence, "confirmed": m.confirmed, "state": "active",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "name": m.name,
+                    "date": shown_date(m.at.date().isoformat(), m.precision),
+                    "rule": m.rule or None,
+                    "title": m.title,
+                    "for": m.affects,
+                    "source": m.source,
+                    "confidence": m.confidence,
+                    "confirmed": m.confirmed,
+                    "state": "active",
+                }
+            )
     rows.sort(key=lambda r: str(r["date"]))
-    columns = ("name", "date", "rule", "confidence", "confirmed", "for", "title") if form == "table" else _COLUMNS
-    show("deadlines", columns, rows, form, "There are no deadlines of your own.", (*_COLUMNS, "text", "state"))
+    columns = (
+        ("name", "date", "rule", "confidence", "confirmed", "for", "title")
+        if form == "table"
+        else _COLUMNS
+    )
+    show(
+        "deadlines",
+        columns,
+        rows,
+        form,
+        "There are no deadlines of your own.",
+        (*_COLUMNS, "text", "state"),
+    )
 
 
 def shown_date(day: str, precision: str) -> str:
@@ -111,16 +194,30 @@ def shown_date(day: str, precision: str) -> str:
 @click.argument("name")
 @_options
 @pass_app
-def edit(app: App, /, name: str, date: str | None, for_clients: tuple[str, ...], tags: tuple[str, ...], **values: Any) -> None:
-    """Change a deadline. --client and --tag replace whom it is for; --client '' empties the clients, --tag '' the tags."""
+def edit(
+    app: App,
+    /,
+    name: str,
+    date: str | None,
+    for_clients: tuple[str, ...],
+    tags: tuple[str, ...],
+    **values: Any,
+) -> None:
+    """Change a deadline. --client and --tag replace whom it is for; --client '' empties the
+    clients, --tag '' the tags.
+    """
     from certmgr.compliance.rules import RULES
     from inventory.store import deadlines
 
     with app.open().write(app.now()) as tx:
         changes = deadlines.edit(
-            tx, name, _given(app, date, values), tuple(RULES),
-            for_clients=[c for c in for_clients if c] if for_clients else None, tags=[t for t in tags if t] if tags else None,
-        )  # fmt: skip
+            tx,
+            name,
+            _given(app, date, values),
+            tuple(RULES),
+            for_clients=[c for c in for_clients if c] if for_clients else None,
+            tags=[t for t in tags if t] if tags else None,
+        )
     if "at" in changes:
         changes["date"] = [epoch_text(v) for v in changes.pop("at")]
     click.echo(changed(f"Deadline {name}", changes))

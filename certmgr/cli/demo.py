@@ -6,9 +6,13 @@ import click
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Keep the servers running until Enter is pressed, to try commands on them.")
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Keep the servers running until Enter is pressed, to try commands on them.",
+)
 def demo(keep: bool) -> int:
-    """Show the main job on a dozen TLS sites of its own on loopback; nothing of yours is touched."""
+    """Show the main job on a dozen TLS sites on loopback; your own data is not touched."""
     from certmgr.demo.show import run
 
     return run(keep)

@@ -21,13 +21,34 @@ _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
 
 @click.command()
 @click.argument("url")
-@click.option("--message", "only_message", is_flag=True, help="Only the message to the client, ready to send.")
-@click.option("--language", "chosen", metavar="CODE", help="Of the message, such as en or de; else the client's.")
-@click.option("--visitor-clock", metavar="DATE", help="What date and time the visitor's device shows, such as 2026-11-30T12:00.")
 @click.option(
-    "--resolve", "resolves", multiple=True, metavar="HOST:PORT:ADDRESS", help="Visit ADDRESS for HOST:PORT; may be repeated."
+    "--message", "only_message", is_flag=True, help="Only the message to the client, ready to send."
 )
-@click.option("--ca-file", "ca_files", multiple=True, metavar="PEM", help="Also trust these anchors; may be repeated.")
+@click.option(
+    "--language",
+    "chosen",
+    metavar="CODE",
+    help="Of the message, such as en or de; else the client's.",
+)
+@click.option(
+    "--visitor-clock",
+    metavar="DATE",
+    help="What date and time the visitor's device shows, such as 2026-11-30T12:00.",
+)
+@click.option(
+    "--resolve",
+    "resolves",
+    multiple=True,
+    metavar="HOST:PORT:ADDRESS",
+    help="Visit ADDRESS for HOST:PORT; may be repeated.",
+)
+@click.option(
+    "--ca-file",
+    "ca_files",
+    multiple=True,
+    metavar="PEM",
+    help="Also trust these anchors; may be repeated.",
+)
 @click.option(
     "--http-port",
     type=click.IntRange(1, 65535),
@@ -35,20 +56,36 @@ _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
     help="The port of plain HTTP; else the configuration's, else 80.",
 )
 @click.option(
-    "--https-port", type=click.IntRange(1, 65535), metavar="PORT", help="The port of HTTPS where the URL is http://; else 443."
+    "--https-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="The port of HTTPS where the URL is http://; else 443.",
 )
 @click.option("--timeout", type=SECONDS, metavar="SECONDS", help="The whole time for one address.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of faults.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
 @pass_app
 def diagnose(
-    app: App, url: str, only_message: bool, chosen: str | None, visitor_clock: str | None, resolves: tuple[str, ...], ca_files: tuple[str, ...],
-    http_port: int | None, https_port: int | None, timeout: float | None, exit_zero: bool, form: str,
-) -> int:  # fmt: skip
-    """Reproduce what a visitor sees at URL, step by step, and say which of three it is: the client acts, we are fixing it, or level 2.
+    app: App,
+    url: str,
+    only_message: bool,
+    chosen: str | None,
+    visitor_clock: str | None,
+    resolves: tuple[str, ...],
+    ca_files: tuple[str, ...],
+    http_port: int | None,
+    https_port: int | None,
+    timeout: float | None,
+    exit_zero: bool,
+    form: str,
+) -> int:
+    """Reproduce what a visitor sees at URL, step by step, and say which of three it is: the client
+    acts, we are fixing it, or level 2.
 
-    For a host of the inventory it first shows whose it is, what is open, and what changed since it was last good. Exit code 1 where there is
-    a fault of severity high or critical.
+    For a host of the inventory it first shows whose it is, what is open, and what changed since it
+    was last good. Exit code 1 where there is a fault of severity high or critical.
     """
     from certmgr.diagnose.examination import diagnose as run
     from certmgr.diagnose.question import parse
@@ -111,7 +148,8 @@ def _show(found: Diagnosis) -> None:
     if outcome.code:
         click.echo(f"cause    {cell(outcome.cause, 600)}")
         click.echo(
-            f"who      {_WHO[outcome.who]}" + (f": {cell(outcome.person)} by {instant(outcome.by)}" if outcome.person else "")
+            f"who      {_WHO[outcome.who]}"
+            + (f": {cell(outcome.person)} by {instant(outcome.by)}" if outcome.person else "")
         )
         click.echo(f"do       {cell(outcome.instruction, 600)}")
     else:
@@ -126,14 +164,28 @@ def _show(found: Diagnosis) -> None:
 
 def _show_context(known: Context, changes: list[str]) -> None:
     click.echo(
-        f"  client {cell(known.client)} {cell(known.client_name)}, account manager {cell(known.account_manager) or 'nobody'}"
+        f"  client {cell(known.client)} {cell(known.client_name)}, account manager"
+        f" {cell(known.account_manager) or 'nobody'}"
     )
     click.echo(f"  domain {cell(known.domain)}, server {cell(known.server) or 'none of ours'}")
-    click.echo("  " + ", ".join(f"{k} {getattr(known.parties, k) or 'nobody said'}" for k in ("hosts", "dns", "buys", "renews")))
-    said = [f"{f.code} since {s:%Y-%m-%d}" if s else f.code for f, s in known.open if f.severity != "info"]
+    click.echo(
+        "  "
+        + ", ".join(
+            f"{k} {getattr(known.parties, k) or 'nobody said'}"
+            for k in ("hosts", "dns", "buys", "renews")
+        )
+    )
+    said = [
+        f"{f.code} since {s:%Y-%m-%d}" if s else f.code
+        for f, s in known.open
+        if f.severity != "info"
+    ]
     click.echo(f"  open: {', '.join(said) or 'nothing'}")
     for accepted in known.accepted:
-        click.echo(f"  accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}: {cell(accepted.reason)}")
+        click.echo(
+            f"  accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}:"
+            f" {cell(accepted.reason)}"
+        )
     for told in known.told:
         fate = f"sent {epoch_text(told['sent_at'])}" if told["sent_at"] else told["state"]
         answered = f", acknowledged {epoch_text(told['acked_at'])}" if told["acked_at"] else ""
@@ -154,20 +206,54 @@ def _document(found: Diagnosis) -> dict[str, Any]:
     """``certmgr.diagnose/1``."""
     known, outcome = found.context, found.outcome
     return {
-        "schema": "certmgr.diagnose/1", "url": found.url,
-        "context": None if known is None else {
-            "client": known.client, "client_name": known.client_name, "account_manager": known.account_manager, "domain": known.domain,
-            "server": known.server, "open": [{"code": f.code, "since": instant(s)} for f, s in known.open], "told": [
-                {"notice": t["id"], "reference": t["reference"], "outcome": t["outcome"], "state": t["state"], "subject": t["subject"],
-                 "sent_at": epoch_text(t["sent_at"]), "acknowledged_at": epoch_text(t["acked_at"])}
-                for t in known.told
-            ],
-            "last_good": instant(known.last_good), "changes": found.changes,
-        },
-        "steps": [{"step": s.name, "state": s.state, "text": s.text} for s in found.steps], "chrome": found.shown,
-        "outcome": outcome.outcome, "code": outcome.code or None, "cause": outcome.cause or None, "who": outcome.who,
-        "instruction": outcome.instruction or None, "person": outcome.person or None, "by": instant(outcome.by), "addresses": list(outcome.partial),
-        "message": found.message, "questions": [{"question": q, "meaning": m} for q, m in found.questions],
+        "schema": "certmgr.diagnose/1",
+        "url": found.url,
+        "context": (
+            None
+            if known is None
+            else {
+                "client": known.client,
+                "client_name": known.client_name,
+                "account_manager": known.account_manager,
+                "domain": known.domain,
+                "server": known.server,
+                "open": [{"code": f.code, "since": instant(s)} for f, s in known.open],
+                "told": [
+                    {
+                        "notice": t["id"],
+                        "reference": t["reference"],
+                        "outcome": t["outcome"],
+                        "state": t["state"],
+                        "subject": t["subject"],
+                        "sent_at": epoch_text(t["sent_at"]),
+                        "acknowledged_at": epoch_text(t["acked_at"]),
+                    }
+                    for t in known.told
+                ],
+                "last_good": instant(known.last_good),
+                "changes": found.changes,
+            }
+        ),
+        "steps": [{"step": s.name, "state": s.state, "text": s.text} for s in found.steps],
+        "chrome": found.shown,
+        "outcome": outcome.outcome,
+        "code": outcome.code or None,
+        "cause": outcome.cause or None,
+        "who": outcome.who,
+        "instruction": outcome.instruction or None,
+        "person": outcome.person or None,
+        "by": instant(outcome.by),
+        "addresses": list(outcome.partial),
+        "message": found.message,
+        "questions": [{"question": q, "meaning": m} for q, m in found.questions],
         "escalation": found.escalation if outcome.outcome == "escalated" else None,
-        "findings": [{"code": f.code, "severity": str(f.severity), "actor": str(f.actor), "addresses": list(f.addresses)} for f in found.findings],
-    }  # fmt: skip
+        "findings": [
+            {
+                "code": f.code,
+                "severity": str(f.severity),
+                "actor": str(f.actor),
+                "addresses": list(f.addresses),
+            }
+            for f in found.findings
+        ],
+    }

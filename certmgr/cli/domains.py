@@ -23,7 +23,19 @@ from certmgr.cli.shared import (
     untag_option,
 )
 
-_DOMAIN_COLUMNS = ("name", "client", "server", "purpose", "policy", "state", "hosts", "dns", "buys", "renews", "tags")
+_DOMAIN_COLUMNS = (
+    "name",
+    "client",
+    "server",
+    "purpose",
+    "policy",
+    "state",
+    "hosts",
+    "dns",
+    "buys",
+    "renews",
+    "tags",
+)
 
 
 @click.group()
@@ -34,15 +46,26 @@ def domain() -> None:
 def _domain_options(command: Any) -> Any:
     for option in (
         click.option("--note", metavar="TEXT"),
-        click.option("--policy", type=click.Choice(["required", "optional", ""]), help="Whether HTTPS is required."),
-        click.option("--purpose", type=click.Choice(["site", "redirect", "parked", "mail", "staging", "cdn"])),
-        click.option("--server", metavar="NAME", help="On which server it is. Empty: none of ours."),
+        click.option(
+            "--policy",
+            type=click.Choice(["required", "optional", ""]),
+            help="Whether HTTPS is required.",
+        ),
+        click.option(
+            "--purpose", type=click.Choice(["site", "redirect", "parked", "mail", "staging", "cdn"])
+        ),
+        click.option(
+            "--server", metavar="NAME", help="On which server it is. Empty: none of ours."
+        ),
         click.option(
             "--path",
             "paths",
             multiple=True,
             metavar="PATH",
-            help="A page that is looked at beside the home page, such as /login; may be repeated. Empty: none.",
+            help=(
+                "A page that is looked at beside the home page, such as /login; may be repeated."
+                " Empty: none."
+            ),
         ),
         click.option("--client", metavar="NUMBER", help="Whose it is."),
     ):
@@ -54,17 +77,25 @@ def _domain_options(command: Any) -> Any:
 @click.argument("name")
 @_domain_options
 @tag_option
-@click.option("--with-proposed", is_flag=True, help="Also add the apex, www and mail names that resolve.")
+@click.option(
+    "--with-proposed", is_flag=True, help="Also add the apex, www and mail names that resolve."
+)
 @pass_app
-def domain_add(app: App, /, name: str, tags: tuple[str, ...], with_proposed: bool, **values: Any) -> None:
-    """Add a domain and its endpoint NAME:443/https; apex, www and mail names that resolve are proposed."""
+def domain_add(
+    app: App, /, name: str, tags: tuple[str, ...], with_proposed: bool, **values: Any
+) -> None:
+    """Add a domain and its endpoint NAME:443/https; apex, www and mail names that resolve are
+    proposed.
+    """
     from certmgr.scan.propose import related, resolving
     from inventory.names import as_ip, display, normalise_host
     from inventory.store import domains
 
     values["paths"] = values["paths"] or None
     host = normalise_host(name)
-    resolvers = app.settings.scan.resolvers  # what is wrong with the configuration is said before anything is written
+    resolvers = (
+        app.settings.scan.resolvers
+    )  # what is wrong with the configuration is said before anything is written
     database = app.open()
     with database.write(app.now()) as tx:
         domains.add(tx, host, given(**values), tags)
@@ -82,7 +113,9 @@ def domain_add(app: App, /, name: str, tags: tuple[str, ...], with_proposed: boo
             else:
                 proposed.append(other)
     for other in proposed:
-        click.echo(f"It resolves too: certmgr domain add {display(other)} --client {values['client']}")
+        click.echo(
+            f"It resolves too: certmgr domain add {display(other)} --client {values['client']}"
+        )
 
 
 @domain.command("list")
@@ -92,16 +125,24 @@ def domain_add(app: App, /, name: str, tags: tuple[str, ...], with_proposed: boo
 @retired_option
 @format_option
 @pass_app
-def domain_list(app: App, client: str | None, tag: str | None, server: str | None, retired: bool, form: str) -> None:
+def domain_list(
+    app: App, client: str | None, tag: str | None, server: str | None, retired: bool, form: str
+) -> None:
     """Show domains. Who hosts, runs DNS, buys and renews is shown with what is inherited."""
     from inventory.names import display
     from inventory.store import clients, domains
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        found = domains.listing(conn, client_id=client_id, tag=tag, server_name=server, retired=retired)
+        found = domains.listing(
+            conn, client_id=client_id, tag=tag, server_name=server, retired=retired
+        )
     rows = [
-        {**r, **{p: getattr(r["parties"], p) for p in PARTIES}, "name": display(r["name"]) if form == "table" else r["name"]}
+        {
+            **r,
+            **{p: getattr(r["parties"], p) for p in PARTIES},
+            "name": display(r["name"]) if form == "table" else r["name"],
+        }
         for r in found
     ]
     show(
@@ -118,7 +159,9 @@ def domain_list(app: App, client: str | None, tag: str | None, server: str | Non
 @format_option
 @pass_app
 def domain_show(app: App, name: str, form: str) -> None:
-    """Show everything known about a name: owner, contacts, endpoints, certificates, findings, history."""
+    """Show everything known about a name: owner, contacts, endpoints, certificates, findings,
+    history.
+    """
     from certmgr.cli.domain_page import document, render
 
     page = document(app.open(), name, app.now())
@@ -126,7 +169,12 @@ def domain_show(app: App, name: str, form: str) -> None:
         echo_json(page)
     elif form == "csv":
         columns = ("target", "verdict", "address", "serial", "issuer", "not_after", "last_seen")
-        show("endpoints", columns, [{**e, **a} for e in page["endpoints"] for a in e["observations"] or [{}]], form)
+        show(
+            "endpoints",
+            columns,
+            [{**e, **a} for e in page["endpoints"] for a in e["observations"] or [{}]],
+            form,
+        )
     else:
         render(page)
 
@@ -138,7 +186,9 @@ def domain_show(app: App, name: str, form: str) -> None:
 @tag_option
 @untag_option
 @pass_app
-def domain_edit(app: App, /, name: str, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any) -> None:
+def domain_edit(
+    app: App, /, name: str, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any
+) -> None:
     """Change a domain. --client moves it to another client."""
     from inventory.store import domains
 

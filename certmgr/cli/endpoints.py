@@ -23,7 +23,11 @@ from certmgr.cli.shared import (
 
 _ENDPOINT_COLUMNS = ("target", "client", "domain", "addresses", "state", "created_at", "tags")
 fixed_option = click.option(
-    "--address", "addresses", multiple=True, metavar="IP", help="Visit this address in place of what DNS says; may be repeated."
+    "--address",
+    "addresses",
+    multiple=True,
+    metavar="IP",
+    help="Visit this address in place of what DNS says; may be repeated.",
 )
 
 
@@ -35,12 +39,22 @@ def endpoint() -> None:
 @endpoint.command("add")
 @click.argument("target")
 @click.option(
-    "--domain", "domain_name", metavar="NAME", help="The domain it belongs to; else the one that the host stands under."
+    "--domain",
+    "domain_name",
+    metavar="NAME",
+    help="The domain it belongs to; else the one that the host stands under.",
 )
 @fixed_option
 @tag_option
 @pass_app
-def endpoint_add(app: App, /, target: str, domain_name: str | None, addresses: tuple[str, ...], tags: tuple[str, ...]) -> None:
+def endpoint_add(
+    app: App,
+    /,
+    target: str,
+    domain_name: str | None,
+    addresses: tuple[str, ...],
+    tags: tuple[str, ...],
+) -> None:
     """Add an endpoint: host[:port][/protocol]."""
     from inventory.store import endpoints
     from inventory.targets import parse
@@ -55,9 +69,10 @@ def _endpoint_row(row: dict[str, Any]) -> dict[str, Any]:
     from inventory.targets import Target
 
     return row | {
-        "target": Target(row["host"], row["port"], row["protocol"]).key, "created_at": epoch_text(row["created_at"]),
+        "target": Target(row["host"], row["port"], row["protocol"]).key,
+        "created_at": epoch_text(row["created_at"]),
         "addresses": (row["addresses"] or "").split(),
-    }  # fmt: skip
+    }
 
 
 @endpoint.command("list")
@@ -97,16 +112,26 @@ def endpoint_show(app: App, target: str, form: str) -> None:
 @endpoint.command("edit")
 @click.argument("target")
 @click.option("--port", type=click.IntRange(1, 65535))
-@click.option("--protocol", type=click.Choice(["https", "smtp", "imap", "pop3", "ftp", "ldap", "postgres", "tls"]))
+@click.option(
+    "--protocol",
+    type=click.Choice(["https", "smtp", "imap", "pop3", "ftp", "ldap", "postgres", "tls"]),
+)
 @fixed_option
 @click.option("--by-dns", is_flag=True, help="Visit what DNS says again.")
 @tag_option
 @untag_option
 @pass_app
 def endpoint_edit(
-    app: App, /, target: str, port: int | None, protocol: str | None, addresses: tuple[str, ...], by_dns: bool, tags: tuple[str, ...],
+    app: App,
+    /,
+    target: str,
+    port: int | None,
+    protocol: str | None,
+    addresses: tuple[str, ...],
+    by_dns: bool,
+    tags: tuple[str, ...],
     untags: tuple[str, ...],
-) -> None:  # fmt: skip
+) -> None:
     """Change an endpoint."""
     from inventory.store import endpoints
     from inventory.targets import parse
@@ -115,7 +140,10 @@ def endpoint_edit(
     fixed = list(addresses) if addresses else ([] if by_dns else None)
     with app.open().write(app.now()) as tx:
         row_id = endpoints.find(tx.conn, parsed)["id"]
-        said = changed(f"Endpoint {parsed}", endpoints.edit(tx, parsed, given(port=port, protocol=protocol, addresses=fixed)))
+        said = changed(
+            f"Endpoint {parsed}",
+            endpoints.edit(tx, parsed, given(port=port, protocol=protocol, addresses=fixed)),
+        )
         said += change_tags(tx, "endpoint", row_id, tags, untags)
     click.echo(said)
 

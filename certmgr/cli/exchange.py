@@ -24,11 +24,16 @@ SHOWN = 200
     required=True,
     help="What SOURCE is.",
 )
-@click.option("--client", metavar="NUMBER", help="Whose names they are (nginx, apache, certbot, zone).")
+@click.option(
+    "--client", metavar="NUMBER", help="Whose names they are (nginx, apache, certbot, zone)."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @pass_app
 def import_(app: App, source: Path, kind: str, client: str | None, dry_run: bool) -> int:
-    """Take records from SOURCE. A bad row is reported with its line, the rest goes in; importing twice changes nothing."""
+    """Take records from SOURCE.
+
+    A bad row is reported with its line, the rest goes in; importing twice changes nothing.
+    """
     from sqlalchemy.exc import IntegrityError
 
     from inventory.exchange import apache, certbot, csv_format, json_format, nginx, plan, zone
@@ -39,14 +44,23 @@ def import_(app: App, source: Path, kind: str, client: str | None, dry_run: bool
         planned = plan.snapshot(conn)
         if kind not in ("csv", "json"):
             if not client:
-                raise UsageError(f"--from {kind} needs --client", "its names belong to somebody", "Give --client NUMBER.")
+                raise UsageError(
+                    f"--from {kind} needs --client",
+                    "its names belong to somebody",
+                    "Give --client NUMBER.",
+                )
             client = str(clients.find(conn, client)["number"])
     if kind == "json":
         json_format.read(source, planned)
     elif kind == "csv":
         plan.add_entries(planned, csv_format.read(source))
     else:
-        reader = {"nginx": nginx.read, "apache": apache.read, "certbot": certbot.read, "zone": zone.read}[kind]
+        reader = {
+            "nginx": nginx.read,
+            "apache": apache.read,
+            "certbot": certbot.read,
+            "zone": zone.read,
+        }[kind]
         plan.add_entries(planned, reader(source, client or ""))
     for problem in planned.problems[:SHOWN]:
         click.echo(f"{cell(problem.where, 300)}: left out: {cell(problem.reason, 400)}", err=True)
@@ -65,19 +79,33 @@ def import_(app: App, source: Path, kind: str, client: str | None, dry_run: bool
         except IntegrityError as error:
             reason = " ".join(str(error.orig).split())[:200]
             raise CertmgrError(
-                "Nothing was imported", f"two records would share what only one may have ({reason})", "Correct them."
+                "Nothing was imported",
+                f"two records would share what only one may have ({reason})",
+                "Correct them.",
             ) from None
     counts = planned.counts() if dry_run else planned.applied
     said = [f"{n['added']:,} {kind}(s) added" for kind, n in counts.items() if n["added"]]
     said += [f"{n['changed']:,} {kind}(s) changed" for kind, n in counts.items() if n["changed"]]
     verb = "Would change" if dry_run else "Done"
-    click.echo(f"{verb}: {planned.rows:,} row(s); {', '.join(said) or 'nothing to change'}; {len(planned.problems):,} left out.")
+    click.echo(
+        f"{verb}: {planned.rows:,} row(s); {', '.join(said) or 'nothing to change'};"
+        f" {len(planned.problems):,} left out."
+    )
     return 3 if planned.problems else 0
 
 
 @click.command()
-@click.option("--format", "form", type=click.Choice(["csv", "json"]), default="json", show_default=True, help="json is lossless.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "json"]),
+    default="json",
+    show_default=True,
+    help="json is lossless.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output."
+)
 @pass_app
 def export(app: App, form: str, output: Path | None) -> None:
     """Write the records: everything (json), or what is active in the documented columns (csv)."""
@@ -94,7 +122,9 @@ def export(app: App, form: str, output: Path | None) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The whole file or none: a temporary file beside it, fsync, one rename. Readable by its owner only.
+    """The whole file or none: a temporary file beside it, fsync, one rename.
+
+    Readable by its owner only.
 
     A link is followed; a device or a pipe is written to and never replaced.
     """
@@ -113,4 +143,6 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         if name:
             Path(name).unlink(missing_ok=True)
-        raise CertmgrError(f"{path} cannot be written", error.strerror or str(error), "Name another file.") from None
+        raise CertmgrError(
+            f"{path} cannot be written", error.strerror or str(error), "Name another file."
+        ) from None

@@ -26,7 +26,14 @@ def finding() -> None:
 @format_option
 @pass_app
 def list_(
-    app: App, client: str | None, domain: str | None, code: str | None, closed: bool, accepted: bool, taken: bool, form: str
+    app: App,
+    client: str | None,
+    domain: str | None,
+    code: str | None,
+    closed: bool,
+    accepted: bool,
+    taken: bool,
+    form: str,
 ) -> None:
     """Show findings, or the acceptances in force."""
     from inventory.store import clients, domains, findings
@@ -44,10 +51,18 @@ def list_(
                 if client_id in (None, a.client_id) and domain_id in (None, a.domain_id)
             ]
             rows: list[dict[str, Any]] = [
-                {"id": a.id, "code": a.code, "until": instant(a.until), "by": a.by, "reason": a.reason,
-                 "client_id": a.client_id, "domain_id": a.domain_id, "endpoint_id": a.endpoint_id}
+                {
+                    "id": a.id,
+                    "code": a.code,
+                    "until": instant(a.until),
+                    "by": a.by,
+                    "reason": a.reason,
+                    "client_id": a.client_id,
+                    "domain_id": a.domain_id,
+                    "endpoint_id": a.endpoint_id,
+                }
                 for a in known
-            ]  # fmt: skip
+            ]
             show(
                 "acceptances",
                 ("id", "code", "until", "by", "reason"),
@@ -56,20 +71,36 @@ def list_(
                 "Nothing is taken." if taken else "Nothing is accepted.",
             )
             return
-        found = findings.listing(conn, client_id=client_id, domain_id=domain_id, code=code, closed=closed)
+        found = findings.listing(
+            conn, client_id=client_id, domain_id=domain_id, code=code, closed=closed
+        )
     from inventory.model import Finding
 
     rows = []
     for row in found:
         target = Target(row["host"], row["port"], row["protocol"])
         one = Finding(row["code"], row["severity"], tuple(row["addresses"]), row["evidence"])
-        rows.append({
-            "client": row["client"], "target": target.key, "code": row["code"], "severity": row["severity"], "actor": row["actor"],
-            "opened_at": epoch_text(row["opened_at"]), "closed_at": epoch_text(row["closed_at"]), "addresses": row["addresses"],
-            "detail": sentence(one, target),
-        })  # fmt: skip
+        rows.append(
+            {
+                "client": row["client"],
+                "target": target.key,
+                "code": row["code"],
+                "severity": row["severity"],
+                "actor": row["actor"],
+                "opened_at": epoch_text(row["opened_at"]),
+                "closed_at": epoch_text(row["closed_at"]),
+                "addresses": row["addresses"],
+                "detail": sentence(one, target),
+            }
+        )
     columns = ("client", "target", "severity", "code", "actor", "opened_at", "detail")
-    show("findings", (*columns[:6], "closed_at", "detail") if closed else columns, rows, form, "There are no open findings.")
+    show(
+        "findings",
+        (*columns[:6], "closed_at", "detail") if closed else columns,
+        rows,
+        form,
+        "There are no open findings.",
+    )
 
 
 @finding.command()
@@ -81,11 +112,19 @@ def list_(
 @click.option("--endpoint", metavar="TARGET", help="For this endpoint.")
 @pass_app
 def accept(
-    app: App, code: str, until: str | None, reason: str | None, client: str | None, domain: str | None, endpoint: str | None
+    app: App,
+    code: str,
+    until: str | None,
+    reason: str | None,
+    client: str | None,
+    domain: str | None,
+    endpoint: str | None,
 ) -> None:
     """Take a known fault out of verdicts and exit codes until a date."""
     needs(until, "--until")
-    number, moment = _record(app, "accept", code, until, needs(reason, "--reason"), client, domain, endpoint, None)
+    number, moment = _record(
+        app, "accept", code, until, needs(reason, "--reason"), client, domain, endpoint, None
+    )
     click.echo(f"Acceptance {number}: {code} does not count until {moment:%Y-%m-%d %H:%M} UTC.")
 
 
@@ -108,14 +147,29 @@ def take(
     domain: str | None,
     endpoint: str | None,
 ) -> None:
-    """Say who of us mends a fault and by when: the client then reads "We are fixing it" with that date."""
-    number, moment = _record(app, "take", code, until, reason, client, domain, endpoint, needs(by, "--by"))
-    click.echo(f"{number}: {by} mends {code} by {moment:%Y-%m-%d %H:%M} UTC. End it with certmgr finding withdraw {number}.")
+    """Say who of us mends a fault and by when: the client then reads "We are fixing it" with that
+    date.
+    """
+    number, moment = _record(
+        app, "take", code, until, reason, client, domain, endpoint, needs(by, "--by")
+    )
+    click.echo(
+        f"{number}: {by} mends {code} by {moment:%Y-%m-%d %H:%M} UTC. End it with certmgr finding"
+        f" withdraw {number}."
+    )
 
 
 def _record(
-    app: App, kind: str, code: str, until: str | None, reason: str, client: str | None, domain: str | None, endpoint: str | None, by: str | None
-) -> tuple[int, datetime]:  # fmt: skip
+    app: App,
+    kind: str,
+    code: str,
+    until: str | None,
+    reason: str,
+    client: str | None,
+    domain: str | None,
+    endpoint: str | None,
+    by: str | None,
+) -> tuple[int, datetime]:
     from certmgr.checks.codes import CODES
     from inventory.store import clients, domains, endpoints, findings
     from inventory.targets import parse
@@ -128,7 +182,10 @@ def _record(
             "domain_id": domains.find(tx.conn, domain)["id"] if domain else None,
             "endpoint_id": endpoints.find(tx.conn, parse(endpoint))["id"] if endpoint else None,
         }
-        return findings.accept(tx, code, frozenset(CODES), moment, reason, **scope, kind=kind, by=by), moment
+        return (
+            findings.accept(tx, code, frozenset(CODES), moment, reason, **scope, kind=kind, by=by),
+            moment,
+        )
 
 
 @finding.command()

@@ -12,47 +12,88 @@ from certmgr.cli.output import cell, echo_json, epoch_text, show, table
 from certmgr.cli.shared import App, format_option, pass_app
 
 _WORDS = {
-    "replaced": "already replaced", "automatic": "renewed by a robot", "ours": "ours to buy", "client": "the client's to buy", "unknown": "not known here",
-}  # fmt: skip
+    "replaced": "already replaced",
+    "automatic": "renewed by a robot",
+    "ours": "ours to buy",
+    "client": "the client's to buy",
+    "unknown": "not known here",
+}
 
 
 @click.group()
 def incident() -> None:
-    """A CA that must revoke, a stolen key, a broken machine: sort, open cases in one go, count down."""
+    """A CA that must revoke, a stolen key, a broken machine: sort, open cases in one go, count
+    down.
+    """
 
 
 @incident.command("open")
-@click.option("--serials", type=click.Path(path_type=Path), metavar="FILE", help="Serial numbers, one a line, hexadecimal.")
-@click.option("--issuer", metavar="NAME", help="Every live certificate whose issuer has this in its name.")
+@click.option(
+    "--serials",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Serial numbers, one a line, hexadecimal.",
+)
+@click.option(
+    "--issuer", metavar="NAME", help="Every live certificate whose issuer has this in its name."
+)
 @click.option("--server", metavar="NAME", help="Every live certificate on this server.")
-@click.option("--until", required=True, metavar="TIME", help="By when they must be replaced, such as 2026-11-26T12:00.")
-@click.option("--reason", required=True, metavar="TEXT", help="What happened; it stands in every case.")
+@click.option(
+    "--until",
+    required=True,
+    metavar="TIME",
+    help="By when they must be replaced, such as 2026-11-26T12:00.",
+)
+@click.option(
+    "--reason", required=True, metavar="TEXT", help="What happened; it stands in every case."
+)
 @click.option("--dry-run", is_flag=True, help="Only sort them.")
 @format_option
 @pass_app
 def open_(
-    app: App, serials: Path | None, issuer: str | None, server: str | None, until: str, reason: str, dry_run: bool, form: str
+    app: App,
+    serials: Path | None,
+    issuer: str | None,
+    server: str | None,
+    until: str,
+    reason: str,
+    dry_run: bool,
+    form: str,
 ) -> int:
-    """Sort the certificates into already replaced, automatic, ours and the client's, and open the cases."""
+    """Sort the certificates into already replaced, automatic, ours and the client's, and open the
+    cases.
+    """
     from certmgr.cases import incident as work
     from certmgr.cli.cases import desk_of
     from inventory.errors import UsageError
     from inventory.exchange.files import read_regular
 
     if sum(x is not None for x in (serials, issuer, server)) != 1:
-        raise UsageError("Which certificates?", "", "Give one of --serials FILE, --issuer NAME and --server NAME.")
+        raise UsageError(
+            "Which certificates?",
+            "",
+            "Give one of --serials FILE, --issuer NAME and --server NAME.",
+        )
     if (issuer is not None and not issuer.strip()) or (server is not None and not server.strip()):
-        raise UsageError("The name is empty", "it would mean every certificate", "Name the issuer or the server.")
+        raise UsageError(
+            "The name is empty", "it would mean every certificate", "Name the issuer or the server."
+        )
     listed: list[str] = []
     wrong: list[str] = []
     if serials is not None:
         raw = read_regular(serials, work.MAX_FILE)
         if len(raw) > work.MAX_FILE:
-            raise UsageError(f"{serials} is too large", f"the limit is {work.MAX_FILE // 1_000_000} MB", "Split it.")
+            raise UsageError(
+                f"{serials} is too large",
+                f"the limit is {work.MAX_FILE // 1_000_000} MB",
+                "Split it.",
+            )
         listed, wrong = work.read_serials(raw.decode("utf-8-sig", "replace"))
         if not listed:
             raise UsageError(
-                f"{serials} has no serial number", wrong[0] if wrong else "it is empty", "Write one a line, in hexadecimal."
+                f"{serials} has no serial number",
+                wrong[0] if wrong else "it is empty",
+                "Write one a line, in hexadecimal.",
             )
     for line in wrong[:20]:
         click.echo(f"left out: {cell(line)} is no serial number", err=True)
@@ -60,7 +101,9 @@ def open_(
     assert at is not None
     if at <= app.now() or at > app.now() + timedelta(days=400):
         raise UsageError(
-            "The time by which they must be replaced cannot be so", "it lies ahead, within 400 days", "Correct --until."
+            "The time by which they must be replaced cannot be so",
+            "it lies ahead, within 400 days",
+            "Correct --until.",
         )
     items = work.select(desk, serials=listed, issuer=issuer or "", server=server or "")
     kind, what = (
@@ -72,7 +115,10 @@ def open_(
     )
     if dry_run:
         counts = Counter(i.sort for i in items)
-        rows = [{"sort": i.sort, "client": i.client, "serial": i.serial, "names": list(i.hosts)} for i in items]
+        rows = [
+            {"sort": i.sort, "client": i.client, "serial": i.serial, "names": list(i.hosts)}
+            for i in items
+        ]
         if form != "table":
             show("items", ("sort", "client", "serial", "names"), rows, form)
         else:
@@ -92,7 +138,8 @@ def open_(
     else:
         _counts(counts)
         click.echo(
-            f"{row['reference']}: {counts['opened']} case(s) opened, {counts['joined']} that were open joined it. To count down: certmgr incident show {row['reference']}"
+            f"{row['reference']}: {counts['opened']} case(s) opened, {counts['joined']} that were"
+            f" open joined it. To count down: certmgr incident show {row['reference']}"
         )
     return 3 if wrong else 0
 
@@ -133,19 +180,41 @@ def show_(app: App, reference: str, everything: bool, form: str) -> int:
     ]
     left = [i for i in items if not done(i) and i["sort"] != "unknown"]
     counts = {
-        s: {"all": sum(i["sort"] == s for i in items), "done": sum(i["sort"] == s and done(i) for i in items)} for s in _WORDS
+        s: {
+            "all": sum(i["sort"] == s for i in items),
+            "done": sum(i["sort"] == s and done(i) for i in items),
+        }
+        for s in _WORDS
     }
     if form == "json":
-        echo_json({
-            "schema": "certmgr.incident/1", "reference": row["reference"], "kind": row["kind"], "what": row["what"], "reason": row["reason"], "until": epoch_text(row["until"]),
-            "hours_left": round(hours, 1), "closed": epoch_text(row["closed_at"]), "left": len(left), "counts": counts, "items": rows,
-        })  # fmt: skip
+        echo_json(
+            {
+                "schema": "certmgr.incident/1",
+                "reference": row["reference"],
+                "kind": row["kind"],
+                "what": row["what"],
+                "reason": row["reason"],
+                "until": epoch_text(row["until"]),
+                "hours_left": round(hours, 1),
+                "closed": epoch_text(row["closed_at"]),
+                "left": len(left),
+                "counts": counts,
+                "items": rows,
+            }
+        )
     elif form == "csv":
-        show("items", ("sort", "client", "serial", "names", "case", "stands", "served_at"), rows, form)
+        show(
+            "items",
+            ("sort", "client", "serial", "names", "case", "stands", "served_at"),
+            rows,
+            form,
+        )
     else:
         click.echo(f"{row['reference']} {cell(row['what'])}: {cell(row['reason'])}")
         click.echo(
-            f"Until {epoch_text(row['until'])}, {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours over'}; opened {epoch_text(row['opened_at'])} by {cell(row['by'])}"
+            f"Until {epoch_text(row['until'])},"
+            f" {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours over'}; opened"
+            f" {epoch_text(row['opened_at'])} by {cell(row['by'])}"
         )
         for sort, words in _WORDS.items():
             if counts[sort]["all"]:
@@ -153,7 +222,17 @@ def show_(app: App, reference: str, everything: bool, form: str) -> int:
         if rows:
             table(
                 ["SORT", "CLIENT", "CASE", "STANDS", "SERVED AT", "NAMES"],
-                [[r["sort"], r["client"], r["case"], r["stands"], r["served_at"], " ".join(r["names"][:3])] for r in rows[:200]],
+                [
+                    [
+                        r["sort"],
+                        r["client"],
+                        r["case"],
+                        r["stands"],
+                        r["served_at"],
+                        " ".join(r["names"][:3]),
+                    ]
+                    for r in rows[:200]
+                ],
             )
         click.echo("Closed: everything was seen." if row["closed_at"] else f"{len(left)} left.")
     return 1 if left else 0
@@ -169,14 +248,22 @@ def list_(app: App, everything: bool, form: str) -> None:
     from inventory.store import incidents
 
     with app.open().read() as conn:
-        found = [(r, incidents.items(conn, r["id"])) for r in incidents.listing(conn, ended=everything)]
+        found = [
+            (r, incidents.items(conn, r["id"])) for r in incidents.listing(conn, ended=everything)
+        ]
     rows = [
         {
-            "reference": r["reference"], "kind": r["kind"], "what": r["what"], "until": epoch_text(r["until"]), "reason": r["reason"], "certificates": len(items),
-            "left": sum(not done(i) and i["sort"] != "unknown" for i in items), "closed": epoch_text(r["closed_at"]),
+            "reference": r["reference"],
+            "kind": r["kind"],
+            "what": r["what"],
+            "until": epoch_text(r["until"]),
+            "reason": r["reason"],
+            "certificates": len(items),
+            "left": sum(not done(i) and i["sort"] != "unknown" for i in items),
+            "closed": epoch_text(r["closed_at"]),
         }
         for r, items in found
-    ]  # fmt: skip
+    ]
     show(
         "incidents",
         ("reference", "kind", "what", "until", "certificates", "left", "closed", "reason"),

@@ -13,29 +13,71 @@ from certmgr.cli.accounts import KEY_TYPES
 from certmgr.cli.shared import App, format_option, pass_app
 
 SORTS = {
-    "automate": "✓ automate now", "record": "→ add this record", "buy": "€ buy", "elsewhere": "✗ no longer hosted here", "unknown": "? could not be told",
-}  # fmt: skip
+    "automate": "✓ automate now",
+    "record": "→ add this record",
+    "buy": "€ buy",
+    "elsewhere": "✗ no longer hosted here",
+    "unknown": "? could not be told",
+}
 
 
 @click.command("issue")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--client", default="", metavar="NUMBER", help="Whose certificate it is; else whose the first name is.")
-@click.option("--lineage", default="", metavar="NAME", help="What it is called here, and its folder; else its first name.")
-@click.option("--account", default="", metavar="NAME", help="With which ACME account; else [acme] default_account.")
 @click.option(
-    "--solver", default="", metavar="NAME", help="How control is shown: an [acme.solver.NAME]; else [acme] default_solver."
+    "--client",
+    default="",
+    metavar="NUMBER",
+    help="Whose certificate it is; else whose the first name is.",
 )
-@click.option("--target", "targets", multiple=True, metavar="NAME", help="Where it goes: an [acme.target.NAME]; may be repeated.")
 @click.option(
-    "--key", "key_types", multiple=True, type=click.Choice(KEY_TYPES), help="Kind of key; given twice: one certificate of each."
+    "--lineage",
+    default="",
+    metavar="NAME",
+    help="What it is called here, and its folder; else its first name.",
 )
-@click.option("--reuse-key", is_flag=True, help="Keep the key over renewals; else each certificate has a new one.")
 @click.option(
-    "--csr", type=click.Path(path_type=Path), metavar="FILE", help="The client's own CSR: then the key never comes here."
+    "--account",
+    default="",
+    metavar="NAME",
+    help="With which ACME account; else [acme] default_account.",
+)
+@click.option(
+    "--solver",
+    default="",
+    metavar="NAME",
+    help="How control is shown: an [acme.solver.NAME]; else [acme] default_solver.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="Where it goes: an [acme.target.NAME]; may be repeated.",
+)
+@click.option(
+    "--key",
+    "key_types",
+    multiple=True,
+    type=click.Choice(KEY_TYPES),
+    help="Kind of key; given twice: one certificate of each.",
+)
+@click.option(
+    "--reuse-key",
+    is_flag=True,
+    help="Keep the key over renewals; else each certificate has a new one.",
+)
+@click.option(
+    "--csr",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The client's own CSR: then the key never comes here.",
 )
 @click.option("--profile", default="", metavar="NAME", help="A profile of the CA's.")
 @click.option(
-    "--chain", default="", metavar="NAME", help="The chain whose top has this in its name, where the CA offers several."
+    "--chain",
+    default="",
+    metavar="NAME",
+    help="The chain whose top has this in its name, where the CA offers several.",
 )
 @click.option(
     "--leave-out",
@@ -44,21 +86,51 @@ SORTS = {
     default=None,
     help="Whether names that cannot be had may be left out unasked.",
 )
-@click.option("--preflight", is_flag=True, help="Only say what keeps each name from a certificate; nothing is ordered.")
-@click.option("--all", "everything", is_flag=True, help="With --preflight: every name of the inventory, or of --client.")
-@click.option("--dry-run", is_flag=True, help="Arrange nothing and order nothing; only say whether it could be.")
+@click.option(
+    "--preflight",
+    is_flag=True,
+    help="Only say what keeps each name from a certificate; nothing is ordered.",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With --preflight: every name of the inventory, or of --client.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Arrange nothing and order nothing; only say whether it could be.",
+)
 @format_option
 @pass_app
 def issue(
-    app: App, names: tuple[str, ...], client: str, lineage: str, account: str, solver: str, targets: tuple[str, ...], key_types: tuple[str, ...],
-    reuse_key: bool, csr: Path | None, profile: str, chain: str, shrink: str | None, preflight: bool, everything: bool, dry_run: bool, form: str,
-) -> int:  # fmt: skip
-    """Orders a certificate for NAMEs of one client, puts it in place, and proves that it is live. Renewals follow by themselves (certmgr renew --due).
+    app: App,
+    names: tuple[str, ...],
+    client: str,
+    lineage: str,
+    account: str,
+    solver: str,
+    targets: tuple[str, ...],
+    key_types: tuple[str, ...],
+    reuse_key: bool,
+    csr: Path | None,
+    profile: str,
+    chain: str,
+    shrink: str | None,
+    preflight: bool,
+    everything: bool,
+    dry_run: bool,
+    form: str,
+) -> int:
+    """Orders a certificate for NAMEs of one client, puts it in place, and proves that it is live.
+
+    Renewals follow by themselves (certmgr renew --due).
 
     \b
     certmgr issue shop.example.com www.shop.example.com --target nginx
     certmgr issue '*.example.com' --solver dns
-    certmgr issue --preflight --all       which names of the inventory could be automated, and what the others need
+    certmgr issue --preflight --all    which names could be automated, and what the others need
     """
     from inventory.errors import UsageError
 
@@ -71,9 +143,19 @@ def issue(
     from certmgr.issuance.renewing import Fleet
 
     wanted = Wanted(
-        names, client, lineage, account, solver, targets or None, key_types, reuse_key, profile, chain, shrink or "",
-        _read_csr(csr) if csr is not None else None,
-    )  # fmt: skip
+        names=names,
+        client=client,
+        lineage=lineage,
+        account=account,
+        solver=solver,
+        targets=targets or None,
+        key_types=key_types,
+        reuse_key=reuse_key,
+        profile=profile,
+        chain=chain,
+        shrink=shrink or "",
+        csr=_read_csr(csr) if csr is not None else None,
+    )
     database = app.open()
     if dry_run:
         return _dry(database, app, wanted)
@@ -94,11 +176,17 @@ def _there_already(database: Any, names: list[str], form: str) -> int:
     with database.read() as conn:
         rows = [r for r in rows_of(conn, None, ("active", "paused")) if r["lineage"] in names]
     if form != "table":
-        output.show("lineages", ("lineage", "client", "state", "ends", "names", "proof", "error"), rows, form)
+        output.show(
+            "lineages",
+            ("lineage", "client", "state", "ends", "names", "proof", "error"),
+            rows,
+            form,
+        )
         return 0
     for row in rows:
         click.echo(
-            f"· {row['lineage']}: it has a certificate until {row['ends']}; nothing was ordered. certmgr renew {row['lineage']} orders another one."
+            f"· {row['lineage']}: it has a certificate until {row['ends']}; nothing was ordered."
+            f" certmgr renew {row['lineage']} orders another one."
         )
     return 0
 
@@ -108,7 +196,10 @@ def _dry(database: Any, app: App, wanted: Any) -> int:
     from certmgr.issuance import arrange as arranging
 
     found = arranging.check(database, app.settings, wanted)
-    click.echo(f"It could be ordered as {', '.join(found)}. Nothing was ordered; --preflight says what a CA would find.")
+    click.echo(
+        f"It could be ordered as {', '.join(found)}. Nothing was ordered; --preflight says what a"
+        " CA would find."
+    )
     return 0
 
 
@@ -127,14 +218,25 @@ def told(database: Any, names: list[str], summary: Any, form: str) -> int:
         rows = [r for r in rows_of(conn, None, ("active", "paused")) if r["lineage"] in names]
     troubles = {n: (state, said) for n, state, said in summary.troubles}
     if form != "table":
-        output.show("lineages", ("lineage", "client", "state", "ends", "names", "proof", "error"), rows, form)
+        output.show(
+            "lineages",
+            ("lineage", "client", "state", "ends", "names", "proof", "error"),
+            rows,
+            form,
+        )
     else:
         for row in rows:
             state, said = troubles.get(row["lineage"], ("", ""))
             if state:
-                click.echo(f"{SYMBOLS.get(state, '✗')} {row['lineage']}: {WORDS.get(state, state)}: {output.cell(said, 1500)}")
+                click.echo(
+                    f"{SYMBOLS.get(state, '✗')} {row['lineage']}: {WORDS.get(state, state)}:"
+                    f" {output.cell(said, 1500)}"
+                )
             else:
-                click.echo(f"✓ {row['lineage']}: until {row['ends'] or '?'}; {output.cell(row['proof'] or 'in place', 600)}")
+                click.echo(
+                    f"✓ {row['lineage']}: until {row['ends'] or '?'};"
+                    f" {output.cell(row['proof'] or 'in place', 600)}"
+                )
     if summary.failed and form == "table":
         click.echo("What is only a matter of time is tried again by certmgr renew --due.", err=True)
     return 3 if summary.failed or summary.counts["busy"] else 0
@@ -142,12 +244,26 @@ def told(database: Any, names: list[str], summary: Any, form: str) -> int:
 
 SYMBOLS = {"waits": "…", "held": "!", "busy": "…", "untold": "?"}
 WORDS = {
-    "waits": "put off", "held": "waits for you", "busy": "not now", "untold": "in place, and nobody could tell whether it is live",
-    "unseen": "in place, and not live", "failed": "failed", "rolled-back": "taken back", "staff": "somebody has to look",
-}  # fmt: skip
+    "waits": "put off",
+    "held": "waits for you",
+    "busy": "not now",
+    "untold": "in place, and nobody could tell whether it is live",
+    "unseen": "in place, and not live",
+    "failed": "failed",
+    "rolled-back": "taken back",
+    "staff": "somebody has to look",
+}
 
 
-def _preflight(app: App, names: tuple[str, ...], client: str, account: str, solver: str, everything: bool, form: str) -> int:
+def _preflight(
+    app: App,
+    names: tuple[str, ...],
+    client: str,
+    account: str,
+    solver: str,
+    everything: bool,
+    form: str,
+) -> int:
     from certmgr.issuance.preflighting import Question, answer
     from inventory.errors import UsageError
 
@@ -155,14 +271,35 @@ def _preflight(app: App, names: tuple[str, ...], client: str, account: str, solv
         raise UsageError("Which names?", "", "Name them, or give --all for the whole inventory.")
     found = answer(app.open(), app.settings, Question(names, client, account, solver))
     rows: list[dict[str, Any]] = [
-        {"name": a.name, "sort": str(a.sort), "reason": a.reason, "record": a.record, "notes": list(a.notes), "client": who}
+        {
+            "name": a.name,
+            "sort": str(a.sort),
+            "reason": a.reason,
+            "record": a.record,
+            "notes": list(a.notes),
+            "client": who,
+        }
         for a, who in found
-    ]  # fmt: skip
+    ]
     if form != "table":
-        output.show("preflight", ("name", "client", "sort", "reason", "record", "notes"), rows, form)
+        output.show(
+            "preflight", ("name", "client", "sort", "reason", "record", "notes"), rows, form
+        )
         return 0
-    shown = [[SORTS[r["sort"]], r["name"], r["client"], "; ".join([str(r["reason"]), *r["notes"]]), r["record"]] for r in rows]
+    shown = [
+        [
+            SORTS[r["sort"]],
+            r["name"],
+            r["client"],
+            "; ".join([str(r["reason"]), *r["notes"]]),
+            r["record"],
+        ]
+        for r in rows
+    ]
     output.table(["WHAT", "NAME", "CLIENT", "WHY", "RECORD"], shown)
     counts = {s: sum(r["sort"] == s for r in rows) for s in SORTS}
-    click.echo(", ".join(f"{n} {SORTS[s][2:]}" for s, n in counts.items() if n), err=not sys.stdout.isatty())
+    click.echo(
+        ", ".join(f"{n} {SORTS[s][2:]}" for s, n in counts.items() if n),
+        err=not sys.stdout.isatty(),
+    )
     return 0

@@ -12,9 +12,17 @@ from certmgr.cli import output
 from certmgr.cli.shared import App, client_filter, format_option, given, pass_app
 
 _STATES = {
-    "live": "✓ live", "placed": "· in place", "waiting": "… not brought yet", "none": "✗ no certificate yet", "taken-back": "✗ taken back", "paused": "· paused",
-    "unproved": "? not seen live", "held": "! waits for you", "condemned": "✗ must be replaced", "retired": "· retired",
-}  # fmt: skip
+    "live": "✓ live",
+    "placed": "· in place",
+    "waiting": "… not brought yet",
+    "none": "✗ no certificate yet",
+    "taken-back": "✗ taken back",
+    "paused": "· paused",
+    "unproved": "? not seen live",
+    "held": "! waits for you",
+    "condemned": "✗ must be replaced",
+    "retired": "· retired",
+}
 
 
 def rows_of(conn: Any, client_id: int | None, states: Sequence[str]) -> list[dict[str, Any]]:
@@ -27,12 +35,27 @@ def rows_of(conn: Any, client_id: int | None, states: Sequence[str]) -> list[dic
     for row in lineages.listing(conn, client_id=client_id, states=states):
         names = [n["name"] for n in row["names"]]
         out = [n["name"] for n in row["names"] if n["state"] == "quarantined"]
-        found.append({
-            "lineage": row["name"], "client": row["client"], "state": _state(row, out, condemned), "ends": output.epoch_text(row["not_after"]), "names": names,
-            "quarantined": out, "account": row["account"], "solver": row["solver"], "targets": row["targets"].split(), "key": row["key_type"],
-            "sha256": row["sha256"], "proof": row["proof"], "error": failure(row["error"]), "next_at": output.epoch_text(row["next_at"]),
-            "renew_at": output.epoch_text(row["ari_at"]), "explanation": row["ari_url"], "failures": row["failures"],
-        })  # fmt: skip
+        found.append(
+            {
+                "lineage": row["name"],
+                "client": row["client"],
+                "state": _state(row, out, condemned),
+                "ends": output.epoch_text(row["not_after"]),
+                "names": names,
+                "quarantined": out,
+                "account": row["account"],
+                "solver": row["solver"],
+                "targets": row["targets"].split(),
+                "key": row["key_type"],
+                "sha256": row["sha256"],
+                "proof": row["proof"],
+                "error": failure(row["error"]),
+                "next_at": output.epoch_text(row["next_at"]),
+                "renew_at": output.epoch_text(row["ari_at"]),
+                "explanation": row["ari_url"],
+                "failures": row["failures"],
+            }
+        )
     return found
 
 
@@ -56,7 +79,7 @@ def _state(row: Any, out: list[str], condemned: Mapping[str, str]) -> str:
 
 @click.group()
 def lineage() -> None:
-    """Certificates that are renewed by themselves: names, account, way of showing control, targets."""
+    """Certificates that are renewed automatically: names, account, validation, targets."""
 
 
 @lineage.command("list")
@@ -70,8 +93,28 @@ def list_(app: App, client: str | None, retired: bool, form: str) -> None:
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        rows = rows_of(conn, client_id, ("active", "paused", "retired") if retired else ("active", "paused"))
-    keys = ("lineage", "client", "state", "ends", "names", "quarantined", "account", "solver", "targets", "key", "sha256", "proof", "error", "next_at", "renew_at", "explanation", "failures")  # fmt: skip
+        rows = rows_of(
+            conn, client_id, ("active", "paused", "retired") if retired else ("active", "paused")
+        )
+    keys = (
+        "lineage",
+        "client",
+        "state",
+        "ends",
+        "names",
+        "quarantined",
+        "account",
+        "solver",
+        "targets",
+        "key",
+        "sha256",
+        "proof",
+        "error",
+        "next_at",
+        "renew_at",
+        "explanation",
+        "failures",
+    )
     if form != "table":
         output.show("lineages", keys, rows, form)
         return
@@ -106,7 +149,11 @@ def show(app: App, name: str, form: str) -> None:
     with app.open().read() as conn:
         row = lineages.find(conn, name)
         row = {**row, "names": lineages.names_of(conn, [row["id"]]).get(row["id"], [])}
-        view = next(r for r in rows_of(conn, row["client_id"], (row["state"],)) if r["lineage"] == row["name"])
+        view = next(
+            r
+            for r in rows_of(conn, row["client_id"], (row["state"],))
+            if r["lineage"] == row["name"]
+        )
         orders = acme_orders.last_of(conn, row["id"], 10)
         deliveries = lineages.deliveries(conn, lineage_id=row["id"], states=("pending", "done"))
         served = lineages.served_names(conn, [row["sha256"]]) if row["sha256"] else {}
@@ -125,16 +172,37 @@ def show(app: App, name: str, form: str) -> None:
             }
         )
         return
-    output.pairs([
-        ("Lineage", row["name"]), ("Must be replaced", bad or None), ("Client", row["client"]), ("State", _STATES.get(view["state"], view["state"])), ("Certificate", row["sha256"]),
-        ("Ends", view["ends"]), ("Renewed from", f"{output.instant(due.at)}: {due.reason}" if row["sha256"] else due.reason), ("The CA explains", row["ari_url"]),
-        ("Not before", view["next_at"]), ("Account", row["account"]), ("Solver", row["solver"]), ("Targets", row["targets"]), ("Key", row["key_type"]),
-        ("Profile", row["profile"]), ("Chain", row["preferred_chain"]), ("Leaves out", row["shrink"]), ("Folder", folder.live), ("Seen", row["proof"]), ("Last word", view["error"]),
-    ])  # fmt: skip
+    output.pairs(
+        [
+            ("Lineage", row["name"]),
+            ("Must be replaced", bad or None),
+            ("Client", row["client"]),
+            ("State", _STATES.get(view["state"], view["state"])),
+            ("Certificate", row["sha256"]),
+            ("Ends", view["ends"]),
+            (
+                "Renewed from",
+                f"{output.instant(due.at)}: {due.reason}" if row["sha256"] else due.reason,
+            ),
+            ("The CA explains", row["ari_url"]),
+            ("Not before", view["next_at"]),
+            ("Account", row["account"]),
+            ("Solver", row["solver"]),
+            ("Targets", row["targets"]),
+            ("Key", row["key_type"]),
+            ("Profile", row["profile"]),
+            ("Chain", row["preferred_chain"]),
+            ("Leaves out", row["shrink"]),
+            ("Folder", folder.live),
+            ("Seen", row["proof"]),
+            ("Last word", view["error"]),
+        ]
+    )
     for one in row["names"]:
         mark = "✓" if one["state"] == "active" else "!"
         why = (
-            f": in quarantine since {output.epoch_text(one['since'])}: {output.cell(one['reason'], 400)}"
+            f": in quarantine since {output.epoch_text(one['since'])}:"
+            f" {output.cell(one['reason'], 400)}"
             if one["state"] != "active"
             else ""
         )
@@ -142,44 +210,79 @@ def show(app: App, name: str, form: str) -> None:
     for delivery in deliveries:
         if delivery["sha256"] == row["sha256"]:
             click.echo(
-                f"{'✓' if delivery['state'] == 'done' else '✗'} target {delivery['target']}: {output.cell(delivery['error'] or delivery['state'], 400)}"
+                f"{'✓' if delivery['state'] == 'done' else '✗'} target {delivery['target']}:"
+                f" {output.cell(delivery['error'] or delivery['state'], 400)}"
             )
     for order in orders:
-        when, sha = output.epoch_text(order["created_at"]), f" {order['sha256'][:16]}" if order["sha256"] else ""
-        click.echo(f"order {order['id']} of {when}: {order['state']}{sha} ({output.cell(order['reason'], 100)})")
+        when, sha = (
+            output.epoch_text(order["created_at"]),
+            (f" {order['sha256'][:16]}" if order["sha256"] else ""),
+        )
+        click.echo(
+            f"order {order['id']} of {when}: {order['state']}{sha}"
+            f" ({output.cell(order['reason'], 100)})"
+        )
 
 
 @lineage.command("edit")
 @click.argument("name")
 @click.option("--account", metavar="NAME", help="Another ACME account.")
 @click.option("--solver", metavar="NAME", help="Another way of showing control.")
-@click.option("--target", "targets", multiple=True, metavar="NAME", help="The targets, in place of those before; '' for none.")
-@click.option("--names", metavar="NAMES", help="The names, in place of those before, with blanks between.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="The targets, in place of those before; '' for none.",
+)
+@click.option(
+    "--names", metavar="NAMES", help="The names, in place of those before, with blanks between."
+)
 @click.option("--profile", help="A profile of the CA's; empty: none.")
 @click.option("--chain", help="The top of the chain; empty: the CA's own.")
 @click.option(
-    "--leave-out", "shrink", type=click.Choice(["ask", "auto"]), help="Whether names that cannot be had may be left out unasked."
+    "--leave-out",
+    "shrink",
+    type=click.Choice(["ask", "auto"]),
+    help="Whether names that cannot be had may be left out unasked.",
 )
 @click.option("--reuse-key/--new-key", default=None, help="Whether the key stays over renewals.")
 @pass_app
 def edit(
-    app: App, name: str, account: str | None, solver: str | None, targets: tuple[str, ...], names: str | None, profile: str | None, chain: str | None,
-    shrink: str | None, reuse_key: bool | None,
-) -> None:  # fmt: skip
+    app: App,
+    name: str,
+    account: str | None,
+    solver: str | None,
+    targets: tuple[str, ...],
+    names: str | None,
+    profile: str | None,
+    chain: str | None,
+    shrink: str | None,
+    reuse_key: bool | None,
+) -> None:
     """Changes an arrangement; its next certificate follows it."""
     from certmgr.issuance import arrange
     from inventory.errors import UsageError
     from inventory.store import accounts, clients, lineages, orders
 
-    if all(x is None for x in (account, solver, names, profile, chain, shrink, reuse_key)) and not targets:
-        raise UsageError("Nothing is to be changed", "no option was given", "See certmgr lineage edit --help.")
+    if (
+        all(x is None for x in (account, solver, names, profile, chain, shrink, reuse_key))
+        and not targets
+    ):
+        raise UsageError(
+            "Nothing is to be changed", "no option was given", "See certmgr lineage edit --help."
+        )
     if names is not None and not names.strip():
-        raise UsageError("A lineage needs at least one name", "", f"certmgr lineage retire {name} ends it.")
+        raise UsageError(
+            "A lineage needs at least one name", "", f"certmgr lineage retire {name} ends it."
+        )
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
         _not_retired(row)
         have = [n["name"] for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])]
-        values = given(solver=solver, shrink=shrink, reuse_key=None if reuse_key is None else int(reuse_key))
+        values = given(
+            solver=solver, shrink=shrink, reuse_key=None if reuse_key is None else int(reuse_key)
+        )
         values |= {k: v or None for k, v in given(profile=profile, preferred_chain=chain).items()}
         if names is not None:
             who = clients.find(tx.conn, row["client"])
@@ -196,33 +299,51 @@ def edit(
             values["account_id"] = accounts.find(tx.conn, account)["id"]
         lineages.edit(tx, row["id"], **values)
         lineages.note(tx, row["id"], next_at=None)
-    click.echo(f"'{name}' is changed. certmgr renew {name} makes a certificate of it now; else the next renewal does.")
+    click.echo(
+        f"'{name}' is changed. certmgr renew {name} makes a certificate of it now; else the next"
+        " renewal does."
+    )
 
 
 @lineage.command("approve")
 @click.argument("name")
 @pass_app
 def approve(app: App, name: str) -> None:
-    """Lets the names in quarantine be left out of the next certificate. They return by themselves when they can be had again."""
+    """Lets the names in quarantine be left out of the next certificate.
+
+    They return by themselves when they can be had again.
+    """
     from inventory.errors import Conflict
     from inventory.names import display
     from inventory.store import lineages
 
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
-        out = [n["name"] for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], []) if n["state"] == "quarantined"]
+        out = [
+            n["name"]
+            for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])
+            if n["state"] == "quarantined"
+        ]
         if not out:
-            raise Conflict(f"No name of '{name}' is in quarantine", "", f"See certmgr lineage show {name}.")
+            raise Conflict(
+                f"No name of '{name}' is in quarantine", "", f"See certmgr lineage show {name}."
+            )
         lineages.edit(tx, row["id"], shrink_ok=" ".join(out))
         lineages.note(tx, row["id"], next_at=None)
-    click.echo(f"The next certificate of '{name}' is made without {', '.join(display(n) for n in out)}.")
+    click.echo(
+        f"The next certificate of '{name}' is made without {', '.join(display(n) for n in out)}."
+    )
 
 
 def _not_retired(row: Any) -> None:
     from inventory.errors import Conflict
 
     if row["state"] == "retired":
-        raise Conflict(f"'{row['name']}' is retired", "", f"certmgr lineage resume {row['name']} brings it back.")
+        raise Conflict(
+            f"'{row['name']}' is retired",
+            "",
+            f"certmgr lineage resume {row['name']} brings it back.",
+        )
 
 
 def _set_state(app: App, name: str, state: str) -> None:
@@ -257,7 +378,10 @@ def resume(app: App, name: str) -> None:
 @click.argument("name")
 @pass_app
 def retire(app: App, name: str) -> None:
-    """Ends the arrangement. Files stay where they are, and so does the certificate until its end."""
+    """Ends the arrangement.
+
+    Files stay where they are, and so does the certificate until its end.
+    """
     _set_state(app, name, "retired")
     click.echo(f"'{name}' is retired. Its files stay; nothing renews them.")
 
@@ -266,7 +390,9 @@ def retire(app: App, name: str) -> None:
 @click.argument("name")
 @pass_app
 def deploy(app: App, name: str) -> int:
-    """Brings the newest certificate to its targets again, also one that was taken back, and looks whether it is live."""
+    """Brings the newest certificate to its targets again, also one that was taken back, and looks
+    whether it is live.
+    """
     from certmgr.cli.issue import SYMBOLS, WORDS
     from certmgr.issuance.bring import bring
     from certmgr.issuance.office import Office
@@ -278,7 +404,10 @@ def deploy(app: App, name: str) -> int:
     _not_retired(row)
     done = bring(Office(database, app.settings), row["id"], again=True)
     symbol = SYMBOLS.get(done.state, "✓" if done.good else "✗")
-    click.echo(f"{symbol} {done.lineage}: {WORDS.get(done.state, done.state)}: {output.cell(done.said, 1500)}")
+    click.echo(
+        f"{symbol} {done.lineage}: {WORDS.get(done.state, done.state)}:"
+        f" {output.cell(done.said, 1500)}"
+    )
     return 0 if done.good else 3
 
 
@@ -294,17 +423,34 @@ def deploy(app: App, name: str) -> int:
     help="certbot's directory.",
 )
 @click.option(
-    "--solver", "solver_name", default="", metavar="NAME", help="How control is shown from now on; else [acme] default_solver."
+    "--solver",
+    "solver_name",
+    default="",
+    metavar="NAME",
+    help="How control is shown from now on; else [acme] default_solver.",
 )
-@click.option("--target", "targets", multiple=True, metavar="NAME", help="Where renewals go; may be repeated.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="NAME", help="Where renewals go; may be repeated."
+)
 @click.option("--undo", is_flag=True, help="Give the lineages named back to certbot.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be taken over.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def adopt(
-    app: App, names: tuple[str, ...], path: Path, solver_name: str, targets: tuple[str, ...], undo: bool, dry_run: bool, yes: bool
+    app: App,
+    names: tuple[str, ...],
+    path: Path,
+    solver_name: str,
+    targets: tuple[str, ...],
+    undo: bool,
+    dry_run: bool,
+    yes: bool,
 ) -> int:
-    """Takes over what certbot renews here: accounts, keys, certificates. Its timer is ended first; live/NAME stays where it is, so that no server's configuration changes."""
+    """Takes over what certbot renews here: accounts, keys, certificates.
+
+    Its timer is ended first; live/NAME stays where it is, so that no server's configuration
+    changes.
+    """
     from certmgr.issuance import adopt as work
     from inventory.errors import UsageError
 
@@ -314,22 +460,31 @@ def adopt(
             raise UsageError("Which are to be given back?", "", "Name them.")
         for name in names:
             work.give_back(database, app.settings, name)
-            click.echo(f"'{name}' is certbot's again: enable its timer, if nothing else of it is taken over.")
+            click.echo(
+                f"'{name}' is certbot's again: enable its timer, if nothing else of it is taken"
+                " over."
+            )
         return 0
     wanted = work.Wanted(path, names, solver_name, targets)
     planned = work.plan(database, app.settings, wanted)
     for one in planned.chosen:
         click.echo(
-            f"{'→' if dry_run else '·'} {one.name}: {len(one.names)} name(s), {one.key_type}, {one.authenticator}, until {one.material.leaf.not_after:%Y-%m-%d}"
+            f"{'→' if dry_run else '·'} {one.name}: {len(one.names)} name(s), {one.key_type},"
+            f" {one.authenticator}, until {one.material.leaf.not_after:%Y-%m-%d}"
         )
         for hook in one.hooks:
-            click.echo(f"  its {hook} is not taken over: write it as a target ([acme.target.NAME] reload)")
+            click.echo(
+                f"  its {hook} is not taken over: write it as a target ([acme.target.NAME] reload)"
+            )
     for name, why in planned.strange:
         click.echo(f"✗ {output.cell(name)} is left: {why}")
     for problem in planned.installation.problems:
         click.echo(f"✗ {output.cell(str(problem.path))}: {output.cell(problem.why, 300)}")
     for schedule in planned.schedules:
-        click.echo(f"! {schedule.where} runs certbot: {'it is ended first' if schedule.disable else schedule.todo}")
+        click.echo(
+            f"! {schedule.where} runs certbot:"
+            f" {'it is ended first' if schedule.disable else schedule.todo}"
+        )
     if dry_run or not planned.chosen:
         click.echo("Nothing was changed.")
         return 0 if dry_run or not (planned.strange or planned.installation.problems) else 3
@@ -337,7 +492,8 @@ def adopt(
         click.confirm(f"Take over {len(planned.chosen)} lineage(s)?", abort=True)
     done = work.take_over(database, app.settings, wanted, planned)
     click.echo(
-        f"✓ {len(done)} lineage(s) are renewed here from now on. Run certmgr renew --due twice a day (certmgr run does it)."
+        f"✓ {len(done)} lineage(s) are renewed here from now on. Run certmgr renew --due twice a"
+        " day (certmgr run does it)."
     )
     return 0
 
@@ -355,18 +511,37 @@ def solvers(app: App, form: str) -> None:
     from certmgr.issuance.challenges.build import challenge_of
 
     rows = [
-        {"name": n, "kind": s.kind, "challenge": challenge_of(s), "where": s.path or s.server or s.provider or " ".join(s.command) or (f"port {s.port}" if s.port else "")}
+        {
+            "name": n,
+            "kind": s.kind,
+            "challenge": challenge_of(s),
+            "where": (
+                s.path
+                or s.server
+                or s.provider
+                or " ".join(s.command)
+                or (f"port {s.port}" if s.port else "")
+            ),
+        }
         for n, s in sorted(app.settings.acme.solvers.items())
-    ]  # fmt: skip
+    ]
     output.show(
-        "solvers", ["name", "kind", "challenge", "where"], rows, form, "The configuration has none: write [acme.solver.web]."
+        "solvers",
+        ["name", "kind", "challenge", "where"],
+        rows,
+        form,
+        "The configuration has none: write [acme.solver.web].",
     )
 
 
 @solver.command("snippet")
 @click.argument("name")
 @click.option(
-    "--server", type=click.Choice(["nginx", "apache"]), default="nginx", show_default=True, help="For which web server."
+    "--server",
+    type=click.Choice(["nginx", "apache"]),
+    default="nginx",
+    show_default=True,
+    help="For which web server.",
 )
 @pass_app
 def snippet(app: App, name: str, server: str) -> None:

@@ -43,9 +43,16 @@ from inventory.clock import Clock, system_clock
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="certmgr")
-@click.option("--config", metavar="FILE", help="Configuration (TOML). Else CERTMGR_CONFIG, else the user's own.")
 @click.option(
-    "--database", "database_url", metavar="URL", help="SQLite file or URL, or postgresql://... Else the configuration's."
+    "--config",
+    metavar="FILE",
+    help="Configuration (TOML). Else CERTMGR_CONFIG, else the user's own.",
+)
+@click.option(
+    "--database",
+    "database_url",
+    metavar="URL",
+    help="SQLite file or URL, or postgresql://... Else the configuration's.",
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.pass_context
@@ -63,9 +70,42 @@ def cli(context: click.Context, config: str | None, database_url: str | None, de
 
 
 for command in (
-    scan.scan, status.status, clients.client, contacts.contact, servers.server, domains.domain, endpoints.endpoint, findings.finding,
-    deadlines.deadline, compliance.compliance, report.report, diagnose.diagnose, notify.notify, notices.notice, orders.order, cases.case, incidents.incident, planning.forecast, revocation.revocation, accounts.account, issue.issue, renew.renew, renew.revoke, lineages.lineage, lineages.solver, planning.calendar, operations.run, operations.check, operations.metrics, operations.doctor, operations.audit, exchange.import_, exchange.export, database.database, demo.demo,
-):  # fmt: skip
+    scan.scan,
+    status.status,
+    clients.client,
+    contacts.contact,
+    servers.server,
+    domains.domain,
+    endpoints.endpoint,
+    findings.finding,
+    deadlines.deadline,
+    compliance.compliance,
+    report.report,
+    diagnose.diagnose,
+    notify.notify,
+    notices.notice,
+    orders.order,
+    cases.case,
+    incidents.incident,
+    planning.forecast,
+    revocation.revocation,
+    accounts.account,
+    issue.issue,
+    renew.renew,
+    renew.revoke,
+    lineages.lineage,
+    lineages.solver,
+    planning.calendar,
+    operations.run,
+    operations.check,
+    operations.metrics,
+    operations.doctor,
+    operations.audit,
+    exchange.import_,
+    exchange.export,
+    database.database,
+    demo.demo,
+):
     cli.add_command(command)
 
 
@@ -83,7 +123,8 @@ def main(arguments: Sequence[str], clock: Clock = system_clock) -> int:
 def _invoke(arguments: list[str], clock: Clock) -> object:
     """Invoke the group as ``cli.main(standalone_mode=False)`` does.
 
-    A closed pipe keeps its exception, because click turns it into exit code 1, which means findings.
+    A closed pipe keeps its exception, because click turns it into exit code 1, which means
+    findings.
     """
     with cli.make_context("certmgr", arguments, obj=clock) as context:
         result = cli.invoke(context)

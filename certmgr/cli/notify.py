@@ -15,15 +15,25 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Show each message as it would go out; nothing is queued or sent.")
-@click.option("--explain", metavar="NAME", help="Tell why contacts did or did not hear about this name; nothing is decided.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show each message as it would go out; nothing is queued or sent.",
+)
+@click.option(
+    "--explain",
+    metavar="NAME",
+    help="Tell why contacts did or did not hear about this name; nothing is decided.",
+)
 @click.option(
     "--clients",
     type=click.IntRange(1),
     metavar="N",
     help="Write to exactly so many clients at once, where that is more than usual.",
 )
-@click.option("--queue-only", is_flag=True, help="Decide and queue, and leave the sending to another run.")
+@click.option(
+    "--queue-only", is_flag=True, help="Decide and queue, and leave the sending to another run."
+)
 @click.option("--send-only", is_flag=True, help="Send what is queued, and decide nothing.")
 @click.option(
     "--format",
@@ -35,26 +45,42 @@ if TYPE_CHECKING:
 )
 @pass_app
 def notify(
-    app: App, dry_run: bool, explain: str | None, clients: int | None, queue_only: bool, send_only: bool, form: str
-) -> int:  # fmt: skip
-    """Decide who must hear what, look again at each endpoint that is concerned, queue the messages, and send them.
+    app: App,
+    dry_run: bool,
+    explain: str | None,
+    clients: int | None,
+    queue_only: bool,
+    send_only: bool,
+    form: str,
+) -> int:
+    """Decide who must hear what, look again at each endpoint that is concerned, queue the messages,
+    and send them.
 
-    For cron, once an hour: silent when all is well, one line and exit 3 when something was not done.
+    For cron, once an hour: silent when all is well, one line and exit 3 when something was not
+    done.
     """
     from inventory.errors import UsageError
 
     if sum((dry_run, explain is not None, queue_only, send_only)) > 1:
-        raise UsageError("--dry-run, --explain, --queue-only and --send-only exclude each other", "", "Give one of them.")
+        raise UsageError(
+            "--dry-run, --explain, --queue-only and --send-only exclude each other",
+            "",
+            "Give one of them.",
+        )
     if explain is not None:
         return _explain(app, explain, form)
     if form == "csv":
-        raise UsageError("There is no csv of a run", "messages are no rows", "Choose table or json.")
+        raise UsageError(
+            "There is no csv of a run", "messages are no rows", "Choose table or json."
+        )
     from certmgr.notices.wiring import run_of, worker_of
 
     database = app.open()
     outcome: Outcome | None = None
     if not send_only:
-        outcome = run_of(database, app.settings, app.now(), expected=clients).decide(dry_run=dry_run)
+        outcome = run_of(database, app.settings, app.now(), expected=clients).decide(
+            dry_run=dry_run
+        )
         if dry_run:
             return _show_dry(outcome, form)
     counts = None
@@ -67,7 +93,10 @@ def notify(
         click.echo(f"certmgr notify: {cell('; '.join(problems), 1000)}", err=True)
     elif _is_terminal():
         click.echo(
-            ", ".join(f"{v} {k}" for k, v in summary(outcome, counts).items() if isinstance(v, int) and v) or "Nothing was due."
+            ", ".join(
+                f"{v} {k}" for k, v in summary(outcome, counts).items() if isinstance(v, int) and v
+            )
+            or "Nothing was due."
         )
     return 3 if problems else 0
 
@@ -80,30 +109,50 @@ def _is_terminal() -> bool:
 
 def _show_dry(outcome: Outcome, form: str) -> int:
     if form == "json":
-        echo_json({
-            "schema": "certmgr.notify/1", **summary(outcome, None), "dry_run": True,
-            "messages": [
-                {"contact": d.person.id, "to": (d.person.way or ("", ""))[1], "outcome": m.outcome, "subject": m.subject, "text": m.text,
-                 "matters": [i.subject.key for i in d.items]}
-                for d, m in outcome.drafts
-            ],
-            "staff": [{"contact": c, "subject": m.subject, "text": m.text} for c, m in outcome.staff],
-        })  # fmt: skip
+        echo_json(
+            {
+                "schema": "certmgr.notify/1",
+                **summary(outcome, None),
+                "dry_run": True,
+                "messages": [
+                    {
+                        "contact": d.person.id,
+                        "to": (d.person.way or ("", ""))[1],
+                        "outcome": m.outcome,
+                        "subject": m.subject,
+                        "text": m.text,
+                        "matters": [i.subject.key for i in d.items],
+                    }
+                    for d, m in outcome.drafts
+                ],
+                "staff": [
+                    {"contact": c, "subject": m.subject, "text": m.text} for c, m in outcome.staff
+                ],
+            }
+        )
         return 0
     for draft, message in outcome.drafts:
         click.echo(
-            f"To: {cell(draft.person.name)} <{cell((draft.person.way or ('', ''))[1])}>\nSubject: {cell(message.subject)}\n"
+            f"To: {cell(draft.person.name)} <{cell((draft.person.way or ('', ''))[1])}>\nSubject:"
+            f" {cell(message.subject)}\n"
         )
         click.echo(_lines(message.text))
         click.echo("-" * 78)
     for contact_id, message in outcome.staff:
-        click.echo(f"To: contact {contact_id} (staff)\nSubject: {cell(message.subject)}\n\n{_lines(message.text)}")
+        click.echo(
+            f"To: contact {contact_id} (staff)\nSubject:"
+            f" {cell(message.subject)}\n\n{_lines(message.text)}"
+        )
         click.echo("-" * 78)
     for problem in problems_of(outcome, None):
         click.echo(f"! {problem}")
-    total = ", ".join(f"{n} {action}" for action, n in sorted(outcome.decisions.items())) or "nothing is due"
+    total = (
+        ", ".join(f"{n} {action}" for action, n in sorted(outcome.decisions.items()))
+        or "nothing is due"
+    )
     click.echo(
-        f"{len(outcome.drafts)} message(s) to clients, {len(outcome.staff)} to staff; decisions: {total}. Nothing was queued or sent."
+        f"{len(outcome.drafts)} message(s) to clients, {len(outcome.staff)} to staff; decisions:"
+        f" {total}. Nothing was queued or sent."
     )
     return 0
 
@@ -125,16 +174,23 @@ def _explain(app: App, name: str, form: str) -> int:
     with app.open().read() as conn:
         pairs = news.named(conn, host)
         if not pairs:
-            raise NotFound(f"There is no name '{host}' in the inventory", "", "See certmgr domain list.")
+            raise NotFound(
+                f"There is no name '{host}' in the inventory", "", "See certmgr domain list."
+            )
         subjects = matters.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
         rows = matters.decisions(conn, subjects)
     shown = [
         {
-            "last": epoch_text(r["last_at"]), "since": epoch_text(r["first_at"]), "subject": r["subject"], "threshold": r["threshold"],
-            "contact": r["contact_id"] or None, "action": r["action"], "reason": r["reason"],
+            "last": epoch_text(r["last_at"]),
+            "since": epoch_text(r["first_at"]),
+            "subject": r["subject"],
+            "threshold": r["threshold"],
+            "contact": r["contact_id"] or None,
+            "action": r["action"],
+            "reason": r["reason"],
         }
         for r in rows
-    ]  # fmt: skip
+    ]
     empty = f"Nothing about {host} was ever due: no decision is kept."
     if form == "table" and shown:
         table([c.upper() for c in _COLUMNS], [[r[c] for c in _COLUMNS] for r in shown])

@@ -44,10 +44,20 @@ from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_
     help="Warn when a notice waits longer.",
 )
 @pass_app
-def check(app: App, client: str | None, tag: str | None, warning: int, critical: int, max_age: float, max_queue: float) -> int:
-    """A monitoring plug-in (Nagios, Icinga, Checkmk): one line with performance data from what scans have stored.
+def check(
+    app: App,
+    client: str | None,
+    tag: str | None,
+    warning: int,
+    critical: int,
+    max_age: float,
+    max_queue: float,
+) -> int:
+    """A monitoring plug-in (Nagios, Icinga, Checkmk): one line with performance data from what
+    scans have stored.
 
-    Exit codes are those of plug-ins: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; also 3 where it cannot be done.
+    Exit codes are those of plug-ins: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; also 3 where it cannot
+    be done.
     """
     from certmgr.operations.health import UNKNOWN, Thresholds, judge, read
     from inventory.errors import CertmgrError
@@ -55,7 +65,9 @@ def check(app: App, client: str | None, tag: str | None, warning: int, critical:
     try:
         moment = app.now()
         code, line = judge(
-            read(app.open(), moment, client=client, tag=tag), Thresholds(warning, critical, max_age, max_queue), moment
+            read(app.open(), moment, client=client, tag=tag),
+            Thresholds(warning, critical, max_age, max_queue),
+            moment,
         )
     except CertmgrError as error:
         code, line = UNKNOWN, f"CERTMGR UNKNOWN - {error}"
@@ -70,7 +82,8 @@ def check(app: App, client: str | None, tag: str | None, warning: int, critical:
 def run(app: App, no_scan: bool, verbose: bool) -> int:
     """The one line for cron: scan, read the answers, notify, and call the heartbeat URL.
 
-    Silent when all was done; otherwise one line on standard error and exit 3. A notice that is tried again later is no failure.
+    Silent when all was done; otherwise one line on standard error and exit 3. A notice that is
+    tried again later is no failure.
     """
     from certmgr.cli.scan import terminated_as_interrupt
     from certmgr.operations.round import run as work
@@ -89,7 +102,10 @@ def run(app: App, no_scan: bool, verbose: bool) -> int:
 @format_option
 @pass_app
 def doctor(app: App, form: str) -> int:
-    """Check configuration, database, clock, resolver, secrets, mail server, SPF, notices and runs. Exit 3 where there is a fault."""
+    """Check configuration, database, clock, resolver, secrets, mail server, SPF, notices and runs.
+
+    Exit 3 where there is a fault.
+    """
     from certmgr.cli.output import show, table
     from certmgr.operations.doctor import FAULT, examine
 
@@ -116,8 +132,14 @@ def audit() -> None:
 
 
 @audit.command("list")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N")
-@click.option("--kind", metavar="KIND", help="Only entries about this kind of record: client, notice, run, ...")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N"
+)
+@click.option(
+    "--kind",
+    metavar="KIND",
+    help="Only entries about this kind of record: client, notice, run, ...",
+)
 @format_option
 @pass_app
 def audit_list(app: App, limit: int, kind: str | None, form: str) -> None:
@@ -138,7 +160,11 @@ def audit_list(app: App, limit: int, kind: str | None, form: str) -> None:
 
 
 @audit.command("verify")
-@click.option("--expect", metavar="HASH", help="A head that left this machine with a digest: it must still be in the log.")
+@click.option(
+    "--expect",
+    metavar="HASH",
+    help="A head that left this machine with a digest: it must still be in the log.",
+)
 @pass_app
 def audit_verify(app: App, expect: str | None) -> int:
     """Walk the whole chain. Exit 3 where an entry was changed, or entries were taken away."""
@@ -148,11 +174,17 @@ def audit_verify(app: App, expect: str | None) -> int:
 
     with app.open().read() as conn:
         wrong, head, count = chain.broken(auditlog.entries(conn))
-        known = [h for h in (expect, jobs.state(conn, "digest")["detail"].get("head")) if h and h != chain.START]
+        known = [
+            h
+            for h in (expect, jobs.state(conn, "digest")["detail"].get("head"))
+            if h and h != chain.START
+        ]
         missing = next((h for h in known if auditlog.has(conn, h.lower()) is None), None)
     if wrong is not None:
         raise CertmgrError(
-            f"The audit log was changed: entry {wrong} does not follow the one before it", "", "Restore a backup, and compare."
+            f"The audit log was changed: entry {wrong} does not follow the one before it",
+            "",
+            "Restore a backup, and compare.",
         )
     if missing is not None:
         raise CertmgrError(
@@ -165,10 +197,16 @@ def audit_verify(app: App, expect: str | None) -> int:
 
 
 @click.command()
-@click.option("--output", metavar="FILE", help="The file for the textfile collector, ending in .prom; else standard output.")
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="The file for the textfile collector, ending in .prom; else standard output.",
+)
 @pass_app
 def metrics(app: App, output: str | None) -> None:
-    """Write numbers for Prometheus: verdicts, findings by code, the end of each certificate, the last good scan."""
+    """Write numbers for Prometheus: verdicts, findings by code, the end of each certificate, the
+    last good scan.
+    """
     from pathlib import Path
 
     from certmgr.files import write_whole

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cli.output import cell, csv_text, day_in, echo_json, epoch_text, instant, pairs, show, table
+from certmgr.cli.output import (
+    cell,
+    csv_text,
+    day_in,
+    echo_json,
+    epoch_text,
+    instant,
+    pairs,
+    show,
+    table,
+)
 from certmgr.cli.shared import App, changed, client_filter, format_option, given, pass_app
 
 if TYPE_CHECKING:
@@ -29,24 +39,65 @@ _COLUMNS = (
     "due",
     "state",
 )
-_KEYS = ("id", *_COLUMNS, "price", "fee", "currency", "warranty", "bought_by", "auto_renew", "successor", "clocks", "unused_days")
-_CLOCKS = {"order": "order ends", "certificate": "reissue", "dcv": "domain validation", "organisation": "organisation validation"}
+_KEYS = (
+    "id",
+    *_COLUMNS,
+    "price",
+    "fee",
+    "currency",
+    "warranty",
+    "bought_by",
+    "auto_renew",
+    "successor",
+    "clocks",
+    "unused_days",
+)
+_CLOCKS = {
+    "order": "order ends",
+    "certificate": "reissue",
+    "dcv": "domain validation",
+    "organisation": "organisation validation",
+}
 
 
 @click.group()
 def order() -> None:
-    """Purchases of one to three years: what they cover, when they are reissued, and when they must be bought again."""
+    """Purchases of one to three years: what they cover, when they are reissued, and when they must
+    be bought again.
+    """
 
 
 def _options(command: Any) -> Any:
     for option in (
         click.option("--note", metavar="TEXT"),
-        click.option("--document", "documents", multiple=True, metavar="PATH", help="Where a document of it lies; may be repeated."),
-        click.option("--organisation-validated", metavar="DATE", help="When the organisation was last validated (OV, EV)."),
-        click.option("--domain-validated", metavar="DATE", help="When control of the domains was last validated."),
-        click.option("--auto-renew/--no-auto-renew", default=None, help="The vendor renews it by itself."),
-        click.option("--contact", metavar="CONTACT", help="Whom to ask about it: a contact of the client."),
-        click.option("--bought-by", type=click.Choice(["client", "us"]), help="Who buys: the client, or we as a service."),
+        click.option(
+            "--document",
+            "documents",
+            multiple=True,
+            metavar="PATH",
+            help="Where a document of it lies; may be repeated.",
+        ),
+        click.option(
+            "--organisation-validated",
+            metavar="DATE",
+            help="When the organisation was last validated (OV, EV).",
+        ),
+        click.option(
+            "--domain-validated",
+            metavar="DATE",
+            help="When control of the domains was last validated.",
+        ),
+        click.option(
+            "--auto-renew/--no-auto-renew", default=None, help="The vendor renews it by itself."
+        ),
+        click.option(
+            "--contact", metavar="CONTACT", help="Whom to ask about it: a contact of the client."
+        ),
+        click.option(
+            "--bought-by",
+            type=click.Choice(["client", "us"]),
+            help="Who buys: the client, or we as a service.",
+        ),
         click.option("--warranty", metavar="AMOUNT"),
         click.option("--fee", metavar="AMOUNT", help="What one installation costs the client."),
         click.option("--currency", metavar="CODE", help="Of the amounts, such as EUR."),
@@ -54,12 +105,24 @@ def _options(command: Any) -> Any:
         click.option("--end", metavar="DATE", help="The last day; else from --start and --years."),
         click.option("--start", metavar="DATE", help="The first day; today."),
         click.option("--years", type=click.IntRange(1, 5), help="The term; 1."),
-        click.option("--kind", type=click.Choice(["single", "multi", "wildcard"]), help="Of the product; else as the names say."),
-        click.option("--validation", type=click.Choice(["dv", "ov", "ev"], case_sensitive=False), help="dv."),
+        click.option(
+            "--kind",
+            type=click.Choice(["single", "multi", "wildcard"]),
+            help="Of the product; else as the names say.",
+        ),
+        click.option(
+            "--validation", type=click.Choice(["dv", "ov", "ev"], case_sensitive=False), help="dv."
+        ),
         click.option("--number", metavar="TEXT", help="The vendor's order number."),
         click.option("--vendor", metavar="NAME"),
-        click.option("--name", "names", multiple=True, metavar="NAME", help="A name that it covers; may be repeated."),
-    ):  # fmt: skip
+        click.option(
+            "--name",
+            "names",
+            multiple=True,
+            metavar="NAME",
+            help="A name that it covers; may be repeated.",
+        ),
+    ):
         command = option(command)
     return command
 
@@ -69,7 +132,11 @@ def _given(app: App, values: dict[str, Any]) -> dict[str, Any]:
 
     zone = app.settings.provider.time_zone
     made = given(**values)
-    for option, column in (("start", "starts_at"), ("domain_validated", "dcv_at"), ("organisation_validated", "organisation_at")):
+    for option, column in (
+        ("start", "starts_at"),
+        ("domain_validated", "dcv_at"),
+        ("organisation_validated", "organisation_at"),
+    ):
         if option in made:
             made[column] = parse_start(made.pop(option), zone)
     if "end" in made:
@@ -92,11 +159,13 @@ def add(app: App, /, client: str, names: tuple[str, ...], **values: Any) -> None
         row_id, strange = orders.add(tx, client, _given(app, values), names)
         row = orders.find(tx.conn, f"#{row_id}")
     click.echo(
-        f"Order #{row_id} added: {cell(row['vendor'])}, {row['years']} year(s), {epoch_text(row['starts_at'])} to {epoch_text(row['ends_at'])}."
+        f"Order #{row_id} added: {cell(row['vendor'])}, {row['years']} year(s),"
+        f" {epoch_text(row['starts_at'])} to {epoch_text(row['ends_at'])}."
     )
     for name in strange:
         click.echo(
-            f"Note: {display(name)} is not in the inventory. To watch it: certmgr domain add {display(name.removeprefix('*.'))} --client {client}",
+            f"Note: {display(name)} is not in the inventory. To watch it: certmgr domain add"
+            f" {display(name.removeprefix('*.'))} --client {client}",
             err=True,
         )
 
@@ -104,17 +173,25 @@ def add(app: App, /, client: str, names: tuple[str, ...], **values: Any) -> None
 @order.command("list")
 @client_filter
 @click.option(
-    "--due", type=click.IntRange(0, 3650), metavar="DAYS", help="Only those of which something is due within so many days."
+    "--due",
+    type=click.IntRange(0, 3650),
+    metavar="DAYS",
+    help="Only those of which something is due within so many days.",
 )
 @click.option(
     "--check",
     is_flag=True,
-    help="In place of orders: paid and unused days, overlaps, names without an order, certificates of none.",
+    help=(
+        "In place of orders: paid and unused days, overlaps, names without an order, certificates"
+        " of none."
+    ),
 )
 @click.option("--all", "everything", is_flag=True, help="Also those that ended or were cancelled.")
 @format_option
 @pass_app
-def list_(app: App, client: str | None, due: int | None, check: bool, everything: bool, form: str) -> None:
+def list_(
+    app: App, client: str | None, due: int | None, check: bool, everything: bool, form: str
+) -> None:
     """Show orders, the next end first, with what is due next."""
     from certmgr.orders.load import load, look_through
     from inventory.store import clients
@@ -123,10 +200,22 @@ def list_(app: App, client: str | None, due: int | None, check: bool, everything
         client_id = clients.find(conn, client)["id"] if client else None
         if check:
             rows = [
-                {"kind": r.kind, "client": r.client, "what": r.what, "days": r.days or None, "detail": r.text}
+                {
+                    "kind": r.kind,
+                    "client": r.client,
+                    "what": r.what,
+                    "days": r.days or None,
+                    "detail": r.text,
+                }
                 for r in look_through(conn, app.now(), client_id)
             ]
-            show("remarks", ("kind", "client", "what", "days", "detail"), rows, form, "Nothing to remark.")
+            show(
+                "remarks",
+                ("kind", "client", "what", "days", "detail"),
+                rows,
+                form,
+                "Nothing to remark.",
+            )
             return
         known = load(conn, client_id)
         extra = {r["id"]: r for r in _rows(conn, client_id)}
@@ -136,7 +225,9 @@ def list_(app: App, client: str | None, due: int | None, check: bool, everything
         if not everything and (one.state != "active" or one.ends < moment):
             continue
         row = order_row(app, one, extra[one.id])
-        if due is None or (row["due"] is not None and row["_due"] <= moment.timestamp() + due * 86_400):
+        if due is None or (
+            row["due"] is not None and row["_due"] <= moment.timestamp() + due * 86_400
+        ):
             shown.append(row)
     if form == "table":
         _brief(shown, app.settings.provider.time_zone)
@@ -152,7 +243,10 @@ def _rows(conn: Any, client_id: int | None) -> Any:
 
 def _brief(rows: list[dict[str, Any]], zone: str) -> None:
     if not rows:
-        click.echo("There are no orders. Add one: certmgr order add CLIENT --vendor NAME --name shop.example.com.")
+        click.echo(
+            "There are no orders. Add one: certmgr order add CLIENT --vendor NAME --name"
+            " shop.example.com."
+        )
         return
     cells = [
         [
@@ -180,22 +274,48 @@ def order_row(app: App, one: Order, row: Any) -> dict[str, Any]:
     first = next((c for c in running if c.due is not None), None)
     current = one.current
     return {
-        "id": one.id, "order": f"#{one.id}", "client": one.client, "vendor": one.vendor, "number": one.number or None, "names": list(one.names), "validation": one.validation,
-        "kind": one.kind, "years": one.years, "starts": instant(one.starts), "ends": instant(one.ends), "certificate_until": instant(current.not_after) if current else None,
-        "next": _CLOCKS[first.what] if first else None, "due": instant(first.due) if first else None, "_due": first.due.timestamp() if first and first.due else 0,
-        "state": one.state, "price": str(one.price) if one.price is not None else None, "fee": str(one.fee) if one.fee is not None else None, "currency": one.currency or None,
-        "warranty": row["warranty"], "bought_by": one.bought_by, "auto_renew": one.auto_renew, "successor": row["successor_id"],
-        "clocks": [{"what": c.what, "at": instant(c.at), "due": instant(c.due), "actor": c.actor} for c in running], "unused_days": unused_days(one, moment),
-    }  # fmt: skip
+        "id": one.id,
+        "order": f"#{one.id}",
+        "client": one.client,
+        "vendor": one.vendor,
+        "number": one.number or None,
+        "names": list(one.names),
+        "validation": one.validation,
+        "kind": one.kind,
+        "years": one.years,
+        "starts": instant(one.starts),
+        "ends": instant(one.ends),
+        "certificate_until": instant(current.not_after) if current else None,
+        "next": _CLOCKS[first.what] if first else None,
+        "due": instant(first.due) if first else None,
+        "_due": first.due.timestamp() if first and first.due else 0,
+        "state": one.state,
+        "price": str(one.price) if one.price is not None else None,
+        "fee": str(one.fee) if one.fee is not None else None,
+        "currency": one.currency or None,
+        "warranty": row["warranty"],
+        "bought_by": one.bought_by,
+        "auto_renew": one.auto_renew,
+        "successor": row["successor_id"],
+        "clocks": [
+            {"what": c.what, "at": instant(c.at), "due": instant(c.due), "actor": c.actor}
+            for c in running
+        ],
+        "unused_days": unused_days(one, moment),
+    }
 
 
 @order.command("show")
 @click.argument("order_key", metavar="ORDER")
-@click.option("--lifetime", metavar="DAYS", help="Suppose that no certificate lives longer, such as 45d.")
+@click.option(
+    "--lifetime", metavar="DAYS", help="Suppose that no certificate lives longer, such as 45d."
+)
 @format_option
 @pass_app
 def show_(app: App, order_key: str, lifetime: str | None, form: str) -> None:
-    """Show an order (its id, or the vendor's number): certificates so far and ahead, its four clocks, the best day to reissue."""
+    """Show an order (its id, or the vendor's number): certificates so far and ahead, its four
+    clocks, the best day to reissue.
+    """
     from certmgr.orders.load import leads_of, load
     from certmgr.orders.planning import lifetime_days
     from certmgr.orders.terms import best_day, plan, term_of
@@ -206,7 +326,9 @@ def show_(app: App, order_key: str, lifetime: str | None, form: str) -> None:
         row = orders.find(conn, order_key)
         one = load(conn, ids=[row["id"]])[0]
     moment, leads = app.now(), leads_of(app.settings)
-    steps = plan(term_of(one), moment, leads.reissue, lifetime=days) if one.state == "active" else ()
+    steps = (
+        plan(term_of(one), moment, leads.reissue, lifetime=days) if one.state == "active" else ()
+    )
     best = best_day(term_of(one), moment, leads.reissue, lifetime=days) if steps else None
     page = order_row(app, one, row)
     page.pop("_due")
@@ -235,7 +357,12 @@ def show_(app: App, order_key: str, lifetime: str | None, form: str) -> None:
     ]
     advice = None
     if best is not None:
-        advice = {"day": instant(best.day), "certificates": best.count, "saves": best.saves, "not_before": instant(best.earliest)}
+        advice = {
+            "day": instant(best.day),
+            "certificates": best.count,
+            "saves": best.saves,
+            "not_before": instant(best.earliest),
+        }
     if form == "json":
         echo_json(
             {
@@ -251,34 +378,70 @@ def show_(app: App, order_key: str, lifetime: str | None, form: str) -> None:
         )
         return
     if form == "csv":
-        columns = ("number", "issue", "not_after", "days", "domain_validation", "organisation_validation", "tail")
+        columns = (
+            "number",
+            "issue",
+            "not_after",
+            "days",
+            "domain_validation",
+            "organisation_validation",
+            "tail",
+        )
         click.echo(csv_text(columns, ahead), nl=False)
         return
     _page(page, row, issued, ahead, best, app.settings.provider.time_zone)
 
 
 def _page(
-    page: dict[str, Any], row: Any, issued: list[dict[str, Any]], ahead: list[dict[str, Any]], best: Any, zone: str
+    page: dict[str, Any],
+    row: Any,
+    issued: list[dict[str, Any]],
+    ahead: list[dict[str, Any]],
+    best: Any,
+    zone: str,
 ) -> None:
     import json
 
     amounts = [f"{what} {page[what]} {page['currency']}" for what in ("price", "fee") if page[what]]
-    pairs([
-        ("Order", f"{page['order']} {page['vendor']} {page['number'] or ''}".strip()), ("Client", page["client"]), ("State", page["state"] if not row["reason"] else f"{page['state']}: {row['reason']}"),
-        ("Product", f"{page['validation'].upper()}, {page['kind']}, {page['years']} year(s), bought by {page['bought_by']}{', renews itself at the vendor' if page['auto_renew'] else ''}"),
-        ("Names", page["names"]), ("Term", f"{day_in(page['starts'], zone)} to {day_in(page['ends'], zone)}"), ("Amounts", ", ".join(amounts)), ("Warranty", page["warranty"]),
-        ("Documents", json.loads(row["documents"])), ("Unused days", page["unused_days"] or None), ("Renewed by", f"#{page['successor']}" if page["successor"] else None), ("Note", row["note"]),
-    ])  # fmt: skip
+    pairs(
+        [
+            ("Order", f"{page['order']} {page['vendor']} {page['number'] or ''}".strip()),
+            ("Client", page["client"]),
+            ("State", page["state"] if not row["reason"] else f"{page['state']}: {row['reason']}"),
+            (
+                "Product",
+                (
+                    f"{page['validation'].upper()}, {page['kind']}, {page['years']} year(s), bought"
+                    f" by {page['bought_by']}"
+                    f"{', renews itself at the vendor' if page['auto_renew'] else ''}"
+                ),
+            ),
+            ("Names", page["names"]),
+            ("Term", f"{day_in(page['starts'], zone)} to {day_in(page['ends'], zone)}"),
+            ("Amounts", ", ".join(amounts)),
+            ("Warranty", page["warranty"]),
+            ("Documents", json.loads(row["documents"])),
+            ("Unused days", page["unused_days"] or None),
+            ("Renewed by", f"#{page['successor']}" if page["successor"] else None),
+            ("Note", row["note"]),
+        ]
+    )
     for clock in page["clocks"]:
-        verb = "to be done again by" if clock["what"] in ("dcv", "organisation") else "begin by"
-        due = f"{verb} {day_in(clock['due'], zone)} ({clock['actor']})" if clock["due"] else "nothing to do before it"
-        click.echo(
-            f"  {_CLOCKS[clock['what']]}: {'good until ' if clock['what'] in ('dcv', 'organisation') else ''}{day_in(clock['at'], zone)}, {due}"
+        validation = clock["what"] in ("dcv", "organisation")
+        verb = "to be done again by" if validation else "begin by"
+        due = (
+            f"{verb} {day_in(clock['due'], zone)} ({clock['actor']})"
+            if clock["due"]
+            else "nothing to do before it"
         )
+        until = "good until " if validation else ""
+        click.echo(f"  {_CLOCKS[clock['what']]}: {until}{day_in(clock['at'], zone)}, {due}")
     click.echo("\nCertificates")
     for one in issued:
         click.echo(
-            f"  {day_in(one['not_before'], zone)} to {day_in(one['not_after'], zone)}  serial {one['serial']}{', live' if one['live'] else ''}{', recognised by its names and vendor' if one['linked'] == 'recognised' else ''}"
+            f"  {day_in(one['not_before'], zone)} to {day_in(one['not_after'], zone)}  serial"
+            f" {one['serial']}{', live' if one['live'] else ''}"
+            f"{', recognised by its names and vendor' if one['linked'] == 'recognised' else ''}"
         )
     if not issued:
         click.echo("  none yet")
@@ -295,15 +458,19 @@ def _page(
         ]
         tail = "; a tail that an earlier reissue left" if one["tail"] else ""
         click.echo(
-            f"  {day_in(one['issue'], zone)} certificate {one['number']}, until {day_in(one['not_after'], zone)} ({one['days']} days){'; with ' + ' and '.join(extra) if extra else ''}{tail}"
+            f"  {day_in(one['issue'], zone)} certificate {one['number']}, until"
+            f" {day_in(one['not_after'], zone)} ({one['days']}"
+            f" days){'; with ' + ' and '.join(extra) if extra else ''}{tail}"
         )
     if best is not None and best.saves > 0:
         click.echo(
-            f"Reissue on {day_in(best.day.isoformat(), zone)} in place of that, and {best.saves} certificate(s) fewer are needed until the term ends."
+            f"Reissue on {day_in(best.day.isoformat(), zone)} in place of that, and {best.saves}"
+            " certificate(s) fewer are needed until the term ends."
         )
     elif best is not None and best.earliest is not None:
         click.echo(
-            f"Not before {day_in(best.earliest.isoformat(), zone)}: an earlier reissue leaves a tail that needs one certificate more."
+            f"Not before {day_in(best.earliest.isoformat(), zone)}: an earlier reissue leaves a"
+            " tail that needs one certificate more."
         )
 
 
@@ -328,16 +495,25 @@ def edit(app: App, /, order_key: str, names: tuple[str, ...], **values: Any) -> 
 @_options
 @pass_app
 def renew(app: App, /, order_key: str, names: tuple[str, ...], **values: Any) -> None:
-    """Add the order that follows ORDER, with everything known filled in; it begins when that one ends."""
+    """Add the order that follows ORDER, with everything known filled in; it begins when that one
+    ends.
+    """
     from inventory.errors import UsageError
     from inventory.store import orders
 
     if names:
-        raise UsageError("A renewal covers the names of its predecessor", "", "Change them afterwards: certmgr order edit.")
+        raise UsageError(
+            "A renewal covers the names of its predecessor",
+            "",
+            "Change them afterwards: certmgr order edit.",
+        )
     with app.open().write(app.now()) as tx:
         row_id = orders.renew(tx, order_key, _given(app, values))
         row = orders.find(tx.conn, f"#{row_id}")
-    click.echo(f"Order #{row_id} follows {order_key}: {epoch_text(row['starts_at'])} to {epoch_text(row['ends_at'])}.")
+    click.echo(
+        f"Order #{row_id} follows {order_key}: {epoch_text(row['starts_at'])} to"
+        f" {epoch_text(row['ends_at'])}."
+    )
 
 
 @order.command("cancel")
@@ -351,7 +527,8 @@ def cancel(app: App, order_key: str, reason: str) -> None:
     with app.open().write(app.now()) as tx:
         row = orders.cancel(tx, order_key, reason)
     click.echo(
-        f"Order #{row['id']} cancelled. Its certificates may be revoked by the vendor: certmgr order list --check --client {row['client']}"
+        f"Order #{row['id']} cancelled. Its certificates may be revoked by the vendor: certmgr"
+        f" order list --check --client {row['client']}"
     )
 
 
@@ -369,29 +546,41 @@ def attach(app: App, order_key: str, certificate: str) -> None:
 
 @order.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--from", "kind", type=click.Choice(["csv", "json"]), required=True, help="What SOURCE is.")
+@click.option(
+    "--from", "kind", type=click.Choice(["csv", "json"]), required=True, help="What SOURCE is."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @pass_app
 def import_(app: App, source: Path, kind: str, dry_run: bool) -> int:
-    """Take orders from SOURCE (docs/orders.md). A bad row is reported with its line, the rest goes in; importing twice changes nothing."""
+    """Take orders from SOURCE (docs/orders.md).
+
+    A bad row is reported with its line, the rest goes in; importing twice changes nothing.
+    """
     from inventory.exchange import orders_format
 
     read = orders_format.read_csv if kind == "csv" else orders_format.read_json
-    done = orders_format.take(app.open(), read(source), app.settings.provider.time_zone, app.now(), dry_run=dry_run)
+    done = orders_format.take(
+        app.open(), read(source), app.settings.provider.time_zone, app.now(), dry_run=dry_run
+    )
     for problem in done.problems[:200]:
         click.echo(f"{cell(problem.where, 300)}: left out: {cell(problem.reason, 400)}", err=True)
     for line in done.lines[:200] if dry_run else ():
         click.echo(cell(line, 300))
     click.echo(
-        f"{'Would change' if dry_run else 'Done'}: {done.rows} row(s); {done.added} order(s) added, {done.changed} changed; {len(done.problems)} left out."
+        f"{'Would change' if dry_run else 'Done'}: {done.rows} row(s); {done.added} order(s) added,"
+        f" {done.changed} changed; {len(done.problems)} left out."
     )
     return 3 if done.problems else 0
 
 
 @order.command("export")
 @client_filter
-@click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output.")
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output."
+)
 @pass_app
 def export(app: App, client: str | None, form: str, output: Path | None) -> None:
     """Write orders so that order import reads them again."""
@@ -415,7 +604,7 @@ def export(app: App, client: str | None, form: str, output: Path | None) -> None
 @format_option
 @pass_app
 def billing(app: App, month: str, client: str | None, form: str) -> None:
-    """List closed installations of a month with their fees, and purchases that we made for clients."""
+    """List the closed installations of a month with their fees, and our purchases for clients."""
     from decimal import Decimal
     from zoneinfo import ZoneInfo
 
@@ -433,7 +622,9 @@ def billing(app: App, month: str, client: str | None, form: str) -> None:
             for o in orders.listing(conn, client_id=client_id)
             if o["bought_by"] == "us" and start <= o["starts_at"] < end and o["state"] == "active"
         ]
-    found = entries_of(closed, bought, Decimal(app.settings.forecast.fee), app.settings.forecast.currency, zone)
+    found = entries_of(
+        closed, bought, Decimal(app.settings.forecast.fee), app.settings.forecast.currency, zone
+    )
     rows = [
         {
             "client": e.client,
@@ -460,13 +651,22 @@ def billing(app: App, month: str, client: str | None, form: str) -> None:
 @order.command("compare")
 @click.argument("names", nargs=-1, required=True)
 @click.option(
-    "--certificates", type=click.IntRange(1, 10_000), metavar="N", help="How many are bought; 1 for all names together."
+    "--certificates",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="How many are bought; 1 for all names together.",
 )
-@click.option("--lifetime", metavar="DAYS", help="Suppose that no certificate lives longer, such as 45d.")
+@click.option(
+    "--lifetime", metavar="DAYS", help="Suppose that no certificate lives longer, such as 45d."
+)
 @format_option
 @pass_app
-def compare(app: App, names: tuple[str, ...], certificates: int | None, lifetime: str | None, form: str) -> None:
-    """Set 1, 2 and 3 years and ACME side by side for NAMES: purchases, installations, fees and work over three years."""
+def compare(
+    app: App, names: tuple[str, ...], certificates: int | None, lifetime: str | None, form: str
+) -> None:
+    """Set 1, 2 and 3 years and ACME side by side for NAMES: purchases, installations, fees and work
+    over three years.
+    """
     from certmgr.orders import compare as side
     from certmgr.orders.load import leads_of
     from certmgr.orders.planning import lifetime_days, prices_of
@@ -493,7 +693,9 @@ def compare(app: App, names: tuple[str, ...], certificates: int | None, lifetime
     ]
     said = side.assumptions(moment, leads, prices, count, days)
     if form == "json":
-        echo_json({"schema": "certmgr.comparison/1", "names": shown, "choices": rows, "assumptions": said})
+        echo_json(
+            {"schema": "certmgr.comparison/1", "names": shown, "choices": rows, "assumptions": said}
+        )
         return
     show("choices", tuple(rows[0]), rows, form)
     if form == "table":

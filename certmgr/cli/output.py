@@ -1,4 +1,7 @@
-"""Rendering: tables for people, JSON and CSV for programs. Every value from outside passes :func:`printable` or a CSV guard here."""
+"""Rendering: tables for people, JSON and CSV for programs.
+
+Every value from outside passes :func:`printable` or a CSV guard here.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,14 @@ import click
 
 from inventory.text import guard_cell, printable
 
-STYLES = {"fault": "red", "attention": "yellow", "unknown": "magenta", "ok": "green", "critical": "red", "high": "red"}
+STYLES = {
+    "fault": "red",
+    "attention": "yellow",
+    "unknown": "magenta",
+    "ok": "green",
+    "critical": "red",
+    "high": "red",
+}
 
 
 def instant(moment: datetime | None) -> str | None:
@@ -27,7 +37,11 @@ def day_in(moment: str | None, zone: str) -> str:
     """The day of an RFC 3339 instant in a time zone; empty for none."""
     from zoneinfo import ZoneInfo
 
-    return "" if moment is None else datetime.fromisoformat(moment).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
+    return (
+        ""
+        if moment is None
+        else datetime.fromisoformat(moment).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
+    )
 
 
 def epoch_text(seconds: int | None) -> str | None:
@@ -61,8 +75,14 @@ def colours() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], styles: Sequence[str | None] | None = None) -> None:
-    """On a terminal a table as wide as it; in a pipe the same in plain lines, tab-separated and uncut."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    styles: Sequence[str | None] | None = None,
+) -> None:
+    """On a terminal a table as wide as it; in a pipe the same in plain lines, tab-separated and
+    uncut.
+    """
     if not sys.stdout.isatty():
         for row in (columns, *rows):
             click.echo("\t".join(cell(v) for v in row).rstrip())
@@ -72,7 +92,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], styles: Sequenc
     from rich.text import Text
 
     console = Console(markup=False, emoji=False, highlight=False, no_color=not colours())
-    widths = [max([len(name), *(len(cell(row[i])) for row in rows)]) + 2 for i, name in enumerate(columns)]
+    widths = [
+        max([len(name), *(len(cell(row[i])) for row in rows)]) + 2 for i, name in enumerate(columns)
+    ]
     if sum(widths[:-1]) + min(widths[-1], 26) > console.width:
         # Too narrow: nothing is cut, one value a line.
         for row in rows:
@@ -82,10 +104,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], styles: Sequenc
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for i, name in enumerate(columns):
         last = i == len(columns) - 1
-        shown.add_column(name, overflow="fold", no_wrap=not last, ratio=1 if last else None, min_width=24 if last else None)
+        shown.add_column(
+            name,
+            overflow="fold",
+            no_wrap=not last,
+            ratio=1 if last else None,
+            min_width=24 if last else None,
+        )
     for index, row in enumerate(rows):
         style = styles[index] if styles else None
-        shown.add_row(*[Text(cell(v), style=style or "" if i == 0 else "") for i, v in enumerate(row)])
+        shown.add_row(
+            *[Text(cell(v), style=style or "" if i == 0 else "") for i, v in enumerate(row)]
+        )
     console.print(shown)
 
 
@@ -97,16 +127,24 @@ def show(
     empty: str = "",
     keys: Sequence[str] | None = None,
 ) -> None:
-    """One listing in the form asked for. JSON: ``{"schema": "certmgr.<name>/1", "<name>": [...]}`` with the keys ``keys`` or ``columns``."""
+    """One listing in the form asked for.
+
+    JSON: ``{"schema": "certmgr.<name>/1", "<name>": [...]}`` with the keys ``keys`` or ``columns``.
+    """
     fields = keys or columns
     if form == "json":
-        echo_json({"schema": f"certmgr.{name}/1", name: [{k: row.get(k) for k in fields} for row in rows]})
+        echo_json(
+            {"schema": f"certmgr.{name}/1", name: [{k: row.get(k) for k in fields} for row in rows]}
+        )
     elif form == "csv":
         click.echo(csv_text(columns, rows), nl=False)
     elif not rows:
         click.echo(empty or f"There are no {name}.")
     else:
-        table([c.replace("_", " ").upper() for c in columns], [[row.get(c) for c in columns] for row in rows])
+        table(
+            [c.replace("_", " ").upper() for c in columns],
+            [[row.get(c) for c in columns] for row in rows],
+        )
 
 
 def pairs(items: Iterable[tuple[str, Any]]) -> None:

@@ -19,8 +19,12 @@ WIDTH = 40
 
 @click.command()
 @click.option("--until", required=True, metavar="DATE", help="How far to look ahead.")
-@click.option("--lifetime", metavar="DAYS", help="Suppose that no certificate lives longer, such as 45d.")
-@click.option("--as-of", metavar="DATE", help="Begin at that day in place of today, with today's knowledge.")
+@click.option(
+    "--lifetime", metavar="DAYS", help="Suppose that no certificate lives longer, such as 45d."
+)
+@click.option(
+    "--as-of", metavar="DATE", help="Begin at that day in place of today, with today's knowledge."
+)
 @click.option(
     "--by",
     "by",
@@ -34,14 +38,31 @@ WIDTH = 40
 @format_option
 @pass_app
 def forecast(
-    app: App, until: str, lifetime: str | None, as_of: str | None, by: str, chart: bool, client: str | None, form: str
+    app: App,
+    until: str,
+    lifetime: str | None,
+    as_of: str | None,
+    by: str,
+    chart: bool,
+    client: str | None,
+    form: str,
 ) -> None:
-    """Installations, reissues and purchases ahead, a month and a client, under the known steps of lifetimes; what they cost, and what ACME would save."""
+    """Installations, reissues and purchases ahead, a month and a client, under the known steps of
+    lifetimes; what they cost, and what ACME would save.
+    """
     from certmgr.orders.planning import lifetime_days, prices_of, read
 
     moment, end = app.moment(as_of) or app.now(), app.moment(until)
     assert end is not None
-    made = read(app.open(), app.settings, moment, end, client=client, lifetime=lifetime_days(lifetime), today=app.now())
+    made = read(
+        app.open(),
+        app.settings,
+        moment,
+        end,
+        client=client,
+        lifetime=lifetime_days(lifetime),
+        today=app.now(),
+    )
     rate = prices_of(app.settings).rate
     months = [{"month": k, **line_row(v, rate)} for k, v in made.months.items()]
     clients = [
@@ -54,10 +75,17 @@ def forecast(
         for k, v in sorted(made.clients.items())
     ]
     if form == "json":
-        echo_json({
-            "schema": "certmgr.forecast/1", "as_of": instant(moment), "until": instant(end), "lifetime_days": lifetime_days(lifetime), "months": months, "clients": clients,
-            "total": line_row(made.total, rate),
-        })  # fmt: skip
+        echo_json(
+            {
+                "schema": "certmgr.forecast/1",
+                "as_of": instant(moment),
+                "until": instant(end),
+                "lifetime_days": lifetime_days(lifetime),
+                "months": months,
+                "clients": clients,
+                "total": line_row(made.total, rate),
+            }
+        )
         return
     rows = months if by == "month" else clients
     columns = (
@@ -83,7 +111,9 @@ def forecast(
     table([c.replace("_", " ").upper() for c in columns], [[r[c] for c in columns] for r in rows])
     total = line_row(made.total, rate)
     click.echo(
-        f"Until {end:%Y-%m-%d}: {total['installations']} installation(s), {total['reissues']} reissue(s), {total['orders']} purchase(s), {total['hours']} hours; {total['cost'] or 'no prices known'}."
+        f"Until {end:%Y-%m-%d}: {total['installations']} installation(s), {total['reissues']}"
+        f" reissue(s), {total['orders']} purchase(s), {total['hours']} hours;"
+        f" {total['cost'] or 'no prices known'}."
     )
 
 
@@ -97,9 +127,15 @@ def line_row(line: Line, rate: Decimal) -> dict[str, Any]:
     for currency, value in line.fees.items():
         both[currency] = both.get(currency, Decimal(0)) + value
     return {
-        "orders": line.orders, "reissues": line.reissues, "installations": line.installations, "hours": str(line.hours), "purchases": money(line.spend),
-        "fees": money(line.fees), "cost": money(both), "work": f"{line.hours * rate:.2f}" if rate else None,
-    }  # fmt: skip
+        "orders": line.orders,
+        "reissues": line.reissues,
+        "installations": line.installations,
+        "hours": str(line.hours),
+        "purchases": money(line.spend),
+        "fees": money(line.fees),
+        "cost": money(both),
+        "work": f"{line.hours * rate:.2f}" if rate else None,
+    }
 
 
 def bars(values: dict[str, int]) -> None:
@@ -113,10 +149,14 @@ def bars(values: dict[str, int]) -> None:
 
 @click.command()
 @client_filter
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output."
+)
 @pass_app
 def calendar(app: App, client: str | None, output: Path | None) -> None:
-    """Write windows, ends of certificates, order dates and your deadlines as an iCalendar file, of one client or of all."""
+    """Write windows, ends of certificates, order dates and your deadlines as an iCalendar file, of
+    one client or of all.
+    """
     from certmgr.cases.calendars import entries
     from certmgr.files import write_whole
     from notifiers.calendar import publish

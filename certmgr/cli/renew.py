@@ -12,32 +12,57 @@ import click
 from certmgr.cli import output
 from certmgr.cli.shared import App, format_option, pass_app
 
-REASONS = ["unspecified", "keyCompromise", "affiliationChanged", "superseded", "cessationOfOperation"]
+REASONS = [
+    "unspecified",
+    "keyCompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+]
 
 
 @click.command("renew")
 @click.argument("names", nargs=-1, metavar="[LINEAGE]...")
 @click.option(
-    "--due", is_flag=True, help="Whatever is due, what was begun, and what could not be brought to its target: for cron."
+    "--due",
+    is_flag=True,
+    help="Whatever is due, what was begun, and what could not be brought to its target: for cron.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be renewed, when and why.")
 @click.option(
-    "--simulate", is_flag=True, help="Only work out how many orders a day the fleet makes, and where limits would be in the way."
+    "--simulate",
+    is_flag=True,
+    help=(
+        "Only work out how many orders a day the fleet makes, and where limits would be in the way."
+    ),
 )
 @click.option(
-    "--lifetime", default="45d", show_default=True, metavar="DAYS", help="With --simulate: how long certificates will live."
+    "--lifetime",
+    default="45d",
+    show_default=True,
+    metavar="DAYS",
+    help="With --simulate: how long certificates will live.",
 )
 @click.option("--until", metavar="DATE", help="With --simulate: up to when; else a year.")
 @format_option
 @pass_app
 def renew(
-    app: App, names: tuple[str, ...], due: bool, dry_run: bool, simulate: bool, lifetime: str, until: str | None, form: str
+    app: App,
+    names: tuple[str, ...],
+    due: bool,
+    dry_run: bool,
+    simulate: bool,
+    lifetime: str,
+    until: str | None,
+    form: str,
 ) -> int:
-    """Renews LINEAGEs now, or with --due whatever is due. Exit 0: done, or it waits for a pending retry; 3: something failed.
+    """Renews LINEAGEs now, or with --due whatever is due.
+
+    Exit 0: done, or it waits for a pending retry; 3: something failed.
 
     \b
-    certmgr renew --due                  the line for cron, twice a day or more (certmgr run does it too)
-    certmgr renew --due --dry-run        what is due, and why
+    certmgr renew --due              the line for cron, twice a day (certmgr run does it too)
+    certmgr renew --due --dry-run    what is due, and why
     certmgr renew --simulate --lifetime 45d --until 2028-12-31
     """
     from inventory.errors import UsageError
@@ -94,10 +119,14 @@ def _said(summary: Any) -> None:
     from certmgr.cli.issue import SYMBOLS, WORDS
 
     for name, state, said in summary.troubles:
-        click.echo(f"{SYMBOLS.get(state, '✗')} {name}: {WORDS.get(state, state)}: {output.cell(said, 1500)}")
+        click.echo(
+            f"{SYMBOLS.get(state, '✗')} {name}: {WORDS.get(state, state)}:"
+            f" {output.cell(said, 1500)}"
+        )
     if summary.planned or summary.returned or summary.troubles:
         click.echo(
-            f"{summary.planned} due, {summary.renewed} renewed{f', {summary.returned} name(s) returned' if summary.returned else ''}"
+            f"{summary.planned} due, {summary.renewed}"
+            f" renewed{f', {summary.returned} name(s) returned' if summary.returned else ''}"
         )
 
 
@@ -105,16 +134,26 @@ def _dry(fleet: Any, names: tuple[str, ...], form: str) -> int:
     moment = fleet.office.now()
     planned = sorted(fleet.plan(names), key=lambda p: (p.due.at, p.name))
     rows = [
-        {"lineage": p.name, "client": p.client, "from": output.instant(p.due.at), "due": p.due.at <= moment, "why": p.due.reason, "waits": output.epoch_text(p.waits)}
+        {
+            "lineage": p.name,
+            "client": p.client,
+            "from": output.instant(p.due.at),
+            "due": p.due.at <= moment,
+            "why": p.due.reason,
+            "waits": output.epoch_text(p.waits),
+        }
         for p in planned
-    ]  # fmt: skip
+    ]
     if form != "table":
         output.show("renewals", ("lineage", "client", "from", "due", "why", "waits"), rows, form)
         return 0
     shown = [[_when(r, moment), r["lineage"], r["client"], r["why"]] for r in rows]
     if shown:
         output.table(["WHEN", "LINEAGE", "CLIENT", "WHY"], shown)
-    click.echo(f"{sum(r['due'] and not r['waits'] for r in rows)} of {len(rows)} would be renewed now. Nothing was ordered.")
+    click.echo(
+        f"{sum(r['due'] and not r['waits'] for r in rows)} of {len(rows)} would be renewed now."
+        " Nothing was ordered."
+    )
     return 0
 
 
@@ -129,7 +168,9 @@ def _days(text: str) -> timedelta:
 
     bare = text.strip().lower().removesuffix("d")
     if not (bare.isascii() and bare.isdigit() and 1 <= int(bare) <= 398):
-        raise UsageError(f"'{output.cell(text, 20)}' is no lifetime", "it is 1 to 398 days", "Write 45d.")
+        raise UsageError(
+            f"'{output.cell(text, 20)}' is no lifetime", "it is 1 to 398 days", "Write 45d."
+        )
     return timedelta(days=int(bare))
 
 
@@ -141,19 +182,38 @@ def _simulate(app: App, lifetime: str, until: str | None, form: str) -> int:
     moment, life = app.now(), _days(lifetime)
     end = app.moment(until) or moment + timedelta(days=365)
     if not moment < end < moment + timedelta(days=3660):
-        raise UsageError("--until lies in the past, or over ten years ahead", "", "Give a date such as 2028-12-31.")
+        raise UsageError(
+            "--until lies in the past, or over ten years ahead",
+            "",
+            "Give a date such as 2028-12-31.",
+        )
     items, cas = fleet_of(app.open(), app.settings)
     found = simulate(items, cas, life, moment, end)
     days = [{"day": d.isoformat(), "orders": n} for d, n in sorted(found.days.items())]
     hits = [
-        {"at": output.instant(h.at), "lineage": h.lineage, "until": output.instant(h.until), "reason": h.reason, "late": h.late}
+        {
+            "at": output.instant(h.at),
+            "lineage": h.lineage,
+            "until": output.instant(h.until),
+            "reason": h.reason,
+            "late": h.late,
+        }
         for h in found.hits
     ]
     if form == "json":
-        output.echo_json({
-            "schema": "certmgr.simulation/1", "lineages": len(items), "lifetime_days": life.days, "until": output.instant(end), "orders": found.orders,
-            "postponed": found.postponed, "expired": sorted(found.expired), "days": days, "hits": hits,
-        })  # fmt: skip
+        output.echo_json(
+            {
+                "schema": "certmgr.simulation/1",
+                "lineages": len(items),
+                "lifetime_days": life.days,
+                "until": output.instant(end),
+                "orders": found.orders,
+                "postponed": found.postponed,
+                "expired": sorted(found.expired),
+                "days": days,
+                "hits": hits,
+            }
+        )
         return 0
     if form == "csv":
         output.show("days", ("day", "orders"), days, "csv")
@@ -161,7 +221,8 @@ def _simulate(app: App, lifetime: str, until: str | None, form: str) -> int:
     span = max((end - moment).days, 1)
     busiest = max(found.days.values(), default=0)
     click.echo(
-        f"{len(items)} lineages with certificates of {life.days} days, until {end:%Y-%m-%d}: {found.orders} orders, {found.orders / span:.1f} a day, at most {busiest} on one day."
+        f"{len(items)} lineages with certificates of {life.days} days, until {end:%Y-%m-%d}:"
+        f" {found.orders} orders, {found.orders / span:.1f} a day, at most {busiest} on one day."
     )
     months: dict[str, int] = {}
     for day, count in found.days.items():
@@ -172,16 +233,23 @@ def _simulate(app: App, lifetime: str, until: str | None, form: str) -> int:
         click.echo("✓ No limit of a CA is in the way.")
         return 0
     click.echo(
-        f"! Limits would put {found.postponed} order(s) off; {len(found.expired)} certificate(s) would end before. The first:"
+        f"! Limits would put {found.postponed} order(s) off; {len(found.expired)} certificate(s)"
+        " would end before. The first:"
     )
-    output.table(["WHEN", "LINEAGE", "UNTIL", "WHY"], [[h["at"], h["lineage"], h["until"], h["reason"]] for h in hits[:20]])
+    output.table(
+        ["WHEN", "LINEAGE", "UNTIL", "WHY"],
+        [[h["at"], h["lineage"], h["until"], h["reason"]] for h in hits[:20]],
+    )
     return 0
 
 
 @click.command("revoke")
 @click.argument("name", metavar="LINEAGE")
 @click.option(
-    "--reason", type=click.Choice(REASONS), required=True, help="Why (RFC 5280); keyCompromise if somebody else may have the key."
+    "--reason",
+    type=click.Choice(REASONS),
+    required=True,
+    help="Why (RFC 5280); keyCompromise if somebody else may have the key.",
 )
 @click.option(
     "--by",
@@ -200,7 +268,10 @@ def _simulate(app: App, lifetime: str, until: str | None, form: str) -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def revoke(app: App, name: str, reason: str, by: str, sha256: str, yes: bool) -> int:
-    """Revokes a certificate at its CA, for good. A site that still shows it stops working in browsers that look."""
+    """Revokes a certificate at its CA, for good.
+
+    A site that still shows it stops working in browsers that look.
+    """
     from certmgr.issuance.office import Office
     from certmgr.issuance.revoking import revoke as work
     from inventory.store import lineages
@@ -210,12 +281,21 @@ def revoke(app: App, name: str, reason: str, by: str, sha256: str, yes: bool) ->
         row = lineages.find(conn, name)
     if not yes:
         in_use = row["sha256"] is not None and row["deployed"] == row["sha256"] and not sha256
-        warning = f" It is in use now: certmgr renew {name} first puts another one in its place." if in_use else ""
-        if not click.confirm(f"Revoke the certificate of '{name}' ({reason})?{warning} It cannot be undone."):
+        warning = (
+            f" It is in use now: certmgr renew {name} first puts another one in its place."
+            if in_use
+            else ""
+        )
+        if not click.confirm(
+            f"Revoke the certificate of '{name}' ({reason})?{warning} It cannot be undone."
+        ):
             click.echo("Nothing was revoked.")
             return 3
     done = work(Office(database, app.settings), name, reason, by=by, sha256=sha256)
-    click.echo(f"{'It was revoked already' if done.already else 'Revoked'}: {done.sha256[:16]}, serial {done.serial}.")
+    click.echo(
+        f"{'It was revoked already' if done.already else 'Revoked'}: {done.sha256[:16]}, serial"
+        f" {done.serial}."
+    )
     if row["state"] == "active" and done.sha256 == row["sha256"]:
         click.echo(f"certmgr renew {name} replaces it; certmgr renew --due does so too.")
     return 0

@@ -21,10 +21,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--client", metavar="NUMBER", help="For this client.")
-@click.option("--all", "everybody", is_flag=True, help="For every client, with an index page for yourself.")
-@click.option("--support", is_flag=True, help="For the coordinating team: notices, acknowledgements and resolutions per day.")
 @click.option(
-    "--days", type=click.IntRange(1, 3660), default=30, show_default=True, metavar="N", help="With --support: so many days."
+    "--all", "everybody", is_flag=True, help="For every client, with an index page for yourself."
+)
+@click.option(
+    "--support",
+    is_flag=True,
+    help="For the coordinating team: notices, acknowledgements and resolutions per day.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3660),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="With --support: so many days.",
 )
 @click.option(
     "--format",
@@ -34,9 +45,13 @@ if TYPE_CHECKING:
     help="html; with --support table, csv or json.",
 )
 @click.option(
-    "--output", metavar="PATH", help="The file; with --all the folder. Without it, html, csv and json go to standard output."
+    "--output",
+    metavar="PATH",
+    help="The file; with --all the folder. Without it, html, csv and json go to standard output.",
 )
-@click.option("--as-of", metavar="DATE", help="The report of that day, from the observations of that day.")
+@click.option(
+    "--as-of", metavar="DATE", help="The report of that day, from the observations of that day."
+)
 @click.option(
     "--language",
     "chosen",
@@ -45,9 +60,19 @@ if TYPE_CHECKING:
 )
 @pass_app
 def report(
-    app: App, client: str | None, everybody: bool, support: bool, days: int, form: str | None, output: str | None, as_of: str | None, chosen: str | None
-) -> None:  # fmt: skip
-    """Write the report that a client reads: what to do, by when, the dates ahead, and each site with its evidence in words."""
+    app: App,
+    client: str | None,
+    everybody: bool,
+    support: bool,
+    days: int,
+    form: str | None,
+    output: str | None,
+    as_of: str | None,
+    chosen: str | None,
+) -> None:
+    """Write the report that a client reads: what to do, by when, the dates ahead, and each site
+    with its evidence in words.
+    """
     from certmgr.compliance.standing import all_deadlines
     from notifiers.wording.catalogue import require
 
@@ -64,7 +89,11 @@ def report(
             "Give --client NUMBER or --all --output FOLDER.",
         )
     if output is None and (everybody or form == "pdf"):
-        raise UsageError("--output is missing", "", "Give --output FOLDER." if everybody else "Give --output FILE.")
+        raise UsageError(
+            "--output is missing",
+            "",
+            "Give --output FOLDER." if everybody else "Give --output FILE.",
+        )
     moment, at = app.now(), app.moment(as_of)
     chosen = None if chosen is None else require(chosen)
     database = app.open()
@@ -83,7 +112,15 @@ def report(
         click.echo(f"{output}: {made.summary}")
 
 
-_SUPPORT = ("day", "sent", "acknowledged", "opened", "resolved", "hours_to_acknowledge", "hours_to_resolve")
+_SUPPORT = (
+    "day",
+    "sent",
+    "acknowledged",
+    "opened",
+    "resolved",
+    "hours_to_acknowledge",
+    "hours_to_resolve",
+)
 
 
 def _support(app: App, days: int, form: str, other: object) -> None:
@@ -94,14 +131,21 @@ def _support(app: App, days: int, form: str, other: object) -> None:
     from certmgr.operations.support import measure, read
 
     if other:
-        raise UsageError("--support is about all clients", "it goes to standard output", "Leave the other options out.")
+        raise UsageError(
+            "--support is about all clients",
+            "it goes to standard output",
+            "Leave the other options out.",
+        )
     if form in ("html", "pdf"):
         raise UsageError(f"There is no {form} of the measures", "", "Choose table, csv or json.")
     last = app.now().astimezone(ZoneInfo(app.settings.provider.time_zone))
     first = (last - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
     with app.open().read() as conn:
         sent, told = read(conn, first)
-    rows = [{c: getattr(d, c) for c in _SUPPORT} | {"day": d.day.isoformat()} for d in measure(sent, told, first, last)]
+    rows = [
+        {c: getattr(d, c) for c in _SUPPORT} | {"day": d.day.isoformat()}
+        for d in measure(sent, told, first, last)
+    ]
     show("support", _SUPPORT, rows, form)
 
 
@@ -120,9 +164,17 @@ def _one(
 
     provider = app.settings.provider
     read = material(
-        database, client, moment, as_of=at, provider=provider.name, dues=dues, default_language=provider.language,
-        default_zone=provider.time_zone, chosen=chosen, leads=leads_of(app.settings),
-    )  # fmt: skip
+        database,
+        client,
+        moment,
+        as_of=at,
+        provider=provider.name,
+        dues=dues,
+        default_language=provider.language,
+        default_zone=provider.time_zone,
+        chosen=chosen,
+        leads=leads_of(app.settings),
+    )
     return build(read), read.language
 
 
@@ -142,8 +194,15 @@ def _rendered(made: Report, language: Language, form: str) -> bytes:
 
 
 def _everybody(
-    app: App, database: Database, dues: tuple[Deadline, ...], form: str, target: Path, moment: datetime, at: datetime | None, chosen: str | None
-) -> None:  # fmt: skip
+    app: App,
+    database: Database,
+    dues: tuple[Deadline, ...],
+    form: str,
+    target: Path,
+    moment: datetime,
+    at: datetime | None,
+    chosen: str | None,
+) -> None:
     """One client after the other, so that memory does not grow with their number."""
     from certmgr.files import write_whole
     from certmgr.report.html import render_index
@@ -158,21 +217,43 @@ def _everybody(
         made, language = _one(app, database, dues, number, moment, at, chosen)
         name = file_name(number, form)
         write_whole(target / name, _rendered(made, language, form))
-        lines.append({
-            "file": name, "number": made.client, "name": made.client_name, "state": made.state, "state_text": _STATES[made.state], "sites": made.counts["sites"],
-            "you": len(made.you_act), "we": len(made.we_act), "escalated": len(made.escalated), "unknown": made.counts["unknown"],
-        })  # fmt: skip
+        lines.append(
+            {
+                "file": name,
+                "number": made.client,
+                "name": made.client_name,
+                "state": made.state,
+                "state_text": _STATES[made.state],
+                "sites": made.counts["sites"],
+                "you": len(made.you_act),
+                "we": len(made.we_act),
+                "escalated": len(made.escalated),
+                "unknown": made.counts["unknown"],
+            }
+        )
     counts = {s: sum(x["state"] == s for x in lines) for s in _STATES}
-    summary = f"{len(lines)} client(s): " + ", ".join(f"{counts[s]} {w[2:]}" for s, w in _STATES.items() if counts[s])
+    summary = f"{len(lines)} client(s): " + ", ".join(
+        f"{counts[s]} {w[2:]}" for s, w in _STATES.items() if counts[s]
+    )
     worst = next((s for s in ("fault", "unknown", "attention") if counts[s]), "ok")
     index = render_index(
-        lines, f"{(at or moment):%Y-%m-%d %H:%M} UTC", summary if lines else "There are no clients with domains.", worst
+        lines,
+        f"{(at or moment):%Y-%m-%d %H:%M} UTC",
+        summary if lines else "There are no clients with domains.",
+        worst,
     )
     write_whole(target / "index.html", index.encode())
-    click.echo(f"{target}: {summary if lines else 'no client has a domain'}. Open {target / 'index.html'}.")
+    click.echo(
+        f"{target}: {summary if lines else 'no client has a domain'}. Open {target / 'index.html'}."
+    )
 
 
-_STATES = {"fault": "✗ must act", "attention": "! with us, or soon", "unknown": "? not determined", "ok": "✓ in order"}
+_STATES = {
+    "fault": "✗ must act",
+    "attention": "! with us, or soon",
+    "unknown": "? not determined",
+    "ok": "✓ in order",
+}
 
 
 def _progress(numbers: list[str]) -> Iterator[str]:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.output import cell, csv_text, echo_json, instant
-from certmgr.cli.scan_report import CSV_COLUMNS, csv_row, document, endpoint_row, exit_code, note_families, scan_table
+from certmgr.cli.scan_report import (
+    CSV_COLUMNS,
+    csv_row,
+    document,
+    endpoint_row,
+    exit_code,
+    note_families,
+    scan_table,
+)
 from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
 from inventory.errors import InvalidName, UsageError
 
@@ -51,7 +59,9 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
         port, _, addresses = rest.partition(":")
         parsed = [as_ip(a.strip()) for a in addresses.split(",")] if addresses else [None]
         if not all(parsed):
-            raise InvalidName(f"'{cell(text, 80)}' cannot be used for --resolve", "", "Write HOST:PORT:ADDRESS.")
+            raise InvalidName(
+                f"'{cell(text, 80)}' cannot be used for --resolve", "", "Write HOST:PORT:ADDRESS."
+            )
         found[(normalise(host), parse_port(port))] = tuple(dict.fromkeys(str(a) for a in parsed))
     return found
 
@@ -61,16 +71,34 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
 @client_filter
 @tag_filter
 @click.option(
-    "--resolve", "resolves", multiple=True, metavar="HOST:PORT:ADDRESS", help="Visit ADDRESS for HOST:PORT; may be repeated."
+    "--resolve",
+    "resolves",
+    multiple=True,
+    metavar="HOST:PORT:ADDRESS",
+    help="Visit ADDRESS for HOST:PORT; may be repeated.",
 )
-@click.option("--ca-file", "ca_files", multiple=True, metavar="PEM", help="Also trust these anchors; may be repeated.")
+@click.option(
+    "--ca-file",
+    "ca_files",
+    multiple=True,
+    metavar="PEM",
+    help="Also trust these anchors; may be repeated.",
+)
 @click.option("--timeout", type=SECONDS, metavar="SECONDS", help="The whole time for one address.")
 @click.option("--connect-timeout", type=SECONDS, metavar="SECONDS", help="For one connection.")
-@click.option("--concurrency", type=click.IntRange(1, 20000), metavar="N", help="Connections at once.")
-@click.option("--deep", is_flag=True, help="Also the certificate of the other key type, and TLS 1.0 and 1.1.")
-@click.option("--no-cache", is_flag=True, help="Verify every chain anew, and judge what is remembered again.")
 @click.option(
-    "--accept-suspect", is_flag=True, help="Take over what is found even when many endpoints fail together: the outage is real."
+    "--concurrency", type=click.IntRange(1, 20000), metavar="N", help="Connections at once."
+)
+@click.option(
+    "--deep", is_flag=True, help="Also the certificate of the other key type, and TLS 1.0 and 1.1."
+)
+@click.option(
+    "--no-cache", is_flag=True, help="Verify every chain anew, and judge what is remembered again."
+)
+@click.option(
+    "--accept-suspect",
+    is_flag=True,
+    help="Take over what is found even when many endpoints fail together: the outage is real.",
 )
 @click.option("--no-http", is_flag=True, help="Leave plain HTTP and the pages out.")
 @click.option(
@@ -84,32 +112,63 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
 @format_option
 @pass_app
 def scan(
-    app: App, targets: tuple[str, ...], client: str | None, tag: str | None, resolves: tuple[str, ...], ca_files: tuple[str, ...],
-    timeout: float | None, connect_timeout: float | None, concurrency: int | None, deep: bool, no_cache: bool, accept_suspect: bool, no_http: bool, http_port: int | None, exit_zero: bool,
-    verbose: bool, form: str,
-) -> int:  # fmt: skip
+    app: App,
+    targets: tuple[str, ...],
+    client: str | None,
+    tag: str | None,
+    resolves: tuple[str, ...],
+    ca_files: tuple[str, ...],
+    timeout: float | None,
+    connect_timeout: float | None,
+    concurrency: int | None,
+    deep: bool,
+    no_cache: bool,
+    accept_suspect: bool,
+    no_http: bool,
+    http_port: int | None,
+    exit_zero: bool,
+    verbose: bool,
+    form: str,
+) -> int:
     """Inspect what is served: the whole inventory, or each TARGET (then nothing is stored).
 
-    TARGET is host[:port][/protocol]; protocols are https, tls, smtp, imap, pop3, ftp, ldap, postgres. Exit codes: 0 fine, 1 findings of
-    severity high or critical, 2 wrong call, 3 it could not be done or more than 20% stayed undetermined.
+    TARGET is host[:port][/protocol]; protocols are https, tls, smtp, imap, pop3, ftp, ldap,
+    postgres. Exit codes: 0 fine, 1 findings of severity high or critical, 2 wrong call, 3 it could
+    not be done or more than 20% stayed undetermined.
     """
     from certmgr.survey import Options
 
     options = Options(
-        client=client, tag=tag, deep=deep, full=form != "table", overrides=overrides_of(resolves), ca_files=ca_files, timeout=timeout,
-        connect_timeout=connect_timeout, concurrency=concurrency, cache=not no_cache, accept_suspect=accept_suspect,
-        http=not no_http, http_port=http_port,
-    )  # fmt: skip
+        client=client,
+        tag=tag,
+        deep=deep,
+        full=form != "table",
+        overrides=overrides_of(resolves),
+        ca_files=ca_files,
+        timeout=timeout,
+        connect_timeout=connect_timeout,
+        concurrency=concurrency,
+        cache=not no_cache,
+        accept_suspect=accept_suspect,
+        http=not no_http,
+        http_port=http_port,
+    )
     if targets:
         if client or tag:
-            raise UsageError("--client and --tag choose from the inventory", "targets were given too", "Leave one of them out.")
+            raise UsageError(
+                "--client and --tag choose from the inventory",
+                "targets were given too",
+                "Leave one of them out.",
+            )
         code = _scan_targets(app, targets, options, form, verbose)
     else:
         code = _scan_inventory(app, options, form, verbose)
     return 0 if exit_zero and code == 1 else code
 
 
-def _scan_targets(app: App, texts: tuple[str, ...], options: Options, form: str, verbose: bool) -> int:
+def _scan_targets(
+    app: App, texts: tuple[str, ...], options: Options, form: str, verbose: bool
+) -> int:
     from certmgr.survey import scan_targets
     from inventory.targets import parse
 
@@ -130,7 +189,10 @@ def _scan_targets(app: App, texts: tuple[str, ...], options: Options, form: str,
 
 
 def _known_issuers(app: App) -> tuple[bytes, ...]:
-    """Intermediates of the inventory, where there is one of this version. A scan of targets neither makes nor migrates a database."""
+    """Intermediates of the inventory, where there is one of this version.
+
+    A scan of targets neither makes nor migrates a database.
+    """
     from pathlib import Path
 
     from sqlalchemy.exc import SQLAlchemyError
@@ -170,7 +232,8 @@ class _Progress:
         rate = looked / max(moment - self.start, 0.001)
         left = (planned - looked) / rate if rate else 0
         click.echo(
-            f"\r{looked:,} of {planned:,} ({100 * looked // max(planned, 1)}%), {rate:,.0f}/s, {left:,.0f} s left   ",
+            f"\r{looked:,} of {planned:,} ({100 * looked // max(planned, 1)}%), {rate:,.0f}/s,"
+            f" {left:,.0f} s left   ",
             nl=False,
             err=True,
         )
@@ -182,7 +245,9 @@ class _Progress:
 
 @contextlib.contextmanager
 def terminated_as_interrupt() -> Iterator[None]:
-    """SIGTERM (a service manager's stop) ends the work as Ctrl-C does, also where the shell started it with SIGINT ignored."""
+    """SIGTERM (a service manager's stop) ends the work as Ctrl-C does, also where the shell started
+    it with SIGINT ignored.
+    """
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -218,7 +283,10 @@ def _scan_inventory(app: App, options: Options, form: str, verbose: bool) -> int
             if summary.state == "suspect"
             else "its findings were not taken over"
         )
-        click.echo(f"certmgr: run {summary.run_id} is {summary.state}: {summary.reason}; {alarm}.", err=True)
+        click.echo(
+            f"certmgr: run {summary.run_id} is {summary.state}: {summary.reason}; {alarm}.",
+            err=True,
+        )
         return 3
     return 3 if summary.too_undetermined and code == 0 else code
 
@@ -249,7 +317,9 @@ def _write_run(app: App, summary: Summary, spool: Any, form: str) -> int:
             for f in row["findings"]:
                 if (a := taken.get(f["code"])) is not None:
                     f["accepted"] = {"until": instant(a.until), "by": a.by, "reason": a.reason}
-            row["verdict"] = str(verdict_of({f["severity"] for f in row["findings"] if "accepted" not in f}))
+            row["verdict"] = str(
+                verdict_of({f["severity"] for f in row["findings"] if "accepted" not in f})
+            )
         verdicts.append(row["verdict"])
         if form == "json":
             click.echo((",\n" if index else "\n") + json.dumps(row), nl=False)
@@ -277,10 +347,17 @@ def _show_run(app: App, summary: Summary, verbose: bool) -> int:
     shown = standings if everything else [s for s in standings if s.verdict != "ok"]
     if shown:
         standing_table(shown, moment, verbose)
-    total = totals(database, [s for s in standings if s.findings or s.accepted or s.verdict != "ok"], run_id=summary.run_id)
-    said = ", ".join(f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v])
+    total = totals(
+        database,
+        [s for s in standings if s.findings or s.accepted or s.verdict != "ok"],
+        run_id=summary.run_id,
+    )
+    said = ", ".join(
+        f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v]
+    )
     click.echo(
-        f"Run {summary.run_id}: {summary.looked:,} of {summary.planned:,} endpoints in {summary.seconds:.1f} s: {said or 'none'}. "
-        f"{summary.opened:,} finding(s) opened, {summary.closed:,} closed."
+        f"Run {summary.run_id}: {summary.looked:,} of {summary.planned:,} endpoints in"
+        f" {summary.seconds:.1f} s: {said or 'none'}. {summary.opened:,} finding(s) opened,"
+        f" {summary.closed:,} closed."
     )
     return 1 if total["fault"] else 0

@@ -16,21 +16,40 @@ if TYPE_CHECKING:
     from inventory.model import Acceptance
 
 CSV_COLUMNS = (
-    "target", "client", "verdict", "days_left", "not_after", "issuer", "subject", "serial", "sha256", "addresses", "codes", "detail",
-)  # fmt: skip
+    "target",
+    "client",
+    "verdict",
+    "days_left",
+    "not_after",
+    "issuer",
+    "subject",
+    "serial",
+    "sha256",
+    "addresses",
+    "codes",
+    "detail",
+)
 
 
 def document(started: datetime, finished: datetime, rows: list[dict[str, Any]]) -> dict[str, Any]:
     from certmgr.status import counts
 
     return {
-        "schema": "certmgr.scan/1", "started_at": instant(started), "finished_at": instant(finished), "endpoints": rows,
+        "schema": "certmgr.scan/1",
+        "started_at": instant(started),
+        "finished_at": instant(finished),
+        "endpoints": rows,
         "summary": counts(r["verdict"] for r in rows),
-    }  # fmt: skip
+    }
 
 
-def endpoint_row(report: Report, client: str | None, acceptances: list[tuple[str, Acceptance]]) -> dict[str, Any]:
-    """One endpoint of ``certmgr.scan/1``. ``acceptances``: (code, acceptance) of those in force for this endpoint."""
+def endpoint_row(
+    report: Report, client: str | None, acceptances: list[tuple[str, Acceptance]]
+) -> dict[str, Any]:
+    """One endpoint of ``certmgr.scan/1``.
+
+    ``acceptances``: (code, acceptance) of those in force for this endpoint.
+    """
     from certmgr.moments import days_left
     from inventory.model import verdict_of
     from notifiers.wording.sentences import sentence
@@ -40,39 +59,74 @@ def endpoint_row(report: Report, client: str | None, acceptances: list[tuple[str
     found = []
     for f in report.findings:
         one: dict[str, Any] = {
-            "code": f.code, "severity": str(f.severity), "actor": str(f.actor), "outcome": f.outcome, "addresses": list(f.addresses),
-            "detail": sentence(f, target), "evidence": f.evidence,
-        }  # fmt: skip
+            "code": f.code,
+            "severity": str(f.severity),
+            "actor": str(f.actor),
+            "outcome": f.outcome,
+            "addresses": list(f.addresses),
+            "detail": sentence(f, target),
+            "evidence": f.evidence,
+        }
         if (taken := accepted.get(f.code)) is not None:
-            one["accepted"] = {"until": instant(taken.until), "by": taken.by, "reason": taken.reason}
+            one["accepted"] = {
+                "until": instant(taken.until),
+                "by": taken.by,
+                "reason": taken.reason,
+            }
         found.append(one)
     return {
-        "target": target.key, "host": target.host, "port": target.port, "protocol": target.protocol, "client": client,
+        "target": target.key,
+        "host": target.host,
+        "port": target.port,
+        "protocol": target.protocol,
+        "client": client,
         "verdict": str(verdict_of({f["severity"] for f in found if "accepted" not in f})),
-        "certificate": None if leaf is None else {
-            "sha256": leaf.sha256, "serial": leaf.serial, "subject": leaf.subject, "issuer": leaf.issuer, "names": list(leaf.names),
-            "not_before": instant(leaf.not_before), "not_after": instant(leaf.not_after),
-            "days_left": days_left(leaf.not_after, report.at) if leaf.not_after else None, "key": leaf.key,
-        },
+        "certificate": (
+            None
+            if leaf is None
+            else {
+                "sha256": leaf.sha256,
+                "serial": leaf.serial,
+                "subject": leaf.subject,
+                "issuer": leaf.issuer,
+                "names": list(leaf.names),
+                "not_before": instant(leaf.not_before),
+                "not_after": instant(leaf.not_after),
+                "days_left": days_left(leaf.not_after, report.at) if leaf.not_after else None,
+                "key": leaf.key,
+            }
+        ),
         "addresses": [
             {
-                "address": a.address, "tls_version": a.tls_version, "cipher": a.cipher, "group": a.group, "alpn": a.alpn, "ocsp": a.ocsp,
-                "chain": list(a.chain), "trusted": a.trusted, "error": None if a.error is None else {"layer": a.error[0], "reason": a.error[1]},
+                "address": a.address,
+                "tls_version": a.tls_version,
+                "cipher": a.cipher,
+                "group": a.group,
+                "alpn": a.alpn,
+                "ocsp": a.ocsp,
+                "chain": list(a.chain),
+                "trusted": a.trusted,
+                "error": None if a.error is None else {"layer": a.error[0], "reason": a.error[1]},
             }
             for a in report.addresses
         ],
-        "http": report.web.document if report.web is not None else None, "findings": found,
-    }  # fmt: skip
+        "http": report.web.document if report.web is not None else None,
+        "findings": found,
+    }
 
 
 def csv_row(row: dict[str, Any]) -> dict[str, Any]:
     leaf = row["certificate"] or {}
     return {
         **{k: row[k] for k in ("target", "client", "verdict")},
-        **{k: leaf.get(k) for k in ("days_left", "not_after", "issuer", "subject", "serial", "sha256")},
-        "addresses": [a["address"] for a in row["addresses"]], "codes": [f["code"] for f in row["findings"]],
+        **{
+            k: leaf.get(k)
+            for k in ("days_left", "not_after", "issuer", "subject", "serial", "sha256")
+        },
+        "addresses": [a["address"] for a in row["addresses"]],
+        "codes": [f["code"] for f in row["findings"]],
         "detail": [f["detail"] for f in row["findings"]],
-    }  # fmt: skip
+    }
 
 
 def wrong_in_words(row: dict[str, Any]) -> str:
@@ -86,9 +140,15 @@ def wrong_in_words(row: dict[str, Any]) -> str:
     for f in row["findings"]:
         if f["severity"] == "info":
             continue
-        words = short(Finding(f["code"], f["severity"], tuple(f["addresses"]), f["evidence"]), target)
+        words = short(
+            Finding(f["code"], f["severity"], tuple(f["addresses"]), f["evidence"]), target
+        )
         several = len(row["addresses"]) > 1 and 0 < len(f["addresses"]) < len(row["addresses"])
-        said.append(words + (f" at {', '.join(f['addresses'])}" if several else "") + (" (accepted)" if "accepted" in f else ""))
+        said.append(
+            words
+            + (f" at {', '.join(f['addresses'])}" if several else "")
+            + (" (accepted)" if "accepted" in f else "")
+        )
     return "; ".join(said)
 
 
@@ -101,14 +161,22 @@ def scan_table(rows: list[dict[str, Any]], verbose: bool) -> None:
         leaf = row["certificate"] or {}
         target = str(Target(row["host"], row["port"], row["protocol"]))
         lines.append(
-            [VERDICTS[row["verdict"]], target, leaf.get("days_left"), issuer_name(leaf.get("issuer")), wrong_in_words(row)]
+            [
+                VERDICTS[row["verdict"]],
+                target,
+                leaf.get("days_left"),
+                issuer_name(leaf.get("issuer")),
+                wrong_in_words(row),
+            ]
         )
         styles.append(STYLES.get(row["verdict"]))
     table(["VERDICT", "HOST", "DAYS LEFT", "ISSUER", "WHAT IS WRONG"], lines, styles)
     if verbose:
         for row in rows:
             show_evidence(row)
-    total = {v: sum(r["verdict"] == v for r in rows) for v in ("ok", "attention", "fault", "unknown")}
+    total = {
+        v: sum(r["verdict"] == v for r in rows) for v in ("ok", "attention", "fault", "unknown")
+    }
     click.echo(f"{len(rows)} endpoint(s): " + ", ".join(f"{n} {v}" for v, n in total.items() if n))
 
 
@@ -124,19 +192,25 @@ def show_evidence(row: dict[str, Any]) -> None:
     if leaf:
         click.echo(f"  subject {cell(leaf['subject'])}; names {cell(leaf['names'][:8])}")
         click.echo(
-            f"  serial {leaf['serial']}, {leaf['key']}, {leaf['not_before']} to {leaf['not_after']}, SHA-256 {leaf['sha256']}"
+            f"  serial {leaf['serial']}, {leaf['key']}, {leaf['not_before']} to"
+            f" {leaf['not_after']}, SHA-256 {leaf['sha256']}"
         )
     for a in row["addresses"]:
         trust = {True: "trusted", False: "not trusted", None: "trust not determined"}[a["trusted"]]
         facts = [f for f in (a["tls_version"], a["cipher"], a["group"], a["alpn"]) if f]
         error = f"; {a['error']['layer']}: {cell(a['error']['reason'])}" if a["error"] else ""
         click.echo(
-            f"  {a['address']}: {', '.join(map(cell, facts)) or 'no handshake'}, chain of {len(a['chain'])}, {trust}{error}"
+            f"  {a['address']}: {', '.join(map(cell, facts)) or 'no handshake'}, chain of"
+            f" {len(a['chain'])}, {trust}{error}"
         )
     for visit in (row["http"] or {}).get("visits", []):
         steps = [f"{h['status']} to {cell(h['location'])}" for h in visit["redirects"]]
         end = visit["status"] if visit["end"] == "page" else visit["end"]
-        steps += [] if visit["end"] == "left" else [str(end) + (f" '{cell(visit['title'], 60)}'" if visit["title"] else "")]
+        steps += (
+            []
+            if visit["end"] == "left"
+            else [str(end) + (f" '{cell(visit['title'], 60)}'" if visit["title"] else "")]
+        )
         said = f" ({cell(visit['error'])})" if visit["error"] else ""
         click.echo(f"  {visit['address']}: {cell(visit['url'])}: {', '.join(steps)}{said}")
     for f in row["findings"]:
@@ -148,7 +222,10 @@ def show_evidence(row: dict[str, Any]) -> None:
 def note_families(versions: Iterable[int]) -> None:
     """An address family without a route from here is no finding; it is said once."""
     for version in sorted(versions):
-        click.echo(f"Note: this machine has no route to IPv{version}; those addresses were not looked at.", err=True)
+        click.echo(
+            f"Note: this machine has no route to IPv{version}; those addresses were not looked at.",
+            err=True,
+        )
 
 
 def exit_code(rows: list[dict[str, Any]]) -> int:

@@ -32,16 +32,28 @@ def server() -> None:
 def _server_options(command: Any) -> Any:
     for option in (
         click.option("--note", metavar="TEXT"),
-        click.option("--backend", "backends", multiple=True, metavar="HOST[:PORT]", help="An inside address behind a balancer."),
-        click.option("--address", "addresses", multiple=True, metavar="IP", help="May be repeated."),
+        click.option(
+            "--backend",
+            "backends",
+            multiple=True,
+            metavar="HOST[:PORT]",
+            help="An inside address behind a balancer.",
+        ),
+        click.option(
+            "--address", "addresses", multiple=True, metavar="IP", help="May be repeated."
+        ),
         click.option("--keeper", metavar="NAME", help="Who looks after it."),
-        click.option("--kind", type=click.Choice(["web", "mail", "balancer", "panel", "cdn", "other"])),
+        click.option(
+            "--kind", type=click.Choice(["web", "mail", "balancer", "panel", "cdn", "other"])
+        ),
     ):
         command = option(command)
     return party_options(command)
 
 
-def _lists(values: dict[str, Any], addresses: tuple[str, ...], backends: tuple[str, ...]) -> dict[str, Any]:
+def _lists(
+    values: dict[str, Any], addresses: tuple[str, ...], backends: tuple[str, ...]
+) -> dict[str, Any]:
     return given(**values, addresses=list(addresses) or None, backends=list(backends) or None)
 
 
@@ -51,7 +63,13 @@ def _lists(values: dict[str, Any], addresses: tuple[str, ...], backends: tuple[s
 @tag_option
 @pass_app
 def server_add(
-    app: App, /, name: str, addresses: tuple[str, ...], backends: tuple[str, ...], tags: tuple[str, ...], **values: Any
+    app: App,
+    /,
+    name: str,
+    addresses: tuple[str, ...],
+    backends: tuple[str, ...],
+    tags: tuple[str, ...],
+    **values: Any,
 ) -> None:
     """Add a server."""
     from inventory.store import servers
@@ -103,15 +121,25 @@ def server_show(app: App, name: str, form: str) -> None:
 @untag_option
 @pass_app
 def server_edit(
-    app: App, /, name: str, new_name: str | None, addresses: tuple[str, ...], backends: tuple[str, ...], tags: tuple[str, ...],
-    untags: tuple[str, ...], **values: Any,
-) -> None:  # fmt: skip
+    app: App,
+    /,
+    name: str,
+    new_name: str | None,
+    addresses: tuple[str, ...],
+    backends: tuple[str, ...],
+    tags: tuple[str, ...],
+    untags: tuple[str, ...],
+    **values: Any,
+) -> None:
     """Change a server. --address and --backend replace them all."""
     from inventory.store import servers
 
     with app.open().write(app.now()) as tx:
         row_id = servers.find(tx.conn, name)["id"]
-        said = changed(f"Server {name}", servers.edit(tx, name, _lists({"name": new_name, **values}, addresses, backends)))
+        said = changed(
+            f"Server {name}",
+            servers.edit(tx, name, _lists({"name": new_name, **values}, addresses, backends)),
+        )
         said += change_tags(tx, "server", row_id, tags, untags)
     click.echo(said)
 

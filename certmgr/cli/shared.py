@@ -25,7 +25,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class App:
-    """What the global options say. Configuration and database are opened when a command asks for them."""
+    """What the global options say.
+
+    Configuration and database are opened when a command asks for them.
+    """
 
     config: str | None
     database_url: str | None
@@ -73,7 +76,12 @@ class App:
 pass_app = click.make_pass_decorator(App)
 
 format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True, help="How to show it."
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How to show it.",
 )
 client_filter = click.option("--client", metavar="NUMBER", help="Only this client.")
 tag_filter = click.option("--tag", metavar="TAG", help="Only what has this tag.")
@@ -83,11 +91,16 @@ retired_option = click.option("--retired", is_flag=True, help="Also what was ret
 def party_options(command: _F) -> _F:
     """--hosts, --dns, --buys, --renews."""
     texts = {
-        "hosts": "Who hosts the sites.", "dns": "Who runs the DNS.", "buys": "Who buys certificates.", "renews": "Who renews certificates.",
-    }  # fmt: skip
+        "hosts": "Who hosts the sites.",
+        "dns": "Who runs the DNS.",
+        "buys": "Who buys certificates.",
+        "renews": "Who renews certificates.",
+    }
     for name in ("renews", "buys", "dns", "hosts"):
         option = click.option(
-            f"--{name}", type=click.Choice(["us", "client", "panel", "cdn", ""]), help=f"{texts[name]} Empty: inherited."
+            f"--{name}",
+            type=click.Choice(["us", "client", "panel", "cdn", ""]),
+            help=f"{texts[name]} Empty: inherited.",
         )
         command = option(command)
     return command
@@ -103,13 +116,18 @@ def changed(what: str, changes: dict[str, list[Any]]) -> str:
     if not changes:
         return f"{what}: nothing to change."
     said = ", ".join(
-        f"{k} {printable(str(a), 60) if a is not None else 'unset'} -> {printable(str(b), 60)}" for k, (a, b) in changes.items()
+        f"{k} {printable(str(a), 60) if a is not None else 'unset'} -> {printable(str(b), 60)}"
+        for k, (a, b) in changes.items()
     )
     return f"{what}: {said}."
 
 
-tag_option = click.option("--tag", "tags", multiple=True, metavar="TAG", help="Add a tag; may be repeated.")
-untag_option = click.option("--untag", "untags", multiple=True, metavar="TAG", help="Remove a tag; may be repeated.")
+tag_option = click.option(
+    "--tag", "tags", multiple=True, metavar="TAG", help="Add a tag; may be repeated."
+)
+untag_option = click.option(
+    "--untag", "untags", multiple=True, metavar="TAG", help="Remove a tag; may be repeated."
+)
 PARTIES = ("hosts", "dns", "buys", "renews")
 
 
@@ -133,7 +151,10 @@ def fail(error: BaseException, debug: bool) -> int:
         click.echo(f"certmgr: {printable(str(error), 1500)}", err=True)
         return error.exit_code
     reason = printable(f"{type(error).__name__}: {error}", 300)
-    click.echo(f"certmgr: an error that should not be: {reason}. Run it again with --debug and report it.", err=True)
+    click.echo(
+        f"certmgr: an error that should not be: {reason}. Run it again with --debug and report it.",
+        err=True,
+    )
     return 3
 
 
@@ -151,7 +172,8 @@ def guard(function: Callable[[], Any], debug: Callable[[], bool]) -> int:
         click.echo("certmgr: interrupted.", err=True)
         return 130
     except BrokenPipeError:
-        # The reader has left (| head): what it read stands, and Python must not complain when it flushes the rest.
+        # The reader has left (| head): what it read stands, and Python must not complain when it
+        # flushes the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -160,7 +182,9 @@ def guard(function: Callable[[], Any], debug: Callable[[], bool]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 3
         return fail(error, debug())
-    except Exception as error:  # the outermost edge: one line and an exit code, the traceback with --debug
+    except (
+        Exception
+    ) as error:  # the outermost edge: one line and an exit code, the traceback with --debug
         return fail(error, debug())
 
 

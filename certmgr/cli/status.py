@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cli.output import STYLES, cell, colours, day_in, echo_json, epoch_text, instant, show, table
+from certmgr.cli.output import (
+    STYLES,
+    cell,
+    colours,
+    day_in,
+    echo_json,
+    epoch_text,
+    instant,
+    show,
+    table,
+)
 from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
 
 if TYPE_CHECKING:
@@ -28,25 +38,54 @@ _COLUMNS = (
     "codes",
     "detail",
 )
-_CAUSE_COLUMNS = ("endpoints", "clients", "kind", "where", "severity", "code", "actor", "detail", "do")
+_CAUSE_COLUMNS = (
+    "endpoints",
+    "clients",
+    "kind",
+    "where",
+    "severity",
+    "code",
+    "actor",
+    "detail",
+    "do",
+)
 
 
 @click.command()
 @client_filter
 @tag_filter
-@click.option("--as-of", metavar="DATE", help="The past shows what was known then; the future applies today's knowledge.")
-@click.option("--causes", is_flag=True, help="Fold findings by what one action would fix, largest first.")
+@click.option(
+    "--as-of",
+    metavar="DATE",
+    help="The past shows what was known then; the future applies today's knowledge.",
+)
+@click.option(
+    "--causes", is_flag=True, help="Fold findings by what one action would fix, largest first."
+)
 @click.option("--all", "everything", is_flag=True, help="Also what is well.")
-@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="Rows of the table.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=200, show_default=True, help="Rows of the table."
+)
 @click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of findings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show evidence.")
 @format_option
 @pass_app
 def status(
-    app: App, client: str | None, tag: str | None, as_of: str | None, causes: bool, everything: bool, limit: int, exit_zero: bool,
-    verbose: bool, form: str,
-) -> int:  # fmt: skip
-    """Show what needs attention, soonest first, from what scans have stored. Exit code 1 where something is at fault."""
+    app: App,
+    client: str | None,
+    tag: str | None,
+    as_of: str | None,
+    causes: bool,
+    everything: bool,
+    limit: int,
+    exit_zero: bool,
+    verbose: bool,
+    form: str,
+) -> int:
+    """Show what needs attention, soonest first, from what scans have stored.
+
+    Exit code 1 where something is at fault.
+    """
     from certmgr.status import causes as fold
     from certmgr.status import counts, load, totals
 
@@ -55,7 +94,11 @@ def status(
     database = app.open()
     troubled = at is None and not everything
     standings = load(database, moment, as_of=at, client=client, tag=tag, troubled=troubled)
-    total = totals(database, standings, client=client, tag=tag) if troubled else counts(s.verdict for s in standings)
+    total = (
+        totals(database, standings, client=client, tag=tag)
+        if troubled
+        else counts(s.verdict for s in standings)
+    )
     code = 1 if total["fault"] and not exit_zero else 0
     if causes:
         show_causes(fold(standings), form, limit)
@@ -64,25 +107,42 @@ def status(
     if form == "json":
         rows = [standing_row(s, at or moment) for s in (standings if everything else shown)]
         ahead = work_ahead(app, database, at or moment, client) if tag is None else {}
-        echo_json({"schema": "certmgr.status/1", "as_of": instant(at or moment), "endpoints": rows, "summary": total, **ahead})
+        echo_json(
+            {
+                "schema": "certmgr.status/1",
+                "as_of": instant(at or moment),
+                "endpoints": rows,
+                "summary": total,
+                **ahead,
+            }
+        )
     elif form == "csv":
         show("endpoints", _COLUMNS, [standing_row(s, at or moment) for s in shown], form)
     else:
         if shown:
             standing_table(shown[:limit], at or moment, verbose)
         if len(shown) > limit:
-            click.echo(f"... and {len(shown) - limit:,} more: --limit, --causes, --client, or --format csv.")
-        said = ", ".join(f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v])
+            click.echo(
+                f"... and {len(shown) - limit:,} more: --limit, --causes, --client, or --format"
+                " csv."
+            )
+        said = ", ".join(
+            f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v]
+        )
         click.echo(f"{total['endpoints']:,} endpoint(s): {said or 'none'}.")
         if tag is None:
-            _show_ahead(work_ahead(app, database, at or moment, client), app.settings.provider.time_zone)
+            _show_ahead(
+                work_ahead(app, database, at or moment, client), app.settings.provider.time_zone
+            )
     return code
 
 
 ORDERS_AHEAD = timedelta(days=60)
 
 
-def work_ahead(app: App, database: Database, moment: datetime, client: str | None) -> dict[str, Any]:
+def work_ahead(
+    app: App, database: Database, moment: datetime, client: str | None
+) -> dict[str, Any]:
     """Dates of orders within 60 days, soonest first, and how many cases are open."""
     from certmgr.cases.states import overdue
     from certmgr.orders.load import leads_of, load
@@ -91,15 +151,27 @@ def work_ahead(app: App, database: Database, moment: datetime, client: str | Non
 
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        soon = due_soon(load(conn, client_id, ended=False), leads_of(app.settings), moment, ORDERS_AHEAD)
+        soon = due_soon(
+            load(conn, client_id, ended=False), leads_of(app.settings), moment, ORDERS_AHEAD
+        )
         rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
     return {
         "orders": [
-            {"order": f"#{o.id}", "client": o.client, "vendor": o.vendor, "number": o.number or None, "what": c.what, "at": instant(c.at), "due": instant(c.due), "actor": c.actor, "names": list(o.names)}
+            {
+                "order": f"#{o.id}",
+                "client": o.client,
+                "vendor": o.vendor,
+                "number": o.number or None,
+                "what": c.what,
+                "at": instant(c.at),
+                "due": instant(c.due),
+                "actor": c.actor,
+                "names": list(o.names),
+            }
             for o, c in soon
         ],
         "cases": {"open": len(rows), "overdue": sum(overdue(r, moment) for r in rows)},
-    }  # fmt: skip
+    }
 
 
 _CLOCKS = {
@@ -112,16 +184,22 @@ _CLOCKS = {
 
 def _show_ahead(ahead: dict[str, Any], zone: str) -> None:
     if ahead["orders"]:
-        click.echo(f"Orders: {len(ahead['orders'])} date(s) to act on within {ORDERS_AHEAD.days} days.")
+        click.echo(
+            f"Orders: {len(ahead['orders'])} date(s) to act on within {ORDERS_AHEAD.days} days."
+        )
     for one in ahead["orders"][:20]:
         what = f"{_CLOCKS[one['what']]} {day_in(one['at'], zone)}"
         click.echo(
-            f"  by {day_in(one['due'], zone)}  {cell(one['client'])}, {cell(one['vendor'])} {cell(one['number'] or one['order'])} ({one['actor']}): {what}"
+            f"  by {day_in(one['due'], zone)}  {cell(one['client'])}, {cell(one['vendor'])}"
+            f" {cell(one['number'] or one['order'])} ({one['actor']}): {what}"
         )
     if len(ahead["orders"]) > 20:
         click.echo("  ... and more: certmgr order list --due 60")
     if ahead["cases"]["open"]:
-        click.echo(f"Cases: {ahead['cases']['open']} open, {ahead['cases']['overdue']} overdue (certmgr case list).")
+        click.echo(
+            f"Cases: {ahead['cases']['open']} open, {ahead['cases']['overdue']} overdue (certmgr"
+            " case list)."
+        )
 
 
 def standing_row(standing: Standing, moment: datetime) -> dict[str, Any]:
@@ -129,16 +207,33 @@ def standing_row(standing: Standing, moment: datetime) -> dict[str, Any]:
     from notifiers.wording.sentences import sentence
 
     return {
-        "target": standing.target.key, "client": standing.client, "server": standing.server, "verdict": str(standing.verdict),
-        "days_left": standing.days_left(moment), "not_after": epoch_text(standing.not_after), "issuer": standing.issuer,
-        "last_good": epoch_text(standing.last_good), "last_attempt": epoch_text(standing.last_attempt), "error": standing.error,
-        "codes": [f.code for f in standing.findings], "detail": [sentence(f, standing.target) for f in standing.findings],
+        "target": standing.target.key,
+        "client": standing.client,
+        "server": standing.server,
+        "verdict": str(standing.verdict),
+        "days_left": standing.days_left(moment),
+        "not_after": epoch_text(standing.not_after),
+        "issuer": standing.issuer,
+        "last_good": epoch_text(standing.last_good),
+        "last_attempt": epoch_text(standing.last_attempt),
+        "error": standing.error,
+        "codes": [f.code for f in standing.findings],
+        "detail": [sentence(f, standing.target) for f in standing.findings],
         "findings": [
-            {"code": f.code, "severity": f.severity, "actor": f.actor, "outcome": f.outcome, "addresses": list(f.addresses)}
+            {
+                "code": f.code,
+                "severity": f.severity,
+                "actor": f.actor,
+                "outcome": f.outcome,
+                "addresses": list(f.addresses),
+            }
             for f in standing.findings
         ],
-        "accepted": [{"code": f.code, "until": instant(a.until), "by": a.by, "reason": a.reason} for f, a in standing.accepted],
-    }  # fmt: skip
+        "accepted": [
+            {"code": f.code, "until": instant(a.until), "by": a.by, "reason": a.reason}
+            for f, a in standing.accepted
+        ],
+    }
 
 
 def standing_table(standings: Sequence[Standing], moment: datetime, verbose: bool) -> None:
@@ -151,7 +246,16 @@ def standing_table(standings: Sequence[Standing], moment: datetime, verbose: boo
         said = [short(f, s.target) for f in s.findings if f.severity != "info"]
         said += [f"{short(f, s.target)} (accepted until {a.until:%Y-%m-%d})" for f, a in s.accepted]
         words = "; ".join(said) or (s.error if s.verdict != "ok" else "") or ""
-        lines.append([VERDICTS[s.verdict], s.target, s.client, s.days_left(moment), issuer_name(s.issuer), words])
+        lines.append(
+            [
+                VERDICTS[s.verdict],
+                s.target,
+                s.client,
+                s.days_left(moment),
+                issuer_name(s.issuer),
+                words,
+            ]
+        )
         styles.append(STYLES.get(s.verdict))
     table(["VERDICT", "HOST", "CLIENT", "DAYS LEFT", "ISSUER", "WHAT IS WRONG"], lines, styles)
     if verbose:
@@ -160,7 +264,8 @@ def standing_table(standings: Sequence[Standing], moment: datetime, verbose: boo
                 click.echo(f"\n{s.target}")
             for f in s.findings:
                 click.echo(
-                    f"  {f.severity} {f.code} ({f.actor}): {cell(sentence(f, s.target), 400)}\n    evidence: {cell(f.evidence, 400)}"
+                    f"  {f.severity} {f.code} ({f.actor}): {cell(sentence(f, s.target), 400)}\n   "
+                    f" evidence: {cell(f.evidence, 400)}"
                 )
 
 
@@ -169,10 +274,17 @@ def cause_row(cause: Cause) -> dict[str, Any]:
 
     first = cause.endpoints[0]
     return {
-        "endpoints": len(cause.endpoints), "clients": len(cause.clients), "kind": cause.kind, "where": cause.where, "severity": cause.severity,
-        "code": cause.code, "actor": cause.actor, "detail": sentence(cause.example, first), "do": instruction(cause.example, first),
+        "endpoints": len(cause.endpoints),
+        "clients": len(cause.clients),
+        "kind": cause.kind,
+        "where": cause.where,
+        "severity": cause.severity,
+        "code": cause.code,
+        "actor": cause.actor,
+        "detail": sentence(cause.example, first),
+        "do": instruction(cause.example, first),
         "targets": [t.key for t in cause.endpoints],
-    }  # fmt: skip
+    }
 
 
 def show_causes(found: Sequence[Cause], form: str, limit: int) -> None:
@@ -190,8 +302,15 @@ def show_causes(found: Sequence[Cause], form: str, limit: int) -> None:
     for cause in found[:limit]:
         row = cause_row(cause)
         where = f"{cause.kind} {cell(cause.where)}"
-        severity = click.style(str(cause.severity), fg=STYLES.get(cause.severity)) if colours() else cause.severity
-        click.echo(f"{row['endpoints']:6,} x {cause.code} ({severity}), {where}; who: {ACTORS[cause.actor]}")
+        severity = (
+            click.style(str(cause.severity), fg=STYLES.get(cause.severity))
+            if colours()
+            else cause.severity
+        )
+        click.echo(
+            f"{row['endpoints']:6,} x {cause.code} ({severity}), {where}; who:"
+            f" {ACTORS[cause.actor]}"
+        )
         more = f" The same for {row['endpoints'] - 1:,} more." if row["endpoints"] > 1 else ""
         click.echo(f"         {cell(row['do'], 400)}{more}")
     if len(found) > limit:

@@ -14,11 +14,15 @@ PURCHASE_DAYS, VALIDATION_DAYS, INSTALLATION_DAYS = 7, 7, 7
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A dated rule. ``at``: from then on it holds (of one's own: the last second at which one may still not comply).
+    """A dated rule.
 
-    ``rule``: a name of :data:`certmgr.compliance.rules.RULES`, empty where nothing can be checked. ``precision``: day, month, year, or in-force where the beginning is not known.
-    ``confirmed`` False: announced, and not known to have taken effect. ``clients`` and ``tags``: whom it is for; both empty: everybody.
-    ``issuer``: only where a certificate of this organisation is served. ``for_clients`` False: for administrators alone.
+    ``at``: from then on it holds (of one's own: the last second at which one may still not comply).
+
+    ``rule``: a name of :data:`certmgr.compliance.rules.RULES`, empty where nothing can be checked.
+    ``precision``: day, month, year, or in-force where the beginning is not known. ``confirmed``
+    False: announced, and not known to have taken effect. ``clients`` and ``tags``: whom it is for;
+    both empty: everybody. ``issuer``: only where a certificate of this organisation is served.
+    ``for_clients`` False: for administrators alone.
     """
 
     name: str
@@ -57,9 +61,20 @@ def milestones() -> tuple[Deadline, ...]:
     for name, row in tomllib.loads(FILE.read_text(encoding="utf-8")).items():
         day: date = row["date"]
         tags = frozenset({row["tag"]}) if "tag" in row else frozenset()
-        found.append(Deadline(
-            name, datetime.combine(day, time(0), UTC), row["title"], row.get("rule", ""), row["affects"], row["source"],
-            row["confidence"], row.get("confirmed", True), row.get("date_precision", "day"), tags=tags,
-            issuer=row.get("issuer", ""), for_clients=row.get("audience") != "administrators",
-        ))  # fmt: skip
+        found.append(
+            Deadline(
+                name=name,
+                at=datetime.combine(day, time(0), UTC),
+                title=row["title"],
+                rule=row.get("rule", ""),
+                affects=row["affects"],
+                source=row["source"],
+                confidence=row["confidence"],
+                confirmed=row.get("confirmed", True),
+                precision=row.get("date_precision", "day"),
+                tags=tags,
+                issuer=row.get("issuer", ""),
+                for_clients=row.get("audience") != "administrators",
+            )
+        )
     return tuple(sorted(found, key=lambda d: (d.at, d.name)))

@@ -1,4 +1,6 @@
-"""Rules: what is known of one HTTPS endpoint -> whether it complies. Each is a pure function with a name that milestones and deadlines use.
+"""Rules: what is known of one HTTPS endpoint -> whether it complies.
+
+Each is a pure function with a name that milestones and deadlines use.
 
 A rule never turns "could not tell" into good or bad: what was not seen is not determined.
 """
@@ -22,12 +24,17 @@ class State(StrEnum):
     WILL_FAIL = "will-not-comply"
     UNKNOWN = "not-determined"
     WAIVED = "waived"
-    NONE = "not-affected"  # the rule says nothing about it: no certificate there, or one of a private CA
+    NONE = (  # the rule says nothing about it: no certificate there, or one of a private CA
+        "not-affected"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A certificate that is served. ``public``: it leads to an anchor of the browsers' store; None: not determined."""
+    """A certificate that is served.
+
+    ``public``: it leads to an anchor of the browsers' store; None: not determined.
+    """
 
     not_before: datetime
     not_after: datetime
@@ -36,7 +43,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of one HTTPS endpoint at an instant. ``looked``: it was judged at all; ``visited``: plain HTTP was asked."""
+    """What is known of one HTTPS endpoint at an instant.
+
+    ``looked``: it was judged at all; ``visited``: plain HTTP was asked.
+    """
 
     target: Target
     purpose: str
@@ -50,7 +60,11 @@ class Known:
         """The faults of these codes: neither remarks nor what could not be told."""
         if not self.findings:
             return ()
-        return tuple(f for f in self.findings if f.code in codes and f.severity not in ("info", "undetermined"))
+        return tuple(
+            f
+            for f in self.findings
+            if f.code in codes and f.severity not in ("info", "undetermined")
+        )
 
     @property
     def undetermined(self) -> tuple[Finding, ...]:
@@ -59,7 +73,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """``findings``: why it does not comply, or could not be told. ``since``: from when it will not. ``note``: in words, a message id."""
+    """``findings``: why it does not comply, or could not be told.
+
+    ``since``: from when it will not. ``note``: in words, a message id.
+    """
 
     state: State
     findings: tuple[Finding, ...] = ()
@@ -71,17 +88,58 @@ Rule = Callable[[Known, datetime], Result]
 _SECRETS = frozenset({"http-collects-secrets"})
 _INPUTS = _SECRETS | {"http-collects-input"}
 _PAGES = _INPUTS | {"http-served"}
-_NO_CONNECTION = frozenset({"https-missing", "not-tls", "handshake-failed", "connection-failed", "unreachable", "name-not-found"})
-_BAD_CERTIFICATE = frozenset({
-    "certificate-expired", "certificate-not-yet-valid", "name-mismatch", "default-certificate", "san-missing", "self-signed",
-    "chain-incomplete", "intermediate-expired", "untrusted-root", "ca-distrusted", "certificate-malformed", "key-weak", "signature-weak",
-    "validity-too-long", "revoked", "sct-missing",
-})  # fmt: skip
+_NO_CONNECTION = frozenset(
+    {
+        "https-missing",
+        "not-tls",
+        "handshake-failed",
+        "connection-failed",
+        "unreachable",
+        "name-not-found",
+    }
+)
+_BAD_CERTIFICATE = frozenset(
+    {
+        "certificate-expired",
+        "certificate-not-yet-valid",
+        "name-mismatch",
+        "default-certificate",
+        "san-missing",
+        "self-signed",
+        "chain-incomplete",
+        "intermediate-expired",
+        "untrusted-root",
+        "ca-distrusted",
+        "certificate-malformed",
+        "key-weak",
+        "signature-weak",
+        "validity-too-long",
+        "revoked",
+        "sct-missing",
+    }
+)
 _OLD_TLS = frozenset({"tls-legacy-only", "ciphers-obsolete"})
-_OF_THE_PAGE = frozenset({"http-unknown", "too-large", "dns-failure", "connection-timeout", "address-refused", "scanner-error"})
-_OF_TLS = frozenset({
-    "dns-failure", "connection-timeout", "address-refused", "scanner-error", "verification-disputed", "revocation-unknown", "too-large",
-})  # fmt: skip
+_OF_THE_PAGE = frozenset(
+    {
+        "http-unknown",
+        "too-large",
+        "dns-failure",
+        "connection-timeout",
+        "address-refused",
+        "scanner-error",
+    }
+)
+_OF_TLS = frozenset(
+    {
+        "dns-failure",
+        "connection-timeout",
+        "address-refused",
+        "scanner-error",
+        "verification-disputed",
+        "revocation-unknown",
+        "too-large",
+    }
+)
 NOT_LOOKED = "it was not looked at yet"
 NOT_VISITED = "plain HTTP was not asked yet"
 TRUST_UNKNOWN = "whether it is of a public CA could not be told"
@@ -113,7 +171,11 @@ def _by_tls(codes: frozenset[str], needs_certificate: bool = False) -> Rule:
             missing = known.having(_NO_CONNECTION)
             if not needs_certificate:
                 return Result(State.NONE)
-            return Result(State.FAILS if missing else State.UNKNOWN, missing, note="" if missing else NOT_LOOKED)
+            return Result(
+                State.FAILS if missing else State.UNKNOWN,
+                missing,
+                note="" if missing else NOT_LOOKED,
+            )
         return Result(State.COMPLIES)
 
     return rule
@@ -130,10 +192,14 @@ trusted_ca = _by_tls(frozenset({"ca-distrusted"}))
 
 
 def _not_of(cas: frozenset[str]) -> Rule:
-    """No certificate of these CAs that browsers no longer trust (names as in certmgr/checks/distrusted.py)."""
+    """No certificate of these CAs that browsers no longer trust (names as in
+    certmgr/checks/distrusted.py).
+    """
 
     def rule(known: Known, at: datetime) -> Result:
-        others = tuple(f for f in known.findings if f.code != "ca-distrusted" or f.evidence.get("ca") in cas)
+        others = tuple(
+            f for f in known.findings if f.code != "ca-distrusted" or f.evidence.get("ca") in cas
+        )
         return trusted_ca(replace(known, findings=others), at)
 
     return rule
@@ -150,12 +216,22 @@ _certificate_now = _by_tls(_BAD_CERTIFICATE | _NO_CONNECTION | _OLD_TLS, needs_c
 def valid_certificate(known: Known, at: datetime) -> Result:
     """A browser accepts the certificate; where it ends soon, it will not from then on."""
     result = _certificate_now(known, at)
-    if result.state is State.COMPLIES and (doubts := tuple(f for f in known.undetermined if f.code == "sct-missing")):
+    if result.state is State.COMPLIES and (
+        doubts := tuple(f for f in known.undetermined if f.code == "sct-missing")
+    ):
         return Result(State.UNKNOWN, doubts)
     if result.state is State.COMPLIES:
-        ends = [leaf.not_after for leaf in known.leaves if expiring(leaf.not_before, leaf.not_after, at) is not None]
+        ends = [
+            leaf.not_after
+            for leaf in known.leaves
+            if expiring(leaf.not_before, leaf.not_after, at) is not None
+        ]
         if ends:
-            return Result(State.WILL_FAIL, known.having({"certificate-expiring"}), since=min(ends) + timedelta(seconds=1))
+            return Result(
+                State.WILL_FAIL,
+                known.having({"certificate-expiring"}),
+                since=min(ends) + timedelta(seconds=1),
+            )
     return result
 
 
@@ -165,15 +241,21 @@ def opens_over_https(known: Known, at: datetime) -> Result:
 
 
 def https_only(known: Known, at: datetime) -> Result:
-    """A valid certificate, no page over plain HTTP, and every plain address leads to HTTPS. The usual rule of a provider's own."""
+    """A valid certificate, no page over plain HTTP, and every plain address leads to HTTPS.
+
+    The usual rule of a provider's own.
+    """
     results = [opens_over_https(known, at), no_page_over_http(known, at), _redirects(known, at)]
     return worst(results)
 
 
 def certificate_lifetime(known: Known, at: datetime) -> Result:
-    """Each served certificate lives no longer than the rule at its time of issue allows. Baseline Requirements 6.3.2; public CAs only.
+    """Each served certificate lives no longer than the rule at its time of issue allows.
 
-    Near a boundary (48 h, BR 7.1.2.7) notBefore does not tell under which rule it was issued: not determined where that decides.
+    Baseline Requirements 6.3.2; public CAs only.
+
+    Near a boundary (48 h, BR 7.1.2.7) notBefore does not tell under which rule it was issued: not
+    determined where that decides.
     """
     return _lifetimes(known, known.leaves)
 
@@ -187,11 +269,15 @@ def _lifetimes(known: Known, leaves: Sequence[Leaf]) -> Result:
 
 
 def _issued_between(since: datetime, until: datetime | None) -> Rule:
-    """The limit of one milestone binds only what was issued while it was the strictest; around its beginning both may hold."""
+    """The limit of one milestone binds only what was issued while it was the strictest; around its
+    beginning both may hold.
+    """
 
     def rule(known: Known, at: datetime) -> Result:
         mine = [
-            leaf for leaf in known.leaves if since <= leaf.not_before + BACKDATING and (until is None or leaf.not_before < until)
+            leaf
+            for leaf in known.leaves
+            if since <= leaf.not_before + BACKDATING and (until is None or leaf.not_before < until)
         ]
         return _lifetimes(known, mine) if known.looked else Result(State.NONE)
 
@@ -207,7 +293,14 @@ def lifetime_of(leaf: Leaf, findings: tuple[Finding, ...] = ()) -> Result:
         return Result(State.FAILS, findings)
     days = -(-lifetime_seconds(leaf.not_before, leaf.not_after) // 86_400)
     strictest = min(
-        (d for d in (limit_days(leaf.not_before + delta) for delta in (-BACKDATING, timedelta(0), BACKDATING)) if d is not None),
+        (
+            d
+            for d in (
+                limit_days(leaf.not_before + delta)
+                for delta in (-BACKDATING, timedelta(0), BACKDATING)
+            )
+            if d is not None
+        ),
         default=days,
     )
     if days > strictest:
@@ -248,11 +341,13 @@ RULES: dict[str, Rule] = {
     "certificate-lifetime": certificate_lifetime,
     # By the most days that a certificate may live, each for what was issued in its time.
     **{
-        f"lifetime-{days}": _issued_between(since, LIMITS[i + 1][0] if i + 1 < len(LIMITS) else None)
+        f"lifetime-{days}": _issued_between(
+            since, LIMITS[i + 1][0] if i + 1 < len(LIMITS) else None
+        )
         for i, (since, days) in enumerate(LIMITS)
     },
 }
 # Findings for which a certificate must be bought or renewed, not only a server be set up.
-NEEDS_CERTIFICATE = (_BAD_CERTIFICATE - {"default-certificate", "chain-incomplete", "intermediate-expired"}) | {
-    "https-missing", "not-tls", "certificate-expiring"
-}  # fmt: skip
+NEEDS_CERTIFICATE = (
+    _BAD_CERTIFICATE - {"default-certificate", "chain-incomplete", "intermediate-expired"}
+) | {"https-missing", "not-tls", "certificate-expiring"}

@@ -1,4 +1,7 @@
-"""How each domain stands against each dated rule: what is known -> rows. Loading is one edge, judging is pure."""
+"""How each domain stands against each dated rule: what is known -> rows.
+
+Loading is one edge, judging is pure.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One domain and one deadline. ``since``: from when it does not comply, where that lies ahead. ``waived``: by whom, until, why."""
+    """One domain and one deadline.
+
+    ``since``: from when it does not comply, where that lies ahead. ``waived``: by whom, until, why.
+    """
 
     subject: Subject
     deadline: Deadline
@@ -48,11 +54,22 @@ class Row:
 
 
 def assess(
-    subject: Subject, deadline: Deadline, at: datetime, judged: dict[str, list[tuple[Known, Result]]] | None = None
+    subject: Subject,
+    deadline: Deadline,
+    at: datetime,
+    judged: dict[str, list[tuple[Known, Result]]] | None = None,
 ) -> Row | None:
-    """None where the deadline does not concern the domain, or nothing can be checked. ``judged``: results by rule, for this subject. Pure."""
+    """None where the deadline does not concern the domain, or nothing can be checked.
+
+    ``judged``: results by rule, for this subject. Pure.
+    """
     rule = RULES.get(deadline.rule)
-    if rule is None or subject.purpose in NO_PAGE or not subject.known or not deadline.is_for(subject.client, subject.tags):
+    if (
+        rule is None
+        or subject.purpose in NO_PAGE
+        or not subject.known
+        or not deadline.is_for(subject.client, subject.tags)
+    ):
         return None
     judged = {} if judged is None else judged
     if deadline.rule not in judged:
@@ -64,14 +81,26 @@ def assess(
     if deadline.own and subject.policy == "optional" and result.state is not State.COMPLIES:
         reason = "the HTTPS policy of the domain is 'optional'"
         return Row(subject, deadline, State.WAIVED, waived=("the domain's record", None, reason))
-    findings = tuple((k.target, f) for k, r in results if r.state is result.state for f in r.findings)
-    if (result.state is State.FAILS and (deadline.at >= at if deadline.own else deadline.at > at)) or (
+    findings = tuple(
+        (k.target, f) for k, r in results if r.state is result.state for f in r.findings
+    )
+    if (
+        result.state is State.FAILS and (deadline.at >= at if deadline.own else deadline.at > at)
+    ) or (
         result.state is State.WILL_FAIL and result.since is not None and result.since < deadline.at
     ):
         result = Result(State.WILL_FAIL, result.findings, deadline.at, result.note)
     if result.state is State.COMPLIES and (waiver := _waived(subject, rule, at)) is not None:
         return Row(subject, deadline, State.WAIVED, waived=waiver)
-    return Row(subject, deadline, result.state, findings, result.since, result.note, steps=_steps(subject, deadline, result, at))
+    return Row(
+        subject=subject,
+        deadline=deadline,
+        state=result.state,
+        findings=findings,
+        since=result.since,
+        note=result.note,
+        steps=_steps(subject, deadline, result, at),
+    )
 
 
 def _waived(subject: Subject, rule: Any, at: datetime) -> tuple[str, datetime | None, str] | None:
@@ -79,12 +108,12 @@ def _waived(subject: Subject, rule: Any, at: datetime) -> tuple[str, datetime | 
     taken: list[Acceptance] = []
     for known in subject.known if any(k.accepted for k in subject.known) else ():
         whole = Known(
-            known.target,
-            known.purpose,
-            (*known.findings, *(f for f, _ in known.accepted)),
-            known.leaves,
-            known.looked,
-            known.visited,
+            target=known.target,
+            purpose=known.purpose,
+            findings=(*known.findings, *(f for f, _ in known.accepted)),
+            leaves=known.leaves,
+            looked=known.looked,
+            visited=known.visited,
         )
         result = rule(whole, at)
         if result.state not in (State.COMPLIES, State.NONE):
@@ -99,14 +128,24 @@ def _waived(subject: Subject, rule: Any, at: datetime) -> tuple[str, datetime | 
 def _steps(subject: Subject, deadline: Deadline, result: Result, at: datetime) -> tuple[Step, ...]:
     if result.state is not State.WILL_FAIL and not (result.state is State.FAILS and deadline.own):
         return ()  # what has held for years is not counted backwards from
-    end = result.since if result.state is State.WILL_FAIL and result.since is not None else deadline.at
+    end = (
+        result.since
+        if result.state is State.WILL_FAIL and result.since is not None
+        else deadline.at
+    )
     codes = {f.code for f in result.findings}
     elsewhere = any(f.code == "points-elsewhere" for k in subject.known for f in k.findings)
     ends = (
         result.state is State.WILL_FAIL and result.since != deadline.at
     )  # not the rule changes then, but the certificate runs out
-    needs = ends or bool(codes & NEEDS_CERTIFICATE) or any(k.having(NEEDS_CERTIFICATE) for k in subject.known)
-    return backwards(end, deadline, at, subject.parties, needs_certificate=needs, elsewhere=elsewhere)
+    needs = (
+        ends
+        or bool(codes & NEEDS_CERTIFICATE)
+        or any(k.having(NEEDS_CERTIFICATE) for k in subject.known)
+    )
+    return backwards(
+        end, deadline, at, subject.parties, needs_certificate=needs, elsewhere=elsewhere
+    )
 
 
 def judge(subjects: Iterable[Subject], dues: Sequence[Deadline], at: datetime) -> list[Row]:
@@ -119,7 +158,7 @@ def judge(subjects: Iterable[Subject], dues: Sequence[Deadline], at: datetime) -
     return rows
 
 
-# -- what is known ---------------------------------------------------------------------------------------------------
+# -- what is known
 
 
 def own_deadlines(database: Database, at: datetime | None = None) -> tuple[Deadline, ...]:
@@ -130,22 +169,44 @@ def own_deadlines(database: Database, at: datetime | None = None) -> tuple[Deadl
     for row in rows:
         moment = from_epoch(row["at"])
         assert moment is not None
-        made.append(Deadline(
-            row["name"], moment, row["title"], row["rule"], "", "the provider", "V", own=True, text=row["text"] or "",
-            clients=frozenset(row["clients"]), tags=frozenset(row["tags"]), purchase_days=row["purchase_days"],
-            validation_days=row["validation_days"], installation_days=row["installation_days"],
-        ))  # fmt: skip
+        made.append(
+            Deadline(
+                name=row["name"],
+                at=moment,
+                title=row["title"],
+                rule=row["rule"],
+                affects="",
+                source="the provider",
+                confidence="V",
+                own=True,
+                text=row["text"] or "",
+                clients=frozenset(row["clients"]),
+                tags=frozenset(row["tags"]),
+                purchase_days=row["purchase_days"],
+                validation_days=row["validation_days"],
+                installation_days=row["installation_days"],
+            )
+        )
     return tuple(made)
 
 
 def all_deadlines(database: Database, at: datetime | None = None) -> tuple[Deadline, ...]:
-    return tuple(sorted([*milestones(), *own_deadlines(database, at)], key=lambda d: (d.at, d.name)))
+    return tuple(
+        sorted([*milestones(), *own_deadlines(database, at)], key=lambda d: (d.at, d.name))
+    )
 
 
 def subjects(
-    database: Database, now: datetime, *, as_of: datetime | None = None, client: str | None = None, tag: str | None = None
+    database: Database,
+    now: datetime,
+    *,
+    as_of: datetime | None = None,
+    client: str | None = None,
+    tag: str | None = None,
 ) -> tuple[list[Subject], list[Standing]]:
-    """What is known of every domain (of one client, or with a tag), and the endpoints' standings that it was made from."""
+    """What is known of every domain (of one client, or with a tag), and the endpoints' standings
+    that it was made from.
+    """
     at = as_of or now
     past = as_of is not None and as_of <= now
     standings = load(database, now, as_of=as_of, client=client, tag=tag)
@@ -164,16 +225,30 @@ def subjects(
         if mine is None:
             continue
         known = tuple(
-            _known(s, row["purpose"], served.get(s.id, ()), s.id in pages) for s in mine if s.target.protocol == "https"
+            _known(s, row["purpose"], served.get(s.id, ()), s.id in pages)
+            for s in mine
+            if s.target.protocol == "https"
         )
         tags = frozenset(row["tags"]) | client_tags.get(row["client_id"], frozenset())
-        made.append(Subject(
-            row["id"], row["name"], row["client"], row["client_id"], row["purpose"], row["policy"], row["parties"], tags, known,
-        ))  # fmt: skip
+        made.append(
+            Subject(
+                domain_id=row["id"],
+                name=row["name"],
+                client=row["client"],
+                client_id=row["client_id"],
+                purpose=row["purpose"],
+                policy=row["policy"],
+                parties=row["parties"],
+                tags=tags,
+                known=known,
+            )
+        )
     return made, standings
 
 
-def _known(standing: Standing, purpose: str, served: Iterable[tuple[int, int, int | None]], visited: bool) -> Known:
+def _known(
+    standing: Standing, purpose: str, served: Iterable[tuple[int, int, int | None]], visited: bool
+) -> Known:
     leaves = []
     for start, end, public in served:
         not_before, not_after = from_epoch(start), from_epoch(end)
@@ -181,4 +256,12 @@ def _known(standing: Standing, purpose: str, served: Iterable[tuple[int, int, in
         assert not_after is not None
         leaves.append(Leaf(not_before, not_after, None if public is None else bool(public)))
     looked = standing.last_attempt is not None and not standing.never
-    return Known(standing.target, purpose, tuple(standing.findings), tuple(leaves), looked, visited, tuple(standing.accepted))
+    return Known(
+        target=standing.target,
+        purpose=purpose,
+        findings=tuple(standing.findings),
+        leaves=tuple(leaves),
+        looked=looked,
+        visited=visited,
+        accepted=tuple(standing.accepted),
+    )

@@ -1,4 +1,6 @@
-"""A certificate authority in memory, for the demonstration and the tests: real keys, real signatures, any date."""
+"""A certificate authority in memory, for the demonstration and the tests: real keys, real
+signatures, any date.
+"""
 
 from __future__ import annotations
 
@@ -38,17 +40,23 @@ class Issued:
     @property
     def key_pem(self) -> bytes:
         form = serialization.PrivateFormat.PKCS8
-        encoded: bytes = self.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        encoded: bytes = self.key.private_bytes(
+            serialization.Encoding.PEM, form, serialization.NoEncryption()
+        )
         return encoded
 
 
 def name(text: str, organisation: str = "") -> x509.Name:
-    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)] if organisation else []
+    attributes = (
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)] if organisation else []
+    )
     return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
-    return [x509.IPAddress(ip_address(n)) if as_ip(n) is not None else x509.DNSName(n) for n in names]
+    return [
+        x509.IPAddress(ip_address(n)) if as_ip(n) is not None else x509.DNSName(n) for n in names
+    ]
 
 
 class Authority:
@@ -58,10 +66,19 @@ class Authority:
     """
 
     def __init__(
-        self, subject: str, parent: Authority | None = None, *, not_before: datetime | None = None, not_after: datetime | None = None,
-        key: Any = None, path_length: int | None = None, digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
-        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), organisation: str = "", clock: Clock | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        subject: str,
+        parent: Authority | None = None,
+        *,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        key: Any = None,
+        path_length: int | None = None,
+        digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
+        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+        organisation: str = "",
+        clock: Clock | None = None,
+    ) -> None:
         self.clock: Clock = clock or (parent.clock if parent else system_clock)
         now = self.clock().replace(microsecond=0)
         self.parent = parent
@@ -69,14 +86,26 @@ class Authority:
         self.subject = name(subject, organisation)
         signer = parent.key if parent else self.key
         builder = (
-            x509.CertificateBuilder().subject_name(self.subject).issuer_name(parent.subject if parent else self.subject)
-            .public_key(self.key.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(not_before or now - timedelta(days=400)).not_valid_after(not_after or now + timedelta(days=3650))
+            x509.CertificateBuilder()
+            .subject_name(self.subject)
+            .issuer_name(parent.subject if parent else self.subject)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or now - timedelta(days=400))
+            .not_valid_after(not_after or now + timedelta(days=3650))
             .add_extension(x509.BasicConstraints(True, path_length), critical=True)
-            .add_extension(x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        )  # fmt: skip
+            .add_extension(
+                x509.KeyUsage(True, False, False, False, False, True, True, False, False),
+                critical=True,
+            )
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
+                critical=False,
+            )
+        )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)
         self.certificate = builder.sign(signer, digest or hashes.SHA256())
@@ -94,26 +123,53 @@ class Authority:
         return (self.certificate, *self.parent.chain()) if self.parent is not None else ()
 
     def issue(
-        self, *names: str, not_before: datetime | None = None, not_after: datetime | None = None, days: float = 90, key: Any = None,
-        common_name: str | None = None, san: bool = True, digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
-        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), server_auth: bool = True, subject: x509.Name | None = None,
-    ) -> Issued:  # fmt: skip
-        """A leaf for ``names`` (DNS names and addresses), begun a day ago unless dates are given. ``days`` counts from now."""
+        self,
+        *names: str,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        days: float = 90,
+        key: Any = None,
+        common_name: str | None = None,
+        san: bool = True,
+        digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
+        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+        server_auth: bool = True,
+        subject: x509.Name | None = None,
+    ) -> Issued:
+        """A leaf for ``names`` (DNS names and addresses), begun a day ago unless dates are given.
+
+        ``days`` counts from now.
+        """
         now = self.clock().replace(microsecond=0)
         key = key or ec.generate_private_key(ec.SECP256R1())
         end = not_after or now + timedelta(days=days)
         builder = (
-            x509.CertificateBuilder().subject_name(subject or name(common_name if common_name is not None else names[0][:64]))
-            .issuer_name(self.subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(not_before or min(now, end) - timedelta(days=1)).not_valid_after(end)
+            x509.CertificateBuilder()
+            .subject_name(
+                subject or name(common_name if common_name is not None else names[0][:64])
+            )
+            .issuer_name(self.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or min(now, end) - timedelta(days=1))
+            .not_valid_after(end)
             .add_extension(x509.BasicConstraints(False, None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-        )  # fmt: skip
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+                critical=False,
+            )
+        )
         if server_auth:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            builder = builder.add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+            )
         if san:
-            builder = builder.add_extension(x509.SubjectAlternativeName(general_names(names)), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName(general_names(names)), critical=False
+            )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)
         leaf = builder.sign(self.key, digest or hashes.SHA256())
@@ -125,9 +181,14 @@ def self_signed(*names: str, days: float = 365, clock: Clock = system_clock) -> 
     now = clock().replace(microsecond=0)
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = (
-        x509.CertificateBuilder().subject_name(name(names[0])).issuer_name(name(names[0])).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=days))
+        x509.CertificateBuilder()
+        .subject_name(name(names[0]))
+        .issuer_name(name(names[0]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName(general_names(names)), critical=False)
         .sign(key, hashes.SHA256())
-    )  # fmt: skip
+    )
     return Issued(leaf, key, (leaf,))

@@ -1,4 +1,6 @@
-"""The demonstration of ACME: a certificate from a local pebble, put into a local nginx, proved, and renewed. Where the two are not installed it says so."""
+"""The demonstration of ACME: a certificate from a local pebble, put into a local nginx, proved, and
+renewed. Where the two are not installed it says so.
+"""
 
 from __future__ import annotations
 
@@ -64,10 +66,15 @@ def _write(folder: Path, name: str, issued: Issued) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def _started(*command: str, port: int, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    *command: str, port: int, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Raises RuntimeError where it does not listen."""
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **(environment or {})},
     )
     try:
         if not _wait(port, process):
@@ -88,10 +95,22 @@ def _pebble(folder: Path) -> Iterator[Ca]:
     certificate, key = _write(folder, "pebble", tls.issue("localhost", "127.0.0.1"))
     dns, dns_control, listen, control, http, alpn = (_port() for _ in range(6))
     config = folder / "pebble.json"
-    config.write_text(json.dumps({"pebble": {
-        "listenAddress": f"127.0.0.1:{listen}", "managementListenAddress": f"127.0.0.1:{control}", "certificate": str(certificate), "privateKey": str(key),
-        "httpPort": http, "tlsPort": alpn, "externalAccountBindingRequired": False, "certificateValidityPeriod": 90 * 86_400,
-    }}))  # fmt: skip
+    config.write_text(
+        json.dumps(
+            {
+                "pebble": {
+                    "listenAddress": f"127.0.0.1:{listen}",
+                    "managementListenAddress": f"127.0.0.1:{control}",
+                    "certificate": str(certificate),
+                    "privateKey": str(key),
+                    "httpPort": http,
+                    "tlsPort": alpn,
+                    "externalAccountBindingRequired": False,
+                    "certificateValidityPeriod": 90 * 86_400,
+                }
+            }
+        )
+    )
     server = (
         "-dns01",
         f"127.0.0.1:{dns}",
@@ -128,14 +147,21 @@ def _nginx(folder: Path, live: Path, placeholder: Issued) -> Iterator[tuple[int,
     live.mkdir(parents=True, mode=0o700)
     certificate, key = _write(folder, "placeholder", placeholder)
     port = _port()
-    temp = " ".join(f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temp = " ".join(
+        f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     head = (
-        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\nevents {{ worker_connections 64; }}\n"
+        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\nevents"
+        " { worker_connections 64; }\n"
     )
     config = folder / "nginx.conf"
 
     def site(chain: Path, private: Path) -> str:
-        return f"{head}http {{ access_log off; {temp} server {{ listen 127.0.0.1:{port} ssl; server_name {HOST}; ssl_certificate {chain}; ssl_certificate_key {private}; return 204; }} }}\n"
+        return (
+            f"{head}http {{ access_log off; {temp} server {{ listen 127.0.0.1:{port} ssl;"
+            f" server_name {HOST}; ssl_certificate {chain}; ssl_certificate_key {private}; return"
+            " 204; } }\n"
+        )
 
     config.write_text(site(certificate, key))
     own = (_program("nginx") or "", "-e", str(folder / "error.log"), "-c", str(config))
@@ -149,11 +175,18 @@ def show(database: Database, settings: Settings, root: Authority, folder: Path) 
     missing = sorted({package for name, package in PROGRAMS.items() if _program(name) is None})
     if missing:
         click.echo(
-            f"Left out: {' and '.join(missing)} are not installed here. As root, with Debian: apt-get install {' '.join(missing)}"
+            f"Left out: {' and '.join(missing)} are not installed here. As root, with Debian:"
+            f" apt-get install {' '.join(missing)}"
         )
         return
     try:
-        with _pebble(folder) as ca, _nginx(folder / "nginx", folder / "acme" / "live" / HOST, root.issue(HOST)) as (port, target):
+        with (
+            _pebble(folder) as ca,
+            _nginx(folder / "nginx", folder / "acme" / "live" / HOST, root.issue(HOST)) as (
+                port,
+                target,
+            ),
+        ):
             _lead(database, _settings(settings, folder, ca, target), port)
     except RuntimeError as error:
         click.echo(f"Left out: {error}")
@@ -161,10 +194,18 @@ def show(database: Database, settings: Settings, root: Authority, folder: Path) 
 
 def _settings(settings: Settings, folder: Path, ca: Ca, target: TargetSettings) -> Settings:
     acme = AcmeSettings(
-        directory=str(folder / "acme"), default_account="demo", default_solver="web", proof_seconds=10.0,
+        directory=str(folder / "acme"),
+        default_account="demo",
+        default_solver="web",
+        proof_seconds=10.0,
         cas={"demo": CaSettings(directory=ca.directory, ca_file=str(ca.ca_file), internal=True)},
-        solvers={"web": SolverSettings(kind="standalone", address="127.0.0.1", port=ca.http_port, http_port=ca.http_port)}, places={"nginx": target},
-    )  # fmt: skip
+        solvers={
+            "web": SolverSettings(
+                kind="standalone", address="127.0.0.1", port=ca.http_port, http_port=ca.http_port
+            )
+        },
+        places={"nginx": target},
+    )
     return replace(
         settings,
         acme=acme,
@@ -183,7 +224,9 @@ def _lead(database: Database, settings: Settings, port: int) -> None:
         clients.add(tx, {"number": "1004", "name": "Automatic Ltd", "renews": "us"})
         domains.add(tx, HOST, {"client": "1004"})
         endpoints.edit(tx, Target(HOST), {"port": port, "addresses": ["127.0.0.1"]})
-    account = accounts.add(database, settings, accounts.Wanted("demo", "demo", agree=True, by="demo"))
+    account = accounts.add(
+        database, settings, accounts.Wanted("demo", "demo", agree=True, by="demo")
+    )
     click.echo(f"certmgr account add      an account at a local pebble: {account['url']}")
     names = arrange(database, settings, Wanted((HOST,), targets=("nginx",)))
     for command in (f"certmgr issue {HOST} --target nginx", f"certmgr renew {HOST}"):
@@ -192,5 +235,10 @@ def _lead(database: Database, settings: Settings, port: int) -> None:
             row = lineages.find(conn, names[0])
         end = from_epoch(row["not_after"])
         if summary.failed or end is None:
-            raise RuntimeError("; ".join(said for _, _, said in summary.troubles) or "no certificate came")
-        click.echo(f"{command}\n  ✓ {row['sha256'][:16]}, until {end:%Y-%m-%d}, nginx reloaded; {row['proof']}")
+            raise RuntimeError(
+                "; ".join(said for _, _, said in summary.troubles) or "no certificate came"
+            )
+        click.echo(
+            f"{command}\n  ✓ {row['sha256'][:16]}, until {end:%Y-%m-%d}, nginx reloaded;"
+            f" {row['proof']}"
+        )

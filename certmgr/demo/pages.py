@@ -1,4 +1,6 @@
-"""Web pages for the demonstration and the tests: one HTTP answer a connection, over TLS or plain. h11 speaks the protocol."""
+"""Web pages for the demonstration and the tests: one HTTP answer a connection, over TLS or plain.
+h11 speaks the protocol.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def _serve(receive: Callable[[], bytes], send: Callable[[bytes], object], respon
         if event is h11.NEED_DATA:
             connection.receive_data(receive())
         elif isinstance(event, h11.Request):
-            host = dict(event.headers).get(b"host", b"").decode("ascii", "replace").rsplit(":", 1)[0]
+            host = (
+                dict(event.headers).get(b"host", b"").decode("ascii", "replace").rsplit(":", 1)[0]
+            )
             answer = respond(host, event.target.decode("ascii", "replace"))
             break
         else:
@@ -54,7 +58,9 @@ def _serve(receive: Callable[[], bytes], send: Callable[[bytes], object], respon
         *answer.headers,
     ]
     send(connection.send(h11.Response(status_code=answer.status, headers=headers)) or b"")
-    send((connection.send(h11.Data(data=body)) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+    send(
+        (connection.send(h11.Data(data=body)) or b"") + (connection.send(h11.EndOfMessage()) or b"")
+    )
 
 
 def plain(respond: Respond) -> Talk:

@@ -1,4 +1,7 @@
-"""Small TLS and TCP servers on loopback, a thread each, for the demonstration and the tests. They end with :meth:`Server.close`."""
+"""Small TLS and TCP servers on loopback, a thread each, for the demonstration and the tests.
+
+They end with :meth:`Server.close`.
+"""
 
 from __future__ import annotations
 
@@ -65,10 +68,19 @@ class Server:
 
 
 def server_context(
-    issued: Issued, *, chain: Sequence[bytes] | None = None, lowest: int = SSL.TLS1_2_VERSION, highest: int | None = None,
-    ciphers: bytes = b"ALL:@SECLEVEL=0", extra: Sequence[Issued] = (), verify: int = SSL.VERIFY_NONE,
-) -> SSL.Context:  # fmt: skip
-    """``chain``: the DER of what is sent behind the leaf, in place of the issued chain. ``extra``: certificates of other key types."""
+    issued: Issued,
+    *,
+    chain: Sequence[bytes] | None = None,
+    lowest: int = SSL.TLS1_2_VERSION,
+    highest: int | None = None,
+    ciphers: bytes = b"ALL:@SECLEVEL=0",
+    extra: Sequence[Issued] = (),
+    verify: int = SSL.VERIFY_NONE,
+) -> SSL.Context:
+    """``chain``: the DER of what is sent behind the leaf, in place of the issued chain.
+
+    ``extra``: certificates of other key types.
+    """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(lowest)
     if highest is not None:

@@ -1,4 +1,6 @@
-"""Runs the demonstration: sites, inventory, scan, status, causes, and what each client would be told."""
+"""Runs the demonstration: sites, inventory, scan, status, causes, and what each client would be
+told.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,27 @@ from notifiers.wording.english import OUTCOMES
 
 
 def _heading(text: str) -> None:
-    click.echo("\n" + click.style(f"== {text}", bold=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
+    click.echo(
+        "\n"
+        + click.style(f"== {text}", bold=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    )
 
 
 def _build(database: Database, street: Street) -> None:
-    """Three clients: one whose certificates we renew, one who buys their own, one of whom nobody said."""
+    """Three clients: one whose certificates we renew, one who buys their own, one of whom nobody
+    said.
+    """
     with database.write() as tx:
         for machine in ("web1", "web2", "web3"):
-            servers.add(tx, {"name": machine, "kind": "web", "addresses": ["127.0.0.1", "127.0.0.2"], "keeper": "Ines"})
+            servers.add(
+                tx,
+                {
+                    "name": machine,
+                    "kind": "web",
+                    "addresses": ["127.0.0.1", "127.0.0.2"],
+                    "keeper": "Ines",
+                },
+            )
         parties = (
             {"dns": "us", "buys": "us", "renews": "us"},
             {"dns": "client", "buys": "client", "renews": "client"},
@@ -50,14 +65,27 @@ def _build(database: Database, street: Street) -> None:
         for (number, name), who in zip(CLIENTS, parties, strict=True):
             clients.add(tx, {"number": number, "name": name, "account_manager": "Jo"} | who)
             contacts.add(
-                tx, number, {"name": f"Owner of {name}", "role": "owner", "language": "en"}, (f"owner@client{number}.example",)
+                tx,
+                number,
+                {"name": f"Owner of {name}", "role": "owner", "language": "en"},
+                (f"owner@client{number}.example",),
             )
-        due = {"at": database.clock() + timedelta(days=60), "rule": "https-only", "title": "All sites of our clients on HTTPS"}
+        due = {
+            "at": database.clock() + timedelta(days=60),
+            "rule": "https-only",
+            "title": "All sites of our clients on HTTPS",
+        }
         leads = {"purchase_days": 10, "validation_days": 7, "installation_days": 5}
         deadlines.add(tx, "all-https", due | leads, tuple(RULES), for_clients=(), tags=())
         for site in street.sites:
-            domains.add(tx, site.host, {"client": site.client, "server": site.server, "purpose": site.purpose})
-            endpoints.edit(tx, Target(site.host), {"port": site.port, "addresses": list(site.addresses)})
+            domains.add(
+                tx,
+                site.host,
+                {"client": site.client, "server": site.server, "purpose": site.purpose},
+            )
+            endpoints.edit(
+                tx, Target(site.host), {"port": site.port, "addresses": list(site.addresses)}
+            )
 
 
 def run(keep: bool) -> int:
@@ -75,7 +103,13 @@ def _run(folder: Path, street: Street, keep: bool) -> int:
     root.write_bytes(street.root.pem)
     _heading(f"{len(street.sites)} sites on loopback, with certificates of a CA of their own")
     columns = ("CLIENT", "SITE", "WHERE", "WHAT WE MADE OF IT")
-    table(columns, [(s.client, display(s.host), f"{', '.join(s.addresses)}:{s.port}", s.matter) for s in street.sites])
+    table(
+        columns,
+        [
+            (s.client, display(s.host), f"{', '.join(s.addresses)}:{s.port}", s.matter)
+            for s in street.sites
+        ],
+    )
     database = open_database(str(folder / "demo.db"), actor="demo")
     _build(database, street)
     settings = replace(
@@ -91,31 +125,44 @@ def _run(folder: Path, street: Street, keep: bool) -> int:
     standings = load(database, now)
     standing_table(standings, now, False)
     click.echo(
-        f"{summary.looked} endpoints in {summary.seconds:.1f} s, {summary.opened} findings. One of them silent for its whole time."
+        f"{summary.looked} endpoints in {summary.seconds:.1f} s, {summary.opened} findings. One of"
+        " them silent for its whole time."
     )
     _heading("certmgr status --causes: what one action each would mend, largest first")
     show_causes(causes(standings), "table", 50)
-    _heading("certmgr compliance: every site against the dated rules of browsers, CAs, and the provider")
+    _heading(
+        "certmgr compliance: every site against the dated rules of browsers, CAs, and the provider"
+    )
     _comply(database, now)
     _heading("certmgr report: what each client would read")
     _reports(database, settings, folder, now)
-    _heading("certmgr order: what a client bought for three years, and each certificate that it takes")
+    _heading(
+        "certmgr order: what a client bought for three years, and each certificate that it takes"
+    )
     purchase.order(database, settings, now)
     _heading("certmgr case: one installation, from request to proof")
     street.servers.append(purchase.lead(database, settings, street.root, folder, now))
-    _heading("certmgr issue, certmgr renew: a certificate by ACME, put in place, proved, and renewed")
+    _heading(
+        "certmgr issue, certmgr renew: a certificate by ACME, put in place, proved, and renewed"
+    )
     automation.show(database, settings, street.root, folder)
     if keep:
-        click.echo(f"\nThe sites run on, and the reports are in {folder}. Try, in another terminal:")
+        click.echo(
+            f"\nThe sites run on, and the reports are in {folder}. Try, in another terminal:"
+        )
         click.echo(f"  certmgr --database {folder / 'demo.db'} domain show shop.blumen-meier.test")
         site = street.sites[-3]
         click.echo(
-            f"  certmgr --database {folder / 'demo.db'} diagnose --ca-file {root} --http-port {street.http_port} "
-            f"--resolve {site.host}:{site.port}:127.0.0.1 --resolve {site.host}:{street.http_port}:127.0.0.1 http://{site.host}:{street.http_port}/"
+            f"  certmgr --database {folder / 'demo.db'} diagnose --ca-file {root} --http-port"
+            f" {street.http_port} --resolve {site.host}:{site.port}:127.0.0.1 --resolve"
+            f" {site.host}:{street.http_port}:127.0.0.1 http://{site.host}:{street.http_port}/"
         )
         click.prompt("Press Enter to end", default="", show_default=False)
     click.echo("\nThe servers are stopped and the folder is removed. Nothing of yours was touched.")
-    missed = sorted({s.host for s in street.sites} - {s.target.host for s in standings if s.last_attempt is not None})
+    missed = sorted(
+        {s.host for s in street.sites}
+        - {s.target.host for s in standings if s.last_attempt is not None}
+    )
     return 3 if missed else 0
 
 
@@ -145,9 +192,15 @@ def _reports(database: Database, settings: Settings, folder: Path, now: datetime
     """Each client's summary and actions, and the page itself as a file."""
     for number, _ in CLIENTS:
         read = material(
-            database, number, now, as_of=None, provider=settings.provider.name, dues=all_deadlines(database), default_language="en",
+            database,
+            number,
+            now,
+            as_of=None,
+            provider=settings.provider.name,
+            dues=all_deadlines(database),
+            default_language="en",
             default_zone="UTC",
-        )  # fmt: skip
+        )
         report = build(read)
         write_whole(folder / f"report-{number}.html", render(report, read.language).encode())
         click.echo(f"\n{report.client_name} (client {number}): {report.summary}")

@@ -20,7 +20,9 @@ from inventory.clock import Clock, system_clock
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One endpoint of the demonstration: whose, its name, where it is served, and what is the matter with it."""
+    """One endpoint of the demonstration: whose, its name, where it is served, and what is the
+    matter with it.
+    """
 
     client: str
     host: str
@@ -33,7 +35,10 @@ class Site:
 
 @dataclass(slots=True)
 class Street:
-    """All sites with their servers and their CA. ``http_port``: where every site is asked over plain HTTP. ``plain``: how each answers there."""
+    """All sites with their servers and their CA.
+
+    ``http_port``: where every site is asked over plain HTTP. ``plain``: how each answers there.
+    """
 
     root: Authority
     http_port: int = 0
@@ -47,17 +52,29 @@ class Street:
 
     def overrides(self) -> dict[tuple[str, int], tuple[str, ...]]:
         """What stands in place of DNS: every site, at both its ports."""
-        return {(s.host, port): s.addresses for s in self.sites for port in (s.port, self.http_port)}
+        return {
+            (s.host, port): s.addresses for s in self.sites for port in (s.port, self.http_port)
+        }
 
     def respond(self, host: str, path: str) -> Answer:
-        """Plain HTTP of every site on one machine: to HTTPS, unless the site is one that does otherwise."""
+        """Plain HTTP of every site on one machine: to HTTPS, unless the site is one that does
+        otherwise.
+        """
         if host in self.plain:
             return self.plain[host]
         port = next((s.port for s in self.sites if s.host == host), None)
-        return Answer(404, "no such site") if port is None else redirect(f"https://{host}:{port}{path}")
+        return (
+            Answer(404, "no such site")
+            if port is None
+            else redirect(f"https://{host}:{port}{path}")
+        )
 
 
-CLIENTS = (("1001", "Blumen Meier"), ("1002", "Hotel Seeblick"), ("1003", "Kanzlei Nguyen & Partner"))
+CLIENTS = (
+    ("1001", "Blumen Meier"),
+    ("1002", "Hotel Seeblick"),
+    ("1003", "Kanzlei Nguyen & Partner"),
+)
 
 
 def _free_port() -> int:
@@ -80,7 +97,10 @@ def _served(answer: Answer) -> Respond:
 
 
 def open_street(clock: Clock = system_clock) -> Street:
-    """Start every site on a free port of the loopback range. Certificates are dated by ``clock``."""
+    """Start every site on a free port of the loopback range.
+
+    Certificates are dated by ``clock``.
+    """
     root = Authority("Demo Root CA", organisation="certmgr demo", clock=clock)
     now = root.clock().replace(microsecond=0)
     issuer = Authority("Demo Issuing CA", root, organisation="certmgr demo", path_length=0)
@@ -88,20 +108,40 @@ def open_street(clock: Clock = system_clock) -> Street:
     street = Street(root)
     _open_plain(street)
 
-    def add(client: str, host: str, talk: servers.Talk, matter: str, machine: str, purpose: str = "site") -> Site:
+    def add(
+        client: str, host: str, talk: servers.Talk, matter: str, machine: str, purpose: str = "site"
+    ) -> Site:
         server = Server(talk)
         street.servers.append(server)
-        street.sites.append(Site(client, host, server.port, ("127.0.0.1",), matter, machine, purpose))
+        street.sites.append(
+            Site(
+                client=client,
+                host=host,
+                port=server.port,
+                addresses=("127.0.0.1",),
+                matter=matter,
+                server=machine,
+                purpose=purpose,
+            )
+        )
         return street.sites[-1]
 
     def site(issued: Issued, answer: Answer | None = None, **options: Any) -> servers.Talk:
         return secure(server_context(issued, **options), _served(answer or page("Welcome")))
 
-    add("1001", "www.blumen-meier.test", site(issuer.issue("www.blumen-meier.test", "blumen-meier.test")), "all is well", "web1")
+    add(
+        "1001",
+        "www.blumen-meier.test",
+        site(issuer.issue("www.blumen-meier.test", "blumen-meier.test")),
+        "all is well",
+        "web1",
+    )
     shop = issuer.issue("shop.blumen-meier.test", not_before=now - timedelta(days=85), days=5)
     add("1001", "shop.blumen-meier.test", site(shop), "expires in a few days", "web1")
     flowers = ("rosen.blumen-meier.test", "tulpen.blumen-meier.test", "nelken.blumen-meier.test")
-    old = issuer.issue(*flowers, not_before=now - timedelta(days=93), not_after=now - timedelta(days=3))
+    old = issuer.issue(
+        *flowers, not_before=now - timedelta(days=93), not_after=now - timedelta(days=3)
+    )
     for flower in flowers:
         add("1001", flower, site(old), "one certificate for three, expired three days ago", "web1")
     add(
@@ -113,20 +153,47 @@ def open_street(clock: Clock = system_clock) -> Street:
     )
     _two_addresses(street, issuer, "1002", "www.hotel-seeblick.test")
     booking = issuer.issue("buchung.hotel-seeblick.test")
-    add("1002", "booking.hotel-seeblick.test", site(booking), "the certificate is for another name", "web2")
+    add(
+        "1002",
+        "booking.hotel-seeblick.test",
+        site(booking),
+        "the certificate is for another name",
+        "web2",
+    )
     menu = hidden.issue("menu.hotel-seeblick.test")
-    add("1002", "menu.hotel-seeblick.test", site(menu, chain=()), "the intermediate is not sent", "web2")
+    add(
+        "1002",
+        "menu.hotel-seeblick.test",
+        site(menu, chain=()),
+        "the intermediate is not sent",
+        "web2",
+    )
     rooms = issuer.issue("rooms.hotel-seeblick.test")
     legacy = site(rooms, lowest=SSL.TLS1_VERSION, highest=SSL.TLS1_VERSION)
     add("1002", "rooms.hotel-seeblick.test", legacy, "TLS 1.0 and nothing newer", "web2")
     refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<h1>It works!</h1>"
-    add("1003", "www.kanzlei-nguyen.test", servers.saying(refusal), "plain HTTP on the TLS port", "web3")
+    add(
+        "1003",
+        "www.kanzlei-nguyen.test",
+        servers.saying(refusal),
+        "plain HTTP on the TLS port",
+        "web3",
+    )
     add("1003", "akten.kanzlei-nguyen.test", servers.silent, "accepts, and says nothing", "web3")
     default = issuer.issue("plesk.provider.test")
     add("1003", "neu.kanzlei-nguyen.test", site(default), "the server has no such site", "web3")
     future = issuer.issue("2027.kanzlei-nguyen.test", not_before=now + timedelta(days=2), days=90)
     add("1003", "2027.kanzlei-nguyen.test", site(future), "not valid yet", "web3")
-    street.sites.append(Site("1003", "mandat.kanzlei-nguyen.test", _free_port(), ("127.0.0.1",), "nothing listens", "web3"))
+    street.sites.append(
+        Site(
+            client="1003",
+            host="mandat.kanzlei-nguyen.test",
+            port=_free_port(),
+            addresses=("127.0.0.1",),
+            matter="nothing listens",
+            server="web3",
+        )
+    )
     add(
         "1003",
         "mail.kanzlei-nguyen.test",
@@ -139,7 +206,9 @@ def open_street(clock: Clock = system_clock) -> Street:
     return street
 
 
-def _pages(street: Street, issuer: Authority, add: Callable[..., Site], site: Callable[..., servers.Talk]) -> None:
+def _pages(
+    street: Street, issuer: Authority, add: Callable[..., Site], site: Callable[..., servers.Talk]
+) -> None:
     """Sites whose certificates are well, and whose pages are not."""
 
     def own(host: str, answer: Answer | None = None) -> servers.Talk:
@@ -147,10 +216,20 @@ def _pages(street: Street, issuer: Authority, add: Callable[..., Site], site: Ca
 
     login = "<form action=/login><input name=user><input type=password name=pw></form>"
     host = "kunden.blumen-meier.test"
-    add("1001", host, own(host, page("Login", login)), "a login form over plain HTTP, and HTTPS works", "web1")
+    add(
+        "1001",
+        host,
+        own(host, page("Login", login)),
+        "a login form over plain HTTP, and HTTPS works",
+        "web1",
+    )
     street.plain[host] = page("Login", login, hsts=False)
     host = "fotos.blumen-meier.test"
-    mixed = page("Gallery", "<script src=http://cdn.example.test/gallery.js></script><img src=http://cdn.example.test/rose.jpg>")
+    mixed = page(
+        "Gallery",
+        "<script src=http://cdn.example.test/gallery.js></script><img"
+        " src=http://cdn.example.test/rose.jpg>",
+    )
     add("1001", host, own(host, mixed), "a secure page that loads parts over HTTP", "web1")
     host = "blumen-meier.test"
     add(
@@ -162,8 +241,19 @@ def _pages(street: Street, issuer: Authority, add: Callable[..., Site], site: Ca
         "redirect",
     )
     host = "kasse.hotel-seeblick.test"
-    street.sites.append(Site("1002", host, _free_port(), ("127.0.0.1",), "a card form over HTTP, and no HTTPS", "web2"))
-    street.plain[host] = page("Checkout", "<form><input name=n autocomplete='billing cc-number'></form>", hsts=False)
+    street.sites.append(
+        Site(
+            client="1002",
+            host=host,
+            port=_free_port(),
+            addresses=("127.0.0.1",),
+            matter="a card form over HTTP, and no HTTPS",
+            server="web2",
+        )
+    )
+    street.plain[host] = page(
+        "Checkout", "<form><input name=n autocomplete='billing cc-number'></form>", hsts=False
+    )
     host = "alt.hotel-seeblick.test"
     looped = add(
         "1002",
@@ -192,8 +282,23 @@ def _two_addresses(street: Street, issuer: Authority, client: str, host: str) ->
     street.servers.append(first)
     addresses: tuple[str, ...] = ("127.0.0.1",)
     try:
-        street.servers.append(Server(secure(server_context(stale), _served(page("Hotel"))), address="127.0.0.2", port=first.port))
+        street.servers.append(
+            Server(
+                secure(server_context(stale), _served(page("Hotel"))),
+                address="127.0.0.2",
+                port=first.port,
+            )
+        )
         addresses = ("127.0.0.1", "127.0.0.2")
     except OSError:
         pass  # a system with one loopback address shows one
-    street.sites.append(Site(client, host, first.port, addresses, "two machines, and one was forgotten", "web2"))
+    street.sites.append(
+        Site(
+            client=client,
+            host=host,
+            port=first.port,
+            addresses=addresses,
+            matter="two machines, and one was forgotten",
+            server="web2",
+        )
+    )

@@ -1,8 +1,10 @@
-"""What a certbot that was here before knows: accounts, lineages, keys, web roots. Read only; one broken file is a problem and does not stop the rest.
+"""What a certbot that was here before knows: accounts, lineages, keys, web roots.
+
+Read only; one broken file is a problem and does not stop the rest.
 
 accounts/SERVER/PATH/ID/    private_key.json (a JWK), regr.json (the account's URL), meta.json
-renewal/NAME.conf           like an INI file, with lists and sections in sections
-live/NAME/*.pem             links into archive/NAME/
+renewal/NAME.conf           like an INI file, with lists and sections in sections live/NAME/*.pem
+links into archive/NAME/
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ HOOKS = ("pre_hook", "post_hook", "renew_hook")  # renew_hook: what certbot call
 
 @dataclass(frozen=True, slots=True)
 class CertbotAccount:
-    """``key_pem``: PKCS#8, unencrypted. ``uri``: at the CA. ``contacts``: mail addresses; newer versions of certbot keep none."""
+    """``key_pem``: PKCS#8, unencrypted.
+
+    ``uri``: at the CA. ``contacts``: mail addresses; newer versions of certbot keep none.
+    """
 
     id: str
     directory_url: str
@@ -41,7 +46,11 @@ class CertbotAccount:
 
 @dataclass(frozen=True, slots=True)
 class CertbotLineage:
-    """``key_type``: a word such as ec-p256. ``webroots``: name -> folder. ``hooks``: which of certbot's hooks there are -> their shell text, to be shown and never run."""
+    """``key_type``: a word such as ec-p256.
+
+    ``webroots``: name -> folder. ``hooks``: which of certbot's hooks there are -> their shell text,
+    to be shown and never run.
+    """
 
     name: str
     names: tuple[str, ...]
@@ -72,13 +81,21 @@ class CertbotInstallation:
     problems: tuple[CertbotProblem, ...]
 
     def account_of(self, lineage: CertbotLineage) -> CertbotAccount | None:
-        """The same account may stand under two servers (certbot links them): the lineage says which."""
+        """The same account may stand under two servers (certbot links them): the lineage says
+        which.
+        """
         found = [a for a in self.accounts if a.id == lineage.account_id]
-        return next((a for a in found if a.directory_url == lineage.directory_url), found[0] if found else None)
+        return next(
+            (a for a in found if a.directory_url == lineage.directory_url),
+            found[0] if found else None,
+        )
 
 
 def read(path: Path) -> CertbotInstallation:
-    """``path``: usually /etc/letsencrypt. Raises :class:`UsageError` where that is no folder of certbot's."""
+    """``path``: usually /etc/letsencrypt.
+
+    Raises :class:`UsageError` where that is no folder of certbot's.
+    """
     if not (path / "renewal").is_dir() and not (path / "accounts").is_dir():
         raise UsageError(
             f"{path} is not certbot's directory",
@@ -92,12 +109,19 @@ def read(path: Path) -> CertbotInstallation:
         if (a := _tried(problems, p, lambda p: _account(path / "accounts", p))) is not None
     ]
     files = sorted((path / "renewal").glob("*.conf"))
-    lineages = [found for p in files if (found := _tried(problems, p, lambda p: _lineage(path, p))) is not None]
+    lineages = [
+        found
+        for p in files
+        if (found := _tried(problems, p, lambda p: _lineage(path, p))) is not None
+    ]
     return CertbotInstallation(path, tuple(accounts), tuple(lineages), tuple(problems))
 
 
 def _tried(problems: list[CertbotProblem], path: Path, work: Callable[[Path], Any]) -> Any:
-    """None and a problem where it cannot be read. Its content is certbot's, or anybody's: every error is only a sentence."""
+    """None and a problem where it cannot be read.
+
+    Its content is certbot's, or anybody's: every error is only a sentence.
+    """
     try:
         return work(path)
     except CertmgrError as error:
@@ -109,11 +133,14 @@ def _tried(problems: list[CertbotProblem], path: Path, work: Callable[[Path], An
     return None
 
 
-# -- accounts ----------------------------------------------------------------------------------------------------------
+# -- accounts
 
 
 def _account_folders(base: Path) -> Iterator[Path]:
-    """Folders with a key, some levels below: the path of the directory URL has as many as it has. Links are followed, as certbot makes them."""
+    """Folders with a key, some levels below: the path of the directory URL has as many as it has.
+
+    Links are followed, as certbot makes them.
+    """
     count = 0
     for place, folders, files in os.walk(base, followlinks=True):
         folders.sort()
@@ -133,7 +160,11 @@ def _account(base: Path, path: Path) -> CertbotAccount:
 
     registration = json.loads(read_regular(path / "regr.json", LIMIT))
     uri, body = registration["uri"], registration.get("body") or {}
-    contacts = tuple(printable(c.removeprefix("mailto:"), 200) for c in body.get("contact") or () if c.startswith("mailto:"))
+    contacts = tuple(
+        printable(c.removeprefix("mailto:"), 200)
+        for c in body.get("contact") or ()
+        if c.startswith("mailto:")
+    )
     if not isinstance(uri, str) or not uri.startswith("https://"):
         raise UsageError("regr.json names no account", "its uri is no https:// URL")
     key = JWK.json_loads(read_regular(path / "private_key.json", LIMIT).decode())
@@ -143,7 +174,7 @@ def _account(base: Path, path: Path) -> CertbotAccount:
     return CertbotAccount(path.name, f"https://{server}", uri, pem(key.key), contacts)
 
 
-# -- lineages ----------------------------------------------------------------------------------------------------------
+# -- lineages
 
 
 def _lineage(base: Path, path: Path) -> CertbotLineage:
@@ -155,11 +186,20 @@ def _lineage(base: Path, path: Path) -> CertbotLineage:
         live = Path(_text(top["cert"])).parent
     material = read_material(live)
     return CertbotLineage(
-        name, material.leaf.names, _key_type(material), _text(values.get("authenticator", "")), _webroots(sections, material),
-        _text(values.get("server", "")), _text(values.get("account", "")), _text(values.get("reuse_key", "")).lower() == "true",
-        _text(values.get("preferred_chain", "")), _text(values.get("preferred_profile", "") or values.get("required_profile", "")),
-        {h: _text(values[h]) for h in HOOKS if values.get(h) not in (None, "", "None")}, live, material,
-    )  # fmt: skip
+        name=name,
+        names=material.leaf.names,
+        key_type=_key_type(material),
+        authenticator=_text(values.get("authenticator", "")),
+        webroots=_webroots(sections, material),
+        directory_url=_text(values.get("server", "")),
+        account_id=_text(values.get("account", "")),
+        reuse_key=_text(values.get("reuse_key", "")).lower() == "true",
+        preferred_chain=_text(values.get("preferred_chain", "")),
+        profile=_text(values.get("preferred_profile", "") or values.get("required_profile", "")),
+        hooks={h: _text(values[h]) for h in HOOKS if values.get(h) not in (None, "", "None")},
+        live=live,
+        material=material,
+    )
 
 
 def _key_type(material: Material) -> str:
@@ -169,15 +209,22 @@ def _key_type(material: Material) -> str:
 
 def read_material(live: Path) -> Material:
     """Key and chain as the links of ``live`` have them now. Raises :class:`CertmgrError`."""
-    key, chain = read_regular(live / "privkey.pem", LIMIT), read_regular(live / "fullchain.pem", LIMIT)
+    key, chain = (
+        read_regular(live / "privkey.pem", LIMIT),
+        read_regular(live / "fullchain.pem", LIMIT),
+    )
     try:
         return checked(key, [c.der for c in from_pem(chain)])
     except ValueError:
         raise CertmgrError(f"{live / 'fullchain.pem'} holds no certificate") from None
 
 
-def _webroots(sections: Mapping[tuple[str, ...], Mapping[str, Value]], material: Material) -> dict[str, str]:
-    """[[webroot_map]]; names that it does not have get the last of webroot_path, as certbot does it."""
+def _webroots(
+    sections: Mapping[tuple[str, ...], Mapping[str, Value]], material: Material
+) -> dict[str, str]:
+    """[[webroot_map]]; names that it does not have get the last of webroot_path, as certbot does
+    it.
+    """
     mapped = {k: _text(v) for k, v in sections.get(("renewalparams", "webroot_map"), {}).items()}
     paths = sections.get(("renewalparams",), {}).get("webroot_path", ())
     last = paths if isinstance(paths, str) else paths[-1] if paths else ""
@@ -194,7 +241,9 @@ def _text(value: Value) -> str:
 
 
 def parse(text: str) -> dict[tuple[str, ...], dict[str, Value]]:
-    """Section path -> key -> value of a file that ConfigObj wrote: ``[a]``, ``[[b]]`` inside it, quoted values, lists with commas. Raises :class:`UsageError`."""
+    """Section path -> key -> value of a file that ConfigObj wrote: ``[a]``, ``[[b]]`` inside it,
+    quoted values, lists with commas. Raises :class:`UsageError`.
+    """
     sections: dict[tuple[str, ...], dict[str, Value]] = {(): {}}
     where: tuple[str, ...] = ()
     for number, raw in enumerate(text.splitlines(), 1):

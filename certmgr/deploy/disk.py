@@ -1,4 +1,6 @@
-"""Steps on a file system that survive a crash at any point, all through handles of folders: nothing between two steps can be exchanged for a link."""
+"""Steps on a file system that survive a crash at any point, all through handles of folders: nothing
+between two steps can be exchanged for a link.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,11 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Who may read what is written. Without owner and group: 0600 in folders of 0700. ``uid``, ``gid``: -1 leaves them. Folders stay our own; where there is a
-    group they are 0750, so that it can reach the files and nobody but us can exchange them.
+    """Who may read what is written.
+
+    Without owner and group: 0600 in folders of 0700. ``uid``, ``gid``: -1 leaves them. Folders stay
+    our own; where there is a group they are 0750, so that it can reach the files and nobody but us
+    can exchange them.
     """
 
     uid: int = -1
@@ -38,26 +43,41 @@ class Modes:
 
 
 def modes(owner: str = "", group: str = "", mode: str = "") -> Modes:
-    """From the words of a configuration. Raises :class:`CertmgrError` for users and groups that this machine does not have."""
+    """From the words of a configuration.
+
+    Raises :class:`CertmgrError` for users and groups that this machine does not have.
+    """
     try:
         user = pwd.getpwnam(owner) if owner else None
         gid = grp.getgrnam(group).gr_gid if group else user.pw_gid if user is not None else -1
     except KeyError:
         raise CertmgrError(
-            f"There is no user '{owner}' or no group '{group}' here" if owner and group else f"There is no '{owner or group}' here",
-            "", "Correct owner and group of the target.",
-        ) from None  # fmt: skip
+            (
+                f"There is no user '{owner}' or no group '{group}' here"
+                if owner and group
+                else f"There is no '{owner or group}' here"
+            ),
+            "",
+            "Correct owner and group of the target.",
+        ) from None
     return Modes(user.pw_uid if user is not None else -1, gid, int(mode, 8) if mode else 0o600)
 
 
 @contextmanager
 def writing(what: str) -> Iterator[None]:
-    """An OSError becomes one message. Nothing that is in use was touched by then: that is the order of the steps inside."""
+    """An OSError becomes one message.
+
+    Nothing that is in use was touched by then: that is the order of the steps inside.
+    """
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        todo = "Free some space there" if full else "Check the owner and the mode of the folder, and that it can be written to"
+        todo = (
+            "Free some space there"
+            if full
+            else "Check the owner and the mode of the folder, and that it can be written to"
+        )
         why = error.strerror or str(error)
         if isinstance(error.filename, str) and error.filename not in what:
             why += f" ({error.filename})"
@@ -97,8 +117,15 @@ def names_at(handle: int) -> list[str]:
 
 
 def write_at(handle: int, name: str, data: bytes, mode: Modes) -> None:
-    """A new file in a folder; owner and mode stand before the first byte does, and it is durable on return."""
-    descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=handle)
+    """A new file in a folder; owner and mode stand before the first byte does, and it is durable on
+    return.
+    """
+    descriptor = os.open(
+        name,
+        os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC,
+        0o600,
+        dir_fd=handle,
+    )
     try:
         if mode.uid >= 0 or mode.gid >= 0:
             os.fchown(descriptor, mode.uid, mode.gid)
@@ -113,7 +140,9 @@ def write_at(handle: int, name: str, data: bytes, mode: Modes) -> None:
 
 def read_at(handle: int, name: str) -> bytes:
     """A regular file of bounded size. Raises OSError."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
+    descriptor = os.open(
+        name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle
+    )
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", name)
@@ -129,7 +158,9 @@ def token(kind: str) -> str:
 
 
 def link_at(handle: int, name: str, text: str) -> None:
-    """``name`` becomes a link to ``text`` in one rename, whatever it was before (a folder is never replaced), and is durable on return."""
+    """``name`` becomes a link to ``text`` in one rename, whatever it was before (a folder is never
+    replaced), and is durable on return.
+    """
     temporary = token("link")
     os.symlink(text, temporary, dir_fd=handle)
     try:
@@ -141,7 +172,9 @@ def link_at(handle: int, name: str, text: str) -> None:
 
 
 def remove_at(handle: int, name: str) -> None:
-    """A file, link or folder; only ever of a temporary name, so that half of it is never taken for the whole."""
+    """A file, link or folder; only ever of a temporary name, so that half of it is never taken for
+    the whole.
+    """
     info = os.stat(name, dir_fd=handle, follow_symlinks=False)
     if stat.S_ISDIR(info.st_mode):
         shutil.rmtree(name, dir_fd=handle)
@@ -150,7 +183,10 @@ def remove_at(handle: int, name: str) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Removes what a dead process left. To be called by the holder of the lock. What cannot be removed stays: it is in nobody's way."""
+    """Removes what a dead process left.
+
+    To be called by the holder of the lock. What cannot be removed stays: it is in nobody's way.
+    """
     with folder(path) as handle:
         for name in names_at(handle):
             if name.startswith(LEFTOVER):
@@ -161,7 +197,8 @@ def sweep(path: Path) -> None:
 
 
 def require_trusted(path: Path) -> None:
-    """Raises :class:`CertmgrError` where somebody else could exchange ``path`` or a folder above it while we write there as root.
+    """Raises :class:`CertmgrError` where somebody else could exchange ``path`` or a folder above it
+    while we write there as root.
 
     A folder of a client's is such a place: its owner can put a link to anywhere in our way.
     """
@@ -179,5 +216,6 @@ def require_trusted(path: Path) -> None:
             raise CertmgrError(
                 f"Nothing is written below {place}",
                 f"{who} could put a link to somewhere else in its place",
-                "Use a folder that belongs to root (or to the user of certmgr), and that nobody else can write to.",
+                "Use a folder that belongs to root (or to the user of certmgr), and that nobody"
+                " else can write to.",
             )

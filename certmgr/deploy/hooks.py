@@ -1,6 +1,9 @@
-"""Programs of the administrator: reloads, tests, DNS hooks. An argument list with an absolute path, its own user, a bare environment, a time limit.
+"""Programs of the administrator: reloads, tests, DNS hooks.
 
-No shell takes part, so that no text is ever parsed as a command; and what comes from a CA or a server is not even an argument: only words of ours are.
+An argument list with an absolute path, its own user, a bare environment, a time limit.
+
+No shell takes part, so that no text is ever parsed as a command; and what comes from a CA or a
+server is not even an argument: only words of ours are.
 """
 
 from __future__ import annotations
@@ -26,14 +29,22 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"CERTMGR_[A-Z0-9_]{1,60}")
 _VALUE = re.compile(r"[A-Za-z0-9._~*:/@+=, -]{0,8000}")
 _ARGUMENT = re.compile(r"[A-Za-z0-9._~*:/@+=,][A-Za-z0-9._~*:/@+=,-]{0,1999}")
-_DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")  # the value of a dns-01 record: one in 64 begins with a hyphen
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])")
+_DIGEST = re.compile(
+    r"[A-Za-z0-9_-]{43}"
+)  # the value of a dns-01 record: one in 64 begins with a hyphen
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|["
+    r" -/]*[0-~])"
+)
 _AFTER = 0.5  # seconds in which a daemon that was left behind may still write
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``code``: the exit code, None where it was ended by ``signal`` or by us (``timed_out``). ``output``: both streams, printable, lines kept, at most 64 KB."""
+    """``code``: the exit code, None where it was ended by ``signal`` or by us (``timed_out``).
+
+    ``output``: both streams, printable, lines kept, at most 64 KB.
+    """
 
     ok: bool
     code: int | None = None
@@ -64,11 +75,15 @@ def run(
     extra_environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
 ) -> Outcome:
-    """Blocks until it ended. ``command``: from the configuration. ``user``: empty for our own. ``timeout``: seconds, then the whole process group is killed.
-    ``extra_environment``: CERTMGR_* -> a word of ours (or several, with blanks). ``arguments``: words of ours that follow the command.
+    """Blocks until it ended.
 
-    What the program starts and leaves behind on success is left alone (a server is such a thing); it is not waited for.
-    Raises :class:`CertmgrError`: it cannot be started; :class:`UsageError`: it must not be.
+    ``command``: from the configuration. ``user``: empty for our own. ``timeout``: seconds, then the
+    whole process group is killed. ``extra_environment``: CERTMGR_* -> a word of ours (or several,
+    with blanks). ``arguments``: words of ours that follow the command.
+
+    What the program starts and leaves behind on success is left alone (a server is such a thing);
+    it is not waited for. Raises :class:`CertmgrError`: it cannot be started; :class:`UsageError`:
+    it must not be.
     """
     words = [*command, *(_argument(a) for a in arguments)]
     if not words or not words[0].startswith("/"):
@@ -78,13 +93,25 @@ def run(
             "Write it whole in the configuration.",
         )
     if any("\0" in w for w in words):
-        raise UsageError("A program is not run", "an argument holds a NUL character", "Correct the configuration.")
+        raise UsageError(
+            "A program is not run",
+            "an argument holds a NUL character",
+            "Correct the configuration.",
+        )
     identity = _identity(user)
     try:
         process = subprocess.Popen(
-            words, env=_environment(extra_environment or {}), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            close_fds=True, start_new_session=True, umask=0o022, **identity,
-        )  # fmt: skip
+            words,
+            env=_environment(extra_environment or {}),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            close_fds=True,
+            start_new_session=True,
+            umask=0o022,
+            **identity,
+        )
     except OSError as error:
         raise CertmgrError(
             f"{words[0]} cannot be run",
@@ -96,7 +123,9 @@ def run(
 
 def _argument(text: str) -> str:
     if not (_ARGUMENT.fullmatch(text) or _DIGEST.fullmatch(text)):
-        raise UsageError(f"'{printable(text, 60)}' is not given to a program", "it is not a plain word")
+        raise UsageError(
+            f"'{printable(text, 60)}' is not given to a program", "it is not a plain word"
+        )
     return text
 
 
@@ -104,7 +133,8 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     for name, value in extra.items():
         if not _VARIABLE.fullmatch(name) or not _VALUE.fullmatch(value):
             raise UsageError(
-                f"{printable(name, 40)}='{printable(value, 60)}' is not given to a program", "it is not a plain word"
+                f"{printable(name, 40)}='{printable(value, 60)}' is not given to a program",
+                "it is not a plain word",
             )
     return {"PATH": PATH, "LANG": "C.UTF-8", **extra}
 
@@ -117,7 +147,9 @@ def _identity(user: str) -> dict[str, Any]:
         found = pwd.getpwnam(user)
     except KeyError:
         raise CertmgrError(
-            f"There is no user '{printable(user, 40)}' here", "", "Correct the user in the configuration."
+            f"There is no user '{printable(user, 40)}' here",
+            "",
+            "Correct the user in the configuration.",
         ) from None
     if found.pw_uid == os.geteuid():
         return {}
@@ -127,7 +159,11 @@ def _identity(user: str) -> dict[str, Any]:
             "only root can become another user",
             "Run certmgr as root, or as that user.",
         )
-    return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": os.getgrouplist(user, found.pw_gid)}
+    return {
+        "user": found.pw_uid,
+        "group": found.pw_gid,
+        "extra_groups": os.getgrouplist(user, found.pw_gid),
+    }
 
 
 def _follow(process: subprocess.Popen[bytes], end: float) -> Outcome:
@@ -158,11 +194,19 @@ def _follow(process: subprocess.Popen[bytes], end: float) -> Outcome:
     code = process.returncode
     if timed_out:
         return Outcome(False, timed_out=True, output=printable_output(kept))
-    return Outcome(code == 0, code if code >= 0 else None, -code if code < 0 else None, output=printable_output(kept))
+    return Outcome(
+        code == 0,
+        code if code >= 0 else None,
+        -code if code < 0 else None,
+        output=printable_output(kept),
+    )
 
 
 def _read(descriptor: int, kept: bytearray) -> bool:
-    """False at the end. What is beyond the bound is read and dropped, so that the program does not stand still."""
+    """False at the end.
+
+    What is beyond the bound is read and dropped, so that the program does not stand still.
+    """
     try:
         data = os.read(descriptor, 65_536)
     except BlockingIOError:
@@ -174,7 +218,9 @@ def _read(descriptor: int, kept: bytearray) -> bool:
 def printable_output(data: bytes | bytearray) -> str:
     """Escape sequences removed, lines kept, at most 64 KB."""
     plain = _ESCAPES.sub("", bytes(data).decode("utf-8", "replace"))
-    return "\n".join(printable(line, 2000) for line in re.split(r"\r?\n", plain))[:MAX_OUTPUT].strip()
+    return "\n".join(printable(line, 2000) for line in re.split(r"\r?\n", plain))[
+        :MAX_OUTPUT
+    ].strip()
 
 
 def shown(program: Sequence[str]) -> str:

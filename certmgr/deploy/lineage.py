@@ -1,12 +1,16 @@
-"""A lineage on disk: its versions, the link to the current one, and the folder that servers are configured with.
+"""A lineage on disk: its versions, the link to the current one, and the folder that servers are
+configured with.
 
     BASE/lock                                     one lock for switch and reload
-    BASE/archive/NAME/000001-0123456789ab/        privkey.pem cert.pem chain.pem fullchain.pem combined.pem
+    BASE/archive/NAME/000001-0123456789ab/        privkey.pem cert.pem chain.pem fullchain.pem
+    combined.pem
     BASE/archive/NAME/current -> 000001-...       the switch is one rename of this link
     BASE/archive/NAME/previous -> ...             what was current before; no server reads it
-    BASE/live/NAME/privkey.pem -> ../../archive/NAME/current/privkey.pem, and so on: certbot's layout
+    BASE/live/NAME/privkey.pem -> ../../archive/NAME/current/privkey.pem, and so on: certbot's
+    layout
 
-live/NAME is a real folder and stays one, so that a certbot that was there before can be taken over without a change to any server.
+live/NAME is a real folder and stays one, so that a certbot that was there before can be taken over
+without a change to any server.
 """
 
 from __future__ import annotations
@@ -17,7 +21,15 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from certmgr.deploy.disk import Modes, folder, make_folder, require_trusted, token, write_at, writing
+from certmgr.deploy.disk import (
+    Modes,
+    folder,
+    make_folder,
+    require_trusted,
+    token,
+    write_at,
+    writing,
+)
 from certmgr.deploy.locks import alone
 from certmgr.deploy.material import Material, checked
 from certmgr.deploy.shelf import Shelf, Version
@@ -31,7 +43,10 @@ _HELD = "held"
 
 
 def safe_name(name: str) -> str:
-    """``name`` itself, where it may be a folder and a word in an environment. Raises :class:`UsageError`."""
+    """``name`` itself, where it may be a folder and a word in an environment.
+
+    Raises :class:`UsageError`.
+    """
     if not _NAME.fullmatch(name) or ".." in name or name.endswith("."):
         raise UsageError(
             f"'{printable(name, 60)}' cannot be the name of a lineage",
@@ -42,7 +57,10 @@ def safe_name(name: str) -> str:
 
 
 class Lineage:
-    """``base``: an absolute folder, made where it is missing. Nothing is touched before the first call that writes."""
+    """``base``: an absolute folder, made where it is missing.
+
+    Nothing is touched before the first call that writes.
+    """
 
     def __init__(self, base: Path, name: str) -> None:
         self.base, self.name = base, safe_name(name)
@@ -51,9 +69,11 @@ class Lineage:
 
     @contextmanager
     def lock(self, seconds: float = 600.0) -> Iterator[None]:
-        """Every method that writes takes it; take it yourself around a switch and the reload after it. The same thread may take it again; a hook never inherits it.
+        """Every method that writes takes it; take it yourself around a switch and the reload after
+        it. The same thread may take it again; a hook never inherits it.
 
-        One for all lineages of ``base``, since one reload concerns all of them. Raises :class:`Busy` after ``seconds``.
+        One for all lineages of ``base``, since one reload concerns all of them. Raises
+        :class:`Busy` after ``seconds``.
         """
         with writing(f"{self.base} cannot be written to"):
             require_trusted(self.base)
@@ -77,10 +97,14 @@ class Lineage:
                 if mode & 0o011 != 0o011:
                     path.chmod(mode | 0o011)
 
-    def store(self, key_pem: bytes | None, chain_der: Sequence[bytes], *, modes: Modes = Modes()) -> Version:
-        """A new version, durable before this returns and in use by nobody yet; for a leaf that is there, the one that holds it.
+    def store(
+        self, key_pem: bytes | None, chain_der: Sequence[bytes], *, modes: Modes = Modes()
+    ) -> Version:
+        """A new version, durable before this returns and in use by nobody yet; for a leaf that is
+        there, the one that holds it.
 
-        ``key_pem`` None: the key is the client's. ``chain_der``: leaf first. Key, leaf and chain are checked before anything is written. Raises :class:`CertmgrError`.
+        ``key_pem`` None: the key is the client's. ``chain_der``: leaf first. Key, leaf and chain
+        are checked before anything is written. Raises :class:`CertmgrError`.
         """
         material = checked(key_pem, chain_der)
         with self.lock(), writing(f"The folders of '{self.name}' below {self.base} cannot be made"):
@@ -88,13 +112,18 @@ class Lineage:
             return self._shelf.store(material, modes)
 
     def switch(self, version: Version) -> Version | None:
-        """In use from the one rename on, and durable on return; returns what was in use before. Raises :class:`CertmgrError`: then that still is."""
+        """In use from the one rename on, and durable on return; returns what was in use before.
+
+        Raises :class:`CertmgrError`: then that still is.
+        """
         with self.lock():
             self._require_free()
             return self._shelf.switch(version)
 
     def attempt(self, version: Version) -> Version | None:
-        """:meth:`switch` with a test to follow: then call :meth:`settle`, or :meth:`back` with what this returned. Hold the lock over all of it."""
+        """:meth:`switch` with a test to follow: then call :meth:`settle`, or :meth:`back` with what
+        this returned. Hold the lock over all of it.
+        """
         with self.lock():
             self._require_free()
             return self._shelf.attempt(version)
@@ -104,13 +133,19 @@ class Lineage:
             self._shelf.settle()
 
     def back(self, version: Version | None) -> None:
-        """Undoes :meth:`switch` or :meth:`attempt` with what it returned; None: there was nothing in use."""
+        """Undoes :meth:`switch` or :meth:`attempt` with what it returned; None: there was nothing
+        in use.
+        """
         with self.lock():
             self._shelf.back(version)
 
     def _require_free(self) -> None:
         if (why := self.held()) is not None:
-            raise Conflict(f"'{self.name}' is not switched", why, "Run that again: it goes on where it stopped.")
+            raise Conflict(
+                f"'{self.name}' is not switched",
+                why,
+                "Run that again: it goes on where it stopped.",
+            )
 
     def current(self) -> Version | None:
         return self._shelf.current()
@@ -138,7 +173,8 @@ class Lineage:
         with self.lock():
             return self._shelf.prune(max(keep, 1), protect) if self.archive.is_dir() else []
 
-    # While links of certbot are exchanged one by one, they agree only as long as nothing is switched.
+    # While links of certbot are exchanged one by one, they agree only as long as nothing is
+    # switched.
 
     def held(self) -> str | None:
         """Why nothing may be switched, if so."""
@@ -149,14 +185,22 @@ class Lineage:
 
     def hold(self, why: str) -> None:
         """Durable on return. Raises :class:`CertmgrError`."""
-        with self.lock(), writing(f"{self.archive} cannot be written to"), folder(self.archive) as handle:
+        with (
+            self.lock(),
+            writing(f"{self.archive} cannot be written to"),
+            folder(self.archive) as handle,
+        ):
             temporary = token("new")
             write_at(handle, temporary, why.encode(), Modes())
             os.rename(temporary, _HELD, src_dir_fd=handle, dst_dir_fd=handle)
             os.fsync(handle)
 
     def release(self) -> None:
-        with self.lock(), writing(f"{self.archive} cannot be written to"), folder(self.archive) as handle:
+        with (
+            self.lock(),
+            writing(f"{self.archive} cannot be written to"),
+            folder(self.archive) as handle,
+        ):
             if self.held() is not None:
                 os.unlink(_HELD, dir_fd=handle)
                 os.fsync(handle)

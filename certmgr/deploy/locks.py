@@ -1,4 +1,7 @@
-"""One lock for a switch and the reload that follows it. It dies with its process, and no child ever has it."""
+"""One lock for a switch and the reload that follows it.
+
+It dies with its process, and no child ever has it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from inventory.errors import Busy, CertmgrError
 
 @dataclass(slots=True)
 class _Held:
-    """Among threads of this process; the descriptor keeps other processes away while ``depth`` is above zero."""
+    """Among threads of this process; the descriptor keeps other processes away while ``depth`` is
+    above zero.
+    """
 
     thread: threading.RLock = field(default_factory=threading.RLock)
     descriptor: int = -1
@@ -28,7 +33,9 @@ _table = threading.Lock()
 
 
 def _forget() -> None:
-    """In a forked child: closing a copy leaves the parent's lock as it is, keeping it would make the lock outlive its holder."""
+    """In a forked child: closing a copy leaves the parent's lock as it is, keeping it would make
+    the lock outlive its holder.
+    """
     global _table
     for state in _held.values():
         if state.descriptor >= 0:
@@ -43,7 +50,11 @@ os.register_at_fork(after_in_child=_forget)
 
 @contextmanager
 def alone(path: Path, seconds: float = 600.0) -> Iterator[None]:
-    """Held by one thread of one process at a time; that thread may take it again. ``seconds``: how long to wait; then :class:`Busy`. Raises :class:`CertmgrError` where there can be no lock."""
+    """Held by one thread of one process at a time; that thread may take it again.
+
+    ``seconds``: how long to wait; then :class:`Busy`. Raises :class:`CertmgrError` where there can
+    be no lock.
+    """
     with _table:
         state = _held.setdefault(str(path.resolve()), _Held())
     end = time.monotonic() + seconds
@@ -69,7 +80,9 @@ def _locked(path: Path, end: float) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         why = error.strerror or str(error)
-        raise CertmgrError(f"The lock {path} cannot be taken", why, "Check the owner and the mode of its folder.") from None
+        raise CertmgrError(
+            f"The lock {path} cannot be taken", why, "Check the owner and the mode of its folder."
+        ) from None
     try:
         while True:
             try:
@@ -85,10 +98,15 @@ def _locked(path: Path, end: float) -> int:
 
 
 def _busy(path: Path) -> Busy:
-    return Busy(f"Another process is switching certificates ({path})", "it has not ended in time", "Run it again later.")
+    return Busy(
+        f"Another process is switching certificates ({path})",
+        "it has not ended in time",
+        "Run it again later.",
+    )
 
 
-# Most reload programs only send a signal. A switch right after it would let the server read one file of each version: nginx then keeps the old one, Apache ends.
+# Most reload programs only send a signal. A switch right after it would let the server read one
+# file of each version: nginx then keeps the old one, Apache ends.
 
 
 def mark_reload(path: Path) -> None:

@@ -1,4 +1,6 @@
-"""One key with its chain, as it is placed: the files that are made of it, and the checks before it may be. Pure."""
+"""One key with its chain, as it is placed: the files that are made of it, and the checks before it
+may be. Pure.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ _AGAIN = "Nothing was written; the version before is in use as it was."
 
 @dataclass(frozen=True)
 class Material:
-    """``key_pem``: unencrypted, None where the client has the key. ``chain_der``: leaf first. Made by :func:`checked`, so that its parts belong together."""
+    """``key_pem``: unencrypted, None where the client has the key.
+
+    ``chain_der``: leaf first. Made by :func:`checked`, so that its parts belong together.
+    """
 
     key_pem: bytes | None = field(repr=False)
     chain_der: tuple[bytes, ...] = field(repr=False)
@@ -35,7 +40,11 @@ class Material:
 
     @cached_property
     def files(self) -> dict[str, bytes]:
-        """Name -> content. Without a key there are no privkey.pem and combined.pem. combined.pem: key and full chain, as HAProxy reads it."""
+        """Name -> content.
+
+        Without a key there are no privkey.pem and combined.pem. combined.pem: key and full chain,
+        as HAProxy reads it.
+        """
         pem = [_pem(der) for der in self.chain_der]
         full = b"".join(pem)
         made = {"cert.pem": pem[0], "chain.pem": b"".join(pem[1:]), "fullchain.pem": full}
@@ -54,23 +63,41 @@ def _pem(der: bytes) -> bytes:
 
 
 def checked(key_pem: bytes | None, chain_der: Sequence[bytes]) -> Material:
-    """Raises :class:`CertmgrError` unless the key is the leaf's and each certificate was issued by the next one (name and signature)."""
+    """Raises :class:`CertmgrError` unless the key is the leaf's and each certificate was issued by
+    the next one (name and signature).
+    """
     made = Material(key_pem, tuple(chain_der))
     if not made.chain_der:
         raise CertmgrError("There is no certificate to place", "the chain is empty", _AGAIN)
     for certificate in made.chain:
         if certificate.parsed is None:
-            raise CertmgrError("A certificate of the chain cannot be read", "; ".join(certificate.problems)[:300], _AGAIN)
+            raise CertmgrError(
+                "A certificate of the chain cannot be read",
+                "; ".join(certificate.problems)[:300],
+                _AGAIN,
+            )
     for child, issuer in zip(made.chain, made.chain[1:], strict=False):
         if not issued_by(child, issuer):
-            raise CertmgrError("The chain does not hold", f"'{child.subject}' was not issued by '{issuer.subject}'", _AGAIN)
+            raise CertmgrError(
+                "The chain does not hold",
+                f"'{child.subject}' was not issued by '{issuer.subject}'",
+                _AGAIN,
+            )
     if key_pem is not None and not _belong(key_pem, made.leaf):
-        raise CertmgrError("The private key is not that of the certificate", made.leaf.subject or made.sha256, _AGAIN)
+        raise CertmgrError(
+            "The private key is not that of the certificate",
+            made.leaf.subject or made.sha256,
+            _AGAIN,
+        )
     return made
 
 
 def _belong(key_pem: bytes, leaf: Certificate) -> bool:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_private_key,
+    )
 
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     try:
@@ -79,7 +106,9 @@ def _belong(key_pem: bytes, leaf: Certificate) -> bool:
         return key.public_key().public_bytes(*form) == leaf.parsed.public_key().public_bytes(*form)
     except PARSE_ERRORS as error:
         raise CertmgrError(
-            "The private key cannot be read", type(error).__name__, "It has to be unencrypted PEM. " + _AGAIN
+            "The private key cannot be read",
+            type(error).__name__,
+            "It has to be unencrypted PEM. " + _AGAIN,
         ) from None
 
 
@@ -88,7 +117,11 @@ def from_files(files: dict[str, bytes]) -> Material:
     try:
         chain = [c.der for c in from_pem(files["fullchain.pem"])]
     except (KeyError, ValueError):
-        raise CertmgrError("fullchain.pem holds no certificate", "", "It was changed by hand: issue or store it again.") from None
+        raise CertmgrError(
+            "fullchain.pem holds no certificate",
+            "",
+            "It was changed by hand: issue or store it again.",
+        ) from None
     made = checked(files.get("privkey.pem"), chain)
     if wrong := sorted(n for n in {*made.files, *files} if made.files.get(n) != files.get(n)):
         raise CertmgrError(

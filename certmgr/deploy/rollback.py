@@ -1,7 +1,10 @@
-"""Whether the version before has to come back. Pure.
+"""Whether the version before has to come back.
 
-Only harm that is seen counts, only where our certificate was served before, and never a look that failed. It goes back once; then people decide. To what is
-expired, revoked or compromised it never goes back: that would be a second harm.
+Pure.
+
+Only harm that is seen counts, only where our certificate was served before, and never a look that
+failed. It goes back once; then people decide. To what is expired, revoked or compromised it never
+goes back: that would be a second harm.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from certmgr.cases.proof import Sight
 from inventory.certificates import Certificate, parse
 from inventory.names import as_ip, matches
 
-# Kinds of failure (scan/evidence.py) that tell something of the server: it was reached, and what it did no browser takes.
+# Kinds of failure (scan/evidence.py) that tell something of the server: it was reached, and what it
+# did no browser takes.
 _HARM = {
     "refused": "the connection is refused",
     "alert": "the handshake fails with an alert",
@@ -24,7 +28,8 @@ _HARM = {
     "malformed": "the certificate cannot be read",
     "": "no certificate is offered",
 }
-# Beside a certificate: what it is signed with is not its key. (An alert there asks for a client's certificate.)
+# Beside a certificate: what it is signed with is not its key. (An alert there asks for a client's
+# certificate.)
 _BROKEN = frozenset({"tls", "malformed"})
 
 
@@ -47,7 +52,11 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OldVersion:
-    """What would come back. ``revoked`` None: could not be told, which does not stand against it. ``compromised``: known or suspected."""
+    """What would come back.
+
+    ``revoked`` None: could not be told, which does not stand against it. ``compromised``: known or
+    suspected.
+    """
 
     sha256: str
     not_after: datetime | None
@@ -87,10 +96,14 @@ def decide(
     *,
     new_sha256: str,
 ) -> Verdict:
-    """``before``, ``after``: looks at the same places before the switch and now. ``ours_before``: whether the old version was proved live, for places that ``before``
-    does not have. ``old`` None: there is no version before: then harm is for people.
+    """``before``, ``after``: looks at the same places before the switch and now.
+
+    ``ours_before``: whether the old version was proved live, for places that ``before`` does not
+    have. ``old`` None: there is no version before: then harm is for people.
     """
-    places = standings(before, after, ours_before, old.sha256 if old is not None else "", new_sha256, now)
+    places = standings(
+        before, after, ours_before, old.sha256 if old is not None else "", new_sha256, now
+    )
     harmed = [p for p in places if p.standing is Standing.HARMED]
     if not harmed:
         return Verdict(Act.KEEP, _calm(places), places)
@@ -124,12 +137,23 @@ def _calm(places: Sequence[Stand]) -> str:
 
 
 def standings(
-    before: Sequence[Sight], after: Sequence[Sight], ours_before: bool, old: str, new: str, now: datetime
+    before: Sequence[Sight],
+    after: Sequence[Sight],
+    ours_before: bool,
+    old: str,
+    new: str,
+    now: datetime,
 ) -> tuple[Stand, ...]:
     """Each place of ``after``, in its order."""
     had, groups = _grouped(before), _grouped(after)
     return tuple(
-        _stand(group, any(s.sha256 == old for s in had[key]) if key in had else ours_before, old, new, now)
+        _stand(
+            group,
+            any(s.sha256 == old for s in had[key]) if key in had else ours_before,
+            old,
+            new,
+            now,
+        )
         for key, group in groups.items()
     )
 
@@ -157,11 +181,19 @@ def _stand(group: Sequence[Sight], ours: bool, old: str, new: str, now: datetime
         return Stand(where, Standing.UNKNOWN, next((s.error for s in silent if s.error), ""), ours)
     if not ours:
         return Stand(where, Standing.UNKNOWN, "it never showed ours")
-    return Stand(where, Standing.HARMED, next(f for f in faults if f) if shown else _HARM[silent[0].kind], True)
+    return Stand(
+        where,
+        Standing.HARMED,
+        next(f for f in faults if f) if shown else _HARM[silent[0].kind],
+        True,
+    )
 
 
 def _unfit(sight: Sight, host: str, now: datetime) -> str:
-    """Why a browser would not take what was shown; empty where it would. What cannot be told does not count."""
+    """Why a browser would not take what was shown; empty where it would.
+
+    What cannot be told does not count.
+    """
     if sight.kind in _BROKEN:
         return f"{_HARM[sight.kind]}: the key does not belong to the certificate"
     if not sight.der:

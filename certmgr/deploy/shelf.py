@@ -1,7 +1,10 @@
-"""Versions of one key and certificate in folders of their own, one link that says which is in use, and stable links for servers through it.
+"""Versions of one key and certificate in folders of their own, one link that says which is in use,
+and stable links for servers through it.
 
-``store`` makes a version durable before it has its name: each file is synced, then its folder, then the folder is renamed into place, then the folder above
-is synced. ``switch`` renames one link over the one before, then syncs. So at every instant, and after a crash at any, the link leads to a whole version.
+``store`` makes a version durable before it has its name: each file is synced, then its folder, then
+the folder is renamed into place, then the folder above is synced. ``switch`` renames one link over
+the one before, then syncs. So at every instant, and after a crash at any, the link leads to a whole
+version.
 """
 
 from __future__ import annotations
@@ -13,7 +16,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from certmgr.deploy.disk import Modes, folder, link_at, names_at, read_at, remove_at, sweep, token, write_at, writing
+from certmgr.deploy.disk import (
+    Modes,
+    folder,
+    link_at,
+    names_at,
+    read_at,
+    remove_at,
+    sweep,
+    token,
+    write_at,
+    writing,
+)
 from certmgr.deploy.material import FILES, Material, from_files
 from inventory.errors import CertmgrError
 
@@ -37,9 +51,12 @@ class Version:
 
 
 class Shelf:
-    """``versions``: the folder of version folders. ``current``: the link to one of them. ``links``: the folder of the stable links.
+    """``versions``: the folder of version folders.
 
-    ``what``: in error messages. The caller makes the folders, and holds the lock for every method that writes.
+    ``current``: the link to one of them. ``links``: the folder of the stable links.
+
+    ``what``: in error messages. The caller makes the folders, and holds the lock for every method
+    that writes.
     """
 
     def __init__(self, what: str, versions: Path, current: Path, links: Path) -> None:
@@ -47,7 +64,11 @@ class Shelf:
 
     def versions(self) -> list[Version]:
         """From the oldest to the newest; none where there is nothing yet."""
-        with writing(f"{self._folder} cannot be read"), suppress(FileNotFoundError), folder(self._folder) as handle:
+        with (
+            writing(f"{self._folder} cannot be read"),
+            suppress(FileNotFoundError),
+            folder(self._folder) as handle,
+        ):
             return sorted(Version(n) for n in names_at(handle) if _VERSION.fullmatch(n))
         return []
 
@@ -68,16 +89,23 @@ class Shelf:
             name = ""
         if not _VERSION.fullmatch(name):
             raise CertmgrError(
-                f"{link} is not a link to a version", "certmgr made it as one", "Look at what changed it, and move it away."
+                f"{link} is not a link to a version",
+                "certmgr made it as one",
+                "Look at what changed it, and move it away.",
             )
         return Version(name)
 
     def read(self, version: Version) -> Material:
-        """All files through one handle of the folder. Raises :class:`CertmgrError` where they are damaged, or do not belong together."""
+        """All files through one handle of the folder.
+
+        Raises :class:`CertmgrError` where they are damaged, or do not belong together.
+        """
         return self._read(self._folder / version.name, follow=False)
 
     def read_current(self) -> Material | None:
-        """The link is followed once: what is read is one version, also when a switch comes in between."""
+        """The link is followed once: what is read is one version, also when a switch comes in
+        between.
+        """
         return self._read(self._current, follow=True) if self.current() is not None else None
 
     def _read(self, path: Path, *, follow: bool) -> Material:
@@ -91,7 +119,9 @@ class Shelf:
         except (OSError, CertmgrError) as error:
             why = str(error) if isinstance(error, CertmgrError) else error.strerror or str(error)
             raise CertmgrError(
-                f"{path} of {self.what} cannot be used", why.rstrip("."), "Switch to another version, or issue again."
+                f"{path} of {self.what} cannot be used",
+                why.rstrip("."),
+                "Switch to another version, or issue again.",
             ) from None
 
     def holding(self, material: Material) -> Version | None:
@@ -100,12 +130,17 @@ class Shelf:
             if version.digest == material.sha256[:12]:
                 with suppress(CertmgrError):
                     found = self.read(version)
-                    if found.sha256 == material.sha256 and (found.key_pem is None) == (material.key_pem is None):
+                    if found.sha256 == material.sha256 and (found.key_pem is None) == (
+                        material.key_pem is None
+                    ):
                         return version
         return None
 
     def store(self, material: Material, modes: Modes) -> Version:
-        """The version that holds it already, else a new one, durable on return. Raises :class:`CertmgrError`; then nothing was changed."""
+        """The version that holds it already, else a new one, durable on return.
+
+        Raises :class:`CertmgrError`; then nothing was changed.
+        """
         with writing(f"The new version of {self.what} cannot be written to {self._folder}"):
             self.sweep()
             if (have := self.holding(material)) is not None:
@@ -136,9 +171,12 @@ class Shelf:
         os.fsync(above)
 
     def switch(self, version: Version) -> Version | None:
-        """Returns what was in use before. Raises :class:`CertmgrError`; then that is in use as it was.
+        """Returns what was in use before.
 
-        The version is read and checked first. Missing stable links are made before (they lead nowhere until the first switch). Then one rename.
+        Raises :class:`CertmgrError`; then that is in use as it was.
+
+        The version is read and checked first. Missing stable links are made before (they lead
+        nowhere until the first switch). Then one rename.
         """
         material = self.read(version)
         before = self.current()
@@ -157,7 +195,9 @@ class Shelf:
         return os.path.relpath(self._folder / version.name, self._current.parent)
 
     def _make_links(self, material: Material) -> None:
-        """Only those that are missing: one that leads elsewhere is certbot's, or an administrator's."""
+        """Only those that are missing: one that leads elsewhere is certbot's, or an
+        administrator's.
+        """
         base = os.path.relpath(self._current, self._links)
         with folder(self._links) as handle:
             have = set(names_at(handle))
@@ -166,8 +206,10 @@ class Shelf:
                     link_at(handle, name, f"{base}/{name}")
 
     def attempt(self, version: Version) -> Version | None:
-        """:meth:`switch`, whose outcome is open until :meth:`settle` or :meth:`back`. Returns what to go back to, also where a process died in between:
-        a link says durably beforehand that this is only tried. The version itself, where it was settled already.
+        """:meth:`switch`, whose outcome is open until :meth:`settle` or :meth:`back`.
+
+        Returns what to go back to, also where a process died in between: a link says durably
+        beforehand that this is only tried. The version itself, where it was settled already.
         """
         before = self.current()
         if before == version:
@@ -181,7 +223,11 @@ class Shelf:
 
     def settle(self) -> None:
         """The version that was tried stays."""
-        with writing(f"{self._folder} cannot be written to"), suppress(FileNotFoundError), folder(self._folder) as handle:
+        with (
+            writing(f"{self._folder} cannot be written to"),
+            suppress(FileNotFoundError),
+            folder(self._folder) as handle,
+        ):
             os.unlink(_TRIAL, dir_fd=handle)
             os.fsync(handle)
 
@@ -190,14 +236,19 @@ class Shelf:
         if version is not None:
             self.switch(version)
         else:
-            with writing(f"{self._current} cannot be removed"), folder(self._current.parent) as handle:
+            with (
+                writing(f"{self._current} cannot be removed"),
+                folder(self._current.parent) as handle,
+            ):
                 with suppress(FileNotFoundError):
                     os.unlink(self._current.name, dir_fd=handle)
                 os.fsync(handle)
         self.settle()
 
     def prune(self, keep: int, protect: Collection[Version]) -> list[Version]:
-        """Removes all but the newest ``keep`` (at least 1); never the current one, nor the one before it, nor ``protect``. Each leaves its name before it loses a file."""
+        """Removes all but the newest ``keep`` (at least 1); never the current one, nor the one
+        before it, nor ``protect``. Each leaves its name before it loses a file.
+        """
         found, current = self.versions(), self.current()
         lower = [v for v in found if current is not None and v < current]
         spared = {*found[-keep:], *protect, current, self.before(), *lower[-1:]}

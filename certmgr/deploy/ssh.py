@@ -1,6 +1,8 @@
-"""The same layout on another machine: version folders over SFTP, one link switched by one rename, test and reload over SSH. The only user of paramiko.
+"""The same layout on another machine: version folders over SFTP, one link switched by one rename,
+test and reload over SSH. The only user of paramiko.
 
-A host whose key is not in the known_hosts file, or is another one there, is not spoken to: nothing is sent, and nobody is asked.
+A host whose key is not in the known_hosts file, or is another one there, is not spoken to: nothing
+is sent, and nobody is asked.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _VERSION = re.compile(r"\d{6}-[0-9a-f]{12}")
 
 
 class Refused(UsageError):
-    """The machine is not the one that is known, or does not know us: trying again changes nothing."""
+    """The machine's key is unknown, or it refuses our login: a retry changes nothing."""
 
 
 def _fingerprint(key: PKey) -> str:
@@ -48,26 +50,40 @@ def _require_private(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError as error:
         raise UsageError(
-            f"The key file {path} cannot be read", error.strerror or str(error), "Correct key_file of the target."
+            f"The key file {path} cannot be read",
+            error.strerror or str(error),
+            "Correct key_file of the target.",
         ) from None
     if not stat.S_ISREG(mode) or mode & 0o077:
-        raise UsageError(f"The key file {path} can be read by others", "", f"chmod 600 {path}; and consider it known to them.")
+        raise UsageError(
+            f"The key file {path} can be read by others",
+            "",
+            f"chmod 600 {path}; and consider it known to them.",
+        )
 
 
 @contextmanager
 def connected(target: TargetSettings) -> Iterator[Remote]:
-    """Raises :class:`Refused`, :class:`UsageError` for what an administrator has to correct, :class:`CertmgrError` for what may pass."""
+    """Raises :class:`Refused`, :class:`UsageError` for what an administrator has to correct,
+    :class:`CertmgrError` for what may pass.
+    """
     try:
         import paramiko
     except ImportError:
-        raise UsageError("SSH targets need paramiko", "it is not installed", "Install certmgr with the extra 'ssh'.") from None
+        raise UsageError(
+            "SSH targets need paramiko",
+            "it is not installed",
+            "Install certmgr with the extra 'ssh'.",
+        ) from None
 
     class Strict(paramiko.RejectPolicy):
         def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> NoReturn:
             raise Refused(
-                f"The host key of {hostname} is unknown: {_fingerprint(key)}", f"it is not in {target.known_hosts}",
-                "Compare it with the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_*.pub there), then add it.",
-            )  # fmt: skip
+                f"The host key of {hostname} is unknown: {_fingerprint(key)}",
+                f"it is not in {target.known_hosts}",
+                "Compare it with the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_*.pub there),"
+                " then add it.",
+            )
 
     _require_private(Path(target.key_file))
     where = f"{target.login}@{target.host}:{target.port}"
@@ -76,9 +92,17 @@ def connected(target: TargetSettings) -> Iterator[Remote]:
         marked = _load_known(client, Path(target.known_hosts))
         try:
             client.connect(
-                target.host, target.port, target.login, key_filename=target.key_file, allow_agent=False, look_for_keys=False,
-                timeout=target.timeout, banner_timeout=target.timeout, auth_timeout=target.timeout, channel_timeout=target.timeout,
-            )  # fmt: skip
+                target.host,
+                target.port,
+                target.login,
+                key_filename=target.key_file,
+                allow_agent=False,
+                look_for_keys=False,
+                timeout=target.timeout,
+                banner_timeout=target.timeout,
+                auth_timeout=target.timeout,
+                channel_timeout=target.timeout,
+            )
             transport = client.get_transport()
             assert transport is not None
             _require_not_revoked(marked, transport.get_remote_server_key(), target.known_hosts)
@@ -89,37 +113,52 @@ def connected(target: TargetSettings) -> Iterator[Remote]:
                 yield Remote(transport, sftp, where, target.timeout)
         except paramiko.BadHostKeyException as error:
             raise Refused(
-                f"The host key of {target.host} has CHANGED: it shows {_fingerprint(error.key)}, known is {_fingerprint(error.expected_key)}",
+                f"The host key of {target.host} has CHANGED: it shows {_fingerprint(error.key)},"
+                f" known is {_fingerprint(error.expected_key)}",
                 "the machine was set up anew, or somebody stands between",
                 f"Nothing was sent. Find out which; then replace its line in {target.known_hosts}.",
             ) from None
         except paramiko.PasswordRequiredException:
             raise Refused(
-                f"The key file {target.key_file} is encrypted", "", "Use one without a passphrase, for this machine alone."
+                f"The key file {target.key_file} is encrypted",
+                "",
+                "Use one without a passphrase, for this machine alone.",
             ) from None
         except paramiko.AuthenticationException:
             raise Refused(
-                f"{where} does not accept our key", "", f"Put the public part of {target.key_file} into its authorized_keys."
+                f"{where} does not accept our key",
+                "",
+                f"Put the public part of {target.key_file} into its authorized_keys.",
             ) from None
         except (paramiko.SSHException, EOFError) as error:
-            raise CertmgrError(f"SSH to {where} failed", printable(str(error) or type(error).__name__, 200)) from None
+            raise CertmgrError(
+                f"SSH to {where} failed", printable(str(error) or type(error).__name__, 200)
+            ) from None
         except OSError as error:
             why = (
                 "it did not answer in time"
                 if isinstance(error, TimeoutError)
                 else error.strerror or str(error) or type(error).__name__
             )
-            raise CertmgrError(f"{where}: the connection or a file operation failed", printable(why, 200)) from None
+            raise CertmgrError(
+                f"{where}: the connection or a file operation failed", printable(why, 200)
+            ) from None
 
 
 def _load_known(client: SSHClient, path: Path) -> list[str]:
-    """Into the client; the lines with a marker (@revoked), which paramiko does not know, are returned. A line that is none is passed over. Raises :class:`UsageError`."""
+    """Into the client; the lines with a marker (@revoked), which paramiko does not know, are
+    returned. A line that is none is passed over. Raises :class:`UsageError`.
+    """
     from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
     try:
         lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
     except OSError as error:
-        raise UsageError(f"{path} cannot be read", error.strerror or str(error), "Correct known_hosts of the target.") from None
+        raise UsageError(
+            f"{path} cannot be read",
+            error.strerror or str(error),
+            "Correct known_hosts of the target.",
+        ) from None
     keys = client.get_host_keys()
     for line in lines:
         with contextlib.suppress(InvalidHostKey):
@@ -145,7 +184,11 @@ def _folder(group: str) -> int:
 
 
 class Remote:
-    """One connection. ``timeout``: seconds for each operation and each command. OSErrors and paramiko's errors are mapped by :func:`connected`."""
+    """One connection.
+
+    ``timeout``: seconds for each operation and each command. OSErrors and paramiko's errors are
+    mapped by :func:`connected`.
+    """
 
     def __init__(self, transport: Transport, sftp: SFTPClient, where: str, timeout: float) -> None:
         self._transport, self._sftp, self.where, self._timeout = transport, sftp, where, timeout
@@ -173,10 +216,12 @@ class Remote:
                 kept += data[: max(0, MAX_OUTPUT - len(kept))]
         return Outcome(False, timed_out=True, output=printable_output(kept))
 
-    # -- version folders ----------------------------------------------------------------------------------------------
+    # -- version folders
 
     def prepare(self, directory: str, name: str, group: str) -> None:
-        """Makes what is missing of directory and directory/versions; refuses those of another lineage. Sweeps what a broken connection left."""
+        """Makes what is missing of directory and directory/versions; refuses those of another
+        lineage. Sweeps what a broken connection left.
+        """
         versions = posixpath.join(directory, "versions")
         for path in (directory, versions):
             if self._stat(path) is None:
@@ -198,14 +243,22 @@ class Remote:
                     with contextlib.suppress(OSError):
                         self._remove(posixpath.join(path, entry))
 
-    def store(self, directory: str, version: str, material: Material, owner: str, group: str, mode: int) -> None:
-        """Files are 0600 in a folder of 0700 until owner and mode stand; the folder gets its name last. A version that is there has to hold the same."""
+    def store(
+        self, directory: str, version: str, material: Material, owner: str, group: str, mode: int
+    ) -> None:
+        """Files are 0600 in a folder of 0700 until owner and mode stand; the folder gets its name
+        last. A version that is there has to hold the same.
+        """
         versions = posixpath.join(directory, "versions")
         final = posixpath.join(versions, version)
         if self._stat(final) is not None:
             have = {n: self._get(posixpath.join(final, n)) for n in self._sftp.listdir(final)}
             if have != material.files:
-                raise UsageError(f"{final} at {self.where} holds something else", "it was changed by hand", "Move it away there.")
+                raise UsageError(
+                    f"{final} at {self.where} holds something else",
+                    "it was changed by hand",
+                    "Move it away there.",
+                )
             return
         temporary = posixpath.join(versions, f"{LEFTOVER[0]}{secrets.token_hex(6)}")
         self._sftp.mkdir(temporary, 0o700)
@@ -224,26 +277,37 @@ class Remote:
     def _chown(self, who: str, paths: Sequence[str]) -> None:
         if who and not (done := self.run(["chown", "--", who, *paths])).ok:
             raise UsageError(
-                f"{self.where}: owner and group could not be set", done.last_words or done.sentence, "Correct them, or the login."
+                f"{self.where}: owner and group could not be set",
+                done.last_words or done.sentence,
+                "Correct them, or the login.",
             )
 
     def current(self, directory: str) -> str | None:
         link = posixpath.join(directory, "current")
-        if self._stat(link) is None:
+        found = self._stat(link)
+        if found is None:
             return None
-        text = self._sftp.readlink(link) if stat.S_ISLNK(self._stat(link).st_mode or 0) else None  # type: ignore[union-attr]
+        text = self._sftp.readlink(link) if stat.S_ISLNK(found.st_mode or 0) else None
         name = posixpath.basename(text or "")
         if not _VERSION.fullmatch(name):
             raise UsageError(
-                f"{link} at {self.where} is not a link to a version", "", "Look at what changed it, and move it away."
+                f"{link} at {self.where} is not a link to a version",
+                "",
+                "Look at what changed it, and move it away.",
             )
         return name
 
     def attempt(self, directory: str, version: str, names: Sequence[str]) -> str | None:
-        """Missing stable links first, then one rename of one link. Returns what to go back to (None: nothing), also where the connection broke in between:
-        a link says beforehand what that is, until :meth:`settle`.
+        """Missing stable links first, then one rename of one link.
+
+        Returns what to go back to (None: nothing), also where the connection broke in between: a
+        link says beforehand what that is, until :meth:`settle`.
         """
-        have, trial, before = set(self._sftp.listdir(directory)), posixpath.join(directory, "trial"), self.current(directory)
+        have, trial, before = (
+            set(self._sftp.listdir(directory)),
+            posixpath.join(directory, "trial"),
+            self.current(directory),
+        )
         if before == version:
             if "trial" in have:
                 name = posixpath.basename(self._sftp.readlink(trial) or "")
@@ -278,7 +342,7 @@ class Remote:
                     self._sftp.posix_rename(posixpath.join(versions, name), temporary)
                     self._remove(temporary)
 
-    # -- steps --------------------------------------------------------------------------------------------------------
+    # -- steps
 
     def _stat(self, path: str) -> SFTPAttributes | None:
         try:
@@ -304,7 +368,8 @@ class Remote:
         from paramiko.sftp import CMD_EXTENDED
 
         with contextlib.suppress(OSError):
-            self._sftp._request(CMD_EXTENDED, "fsync@openssh.com", file.handle)  # type: ignore[attr-defined]
+            request = self._sftp._request  # type: ignore[attr-defined]
+            request(CMD_EXTENDED, "fsync@openssh.com", file.handle)
 
     def _link(self, text: str, path: str) -> None:
         temporary = posixpath.join(posixpath.dirname(path), f"{LEFTOVER[2]}{secrets.token_hex(6)}")

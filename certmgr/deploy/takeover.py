@@ -1,4 +1,7 @@
-"""Taking certbot's place: its schedule, and the links that servers are configured with. Nothing of certbot's is deleted, its keys are only read, and it can be undone."""
+"""Taking certbot's place: its schedule, and the links that servers are configured with.
+
+Nothing of certbot's is deleted, its keys are only read, and it can be undone.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certmgr.deploy.certbot import read_material
-from certmgr.deploy.disk import Modes, folder, link_at, read_at, require_trusted, sweep, token, write_at, writing
+from certmgr.deploy.disk import (
+    Modes,
+    folder,
+    link_at,
+    read_at,
+    require_trusted,
+    sweep,
+    token,
+    write_at,
+    writing,
+)
 from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.material import Material
 from inventory.errors import CertmgrError, UsageError
@@ -21,15 +34,25 @@ COMBINED = "combined.pem"
 _RECORD = "certbot.json"
 
 
-# -- its schedule ------------------------------------------------------------------------------------------------------
+# -- its schedule
 
 _TIMERS = ("certbot.timer", "snap.certbot.renew.timer", "certbot-renew.timer")
-_CRON = ("etc/cron.d/certbot", "etc/crontab", "etc/cron.daily/certbot", "var/spool/cron/crontabs/root", "var/spool/cron/root")
+_CRON = (
+    "etc/cron.d/certbot",
+    "etc/crontab",
+    "etc/cron.daily/certbot",
+    "var/spool/cron/crontabs/root",
+    "var/spool/cron/root",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One thing that runs certbot by itself. ``disable``: argument list that ends it, None where a person has to: then ``todo`` says what to do."""
+    """One thing that runs certbot by itself.
+
+    ``disable``: argument list that ends it, None where a person has to: then ``todo`` says what to
+    do.
+    """
 
     where: str
     disable: tuple[str, ...] | None
@@ -37,9 +60,16 @@ class Schedule:
 
 
 def schedules(root: Path = Path("/")) -> list[Schedule]:
-    """What runs ``certbot renew`` on this machine: enabled timers of systemd, and lines of cron. The caller ends them before it takes anything over."""
+    """What runs ``certbot renew`` on this machine: enabled timers of systemd, and lines of cron.
+
+    The caller ends them before it takes anything over.
+    """
     found = [
-        Schedule(f"systemd timer {t}", ("/usr/bin/systemctl", "disable", "--now", t), f"systemctl disable --now {t}")
+        Schedule(
+            f"systemd timer {t}",
+            ("/usr/bin/systemctl", "disable", "--now", t),
+            f"systemctl disable --now {t}",
+        )
         for t in _TIMERS
         if any(_there(p / t) for p in (root / "etc/systemd/system").glob("*.wants"))
     ]
@@ -55,7 +85,11 @@ def schedules(root: Path = Path("/")) -> list[Schedule]:
             # The file of Debian does nothing where systemd runs: it says so itself.
             if any(not (systemd and "/run/systemd/system" in line) for line in lines):
                 found.append(
-                    Schedule(f"cron: {path}", None, f"put a # before the line with certbot in {path}, or move the file away")
+                    Schedule(
+                        f"cron: {path}",
+                        None,
+                        f"put a # before the line with certbot in {path}, or move the file away",
+                    )
                 )
     return found
 
@@ -69,20 +103,27 @@ def timers_enabled(root: Path = Path("/")) -> bool:
     return bool(schedules(root))
 
 
-# -- its links ---------------------------------------------------------------------------------------------------------
+# -- its links
 
 
 def take_over_links(live: Path, lineage: Lineage) -> None:
-    """The four links of certbot's ``live/NAME`` lead through our current link from now on, and combined.pem stands beside them.
+    """The four links of certbot's ``live/NAME`` lead through our current link from now on, and
+    combined.pem stands beside them.
 
-    Our current version must hold the very key and chain that they lead to now: so whichever of them a server reads in between, they belong together. What they
-    were is written down first, durably; a switch is refused until all are done; one that died is completed by the next call. Raises :class:`CertmgrError`.
+    Our current version must hold the very key and chain that they lead to now: so whichever of them
+    a server reads in between, they belong together. What they were is written down first, durably;
+    a switch is refused until all are done; one that died is completed by the next call. Raises
+    :class:`CertmgrError`.
     """
     with lineage.lock():
         live = _real(live)
         ours = lineage.read_current()
         if ours is None:
-            raise CertmgrError(f"'{lineage.name}' has no certificate in use yet", "", "Store certbot's and switch to it first.")
+            raise CertmgrError(
+                f"'{lineage.name}' has no certificate in use yet",
+                "",
+                "Store certbot's and switch to it first.",
+            )
         have = _links(live)
         texts = _our_links(live, lineage)
         if all(have.get(n) == texts[n] for n in (*LINKS, COMBINED)):
@@ -104,7 +145,10 @@ def take_over_links(live: Path, lineage: Lineage) -> None:
 
 
 def undo(lineage: Lineage) -> None:
-    """certbot's links as they were. Ours is switched to the certificate that they lead to first, so that they belong together at every moment; then reload the servers.
+    """certbot's links as they were.
+
+    Ours is switched to the certificate that they lead to first, so that they belong together at
+    every moment; then reload the servers.
 
     Raises :class:`CertmgrError` where nothing was taken over, or what they led to is gone.
     """
@@ -127,7 +171,9 @@ def undo(lineage: Lineage) -> None:
                 with suppress(FileNotFoundError):
                     os.unlink(COMBINED, dir_fd=handle)
                 os.fsync(handle)
-        lineage.release()  # before the record goes: a death in between leaves something to repeat, and nothing that is held
+        # before the record goes: a death in between leaves something to repeat, and nothing that is
+        # held
+        lineage.release()
         with writing(f"{lineage.archive} cannot be written to"), folder(lineage.archive) as handle:
             os.unlink(_RECORD, dir_fd=handle)
             os.fsync(handle)
@@ -136,13 +182,18 @@ def undo(lineage: Lineage) -> None:
 def _real(live: Path) -> Path:
     """A folder of certbot's, and nothing else. Raises :class:`UsageError`."""
     if live.is_symlink() or not live.is_dir():
-        raise UsageError(f"{live} is not a folder of certbot's", "", "Name live/NAME in its directory.")
+        raise UsageError(
+            f"{live} is not a folder of certbot's", "", "Name live/NAME in its directory."
+        )
     require_trusted(live)
     return live.resolve()
 
 
 def _links(live: Path) -> dict[str, str]:
-    """Each link -> its text. Raises :class:`UsageError` where one of the four is none: then somebody copied files there."""
+    """Each link -> its text.
+
+    Raises :class:`UsageError` where one of the four is none: then somebody copied files there.
+    """
     found = {}
     for name in (*LINKS, COMBINED):
         path = live / name
@@ -165,7 +216,10 @@ def _our_links(live: Path, lineage: Lineage) -> dict[str, str]:
     """Relative inside one base, absolute to another one."""
     current = lineage.archive.resolve() / "current"
     inside = live.parent.parent == lineage.base.resolve()
-    return {n: os.path.relpath(current / n, live) if inside else str(current / n) for n in (*LINKS, COMBINED)}
+    return {
+        n: os.path.relpath(current / n, live) if inside else str(current / n)
+        for n in (*LINKS, COMBINED)
+    }
 
 
 def _same(a: Material, b: Material) -> bool:
@@ -176,9 +230,11 @@ def _same(a: Material, b: Material) -> bool:
 def _require_same(theirs: Material, ours: Material, live: Path) -> None:
     if not _same(theirs, ours):
         raise CertmgrError(
-            f"{live} shows another certificate than ours", "the links would not belong together while they are exchanged",
-            "certbot may have renewed since: end its schedule, store its certificate again, switch to it, and repeat.",
-        )  # fmt: skip
+            f"{live} shows another certificate than ours",
+            "the links would not belong together while they are exchanged",
+            "certbot may have renewed since: end its schedule, store its certificate again, switch"
+            " to it, and repeat.",
+        )
 
 
 def _material_behind(live: Path, texts: Mapping[str, str]) -> Material:
@@ -188,7 +244,9 @@ def _material_behind(live: Path, texts: Mapping[str, str]) -> Material:
     from inventory.exchange.files import read_regular
 
     key = read_regular(live / texts["privkey.pem"], 1_000_000)
-    return checked(key, [c.der for c in from_pem(read_regular(live / texts["fullchain.pem"], 1_000_000))])
+    return checked(
+        key, [c.der for c in from_pem(read_regular(live / texts["fullchain.pem"], 1_000_000))]
+    )
 
 
 def _record(lineage: Lineage) -> tuple[Path, dict[str, str]] | None:
@@ -209,4 +267,12 @@ def _note(lineage: Lineage, live: Path, links: Mapping[str, str]) -> None:
         os.fsync(handle)
 
 
-__all__: Sequence[str] = ("COMBINED", "LINKS", "Schedule", "schedules", "take_over_links", "timers_enabled", "undo")
+__all__: Sequence[str] = (
+    "COMBINED",
+    "LINKS",
+    "Schedule",
+    "schedules",
+    "take_over_links",
+    "timers_enabled",
+    "undo",
+)

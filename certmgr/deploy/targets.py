@@ -1,6 +1,8 @@
-"""Brings one certificate to one target: put it there, test, reload; a test that fails undoes what was put. The outcome is a value: other targets go on.
+"""Brings one certificate to one target: put it there, test, reload; a test that fails undoes what
+was put. The outcome is a value: other targets go on.
 
-The order is the same for every kind, under one lock: the switch (one rename), the test, the reload. Exit codes prove little: that it is served is seen by a look.
+The order is the same for every kind, under one lock: the switch (one rename), the test, the reload.
+Exit codes prove little: that it is served is seen by a look.
 """
 
 from __future__ import annotations
@@ -43,7 +45,11 @@ KEPT = 5
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """``what``: one sentence. ``retry``: whether trying again later may help without anybody's help. ``output``: of the program that failed, printable."""
+    """``what``: one sentence.
+
+    ``retry``: whether trying again later may help without anybody's help. ``output``: of the
+    program that failed, printable.
+    """
 
     target: str
     ok: bool
@@ -53,7 +59,11 @@ class Delivered:
 
 
 class Place(Protocol):
-    """Where it is put. ``put`` makes it what the server will load; ``back`` undoes that; ``keep`` is called when it stays."""
+    """Where it is put.
+
+    ``put`` makes it what the server will load; ``back`` undoes that; ``keep`` is called when it
+    stays.
+    """
 
     def put(self) -> None: ...
 
@@ -76,8 +86,11 @@ def deliver(
     label: str = "",
     secret: Callable[[str], str] | None = None,
 ) -> Delivered:
-    """Blocks for at most a few times ``target.timeout``, and for the lock. ``name``: of the lineage below ``lineage_dir``. ``label``: the target's word in the configuration.
-    ``secret``: the value behind ``env:NAME`` or ``file:PATH``. Never raises for what goes wrong at the target.
+    """Blocks for at most a few times ``target.timeout``, and for the lock.
+
+    ``name``: of the lineage below ``lineage_dir``. ``label``: the target's word in the
+    configuration. ``secret``: the value behind ``env:NAME`` or ``file:PATH``. Never raises for what
+    goes wrong at the target.
     """
     from certmgr.config import secret as configured
 
@@ -101,7 +114,8 @@ def _carry_out(target: TargetSettings, place: Place, label: str) -> Delivered:
         if not tested.ok:
             place.back()
             what = (
-                f"{hooks.shown(target.test)} does not accept it: {tested.sentence}; it was taken back, and nothing was reloaded"
+                f"{hooks.shown(target.test)} does not accept it: {tested.sentence}; it was taken"
+                " back, and nothing was reloaded"
             )
             return Delivered(label, False, what, True, tested.output)
     place.keep()
@@ -112,19 +126,26 @@ def _carry_out(target: TargetSettings, place: Place, label: str) -> Delivered:
             mark_reload(place.lock_file)
         if not done.ok:
             what = (
-                f"it is in place, but {hooks.shown(target.reload)} failed: {done.sentence}; the server may still show the old one"
+                f"it is in place, but {hooks.shown(target.reload)} failed: {done.sentence}; the"
+                " server may still show the old one"
             )
             return Delivered(label, False, what, True, done.output)
     return Delivered(label, True, "in place, and reloaded" if target.reload else "in place")
 
 
 @contextmanager
-def _place(target: TargetSettings, lineage: Lineage, material: Material, secret: Callable[[str], str]) -> Iterator[Place]:
+def _place(
+    target: TargetSettings, lineage: Lineage, material: Material, secret: Callable[[str], str]
+) -> Iterator[Place]:
     if target.kind == "ssh":
         with _over_ssh(target, lineage, material) as place:
             yield place
         return
-    run = _Local(target, {"CERTMGR_LINEAGE": lineage.name, "CERTMGR_SHA256": material.sha256}, lineage.lock_file)
+    run = _Local(
+        target,
+        {"CERTMGR_LINEAGE": lineage.name, "CERTMGR_SHA256": material.sha256},
+        lineage.lock_file,
+    )
     with lineage.lock():
         match target.kind:
             case "reload":
@@ -133,10 +154,18 @@ def _place(target: TargetSettings, lineage: Lineage, material: Material, secret:
                 yield _Files(run, _filled(target.directory, lineage.name), lineage.name, material)
             case "pkcs12":
                 yield _Pkcs12(
-                    run, _filled(target.path, lineage.name), material, secret(target.password), target.alias or lineage.name
+                    run,
+                    _filled(target.path, lineage.name),
+                    material,
+                    secret(target.password),
+                    target.alias or lineage.name,
                 )
             case _:
-                raise UsageError(f"There is no kind of target '{target.kind[:30]}'", "", "Correct kind in the configuration.")
+                raise UsageError(
+                    f"There is no kind of target '{target.kind[:30]}'",
+                    "",
+                    "Correct kind in the configuration.",
+                )
 
 
 def _filled(text: str, name: str) -> str:
@@ -145,13 +174,20 @@ def _filled(text: str, name: str) -> str:
 
 
 class _Local:
-    """What places on this machine share: who runs programs, and with which modes files are written."""
+    """What local targets share: who runs programs, and the modes of the files."""
 
-    def __init__(self, target: TargetSettings, environment: Mapping[str, str], lock_file: Path) -> None:
+    def __init__(
+        self, target: TargetSettings, environment: Mapping[str, str], lock_file: Path
+    ) -> None:
         self._target, self._environment, self.lock_file = target, environment, lock_file
 
     def run(self, command: Sequence[str]) -> Outcome:
-        return hooks.run(command, user=self._target.user, timeout=self._target.timeout, extra_environment=self._environment)
+        return hooks.run(
+            command,
+            user=self._target.user,
+            timeout=self._target.timeout,
+            extra_environment=self._environment,
+        )
 
     @property
     def modes(self) -> Modes:
@@ -175,7 +211,9 @@ class _Live:
         )
 
     def put(self) -> None:
-        version = self._lineage.store(self._material.key_pem, self._material.chain_der, modes=self._local.modes)
+        version = self._lineage.store(
+            self._material.key_pem, self._material.chain_der, modes=self._local.modes
+        )
         self._before = self._lineage.attempt(version)
 
     def back(self) -> None:
@@ -186,7 +224,10 @@ class _Live:
 
 
 class _Files:
-    """A folder with ``versions/``, one link ``current``, and stable links through it. Another lineage's is refused."""
+    """A folder with ``versions/``, one link ``current``, and stable links through it.
+
+    Another lineage's is refused.
+    """
 
     def __init__(self, local: _Local, directory: str, name: str, material: Material) -> None:
         self.run, self.lock_file, self._modes, self._name, self._material = (
@@ -197,7 +238,9 @@ class _Files:
             material,
         )
         self._directory = Path(directory)
-        self._shelf = Shelf(f"'{name}'", self._directory / "versions", self._directory / "current", self._directory)
+        self._shelf = Shelf(
+            f"'{name}'", self._directory / "versions", self._directory / "current", self._directory
+        )
 
     def put(self) -> None:
         with writing(f"{self._directory} cannot be made"):
@@ -221,7 +264,9 @@ class _Files:
                 return
         if owner != self._name:
             raise UsageError(
-                f"{self._directory} belongs to the lineage '{owner[:80]}'", "", "Write {name} in the directory of the target."
+                f"{self._directory} belongs to the lineage '{owner[:80]}'",
+                "",
+                "Write {name} in the directory of the target.",
             )
 
     def back(self) -> None:
@@ -241,9 +286,14 @@ def _make_parents(path: Path) -> None:
 
 
 class _Pkcs12:
-    """One file, written beside its place and renamed. The one before waits under a second link until the test is over."""
+    """One file, written beside its place and renamed.
 
-    def __init__(self, local: _Local, path: str, material: Material, password: str, alias: str) -> None:
+    The one before waits under a second link until the test is over.
+    """
+
+    def __init__(
+        self, local: _Local, path: str, material: Material, password: str, alias: str
+    ) -> None:
         self.run, self.lock_file, self._local, self._path, self._material = (
             local.run,
             local.lock_file,
@@ -258,15 +308,22 @@ class _Pkcs12:
     def put(self) -> None:
         if self._material.key_pem is None:
             raise UsageError(
-                "A PKCS#12 needs the private key", "the client has it", "Use another kind of target for this lineage."
+                "A PKCS#12 needs the private key",
+                "the client has it",
+                "Use another kind of target for this lineage.",
             )
         if not self._password:
             raise UsageError(
-                "A PKCS#12 needs a password", "without one its key is in the open for most tools", "Set password of the target."
+                "A PKCS#12 needs a password",
+                "without one its key is in the open for most tools",
+                "Set password of the target.",
             )
         data = self._built(self._material.key_pem)
         require_trusted(self._path.parent)
-        with writing(f"{self._path} cannot be written"), folder(self._path.parent, follow=True) as handle:
+        with (
+            writing(f"{self._path} cannot be written"),
+            folder(self._path.parent, follow=True) as handle,
+        ):
             sweep(self._path.parent)
             self._save(handle)
             temporary = token("new")
@@ -280,9 +337,17 @@ class _Pkcs12:
             os.fsync(handle)
 
     def _save(self, handle: int) -> None:
-        """A link that is there already is of a process that died before its test was over: then that one is the last good one."""
+        """A link that is there already is of a process that died before its test was over: then
+        that one is the last good one.
+        """
         with suppress(FileExistsError, FileNotFoundError):
-            os.link(self._path.name, self._saved, src_dir_fd=handle, dst_dir_fd=handle, follow_symlinks=False)
+            os.link(
+                self._path.name,
+                self._saved,
+                src_dir_fd=handle,
+                dst_dir_fd=handle,
+                follow_symlinks=False,
+            )
             os.fsync(handle)
 
     def _built(self, key_pem: bytes) -> bytes:
@@ -294,7 +359,10 @@ class _Pkcs12:
         return pkcs12(part, self._alias, self._password, legacy=self._local.legacy)
 
     def back(self) -> None:
-        with writing(f"{self._path} cannot be restored"), folder(self._path.parent, follow=True) as handle:
+        with (
+            writing(f"{self._path} cannot be restored"),
+            folder(self._path.parent, follow=True) as handle,
+        ):
             try:
                 os.rename(self._saved, self._path.name, src_dir_fd=handle, dst_dir_fd=handle)
             except FileNotFoundError:  # there was none
@@ -310,24 +378,44 @@ class _Pkcs12:
             remove_at(handle, self._saved)
 
 
-# -- another machine ---------------------------------------------------------------------------------------------------
+# -- another machine
 
 
 class _Far:
     """Folders on another machine."""
 
     def __init__(
-        self, remote: Remote, target: TargetSettings, name: str, version: Version, material: Material, lock_file: Path
+        self,
+        remote: Remote,
+        target: TargetSettings,
+        name: str,
+        version: Version,
+        material: Material,
+        lock_file: Path,
     ) -> None:
         self.run, self.lock_file, self._remote, self._target = remote.run, lock_file, remote, target
-        self._directory, self._name, self._version, self._material = _filled(target.directory, name), name, version.name, material
+        self._directory, self._name, self._version, self._material = (
+            _filled(target.directory, name),
+            name,
+            version.name,
+            material,
+        )
         self._before: str | None = None
 
     def put(self) -> None:
         mode = int(self._target.mode, 8) if self._target.mode else 0o600
         self._remote.prepare(self._directory, self._name, self._target.group)
-        self._remote.store(self._directory, self._version, self._material, self._target.owner, self._target.group, mode)
-        self._before = self._remote.attempt(self._directory, self._version, list(self._material.files))
+        self._remote.store(
+            self._directory,
+            self._version,
+            self._material,
+            self._target.owner,
+            self._target.group,
+            mode,
+        )
+        self._before = self._remote.attempt(
+            self._directory, self._version, list(self._material.files)
+        )
 
     def back(self) -> None:
         self._remote.back(self._directory, self._before)
@@ -344,7 +432,9 @@ def _over_ssh(target: TargetSettings, lineage: Lineage, material: Material) -> I
 
     version = lineage.holding(material)
     if version is None:
-        raise CertmgrError(f"'{lineage.name}' has no such version", "it was not stored before", "Store it first.")
+        raise CertmgrError(
+            f"'{lineage.name}' has no such version", "it was not stored before", "Store it first."
+        )
     where = hashlib.sha256(f"{target.host}:{target.port}".encode()).hexdigest()[:16]
     lock_file = lineage.base / f"lock-{where}"
     with alone(lock_file), connected(target) as remote:

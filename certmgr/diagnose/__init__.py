@@ -1,1 +1,3 @@
-"""What a visitor sees at a URL, step by step, for the support desk; it ends with exactly one of three outcomes."""
+"""What a visitor sees at a URL, step by step, for the support desk; it ends with exactly one of
+three outcomes.
+"""

@@ -1,4 +1,7 @@
-"""What Chrome would show, by finding code: an error page with its code, "Not secure", or nothing. Pure."""
+"""What Chrome would show, by finding code: an error page with its code, "Not secure", or nothing.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -8,38 +11,76 @@ from inventory.model import SEVERITY_ORDER, Finding
 
 # The error pages, as chrome://network-errors names them.
 ERRORS = {
-    "name-not-found": "DNS_PROBE_FINISHED_NXDOMAIN", "dns-failure": "DNS_PROBE_FINISHED_NO_INTERNET or ERR_NAME_NOT_RESOLVED",
-    "connection-timeout": "ERR_CONNECTION_TIMED_OUT", "unreachable": "ERR_CONNECTION_TIMED_OUT", "https-missing": "ERR_CONNECTION_REFUSED",
-    "connection-failed": "ERR_CONNECTION_RESET", "not-tls": "ERR_SSL_PROTOCOL_ERROR", "handshake-failed": "ERR_SSL_PROTOCOL_ERROR",
-    "tls-legacy-only": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH", "ciphers-obsolete": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
-    "certificate-expired": "NET::ERR_CERT_DATE_INVALID", "certificate-not-yet-valid": "NET::ERR_CERT_DATE_INVALID",
-    "name-mismatch": "NET::ERR_CERT_COMMON_NAME_INVALID", "default-certificate": "NET::ERR_CERT_COMMON_NAME_INVALID",
-    "san-missing": "NET::ERR_CERT_COMMON_NAME_INVALID", "self-signed": "NET::ERR_CERT_AUTHORITY_INVALID",
-    "untrusted-root": "NET::ERR_CERT_AUTHORITY_INVALID", "ca-distrusted": "NET::ERR_CERT_AUTHORITY_INVALID", "intermediate-expired": "NET::ERR_CERT_DATE_INVALID",
-    "signature-weak": "NET::ERR_CERT_WEAK_SIGNATURE_ALGORITHM", "key-weak": "NET::ERR_CERT_WEAK_KEY", "validity-too-long": "NET::ERR_CERT_VALIDITY_TOO_LONG",
-    "certificate-malformed": "NET::ERR_CERT_INVALID", "redirect-loop": "ERR_TOO_MANY_REDIRECTS",
-}  # fmt: skip
+    "name-not-found": "DNS_PROBE_FINISHED_NXDOMAIN",
+    "dns-failure": "DNS_PROBE_FINISHED_NO_INTERNET or ERR_NAME_NOT_RESOLVED",
+    "connection-timeout": "ERR_CONNECTION_TIMED_OUT",
+    "unreachable": "ERR_CONNECTION_TIMED_OUT",
+    "https-missing": "ERR_CONNECTION_REFUSED",
+    "connection-failed": "ERR_CONNECTION_RESET",
+    "not-tls": "ERR_SSL_PROTOCOL_ERROR",
+    "handshake-failed": "ERR_SSL_PROTOCOL_ERROR",
+    "tls-legacy-only": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+    "ciphers-obsolete": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+    "certificate-expired": "NET::ERR_CERT_DATE_INVALID",
+    "certificate-not-yet-valid": "NET::ERR_CERT_DATE_INVALID",
+    "name-mismatch": "NET::ERR_CERT_COMMON_NAME_INVALID",
+    "default-certificate": "NET::ERR_CERT_COMMON_NAME_INVALID",
+    "san-missing": "NET::ERR_CERT_COMMON_NAME_INVALID",
+    "self-signed": "NET::ERR_CERT_AUTHORITY_INVALID",
+    "untrusted-root": "NET::ERR_CERT_AUTHORITY_INVALID",
+    "ca-distrusted": "NET::ERR_CERT_AUTHORITY_INVALID",
+    "intermediate-expired": "NET::ERR_CERT_DATE_INVALID",
+    "signature-weak": "NET::ERR_CERT_WEAK_SIGNATURE_ALGORITHM",
+    "key-weak": "NET::ERR_CERT_WEAK_KEY",
+    "validity-too-long": "NET::ERR_CERT_VALIDITY_TOO_LONG",
+    "certificate-malformed": "NET::ERR_CERT_INVALID",
+    "redirect-loop": "ERR_TOO_MANY_REDIRECTS",
+}
 SOMETIMES = {
-    "revoked": "an error page where Chrome's own list names the certificate (NET::ERR_CERT_REVOKED), else the page; Firefox shows an error page",
-    "chain-incomplete": "mostly the page, since Chrome often has the missing certificate from another site; else an error page: NET::ERR_CERT_AUTHORITY_INVALID",
-}  # fmt: skip
-_NOT_SECURE = frozenset({"http-collects-secrets", "http-collects-input", "http-served", "redirect-insecure"})
+    "revoked": (
+        "an error page where Chrome's own list names the certificate (NET::ERR_CERT_REVOKED), else"
+        " the page; Firefox shows an error page"
+    ),
+    "chain-incomplete": (
+        "mostly the page, since Chrome often has the missing certificate from another site; else an"
+        " error page: NET::ERR_CERT_AUTHORITY_INVALID"
+    ),
+}
+_NOT_SECURE = frozenset(
+    {"http-collects-secrets", "http-collects-input", "http-served", "redirect-insecure"}
+)
 _HTTPS_ONLY = frozenset(ERRORS) - {"name-not-found", "dns-failure", "redirect-loop"}
 
 
 def shown(
-    findings: Iterable[Finding], addresses: Iterable[str], *, plain: bool, visited: bool = True, status: int | None = None
+    findings: Iterable[Finding],
+    addresses: Iterable[str],
+    *,
+    plain: bool,
+    visited: bool = True,
+    status: int | None = None,
 ) -> str:
-    """``plain``: the visitor opens http://. ``visited``: the pages were asked. ``status``: of a page that answers with an error. In words for our staff; never "nothing" where something could not be told."""
+    """``plain``: the visitor opens http://.
+
+    ``visited``: the pages were asked. ``status``: of a page that answers with an error. In words
+    for our staff; never "nothing" where something could not be told.
+    """
     listed = sorted(findings, key=lambda f: SEVERITY_ORDER[f.severity])
     every = set(addresses)
     served = any(f.code in _NOT_SECURE for f in listed)
     for finding in listed:
         error = ERRORS.get(finding.code)
-        if error is None or finding.severity == "info" or (plain and finding.code in _HTTPS_ONLY and served):
+        if (
+            error is None
+            or finding.severity == "info"
+            or (plain and finding.code in _HTTPS_ONLY and served)
+        ):
             continue
         if finding.severity == "undetermined":
-            return f"could not be told from here; if visitors get no answer either, an error page: {error}"
+            return (
+                "could not be told from here; if visitors get no answer either, an error page:"
+                f" {error}"
+            )
         whom = (
             "an error page"
             if not finding.addresses or set(finding.addresses) >= every
@@ -48,7 +89,8 @@ def shown(
         return f"{whom}: {error}"
     if plain and served:
         return (
-            "the page, with 'Not secure' in the address bar (and a warning before it where 'Always use secure connections' is on)"
+            "the page, with 'Not secure' in the address bar (and a warning before it where 'Always"
+            " use secure connections' is on)"
         )
     for finding in listed:
         if finding.code in SOMETIMES:

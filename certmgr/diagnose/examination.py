@@ -1,4 +1,6 @@
-"""One diagnosis: the inventory is asked, the site is looked at, and everything that is said of it is made. Nothing is stored."""
+"""One diagnosis: the inventory is asked, the site is looked at, and everything that is said of it
+is made. Nothing is stored.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ from notifiers.wording.scope import STRANGE, for_client
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """``outcome``: in the client's language and without other clients' names; ``staff``: the same for us. ``shown``: what Chrome shows.
-    ``questions``: only where nothing was found. ``severe``: a fault of severity critical or high that was not accepted.
+    """``outcome``: in the client's language and without other clients' names; ``staff``: the same
+    for us. ``shown``: what Chrome shows. ``questions``: only where nothing was found. ``severe``: a
+    fault of severity critical or high that was not accepted.
     """
 
     url: str
@@ -41,19 +44,38 @@ class Diagnosis:
 
 
 def diagnose(
-    settings: Settings, database: Database | None, question: Question, options: Options, now: datetime, *, vantage: str,
-    clock: datetime | None = None, chosen: str | None = None,
-) -> Diagnosis:  # fmt: skip
-    """``database`` None: there is no inventory. ``clock``: of the visitor's device. ``chosen``: a language in place of the client's."""
+    settings: Settings,
+    database: Database | None,
+    question: Question,
+    options: Options,
+    now: datetime,
+    *,
+    vantage: str,
+    clock: datetime | None = None,
+    chosen: str | None = None,
+) -> Diagnosis:
+    """``database`` None: there is no inventory.
+
+    ``clock``: of the visitor's device. ``chosen``: a language in place of the client's.
+    """
     target, url = question.target, question.url
     known = contexts.load(database, target, now) if database is not None else None
     if known is not None and known.fixed:
         options.overrides = {(target.host, target.port): known.fixed, **options.overrides}
     report = look_at(
-        settings, options, target, (question.path,), known.parties if known else None, _purpose(known), database,
-        ever_good=known is not None and known.last_good is not None, clock=lambda: now,
-    )  # fmt: skip
-    facts = contexts.facts(database, known, report, networks(settings.network.provider, "[network] provider"), clock)
+        settings,
+        options,
+        target,
+        (question.path,),
+        known.parties if known else None,
+        _purpose(known),
+        database,
+        ever_good=known is not None and known.last_good is not None,
+        clock=lambda: now,
+    )
+    facts = contexts.facts(
+        database, known, report, networks(settings.network.provider, "[network] provider"), clock
+    )
     error = page_error(report, url)
     own = {target.host, known.domain if known else target.host}
     strange = any(f.code in STRANGE for f in report.findings)
@@ -67,16 +89,30 @@ def diagnose(
     staff = decide(report, report.findings, facts, plain=question.plain, error=error)
     made = steps(report, url, now, clock)
     shown = chrome.shown(
-        report.findings, [a.address for a in report.addresses], plain=question.plain,
-        visited=report.web is not None and report.web.document is not None, status=error[1] if error else None,
-    )  # fmt: skip
+        report.findings,
+        [a.address for a in report.addresses],
+        plain=question.plain,
+        visited=report.web is not None and report.web.document is not None,
+        status=error[1] if error else None,
+    )
     since = contexts.changes(known, report) if known else []
     waived = {a.code for a in known.accepted} if known else set()
     return Diagnosis(
-        url, known, made, shown, outcome, staff, message.message(outcome, known, url, now, provider.name, reader),
-        message.questions(report, now) if not outcome.code else [], message.escalation(url, report, made, known, since, now, vantage, shown),
-        since, report.findings, any(f.severity in ("critical", "high") and f.code not in waived for f in report.findings),
-    )  # fmt: skip
+        url=url,
+        context=known,
+        steps=made,
+        shown=shown,
+        outcome=outcome,
+        staff=staff,
+        message=message.message(outcome, known, url, now, provider.name, reader),
+        questions=message.questions(report, now) if not outcome.code else [],
+        escalation=message.escalation(url, report, made, known, since, now, vantage, shown),
+        changes=since,
+        findings=report.findings,
+        severe=any(
+            f.severity in ("critical", "high") and f.code not in waived for f in report.findings
+        ),
+    )
 
 
 def _purpose(known: Context | None) -> str:

@@ -15,10 +15,19 @@ from notifiers.wording.catalogue import Language
 from notifiers.wording.report import Phrases
 
 
-def message(outcome: Outcome, context: Context | None, url: str, now: datetime, provider: str, language: Language) -> str:
+def message(
+    outcome: Outcome,
+    context: Context | None,
+    url: str,
+    now: datetime,
+    provider: str,
+    language: Language,
+) -> str:
     """In the client's language: what we saw, which of the three outcomes, and what to do."""
     name = context.contact if context is not None else None
-    greeting = language(words.GREETING).format(name=name) if name else language(words.GREETING_PLAIN)
+    greeting = (
+        language(words.GREETING).format(name=name) if name else language(words.GREETING_PLAIN)
+    )
     lines = [greeting, "", language(words.LOOKED).format(url=url, date=language.instant(now))]
     if not outcome.code:
         lines += [language(words.NOTHING_SEEN), *[f"- {language(q)}" for q, _ in words.QUESTIONS]]
@@ -26,10 +35,16 @@ def message(outcome: Outcome, context: Context | None, url: str, now: datetime, 
         lines += ["", f"{language(words.ACT)} {outcome.cause}", outcome.instruction]
     elif outcome.outcome == "we-act" and outcome.by is not None:
         by = language(Phrases.until).format(date=language.date(outcome.by))
-        lines += ["", f"{language(words.WE)} {outcome.cause}", language(words.DONE_BY).format(by=by, person=outcome.person)]
+        lines += [
+            "",
+            f"{language(words.WE)} {outcome.cause}",
+            language(words.DONE_BY).format(by=by, person=outcome.person),
+        ]
     else:
         lines += ["", f"{language(words.PASSED)} {outcome.cause}", language(words.NEXT)]
-    signed = [x for x in ((context.account_manager if context is not None else None), provider) if x]
+    signed = [
+        x for x in ((context.account_manager if context is not None else None), provider) if x
+    ]
     return "\n".join([*lines, "", language(words.THANKS), *signed])
 
 
@@ -42,7 +57,12 @@ def questions(report: Report, now: datetime) -> list[tuple[str, str]]:
     addresses = ", ".join(a.address for a in report.addresses) or "no address"
     host = display(report.target.host)
     return [
-        (q, m.replace("{validity}", validity).replace("{addresses}", addresses).replace("{host}", host))
+        (
+            q,
+            m.replace("{validity}", validity)
+            .replace("{addresses}", addresses)
+            .replace("{host}", host),
+        )
         for q, m in words.QUESTIONS
     ]
 
@@ -58,14 +78,25 @@ def escalation(
     shown: str,
 ) -> str:
     """Everything that was tried, for level 2, so that nobody asks it again."""
-    lines = [f"To level 2: {url}", f"Looked at {now:%Y-%m-%d %H:%M} UTC from {vantage}. Chrome would show: {shown}."]
+    lines = [
+        f"To level 2: {url}",
+        f"Looked at {now:%Y-%m-%d %H:%M} UTC from {vantage}. Chrome would show: {shown}.",
+    ]
     if context is not None:
         lines.append(
-            f"Client {context.client} {context.client_name}, domain {context.domain}, server {context.server or 'none of ours'}."
+            f"Client {context.client} {context.client_name}, domain {context.domain}, server"
+            f" {context.server or 'none of ours'}."
         )
     lines += [f"- {s.name}: {s.state}: {s.text}" for s in made]
     lines += [f"- changed: {c}" for c in since]
     if context is not None:
-        lines += [f"- open since {s:%Y-%m-%d}: {f.code}" for f, s in context.open if s is not None and f.severity != "info"]
-    lines += [f"- finding {f.code} ({f.severity}) at {', '.join(f.addresses) or 'the name'}" for f in report.findings]
+        lines += [
+            f"- open since {s:%Y-%m-%d}: {f.code}"
+            for f, s in context.open
+            if s is not None and f.severity != "info"
+        ]
+    lines += [
+        f"- finding {f.code} ({f.severity}) at {', '.join(f.addresses) or 'the name'}"
+        for f in report.findings
+    ]
     return "\n".join(lines)

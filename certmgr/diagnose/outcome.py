@@ -1,4 +1,6 @@
-"""Findings -> exactly one of three outcomes, with its cause in one sentence and the instruction for whoever acts. Pure."""
+"""Findings -> exactly one of three outcomes, with its cause in one sentence and the instruction for
+whoever acts. Pure.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,38 @@ from notifiers.wording.sentences import client_instruction, instruction, sentenc
 _LAYERS = ("dns", "transport", "tls", "certificate", "revocation", "policy", "http")
 _WORTH = ("critical", "high", "medium")
 # Faults of one address among several: its record is wrong, or its server is down.
-_OF_ADDRESS = frozenset({
-    "https-missing", "connection-failed", "unreachable", "not-tls", "handshake-failed", "default-certificate", "name-mismatch", "tls-legacy-only",
-})  # fmt: skip
+_OF_ADDRESS = frozenset(
+    {
+        "https-missing",
+        "connection-failed",
+        "unreachable",
+        "not-tls",
+        "handshake-failed",
+        "default-certificate",
+        "name-mismatch",
+        "tls-legacy-only",
+    }
+)
 # What shows that a name points to the wrong machine.
-_OF_ANOTHER_SERVER = frozenset({"default-certificate", "name-mismatch", "https-missing", "not-tls", "self-signed", "http-served"})
+_OF_ANOTHER_SERVER = frozenset(
+    {
+        "default-certificate",
+        "name-mismatch",
+        "https-missing",
+        "not-tls",
+        "self-signed",
+        "http-served",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known beside the look. ``known``: the host is in the inventory. ``own_addresses``: where the host should point, of its server.
-    ``ours``: resolved addresses that are ours; ``we_install``: we install there. ``taken``: who mends which code by when. ``clock``: the visitor's.
+    """What is known beside the look.
+
+    ``known``: the host is in the inventory. ``own_addresses``: where the host should point, of its
+    server. ``ours``: resolved addresses that are ours; ``we_install``: we install there. ``taken``:
+    who mends which code by when. ``clock``: the visitor's.
     """
 
     known: bool = False
@@ -42,7 +65,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``outcome``: you-act, we-act or escalated. ``who``: client, provider or staff. ``code``: the finding that decides; empty: nothing found."""
+    """``outcome``: you-act, we-act or escalated.
+
+    ``who``: client, provider or staff. ``code``: the finding that decides; empty: nothing found.
+    """
 
     outcome: str
     code: str
@@ -55,8 +81,9 @@ class Outcome:
 
 
 def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
-    """The finding that explains best what a visitor sees: the worst, of those the first on the way, and of those what Chrome has an
-    error page for. ``plain``: http:// was opened."""
+    """The finding that explains best what a visitor sees: the worst, of those the first on the way,
+    and of those what Chrome has an error page for. ``plain``: http:// was opened.
+    """
     worth = [f for f in findings if f.severity in _WORTH or f.severity == "undetermined"]
     if any(f.code == "default-certificate" for f in worth):
         worth = [f for f in worth if f.code != "name-mismatch"]
@@ -64,7 +91,10 @@ def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
     if plain and any(f.code in over_plain for f in worth):
         # This visitor meets a page over plain HTTP and never the certificate.
         worth = [
-            f for f in worth if CODES[f.code].layer not in ("certificate", "tls", "revocation") and f.code != "https-missing"
+            f
+            for f in worth
+            if CODES[f.code].layer not in ("certificate", "tls", "revocation")
+            and f.code != "https-missing"
         ]
     if not plain:
         secure = [f for f in worth if f.code not in over_plain | {"redirect-missing"}]
@@ -78,83 +108,140 @@ def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
 
 
 def decide(
-    report: Report, findings: Sequence[Finding], facts: Facts, language: Language = ENGLISH, *, plain: bool = False,
+    report: Report,
+    findings: Sequence[Finding],
+    facts: Facts,
+    language: Language = ENGLISH,
+    *,
+    plain: bool = False,
     error: tuple[str, int] | None = None,
-) -> Outcome:  # fmt: skip
-    """``findings``: with their actors; accepted ones too, since a visitor knows nothing of that. ``error``: (URL, status) of a page that answers
-    with an error of its own.
+) -> Outcome:
+    """``findings``: with their actors; accepted ones too, since a visitor knows nothing of that.
+
+    ``error``: (URL, status) of a page that answers with an error of its own.
     """
     host = display(report.target.host)
     leaf = report.certificate
     finding = decisive(findings, plain=plain)
-    if facts.clock is not None and leaf is not None and leaf.not_before is not None and leaf.not_after is not None:
+    if (
+        facts.clock is not None
+        and leaf is not None
+        and leaf.not_before is not None
+        and leaf.not_after is not None
+    ):
         wrong = not leaf.not_before <= facts.clock <= leaf.not_after
         if wrong and (finding is None or finding.severity not in ("critical", "high")):
             dates = {"start": language.date(leaf.not_before), "end": language.date(leaf.not_after)}
-            cause = language(words.CLOCK_CAUSE).format(clock=language.instant(facts.clock), host=host, **dates)
-            return Outcome("you-act", "clock", cause, language(words.CLOCK_DO).format(host=host), "client")
+            cause = language(words.CLOCK_CAUSE).format(
+                clock=language.instant(facts.clock), host=host, **dates
+            )
+            return Outcome(
+                "you-act", "clock", cause, language(words.CLOCK_DO).format(host=host), "client"
+            )
     if error is not None and (finding is None or finding.severity in ("medium", "undetermined")):
         return _page_error(facts, language, *error)
     if finding is None:
         return Outcome("escalated", "", "", "", "staff")
     every = {a.address for a in report.addresses}
-    partial = tuple(a for a in finding.addresses if a in every) if set(finding.addresses) < every else ()
-    if partial and finding.code in _OF_ADDRESS and (record := _record(report, finding, facts, partial, language)) is not None:
+    partial = (
+        tuple(a for a in finding.addresses if a in every) if set(finding.addresses) < every else ()
+    )
+    if (
+        partial
+        and finding.code in _OF_ADDRESS
+        and (record := _record(report, finding, facts, partial, language)) is not None
+    ):
         return record
-    if finding.code in _OF_ANOTHER_SERVER and (change := _points_elsewhere(report, findings, facts, language)) is not None:
+    if (
+        finding.code in _OF_ANOTHER_SERVER
+        and (change := _points_elsewhere(report, findings, facts, language)) is not None
+    ):
         return change
     return _by_actor(report, finding, facts, partial, language)
 
 
 def _page_error(facts: Facts, language: Language, url: str, status: int) -> Outcome:
-    """The site itself answers with an error: whoever builds it looks; an error of the server (5xx) where we host is for us."""
+    """The site itself answers with an error: whoever builds it looks; an error of the server (5xx)
+    where we host is for us.
+    """
     cause = language(words.PAGE_ERROR_CAUSE).format(url=url, status=status)
     if status >= 500 and (facts.we_install or (facts.ours and not facts.known)):
         return Outcome(
-            "escalated", "page-error", cause, "Look in the error log of the site and of its application server.", "provider"
+            "escalated",
+            "page-error",
+            cause,
+            "Look in the error log of the site and of its application server.",
+            "provider",
         )
     return Outcome("you-act", "page-error", cause, language(words.PAGE_ERROR_DO), "client")
 
 
-def _record(report: Report, finding: Finding, facts: Facts, partial: tuple[str, ...], language: Language) -> Outcome | None:
-    """One address of several is wrong. Where it is not ours, its record goes; where it is ours, the server there is mended."""
+def _record(
+    report: Report, finding: Finding, facts: Facts, partial: tuple[str, ...], language: Language
+) -> Outcome | None:
+    """One address of several is wrong.
+
+    Where it is not ours, its record goes; where it is ours, the server there is mended.
+    """
     strange = [a for a in partial if a not in facts.ours]
     if not strange:
         return None
     host, address = display(report.target.host), strange[0]
     kind = "AAAA" if ":" in address else "A"
     cause = language(words.RECORD_CAUSE).format(host=host, address=", ".join(strange))
-    do = " ".join(language(words.DELETE_RECORD).format(kind="AAAA" if ":" in a else "A", address=a, host=host) for a in strange)
+    do = " ".join(
+        language(words.DELETE_RECORD).format(kind="AAAA" if ":" in a else "A", address=a, host=host)
+        for a in strange
+    )
     if not facts.known or not facts.ours:
-        do += " " + language(words.OR_SERVE)  # nobody said that the record is wrong; a machine of theirs may be down
+        do += " " + language(
+            words.OR_SERVE
+        )  # nobody said that the record is wrong; a machine of theirs may be down
     if facts.dns_is_ours:
         return Outcome(
-            "escalated", finding.code, cause, f"Delete the {kind} record {address} of {host}.", "provider", partial=partial
+            "escalated",
+            finding.code,
+            cause,
+            f"Delete the {kind} record {address} of {host}.",
+            "provider",
+            partial=partial,
         )
     return Outcome("you-act", finding.code, cause, do, "client", partial=partial)
 
 
-def _points_elsewhere(report: Report, findings: Sequence[Finding], facts: Facts, language: Language) -> Outcome | None:
-    """The name points to none of our machines although it belongs on one: then that is the cause, and not what the stranger serves."""
+def _points_elsewhere(
+    report: Report, findings: Sequence[Finding], facts: Facts, language: Language
+) -> Outcome | None:
+    """The name points to none of our machines although it belongs on one: then that is the cause,
+    and not what the stranger serves.
+    """
     elsewhere = next((f for f in findings if f.code == "points-elsewhere"), None)
     if elsewhere is None or not facts.own_addresses:
         return None
     host = display(report.target.host)
     old = [a for a in elsewhere.addresses if ":" not in a] or list(elsewhere.addresses)
-    new = [a for a in facts.own_addresses if (":" in a) == (":" in old[0])] or list(facts.own_addresses)
+    new = [a for a in facts.own_addresses if (":" in a) == (":" in old[0])] or list(
+        facts.own_addresses
+    )
     kind = "AAAA" if ":" in old[0] else "A"
-    cause = language(words.ELSEWHERE_CAUSE).format(host=host, addresses=", ".join(elsewhere.addresses))
+    cause = language(words.ELSEWHERE_CAUSE).format(
+        host=host, addresses=", ".join(elsewhere.addresses)
+    )
     do = language(words.CHANGE_RECORD).format(kind=kind, host=host, old=old[0], new=new[0])
     if facts.dns_is_ours:
         return Outcome("escalated", "points-elsewhere", cause, do, "provider")
     return Outcome("you-act", "points-elsewhere", cause, do, "client")
 
 
-def _by_actor(report: Report, finding: Finding, facts: Facts, partial: tuple[str, ...], language: Language) -> Outcome:
+def _by_actor(
+    report: Report, finding: Finding, facts: Facts, partial: tuple[str, ...], language: Language
+) -> Outcome:
     target = report.target
     cause = sentence(finding, target, language)
     if finding.severity == "undetermined":
-        return Outcome("escalated", finding.code, cause, instruction(finding, target), "staff", partial=partial)
+        return Outcome(
+            "escalated", finding.code, cause, instruction(finding, target), "staff", partial=partial
+        )
     who = str(finding.actor)
     if not facts.known:
         # Nobody said whose it is: where the machine is ours we look, else it is its owner's.
@@ -170,5 +257,16 @@ def _by_actor(report: Report, finding: Finding, facts: Facts, partial: tuple[str
         )
     taken = next((t for t in facts.taken if t.code == finding.code), None)
     if taken is not None:
-        return Outcome("we-act", finding.code, cause, instruction(finding, target), who, taken.by, taken.until, partial)
-    return Outcome("escalated", finding.code, cause, instruction(finding, target), who, partial=partial)
+        return Outcome(
+            outcome="we-act",
+            code=finding.code,
+            cause=cause,
+            instruction=instruction(finding, target),
+            who=who,
+            person=taken.by,
+            by=taken.until,
+            partial=partial,
+        )
+    return Outcome(
+        "escalated", finding.code, cause, instruction(finding, target), who, partial=partial
+    )

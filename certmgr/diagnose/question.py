@@ -16,8 +16,10 @@ _WRITE = "Write https://shop.example.com/path."
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``url``: as it is shown and said to the client. ``target``: the HTTPS endpoint of its host. ``plain``: http:// was asked for, then
-    ``http_port`` is its port. ``path``: with its query, in ASCII.
+    """``url``: as it is shown and said to the client.
+
+    ``target``: the HTTPS endpoint of its host. ``plain``: http:// was asked for, then ``http_port``
+    is its port. ``path``: with its query, in ASCII.
     """
 
     url: str
@@ -28,9 +30,16 @@ class Question:
 
 
 def parse(text: str, https_port: int | None = None) -> Question:
-    """Without a scheme https is taken. ``https_port``: of the endpoint, where the URL is http://. Raises :class:`InvalidName`."""
+    """Without a scheme https is taken.
+
+    ``https_port``: of the endpoint, where the URL is http://. Raises :class:`InvalidName`.
+    """
     shown = printable(text, 100)
-    url = text.strip() if re.match(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*://", text) else f"https://{text.strip()}"
+    url = (
+        text.strip()
+        if re.match(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*://", text)
+        else f"https://{text.strip()}"
+    )
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -39,7 +48,9 @@ def parse(text: str, https_port: int | None = None) -> Question:
     if port == 0:
         raise InvalidName(f"'{shown}' is not a web address", "port 0 is no port", _WRITE)
     if parts.scheme not in ("http", "https"):
-        raise InvalidName(f"'{shown}' is not a web address", "it begins with neither http:// nor https://", _WRITE)
+        raise InvalidName(
+            f"'{shown}' is not a web address", "it begins with neither http:// nor https://", _WRITE
+        )
     host = normalise_host(parts.hostname or "")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or not path.isprintable() or " " in path:

@@ -15,10 +15,20 @@ from inventory.text import printable
 OK, FAULT, UNKNOWN, SKIPPED = "ok", "fault", "unknown", "not reached"
 _NAME_CODES = frozenset({"name-mismatch", "default-certificate", "san-missing"})
 _DATE_CODES = frozenset({"certificate-expired", "certificate-not-yet-valid"})
-_CHAIN_CODES = frozenset({
-    "self-signed", "untrusted-root", "chain-incomplete", "intermediate-expired", "ca-distrusted", "verification-disputed", "certificate-malformed",
-    "key-weak", "signature-weak", "validity-too-long",
-})  # fmt: skip
+_CHAIN_CODES = frozenset(
+    {
+        "self-signed",
+        "untrusted-root",
+        "chain-incomplete",
+        "intermediate-expired",
+        "ca-distrusted",
+        "verification-disputed",
+        "certificate-malformed",
+        "key-weak",
+        "signature-weak",
+        "validity-too-long",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +40,18 @@ class Step:
     text: str
 
 
-def steps(report: Report, url: str, now: datetime, clock: datetime | None = None) -> tuple[Step, ...]:
+def steps(
+    report: Report, url: str, now: datetime, clock: datetime | None = None
+) -> tuple[Step, ...]:
     """``clock``: what the visitor's device shows, where it is known."""
     made = [_resolution(report), *[_reach(a) for a in report.addresses]]
     seen = [a for a in report.addresses if a.seen]
     made += [_tls(a) for a in report.addresses if _connected(a)]
     if not seen:
-        made += [Step(name, SKIPPED, "there was no certificate to look at") for name in ("chain", "name", "dates")]
+        made += [
+            Step(name, SKIPPED, "there was no certificate to look at")
+            for name in ("chain", "name", "dates")
+        ]
     else:
         made += [_chain(report), _name(report), _dates(report, now, clock)]
     return (*made, *_pages(report, url))
@@ -46,11 +61,19 @@ def _resolution(report: Report) -> Step:
     codes = {f.code: f for f in report.findings}
     host = display(report.target.host)
     if "name-not-found" in codes:
-        return Step("name resolution", FAULT, f"{host}: {codes['name-not-found'].evidence.get('answer', 'no address')}")
+        return Step(
+            "name resolution",
+            FAULT,
+            f"{host}: {codes['name-not-found'].evidence.get('answer', 'no address')}",
+        )
     addresses = ", ".join(a.address for a in report.addresses)
     if "dns-failure" in codes:
         said = codes["dns-failure"].evidence.get("answer", "no answer")
-        return Step("name resolution", UNKNOWN, f"{host}: {said}" + (f"; known are {addresses}" if addresses else ""))
+        return Step(
+            "name resolution",
+            UNKNOWN,
+            f"{host}: {said}" + (f"; known are {addresses}" if addresses else ""),
+        )
     if not addresses:
         return Step("name resolution", UNKNOWN, f"{host}: no address that may be visited")
     return Step("name resolution", OK, f"{host} is {addresses}")
@@ -65,12 +88,17 @@ def _reach(address: AddressView) -> Step:
         return Step(
             "reachability",
             UNKNOWN,
-            f"{address.address}: this machine has no route to IPv{6 if ':' in address.address else 4}; test it from another network",
+            f"{address.address}: this machine has no route to"
+            f" IPv{6 if ':' in address.address else 4}; test it from another network",
         )
     if _connected(address):
         return Step("reachability", OK, f"{address.address} accepts the connection")
     layer, reason = address.error or ("", "")
-    return Step("reachability", UNKNOWN if layer in ("timeout", "local") else FAULT, f"{address.address}: {reason}")
+    return Step(
+        "reachability",
+        UNKNOWN if layer in ("timeout", "local") else FAULT,
+        f"{address.address}: {reason}",
+    )
 
 
 def _tls(address: AddressView) -> Step:
@@ -78,7 +106,9 @@ def _tls(address: AddressView) -> Step:
         old = address.tls_version in ("TLSv1", "TLSv1.1", "SSLv3")
         facts = ", ".join(f for f in (address.tls_version, address.cipher) if f)
         return Step(
-            "TLS", FAULT if old else OK, f"{address.address}: {facts}" + (", which browsers no longer use" if old else "")
+            "TLS",
+            FAULT if old else OK,
+            f"{address.address}: {facts}" + (", which browsers no longer use" if old else ""),
         )
     reason = address.error[1] if address.error else "no handshake"
     return Step("TLS", FAULT, f"{address.address}: {reason}")
@@ -87,7 +117,11 @@ def _tls(address: AddressView) -> Step:
 def _found(report: Report, codes: frozenset[str]) -> list[str]:
     from notifiers.wording.sentences import sentence
 
-    return [sentence(f, report.target) for f in report.findings if f.code in codes and f.severity != "info"]
+    return [
+        sentence(f, report.target)
+        for f in report.findings
+        if f.code in codes and f.severity != "info"
+    ]
 
 
 def _chain(report: Report) -> Step:
@@ -95,19 +129,24 @@ def _chain(report: Report) -> Step:
         return Step("chain", FAULT, " ".join(said))
     if any(a.seen and a.trusted is None for a in report.addresses):
         return Step("chain", UNKNOWN, "whether it is trusted could not be told")
-    if any(a.seen and a.trusted is False for a in report.addresses) and not _found(report, _DATE_CODES):
+    if any(a.seen and a.trusted is False for a in report.addresses) and not _found(
+        report, _DATE_CODES
+    ):
         return Step("chain", FAULT, "it does not lead to a CA that browsers trust")
     return Step(
         "chain",
         OK,
-        f"it leads to a CA that browsers trust; issuer {printable(report.certificate.issuer, 100) if report.certificate else ''}",
+        "it leads to a CA that browsers trust; issuer"
+        f" {printable(report.certificate.issuer, 100) if report.certificate else ''}",
     )
 
 
 def _name(report: Report) -> Step:
     if said := _found(report, _NAME_CODES):
         return Step("name", FAULT, " ".join(said))
-    names = ", ".join(printable(n, 80) for n in (report.certificate.names[:4] if report.certificate else ()))
+    names = ", ".join(
+        printable(n, 80) for n in (report.certificate.names[:4] if report.certificate else ())
+    )
     return Step("name", OK, f"the certificate is for {names}")
 
 
@@ -119,11 +158,16 @@ def _dates(report: Report, now: datetime, clock: datetime | None) -> Step:
     if said := _found(report, _DATE_CODES):
         return Step("dates", FAULT, f"{' '.join(said)} It is {valid}.")
     if clock is not None and not leaf.not_before <= clock <= leaf.not_after:
-        return Step("dates", FAULT, f"the visitor's clock shows {clock:%Y-%m-%d %H:%M} UTC, and the certificate is {valid}")
+        return Step(
+            "dates",
+            FAULT,
+            f"the visitor's clock shows {clock:%Y-%m-%d %H:%M} UTC, and the certificate is {valid}",
+        )
     return Step(
         "dates",
         OK,
-        f"{valid} ({days_left(leaf.not_after, now)} days left); a device whose clock is outside of that shows an error",
+        f"{valid} ({days_left(leaf.not_after, now)} days left); a device whose clock is outside of"
+        " that shows an error",
     )
 
 
@@ -134,13 +178,25 @@ def _pages(report: Report, url: str) -> tuple[Step, ...]:
     made = []
     for visit in report.web.document["visits"]:
         parts = urlsplit(visit["url"])
-        if (parts.scheme, parts.path, parts.query) == (wanted.scheme, wanted.path or "/", wanted.query):
+        if (parts.scheme, parts.path, parts.query) == (
+            wanted.scheme,
+            wanted.path or "/",
+            wanted.query,
+        ):
             made.append(_page(visit))
-    return tuple(made) or (Step("HTTP", SKIPPED, f"{printable(url, 120)} was not reached: the connection before it failed"),)
+    return tuple(made) or (
+        Step(
+            "HTTP",
+            SKIPPED,
+            f"{printable(url, 120)} was not reached: the connection before it failed",
+        ),
+    )
 
 
 def _page(visit: dict[str, Any]) -> Step:
-    hops = "".join(f"{h['status']} to {printable(h['location'], 120)}, " for h in visit["redirects"])
+    hops = "".join(
+        f"{h['status']} to {printable(h['location'], 120)}, " for h in visit["redirects"]
+    )
     end = visit["end"]
     at = f"{visit['address']}: {printable(visit['url'], 120)}: {hops}"
     match end:
@@ -153,7 +209,11 @@ def _page(visit: dict[str, Any]) -> Step:
         case "loop":
             return Step("HTTP", FAULT, f"{at}and so on without end ({visit['error']})")
         case "closed":
-            return Step("HTTP", FAULT if visit["url"].startswith("https") else OK, f"{at}nothing listens there")
+            return Step(
+                "HTTP",
+                FAULT if visit["url"].startswith("https") else OK,
+                f"{at}nothing listens there",
+            )
         case _:
             return Step("HTTP", UNKNOWN, f"{at}{printable(visit['error'] or 'no answer', 150)}")
 
@@ -161,9 +221,17 @@ def _page(visit: dict[str, Any]) -> Step:
 def page_error(report: Report, url: str) -> tuple[str, int] | None:
     """(URL, status) where the page that was asked for answers with an error of its own, or None."""
     wanted = urlsplit(url)
-    for visit in report.web.document["visits"] if report.web is not None and report.web.document is not None else ():
+    for visit in (
+        report.web.document["visits"]
+        if report.web is not None and report.web.document is not None
+        else ()
+    ):
         parts = urlsplit(visit["url"])
-        same = (parts.scheme, parts.path, parts.query) == (wanted.scheme, wanted.path or "/", wanted.query)
+        same = (parts.scheme, parts.path, parts.query) == (
+            wanted.scheme,
+            wanted.path or "/",
+            wanted.query,
+        )
         own = urlsplit(visit["final_url"]).hostname == report.target.host
         if (
             same

@@ -1,7 +1,9 @@
-"""Questions to the DNS whose answers are values: to resolvers, and to one authoritative server by its address.
+"""Questions to the DNS whose answers are values: to resolvers, and to one authoritative server by
+its address.
 
-Synchronous and thread-safe: an :class:`Asker` lives for a run, asks each question once, and is shared by the threads of it. Whether an answer was
-validated (DNSSEC) is the resolver's word, its AD bit: only as trustworthy as the way to that resolver (RFC 4035 4.9.3), so a local one is best.
+Synchronous and thread-safe: an :class:`Asker` lives for a run, asks each question once, and is
+shared by the threads of it. Whether an answer was validated (DNSSEC) is the resolver's word, its AD
+bit: only as trustworthy as the way to that resolver (RFC 4035 4.9.3), so a local one is best.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
     from certmgr.config import Settings
 
-# A UDP answer that no path fragments (DNS flag day 2020); what does not fit comes over TCP, where a message has 64 KB at most.
+# A UDP answer that no path fragments (DNS flag day 2020); what does not fit comes over TCP, where a
+# message has 64 KB at most.
 PAYLOAD = 1232
 MAX_RECORDS = 100
 MAX_CACHE = 20_000
@@ -35,10 +38,13 @@ MAX_LABELS = 127
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``status``: ok (there are records), nxdomain, nodata, servfail (also refused, malformed, not allowed), timeout.
+    """``status``: ok (there are records), nxdomain, nodata, servfail (also refused, malformed, not
+    allowed), timeout.
 
-    ``records``: texts (an address, a TXT joined and decoded, a name in lower case without its last dot; else the presentation form);
-    :class:`CaaRecord`, :class:`TlsaRecord`. At most ``MAX_RECORDS``. ``authentic``: the AD bit. ``canonical``: the name after CNAMEs. ``reason``: words where it is not ok.
+    ``records``: texts (an address, a TXT joined and decoded, a name in lower case without its last
+    dot; else the presentation form); :class:`CaaRecord`, :class:`TlsaRecord`. At most
+    ``MAX_RECORDS``. ``authentic``: the AD bit. ``canonical``: the name after CNAMEs. ``reason``:
+    words where it is not ok.
     """
 
     status: str
@@ -55,7 +61,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NameServer:
-    """``addresses``: those that may be asked. ``refused``: (address, why) of those that a stranger's DNS points inside. ``reason``: why there is none."""
+    """``addresses``: those that may be asked.
+
+    ``refused``: (address, why) of those that a stranger's DNS points inside. ``reason``: why there
+    is none.
+    """
 
     name: str
     addresses: tuple[str, ...] = ()
@@ -65,7 +75,10 @@ class NameServer:
 
 @dataclass(frozen=True, slots=True)
 class Authoritative:
-    """The name servers of the zone of a name. ``status``: ok, or what kept us from it, with ``reason``."""
+    """The name servers of the zone of a name.
+
+    ``status``: ok, or what kept us from it, with ``reason``.
+    """
 
     status: str
     zone: str = ""
@@ -81,20 +94,31 @@ _WORDS = {"nxdomain": "the name does not exist (NXDOMAIN)", "nodata": "there is 
 
 
 class Asker:
-    """``resolvers``: "ip", "ip:port" or "[ip]:port"; none: the system's. ``timeout``: seconds for one try at one server; ``tries``: rounds over all of them.
+    """``resolvers``: "ip", "ip:port" or "[ip]:port"; none: the system's.
 
-    ``allowed``: internal networks whose name servers may be asked directly. ``port``: of authoritative servers.
+    ``timeout``: seconds for one try at one server; ``tries``: rounds over all of them.
+
+    ``allowed``: internal networks whose name servers may be asked directly. ``port``: of
+    authoritative servers.
     """
 
     def __init__(
-        self, resolvers: Sequence[str] = (), *, timeout: float = 2.0, tries: int = 2, allowed: Sequence[Network] = (), port: int = 53
-    ) -> None:  # fmt: skip
+        self,
+        resolvers: Sequence[str] = (),
+        *,
+        timeout: float = 2.0,
+        tries: int = 2,
+        allowed: Sequence[Network] = (),
+        port: int = 53,
+    ) -> None:
         self._given, self._timeout, self._tries = tuple(resolvers), timeout, max(1, tries)
         self._allowed, self._port = tuple(allowed), port
         self._lock = Lock()
         self._servers: tuple[tuple[str, int], ...] | None = None
         self._cache: dict[tuple[str, str], Future[Answer]] = {}
-        self.asked = self.failed = 0  # questions that left this machine, and those of them that got no answer
+        self.asked = self.failed = (
+            0  # questions that left this machine, and those of them that got no answer
+        )
 
     @classmethod
     def of(cls, settings: Settings, **given: Any) -> Asker:
@@ -102,10 +126,19 @@ class Asker:
         from certmgr.scan.guard import networks
 
         allowed = networks((*settings.network.allow, *settings.network.provider), "[network]")
-        return cls(settings.scan.resolvers, timeout=min(2.0, settings.scan.timeout / 3), allowed=allowed, **given)
+        return cls(
+            settings.scan.resolvers,
+            timeout=min(2.0, settings.scan.timeout / 3),
+            allowed=allowed,
+            **given,
+        )
 
     def ask(self, name: str, rdtype: str, *, fresh: bool = False) -> Answer:
-        """``name``: A-labels. Each question is asked once; ``fresh`` asks again and is remembered in its place. Never raises."""
+        """``name``: A-labels.
+
+        Each question is asked once; ``fresh`` asks again and is remembered in its place. Never
+        raises.
+        """
         key = (_plain(name), rdtype.upper())
         with self._lock:
             waiting = None if fresh else self._cache.get(key)
@@ -124,17 +157,25 @@ class Asker:
         return answer
 
     def addresses(self, name: str) -> Answer:
-        """A and AAAA together, IPv4 first; ``ok`` with what one family gave where the other did not answer. A literal address is itself."""
+        """A and AAAA together, IPv4 first; ``ok`` with what one family gave where the other did not
+        answer. A literal address is itself.
+        """
         if as_ip(name) is not None:
             return Answer("ok", (name,), canonical=name)
         first, second = self.ask(name, "A"), self.ask(name, "AAAA")
         records = (*first.records, *second.records)
         if records:
-            return Answer("ok", records, first.authentic and second.authentic, first.canonical or second.canonical)
+            return Answer(
+                "ok",
+                records,
+                first.authentic and second.authentic,
+                first.canonical or second.canonical,
+            )
         return first if not first.told else second if not second.told else first
 
     def authoritative(self, name: str) -> Authoritative:
-        """Up from ``name`` to the zone that it lies in (the first name with a SOA of its own), its NS and their addresses, guarded.
+        """Up from ``name`` to the zone that it lies in (the first name with a SOA of its own), its
+        NS and their addresses, guarded.
 
         Asked of the resolvers. An alias is not followed: give the ``Answer.canonical`` of it.
         """
@@ -151,25 +192,35 @@ class Asker:
         servers = self.ask(zone, "NS")
         if servers.status != "ok":
             return Authoritative(servers.status, zone, reason=f"NS of {zone}: {servers.reason}")
-        return Authoritative("ok", zone, tuple(self._server(n) for n in sorted(servers.records)[:MAX_SERVERS]))
+        return Authoritative(
+            "ok", zone, tuple(self._server(n) for n in sorted(servers.records)[:MAX_SERVERS])
+        )
 
     def ask_at(self, server: str, name: str, rdtype: str) -> Answer:
-        """One server by its address ("ip", "ip:port"), not recursively and not remembered. An internal address that is not allowed is
-        not asked: ``servfail`` says so. A referral is no answer: the server is not authoritative for the name.
+        """One server by its address ("ip", "ip:port"), not recursively and not remembered.
+
+        An internal address that is not allowed is not asked: ``servfail`` says so. A referral is no
+        answer: the server is not authoritative for the name.
         """
         address, port = resolver_parts(server)
         if (why := _refused(address.strip("[]"), self._allowed)) is not None:
-            return Answer("servfail", reason=f"the name server {printable(server, 60)} is not asked: {why}")
+            return Answer(
+                "servfail", reason=f"the name server {printable(server, 60)} is not asked: {why}"
+            )
         port = port if server != address else str(self._port)
-        return self._question(_plain(name), rdtype.upper(), ((address.strip("[]"), int(port)),), recursive=False)
+        return self._question(
+            _plain(name), rdtype.upper(), ((address.strip("[]"), int(port)),), recursive=False
+        )
 
     def _server(self, name: str) -> NameServer:
         answer = self.addresses(name)
-        refused = [(a, why) for a in answer.records if (why := _refused(a, self._allowed)) is not None]
+        refused = [
+            (a, why) for a in answer.records if (why := _refused(a, self._allowed)) is not None
+        ]
         good = tuple(a for a in answer.records if a not in dict(refused))
         return NameServer(name, good[:MAX_SERVERS], tuple(refused), answer.reason)
 
-    # -- one question ----------------------------------------------------------------------------------------------
+    # -- one question
 
     def _resolved(self, name: str, rdtype: str) -> Answer:
         servers = self._resolvers()
@@ -186,7 +237,9 @@ class Asker:
                 self._servers = _system()
         return self._servers
 
-    def _question(self, name: str, rdtype: str, servers: Sequence[tuple[str, int]], *, recursive: bool) -> Answer:
+    def _question(
+        self, name: str, rdtype: str, servers: Sequence[tuple[str, int]], *, recursive: bool
+    ) -> Answer:
         """Each server in turn until one answers definitely; then what the last one said instead."""
         import dns.exception
         import dns.flags
@@ -194,7 +247,9 @@ class Asker:
 
         flags = dns.flags.AD | (dns.flags.RD if recursive else 0)
         try:
-            query = dns.message.make_query(name, rdtype, use_edns=0, payload=PAYLOAD, want_dnssec=True, flags=flags)
+            query = dns.message.make_query(
+                name, rdtype, use_edns=0, payload=PAYLOAD, want_dnssec=True, flags=flags
+            )
         except (dns.exception.DNSException, ValueError) as error:
             return Answer("servfail", reason=f"that cannot be asked: {printable(str(error), 100)}")
         last = Answer("timeout", reason="no name server answered in time")
@@ -233,19 +288,29 @@ def _system() -> tuple[tuple[str, int], ...]:
         found = dns.resolver.Resolver(configure=True)
     except (dns.resolver.NoResolverConfiguration, OSError, ValueError):
         return ()
-    return tuple((str(address), found.port) for address in found.nameservers if as_ip(str(address)) is not None)
+    return tuple(
+        (str(address), found.port)
+        for address in found.nameservers
+        if as_ip(str(address)) is not None
+    )
 
 
 def _send(query: Message, address: str, port: int, timeout: float, recursive: bool) -> Answer:
-    """Over UDP, and over TCP where the answer did not fit. ``timeout`` is the time of both together."""
+    """Over UDP, and over TCP where the answer did not fit.
+
+    ``timeout`` is the time of both together.
+    """
     import dns.exception
     import dns.flags
     import dns.query
 
     end = monotonic() + timeout
     try:
-        # What comes from elsewhere, or does not fit the question, is somebody else's: it is left aside.
-        reply = dns.query.udp(query, address, timeout, port, ignore_unexpected=True, ignore_errors=True)
+        # What comes from elsewhere, or does not fit the question, is somebody else's: it is left
+        # aside.
+        reply = dns.query.udp(
+            query, address, timeout, port, ignore_unexpected=True, ignore_errors=True
+        )
         if reply.flags & dns.flags.TC:
             reply = dns.query.tcp(query, address, max(0.1, end - monotonic()), port)
         return read(reply, recursive=recursive)
@@ -256,7 +321,10 @@ def _send(query: Message, address: str, port: int, timeout: float, recursive: bo
 
 
 def read(reply: Message, *, recursive: bool = True) -> Answer:
-    """A message -> an answer. Raises dnspython's exceptions for one that contradicts itself (a loop of CNAMEs)."""
+    """A message -> an answer.
+
+    Raises dnspython's exceptions for one that contradicts itself (a loop of CNAMEs).
+    """
     import dns.flags
     import dns.rcode
     import dns.rdatatype
@@ -267,7 +335,10 @@ def read(reply: Message, *, recursive: bool = True) -> Answer:
     if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return Answer("servfail", reason=f"a name server answered {dns.rcode.to_text(code)}")
     found = reply.resolve_chaining()
-    authentic, canonical = bool(reply.flags & dns.flags.AD), found.canonical_name.to_text(omit_final_dot=True).lower()
+    authentic, canonical = (
+        bool(reply.flags & dns.flags.AD),
+        found.canonical_name.to_text(omit_final_dot=True).lower(),
+    )
     if found.answer is not None:
         records = tuple(value(r) for r in sorted(found.answer)[:MAX_RECORDS])
         return Answer("ok", records, authentic, canonical)
@@ -277,7 +348,9 @@ def read(reply: Message, *, recursive: bool = True) -> Answer:
         r.rdtype == dns.rdatatype.SOA for r in reply.authority
     )
     if not recursive and referral and not reply.flags & dns.flags.AA:
-        return Answer("servfail", (), False, canonical, "the name server is not authoritative for the name")
+        return Answer(
+            "servfail", (), False, canonical, "the name server is not authoritative for the name"
+        )
     return Answer("nodata", (), authentic, canonical, _WORDS["nodata"])
 
 
@@ -288,7 +361,9 @@ def value(record: Any) -> Any:
     kind = dns.rdatatype.to_text(record.rdtype)
     if kind == "CAA":
         return CaaRecord(
-            record.flags, record.tag.decode("ascii", "replace").lower(), record.value.decode("utf-8", "backslashreplace")
+            record.flags,
+            record.tag.decode("ascii", "replace").lower(),
+            record.value.decode("utf-8", "backslashreplace"),
         )
     if kind == "TLSA":
         return TlsaRecord(record.usage, record.selector, record.mtype, bytes(record.cert))

@@ -1,6 +1,9 @@
-"""Whether a served chain is what TLSA records announce (RFC 6698, RFC 7671; RFC 7672 for SMTP). Pure.
+"""Whether a served chain is what TLSA records announce (RFC 6698, RFC 7671; RFC 7672 for SMTP).
 
-The records must have been validated by DNSSEC: without that they say nothing (RFC 7671 4.1), which is the caller's to see to.
+Pure.
+
+The records must have been validated by DNSSEC: without that they say nothing (RFC 7671 4.1), which
+is the caller's to see to.
 """
 
 from __future__ import annotations
@@ -34,7 +37,10 @@ class TlsaRecord:
 
 @dataclass(frozen=True, slots=True)
 class Dane:
-    """``state``: matched, mismatch, unusable (records exist, none that applies here), unknown. ``record``: the one that matched."""
+    """``state``: matched, mismatch, unusable (records exist, none that applies here), unknown.
+
+    ``record``: the one that matched.
+    """
 
     state: str
     reason: str
@@ -42,7 +48,9 @@ class Dane:
 
 
 def usable(record: TlsaRecord, *, smtp: bool) -> bool:
-    """SMTP has no usages 0 and 1 (RFC 7672 3.1.3); unknown numbers and digests of a wrong length are ignored (RFC 6698 4.1)."""
+    """SMTP has no usages 0 and 1 (RFC 7672 3.1.3); unknown numbers and digests of a wrong length
+    are ignored (RFC 6698 4.1).
+    """
     if record.usage not in ((DANE_TA, DANE_EE) if smtp else (PKIX_TA, PKIX_EE, DANE_TA, DANE_EE)):
         return False
     if record.selector not in (0, 1):
@@ -53,9 +61,17 @@ def usable(record: TlsaRecord, *, smtp: bool) -> bool:
 
 
 def match(
-    records: Sequence[TlsaRecord], chain: Sequence[Certificate], host: str, now: datetime, *, smtp: bool, trusted: bool | None
+    records: Sequence[TlsaRecord],
+    chain: Sequence[Certificate],
+    host: str,
+    now: datetime,
+    *,
+    smtp: bool,
+    trusted: bool | None,
 ) -> Dane:
-    """One match is enough (RFC 7671 4.1). ``chain``: as served, leaf first. ``trusted``: whether its path verifies to a public anchor,
+    """One match is enough (RFC 7671 4.1).
+
+    ``chain``: as served, leaf first. ``trusted``: whether its path verifies to a public anchor,
     which usages 0 and 1 need beside the match; None: not determined.
     """
     good = [r for r in records if usable(r, smtp=smtp)]
@@ -71,14 +87,20 @@ def match(
 
 
 def announcement(leaf: Certificate) -> TlsaRecord:
-    """The record to publish for a certificate: 3 1 1, the digest of its key, which stays right when a certificate is renewed with that key (RFC 7671 5.1)."""
+    """The record to publish for a certificate: 3 1 1, the digest of its key, which stays right when
+    a certificate is renewed with that key (RFC 7671 5.1).
+    """
     return TlsaRecord(DANE_EE, 1, 1, hashlib.sha256(_selected(1, leaf) or b"").digest())
 
 
-def _one(record: TlsaRecord, chain: Sequence[Certificate], host: str, now: datetime, trusted: bool | None) -> Dane:
+def _one(
+    record: TlsaRecord, chain: Sequence[Certificate], host: str, now: datetime, trusted: bool | None
+) -> Dane:
     match record.usage:
         case 3:  # only the key or certificate counts: neither names nor dates (RFC 7671 5.1)
-            return _said(_fits(record, chain[0]), record, "the certificate is not the announced one")
+            return _said(
+                _fits(record, chain[0]), record, "the certificate is not the announced one"
+            )
         case 1:
             if not _fits(record, chain[0]):
                 return Dane("mismatch", "the certificate is not the announced one")
@@ -88,7 +110,10 @@ def _one(record: TlsaRecord, chain: Sequence[Certificate], host: str, now: datet
         case _:
             if not any(_fits(record, c) for c in chain[1:]):
                 # The announced CA may be the root, which servers do not send.
-                return Dane("unknown" if trusted else "mismatch", "the announced CA is not in the chain that was sent")
+                return Dane(
+                    "unknown" if trusted else "mismatch",
+                    "the announced CA is not in the chain that was sent",
+                )
             return _with_trust(record, trusted)
 
 
@@ -98,14 +123,18 @@ def _said(fits: bool, record: TlsaRecord, otherwise: str) -> Dane:
 
 def _with_trust(record: TlsaRecord, trusted: bool | None) -> Dane:
     if trusted is None:
-        return Dane("unknown", "a record matches, and whether its path is trusted could not be told", record)
+        return Dane(
+            "unknown", "a record matches, and whether its path is trusted could not be told", record
+        )
     return _said(trusted, record, "a record matches, and its path is not trusted")
 
 
 def _anchor(record: TlsaRecord, chain: Sequence[Certificate], host: str, now: datetime) -> Dane:
-    """DANE-TA: a signed path of valid certificates up to the announced one, and the leaf's names (RFC 7671 5.2).
+    """DANE-TA: a signed path of valid certificates up to the announced one, and the leaf's names
+    (RFC 7671 5.2).
 
-    The anchor must be in the chain; only one that the record holds as a whole may be left out (5.2.2), and is asked for its signature.
+    The anchor must be in the chain; only one that the record holds as a whole may be left out
+    (5.2.2), and is asked for its signature.
     """
     if not covers(chain[0], host):
         return Dane("mismatch", "the certificate of the announced CA does not cover the name")
@@ -137,7 +166,9 @@ def _signed_by(certificate: Certificate, record: TlsaRecord) -> bool:
         return False
     try:
         key = load_der_public_key(record.data)
-        return verifies(key, parsed.signature, parsed.tbs_certificate_bytes, parsed.signature_hash_algorithm)
+        return verifies(
+            key, parsed.signature, parsed.tbs_certificate_bytes, parsed.signature_hash_algorithm
+        )
     except PARSE_ERRORS:
         return False
 
@@ -158,6 +189,8 @@ def _selected(selector: int, certificate: Certificate) -> bytes | None:
 
     try:
         assert certificate.parsed is not None
-        return certificate.parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return certificate.parsed.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
     except (*PARSE_ERRORS, AssertionError):
         return None

@@ -1,8 +1,12 @@
-"""ACME accounts: made, shown, agreed, moved to another key, ended. An edge.
+"""ACME accounts: made, shown, agreed, moved to another key, ended.
 
-Order of durability: the account's key is a file before the row is committed, the row before the CA hears of the account. A death in between leaves an
-account that is `pending`; the same command goes on with the same key, and a CA that knows the key answers with the account that it has. A new key of a
-rollover is a file, and named in the account's folder, before the CA hears of it; after a death both keys are tried.
+An edge.
+
+Order of durability: the account's key is a file before the row is committed, the row before the CA
+hears of the account. A death in between leaves an account that is `pending`; the same command goes
+on with the same key, and a CA that knows the key answers with the account that it has. A new key of
+a rollover is a file, and named in the account's folder, before the CA hears of it; after a death
+both keys are tried.
 """
 
 from __future__ import annotations
@@ -53,7 +57,12 @@ def key_store(settings: Settings) -> KeyStore:
 
 
 def line(settings: Settings, ca: Ca) -> Line:
-    return Line(ca.ca_file, ca.internal, networks(settings.network.allow, "[network] allow"), max(settings.acme.at_once, 4))
+    return Line(
+        ca.ca_file,
+        ca.internal,
+        networks(settings.network.allow, "[network] allow"),
+        max(settings.acme.at_once, 4),
+    )
 
 
 def jwk(key: Any) -> JWK:
@@ -81,7 +90,9 @@ class Session:
     def profiles(self) -> dict[str, str]:
         """Name -> what the CA says of it."""
         found = getattr(self.directory["meta"], "profiles", None) or {}
-        return {printable(str(k), 60): printable(str(v), 200) for k, v in list(dict(found).items())[:50]}
+        return {
+            printable(str(k), 60): printable(str(v), 200) for k, v in list(dict(found).items())[:50]
+        }
 
     @property
     def caa(self) -> tuple[str, ...]:
@@ -90,7 +101,9 @@ class Session:
         return tuple(printable(str(i), 253).lower() for i in list(said)[:20]) or self.ca.caa
 
 
-def connect(settings: Settings, ca: Ca, key: Any, url: str | None = None, clock: Clock = system_clock) -> Session:
+def connect(
+    settings: Settings, ca: Ca, key: Any, url: str | None = None, clock: Clock = system_clock
+) -> Session:
     """Asks the directory. ``url``: of the account, None for one that is yet to be made."""
     net = Network(line(settings, ca), jwk(key), clock=clock)
     directory = directory_of(net, ca.directory)
@@ -104,19 +117,29 @@ def open_session(settings: Settings, row: Row, clock: Clock = system_clock) -> S
     if row["state"] != "active":
         raise CertmgrError(f"The ACME account '{row['name']}' is {row['state']}", "", _todo(row))
     ca = cas.find(settings.acme, row["ca"], row["directory"])
-    session = connect(settings, ca, key_store(settings).load(local_path(row["key_reference"])), row["url"], clock)
+    session = connect(
+        settings, ca, key_store(settings).load(local_path(row["key_reference"])), row["url"], clock
+    )
     session.row = row
     return session
 
 
 def _todo(row: Row) -> str:
     again = f"certmgr account add {row['ca']} --name {row['name']} goes on with it."
-    return again if row["state"] == "pending" else "Name another one with --account, or make one: certmgr account add."
+    return (
+        again
+        if row["state"] == "pending"
+        else "Name another one with --account, or make one: certmgr account add."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What ``account add`` was told. ``eab_key``: the HMAC key, base64url, or where it is (env:NAME, file:PATH). ``agree``: to the terms of service."""
+    """What ``account add`` was told.
+
+    ``eab_key``: the HMAC key, base64url, or where it is (env:NAME, file:PATH). ``agree``: to the
+    terms of service.
+    """
 
     ca: str
     name: str
@@ -131,7 +154,10 @@ class Wanted:
 
 
 def add(database: Database, settings: Settings, wanted: Wanted) -> Row:
-    """A new account, or the one that was begun. Raises :class:`UsageError` where something is missing: the terms, the binding."""
+    """A new account, or the one that was begun.
+
+    Raises :class:`UsageError` where something is missing: the terms, the binding.
+    """
     if not WORD.fullmatch(wanted.name) or ROLLED.fullmatch(wanted.name):
         raise UsageError(
             f"An account cannot be called '{printable(wanted.name, 60)}'",
@@ -148,18 +174,38 @@ def add(database: Database, settings: Settings, wanted: Wanted) -> Row:
     contacts = tuple(mail_address(c) for c in wanted.contacts)
     row = _begun(database, wanted, ca)
     keys = key_store(settings)
-    path, key = keys.make(f"account-{wanted.name}", wanted.key_type) if row is None else _key_of(keys, row)
-    session = connect(settings, ca, key)  # before anything is recorded: a wrong URL leaves nothing but a key
+    path, key = (
+        keys.make(f"account-{wanted.name}", wanted.key_type) if row is None else _key_of(keys, row)
+    )
+    session = connect(
+        settings, ca, key
+    )  # before anything is recorded: a wrong URL leaves nothing but a key
     terms = _terms(session)
     if terms and not wanted.agree:
-        raise UsageError(f"{ca.title} asks you to agree to its terms of service", terms, "Read them, then give --agree.")
+        raise UsageError(
+            f"{ca.title} asks you to agree to its terms of service",
+            terms,
+            "Read them, then give --agree.",
+        )
     binding = _binding(session, ca, wanted)
     with database.write() as tx:
-        values: dict[str, Any] = {"contacts": " ".join(contacts), "eab_kid": wanted.eab_kid or None, "terms": terms or None}
+        values: dict[str, Any] = {
+            "contacts": " ".join(contacts),
+            "eab_kid": wanted.eab_kid or None,
+            "terms": terms or None,
+        }
         values |= {"agreed_at": tx.at if terms else None, "agreed_by": wanted.by if terms else None}
-        values["fallback_id"] = accounts.find(tx.conn, wanted.fallback)["id"] if wanted.fallback else None
+        values["fallback_id"] = (
+            accounts.find(tx.conn, wanted.fallback)["id"] if wanted.fallback else None
+        )
         if row is None:
-            made = {"name": wanted.name, "ca": ca.name, "directory": ca.directory, "key_reference": key_reference(path), **values}
+            made = {
+                "name": wanted.name,
+                "ca": ca.name,
+                "directory": ca.directory,
+                "key_reference": key_reference(path),
+                **values,
+            }
             row = accounts.by_id(tx.conn, accounts.add(tx, made))
         else:
             accounts.edit(tx, row["id"], **values)
@@ -196,7 +242,9 @@ def _binding(session: Session, ca: Ca, wanted: Wanted) -> dict[str, Any] | None:
     needed = ca.eab or bool(getattr(session.directory["meta"], "external_account_required", False))
     if not (wanted.eab_kid and wanted.eab_key):
         if needed:
-            where = f"You get both at {ca.eab_where}." if ca.eab_where else "You get both from the CA."
+            where = (
+                f"You get both at {ca.eab_where}." if ca.eab_where else "You get both from the CA."
+            )
             raise UsageError(
                 f"{ca.title} wants an external account binding",
                 "",
@@ -212,32 +260,49 @@ def _binding(session: Session, ca: Ca, wanted: Wanted) -> dict[str, Any] | None:
         )
     except (ValueError, TypeError):
         raise UsageError(
-            "The key of the external account binding cannot be read", "it is base64url as the CA shows it", "Copy it again."
+            "The key of the external account binding cannot be read",
+            "it is base64url as the CA shows it",
+            "Copy it again.",
         ) from None
 
 
-def _register(session: Session, contacts: tuple[str, ...], binding: dict[str, Any] | None, agreed: bool) -> str:
-    """The account's URL. A CA that knows the key answers with the account that it has (RFC 8555 7.3.1)."""
+def _register(
+    session: Session, contacts: tuple[str, ...], binding: dict[str, Any] | None, agreed: bool
+) -> str:
+    """The account's URL.
+
+    A CA that knows the key answers with the account that it has (RFC 8555 7.3.1).
+    """
     new = messages.NewRegistration.from_data(
-        contact=tuple(f"mailto:{c}" for c in contacts), terms_of_service_agreed=agreed or None, external_account_binding=binding
+        contact=tuple(f"mailto:{c}" for c in contacts),
+        terms_of_service_agreed=agreed or None,
+        external_account_binding=binding,
     )
-    response = session.net.post(session.directory["newAccount"], new, new_nonce_url=session.directory["newNonce"])
+    response = session.net.post(
+        session.directory["newAccount"], new, new_nonce_url=session.directory["newNonce"]
+    )
     url = checked(response.headers.get("Location"))
     session.net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
     return url
 
 
 def look_up(settings: Settings, row: Row) -> dict[str, Any]:
-    """What the CA says of the account: ``status``, ``contact``, ``orders``. Raises :class:`Refused`."""
+    """What the CA says of the account: ``status``, ``contact``, ``orders``.
+
+    Raises :class:`Refused`.
+    """
     session = open_session(settings, row)
     document = session.acme._post_as_get(row["url"]).json()
     if not isinstance(document, dict):
         return {"status": "unknown", "contact": []}
     contact = document.get("contact")
     return {
-        "status": printable(str(document.get("status", "unknown")), 30), "orders": document.get("orders"),
-        "contact": [printable(str(c), 200) for c in contact[:20]] if isinstance(contact, list) else [],
-    }  # fmt: skip
+        "status": printable(str(document.get("status", "unknown")), 30),
+        "orders": document.get("orders"),
+        "contact": (
+            [printable(str(c), 200) for c in contact[:20]] if isinstance(contact, list) else []
+        ),
+    }
 
 
 def agree(database: Database, settings: Settings, name: str, by: str) -> str:
@@ -253,7 +318,10 @@ def agree(database: Database, settings: Settings, name: str, by: str) -> str:
 
 
 def rollover(database: Database, settings: Settings, name: str, key_type: str = ACCOUNT_KEY) -> Row:
-    """A new account key (RFC 8555 7.3.5). Durable before the CA hears of it; the old one is kept as a file."""
+    """A new account key (RFC 8555 7.3.5).
+
+    Durable before the CA hears of it; the old one is kept as a file.
+    """
     with database.read() as conn:
         row = accounts.find(conn, name)
     keys = key_store(settings)
@@ -275,7 +343,9 @@ def _knows(settings: Settings, row: Row, key: Any) -> bool:
     session = connect(settings, cas.find(settings.acme, row["ca"], row["directory"]), key)
     try:
         only = messages.NewRegistration(only_return_existing=True)
-        response = session.net.post(session.directory["newAccount"], only, new_nonce_url=session.directory["newNonce"])
+        response = session.net.post(
+            session.directory["newAccount"], only, new_nonce_url=session.directory["newNonce"]
+        )
     except Refused as error:
         if error.problem.type == "accountDoesNotExist":
             return False
@@ -287,7 +357,9 @@ def _inner(session: Session, new: JWK, account: str) -> dict[str, Any]:
     """The inner JWS of a key change, signed with the new key, without a nonce."""
     from acme import jws
 
-    payload = json.dumps({"account": account, "oldKey": session.key.public_key().to_partial_json()}).encode()
+    payload = json.dumps(
+        {"account": account, "oldKey": session.key.public_key().to_partial_json()}
+    ).encode()
     alg = RS256
     if isinstance(new, JWKEC):
         alg = ES384 if new.key.curve.name == "secp384r1" else ES256
@@ -296,10 +368,15 @@ def _inner(session: Session, new: JWK, account: str) -> dict[str, Any]:
 
 
 def deactivate(database: Database, settings: Settings, name: str) -> Row:
-    """For good: the CA forgets the account, and what it renewed is renewed no more. Raises :class:`Conflict` while lineages use it."""
+    """For good: the CA forgets the account, and what it renewed is renewed no more.
+
+    Raises :class:`Conflict` while lineages use it.
+    """
     with database.read() as conn:
         row = accounts.find(conn, name)
-        used = next(r["lineages"] for r in accounts.listing(conn, retired=True) if r["id"] == row["id"])
+        used = next(
+            r["lineages"] for r in accounts.listing(conn, retired=True) if r["id"] == row["id"]
+        )
     if used:
         raise Conflict(
             f"{used} certificate(s) are renewed through '{row['name']}'",

@@ -1,7 +1,11 @@
-"""Takes over what a certbot renewed: its accounts, its keys and certificates, its directory. An edge.
+"""Takes over what a certbot renewed: its accounts, its keys and certificates, its directory.
 
-Order of durability: certbot's schedule is ended, an account's key is a file before its row is written, a version holds the very same key and certificate before the
-row of the lineage says so, and only then do the links of certbot's live directory pass through ours. The same call goes on where one died.
+An edge.
+
+Order of durability: certbot's schedule is ended, an account's key is a file before its row is
+written, a version holds the very same key and certificate before the row of the lineage says so,
+and only then do the links of certbot's live directory pass through ours. The same call goes on
+where one died.
 """
 
 from __future__ import annotations
@@ -39,7 +43,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """``names``: of certbot's lineages, empty: all. ``solver``, ``targets``: of all of them, since a web root of certbot's stands in no configuration of ours."""
+    """``names``: of certbot's lineages, empty: all.
+
+    ``solver``, ``targets``: of all of them, since a web root of certbot's stands in no
+    configuration of ours.
+    """
 
     path: Path
     names: tuple[str, ...] = ()
@@ -49,7 +57,10 @@ class Wanted:
 
 
 def plan(database: Database, settings: Settings, wanted: Wanted) -> Plan:
-    """Reads and changes nothing. Raises :class:`UsageError` for a name that certbot does not have."""
+    """Reads and changes nothing.
+
+    Raises :class:`UsageError` for a name that certbot does not have.
+    """
     found = read(wanted.path)
     known = {x.name: x for x in found.lineages}
     if missing := [n for n in wanted.names if n not in known]:
@@ -60,13 +71,27 @@ def plan(database: Database, settings: Settings, wanted: Wanted) -> Plan:
     chosen, strange = [], []
     with database.read() as conn:
         for one in [known[n] for n in wanted.names] or list(found.lineages):
-            owners = {o["number"] if (o := orders.owner_of(conn, n.removeprefix("*."))) else None for n in one.names}
+            owners = {
+                o["number"] if (o := orders.owner_of(conn, n.removeprefix("*."))) else None
+                for n in one.names
+            }
             if None in owners or len(owners) != 1:
                 strange.append(
-                    (one.name, "its names are not those of one client of the inventory (certmgr domain add NAME --client NUMBER)")
+                    (
+                        one.name,
+                        (
+                            "its names are not those of one client of the inventory (certmgr"
+                            " domain add NAME --client NUMBER)"
+                        ),
+                    )
                 )
             elif one.key_type not in KEY_TYPES:
-                strange.append((one.name, f"its key is {one.key_type}, and {', '.join(KEY_TYPES)} are renewed here"))
+                strange.append(
+                    (
+                        one.name,
+                        f"its key is {one.key_type}, and {', '.join(KEY_TYPES)} are renewed here",
+                    )
+                )
             elif found.account_of(one) is None:
                 strange.append((one.name, "its account cannot be read"))
             else:
@@ -75,7 +100,11 @@ def plan(database: Database, settings: Settings, wanted: Wanted) -> Plan:
 
 
 def take_over(database: Database, settings: Settings, wanted: Wanted, planned: Plan) -> list[str]:
-    """The names of the lineages. Raises :class:`CertmgrError` before anything is taken over where certbot would still renew by itself."""
+    """The names of the lineages.
+
+    Raises :class:`CertmgrError` before anything is taken over where certbot would still renew by
+    itself.
+    """
     solver = wanted.solver or settings.acme.default_solver
     if not solver:
         raise UsageError(
@@ -100,15 +129,23 @@ def _end_schedules(found: Sequence[Schedule], root: Path) -> None:
     """Two programs that renew the same names would undo each other's work."""
     for one in found:
         if one.disable is None:
-            raise CertmgrError(f"certbot would still renew by itself: {one.where}", "nothing was taken over", one.todo)
+            raise CertmgrError(
+                f"certbot would still renew by itself: {one.where}",
+                "nothing was taken over",
+                one.todo,
+            )
         outcome = hooks.run(one.disable)
         if not outcome.ok:
             raise CertmgrError(
-                f"certbot's schedule {one.where} could not be ended", f"{outcome.sentence}: {outcome.last_words}", one.todo
+                f"certbot's schedule {one.where} could not be ended",
+                f"{outcome.sentence}: {outcome.last_words}",
+                one.todo,
             )
     if found and schedules(root):
         raise CertmgrError(
-            f"certbot's schedule {schedules(root)[0].where} is still there", "nothing was taken over", schedules(root)[0].todo
+            f"certbot's schedule {schedules(root)[0].where} is still there",
+            "nothing was taken over",
+            schedules(root)[0].todo,
         )
 
 
@@ -119,12 +156,16 @@ def _account(database: Database, settings: Settings, account: CertbotAccount) ->
     from inventory.certificates import describe_key
 
     with database.read() as conn:
-        same = next((r for r in accounts.listing(conn, retired=True) if r["url"] == account.uri), None)
+        same = next(
+            (r for r in accounts.listing(conn, retired=True) if r["url"] == account.uri), None
+        )
     if same is not None:
         return int(same["id"])
     ca = cas.find(settings.acme, "", account.directory_url)
     key = load_pem_private_key(account.key_pem, None)
-    kind = describe_key(key.public_key())[0].lower().replace("ec p-", "ec-p").replace("rsa ", "rsa-")
+    kind = (
+        describe_key(key.public_key())[0].lower().replace("ec p-", "ec-p").replace("rsa ", "rsa-")
+    )
     if kind not in KEY_TYPES:
         raise CertmgrError(
             f"The key of certbot's account {account.id[:12]} is {printable(kind, 30)}",
@@ -149,7 +190,12 @@ def _account(database: Database, settings: Settings, account: CertbotAccount) ->
 
 
 def _one(
-    database: Database, settings: Settings, one: CertbotLineage, account_id: int, solver: str, targets: Sequence[str]
+    database: Database,
+    settings: Settings,
+    one: CertbotLineage,
+    account_id: int,
+    solver: str,
+    targets: Sequence[str],
 ) -> None:
     folder = Lineage(base_directory(settings), one.name)
     version = folder.store(one.material.key_pem, one.material.chain_der)
@@ -160,30 +206,66 @@ def _one(
 
 
 def _row(tx: Tx, one: CertbotLineage, account_id: int, solver: str, targets: Sequence[str]) -> None:
-    names = [normalise_host(n) if not n.startswith("*.") else f"*.{normalise_host(n[2:])}" for n in one.names]
+    names = [
+        normalise_host(n) if not n.startswith("*.") else f"*.{normalise_host(n[2:])}"
+        for n in one.names
+    ]
     owner = orders.owner_of(tx.conn, names[0].removeprefix("*."))
     assert owner is not None
-    mine = [r for r in lineages.listing(tx.conn, states=("active", "paused", "retired")) if r["name"] == one.name]
-    if mine and (mine[0]["client_id"] != owner["client_id"] or mine[0]["sha256"] not in (None, one.material.sha256)):
-        raise Conflict(f"There is another lineage '{one.name}' already", "", "Retire it first, or leave this one to certbot.")
+    mine = [
+        r
+        for r in lineages.listing(tx.conn, states=("active", "paused", "retired"))
+        if r["name"] == one.name
+    ]
+    if mine and (
+        mine[0]["client_id"] != owner["client_id"]
+        or mine[0]["sha256"] not in (None, one.material.sha256)
+    ):
+        raise Conflict(
+            f"There is another lineage '{one.name}' already",
+            "",
+            "Retire it first, or leave this one to certbot.",
+        )
     results.add_certificates(tx, [asdict(certificate_row(c)) for c in one.material.chain])
     if not mine:
         values = {
-            "account_id": account_id, "key_type": one.key_type, "solver": solver, "targets": " ".join(targets), "reuse_key": int(one.reuse_key),
-            "profile": one.profile or None, "preferred_chain": one.preferred_chain or None,
-        }  # fmt: skip
-        made = lineages.add(tx, one.name, clients.find(tx.conn, owner["number"])["number"], names, values)
+            "account_id": account_id,
+            "key_type": one.key_type,
+            "solver": solver,
+            "targets": " ".join(targets),
+            "reuse_key": int(one.reuse_key),
+            "profile": one.profile or None,
+            "preferred_chain": one.preferred_chain or None,
+        }
+        made = lineages.add(
+            tx, one.name, clients.find(tx.conn, owner["number"])["number"], names, values
+        )
     else:
         made = int(mine[0]["id"])
-        lineages.edit(tx, made, state="active", retired_at=None, account_id=account_id, solver=solver, targets=" ".join(targets))
+        lineages.edit(
+            tx,
+            made,
+            state="active",
+            retired_at=None,
+            account_id=account_id,
+            solver=solver,
+            targets=" ".join(targets),
+        )
         lineages.set_names(tx, made, names)
     digest = one.material.sha256
-    lineages.note(tx, made, sha256=digest, deployed=digest, chain=" ".join(c.sha256 for c in one.material.chain))
+    lineages.note(
+        tx,
+        made,
+        sha256=digest,
+        deployed=digest,
+        chain=" ".join(c.sha256 for c in one.material.chain),
+    )
 
 
 def give_back(database: Database, settings: Settings, name: str) -> None:
-    """Undoes the links, and only then renews it no more here: what was never certbot's is refused and stays as it is. After a death in between the links are certbot's, and
-    the lineage is still renewed here, into a folder that no server reads; ``certmgr lineage retire`` ends that.
+    """Undoes the links, and only then renews it no more here: what was never certbot's is refused
+    and stays as it is. After a death in between the links are certbot's, and the lineage is still
+    renewed here, into a folder that no server reads; ``certmgr lineage retire`` ends that.
     """
     with database.read() as conn:
         row = lineages.find(conn, name)

@@ -1,7 +1,10 @@
-"""Asks CAs when they want a certificate renewed (RFC 9773), and keeps what was drawn. An edge.
+"""Asks CAs when they want a certificate renewed (RFC 9773), and keeps what was drawn.
 
-The instant is drawn once for a window and stored with it; a window that the CA changes is drawn anew, one that it repeats is not. A question that fails changes
-nothing but the time of the next one.
+An edge.
+
+The instant is drawn once for a window and stored with it; a window that the CA changes is drawn
+anew, one that it repeats is not. A question that fails changes nothing but the time of the next
+one.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ from inventory.store.records import Row
 
 
 def refresh(office: Office, row: Row) -> Window | None:
-    """Asks for the certificate of a lineage if it is time to, and stores what came. The window that holds now, None without one."""
+    """Asks for the certificate of a lineage if it is time to, and stores what came.
+
+    The window that holds now, None without one.
+    """
     kept = _kept(row)
     if row["sha256"] is None or (row["ari_next_at"] is not None and row["ari_next_at"] > office.at):
         return kept
@@ -33,7 +39,11 @@ def refresh(office: Office, row: Row) -> Window | None:
     values: dict[str, Any] = {"ari_next_at": to_epoch(again)}
     if found is not None and (kept is None or (found.start, found.end) != (kept.start, kept.end)):
         instant = found.instant(office.draw())
-        values |= {"ari_start": to_epoch(found.start), "ari_end": to_epoch(found.end), "ari_at": to_epoch(instant)}
+        values |= {
+            "ari_start": to_epoch(found.start),
+            "ari_end": to_epoch(found.end),
+            "ari_at": to_epoch(instant),
+        }
     if found is not None:
         values["ari_url"] = found.url or None
     with office.write() as tx:
@@ -43,11 +53,18 @@ def refresh(office: Office, row: Row) -> Window | None:
 
 def _kept(row: Row) -> Window | None:
     start, end = from_epoch(row["ari_start"]), from_epoch(row["ari_end"])
-    return Window(start, end, row["ari_url"] or "") if start is not None and end is not None else None
+    return (
+        Window(start, end, row["ari_url"] or "") if start is not None and end is not None else None
+    )
 
 
-def _ask(office: Office, session: Session, row: Row, now: datetime) -> tuple[Window | None, datetime]:
-    """(the window, when to ask again). A CA without ARI is asked no more than daily. Raises :class:`CertmgrError`."""
+def _ask(
+    office: Office, session: Session, row: Row, now: datetime
+) -> tuple[Window | None, datetime]:
+    """(the window, when to ask again).
+
+    A CA without ARI is asked no more than daily. Raises :class:`CertmgrError`.
+    """
     base = session.directory._jobj.get("renewalInfo")
     if not isinstance(base, str):
         return None, now + timedelta(days=1)
@@ -58,7 +75,9 @@ def _ask(office: Office, session: Session, row: Row, now: datetime) -> tuple[Win
     if identifier is None or not_after is None or not_after <= now:
         return _kept(row), now + timedelta(days=1)
     response = session.net.get(f"{base.rstrip('/')}/{identifier}")
-    return window(response.json(), not_after) or _kept(row), ask_again(response.headers.get("Retry-After"), now)
+    return window(response.json(), not_after) or _kept(row), ask_again(
+        response.headers.get("Retry-After"), now
+    )
 
 
 def _id(der: bytes) -> str | None:
@@ -71,7 +90,9 @@ def _id(der: bytes) -> str | None:
 
 
 def replaces(office: Office, row: Row) -> str | None:
-    """The id of the certificate that a new order replaces; None where the CA knows no ARI, or the certificate is another account's."""
+    """The id of the certificate that a new order replaces; None where the CA knows no ARI, or the
+    certificate is another account's.
+    """
     try:
         session = office.session(row["account_id"])
     except (Refused, CertmgrError):

@@ -1,4 +1,6 @@
-"""From what somebody typed to a lineage: names, client, account, solver, targets, key, or a CSR of the client's. An edge."""
+"""From what somebody typed to a lineage: names, client, account, solver, targets, key, or a CSR of
+the client's. An edge.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,21 @@ from inventory.names import as_ip, display
 from inventory.store import accounts, clients, lineages, orders
 from inventory.text import printable
 
-KEYS = {"EC P-256": "ec-p256", "EC P-384": "ec-p384", "RSA 2048": "rsa-2048", "RSA 3072": "rsa-3072", "RSA 4096": "rsa-4096"}
+KEYS = {
+    "EC P-256": "ec-p256",
+    "EC P-384": "ec-p384",
+    "RSA 2048": "rsa-2048",
+    "RSA 3072": "rsa-3072",
+    "RSA 4096": "rsa-4096",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Empty: as the configuration says. ``csr``: PEM or DER of the client's own. ``key_types``: one lineage each."""
+    """Empty: as the configuration says.
+
+    ``csr``: PEM or DER of the client's own. ``key_types``: one lineage each.
+    """
 
     names: tuple[str, ...]
     client: str = ""
@@ -40,7 +51,9 @@ class Wanted:
 
 
 def arrange(database: Database, settings: Settings, wanted: Wanted) -> list[str]:
-    """The names of its lineages; one that is there already with the same names and key is taken as it is. Raises :class:`UsageError` and says what is wrong."""
+    """The names of its lineages; one that is there already with the same names and key is taken as
+    it is. Raises :class:`UsageError` and says what is wrong.
+    """
     with database.write() as tx:
         return _arranged(tx, settings, wanted)
 
@@ -49,17 +62,29 @@ def _arranged(tx: Tx, settings: Settings, wanted: Wanted) -> list[str]:
     request = _request(wanted)
     texts = wanted.names or (request.names if request is not None else ())
     if not texts:
-        raise UsageError("Which names?", "", "certmgr issue shop.example.com www.shop.example.com --client 1001")
+        raise UsageError(
+            "Which names?", "", "certmgr issue shop.example.com www.shop.example.com --client 1001"
+        )
     who = clients.find(tx.conn, wanted.client or _client_of(tx, texts))
     names, _ = orders.names_of(tx.conn, who["id"], texts, lineages.MAX_NAMES)
     lineages.require_owned(tx.conn, who, names)
     if request is not None:
         _fits(request, names)
     values = _values(tx, settings, wanted, names)
-    key_types = (KEYS[request.key],) if request is not None else wanted.key_types or (settings.acme.key_type,)
+    key_types = (
+        (KEYS[request.key],)
+        if request is not None
+        else wanted.key_types or (settings.acme.key_type,)
+    )
     if len(key_types) > 1 and wanted.lineage:
-        raise UsageError("One name cannot be given to two lineages", "each kind of key has its own", "Leave --lineage out.")
-    return [_one(tx, who, names, values, kind, wanted, request) for kind in dict.fromkeys(key_types)]
+        raise UsageError(
+            "One name cannot be given to two lineages",
+            "each kind of key has its own",
+            "Leave --lineage out.",
+        )
+    return [
+        _one(tx, who, names, values, kind, wanted, request) for kind in dict.fromkeys(key_types)
+    ]
 
 
 class _Undone(Exception):
@@ -81,19 +106,29 @@ def _request(wanted: Wanted) -> requests_.Request | None:
     if wanted.csr is None:
         return None
     if wanted.reuse_key or wanted.key_types:
-        raise UsageError("The key is the client's", "a CSR says which one", "Leave --key and --reuse-key out.")
+        raise UsageError(
+            "The key is the client's", "a CSR says which one", "Leave --key and --reuse-key out."
+        )
     return requests_.read(wanted.csr, ())
 
 
 def _fits(request: requests_.Request, names: Sequence[str]) -> None:
     if request.key not in KEYS:
-        raise UsageError(f"The CSR's key is {printable(request.key, 40)}", f"CAs take {', '.join(KEYS)}", "Make another one.")
+        raise UsageError(
+            f"The CSR's key is {printable(request.key, 40)}",
+            f"CAs take {', '.join(KEYS)}",
+            "Make another one.",
+        )
     if any(code == "csr-signature" for code, _ in request.problems):
         raise UsageError("The CSR is not signed with its key", "", "Make another one.")
     asked = {str(as_ip(n) or n) for n in request.names}
     if asked != set(names):
         odd = ", ".join(display(n) for n in sorted(asked ^ set(names))[:5])
-        raise UsageError("The CSR asks for other names", odd, "A CA issues for the CSR's names and no others (RFC 8555 7.4).")
+        raise UsageError(
+            "The CSR asks for other names",
+            odd,
+            "A CA issues for the CSR's names and no others (RFC 8555 7.4).",
+        )
 
 
 def _client_of(tx: Tx, texts: Sequence[str]) -> str:
@@ -130,9 +165,14 @@ def _values(tx: Tx, settings: Settings, wanted: Wanted, names: Sequence[str]) ->
     targets = acme.default_targets if wanted.targets is None else wanted.targets
     check_targets(settings, targets, own_key=wanted.csr is None)
     return {
-        "account_id": row["id"], "solver": solver, "targets": " ".join(targets), "reuse_key": int(wanted.reuse_key), "profile": wanted.profile or None,
-        "preferred_chain": wanted.chain or None, "shrink": wanted.shrink or acme.shrink,
-    }  # fmt: skip
+        "account_id": row["id"],
+        "solver": solver,
+        "targets": " ".join(targets),
+        "reuse_key": int(wanted.reuse_key),
+        "profile": wanted.profile or None,
+        "preferred_chain": wanted.chain or None,
+        "shrink": wanted.shrink or acme.shrink,
+    }
 
 
 def _only_account(tx: Tx) -> str:
@@ -154,7 +194,8 @@ def check_solver(settings: Settings, solver: str, names: Sequence[str]) -> None:
     if wild is not None and challenge != "dns-01":
         raise UsageError(
             f"{display(wild)} needs dns-01",
-            f"the solver '{solver}' does {challenge} (RFC 8555 8.3: no CA takes that for a wildcard)",
+            f"the solver '{solver}' does {challenge} (RFC 8555 8.3: no CA takes that for a"
+            " wildcard)",
             "Name a solver for the DNS with --solver.",
         )
     address = next((n for n in names if as_ip(n) is not None), None)
@@ -176,12 +217,20 @@ def check_targets(settings: Settings, targets: Sequence[str], *, own_key: bool =
                 f"Write [acme.target.{printable(word, 40)}] with its kind.",
             )
         if not own_key and settings.acme.places[word].kind == "pkcs12":
-            raise UsageError(f"The target '{word}' needs the key", "it is the client's", "Name another target.")
+            raise UsageError(
+                f"The target '{word}' needs the key", "it is the client's", "Name another target."
+            )
 
 
 def _one(
-    tx: Tx, who: Any, names: Sequence[str], values: dict[str, Any], key_type: str, wanted: Wanted, request: requests_.Request | None
-) -> str:  # fmt: skip
+    tx: Tx,
+    who: Any,
+    names: Sequence[str],
+    values: dict[str, Any],
+    key_type: str,
+    wanted: Wanted,
+    request: requests_.Request | None,
+) -> str:
     name = safe_name(wanted.lineage or default_name(list(names), key_type))
     for row in lineages.listing(tx.conn, client_id=who["id"], states=("active", "paused")):
         if (
@@ -191,6 +240,10 @@ def _one(
         ):
             return str(row["name"])
     lineages.add(
-        tx, name, who["number"], names, values | {"key_type": key_type, "csr": request.pem if request is not None else None}
+        tx,
+        name,
+        who["number"],
+        names,
+        values | {"key_type": key_type, "csr": request.pem if request is not None else None},
     )
     return name

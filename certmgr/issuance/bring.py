@@ -1,8 +1,10 @@
-"""Brings the newest certificate of a lineage to its targets, looks whether it is live, and takes it back where it does harm. An edge.
+"""Brings the newest certificate of a lineage to its targets, looks whether it is live, and takes it
+back where it does harm. An edge.
 
-Order of durability: the version is on disk and whole before the switch; each target's row says ``pending`` before the target is touched and ``done`` after it;
-``deployed`` is written after the switch. A death in between leaves the old or the new pair in use, and the next run delivers to the same targets again,
-which changes nothing where it was done.
+Order of durability: the version is on disk and whole before the switch; each target's row says
+``pending`` before the target is touched and ``done`` after it; ``deployed`` is written after the
+switch. A death in between leaves the old or the new pair in use, and the next run delivers to the
+same targets again, which changes nothing where it was done.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ KEPT = 5
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """``state``: live (seen everywhere), placed (put where it belongs, and nowhere to look), unseen (another one is served somewhere), untold (a look failed), failed
-    (a target failed), rolled-back, staff (somebody has to look), nothing (there was nothing to do), busy.
+    """``state``: live (seen everywhere), placed (put where it belongs, and nowhere to look), unseen
+    (another one is served somewhere), untold (a look failed), failed (a target failed),
+    rolled-back, staff (somebody has to look), nothing (there was nothing to do), busy.
     """
 
     lineage: str
@@ -46,13 +49,24 @@ class Brought:
         return self.state in ("live", "placed", "nothing", "busy", "untold")
 
 
-def bring(office: Office, lineage_id: int, *, again: bool = False, patience: float | None = None) -> Brought:
-    """``again``: also to targets that have it. ``patience``: seconds for the proof, None: as the configuration says. Raises nothing for what goes wrong at a target or in a look."""
+def bring(
+    office: Office, lineage_id: int, *, again: bool = False, patience: float | None = None
+) -> Brought:
+    """``again``: also to targets that have it.
+
+    ``patience``: seconds for the proof, None: as the configuration says. Raises nothing for what
+    goes wrong at a target or in a look.
+    """
     with office.database.read() as conn:
         row = lineages.by_id(conn, lineage_id)
     try:
         with office.alone(row["name"]):
-            return _bring(office, row, again, office.settings.acme.proof_seconds if patience is None else patience)
+            return _bring(
+                office,
+                row,
+                again,
+                office.settings.acme.proof_seconds if patience is None else patience,
+            )
     except Busy as error:
         return Brought(row["name"], row["client"], "busy", str(error))
     except CertmgrError as error:
@@ -64,7 +78,10 @@ def _bring(office: Office, row: Row, again: bool, patience: float) -> Brought:
     version = version_of(folder, row["sha256"]) if row["sha256"] else None
     if version is None and row["sha256"]:
         return Brought(
-            row["name"], row["client"], "failed", "its certificate is not on disk yet: certmgr renew --due puts it there"
+            row["name"],
+            row["client"],
+            "failed",
+            "its certificate is not on disk yet: certmgr renew --due puts it there",
         )
     if version is None:
         return Brought(row["name"], row["client"], "nothing", "there is no certificate to bring")
@@ -100,15 +117,29 @@ def _bring(office: Office, row: Row, again: bool, patience: float) -> Brought:
     if live:
         folder.prune(KEPT)
     elif wanted and (behind := _behind_cdn(office, row, folder, version, before, after)):
-        # Where some place shows ours the rest is the CDN's; where none does, nothing was seen, and nothing is proved.
+        # Where some place shows ours the rest is the CDN's; where none does, nothing was seen, and
+        # nothing is proved.
         live = any(x.sha256 == row["sha256"] for x in after)
         wanted = wanted if live else []
         said = f"{proof.sentence[:800]}; behind a CDN, where ours is never seen: {behind}"
         _note(office, row, proven_at=office.at if live else None, proof=said)
     if failures:
         return Brought(row["name"], row["client"], "failed", _words(failures), tuple(failures))
-    state = "live" if live else "placed" if not wanted else "untold" if proof.state is Proven.UNKNOWN else "unseen"
-    return Brought(row["name"], row["client"], state, proof.sentence if wanted else "in place; nowhere to be seen from here")
+    state = (
+        "live"
+        if live
+        else "placed"
+        if not wanted
+        else "untold"
+        if proof.state is Proven.UNKNOWN
+        else "unseen"
+    )
+    return Brought(
+        row["name"],
+        row["client"],
+        state,
+        proof.sentence if wanted else "in place; nowhere to be seen from here",
+    )
 
 
 def version_of(folder: Lineage, sha256: str) -> Version | None:
@@ -126,11 +157,16 @@ def _words(failures: Sequence[Delivered]) -> str:
     return "; ".join(f"{d.target}: {d.what}" for d in failures)
 
 
-# -- targets -------------------------------------------------------------------------------------------------------------
+# -- targets
 
 
-def _deliver(office: Office, row: Row, folder: Lineage, version: Version, material: Material, again: bool) -> list[Delivered]:
-    """To every target that is due; one that fails does not stop the others. Targets that reload from the live directory come first: they hold the switch."""
+def _deliver(
+    office: Office, row: Row, folder: Lineage, version: Version, material: Material, again: bool
+) -> list[Delivered]:
+    """To every target that is due; one that fails does not stop the others.
+
+    Targets that reload from the live directory come first: they hold the switch.
+    """
     places = office.settings.acme.places
     targets = row["targets"].split()
     with office.write() as tx:
@@ -141,7 +177,10 @@ def _deliver(office: Office, row: Row, folder: Lineage, version: Version, materi
     if not any(places[t].kind == "reload" for t in targets if t in places):
         folder.switch(version)
     failures = []
-    for job in sorted(due, key=lambda j: (j["target"] not in places or places[j["target"]].kind != "reload", j["id"])):
+    for job in sorted(
+        due,
+        key=lambda j: (j["target"] not in places or places[j["target"]].kind != "reload", j["id"]),
+    ):
         word = job["target"]
         if word not in places:
             done = Delivered(word, False, f"the configuration has no [acme.target.{word}]")
@@ -161,15 +200,20 @@ def _record(office: Office, job: Row, done: Delivered) -> None:
         else:
             wait = waiting.retry(job["attempts"] + 1, office.draw())
             lineages.not_delivered(
-                tx, job["id"], f"{done.what}{': ' + done.output[-300:] if done.output else ''}", tx.at + int(wait)
+                tx,
+                job["id"],
+                f"{done.what}{': ' + done.output[-300:] if done.output else ''}",
+                tx.at + int(wait),
             )
 
 
-# -- looks ---------------------------------------------------------------------------------------------------------------
+# -- looks
 
 
 def _wanted(office: Office, row: Row) -> list[looking.Place]:
-    """Where it should be seen: the client's endpoints that the names of the newest certificate cover."""
+    """Where it should be seen: the client's endpoints that the names of the newest certificate
+    cover.
+    """
     with office.database.read() as conn:
         endpoints = cases.places(conn, [row["client_id"]]).get(row["client_id"], [])
         ders = cases.chain_of(conn, [row["sha256"]])
@@ -184,11 +228,15 @@ def _looked(office: Office, wanted: Sequence[looking.Place]) -> list[Sight]:
 
 
 def _own(sights: Sequence[Sight], material: Material) -> list[Sight]:
-    """Of the lineage's own key type: what is served beside it with another kind of key is another lineage's matter."""
+    """Of the lineage's own key type: what is served beside it with another kind of key is another
+    lineage's matter.
+    """
     return [s for s in sights if s.key_type == material.leaf.key_type]
 
 
-def _prove(office: Office, wanted: Sequence[looking.Place], material: Material, patience: float) -> tuple[Proof, list[Sight]]:
+def _prove(
+    office: Office, wanted: Sequence[looking.Place], material: Material, patience: float
+) -> tuple[Proof, list[Sight]]:
     """Looks until it is seen everywhere, or its time is over."""
     expected = {material.leaf.key_type: material.sha256}
     sights: list[Sight] = []
@@ -208,25 +256,38 @@ def _prove(office: Office, wanted: Sequence[looking.Place], material: Material, 
         office.wait(pause)
 
 
-# -- harm ----------------------------------------------------------------------------------------------------------------
+# -- harm
 
 
 def _harm(
-    office: Office, row: Row, folder: Lineage, old: Version, before: Sequence[Sight], after: Sequence[Sight]
+    office: Office,
+    row: Row,
+    folder: Lineage,
+    old: Version,
+    before: Sequence[Sight],
+    after: Sequence[Sight],
 ) -> Brought | None:
     """Takes the certificate back where harm is seen; None where it stays."""
     previous = folder.read(old)
     with office.database.read() as conn:
         revoked = lineages.revocation_of(conn, previous.sha256)
     ours_before = any(s.sha256 == previous.sha256 for s in before)
-    known = OldVersion(previous.sha256, previous.leaf.not_after, revoked, previous.sha256 in row["compromised"].split())
+    known = OldVersion(
+        previous.sha256,
+        previous.leaf.not_after,
+        revoked,
+        previous.sha256 in row["compromised"].split(),
+    )
     taken_back = row["rolled_back"] is not None and row["rolled_back"] == row["sha256"]
-    verdict = decide(before, after, ours_before, known, taken_back, office.now(), new_sha256=row["sha256"])
+    verdict = decide(
+        before, after, ours_before, known, taken_back, office.now(), new_sha256=row["sha256"]
+    )
     if verdict.act is Act.KEEP or not office.settings.acme.roll_back:
         return None
     if verdict.act is Act.STAFF:
         return Brought(row["name"], row["client"], "staff", verdict.reason)
-    # Written before the switch: after a death in between it is not deployed again, and somebody looks.
+    # Written before the switch: after a death in between it is not deployed again, and somebody
+    # looks.
     _note(office, row, rolled_back=row["sha256"], error=None)
     back(office, row, folder, old, previous)
     return Brought(
@@ -238,30 +299,52 @@ def _harm(
 
 
 def _behind_cdn(
-    office: Office, row: Row, folder: Lineage, version: Version, before: Sequence[Sight], after: Sequence[Sight]
+    office: Office,
+    row: Row,
+    folder: Lineage,
+    version: Version,
+    before: Sequence[Sight],
+    after: Sequence[Sight],
 ) -> str:
-    """The places behind a CDN, where all others are live; empty where some place is neither. Only what the inventory says lies behind one is taken to: a good certificate
-    of somebody else's is otherwise just what was there before.
+    """The places behind a CDN, where all others are live; empty where some place is neither.
+
+    Only what the inventory says lies behind one is taken to: a good certificate of somebody else's
+    is otherwise just what was there before.
     """
     others = [v for v in folder.versions() if v != version]
-    ours = {x for x in (folder.read(v).sha256 for v in others[-KEPT:]) if any(y.sha256 == x for y in (*before, *after))}
+    ours = {
+        x
+        for x in (folder.read(v).sha256 for v in others[-KEPT:])
+        if any(y.sha256 == x for y in (*before, *after))
+    }
     if ours:
         return ""  # it showed an older one of ours: that is not live yet, and no CDN
     places = standings(before, after, False, "", row["sha256"], office.now())
-    elsewhere = {s.place for s in after if s.host in _cdn_hosts(office, row, {s.host for s in after})}
-    if not all(p.standing is Standing.LIVE or (p.standing is Standing.CDN and p.where in elsewhere) for p in places):
+    elsewhere = {
+        s.place for s in after if s.host in _cdn_hosts(office, row, {s.host for s in after})
+    }
+    if not all(
+        p.standing is Standing.LIVE or (p.standing is Standing.CDN and p.where in elsewhere)
+        for p in places
+    ):
         return ""
     return ", ".join(p.where for p in places if p.standing is Standing.CDN)
 
 
 def _cdn_hosts(office: Office, row: Row, hosts: set[str]) -> set[str]:
     with office.database.read() as conn:
-        ids = [e["id"] for e in cases.places(conn, [row["client_id"]]).get(row["client_id"], ()) if e["host"] in hosts]
+        ids = [
+            e["id"]
+            for e in cases.places(conn, [row["client_id"]]).get(row["client_id"], ())
+            if e["host"] in hosts
+        ]
         found = news.places(conn, ids)
     return {p["host"] for p in found.values() if domains.parties_of_row(p).hosts == "cdn"}
 
 
-def back(office: Office, row: Row, folder: Lineage, old: Version, material: Material) -> list[Delivered]:
+def back(
+    office: Office, row: Row, folder: Lineage, old: Version, material: Material
+) -> list[Delivered]:
     """Key and certificate of an older version, together, to every target."""
     places = office.settings.acme.places
     targets = [t for t in row["targets"].split() if t in places]

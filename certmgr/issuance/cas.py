@@ -1,4 +1,7 @@
-"""The CAs that are known by name (cas.toml), those of the configuration, and what each allows. Pure, but for reading the file."""
+"""The CAs that are known by name (cas.toml), those of the configuration, and what each allows.
+
+Pure, but for reading the file.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +37,20 @@ class Limit:
         return cls(int(count), int(window[:-1]) * (HOUR if window.endswith("h") else DAY))
 
     def __str__(self) -> str:
-        return f"{self.count} in {self.window // DAY} d" if self.window % DAY == 0 else f"{self.count} in {self.window // HOUR} h"
+        return (
+            f"{self.count} in {self.window // DAY} d"
+            if self.window % DAY == 0
+            else f"{self.count} in {self.window // HOUR} h"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``account``: new orders of an account. ``domain``: certificates of a registered domain. ``exact``: of the same set of names. ``failure``: failed
-    authorizations of a name and account. None: not known."""
+    """``account``: new orders of an account.
+
+    ``domain``: certificates of a registered domain. ``exact``: of the same set of names.
+    ``failure``: failed authorizations of a name and account. None: not known.
+    """
 
     account: Limit | None = None
     domain: Limit | None = None
@@ -50,8 +60,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Ca:
-    """``caa``: its names in CAA records. ``eab``: it wants an external account binding. ``profile``: asked for where nobody named one. ``ca_file``,
-    ``internal``: as in the configuration. ``test``: nobody trusts its certificates."""
+    """``caa``: its names in CAA records.
+
+    ``eab``: it wants an external account binding. ``profile``: asked for where nobody named one.
+    ``ca_file``, ``internal``: as in the configuration. ``test``: nobody trusts its certificates.
+    """
 
     name: str
     title: str
@@ -75,12 +88,25 @@ def known() -> Mapping[str, Ca]:
     found = {}
     for name, entry in tomllib.loads(CAS_FILE.read_text(encoding="utf-8")).items():
         limits = _limits(
-            entry.get("per_account", ""), entry.get("per_domain", ""), entry.get("per_set", ""), entry.get("per_failure", "")
+            entry.get("per_account", ""),
+            entry.get("per_domain", ""),
+            entry.get("per_set", ""),
+            entry.get("per_failure", ""),
         )
         found[name] = Ca(
-            name, entry["title"], entry["directory"], tuple(entry["caa"]), bool(entry.get("eab")), entry.get("eab_where", ""), entry.get("profile", ""),
-            int(entry.get("max_names", 100)), limits, test=bool(entry.get("test")), source=entry["source"], confirmed=bool(entry["confirmed"]),
-        )  # fmt: skip
+            name=name,
+            title=entry["title"],
+            directory=entry["directory"],
+            caa=tuple(entry["caa"]),
+            eab=bool(entry.get("eab")),
+            eab_where=entry.get("eab_where", ""),
+            profile=entry.get("profile", ""),
+            max_names=int(entry.get("max_names", 100)),
+            limits=limits,
+            test=bool(entry.get("test")),
+            source=entry["source"],
+            confirmed=bool(entry["confirmed"]),
+        )
     return found
 
 
@@ -92,13 +118,21 @@ def configured(name: str, own: CaSettings) -> Ca:
     """A CA of the configuration; what it does not say is taken from the known one of that name."""
     base = known().get(name) or Ca(name, name, own.directory)
     limits = Limits(
-        Limit.of(own.per_account) or base.limits.account, Limit.of(own.per_domain) or base.limits.domain,
-        Limit.of(own.per_set) or base.limits.exact, Limit.of(own.per_failure) or base.limits.failure,
-    )  # fmt: skip
+        Limit.of(own.per_account) or base.limits.account,
+        Limit.of(own.per_domain) or base.limits.domain,
+        Limit.of(own.per_set) or base.limits.exact,
+        Limit.of(own.per_failure) or base.limits.failure,
+    )
     return replace(
-        base, directory=own.directory or base.directory, caa=own.caa or base.caa, eab=own.eab or base.eab, limits=limits, ca_file=own.ca_file,
-        internal=own.internal, at_once=own.at_once,
-    )  # fmt: skip
+        base,
+        directory=own.directory or base.directory,
+        caa=own.caa or base.caa,
+        eab=own.eab or base.eab,
+        limits=limits,
+        ca_file=own.ca_file,
+        internal=own.internal,
+        at_once=own.at_once,
+    )
 
 
 def every(acme: AcmeSettings) -> dict[str, Ca]:
@@ -106,9 +140,14 @@ def every(acme: AcmeSettings) -> dict[str, Ca]:
 
 
 def find(acme: AcmeSettings, name: str, directory: str = "") -> Ca:
-    """The CA of this name, with another directory where one is given. Raises :class:`UsageError`."""
+    """The CA of this name, with another directory where one is given.
+
+    Raises :class:`UsageError`.
+    """
     found = every(acme)
-    ca = found.get(name) or next((c for c in found.values() if c.directory and c.directory == directory), None)
+    ca = found.get(name) or next(
+        (c for c in found.values() if c.directory and c.directory == directory), None
+    )
     if ca is None and directory:
         ca = Ca(name or _host(directory), name or _host(directory), directory)
     if ca is None or not (directory or ca.directory):
@@ -124,10 +163,19 @@ def checked(directory: str) -> str:
     """Raises :class:`UsageError` for what is no https:// URL."""
     try:
         parts = urlsplit(directory)
-        good = parts.scheme == "https" and bool(normalise_host(parts.hostname or "")) and (parts.port or 443) > 0
+        good = (
+            parts.scheme == "https"
+            and bool(normalise_host(parts.hostname or ""))
+            and (parts.port or 443) > 0
+        )
     except (ValueError, UsageError):
         good = False
-    if not good or parts.username or len(directory) > 1000 or printable(directory, 1000) != directory:
+    if (
+        not good
+        or parts.username
+        or len(directory) > 1000
+        or printable(directory, 1000) != directory
+    ):
         raise UsageError(
             f"'{printable(directory, 80)}' is no directory URL",
             "ACME is spoken over TLS only (RFC 8555 6.1)",

@@ -1,7 +1,10 @@
-"""The connection to a CA: the ``acme`` library, with what it leaves to us. An edge.
+"""The connection to a CA: the ``acme`` library, with what it leaves to us.
 
-Beside the library: badNonce is retried within bounds (it retries once), nonces are taken under a lock, HTTP status and Retry-After of a problem are kept,
-the answer is bounded in size and time, and no URL of a CA leads inside unless the configuration says that it may.
+An edge.
+
+Beside the library: badNonce is retried within bounds (it retries once), nonces are taken under a
+lock, HTTP status and Retry-After of a problem are kept, the answer is bounded in size and time, and
+no URL of a CA leads inside unless the configuration says that it may.
 """
 
 from __future__ import annotations
@@ -63,7 +66,10 @@ class TLSALPN01(challenges.KeyAuthorizationChallenge):
 
 
 class Answer(challenges.ChallengeResponse):
-    """``{}``: ready. The library takes an empty one for nothing at all, and would send a POST-as-GET."""
+    """``{}``: ready.
+
+    The library takes an empty one for nothing at all, and would send a POST-as-GET.
+    """
 
     typ = ""
 
@@ -75,7 +81,9 @@ class Answer(challenges.ChallengeResponse):
 
 
 class _Connection(HTTPSConnection):
-    """Resolves once, asks the address that was checked, and does not wait for ever for a line of headers."""
+    """Resolves once, asks the address that was checked, and does not wait for ever for a line of
+    headers.
+    """
 
     allowed: Sequence[IpNetwork] = ()
     internal = False
@@ -108,7 +116,9 @@ class _Connection(HTTPSConnection):
             raise urllib3.exceptions.NewConnectionError(
                 self, f"INTERNAL {printable(host, 100)} leads to an address inside: {why}"
             )
-        raise urllib3.exceptions.NewConnectionError(self, f"nothing answers: {last.strerror if last else 'no address'}")
+        raise urllib3.exceptions.NewConnectionError(
+            self, f"nothing answers: {last.strerror if last else 'no address'}"
+        )
 
     def getresponse(self) -> Any:
         sock = self.sock
@@ -140,7 +150,11 @@ class _Adapter(HTTPAdapter):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """How a CA is reached. ``ca_file``: PEM that its TLS certificate is verified with, empty: the usual roots. ``internal``: it may be inside."""
+    """How a CA is reached.
+
+    ``ca_file``: PEM that its TLS certificate is verified with, empty: the usual roots.
+    ``internal``: it may be inside.
+    """
 
     ca_file: str = ""
     internal: bool = False
@@ -181,7 +195,10 @@ class Network(client.ClientNetwork):
         self.requests += 1
         what = f"The CA at {_host(url)} did not answer"
         if not url.startswith("https://"):
-            raise Refused(f"The CA names the URL {printable(url, 120)}", Problem("unreadable", "it is not https://"))
+            raise Refused(
+                f"The CA names the URL {printable(url, 120)}",
+                Problem("unreadable", "it is not https://"),
+            )
         try:
             response = self.session.request(
                 method,
@@ -197,7 +214,9 @@ class Network(client.ClientNetwork):
             response._content_consumed = True  # type: ignore[attr-defined]
             response.encoding = "utf-8"
             if method == "POST":
-                self._keep_nonce(response)  # also of a refusal: what follows needs no question of its own
+                self._keep_nonce(
+                    response
+                )  # also of a refusal: what follows needs no question of its own
             return response
         except requests.exceptions.SSLError as error:
             raise Refused(
@@ -205,7 +224,12 @@ class Network(client.ClientNetwork):
                 Problem("unreachable", f"its TLS certificate does not verify: {_why(error)}"),
                 "Check the directory's URL, and ca_file of [acme.ca.NAME] for a CA of your own.",
             ) from None
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ssl.SSLError, OSError) as error:
+        except (
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,
+            ssl.SSLError,
+            OSError,
+        ) as error:
             why = _why(error)
             if "INTERNAL " in why:
                 raise Inside(url, why.partition("INTERNAL ")[2]) from None
@@ -214,7 +238,9 @@ class Network(client.ClientNetwork):
     def _check_response(  # type: ignore[override]  # a class method there; here it needs the clock
         self, response: requests.Response, content_type: str | None = None
     ) -> requests.Response:
-        """Raises :class:`Refused` with the whole problem document, its HTTP status and its Retry-After."""
+        """Raises :class:`Refused` with the whole problem document, its HTTP status and its
+        Retry-After.
+        """
         with contextlib.suppress(ValueError, RecursionError):
             document = response.json()
             if response.ok:
@@ -225,7 +251,11 @@ class Network(client.ClientNetwork):
         if content_type == self.JSON_CONTENT_TYPE:
             raise Refused(
                 f"The CA at {_host(response.url)} answered something else than JSON",
-                Problem("unreadable", f"the answer begins with '{printable(response.text[:60], 60)}'", response.status_code),
+                Problem(
+                    "unreadable",
+                    f"the answer begins with '{printable(response.text[:60], 60)}'",
+                    response.status_code,
+                ),
             )
         return response
 
@@ -248,16 +278,21 @@ class Network(client.ClientNetwork):
     def _get_nonce(self, url: str, new_nonce_url: str) -> Any:
         with self._lock:
             if self._stack:
-                return self._stack.pop()  # the newest: older ones may be of a server that was restarted
+                return (
+                    self._stack.pop()
+                )  # the newest: older ones may be of a server that was restarted
         try:
             return _decode_nonce(self._check_response(self.head(new_nonce_url or url)))
         except DeserializationError:
             raise Refused(
-                f"The CA at {_host(url)} gives no nonce", Problem("unreadable", "the header Replay-Nonce is missing or broken")
+                f"The CA at {_host(url)} gives no nonce",
+                Problem("unreadable", "the header Replay-Nonce is missing or broken"),
             ) from None
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """A refused nonce costs nothing and says nothing about the request: it is sent again, at most 200 times and two minutes."""
+        """A refused nonce costs nothing and says nothing about the request: it is sent again, at
+        most 200 times and two minutes.
+        """
         end = time.monotonic() + NONCE_SECONDS
         for attempt in range(NONCE_TRIES):
             try:
@@ -270,7 +305,8 @@ class Network(client.ClientNetwork):
         raise Refused(
             "The CA refuses every nonce",
             Problem("badNonce", f"{NONCE_TRIES} requests in a row were refused"),
-            "Something between here and the CA caches or rewrites answers; it is tried again later.",
+            "Something between here and the CA caches or rewrites answers; it is tried again"
+            " later.",
         )
 
 
@@ -279,9 +315,11 @@ class Inside(CertmgrError):
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(
-            f"The CA's URL {printable(url, 200)} is not asked", printable(why, 200),
-            "If the CA is your own: allow the network in [network] allow, or set internal = true in its [acme.ca.NAME].",
-        )  # fmt: skip
+            f"The CA's URL {printable(url, 200)} is not asked",
+            printable(why, 200),
+            "If the CA is your own: allow the network in [network] allow, or set internal = true in"
+            " its [acme.ca.NAME].",
+        )
         self.url, self.reason = url, why
 
     def __reduce__(self) -> Any:
@@ -297,15 +335,21 @@ def _bounded(response: requests.Response) -> bytes:
             size += len(part)
             parts.append(part)
             if size > MAX_ANSWER:
-                raise requests.exceptions.ContentDecodingError(f"its answer is larger than {MAX_ANSWER:,} bytes")
+                raise requests.exceptions.ContentDecodingError(
+                    f"its answer is larger than {MAX_ANSWER:,} bytes"
+                )
             if time.monotonic() > end:
-                raise requests.exceptions.ReadTimeout(f"its answer took longer than {TOTAL_SECONDS:.0f} seconds")
+                raise requests.exceptions.ReadTimeout(
+                    f"its answer took longer than {TOTAL_SECONDS:.0f} seconds"
+                )
     except BaseException:
         raw.close()
         raise
     expected = response.headers.get("Content-Length", "")
     if expected.isdigit() and response.request.method != "HEAD" and size < int(expected):
-        raise requests.exceptions.ChunkedEncodingError(f"its answer was cut off after {size} of {expected} bytes")
+        raise requests.exceptions.ChunkedEncodingError(
+            f"its answer was cut off after {size} of {expected} bytes"
+        )
     raw.release_conn()
     return b"".join(parts)
 
@@ -318,7 +362,9 @@ def _why(error: BaseException) -> str:
     """The innermost reason, without the addresses of objects."""
     seen: BaseException = error
     for _ in range(6):
-        inner = getattr(seen, "reason", None) or (seen.args[0] if seen.args and isinstance(seen.args[0], BaseException) else None)
+        inner = getattr(seen, "reason", None) or (
+            seen.args[0] if seen.args and isinstance(seen.args[0], BaseException) else None
+        )
         if not isinstance(inner, BaseException):
             break
         seen = inner

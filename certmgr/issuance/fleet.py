@@ -18,9 +18,14 @@ def fleet_of(database: Database, settings: Settings) -> tuple[list[Item], dict[s
     found = {a["id"]: cas.find(settings.acme, a["ca"], a["directory"]) for a in known.values()}
     items = [
         Item(
-            r["name"], tuple(n["name"] for n in r["names"] if n["state"] == "active"), r["account_id"], found[r["account_id"]].directory, from_epoch(r["not_before"]),
-            from_epoch(r["not_after"]), r["ari_start"] is not None,
+            name=r["name"],
+            names=tuple(n["name"] for n in r["names"] if n["state"] == "active"),
+            account=r["account_id"],
+            ca=found[r["account_id"]].directory,
+            not_before=from_epoch(r["not_before"]),
+            not_after=from_epoch(r["not_after"]),
+            ari=r["ari_start"] is not None,
         )
         for r in rows
-    ]  # fmt: skip
+    ]
     return items, {ca.directory: ca for ca in found.values()}

@@ -1,4 +1,6 @@
-"""From a name to the facts that preflight judges: DNS, the real path over each address, CAA, delegation. An edge; it orders nothing."""
+"""From a name to the facts that preflight judges: DNS, the real path over each address, CAA,
+delegation. An edge; it orders nothing.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ class Known:
 
 @dataclass
 class Gatherer:
-    """``identities``: of the CA in CAA records. ``account``: its URL, None where there is none yet."""
+    """``identities``: of the CA in CAA records.
+
+    ``account``: its URL, None where there is none yet.
+    """
 
     settings: Settings
     solvers: Solvers
@@ -69,8 +74,16 @@ class Gatherer:
         challenge, bare = challenge_of(own), name.removeprefix("*.")
         answer = self.asker.addresses(bare)
         addresses = tuple(answer.records)
-        mine = tuple(a for a in addresses if a in self.ours or within(a, self._provider)) if self.ours or self._provider else None
-        agree, disagreement = self._agree(bare, addresses) if challenge != "dns-01" and as_ip(bare) is None else (None, "")
+        mine = (
+            tuple(a for a in addresses if a in self.ours or within(a, self._provider))
+            if self.ours or self._provider
+            else None
+        )
+        agree, disagreement = (
+            self._agree(bare, addresses)
+            if challenge != "dns-01" and as_ip(bare) is None
+            else (None, "")
+        )
         permission = self._caa(name, challenge)
         probes: tuple[Probed, ...] = ()
         delegated = ""
@@ -80,12 +93,29 @@ class Gatherer:
             where = place(self.asker, f"_acme-challenge.{bare}")
             delegated = "" if where == f"_acme-challenge.{bare}" else where
         return Facts(
-            name, challenge, answer.status, addresses, mine, known.server, probes, permission, self._wanted_caa(name), agree, disagreement, delegated,
-            _target(bare, own), self._may_set(bare, own, known), known.validated, answer.reason,
-        )  # fmt: skip
+            name=name,
+            challenge=challenge,
+            dns=answer.status,
+            addresses=addresses,
+            ours=mine,
+            server=known.server,
+            probes=probes,
+            caa=permission,
+            caa_wanted=self._wanted_caa(name),
+            agree=agree,
+            disagreement=disagreement,
+            delegated=delegated,
+            delegate_to=_target(bare, own),
+            may_set=self._may_set(bare, own, known),
+            validated=known.validated,
+            reason=answer.reason,
+        )
 
     def recovered(self, name: str, solver: str) -> bool:
-        """Whether control of the name can be shown now, tried the way an order would, without a CA. False also where nobody can tell."""
+        """Whether control of the name can be shown now, tried the way an order would, without a CA.
+
+        False also where nobody can tell.
+        """
         own, bare = find(self.settings, solver), name.removeprefix("*.")
         challenge = challenge_of(own)
         if challenge == "dns-01":
@@ -97,7 +127,11 @@ class Gatherer:
         return bool(probes) and all(p.state == "ok" for p in probes)
 
     def _is_ours(self, address: str) -> bool:
-        return not (self.ours or self._provider) or address in self.ours or within(address, self._provider)
+        return (
+            not (self.ours or self._provider)
+            or address in self.ours
+            or within(address, self._provider)
+        )
 
     def _settable(self, name: str, solver: str) -> bool:
         made = self.solvers.get(solver)
@@ -111,8 +145,9 @@ class Gatherer:
             made.clean([proof])
 
     def departed(self, names: Iterable[str], solver: str) -> dict[str, str]:
-        """Name -> where it points, of those that no longer point here: only where the provider's networks or servers are known, the DNS says it for certain, and the real
-        path does not lead to our answer either (a CDN's or a balancer's may).
+        """Name -> where it points, of those that no longer point here: only where the provider's
+        networks or servers are known, the DNS says it for certain, and the real path does not lead
+        to our answer either (a CDN's or a balancer's may).
         """
         own = find(self.settings, solver)
         challenge = challenge_of(own)
@@ -122,14 +157,18 @@ class Gatherer:
         for name in names:
             answer = self.asker.addresses(name)
             if answer.status == "ok" and not any(self._is_ours(a) for a in answer.records):
-                if challenge == "http-01" and all(p.state == "ok" for p in self._probes(name, answer.records, solver, own)):
+                if challenge == "http-01" and all(
+                    p.state == "ok" for p in self._probes(name, answer.records, solver, own)
+                ):
                     continue
                 found[name] = f"it points to {', '.join(answer.records[:4])}, which is none of ours"
             elif answer.status == "nxdomain":
                 found[name] = "it does not exist in the DNS"
         return found
 
-    def _probes(self, name: str, addresses: Sequence[str], solver: str, own: SolverSettings) -> tuple[Probed, ...]:
+    def _probes(
+        self, name: str, addresses: Sequence[str], solver: str, own: SolverSettings
+    ) -> tuple[Probed, ...]:
         """A token of our own, put up as the solver puts up a challenge's."""
         made = self.solvers.get(solver)
         token = f"certmgr-probe-{secrets.token_urlsafe(16)}"
@@ -142,11 +181,16 @@ class Gatherer:
         try:
             return tuple(
                 probe(
-                    name, a, token, proof.key_authorization, port=own.http_port, resolve=lambda host: self.asker.addresses(host).records,
+                    name,
+                    a,
+                    token,
+                    proof.key_authorization,
+                    port=own.http_port,
+                    resolve=lambda host: self.asker.addresses(host).records,
                     allowed=self._allowed,
                 )
                 for a in addresses[:MAX_PROBED]
-            )  # fmt: skip
+            )
         finally:
             made.clean([proof])
 
@@ -157,24 +201,39 @@ class Gatherer:
         for server in answer.addresses:
             found = [self.asker.ask_at(server, name, kind) for kind in ("A", "AAAA")]
             if all(a.told for a in found):
-                said.setdefault(tuple(sorted(r for a in found for r in a.records)), []).append(server)
+                said.setdefault(tuple(sorted(r for a in found for r in a.records)), []).append(
+                    server
+                )
         if not said:
             return None, ""
         if len(said) == 1:
             return True, ""
         return False, "; ".join(
-            f"{', '.join(who[:3])}: {', '.join(records[:4]) or 'none'}" for records, who in list(said.items())[:4]
+            f"{', '.join(who[:3])}: {', '.join(records[:4]) or 'none'}"
+            for records, who in list(said.items())[:4]
         )
 
     def _caa(self, name: str, challenge: str) -> caa.Permission:
         if not self.identities:
-            return caa.Permission(None, "it is not known by which name the CA stands in CAA records")
+            return caa.Permission(
+                None, "it is not known by which name the CA stands in CAA records"
+            )
         found = caa.find(self.asker.ask, name)
-        return caa.permits(found, self.identities, wildcard=name.startswith("*."), account_uri=self.account, method=challenge)
+        return caa.permits(
+            found,
+            self.identities,
+            wildcard=name.startswith("*."),
+            account_uri=self.account,
+            method=challenge,
+        )
 
     def _wanted_caa(self, name: str) -> str:
         tag = "issuewild" if name.startswith("*.") else "issue"
-        return f'{registered_domain(name.removeprefix("*."))}. IN CAA 0 {tag} "{self.identities[0]}"' if self.identities else ""
+        return (
+            f'{registered_domain(name.removeprefix("*."))}. IN CAA 0 {tag} "{self.identities[0]}"'
+            if self.identities
+            else ""
+        )
 
     def _may_set(self, name: str, own: SolverSettings, known: Known) -> bool | None:
         """Whether records of the zone are ours to set: None where nobody said who runs the DNS."""
@@ -189,7 +248,9 @@ def _target(name: str, own: SolverSettings) -> str:
 
 
 def known_of(conn: Any, names: Sequence[str], client_id: int | None = None) -> dict[str, Known]:
-    """What the inventory says of each name, by the domain that it lies under; only of this client's where one is given."""
+    """What the inventory says of each name, by the domain that it lies under; only of this client's
+    where one is given.
+    """
     rows = {r["name"]: r for r in domains.listing(conn, client_id=client_id)}
     machines = {r["id"]: tuple(r["addresses"].split()) for r in servers.listing(conn, retired=True)}
     validated = [
@@ -202,11 +263,15 @@ def known_of(conn: Any, names: Sequence[str], client_id: int | None = None) -> d
     for name in names:
         bare = name.removeprefix("*.")
         labels = bare.split(".") if as_ip(bare) is None else [bare]
-        row = next((rows[a] for a in (".".join(labels[i:]) for i in range(len(labels))) if a in rows), None)
+        row = next(
+            (rows[a] for a in (".".join(labels[i:]) for i in range(len(labels))) if a in rows), None
+        )
         if row is None:
             found[name] = Known()
             continue
-        kind = next((v for owner, v, n in validated if owner == row["client_id"] and covers(n, bare)), "")
+        kind = next(
+            (v for owner, v, n in validated if owner == row["client_id"] and covers(n, bare)), ""
+        )
         found[name] = Known(row["parties"].dns, machines.get(row["server_id"], ()), kind)
     return found
 

@@ -1,4 +1,6 @@
-"""What may be wrong around ACME: keys that are gone or open to others, words that the configuration lost, runs that did not happen. For ``certmgr doctor``."""
+"""What may be wrong around ACME: keys that are gone or open to others, words that the configuration
+lost, runs that did not happen. For ``certmgr doctor``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ OK, WARNING, FAULT = "ok", "warning", "fault"
 MAX_AGE = 26 * 3600
 
 
-def examine(database: Database, settings: Settings, now: datetime) -> Iterator[tuple[str, str, str]]:
+def examine(
+    database: Database, settings: Settings, now: datetime
+) -> Iterator[tuple[str, str, str]]:
     """(state, what, what to do). Nothing where ACME is not used."""
     with database.read() as conn:
         known = accounts.listing(conn)
@@ -31,12 +35,19 @@ def examine(database: Database, settings: Settings, now: datetime) -> Iterator[t
         try:
             keys.load(local_path(account["key_reference"]))
         except CertmgrError as error:
-            yield FAULT, f"account '{account['name']}': {error.what}{': ' + error.why if error.why else ''}", error.todo
+            yield (
+                FAULT,
+                f"account '{account['name']}': {error.what}{': ' + error.why if error.why else ''}",
+                error.todo,
+            )
         if account["state"] == "lost":
             yield (
                 FAULT,
                 f"the CA does not know the account '{account['name']}' any more",
-                f"certmgr account add {account['ca']} --name OTHER, then certmgr lineage edit NAME --account OTHER",
+                (
+                    f"certmgr account add {account['ca']} --name OTHER, then certmgr lineage edit"
+                    " NAME --account OTHER"
+                ),
             )
     acme = settings.acme
     for row in rows:
@@ -58,12 +69,23 @@ def examine(database: Database, settings: Settings, now: datetime) -> Iterator[t
     if rows:
         success = state["success_at"]
         if success is None:
-            yield WARNING, "certmgr renew --due never ended well", "Put certmgr run, or certmgr renew --due, into cron."
+            yield (
+                WARNING,
+                "certmgr renew --due never ended well",
+                "Put certmgr run, or certmgr renew --due, into cron.",
+            )
         elif to_epoch(now) - success > MAX_AGE:
             yield (
                 FAULT,
-                f"certmgr renew --due ended well {(to_epoch(now) - success) // 3600} hours ago for the last time",
+                (
+                    f"certmgr renew --due ended well {(to_epoch(now) - success) // 3600} hours ago"
+                    " for the last time"
+                ),
                 "Is cron running?",
             )
         else:
-            yield OK, f"{len(rows)} lineage(s), renewed {(to_epoch(now) - success) // 60} minutes ago", ""
+            yield (
+                OK,
+                f"{len(rows)} lineage(s), renewed {(to_epoch(now) - success) // 60} minutes ago",
+                "",
+            )

@@ -1,4 +1,6 @@
-"""Which CA we would use for a name, as its CAA records must allow it: for the look that opens ``caa-mismatch``. An edge, read once a run."""
+"""Which CA we would use for a name, as its CAA records must allow it: for the look that opens
+``caa-mismatch``. An edge, read once a run.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,12 @@ from inventory.store import accounts, domains, lineages
 Identities = tuple[Sequence[str], str | None, str | None]
 
 
-def identities_for(database: Database, settings: Settings) -> Callable[[Mapping[str, Any]], Identities | None]:
-    """A row of endpoint and domain -> (the CA's names in CAA records, our account, our method): of the lineage that covers the host, else of the default account where we
-    renew the domain's certificates ourselves. None where no CA of ours is used.
+def identities_for(
+    database: Database, settings: Settings
+) -> Callable[[Mapping[str, Any]], Identities | None]:
+    """A row of endpoint and domain -> (the CA's names in CAA records, our account, our method): of
+    the lineage that covers the host, else of the default account where we renew the domain's
+    certificates ourselves. None where no CA of ours is used.
     """
     by_client: dict[int, list[tuple[Sequence[str], Identities]]] = {}
     with database.read() as conn:
@@ -26,7 +31,9 @@ def identities_for(database: Database, settings: Settings) -> Callable[[Mapping[
         for row in lineages.listing(conn, states=("active",)):
             account = known.get(row["account_id"])
             if account is not None and (found := _of(settings, account, row["solver"])) is not None:
-                by_client.setdefault(row["client_id"], []).append(([n["name"] for n in row["names"]], found))
+                by_client.setdefault(row["client_id"], []).append(
+                    ([n["name"] for n in row["names"]], found)
+                )
     usual = next((a for a in known.values() if a["name"] == settings.acme.default_account), None)
     default = _of(settings, usual, settings.acme.default_solver) if usual is not None else None
 
@@ -46,4 +53,6 @@ def _of(settings: Settings, account: Mapping[str, Any], solver: str) -> Identiti
     except CertmgrError:
         return None
     own = settings.acme.solvers.get(solver)
-    return (ca.caa, account["url"], challenge_of(own) if own is not None else None) if ca.caa else None
+    return (
+        (ca.caa, account["url"], challenge_of(own) if own is not None else None) if ca.caa else None
+    )

@@ -1,8 +1,12 @@
-"""The ledger of a CA's limits: whether an order may be placed now, else from when. Pure.
+"""The ledger of a CA's limits: whether an order may be placed now, else from when.
 
-What a CA counts is not told to clients, so it is counted here: new orders of an account, certificates of a registered domain and of an exact set of names,
-failed authorizations of a name. A window is taken as a sliding one, which is never less strict than a bucket that refills (Let's Encrypt's). A renewal
-with ``replaces``, placed as ARI says, is exempt from all (RFC 9773 5; Let's Encrypt's rate limits).
+Pure.
+
+What a CA counts is not told to clients, so it is counted here: new orders of an account,
+certificates of a registered domain and of an exact set of names, failed authorizations of a name. A
+window is taken as a sliding one, which is never less strict than a bucket that refills (Let's
+Encrypt's). A renewal with ``replaces``, placed as ARI says, is exempt from all (RFC 9773 5; Let's
+Encrypt's rate limits).
 """
 
 from __future__ import annotations
@@ -19,7 +23,11 @@ from inventory.names import as_ip, display, registered_domain
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``kind``: order, certificate, failure. ``key``: account id, registered domain, digest of the set, or ``account id:name``. ``at``: epoch seconds."""
+    """``kind``: order, certificate, failure.
+
+    ``key``: account id, registered domain, digest of the set, or ``account id:name``. ``at``: epoch
+    seconds.
+    """
 
     kind: str
     key: str
@@ -28,7 +36,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """``until``: epoch seconds from which the order may be placed; None: now. ``limit`` and ``counted``: which one, and what stands against it."""
+    """``until``: epoch seconds from which the order may be placed; None: now.
+
+    ``limit`` and ``counted``: which one, and what stands against it.
+    """
 
     until: int | None = None
     reason: str = ""
@@ -47,7 +58,11 @@ def exact(names: Iterable[str]) -> str:
 
 def domains(names: Iterable[str]) -> list[str]:
     """The registered domains by which a CA counts; an address counts by itself."""
-    return list(dict.fromkeys(n if as_ip(n) is not None else registered_domain(n.removeprefix("*.")) for n in names))
+    return list(
+        dict.fromkeys(
+            n if as_ip(n) is not None else registered_domain(n.removeprefix("*.")) for n in names
+        )
+    )
 
 
 def of_rows(rows: Iterable[Mapping[str, Any]]) -> list[Event]:
@@ -67,7 +82,9 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> list[Event]:
 
 
 class Ledger:
-    """``add`` and ask; what is in flight is added too, so that orders that run at the same time do not overrun a limit together."""
+    """``add`` and ask; what is in flight is added too, so that orders that run at the same time do
+    not overrun a limit together.
+    """
 
     def __init__(self, limits: Limits, events: Iterable[Event] = ()) -> None:
         self.limits = limits
@@ -94,16 +111,28 @@ class Ledger:
             self.add(Event("certificate", domain, now))
         self.add(Event("exact", exact(names), now))
 
-    def allows(self, account: int, names: Sequence[str], now: int, *, exempt: bool = False) -> Allowed:
+    def allows(
+        self, account: int, names: Sequence[str], now: int, *, exempt: bool = False
+    ) -> Allowed:
         """The longest wait of all limits that are reached."""
         if exempt:
             return YES
         limits = self.limits
-        asked: list[tuple[Limit | None, str, str, str]] = [(limits.account, "order", str(account), "orders of this account")]
-        asked += [(limits.domain, "certificate", d, f"certificates of {display(d)}") for d in domains(names)]
+        asked: list[tuple[Limit | None, str, str, str]] = [
+            (limits.account, "order", str(account), "orders of this account")
+        ]
+        asked += [
+            (limits.domain, "certificate", d, f"certificates of {display(d)}")
+            for d in domains(names)
+        ]
         asked += [(limits.exact, "exact", exact(names), "certificates of this set of names")]
         asked += [
-            (limits.failure, "failure", f"{account}:{n.removeprefix('*.')}", f"failed authorizations of {display(n)}")
+            (
+                limits.failure,
+                "failure",
+                f"{account}:{n.removeprefix('*.')}",
+                f"failed authorizations of {display(n)}",
+            )
             for n in names
         ]
         waits = [w for w in (self._wait(*one, now) for one in asked) if not w]
@@ -113,7 +142,9 @@ class Ledger:
         if limit is None:
             return YES
         counted = self._at.get((kind, key), [])
-        within = counted[bisect_right(counted, now - limit.window) :]  # later ones too: another machine's clock may be ahead
+        within = counted[
+            bisect_right(counted, now - limit.window) :
+        ]  # later ones too: another machine's clock may be ahead
         if len(within) < limit.count:
             return YES
         until = within[len(within) - limit.count] + limit.window
@@ -122,4 +153,11 @@ class Ledger:
 
 def longest(limits: Limits) -> int:
     """Seconds back to which events count."""
-    return max((x.window for x in (limits.account, limits.domain, limits.exact, limits.failure) if x is not None), default=0)
+    return max(
+        (
+            x.window
+            for x in (limits.account, limits.domain, limits.exact, limits.failure)
+            if x is not None
+        ),
+        default=0,
+    )

@@ -1,4 +1,6 @@
-"""What the provider's own people hear of the robot that is ours: what it could not do, what waits for them, and which endpoints it looks after."""
+"""What the provider's own people hear of the robot that is ours: what it could not do, what waits
+for them, and which endpoints it looks after.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ MAX_LINES = 200
 
 @dataclass(frozen=True, slots=True)
 class RobotNews:
-    """``lines``: for the daily digest. ``alarms``: (key, text) of what cannot wait. ``automated``: endpoint id -> until when the robot may be left to it."""
+    """``lines``: for the daily digest.
+
+    ``alarms``: (key, text) of what cannot wait. ``automated``: endpoint id -> until when the robot
+    may be left to it.
+    """
 
     lines: tuple[str, ...]
     alarms: tuple[tuple[str, str], ...]
@@ -37,26 +43,38 @@ def gather(conn: Connection, now: datetime) -> RobotNews:
     for row in rows:
         _lineage(row, now, lines, alarms)
     for one in lineages.troubled(conn):
-        words = f"{one['lineage']} (client {one['client']}): {display(one['name'])} is in quarantine since {from_epoch(one['since']):%Y-%m-%d}: {printable(one['reason'] or '', 200)}"
+        words = (
+            f"{one['lineage']} (client {one['client']}): {display(one['name'])} is in quarantine"
+            f" since {from_epoch(one['since']):%Y-%m-%d}: {printable(one['reason'] or '', 200)}"
+        )
         lines.append(words)
         if one["since"] is not None and at - one["since"] < DAY:
             alarms.append((f"quarantine:{one['lineage']}:{one['name']}", words))
     for one in lineages.failing(conn):
-        words = f"{one['name']} (client {one['client']}): target {one['target']} failed {one['attempts']} time(s): {printable(one['error'] or '', 200)}"
+        words = (
+            f"{one['name']} (client {one['client']}): target {one['target']} failed"
+            f" {one['attempts']} time(s): {printable(one['error'] or '', 200)}"
+        )
         lines.append(words)
         alarms.append((f"target:{one['name']}:{one['target']}", words))
     for wait in acme_orders.backoffs(conn):
         if wait["until"] > at:
             who = wait["scope"] or "the whole CA"
             lines.append(
-                f"{who} at {wait['directory']} is left alone until {from_epoch(wait['until']):%Y-%m-%d %H:%M} UTC: {printable(wait['reason'], 200)}"
+                f"{who} at {wait['directory']} is left alone until"
+                f" {from_epoch(wait['until']):%Y-%m-%d %H:%M} UTC: {printable(wait['reason'], 200)}"
             )
     for account in accounts.listing(conn):
         if account["state"] == "lost":
-            words = f"the CA does not know the ACME account '{account['name']}' any more: {account['lineages']} certificate(s) are not renewed"
+            words = (
+                f"the CA does not know the ACME account '{account['name']}' any more:"
+                f" {account['lineages']} certificate(s) are not renewed"
+            )
             lines.append(words)
             alarms.append((f"account:{account['name']}", words))
-    return RobotNews(tuple(lines[:MAX_LINES]), tuple(alarms[:MAX_LINES]), _automated(conn, rows, now))
+    return RobotNews(
+        tuple(lines[:MAX_LINES]), tuple(alarms[:MAX_LINES]), _automated(conn, rows, now)
+    )
 
 
 def _lineage(row: Row, now: datetime, lines: list[str], alarms: list[tuple[str, str]]) -> None:
@@ -76,7 +94,12 @@ def _lineage(row: Row, now: datetime, lines: list[str], alarms: list[tuple[str, 
         lines.append(f"{who}: {said}")
     life = _life(row)
     if row["failures"] and life is not None and is_near(life, now):
-        alarms.append((f"near:{row['name']}", f"{who} ends on {life.not_after:%Y-%m-%d} and could not be renewed: {said}"))
+        alarms.append(
+            (
+                f"near:{row['name']}",
+                f"{who} ends on {life.not_after:%Y-%m-%d} and could not be renewed: {said}",
+            )
+        )
 
 
 def _life(row: Row) -> Life | None:
@@ -85,7 +108,10 @@ def _life(row: Row) -> Life | None:
 
 
 def _automated(conn: Connection, rows: list[Row], now: datetime) -> dict[int, datetime]:
-    """Endpoints that a lineage in good order covers, until its certificate is near its end. One that failed, or was taken back, looks after nothing."""
+    """Endpoints that a lineage in good order covers, until its certificate is near its end.
+
+    One that failed, or was taken back, looks after nothing.
+    """
     found: dict[int, datetime] = {}
     good = []
     for row in rows:

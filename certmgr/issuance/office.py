@@ -1,4 +1,6 @@
-"""What every order needs: the database, the configuration, the clock, solvers and the lines to CAs, each made once. An edge."""
+"""What every order needs: the database, the configuration, the clock, solvers and the lines to CAs,
+each made once. An edge.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ FORGET = 10.0  # seconds
 
 @dataclass
 class Office:
-    """``clock`` and ``wait``: the time. ``draw``: numbers from 0 to 1. ``step``: told the name of each step that is about to be taken."""
+    """``clock`` and ``wait``: the time.
+
+    ``draw``: numbers from 0 to 1. ``step``: told the name of each step that is about to be taken.
+    """
 
     database: Database
     settings: Settings
@@ -47,7 +52,10 @@ class Office:
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        """A transaction at the office's time. Threads queue here and not at the database, whose waiting is by polling."""
+        """A transaction at the office's time.
+
+        Threads queue here and not at the database, whose waiting is by polling.
+        """
         with self._writing, self.database.write(self.now()) as tx:
             yield tx
 
@@ -64,12 +72,18 @@ class Office:
         return key_store(self.settings)
 
     def session(self, account_id: int) -> Session:
-        """The line to the account's CA; asked for once. What it raised is raised again for some seconds, so that many orders do not all wait for a CA that is away."""
+        """The line to the account's CA; asked for once.
+
+        What it raised is raised again for some seconds, so that many orders do not all wait for a
+        CA that is away.
+        """
         with self._lock:
             opening = self._opening.setdefault(account_id, threading.Lock())
         with opening:
             found, since = self._sessions.get(account_id, (None, 0.0))
-            if found is None or (isinstance(found, CertmgrError) and time.monotonic() - since > FORGET):
+            if found is None or (
+                isinstance(found, CertmgrError) and time.monotonic() - since > FORGET
+            ):
                 found = self._open(account_id)
                 self._sessions[account_id] = found, time.monotonic()
         if isinstance(found, CertmgrError):
@@ -90,13 +104,18 @@ class Office:
 
     @contextmanager
     def alone(self, lineage: str) -> Iterator[None]:
-        """One process and thread at a time works on a lineage on this machine. Raises :class:`Busy`. The lock dies with its process."""
+        """One process and thread at a time works on a lineage on this machine.
+
+        Raises :class:`Busy`. The lock dies with its process.
+        """
         folder = self.base / "locks"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise CertmgrError(
-                f"{folder} cannot be made", error.strerror or str(error), "Check [acme] directory and who may write there."
+                f"{folder} cannot be made",
+                error.strerror or str(error),
+                "Check [acme] directory and who may write there.",
             ) from None
         held = runs.file_lock(folder / lineage, "order")
         try:
@@ -109,7 +128,9 @@ class Office:
             ) from None
         except Busy:
             raise Busy(
-                f"Another process works on '{lineage}'", "", "It is stepped aside for; try again when that has ended."
+                f"Another process works on '{lineage}'",
+                "",
+                "It is stepped aside for; try again when that has ended.",
             ) from None
         try:
             yield

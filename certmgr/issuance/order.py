@@ -1,9 +1,13 @@
-"""One order, led from the intent to the certificate. An edge; a process may die at every line.
+"""One order, led from the intent to the certificate.
 
-What is durable before what: the intent (a row) before the key, the key (a file) before its CSR, the CSR before the CA hears of an order, the word that it is
-about to be asked before it is, the order's URL before its challenges are answered, the word that it is about to be finalized before the CSR is sent, the
-certificate before the order ends. Whoever comes next goes on with the same order and the same key; where an answer was lost, the CA's own list of
-the account's orders says whether there is one.
+An edge; a process may die at every line.
+
+What is durable before what: the intent (a row) before the key, the key (a file) before its CSR, the
+CSR before the CA hears of an order, the word that it is about to be asked before it is, the order's
+URL before its challenges are answered, the word that it is about to be finalized before the CSR is
+sent, the certificate before the order ends. Whoever comes next goes on with the same order and the
+same key; where an answer was lost, the CA's own list of the account's orders says whether there is
+one.
 """
 
 from __future__ import annotations
@@ -51,7 +55,9 @@ class NamesFailed(CertmgrError):
     def __init__(self, names: dict[str, str]) -> None:
         said = "; ".join(f"{display(n)}: {w}" for n, w in list(names.items())[:10])
         super().__init__(
-            f"The CA could not verify {len(names)} name(s)", said, "certmgr issue --preflight says what each name needs."
+            f"The CA could not verify {len(names)} name(s)",
+            said,
+            "certmgr issue --preflight says what each name needs.",
         )
         self.names = names
 
@@ -77,13 +83,21 @@ class Leader:
     row: Row
 
     def lead(self) -> Row:
-        """The order, ``issued``. Raises :class:`Refused`, :class:`NamesFailed`, :class:`Gone`, :class:`Late`, and whatever a solver or the disk says."""
+        """The order, ``issued``.
+
+        Raises :class:`Refused`, :class:`NamesFailed`, :class:`Gone`, :class:`Late`, and whatever a
+        solver or the disk says.
+        """
         if self.row["state"] == "issued":
             return self.row
         try:
             return self._lead()
         except Refused as error:
-            failed = {n: w for n, w in error.problem.names().items() if n in self.names or f"*.{n}" in self.names}
+            failed = {
+                n: w
+                for n, w in error.problem.names().items()
+                if n in self.names or f"*.{n}" in self.names
+            }
             if error.problem.follows is Follows.NAMES and failed:
                 raise self._failed(failed) from None
             raise
@@ -100,20 +114,27 @@ class Leader:
         if old and body.status == messages.STATUS_PENDING:
             raise Gone(
                 "The order is too old to go on with",
-                f"it was begun {(self.office.at - self.row['created_at']) // 3600} hours ago, and its names are still not shown to be ours",
+                f"it was begun {(self.office.at - self.row['created_at']) // 3600} hours ago, and"
+                " its names are still not shown to be ours",
             )
         if body.status == messages.STATUS_PENDING:
             self._authorize(body)
-            body = self._poll(lambda b: b.status != messages.STATUS_PENDING, self.office.settings.acme.challenge_seconds)
+            body = self._poll(
+                lambda b: b.status != messages.STATUS_PENDING,
+                self.office.settings.acme.challenge_seconds,
+            )
         if body.status == messages.STATUS_READY:
             self._finalize(body)
         if body.status in (messages.STATUS_READY, messages.STATUS_PROCESSING):
-            body = self._poll(lambda b: b.status not in (messages.STATUS_READY, messages.STATUS_PROCESSING), FINALIZE_SECONDS)
+            body = self._poll(
+                lambda b: b.status not in (messages.STATUS_READY, messages.STATUS_PROCESSING),
+                FINALIZE_SECONDS,
+            )
         if body.status != messages.STATUS_VALID or not body.certificate:
             self._ended(body)
         return self._fetch(wire.checked(body.certificate))
 
-    # -- before the CA hears of it -----------------------------------------------------------------------------------
+    # -- before the CA hears of it
 
     @property
     def names(self) -> list[str]:
@@ -155,7 +176,7 @@ class Leader:
             return None  # a key that somebody else may have is never used again
         return None if pem is None else load_pem_private_key(pem, None)
 
-    # -- the order ---------------------------------------------------------------------------------------------------
+    # -- the order
 
     def _ask(self) -> None:
         lost = self._lost() if self.row["state"] == "asked" else None
@@ -166,19 +187,33 @@ class Leader:
         self.office.step("url")
         with self.office.write() as tx:
             self.row = acme_orders.record(tx, self.row, state="pending", url=lost)
-            acme_orders.count(tx, self.row["account_id"], "order", [(None, None)], exempt=bool(self.row["exempt"]))
+            acme_orders.count(
+                tx, self.row["account_id"], "order", [(None, None)], exempt=bool(self.row["exempt"])
+            )
 
     def _new_order(self) -> str:
-        """The order's URL. A CA that does not take ``replaces`` is asked again without it: a renewal never fails for that."""
-        new = NewOrder(identifiers=identifiers(self.names), profile=self.row["profile"], replaces=self.row["replaces"])
+        """The order's URL.
+
+        A CA that does not take ``replaces`` is asked again without it: a renewal never fails for
+        that.
+        """
+        new = NewOrder(
+            identifiers=identifiers(self.names),
+            profile=self.row["profile"],
+            replaces=self.row["replaces"],
+        )
         try:
             response = self._post(self.session.directory["newOrder"], new)
         except Refused as error:
-            if self.row["replaces"] is None or error.problem.follows is not Follows.WITHOUT_REPLACES:
+            if (
+                self.row["replaces"] is None
+                or error.problem.follows is not Follows.WITHOUT_REPLACES
+            ):
                 raise
             self._record("without-replaces", replaces=None, exempt=0)
             response = self._post(
-                self.session.directory["newOrder"], NewOrder(identifiers=identifiers(self.names), profile=self.row["profile"])
+                self.session.directory["newOrder"],
+                NewOrder(identifiers=identifiers(self.names), profile=self.row["profile"]),
             )
         wire.order(response)
         return wire.checked(response.headers.get("Location"))
@@ -187,8 +222,9 @@ class Leader:
         return self.session.net.post(url, obj, new_nonce_url=self.session.directory["newNonce"])
 
     def _lost(self) -> str | None:
-        """The URL of the order whose answer was lost, from the CA's list of the account's orders (RFC 8555 7.1.2.1). None where the CA keeps no list:
-        then it is asked again, and one that finds an open order for the same names (Boulder) gives that.
+        """The URL of the order whose answer was lost, from the CA's list of the account's orders
+        (RFC 8555 7.1.2.1). None where the CA keeps no list: then it is asked again, and one that
+        finds an open order for the same names (Boulder) gives that.
         """
         self.office.step("lost")
         with self.office.database.read() as conn:
@@ -227,7 +263,9 @@ class Leader:
             return wire.order(self._post(self.row["url"]))
         except Refused as error:
             if error.problem.status in (404, 403) or error.problem.type == "malformed":
-                raise Gone("The CA does not know the order any more", error.problem.sentence) from None
+                raise Gone(
+                    "The CA does not know the order any more", error.problem.sentence
+                ) from None
             raise
 
     def _poll(self, done: Callable[[messages.Order], bool], seconds: float) -> messages.Order:
@@ -246,11 +284,17 @@ class Leader:
         wait = POLLS[min(attempt, len(POLLS) - 1)] if wait is None else max(wait, 0.1)
         left = (end - self.office.now()).total_seconds()
         if left <= 0 or wait > max(left, 0) + 60:
-            why = f"it asks to come back in {wait:.0f} seconds" if wait > max(left, 0) else "its time is over"
-            raise Late(f"The CA has not decided about {what}", why, "It is gone on with by the next run.")
+            why = (
+                f"it asks to come back in {wait:.0f} seconds"
+                if wait > max(left, 0)
+                else "its time is over"
+            )
+            raise Late(
+                f"The CA has not decided about {what}", why, "It is gone on with by the next run."
+            )
         self.office.wait(min(wait, max(left, 0.1)))
 
-    # -- showing control ---------------------------------------------------------------------------------------------
+    # -- showing control
 
     def _authorize(self, body: messages.Order) -> None:
         """Answers every pending authorization. What was put up is always taken down again."""
@@ -288,16 +332,29 @@ class Leader:
         for challenge in found.challenges or ():
             if challenge.chall.typ == solver.challenge:
                 thumbprint = urlsafe_b64encode(self.session.key.thumbprint()).rstrip(b"=").decode()
-                return proof(name, challenge.chall.to_partial_json().get("token"), thumbprint), challenge
+                return (
+                    proof(name, challenge.chall.to_partial_json().get("token"), thumbprint),
+                    challenge,
+                )
         offered = (
             ", ".join(
-                sorted({printable(str(c.chall.to_partial_json().get("type", c.chall.typ)), 30) for c in found.challenges or ()})
+                sorted(
+                    {
+                        printable(str(c.chall.to_partial_json().get("type", c.chall.typ)), 30)
+                        for c in found.challenges or ()
+                    }
+                )
             )
             or "nothing"
         )
-        why = f"the CA offers {offered}, and the solver '{self.lineage['solver']}' does {solver.challenge}"
+        why = (
+            f"the CA offers {offered}, and the solver '{self.lineage['solver']}' does"
+            f" {solver.challenge}"
+        )
         raise UsageError(
-            f"{display(name)} cannot be shown to be ours", why, "A wildcard needs dns-01: give the lineage another solver."
+            f"{display(name)} cannot be shown to be ours",
+            why,
+            "A wildcard needs dns-01: give the lineage another solver.",
         )
 
     def _decided(self, asked: Sequence[tuple[str, str]]) -> None:
@@ -319,10 +376,15 @@ class Leader:
 
     def _failed(self, failed: dict[str, str]) -> NamesFailed:
         with self.office.write() as tx:
-            acme_orders.count(tx, self.row["account_id"], "failure", [(n.removeprefix("*."), None) for n in failed])
+            acme_orders.count(
+                tx,
+                self.row["account_id"],
+                "failure",
+                [(n.removeprefix("*."), None) for n in failed],
+            )
         return NamesFailed(failed)
 
-    # -- the certificate ---------------------------------------------------------------------------------------------
+    # -- the certificate
 
     def _finalize(self, body: messages.Order) -> None:
         from cryptography import x509
@@ -332,9 +394,14 @@ class Leader:
         der = x509.load_pem_x509_csr(self.row["csr"].encode()).public_bytes(Encoding.DER)
         self.office.step("finalizing")
         try:
-            self._post(wire.checked(body.finalize), Raw({"csr": urlsafe_b64encode(der).rstrip(b"=").decode()}))
+            self._post(
+                wire.checked(body.finalize),
+                Raw({"csr": urlsafe_b64encode(der).rstrip(b"=").decode()}),
+            )
         except Refused as error:
-            if error.problem.type != "orderNotReady":  # it may have taken it already, before an answer was lost
+            if (
+                error.problem.type != "orderNotReady"
+            ):  # it may have taken it already, before an answer was lost
                 raise
         self.office.step("finalized")
 
@@ -351,7 +418,10 @@ class Leader:
                     failed[str(found.identifier.value)] = _said(found)
             if failed:
                 raise self._failed(failed)
-            raise Gone("The order came to no certificate", f"its state is {body.status.name}, and the CA gave no reason")
+            raise Gone(
+                "The order came to no certificate",
+                f"its state is {body.status.name}, and the CA gave no reason",
+            )
         if problem.follows is Follows.NAMES and len(self.names) == 1:
             raise self._failed({self.names[0]: problem.sentence})
         raise Gone("The order came to no certificate", problem.sentence)
@@ -373,8 +443,14 @@ class Leader:
         note = ""
         if wanted := self.lineage["preferred_chain"]:
             for alternate in self.session.acme._get_links(response, "alternate")[:MAX_ALTERNATES]:
-                with contextlib.suppress(CertmgrError):  # the CA's own chain is good, whatever its others are
-                    chains.append(read_chain(self._post(wire.checked(alternate)).content, public, self.names, now))
+                with contextlib.suppress(
+                    CertmgrError
+                ):  # the CA's own chain is good, whatever its others are
+                    chains.append(
+                        read_chain(
+                            self._post(wire.checked(alternate)).content, public, self.names, now
+                        )
+                    )
             chosen, note = choose(chains, wanted)
         else:
             chosen = chains[0]
@@ -387,16 +463,41 @@ class Leader:
         with self.office.write() as tx:
             results.add_certificates(tx, [asdict(certificate_row(c)) for c in chain.certificates])
             self.row = acme_orders.record(
-                tx, self.row, state="issued", sha256=leaf.sha256, certificate_url=url, error=note or None
+                tx,
+                self.row,
+                state="issued",
+                sha256=leaf.sha256,
+                certificate_url=url,
+                error=note or None,
             )
             exempt = bool(self.row["exempt"])
-            rows: list[tuple[str | None, str | None]] = [(d, None) for d in limits.domains(self.names)]
-            acme_orders.count(tx, self.row["account_id"], "certificate", [*rows, (None, limits.exact(self.names))], exempt=exempt)
+            rows: list[tuple[str | None, str | None]] = [
+                (d, None) for d in limits.domains(self.names)
+            ]
+            acme_orders.count(
+                tx,
+                self.row["account_id"],
+                "certificate",
+                [*rows, (None, limits.exact(self.names))],
+                exempt=exempt,
+            )
             hashes = " ".join(c.sha256 for c in chain.certificates)
             lineages.note(
-                tx, self.lineage["id"], sha256=leaf.sha256, chain=hashes, failures=0, next_at=None, error=note or None, ari_start=None, ari_end=None,
-                ari_at=None, ari_url=None, ari_next_at=None, proven_at=None, proof=None,
-            )  # fmt: skip
+                tx,
+                self.lineage["id"],
+                sha256=leaf.sha256,
+                chain=hashes,
+                failures=0,
+                next_at=None,
+                error=note or None,
+                ari_start=None,
+                ari_end=None,
+                ari_at=None,
+                ari_url=None,
+                ari_next_at=None,
+                proven_at=None,
+                proof=None,
+            )
             lineages.names_good(tx, self.lineage["id"], self.names)
         self.office.step("stored")
         return self.row

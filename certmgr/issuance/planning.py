@@ -16,7 +16,10 @@ URGENT = 3600 + 360
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """``id``, ``name``: of the lineage. ``due``: when and why. ``waits``: epoch seconds before which it is not tried, None: now."""
+    """``id``, ``name``: of the lineage.
+
+    ``due``: when and why. ``waits``: epoch seconds before which it is not tried, None: now.
+    """
 
     id: int
     name: str
@@ -26,21 +29,34 @@ class Planned:
 
     def why(self, replaces: str | None, ari_start: int | None, now: datetime) -> Why:
         begun = ari_start is not None and now.timestamp() >= ari_start
-        return Why(self.due.reason, replaces, exempt=replaces is not None and begun, urgent=self.due.urgent)
+        return Why(
+            self.due.reason, replaces, exempt=replaces is not None and begun, urgent=self.due.urgent
+        )
 
 
 def plan_one(
-    row: Mapping[str, Any], now: datetime, bad: str = "", served: frozenset[str] | None = None, *, begun: bool = False
+    row: Mapping[str, Any],
+    now: datetime,
+    bad: str = "",
+    served: frozenset[str] | None = None,
+    *,
+    begun: bool = False,
 ) -> Planned:
-    """``row``: a lineage with ``names``. ``bad``: why its certificate must go at once. ``served``: the names of its certificate, None where it has none.
-    ``begun``: an order was begun and did not end.
+    """``row``: a lineage with ``names``.
+
+    ``bad``: why its certificate must go at once. ``served``: the names of its certificate, None
+    where it has none. ``begun``: an order was begun and did not end.
     """
     at = int(now.timestamp())
     waits = row["next_at"] if row["next_at"] is not None and row["next_at"] > at else None
     not_before, not_after = from_epoch(row["not_before"]), from_epoch(row["not_after"])
     if row["sha256"] is None or not_before is None or not_after is None:
         return Planned(
-            row["id"], row["name"], row["client"], Due(datetime.fromtimestamp(0, UTC), "there is no certificate yet"), waits
+            row["id"],
+            row["name"],
+            row["client"],
+            Due(datetime.fromtimestamp(0, UTC), "there is no certificate yet"),
+            waits,
         )
     life = Life(not_before, not_after, from_epoch(row["ari_at"]), bad)
     when = due(life)

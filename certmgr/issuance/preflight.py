@@ -1,7 +1,8 @@
-"""What keeps a name from a certificate by ACME, before anybody orders one: advice, which forbids nothing. Pure.
+"""What keeps a name from a certificate by ACME, before anybody orders one: advice, which forbids
+nothing. Pure.
 
-Behind NAT we may fail where the CA does not, and the other way round; so a name is sorted by what was seen, with the reason, and an order may be placed
-all the same.
+Behind NAT we may fail where the CA does not, and the other way round; so a name is sorted by what
+was seen, with the reason, and an order may be placed all the same.
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was seen of a name. ``dns``: ok, nxdomain, nodata, servfail, timeout. ``ours``: of its addresses, those that are the provider's; None where the provider's
-    networks and servers are not known. ``server``: addresses that the inventory says it should have. ``agree``: whether the zone's own servers answer the same; None:
-    could not be told. ``delegated``: where a CNAME at ``_acme-challenge`` leads. ``may_set``: whether we may set records of the zone. ``validated``: ov or ev,
-    where the name's order needs that.
+    """What was seen of a name.
+
+    ``dns``: ok, nxdomain, nodata, servfail, timeout. ``ours``: of its addresses, those that are the
+    provider's; None where the provider's networks and servers are not known. ``server``: addresses
+    that the inventory says it should have. ``agree``: whether the zone's own servers answer the
+    same; None: could not be told. ``delegated``: where a CNAME at ``_acme-challenge`` leads.
+    ``may_set``: whether we may set records of the zone. ``validated``: ov or ev, where the name's
+    order needs that.
     """
 
     name: str
@@ -50,7 +55,9 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """``record``: the line that is to be added or changed, as in a zone file; empty where none helps. ``notes``: what does not stand in the way yet."""
+    """``record``: the line that is to be added or changed, as in a zone file; empty where none
+    helps. ``notes``: what does not stand in the way yet.
+    """
 
     name: str
     sort: Sort
@@ -66,7 +73,8 @@ def advise(facts: Facts) -> Advice:
         return Advice(
             name,
             Sort.BUY,
-            f"its order is {facts.validated.upper()}: a CA checks the organisation, which ACME with DV cannot",
+            f"its order is {facts.validated.upper()}: a CA checks the organisation, which ACME with"
+            " DV cannot",
             notes=notes,
         )
     if facts.caa.allowed is False:
@@ -75,33 +83,59 @@ def advise(facts: Facts) -> Advice:
         return Advice(
             name,
             Sort.BUY,
-            "a wildcard needs dns-01: with a solver of that kind ([acme.solver.NAME] rfc2136, lexicon or hook) it could be automated",
+            "a wildcard needs dns-01: with a solver of that kind ([acme.solver.NAME] rfc2136,"
+            " lexicon or hook) it could be automated",
             notes=notes,
         )
     if facts.dns == "nxdomain" and facts.challenge != "dns-01":
         return Advice(
-            name, Sort.RECORD if facts.server else Sort.ELSEWHERE, f"{shown} does not exist in the DNS", _addresses(facts), notes
+            name,
+            Sort.RECORD if facts.server else Sort.ELSEWHERE,
+            f"{shown} does not exist in the DNS",
+            _addresses(facts),
+            notes,
         )
     if facts.challenge == "dns-01":
         return _by_dns(facts, notes)
     if facts.dns == "nodata":
         return Advice(
-            name, Sort.RECORD if facts.server else Sort.ELSEWHERE, f"{shown} has neither A nor AAAA", _addresses(facts), notes
+            name,
+            Sort.RECORD if facts.server else Sort.ELSEWHERE,
+            f"{shown} has neither A nor AAAA",
+            _addresses(facts),
+            notes,
         )
     if facts.dns not in ("ok", "fixed"):
         return Advice(name, Sort.UNKNOWN, facts.reason or "the DNS did not answer", notes=notes)
     if facts.ours is not None and not facts.ours:
-        return Advice(name, Sort.ELSEWHERE, f"it points to {', '.join(facts.addresses[:4])}, which is none of ours", notes=notes)
+        return Advice(
+            name,
+            Sort.ELSEWHERE,
+            f"it points to {', '.join(facts.addresses[:4])}, which is none of ours",
+            notes=notes,
+        )
     return _by_http(facts, notes)
 
 
 def _by_dns(facts: Facts, notes: tuple[str, ...]) -> Advice:
     name = facts.name
     if facts.delegated:
-        return Advice(name, Sort.AUTOMATE, f"_acme-challenge is delegated to {facts.delegated}", notes=notes)
+        return Advice(
+            name, Sort.AUTOMATE, f"_acme-challenge is delegated to {facts.delegated}", notes=notes
+        )
     if facts.may_set is False:
-        record = f"_acme-challenge.{name.removeprefix('*.')}. IN CNAME {facts.delegate_to}." if facts.delegate_to else ""
-        return Advice(name, Sort.RECORD if record else Sort.BUY, "its zone is not ours to change", record, notes)
+        record = (
+            f"_acme-challenge.{name.removeprefix('*.')}. IN CNAME {facts.delegate_to}."
+            if facts.delegate_to
+            else ""
+        )
+        return Advice(
+            name,
+            Sort.RECORD if record else Sort.BUY,
+            "its zone is not ours to change",
+            record,
+            notes,
+        )
     if facts.dns in ("servfail", "timeout"):
         return Advice(name, Sort.UNKNOWN, facts.reason or "the DNS did not answer", notes=notes)
     return Advice(name, Sort.AUTOMATE, "we may set records of its zone", notes=notes)
@@ -113,7 +147,12 @@ def _by_http(facts: Facts, notes: tuple[str, ...]) -> Advice:
         return Advice(name, Sort.AUTOMATE, "it points here; its path was not probed", notes=notes)
     bad = [p for p in facts.probes if p.state != "ok"]
     if not bad:
-        return Advice(name, Sort.AUTOMATE, f"the answer was found at {', '.join(p.address for p in facts.probes)}", notes=notes)
+        return Advice(
+            name,
+            Sort.AUTOMATE,
+            f"the answer was found at {', '.join(p.address for p in facts.probes)}",
+            notes=notes,
+        )
     said = "; ".join(f"{p.address}: {p.said}" for p in bad[:4])
     foreign = [p for p in bad if facts.ours is not None and p.address not in facts.ours]
     if foreign and len(foreign) == len(bad) and len(bad) < len(facts.probes):
@@ -131,7 +170,9 @@ def _by_http(facts: Facts, notes: tuple[str, ...]) -> Advice:
 
 
 def _addresses(facts: Facts) -> str:
-    return "; ".join(f"{facts.name}. IN {'AAAA' if ':' in a else 'A'} {a}" for a in facts.server[:4])
+    return "; ".join(
+        f"{facts.name}. IN {'AAAA' if ':' in a else 'A'} {a}" for a in facts.server[:4]
+    )
 
 
 def _notes(facts: Facts) -> tuple[str, ...]:

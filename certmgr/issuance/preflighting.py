@@ -19,7 +19,10 @@ from inventory.store import accounts, clients, domains, orders, servers
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``names`` empty: every name of the inventory, or of ``client``. The rest: empty for what the configuration says."""
+    """``names`` empty: every name of the inventory, or of ``client``.
+
+    The rest: empty for what the configuration says.
+    """
 
     names: tuple[str, ...] = ()
     client: str = ""
@@ -28,7 +31,10 @@ class Question:
 
 
 def answer(database: Database, settings: Settings, question: Question) -> list[tuple[Advice, str]]:
-    """(advice, number of the client) each. Wildcards and addresses get the solver that can show them, where the configuration has one."""
+    """(advice, number of the client) each.
+
+    Wildcards and addresses get the solver that can show them, where the configuration has one.
+    """
     with database.read() as conn:
         client_id = clients.find(conn, question.client)["id"] if question.client else None
         named = _names(conn, question, client_id)
@@ -51,7 +57,9 @@ def _names(conn: Any, question: Question, client_id: int | None) -> list[tuple[s
             found.append((name, owner["number"] if owner is not None else ""))
         return found
     rows = domains.listing(conn, client_id=client_id)
-    return [(r["name"], r["client"]) for r in rows if r["state"] == "active" and r["purpose"] != "mail"]
+    return [
+        (r["name"], r["client"]) for r in rows if r["state"] == "active" and r["purpose"] != "mail"
+    ]
 
 
 def _solver(settings: Settings, named: str, name: str) -> str:
@@ -71,7 +79,10 @@ def _solver(settings: Settings, named: str, name: str) -> str:
     if name.startswith("*.") and by_dns:
         chosen = by_dns
     elif as_ip(name) is not None:
-        chosen = next((w for w, k in kinds.items() if k in ("webroot", "alias", "standalone", "tls-alpn")), chosen)
+        chosen = next(
+            (w for w, k in kinds.items() if k in ("webroot", "alias", "standalone", "tls-alpn")),
+            chosen,
+        )
     if not chosen:
         raise UsageError(
             "How would control of the names be shown?",
@@ -81,8 +92,12 @@ def _solver(settings: Settings, named: str, name: str) -> str:
     return chosen
 
 
-def identities_of(conn: Any, settings: Settings, name: str = "") -> tuple[tuple[str, ...], str | None]:
-    """(what stands for the CA in CAA records, the account's URL): of the account named, the default one, or the only one; Let's Encrypt's where there is none yet."""
+def identities_of(
+    conn: Any, settings: Settings, name: str = ""
+) -> tuple[tuple[str, ...], str | None]:
+    """(what stands for the CA in CAA records, the account's URL): of the account named, the default
+    one, or the only one; Let's Encrypt's where there is none yet.
+    """
     rows = [r for r in accounts.listing(conn) if r["state"] == "active"]
     wanted = name or settings.acme.default_account
     row = accounts.find(conn, wanted) if wanted else rows[0] if len(rows) == 1 else None

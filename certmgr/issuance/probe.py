@@ -1,4 +1,6 @@
-"""Asks for the answer of an http-01 challenge the way a CA does: over one given address, on the real path, following redirects. An edge."""
+"""Asks for the answer of an http-01 challenge the way a CA does: over one given address, on the
+real path, following redirects. An edge.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """``state``: ok, other (something else was answered), failed (nobody answered), refused (an address that is not asked)."""
+    """``state``: ok, other (something else was answered), failed (nobody answered), refused (an
+    address that is not asked).
+    """
 
     address: str
     state: str
@@ -30,10 +34,18 @@ Resolve = Callable[[str], Sequence[str]]
 
 
 def probe(
-    name: str, address: str, token: str, expected: str, *, port: int, resolve: Resolve, allowed: Sequence[Network]
+    name: str,
+    address: str,
+    token: str,
+    expected: str,
+    *,
+    port: int,
+    resolve: Resolve,
+    allowed: Sequence[Network],
 ) -> Probed:
     """``address`` is the name's own; where a redirect leads is resolved and guarded."""
-    url = f"http://{f'[{name}]' if ':' in name else name}{'' if port == 80 else f':{port}'}{WELL_KNOWN}{token}"
+    host = f"[{name}]" if ":" in name else name
+    url = f"http://{host}{'' if port == 80 else f':{port}'}{WELL_KNOWN}{token}"
     where = address
     for _ in range(MAX_REDIRECTS + 1):
         if (why := refusal(where, allowed)) is not None:
@@ -54,25 +66,33 @@ def probe(
     return Probed(address, "other", f"more than {MAX_REDIRECTS} redirects")
 
 
-def _follow(url: str, location: str, name: str, address: str, resolve: Resolve) -> tuple[str, str] | Probed:
+def _follow(
+    url: str, location: str, name: str, address: str, resolve: Resolve
+) -> tuple[str, str] | Probed:
     try:
         target = urljoin(url, location)[:2000]
         parts = urlsplit(target)
         host = normalise_host(parts.hostname or "")
     except (ValueError, CertmgrError) as error:
-        return Probed(address, "other", f"a redirect that leads nowhere: {printable(str(error), 80)}")
+        return Probed(
+            address, "other", f"a redirect that leads nowhere: {printable(str(error), 80)}"
+        )
     if parts.scheme not in ("http", "https"):
         return Probed(address, "other", f"a redirect to {printable(parts.scheme, 20)}:")
     if host == name:
         return target, address
     found = [host] if as_ip(host) is not None else list(resolve(host))
     if not found:
-        return Probed(address, "other", f"a redirect to {printable(host, 100)}, which does not exist")
+        return Probed(
+            address, "other", f"a redirect to {printable(host, 100)}, which does not exist"
+        )
     return target, found[0]
 
 
 def _get(url: str, address: str) -> tuple[int, str, str]:
-    """(status, Location, body) from that address; status 0 and the reason in place of the body where nobody answered."""
+    """(status, Location, body) from that address; status 0 and the reason in place of the body
+    where nobody answered.
+    """
     import urllib3
 
     parts = urlsplit(url)
@@ -81,7 +101,8 @@ def _get(url: str, address: str) -> tuple[int, str, str]:
     port = parts.port or (443 if secure else 80)
     timeout = urllib3.Timeout(total=TIMEOUT)
     if secure:
-        # As CAs do: a redirect to HTTPS is followed whatever certificate is there, since it may be the one that is renewed.
+        # As CAs do: a redirect to HTTPS is followed whatever certificate is there, since it may be
+        # the one that is renewed.
         pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
             address,
             port,
@@ -97,11 +118,22 @@ def _get(url: str, address: str) -> tuple[int, str, str]:
     shown = f"[{host}]" if ":" in host else host
     try:
         response = pool.request(
-            "GET", path, headers={"Host": shown if port in (80, 443) else f"{shown}:{port}", "Accept-Encoding": "identity", "User-Agent": "certmgr preflight"},
-            redirect=False, preload_content=False,
-        )  # fmt: skip
+            "GET",
+            path,
+            headers={
+                "Host": shown if port in (80, 443) else f"{shown}:{port}",
+                "Accept-Encoding": "identity",
+                "User-Agent": "certmgr preflight",
+            },
+            redirect=False,
+            preload_content=False,
+        )
         body = response.read(MAX_BODY, decode_content=False)
-        return int(response.status), printable(response.headers.get("Location", ""), 2000), body.decode("utf-8", "replace")
+        return (
+            int(response.status),
+            printable(response.headers.get("Location", ""), 2000),
+            body.decode("utf-8", "replace"),
+        )
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         return 0, "", printable(str(reason).rpartition(">: ")[2] or type(error).__name__, 160)

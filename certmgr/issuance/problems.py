@@ -1,6 +1,8 @@
-"""What a CA says went wrong: problem documents (RFC 7807, RFC 8555 6.7) as values, in words, and what follows from them. Pure.
+"""What a CA says went wrong: problem documents (RFC 7807, RFC 8555 6.7) as values, in words, and
+what follows from them. Pure.
 
-A CA's text is shown and never run, formatted into a command or used as a template; it is bounded and made printable here.
+A CA's text is shown and never run, formatted into a command or used as a template; it is bounded
+and made printable here.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ class Follows(StrEnum):
 
     RETRY = "retry"  # at once, within bounds
     BACK_OFF = "back-off"  # leave the CA, or the name, alone for a while
-    WITHOUT_REPLACES = "without-replaces"  # the same order, without the certificate that it replaces
+    WITHOUT_REPLACES = (  # the same order, without the certificate that it replaces
+        "without-replaces"
+    )
     ACCOUNT = "account"  # the account is gone, or may not order
     TERMS = "terms"  # a person has to agree to something
     NAMES = "names"  # some name failed
@@ -35,7 +39,11 @@ class Follows(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``type``: without its prefix. ``status``: HTTP, None where it stood inside another document. ``retry_after``: seconds. ``identifier``: the name meant."""
+    """``type``: without its prefix.
+
+    ``status``: HTTP, None where it stood inside another document. ``retry_after``: seconds.
+    ``identifier``: the name meant.
+    """
 
     type: str
     detail: str = ""
@@ -47,7 +55,9 @@ class Problem:
     @property
     def paused(self) -> bool:
         """Let's Encrypt pauses a name after many failures in a row and gives a link to lift it."""
-        return self.type == "rateLimited" and ("paused" in self.detail.lower() or "unpause" in self.detail.lower())
+        return self.type == "rateLimited" and (
+            "paused" in self.detail.lower() or "unpause" in self.detail.lower()
+        )
 
     @property
     def sentence(self) -> str:
@@ -73,7 +83,16 @@ class Problem:
                 return Follows.TERMS
             case "rateLimited" | "serverInternal" | "unreachable" | "unreadable":
                 return Follows.BACK_OFF
-            case "caa" | "connection" | "dns" | "incorrectResponse" | "tls" | "unauthorized" | "rejectedIdentifier" | "compound":
+            case (
+                "caa"
+                | "connection"
+                | "dns"
+                | "incorrectResponse"
+                | "tls"
+                | "unauthorized"
+                | "rejectedIdentifier"
+                | "compound"
+            ):
                 return Follows.NAMES
             case "malformed" if "replac" in self.detail.lower():
                 return Follows.WITHOUT_REPLACES
@@ -124,19 +143,32 @@ _WORDS = {
 }
 
 
-def parse(document: Any, status: int | None = None, retry_after: float | None = None, *, depth: int = 0) -> Problem:
+def parse(
+    document: Any, status: int | None = None, retry_after: float | None = None, *, depth: int = 0
+) -> Problem:
     """Whatever ``document`` is, a Problem comes out of it."""
     body = document if isinstance(document, Mapping) else {}
     kind = body.get("type")
-    word = printable(kind, 120).removeprefix(PREFIX) if isinstance(kind, str) and kind != "about:blank" else ""
+    word = (
+        printable(kind, 120).removeprefix(PREFIX)
+        if isinstance(kind, str) and kind != "about:blank"
+        else ""
+    )
     identifier = body.get("identifier")
     name = identifier.get("value") if isinstance(identifier, Mapping) else ""
     inner = body.get("subproblems")
     subproblems = (
-        tuple(parse(s, depth=depth + 1) for s in inner[:MAX_SUBPROBLEMS]) if isinstance(inner, list) and depth < 3 else ()
+        tuple(parse(s, depth=depth + 1) for s in inner[:MAX_SUBPROBLEMS])
+        if isinstance(inner, list) and depth < 3
+        else ()
     )
     return Problem(
-        word, _text(body.get("detail")) or _text(body.get("title")), status, retry_after, _text(name, 253), subproblems
+        type=word,
+        detail=_text(body.get("detail")) or _text(body.get("title")),
+        status=status,
+        retry_after=retry_after,
+        identifier=_text(name, 253),
+        subproblems=subproblems,
     )
 
 
@@ -154,13 +186,18 @@ def _text(value: Any, limit: int = 600) -> str:
 
 def _plain(problem: Problem) -> dict[str, Any]:
     return {
-        "type": problem.type, "detail": problem.detail, "status": problem.status, "identifier": {"value": problem.identifier},
+        "type": problem.type,
+        "detail": problem.detail,
+        "status": problem.status,
+        "identifier": {"value": problem.identifier},
         "subproblems": [_plain(s) for s in problem.subproblems],
-    }  # fmt: skip
+    }
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
-    """Seconds from ``now``, of a Retry-After in seconds or as an HTTP date (RFC 9110 10.2.3); None without a usable one. At most a week."""
+    """Seconds from ``now``, of a Retry-After in seconds or as an HTTP date (RFC 9110 10.2.3); None
+    without a usable one. At most a week.
+    """
     text = (header or "").strip()[:100]
     if not text:
         return None
@@ -176,7 +213,10 @@ def retry_after(header: str | None, now: datetime) -> float | None:
 
 
 class Refused(CertmgrError):
-    """The CA said no, or nothing that could be read. ``problem`` says what; ``location``: of a conflict (RFC 8555 7.3.1)."""
+    """The CA said no, or nothing that could be read.
+
+    ``problem`` says what; ``location``: of a conflict (RFC 8555 7.3.1).
+    """
 
     def __init__(self, what: str, problem: Problem, todo: str = "", location: str = "") -> None:
         super().__init__(what, problem.sentence, todo or _TODO.get(problem.follows, ""))
@@ -188,7 +228,11 @@ class Refused(CertmgrError):
 
 _TODO = {
     Follows.BACK_OFF: "It is tried again by itself, later.",
-    Follows.ACCOUNT: "See certmgr account list; register it again with certmgr account add, or restore its key.",
+    Follows.ACCOUNT: (
+        "See certmgr account list; register it again with certmgr account add, or restore its key."
+    ),
     Follows.TERMS: "Read what the CA says there, then: certmgr account agree NAME.",
-    Follows.NAMES: "certmgr issue --preflight says what is wrong with a name, and which record it needs.",
+    Follows.NAMES: (
+        "certmgr issue --preflight says what is wrong with a name, and which record it needs."
+    ),
 }

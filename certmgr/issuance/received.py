@@ -1,4 +1,7 @@
-"""Is what the CA sent what was asked for? And which of its chains is taken. Pure; the CA's bytes are as hostile as any."""
+"""Is what the CA sent what was asked for? And which of its chains is taken.
+
+Pure; the CA's bytes are as hostile as any.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ class Chain:
 
 
 def read(pem: bytes, public_key: str, names: Sequence[str], now: datetime) -> Chain:
-    """``public_key``: digest of the CSR's (certmgr.cases.csr.spki). Raises :class:`CertmgrError`, which says what is wrong with it."""
+    """``public_key``: digest of the CSR's (certmgr.cases.csr.spki).
+
+    Raises :class:`CertmgrError`, which says what is wrong with it.
+    """
     try:
         found = from_pem(pem)
     except ValueError as error:
@@ -58,7 +64,9 @@ class ClockFault(CertmgrError):
 
 def _wrong(why: str) -> CertmgrError:
     return CertmgrError(
-        "The certificate that the CA sent is not used", why, "What is live stays as it is; it is tried again with a new order."
+        "The certificate that the CA sent is not used",
+        why,
+        "What is live stays as it is; it is tried again with a new order.",
     )
 
 
@@ -74,7 +82,10 @@ def _names(leaf: Certificate, names: Sequence[str]) -> None:
     if missing := sorted(want - have):
         raise _wrong(f"it lacks {', '.join(display(n) for n in missing[:10])}")
     if extra := sorted(have - want):
-        raise _wrong(f"it has names that were not asked for: {', '.join(printable(n, 100) for n in extra[:10])}")
+        raise _wrong(
+            "it has names that were not asked for:"
+            f" {', '.join(printable(n, 100) for n in extra[:10])}"
+        )
 
 
 def _dates(leaf: Certificate, now: datetime) -> None:
@@ -82,24 +93,32 @@ def _dates(leaf: Certificate, now: datetime) -> None:
         raise _wrong("its dates cannot be read")
     if leaf.not_before > now + SKEW:
         raise _late(
-            f"it begins at {leaf.not_before:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}: check the clock of this machine"
+            f"it begins at {leaf.not_before:%Y-%m-%d %H:%M} UTC, and here it is"
+            f" {now:%Y-%m-%d %H:%M}: check the clock of this machine"
         )
     if leaf.not_after <= now:
         raise _late(
-            f"it ended at {leaf.not_after:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}: check the clock of this machine"
+            f"it ended at {leaf.not_after:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}:"
+            " check the clock of this machine"
         )
 
 
 def _late(why: str) -> ClockFault:
     return ClockFault(
-        "The certificate that the CA sent is not used", why, "The order is kept, and gone on with when the clock is right."
+        "The certificate that the CA sent is not used",
+        why,
+        "The order is kept, and gone on with when the clock is right.",
     )
 
 
 def _ordered(leaf: Certificate, others: list[Certificate]) -> tuple[Certificate, ...]:
-    """In the order in which a server sends them, whatever the order was; what belongs to no path, and a root, is left out."""
+    """In the order in which a server sends them, whatever the order was; what belongs to no path,
+    and a root, is left out.
+    """
     path = [leaf]
-    while (above := next((c for c in others if c not in path and issued_by(path[-1], c)), None)) is not None:
+    while (
+        above := next((c for c in others if c not in path and issued_by(path[-1], c)), None)
+    ) is not None:
         path.append(above)
     if len(path) == 1 and others:
         raise _wrong("none of the certificates that came with it issued it")
@@ -107,7 +126,10 @@ def _ordered(leaf: Certificate, others: list[Certificate]) -> tuple[Certificate,
 
 
 def choose(chains: Sequence[Chain], preferred: str | None) -> tuple[Chain, str]:
-    """(the chain whose top has ``preferred`` in its name, else the CA's own, why). ``chains``: the CA's own first."""
+    """(the chain whose top has ``preferred`` in its name, else the CA's own, why).
+
+    ``chains``: the CA's own first.
+    """
     if not preferred:
         return chains[0], ""
     for chain in chains:

@@ -1,7 +1,10 @@
-"""When a certificate is renewed, and why. Pure.
+"""When a certificate is renewed, and why.
 
-ARI says (RFC 9773); where the CA has none: with a third of its life left, half under ten days (Let's Encrypt's integration guide). Near its end nothing else
-counts, and a certificate that is revoked or whose CA is distrusted is renewed at once.
+Pure.
+
+ARI says (RFC 9773); where the CA has none: with a third of its life left, half under ten days
+(Let's Encrypt's integration guide). Near its end nothing else counts, and a certificate that is
+revoked or whose CA is distrusted is renewed at once.
 """
 
 from __future__ import annotations
@@ -37,7 +40,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What is known of the certificate that is served. ``ari_at``: the stored instant. ``bad``: why it must go at once (revoked, distrusted), or empty."""
+    """What is known of the certificate that is served.
+
+    ``ari_at``: the stored instant. ``bad``: why it must go at once (revoked, distrusted), or empty.
+    """
 
     not_before: datetime
     not_after: datetime
@@ -47,7 +53,10 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """``at``: from when. ``urgent``: neither quarantine approval nor what was put off keeps it back."""
+    """``at``: from when.
+
+    ``urgent``: neither quarantine approval nor what was put off keeps it back.
+    """
 
     at: datetime
     reason: str
@@ -76,15 +85,21 @@ def is_near(life: Life, now: datetime) -> bool:
 
 
 def window(document: Any, not_after: datetime) -> Window | None:
-    """From a RenewalInfo object (RFC 9773 4.2). None where it is none: not an object, dates that are no dates, a window that ends before it begins, or one
-    that begins after the certificate's end.
+    """From a RenewalInfo object (RFC 9773 4.2).
+
+    None where it is none: not an object, dates that are no dates, a window that ends before it
+    begins, or one that begins after the certificate's end.
     """
     try:
         found = document["suggestedWindow"]
         start, end = (_instant(found[k]) for k in ("start", "end"))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    if end < start or start >= not_after or not all(abs(d - not_after) < FARTHEST for d in (start, end)):
+    if (
+        end < start
+        or start >= not_after
+        or not all(abs(d - not_after) < FARTHEST for d in (start, end))
+    ):
         return None
     url = document.get("explanationURL")
     good = isinstance(url, str) and url.startswith(("https://", "http://"))
@@ -106,11 +121,16 @@ def ask_again(header: str | None, now: datetime) -> datetime:
 
 
 def ari_id(certificate: Any) -> str | None:
-    """base64url(keyIdentifier of the AKI) "." base64url(serial) (RFC 9773 4.1). None without that extension."""
+    """base64url(keyIdentifier of the AKI) "." base64url(serial) (RFC 9773 4.1).
+
+    None without that extension.
+    """
     from cryptography import x509
 
     try:
-        akid = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        akid = certificate.extensions.get_extension_for_class(
+            x509.AuthorityKeyIdentifier
+        ).value.key_identifier
     except (x509.ExtensionNotFound, ValueError):
         return None
     if not akid:

@@ -1,6 +1,8 @@
-"""Renews what is due, many at once within what each CA allows: ARI, quarantine, orders, targets, proof. An edge.
+"""Renews what is due, many at once within what each CA allows: ARI, quarantine, orders, targets,
+proof. An edge.
 
-Every lineage is led by itself; a failure of one is its own. What is in flight is bounded, and what is done is counted and not kept.
+Every lineage is led by itself; a failure of one is its own. What is in flight is bounded, and what
+is done is counted and not kept.
 """
 
 from __future__ import annotations
@@ -32,7 +34,11 @@ LOOK_AGAIN = timedelta(hours=20)
 
 @dataclass(slots=True)
 class Summary:
-    """``counts``: state -> how many. ``troubles``: of the first of them in words; ``failed``: whether something failed that is no pending retry."""
+    """``counts``: state -> how many.
+
+    ``troubles``: of the first of them in words; ``failed``: whether something failed that is no
+    pending retry.
+    """
 
     planned: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -44,7 +50,10 @@ class Summary:
     def add(self, lineage: str, state: str, said: str, *, good: bool) -> None:
         self.counts[state] += 1
         self.failed |= not good
-        if state not in ("live", "placed", "issued", "nothing", "current") and len(self.troubles) < LISTED:
+        if (
+            state not in ("live", "placed", "issued", "nothing", "current")
+            and len(self.troubles) < LISTED
+        ):
             self.troubles.append((lineage, state, said))
 
 
@@ -62,7 +71,7 @@ class Fleet:
         with self.office.database.read() as conn:
             self._ours = servers.all_addresses(conn)
 
-    # -- what is due -------------------------------------------------------------------------------------------------
+    # -- what is due
 
     def plan(self, names: Sequence[str] = ()) -> list[Planned]:
         """Every active lineage, or those named. Raises :class:`NotFound`."""
@@ -75,7 +84,13 @@ class Fleet:
             served = lineages.served_names(conn, [r["sha256"] for r in rows if r["sha256"]])
             begun = {o["lineage_id"] for o in acme_orders.unfinished(conn)}
         return [
-            plan_one(r, now, condemned.get(r["sha256"] or "", ""), served.get(r["sha256"] or ""), begun=r["id"] in begun)
+            plan_one(
+                r,
+                now,
+                condemned.get(r["sha256"] or "", ""),
+                served.get(r["sha256"] or ""),
+                begun=r["id"] in begun,
+            )
             for r in rows
         ]
 
@@ -83,7 +98,9 @@ class Fleet:
         """ARI of every lineage for which it is time."""
         with self.office.database.read() as conn:
             rows = [
-                r for r in lineages.listing(conn, states=("active",)) if r["sha256"] and (r["ari_next_at"] or 0) <= self.office.at
+                r
+                for r in lineages.listing(conn, states=("active",))
+                if r["sha256"] and (r["ari_next_at"] or 0) <= self.office.at
             ]
         with ThreadPoolExecutor(self.office.settings.acme.at_once) as pool:
             for _ in pool.map(lambda r: ari.refresh(self.office, r), rows, chunksize=1):
@@ -94,8 +111,14 @@ class Fleet:
         now = self.office.now()
         gatherer = Gatherer(self.office.settings, self.office.solvers, ours=self._ours)
         with self.office.database.read() as conn:
-            out = [t for t in lineages.troubled(conn) if (t["checked_at"] or 0) <= to_epoch(now - LOOK_AGAIN)]
-            out = sorted(out, key=lambda t: t["checked_at"] or 0)[:LOOKED_AT]  # a run is not held up by very many of them
+            out = [
+                t
+                for t in lineages.troubled(conn)
+                if (t["checked_at"] or 0) <= to_epoch(now - LOOK_AGAIN)
+            ]
+            out = sorted(out, key=lambda t: t["checked_at"] or 0)[
+                :LOOKED_AT
+            ]  # a run is not held up by very many of them
             rows = {t["lineage_id"]: lineages.by_id(conn, t["lineage_id"]) for t in out}
 
         def look(name: Row) -> bool:
@@ -119,10 +142,13 @@ class Fleet:
             owner = orders.owner_of(conn, name["name"].removeprefix("*."))
         return owner is not None and owner["client_id"] == name["client_id"]
 
-    # -- a run -------------------------------------------------------------------------------------------------------
+    # -- a run
 
     def due(self) -> Summary:
-        """One round for cron: what is due, what was begun, what could not be brought to its target. Raises :class:`Busy` while another one runs."""
+        """One round for cron: what is due, what was begun, what could not be brought to its target.
+
+        Raises :class:`Busy` while another one runs.
+        """
         with jobs.alone(self.office.database, JOB):
             with self.office.write() as tx:
                 jobs.started(tx, JOB)
@@ -140,7 +166,9 @@ class Fleet:
             with self.office.write() as tx:
                 acme_orders.forget_events(tx, self.office.at - 30 * 86_400)
                 if summary.failed:
-                    jobs.failed(tx, JOB, "; ".join(f"{n}: {said}" for n, _, said in summary.troubles[:3]))
+                    jobs.failed(
+                        tx, JOB, "; ".join(f"{n}: {said}" for n, _, said in summary.troubles[:3])
+                    )
                 else:
                     jobs.succeeded(tx, JOB)
         return summary
@@ -158,7 +186,9 @@ class Fleet:
                 summary.add(part.lineage, part.state, part.said, good=part.good)
                 summary.renewed += part.state in ("live", "placed", "untold")
 
-    def _each(self, chosen: Sequence[Planned], work: Callable[[Planned], list[Done | Brought]]) -> Iterator[list[Done | Brought]]:
+    def _each(
+        self, chosen: Sequence[Planned], work: Callable[[Planned], list[Done | Brought]]
+    ) -> Iterator[list[Done | Brought]]:
         """In threads, at most twice as many waiting as work at once."""
         at_once, count, total = self.office.settings.acme.at_once, 0, len(chosen)
         waiting: set[Future[list[Done | Brought]]] = set()
@@ -175,17 +205,24 @@ class Fleet:
                 count += 1
                 yield self._told(future, count, total)
 
-    def _told(self, future: Future[list[Done | Brought]], count: int, total: int) -> list[Done | Brought]:
+    def _told(
+        self, future: Future[list[Done | Brought]], count: int, total: int
+    ) -> list[Done | Brought]:
         if self.progress is not None:
             self.progress(count, total)
         return future.result()
 
     def _lead(self, planned: Planned) -> list[Done | Brought]:
-        """One lineage: order, targets, proof. An error of ours is this lineage's, and the others go on."""
+        """One lineage: order, targets, proof.
+
+        An error of ours is this lineage's, and the others go on.
+        """
         try:
             return self._led(planned)
         except Exception as error:  # whatever it is: said, and written down, for one lineage
-            words = f"an error that should not be: {type(error).__name__}: {printable(str(error), 200)}"
+            words = (
+                f"an error that should not be: {type(error).__name__}: {printable(str(error), 200)}"
+            )
             return [Done(planned.name, planned.client, "failed", words)]
 
     def _led(self, planned: Planned) -> list[Done | Brought]:
@@ -207,14 +244,22 @@ class Fleet:
             if account_id not in self._gates:
                 account = self.office.account(account_id)
                 ca = cas.find(self.office.settings.acme, account["ca"], account["directory"])
-                self._gates[account_id] = threading.BoundedSemaphore(ca.at_once or self.office.settings.acme.at_once)
+                self._gates[account_id] = threading.BoundedSemaphore(
+                    ca.at_once or self.office.settings.acme.at_once
+                )
             return self._gates[account_id]
 
     def _leave_departed(self, row: Row) -> None:
-        """A name that no longer points here goes into quarantine before the CA is asked: a failed authorization would count against the others."""
+        """A name that no longer points here goes into quarantine before the CA is asked: a failed
+        authorization would count against the others.
+        """
         try:
             gatherer = Gatherer(self.office.settings, self.office.solvers, ours=self._ours)
-            plain = [n["name"] for n in row["names"] if n["state"] == "active" and not n["name"].startswith("*.")]
+            plain = [
+                n["name"]
+                for n in row["names"]
+                if n["state"] == "active" and not n["name"].startswith("*.")
+            ]
             gone = gatherer.departed(plain, row["solver"])
         except CertmgrError:
             return
@@ -237,5 +282,9 @@ def _chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     known = {r["name"]: r for r in rows}
     for name in names:
         if name not in known:
-            raise NotFound(f"There is no lineage '{printable(name, 60)}' to renew", "", "See certmgr lineage list.")
+            raise NotFound(
+                f"There is no lineage '{printable(name, 60)}' to renew",
+                "",
+                "See certmgr lineage list.",
+            )
     return [known[n] for n in dict.fromkeys(names)]

@@ -1,4 +1,6 @@
-"""Revokes a certificate at the CA that issued it (RFC 8555 7.6), by the account or by the certificate's own key. An edge."""
+"""Revokes a certificate at the CA that issued it (RFC 8555 7.6), by the account or by the
+certificate's own key. An edge.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,13 @@ from inventory.store import acme_orders, cases, lineages
 from inventory.store.records import Row
 
 # RFC 5280 5.3.1, those that BR 4.9.1.1 lets a subscriber choose.
-REASONS = {"unspecified": 0, "keyCompromise": 1, "affiliationChanged": 3, "superseded": 4, "cessationOfOperation": 5}
+REASONS = {
+    "unspecified": 0,
+    "keyCompromise": 1,
+    "affiliationChanged": 3,
+    "superseded": 4,
+    "cessationOfOperation": 5,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +36,14 @@ class Revoked:
     already: bool
 
 
-def revoke(office: Office, name: str, reason: str, *, by: str = "account", sha256: str = "") -> Revoked:
-    """``by``: account or key. ``sha256``: of another certificate of the lineage than the newest, or its beginning. Raises :class:`CertmgrError`."""
+def revoke(
+    office: Office, name: str, reason: str, *, by: str = "account", sha256: str = ""
+) -> Revoked:
+    """``by``: account or key.
+
+    ``sha256``: of another certificate of the lineage than the newest, or its beginning. Raises
+    :class:`CertmgrError`.
+    """
     with office.database.read() as conn:
         row = lineages.find(conn, name)
         digest = _which(conn, row, sha256)
@@ -37,13 +51,19 @@ def revoke(office: Office, name: str, reason: str, *, by: str = "account", sha25
         order = acme_orders.issued_for(conn, row["id"], digest)
     if not ders:
         raise NotFound(f"'{row['name']}' has no certificate to revoke")
-    document = Raw({"certificate": urlsafe_b64encode(ders[0]).rstrip(b"=").decode(), "reason": REASONS[reason]})
+    document = Raw(
+        {"certificate": urlsafe_b64encode(ders[0]).rstrip(b"=").decode(), "reason": REASONS[reason]}
+    )
     account_id = order["account_id"] if order is not None else row["account_id"]
     already = _send(office, row, account_id, digest, document, by)
     with office.write() as tx:
         lineages.revoked(tx, digest, reason)
         if reason == "keyCompromise":
-            lineages.edit(tx, row["id"], compromised=" ".join(dict.fromkeys([*row["compromised"].split(), digest])))
+            lineages.edit(
+                tx,
+                row["id"],
+                compromised=" ".join(dict.fromkeys([*row["compromised"].split(), digest])),
+            )
         lineages.note(tx, row["id"], next_at=None)
         tx.audit("revoke", "lineage", row["id"], {"action": reason})
     from inventory.certificates import parse
@@ -57,11 +77,17 @@ def _which(conn: Any, row: Row, sha256: str) -> str:
             raise NotFound(f"'{row['name']}' has no certificate to revoke", "none was issued yet")
         return str(row["sha256"])
     found = [
-        o["sha256"] for o in acme_orders.last_of(conn, row["id"], 1000) if o["sha256"] and o["sha256"].startswith(sha256.lower())
+        o["sha256"]
+        for o in acme_orders.last_of(conn, row["id"], 1000)
+        if o["sha256"] and o["sha256"].startswith(sha256.lower())
     ]
     if len(set(found)) != 1:
         raise UsageError(
-            f"'{sha256[:70]}' is no certificate of '{row['name']}'" if not found else "That is the beginning of several",
+            (
+                f"'{sha256[:70]}' is no certificate of '{row['name']}'"
+                if not found
+                else "That is the beginning of several"
+            ),
             "",
             "certmgr lineage show lists them.",
         )
@@ -81,7 +107,9 @@ def _send(office: Office, row: Row, account_id: int, digest: str, document: Raw,
             clock=office.now,
         )
     try:
-        session.net.post(session.directory["revokeCert"], document, new_nonce_url=session.directory["newNonce"])
+        session.net.post(
+            session.directory["revokeCert"], document, new_nonce_url=session.directory["newNonce"]
+        )
     except Refused as error:
         if error.problem.type != "alreadyRevoked":
             raise
@@ -98,6 +126,8 @@ def _key(office: Office, row: Row, digest: str) -> Any:
     pem = folder.read(version).key_pem if version is not None else None
     if pem is None:
         raise CertmgrError(
-            "The key of the certificate is not here", "its version was removed, or the key is the client's", "Give --by account."
+            "The key of the certificate is not here",
+            "its version was removed, or the key is the client's",
+            "Give --by account.",
         )
     return load_pem_private_key(pem, None)

@@ -1,4 +1,6 @@
-"""How many orders a day a fleet makes at a lifetime to come, and where a CA's limits would be in the way. Pure."""
+"""How many orders a day a fleet makes at a lifetime to come, and where a CA's limits would be in
+the way. Pure.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ STEP = 3600
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One lineage. ``not_before``, ``not_after``: of its certificate, None where it has none. ``ari``: its CA takes ``replaces``, so that no limit counts it."""
+    """One lineage.
+
+    ``not_before``, ``not_after``: of its certificate, None where it has none. ``ari``: its CA takes
+    ``replaces``, so that no limit counts it.
+    """
 
     name: str
     names: tuple[str, ...]
@@ -43,7 +49,11 @@ class Hit:
 
 @dataclass(slots=True)
 class Simulation:
-    """``days``: date -> orders. ``postponed``: all of them; ``hits``: the first thousand, with reason. ``expired``: lineages whose certificate would end first."""
+    """``days``: date -> orders.
+
+    ``postponed``: all of them; ``hits``: the first thousand, with reason. ``expired``: lineages
+    whose certificate would end first.
+    """
 
     days: Counter[date] = field(default_factory=Counter)
     orders: int = 0
@@ -52,8 +62,13 @@ class Simulation:
     hits: list[Hit] = field(default_factory=list)
 
 
-def simulate(items: Iterable[Item], cas: dict[str, Ca], lifetime: timedelta, now: datetime, until: datetime) -> Simulation:
-    """From now until then. Certificates that are there keep their dates; those that are ordered live ``lifetime``."""
+def simulate(
+    items: Iterable[Item], cas: dict[str, Ca], lifetime: timedelta, now: datetime, until: datetime
+) -> Simulation:
+    """From now until then.
+
+    Certificates that are there keep their dates; those that are ordered live ``lifetime``.
+    """
     found = Simulation()
     ledgers = {name: Ledger(ca.limits) for name, ca in cas.items()}
     queue: list[tuple[float, int, Item, float]] = []
@@ -80,7 +95,9 @@ def simulate(items: Iterable[Item], cas: dict[str, Ca], lifetime: timedelta, now
             if late:
                 found.expired.add(item.name)
             if len(found.hits) < MAX_HITS:
-                found.hits.append(Hit(moment, item.name, datetime.fromtimestamp(again, UTC), allowed.reason, late))
+                found.hits.append(
+                    Hit(moment, item.name, datetime.fromtimestamp(again, UTC), allowed.reason, late)
+                )
             heapq.heappush(queue, (again, number, item, end))
             continue
         if item.ari:
@@ -90,5 +107,7 @@ def simulate(items: Iterable[Item], cas: dict[str, Ca], lifetime: timedelta, now
         found.orders += 1
         found.days[moment.date()] += 1
         new_end = moment + lifetime
-        heapq.heappush(queue, (due(Life(moment, new_end)).at.timestamp(), number, item, new_end.timestamp()))
+        heapq.heappush(
+            queue, (due(Life(moment, new_end)).at.timestamp(), number, item, new_end.timestamp())
+        )
     return found

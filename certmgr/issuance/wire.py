@@ -1,4 +1,6 @@
-"""What a CA answers as the library's values: whatever cannot be read becomes a Problem, never an exception of the library."""
+"""What a CA answers as the library's values: whatever cannot be read becomes a Problem, never an
+exception of the library.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _T = TypeVar("_T")
 
 
 class Raw:
-    """A payload as it is; true, so that the library signs it and does not take it for a POST-as-GET."""
+    """A payload as it is; true, so that the library signs it and does not take it for a
+    POST-as-GET.
+    """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = dict(document)
@@ -30,7 +34,14 @@ class Raw:
 def _read(what: str, make: Callable[[], _T]) -> _T:
     try:
         return make()
-    except (DeserializationError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (
+        DeserializationError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+    ) as error:
         why = printable(str(error) or type(error).__name__, 200)
         raise Refused(f"The CA's {what} cannot be read", Problem("unreadable", why)) from None
 
@@ -39,13 +50,17 @@ def order(response: Any) -> messages.Order:
     """Raises :class:`Refused`: no status, or URLs that are none."""
     found: messages.Order = _read("order", lambda: messages.Order.from_json(response.json()))
     if found.status is None or not isinstance(found.authorizations, (list, tuple)):
-        raise Refused("The CA's order cannot be read", Problem("unreadable", "it has no status or no authorizations"))
+        raise Refused(
+            "The CA's order cannot be read",
+            Problem("unreadable", "it has no status or no authorizations"),
+        )
     for url in (*found.authorizations, found.finalize, found.certificate):
         if url is not None:
             checked(url)
     if len(found.authorizations) > 200:
         raise Refused(
-            "The CA's order cannot be used", Problem("unreadable", f"it has {len(found.authorizations)} authorizations")
+            "The CA's order cannot be used",
+            Problem("unreadable", f"it has {len(found.authorizations)} authorizations"),
         )
     return found
 
@@ -54,21 +69,40 @@ def document(response: Any) -> Mapping[str, Any]:
     """A JSON object. Raises :class:`Refused`."""
     found = _read("answer", response.json)
     if not isinstance(found, Mapping):
-        raise Refused("The CA's answer cannot be read", Problem("unreadable", "it is no JSON object"))
+        raise Refused(
+            "The CA's answer cannot be read", Problem("unreadable", "it is no JSON object")
+        )
     return found
 
 
 def authorization(response: Any) -> messages.Authorization:
-    found: messages.Authorization = _read("authorization", lambda: messages.Authorization.from_json(response.json()))
-    if found.status is None or found.identifier is None or not isinstance(found.identifier.value, str):
-        raise Refused("The CA's authorization cannot be read", Problem("unreadable", "it has no status or no identifier"))
+    found: messages.Authorization = _read(
+        "authorization", lambda: messages.Authorization.from_json(response.json())
+    )
+    if (
+        found.status is None
+        or found.identifier is None
+        or not isinstance(found.identifier.value, str)
+    ):
+        raise Refused(
+            "The CA's authorization cannot be read",
+            Problem("unreadable", "it has no status or no identifier"),
+        )
     return found
 
 
 def checked(url: Any) -> str:
     """A URL of the CA's. Raises :class:`Refused` where it is none that may be asked."""
-    if not isinstance(url, str) or not url.startswith("https://") or len(url) > MAX_URL or printable(url, MAX_URL) != url:
-        raise Refused("The CA names a URL that is not asked", Problem("unreadable", f"'{printable(str(url), 120)}'"))
+    if (
+        not isinstance(url, str)
+        or not url.startswith("https://")
+        or len(url) > MAX_URL
+        or printable(url, MAX_URL) != url
+    ):
+        raise Refused(
+            "The CA names a URL that is not asked",
+            Problem("unreadable", f"'{printable(str(url), 120)}'"),
+        )
     return url
 
 

@@ -1,4 +1,7 @@
-"""Works on one lineage: whether it may order now, the order, and what becomes of a failure. An edge; decisions are made by pure modules."""
+"""Works on one lineage: whether it may order now, the order, and what becomes of a failure.
+
+An edge; decisions are made by pure modules.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ QUARANTINE_AT = 2
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """``state``: issued, waits (``until``: epoch seconds), held (somebody has to approve), failed, busy, current (nothing to do)."""
+    """``state``: issued, waits (``until``: epoch seconds), held (somebody has to approve), failed,
+    busy, current (nothing to do).
+    """
 
     lineage: str
     client: str
@@ -44,7 +49,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """``replaces``: ARI id of the certificate before. ``exempt``: placed as ARI says, so that no limit counts it. ``urgent``: near the end, or revoked."""
+    """``replaces``: ARI id of the certificate before.
+
+    ``exempt``: placed as ARI says, so that no limit counts it. ``urgent``: near the end, or
+    revoked.
+    """
 
     reason: str
     replaces: str | None = None
@@ -57,7 +66,9 @@ class Wait(CertmgrError):
 
     def __init__(self, why: str, until: int) -> None:
         super().__init__(
-            "The order is put off", why, f"It is tried again from {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC."
+            "The order is put off",
+            why,
+            f"It is tried again from {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC.",
         )
         self.reason, self.until = why, until
 
@@ -70,8 +81,10 @@ class Held(CertmgrError):
 
 
 def names_to_ask(row: Row, *, urgent: bool = False) -> list[str]:
-    """The names of the next certificate. Pure. Raises :class:`Held`: a name is never dropped silently. ``urgent``: the certificate is near its end, and the good names do
-    not go down with one that staff were told of.
+    """The names of the next certificate.
+
+    Pure. Raises :class:`Held`: a name is never dropped silently. ``urgent``: the certificate is
+    near its end, and the good names do not go down with one that staff were told of.
     """
     active = [n["name"] for n in row["names"] if n["state"] == "active"]
     out = [n for n in row["names"] if n["state"] == "quarantined"]
@@ -84,17 +97,25 @@ def names_to_ask(row: Row, *, urgent: bool = False) -> list[str]:
         )
     if row["csr"] and row["sha256"] is not None and row["sha256"] in row["compromised"].split():
         raise Held(
-            f"'{row['name']}' waits", "the key of the client's CSR is compromised", "Ask the client for a CSR of a new key."
+            f"'{row['name']}' waits",
+            "the key of the client's CSR is compromised",
+            "Ask the client for a CSR of a new key.",
         )
     if out and not (urgent or row["shrink"] == "auto" or {n["name"] for n in out} <= approved):
-        said = "; ".join(f"{display(n['name'])}: {printable(n['reason'] or '', 200)}" for n in out[:5])
+        said = "; ".join(
+            f"{display(n['name'])}: {printable(n['reason'] or '', 200)}" for n in out[:5]
+        )
         raise Held(
             f"'{row['name']}' waits",
             f"{len(out)} of its names cannot be had now ({said})",
             f"certmgr lineage approve {row['name']} leaves them out until they return.",
         )
     if not active:
-        raise Held(f"'{row['name']}' has no name left that can be had", "all are in quarantine", "certmgr lineage show says why.")
+        raise Held(
+            f"'{row['name']}' has no name left that can be had",
+            "all are in quarantine",
+            "certmgr lineage show says why.",
+        )
     return active
 
 
@@ -105,7 +126,10 @@ class Worker:
     office: Office
 
     def order(self, lineage_id: int, why: Why) -> Done:
-        """Ends, or goes on with, the order of a lineage. Never raises for what the CA, the DNS or the disk says; errors of ours are raised."""
+        """Ends, or goes on with, the order of a lineage.
+
+        Never raises for what the CA, the DNS or the disk says; errors of ours are raised.
+        """
         with self.office.database.read() as conn:
             row = lineages.by_id(conn, lineage_id)
         try:
@@ -137,12 +161,14 @@ class Worker:
                 return self._failed(row, error, why)
             try:
                 self.finish(order)
-            except CertmgrError as error:  # the certificate is ours, and cannot be put on disk: the order stays open
+            except (
+                CertmgrError
+            ) as error:  # the certificate is ours, and cannot be put on disk: the order stays open
                 return self._failed(row, error, why)
             return Done(row["name"], row["client"], "issued", why.reason, sha256=order["sha256"])
         raise AssertionError
 
-    # -- before ------------------------------------------------------------------------------------------------------
+    # -- before
 
     def _led(self, lineage_id: int, why: Why) -> Row:
         with self.office.database.read() as conn:
@@ -180,10 +206,17 @@ class Worker:
             acme_orders.release(tx, order)
 
     def _session_of(self, row: Row, order: Row, why: Why) -> Session:
-        """Of an order that was begun. One that its CA never answered is given up for the account that stands in; so is one whose account is lost, or another by now."""
+        """Of an order that was begun.
+
+        One that its CA never answered is given up for the account that stands in; so is one whose
+        account is lost, or another by now.
+        """
         account = self.office.account(order["account_id"])
         if account["state"] != "active":
-            raise Gone("The order's account cannot be used any more", f"'{account['name']}' is {account['state']}")
+            raise Gone(
+                "The order's account cannot be used any more",
+                f"'{account['name']}' is {account['state']}",
+            )
         try:
             self._not_backing_off(order["account_id"], order["names"].split(), why)
             return self.office.session(order["account_id"])
@@ -191,25 +224,38 @@ class Worker:
             with self.office.database.read() as conn:
                 other = accounts.fallback(conn, self.office.account(row["account_id"]))
             if order["url"] is None and (
-                row["account_id"] != order["account_id"] or (other is not None and other["id"] != order["account_id"])
+                row["account_id"] != order["account_id"]
+                or (other is not None and other["id"] != order["account_id"])
             ):
-                raise Gone("The CA was never reached with this order", "another account stands in") from None
+                raise Gone(
+                    "The CA was never reached with this order", "another account stands in"
+                ) from None
             raise
 
     def _leave_foreign(self, row: Row) -> None:
-        """A name that moved to another client, or out of the inventory, goes into quarantine: nobody gets a certificate in the name of somebody else."""
+        """A name that moved to another client, or out of the inventory, goes into quarantine:
+        nobody gets a certificate in the name of somebody else.
+        """
         with self.office.database.read() as conn:
             active = [n["name"] for n in row["names"] if n["state"] == "active"]
             owners = {n: orders.owner_of(conn, n.removeprefix("*.")) for n in active}
-        foreign = {n: o for n, o in owners.items() if o is None or o["client_id"] != row["client_id"]}
+        foreign = {
+            n: o for n, o in owners.items() if o is None or o["client_id"] != row["client_id"]
+        }
         if foreign:
             with self.office.write() as tx:
                 for name, owner in foreign.items():
-                    why = "the inventory does not have it any more" if owner is None else "it belongs to another client now"
+                    why = (
+                        "the inventory does not have it any more"
+                        if owner is None
+                        else "it belongs to another client now"
+                    )
                     lineages.name_failed(tx, row["id"], name, why, quarantine=True)
 
     def _session(self, row: Row, names: list[str], why: Why) -> Session:
-        """The account's, else that of the account which stands in while its CA is left alone or cannot be reached."""
+        """The account's, else that of the account which stands in while its CA is left alone or
+        cannot be reached.
+        """
         first = self.office.account(row["account_id"])
         try:
             self._not_backing_off(first["id"], names, why)
@@ -226,11 +272,17 @@ class Worker:
                 raise error from None
 
     def _not_backing_off(self, account_id: int, names: list[str], why: Why) -> None:
-        """Raises :class:`Wait`. Near the end of a certificate only what the CA itself said keeps it back, not that it could not be reached."""
+        """Raises :class:`Wait`.
+
+        Near the end of a certificate only what the CA itself said keeps it back, not that it could
+        not be reached.
+        """
         account = self.office.account(account_id)
         scopes = {} if why.urgent else {"": account["ca"]}
         scopes |= {f"account:{account['name']}": f"the account {account['name']}"}
-        scopes |= {n: display(n) for n in names} | {f"domain:{d}": display(d) for d in limits.domains(names)}
+        scopes |= {n: display(n) for n in names} | {
+            f"domain:{d}": display(d) for d in limits.domains(names)
+        }
         with self.office.database.read() as conn:
             found = [
                 b
@@ -242,18 +294,28 @@ class Worker:
             raise Wait(f"{scopes[last['scope']]} is left alone: {last['reason']}", last["until"])
 
     def _intend(self, row: Row, session: Session, names: list[str], why: Why) -> Row:
-        """The ledger is asked and the intent written in one transaction, so that orders of other threads and machines are counted."""
+        """The ledger is asked and the intent written in one transaction, so that orders of other
+        threads and machines are counted.
+        """
         account = session.row
         same = account["id"] == row["account_id"]
         values = {
-            "lineage_id": row["id"], "account_id": account["id"], "reason": why.reason[:200], "names": " ".join(names),
-            "profile": self._profile(row, session, names), "replaces": why.replaces if same else None, "exempt": int(same and why.exempt),
-        }  # fmt: skip
+            "lineage_id": row["id"],
+            "account_id": account["id"],
+            "reason": why.reason[:200],
+            "names": " ".join(names),
+            "profile": self._profile(row, session, names),
+            "replaces": why.replaces if same else None,
+            "exempt": int(same and why.exempt),
+        }
         self.office.step("intend")
         with self.office.write() as tx:
-            # Near its end the ledger, which can be wrong, keeps nothing back: what the CA itself says does.
+            # Near its end the ledger, which can be wrong, keeps nothing back: what the CA itself
+            # says does.
             if not why.urgent:
-                allowed = self.ledger(tx, session.ca, account).allows(account["id"], names, tx.at, exempt=bool(values["exempt"]))
+                allowed = self.ledger(tx, session.ca, account).allows(
+                    account["id"], names, tx.at, exempt=bool(values["exempt"])
+                )
                 if allowed.until is not None:
                     raise Wait(allowed.reason, allowed.until)
             return acme_orders.intend(tx, values)
@@ -261,8 +323,15 @@ class Worker:
     def ledger(self, tx: Tx, ca: cas.Ca, account: Row) -> Ledger:
         """With what is in flight, taken to end with a certificate."""
         conn, at = tx.conn, tx.at
-        ids = [a["id"] for a in accounts.listing(conn, retired=True) if a["directory"] == account["directory"]]
-        found = Ledger(ca.limits, limits.of_rows(acme_orders.events(conn, ids, at - max(limits.longest(ca.limits), 1))))
+        ids = [
+            a["id"]
+            for a in accounts.listing(conn, retired=True)
+            if a["directory"] == account["directory"]
+        ]
+        found = Ledger(
+            ca.limits,
+            limits.of_rows(acme_orders.events(conn, ids, at - max(limits.longest(ca.limits), 1))),
+        )
         for order in acme_orders.unfinished(conn):
             if order["account_id"] in ids and not order["exempt"] and order["state"] != "issued":
                 names = order["names"].split()
@@ -274,9 +343,16 @@ class Worker:
         return found
 
     def _profile(self, row: Row, session: Session, names: list[str]) -> str | None:
-        """Always by name where the CA has several. Raises :class:`UsageError` for one that it does not offer."""
+        """Always by name where the CA has several.
+
+        Raises :class:`UsageError` for one that it does not offer.
+        """
         offered = session.profiles
-        asked = (row["profile"] or self.office.settings.acme.profile) if session.row["id"] == row["account_id"] else None
+        asked = (
+            (row["profile"] or self.office.settings.acme.profile)
+            if session.row["id"] == row["account_id"]
+            else None
+        )
         if asked and asked not in offered:
             known = f"it offers {', '.join(offered)}" if offered else "it offers none"
             raise UsageError(
@@ -290,10 +366,13 @@ class Worker:
             return "shortlived"  # Let's Encrypt issues for addresses with no other
         return session.ca.profile if session.ca.profile in offered else None
 
-    # -- after -------------------------------------------------------------------------------------------------------
+    # -- after
 
     def finish(self, order: Row) -> Version:
-        """Key and certificate as a version on disk, then the order ends. A death in between: the version is found again, and the order ends then."""
+        """Key and certificate as a version on disk, then the order ends.
+
+        A death in between: the version is found again, and the order ends then.
+        """
         with self.office.database.read() as conn:
             row = lineages.by_id(conn, order["lineage_id"])
             chain = cases.chain_of(conn, row["chain"].split())
@@ -315,7 +394,12 @@ class Worker:
 
     def _forgive(self, session: Session, order: Row) -> None:
         names = order["names"].split()
-        scopes = ["", f"account:{session.row['name']}", *names, *(f"domain:{d}" for d in limits.domains(names))]
+        scopes = [
+            "",
+            f"account:{session.row['name']}",
+            *names,
+            *(f"domain:{d}" for d in limits.domains(names)),
+        ]
         with self.office.write() as tx:
             acme_orders.forgive(tx, session.row["directory"], scopes)
 
@@ -327,18 +411,25 @@ class Worker:
         with self.office.write() as tx:
             begun = acme_orders.open_of(tx.conn, row["id"])
             if begun is not None:
-                acme_orders.end(tx, acme_orders.take(tx, begun["id"]), state, error=_document(error))
+                acme_orders.end(
+                    tx, acme_orders.take(tx, begun["id"]), state, error=_document(error)
+                )
 
     def _failed(self, row: Row, error: CertmgrError, why: Why) -> Done:
-        """Whether the order ends, how long it, its names and its CA are left alone, and which names go into quarantine: one transaction."""
+        """Whether the order ends, how long it, its names and its CA are left alone, and which names
+        go into quarantine: one transaction.
+        """
         ends = isinstance(error, NamesFailed) or (
-            isinstance(error, Refused) and error.problem.follows not in (Follows.BACK_OFF, Follows.RETRY)
+            isinstance(error, Refused)
+            and error.problem.follows not in (Follows.BACK_OFF, Follows.RETRY)
         )
         with self.office.write() as tx:
             begun = acme_orders.open_of(tx.conn, row["id"])
             account = accounts.by_id(tx.conn, begun["account_id"] if begun else row["account_id"])
             if begun is not None and ends:
-                acme_orders.end(tx, acme_orders.take(tx, begun["id"]), "failed", error=_document(error))
+                acme_orders.end(
+                    tx, acme_orders.take(tx, begun["id"]), "failed", error=_document(error)
+                )
             failures = lineages.by_id(tx.conn, row["id"])["failures"] + 1
             wait = waiting.retry(failures, self.office.draw())
             until = tx.at + int(min(wait, waiting.HOUR) if why.urgent else wait)
@@ -354,7 +445,13 @@ class Worker:
         for failed, why in error.names.items():
             for name in (failed, f"*.{failed}"):
                 if name in named:
-                    lineages.name_failed(tx, row["id"], name, why, quarantine=named[name]["failures"] + 1 >= QUARANTINE_AT)
+                    lineages.name_failed(
+                        tx,
+                        row["id"],
+                        name,
+                        why,
+                        quarantine=named[name]["failures"] + 1 >= QUARANTINE_AT,
+                    )
 
     def _refused(self, tx: Tx, account: Row, begun: Row | None, problem: Problem) -> int | None:
         """Until when whoever was meant is left alone; None: nobody is."""
@@ -367,8 +464,13 @@ class Worker:
         known = {b["scope"]: b for b in acme_orders.backoffs(tx.conn, account["directory"])}
         for scope in _scopes(problem, account, begun, limited):
             before = known.get(scope)
-            running = before is not None and before["until"] > tx.at  # many orders meet the same refusal: it counts once
-            count, draw = (before["failures"] if before is not None else 0) + (not running), self.office.draw()
+            running = (
+                before is not None and before["until"] > tx.at
+            )  # many orders meet the same refusal: it counts once
+            count, draw = (
+                (before["failures"] if before is not None else 0) + (not running),
+                self.office.draw(),
+            )
             wait = (
                 waiting.back_off(count, draw, problem.retry_after)
                 if limited
@@ -381,7 +483,9 @@ class Worker:
 
 
 def _scopes(problem: Problem, account: Row, begun: Row | None, limited: bool) -> list[str]:
-    """Whom a refusal means: the names that it names, the account, the registered domains of the order, or the whole CA. Pure."""
+    """Whom a refusal means: the names that it names, the account, the registered domains of the
+    order, or the whole CA. Pure.
+    """
     if not limited:
         return [""]
     if names := [n for n in problem.names() if n]:
@@ -390,7 +494,11 @@ def _scopes(problem: Problem, account: Row, begun: Row | None, limited: bool) ->
     asked = begun["names"].split() if begun is not None else []
     named = [n.removeprefix("*.") for n in asked if n.removeprefix("*.") in said]
     if problem.paused or "failed authorizations" in said:
-        return named or ([f"domain:{d}" for d in limits.domains(asked)] if asked else [f"account:{account['name']}"])
+        return named or (
+            [f"domain:{d}" for d in limits.domains(asked)]
+            if asked
+            else [f"account:{account['name']}"]
+        )
     if asked and "account" not in said and ("certificates" in said or "domain" in said):
         return [f"domain:{d}" for d in limits.domains(asked)]
     return [f"account:{account['name']}"]
@@ -404,6 +512,9 @@ def _document(error: CertmgrError) -> str:
 
 
 def default_name(names: list[str], key_type: str) -> str:
-    """Of a new lineage: its first name, with the kind of the key where it is not the usual one. Pure."""
+    """Of a new lineage: its first name, with the kind of the key where it is not the usual one.
+
+    Pure.
+    """
     first = names[0].removeprefix("*.").replace(":", "-")
     return first if key_type.startswith("ec-") else f"{first}-rsa"

@@ -1,4 +1,6 @@
-"""A bulletin to all clients about a coming deadline: whom it is for, and what it says of each client's own sites."""
+"""A bulletin to all clients about a coming deadline: whom it is for, and what it says of each
+client's own sites.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from notifiers.wording.sentences import client_instruction, short
 
 @dataclass(slots=True)
 class Made:
-    """``messages``: one a client that gets it; ``before``: clients that had it; ``nobody``: clients without anybody to write to."""
+    """``messages``: one a client that gets it; ``before``: clients that had it; ``nobody``: clients
+    without anybody to write to.
+    """
 
     messages: list[tuple[Person, Message]] = field(default_factory=list)
     before: int = 0
@@ -50,18 +54,39 @@ def find_deadline(database: Database, name: str) -> Deadline:
 
 
 def broadcast(
-    database: Database, settings: Settings, now: datetime, *, template: str, name: str, tag: str | None, text: str | None, per_day: int, dry_run: bool
-) -> Made:  # fmt: skip
-    """Opens a matter for each client, and releases them to ``per_day`` clients a day; notify composes and queues them."""
+    database: Database,
+    settings: Settings,
+    now: datetime,
+    *,
+    template: str,
+    name: str,
+    tag: str | None,
+    text: str | None,
+    per_day: int,
+    dry_run: bool,
+) -> Made:
+    """Opens a matter for each client, and releases them to ``per_day`` clients a day; notify
+    composes and queues them.
+    """
     from certmgr.notices.wiring import rules_of, templates_of
 
-    due, rules, templates = find_deadline(database, name), rules_of(settings), templates_of(settings)
+    due, rules, templates = (
+        find_deadline(database, name),
+        rules_of(settings),
+        templates_of(settings),
+    )
     if not due.for_clients:
         raise UsageError(
-            f"The deadline '{name}' is for administrators alone", "clients can do nothing about it", "Choose another one."
+            f"The deadline '{name}' is for administrators alone",
+            "clients can do nothing about it",
+            "Choose another one.",
         )
     if due.at <= now:
-        raise UsageError(f"The deadline '{name}' has passed", "a bulletin is about one that comes", "Choose another one.")
+        raise UsageError(
+            f"The deadline '{name}' has passed",
+            "a bulletin is about one that comes",
+            "Choose another one.",
+        )
     words, made = records.clean(text, "text", 2000), Made()
     say = bulletins_of(database, settings, now)
     with database.read() as conn:
@@ -80,21 +105,40 @@ def broadcast(
             made.before += 1
         elif person is None:
             made.nobody += 1
-        elif (bulletin := say(sheet, client_id, language(person.language, person.zone))) is not None:
+        elif (
+            bulletin := say(sheet, client_id, language(person.language, person.zone))
+        ) is not None:
             manager = everybody.clients[client_id]["account_manager"]
             made.messages.append(
-                (person, bulletin_message(template, person, bulletin, rules.sender, templates, manager, "CM-......"))
+                (
+                    person,
+                    bulletin_message(
+                        template, person, bulletin, rules.sender, templates, manager, "CM-......"
+                    ),
+                )
             )
             fresh.append(client_id)
     if fresh and not dry_run:
         with database.write(now) as tx:
             number = matters.add_broadcast(tx, template, name, tag, words)
             cause = f"broadcast {name} {template}"
-            matters.open_(tx, [
-                {"key": _key(template, name, i), "kind": "broadcast", "client_id": i, "endpoint_id": None, "domain_id": None, "code": None,
-                 "round": str(number), "cause": cause, "hold": "broadcast 0"}
-                for i in fresh
-            ])  # fmt: skip
+            matters.open_(
+                tx,
+                [
+                    {
+                        "key": _key(template, name, i),
+                        "kind": "broadcast",
+                        "client_id": i,
+                        "endpoint_id": None,
+                        "domain_id": None,
+                        "code": None,
+                        "round": str(number),
+                        "cause": cause,
+                        "hold": "broadcast 0",
+                    }
+                    for i in fresh
+                ],
+            )
             matters.release(tx, cause, per_day, tx.actor)
     return made
 
@@ -103,13 +147,17 @@ def _key(template: str, name: str, client_id: int) -> str:
     return f"broadcast:{template}:{name}:{client_id}"
 
 
-def bulletins_of(database: Database, settings: Settings, now: datetime) -> Callable[[Row, int, Language], Bulletin | None]:
-    """A function that says what a bulletin tells one client, from the sites of that client alone."""
+def bulletins_of(
+    database: Database, settings: Settings, now: datetime
+) -> Callable[[Row, int, Language], Bulletin | None]:
+    """A function that composes one client's announcement, from the sites of that client alone."""
 
     def say(sheet: Row, client_id: int, reader: Language) -> Bulletin | None:
         due = find_deadline(database, sheet["deadline"])
         with database.read() as conn:
-            number = next((c["number"] for i, c in people.clients(conn).items() if i == client_id), None)
+            number = next(
+                (c["number"] for i, c in people.clients(conn).items() if i == client_id), None
+            )
         if number is None:
             return None
         known, _ = subjects(database, now, client=number)
@@ -121,7 +169,9 @@ def bulletins_of(database: Database, settings: Settings, now: datetime) -> Calla
         own = (due.at + timedelta(seconds=1)).astimezone(ZoneInfo(settings.provider.time_zone))
         at = own.date() if due.own else due.at.date()
         text = sheet["text"] or (due.text if due.own else due.affects)
-        return Bulletin(due.title, at, text or "", tuple(line for r in rows if (line := _line(r, reader))))
+        return Bulletin(
+            due.title, at, text or "", tuple(line for r in rows if (line := _line(r, reader)))
+        )
 
     return say
 
@@ -137,6 +187,16 @@ def _line(row: Compliance, reader: Language) -> str:
         return ""
     names = frozenset({row.subject.name, *(k.target.host for k in row.subject.known)})
     own = for_client(finding, names)
-    we_install = any(s.name in ("install", "configure") and s.actor == "provider" for s in row.steps)
-    do = client_instruction(own, target, reader, we_install=we_install) if finding.actor == "client" else ""
-    return reader(N.bulletin_fails).format(host=host, what=f"{short(own, target, reader)}.", do=do).strip()
+    we_install = any(
+        s.name in ("install", "configure") and s.actor == "provider" for s in row.steps
+    )
+    do = (
+        client_instruction(own, target, reader, we_install=we_install)
+        if finding.actor == "client"
+        else ""
+    )
+    return (
+        reader(N.bulletin_fails)
+        .format(host=host, what=f"{short(own, target, reader)}.", do=do)
+        .strip()
+    )

@@ -1,4 +1,7 @@
-"""A fresh look at what somebody is about to be told. What it shows is not stored: a scan does that; here it only keeps a message back."""
+"""A fresh look at what somebody is about to be told.
+
+What it shows is not stored: a scan does that; here it only keeps a message back.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from notifiers.subject import Kind, Look, Seen, Subject
 CHUNK = 200
 
 
-def looker(database: Database, settings: Settings) -> Callable[[Sequence[Subject]], dict[tuple[str, str], Look]]:
+def looker(
+    database: Database, settings: Settings
+) -> Callable[[Sequence[Subject]], dict[tuple[str, str], Look]]:
     """A function that looks at the endpoints of subjects, each once."""
 
     def look(subjects: Sequence[Subject]) -> dict[tuple[str, str], Look]:
@@ -29,7 +34,9 @@ def looker(database: Database, settings: Settings) -> Callable[[Sequence[Subject
         found: dict[tuple[str, str], Look] = {}
         for subject in subjects:
             if subject.endpoint_id is None:
-                found[subject.mark] = Look(Seen.SAME, "a deadline, an order or a case is not looked at")
+                found[subject.mark] = Look(
+                    Seen.SAME, "a deadline, an order or a case is not looked at"
+                )
             elif subject.endpoint_id not in reports:
                 found[subject.mark] = Look(Seen.UNKNOWN, "its endpoint gave no result")
             else:
@@ -40,7 +47,11 @@ def looker(database: Database, settings: Settings) -> Callable[[Sequence[Subject
 
 
 def _examine(
-    database: Database, settings: Settings, ids: Sequence[int], reports: dict[int, Report], known: dict[str, int]
+    database: Database,
+    settings: Settings,
+    ids: Sequence[int],
+    reports: dict[int, Report],
+    known: dict[str, int],
 ) -> None:
     setup = setup_for(settings, Options(), guarded=True, clock=database.clock)
     setup.full = True
@@ -55,15 +66,24 @@ def _examine(
     def emit(result: Result) -> None:
         if result.report is not None:
             reports[result.key] = result.report
-            known.update({c.sha256: c.not_after for c in result.certificates if c.not_after is not None})
+            known.update(
+                {c.sha256: c.not_after for c in result.certificates if c.not_after is not None}
+            )
 
     jobs = [
         Job(
-            row["id"], Target(row["host"], row["port"], row["protocol"]), tuple((row["addresses"] or "").split()), row["client_id"],
-            domains.parties_of_row(row), None, row["last_good"] is not None, purpose=row["purpose"], paths=tuple(row["paths"].split()),
+            key=row["id"],
+            target=Target(row["host"], row["port"], row["protocol"]),
+            fixed=tuple((row["addresses"] or "").split()),
+            client_id=row["client_id"],
+            parties=domains.parties_of_row(row),
+            history=None,
+            ever_good=row["last_good"] is not None,
+            purpose=row["purpose"],
+            paths=tuple(row["paths"].split()),
         )
         for row in rows
-    ]  # fmt: skip
+    ]
     examine(setup, jobs, emit, names)
 
 
@@ -71,44 +91,72 @@ def compare(subject: Subject, report: Report, known: Mapping[str, int]) -> Look:
     """What the look says of the subject. ``known``: SHA-256 -> notAfter. Pure."""
     if subject.kind is Kind.COVER:
         return _cover(subject, report, known)
-    if layer_of(subject.code, subject.finding.evidence.get("source") if subject.finding is not None else None) in ELSEWHERE:
+    if (
+        layer_of(
+            subject.code,
+            subject.finding.evidence.get("source") if subject.finding is not None else None,
+        )
+        in ELSEWHERE
+    ):
         return _elsewhere(subject, report)
     if any(f.code == subject.code for f in report.findings):
         return Look(Seen.SAME, f"seen again at {report.at:%Y-%m-%d %H:%M} UTC")
-    if report.undetermined or report.silent or any(f.severity == "undetermined" for f in report.findings):
+    if (
+        report.undetermined
+        or report.silent
+        or any(f.severity == "undetermined" for f in report.findings)
+    ):
         return Look(Seen.UNKNOWN, report.error[1] if report.error else "not every address answered")
-    return Look(Seen.GONE, f"not there any more at {report.at:%Y-%m-%d %H:%M} UTC; the next scan closes it")
+    return Look(
+        Seen.GONE, f"not there any more at {report.at:%Y-%m-%d %H:%M} UTC; the next scan closes it"
+    )
 
 
 def _elsewhere(subject: Subject, report: Report) -> Look:
-    """What no handshake shows (a CA's list, the DNS) still holds, as long as the certificate that it is about is served."""
+    """What no handshake shows (a CA's list, the DNS) still holds, as long as the certificate that
+    it is about is served.
+    """
     when = f"{report.at:%Y-%m-%d %H:%M} UTC"
-    about = frozenset(subject.finding.evidence.get("certificates") or () if subject.finding is not None else ())
+    about = frozenset(
+        subject.finding.evidence.get("certificates") or () if subject.finding is not None else ()
+    )
     if not about:
         return Look(Seen.SAME, "a look at the server tells nothing of it; certmgr revocation does")
     seen = [a for a in report.addresses if a.seen]
     if any(a.chain[0] in about for a in seen):
         return Look(Seen.SAME, f"the certificate is still served at {when}")
     if not seen or report.silent or subject.code != "revoked":
-        return Look(Seen.UNKNOWN, f"the certificate was not seen at {when}; certmgr revocation will tell")
+        return Look(
+            Seen.UNKNOWN, f"the certificate was not seen at {when}; certmgr revocation will tell"
+        )
     return Look(Seen.GONE, f"the certificate was replaced on every address, seen at {when}")
 
 
 def _cover(subject: Subject, report: Report, known: Mapping[str, int]) -> Look:
     seen = [a for a in report.addresses if a.seen]
     if not seen:
-        return Look(Seen.UNKNOWN, report.error[1] if report.error else "no address showed a certificate")
+        return Look(
+            Seen.UNKNOWN, report.error[1] if report.error else "no address showed a certificate"
+        )
     end = to_epoch(subject.end) if subject.end is not None else 0
-    old = [a.address for a in seen if a.chain[0] == subject.round or known.get(a.chain[0], 0) <= end]
+    old = [
+        a.address for a in seen if a.chain[0] == subject.round or known.get(a.chain[0], 0) <= end
+    ]
     new = [a for a in seen if a.address not in old]
     silent = [a for a in report.addresses if not a.seen and not a.no_route]
     when = f"{report.at:%Y-%m-%d %H:%M} UTC"
     if old and new:
-        return Look(Seen.PARTIAL, f"replaced on {len(new)} of {len(seen)} addresses at {when}; not on {', '.join(old[:4])}")
+        return Look(
+            Seen.PARTIAL,
+            f"replaced on {len(new)} of {len(seen)} addresses at {when}; not on"
+            f" {', '.join(old[:4])}",
+        )
     if old:
         return Look(Seen.SAME, f"still served at {when}")
     if silent:
-        return Look(Seen.UNKNOWN, f"replaced where it answered, but {silent[0].address} did not answer")
+        return Look(
+            Seen.UNKNOWN, f"replaced where it answered, but {silent[0].address} did not answer"
+        )
     successor = report.certificate
     words = (
         f"serial {successor.serial}, until {successor.not_after:%Y-%m-%d}"

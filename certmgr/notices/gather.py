@@ -1,4 +1,7 @@
-"""What the inventory has to say: names that lose cover, faults, deadlines, and what is over. Reading is one edge, the rest is pure."""
+"""What the inventory has to say: names that lose cover, faults, deadlines, and what is over.
+
+Reading is one edge, the rest is pure.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,16 @@ _RENEWED = frozenset({"certificate-expired", "certificate-expiring", "revoked", 
 _DATES = frozenset({"certificate-expired", "certificate-expiring"})
 _WORTH = ("critical", "high", "medium")
 # Beside what a browser refuses, this is what visitors notice.
-VISIBLE = frozenset({"name-not-found", "unreachable", "connection-failed", "https-missing", "redirect-loop", "handshake-failed"})
+VISIBLE = frozenset(
+    {
+        "name-not-found",
+        "unreachable",
+        "connection-failed",
+        "https-missing",
+        "redirect-loop",
+        "handshake-failed",
+    }
+)
 
 
 def gather(
@@ -53,7 +65,9 @@ def gather(
     window_minutes: int = 60,
     provider: str = "",
 ) -> News:
-    """``matters``: those that are open and were told, by key; of them it is said whether they are over. ``window_minutes``: of a window that is proposed."""
+    """``matters``: those that are open and were told, by key; of them it is said whether they are
+    over. ``window_minutes``: of a window that is proposed.
+    """
     at = to_epoch(now)
     until = now + max(rules.longest, leads.total + 7) * DAY + freeze
     horizon = to_epoch(until)
@@ -61,7 +75,9 @@ def gather(
         ids = news.ending(conn, at, horizon, scaled=not (rules.by_client or rules.by_tag or freeze))
         open_rows = [r for r in findings.listing(conn) if r["severity"] != "low"]
         told_ids = [int(m["endpoint_id"]) for m in matters.values() if m["endpoint_id"] is not None]
-        every = sorted({*ids, *(r["endpoint_id"] for r in open_rows if r["severity"] in _WORTH), *told_ids})
+        every = sorted(
+            {*ids, *(r["endpoint_id"] for r in open_rows if r["severity"] in _WORTH), *told_ids}
+        )
         places = news.places(conn, every)
         served = news.leaves(conn, every)
         history = news.replacements(conn, ids)
@@ -71,15 +87,31 @@ def gather(
         complete = news.last_complete(conn)
         clients = news.count_clients(conn)
         names = domains.names_of_clients(conn, sorted({p["client_id"] for p in places.values()}))
-        ends = news.ends_of(conn, [str(m["round"]) for m in matters.values() if m["kind"] == Kind.COVER])
+        ends = news.ends_of(
+            conn, [str(m["round"]) for m in matters.values() if m["kind"] == Kind.COVER]
+        )
         led = casework.gather(conn, now, matters, leads, window_minutes, provider)
         bought = casework.of_orders(conn, now, leads, until - now, led.open_names)
         robot = automation.gather(conn, now)
-        known = news.fault_rows(conn, [int(m["round"]) for m in matters.values() if m["kind"] == Kind.FAULT])
+        known = news.fault_rows(
+            conn, [int(m["round"]) for m in matters.values() if m["kind"] == Kind.FAULT]
+        )
     by_endpoint: dict[int, list[Any]] = {}
     for row in open_rows:
         by_endpoint.setdefault(row["endpoint_id"], []).append(row)
-    basis = _Basis(now, places, by_endpoint, served, accepted, taken, names, ends, zone, led.open_names, robot.automated)
+    basis = _Basis(
+        now,
+        places,
+        by_endpoint,
+        served,
+        accepted,
+        taken,
+        names,
+        ends,
+        zone,
+        led.open_names,
+        robot.automated,
+    )
     found = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
     covered = {s.endpoint_id for s in found}
     found += faults(basis, covered)
@@ -90,13 +122,30 @@ def gather(
         found = [*_parented(found, more), *more]
     found += [*led.subjects, *bought]
     current = {s.key: s for s in found}
-    ended = led.ended | {k: e for k, m in matters.items() if (e := over(m, current.get(k), basis, known, met)) is not None}
+    ended = led.ended | {
+        k: e
+        for k, m in matters.items()
+        if (e := over(m, current.get(k), basis, known, met)) is not None
+    }
     unsure = Counter(r["code"] for r in open_rows if r["severity"] == "undetermined")
-    suspect = f"the last run (number {run['id']}) is suspect: {run['reason']}" if run and run["state"] == "suspect" else ""
+    suspect = (
+        f"the last run (number {run['id']}) is suspect: {run['reason']}"
+        if run and run["state"] == "suspect"
+        else ""
+    )
     return News(
-        tuple(found), ended, suspect, clients, run["id"] if run else 0, complete is not None, led.errands, led.worklist, unsure, robot.lines,
-        robot.alarms,
-    )  # fmt: skip
+        subjects=tuple(found),
+        ended=ended,
+        suspect=suspect,
+        clients=clients,
+        run=run["id"] if run else 0,
+        whole_run=complete is not None,
+        errands=led.errands,
+        worklist=led.worklist,
+        unsure=unsure,
+        automation=robot.lines,
+        alarms=robot.alarms,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +159,12 @@ class _Basis:
     names: Mapping[int, frozenset[str]]
     ends: Mapping[str, int]
     zone: tzinfo  # of the provider: in it their own dates end
-    led: Mapping[int, Mapping[str, str]] = field(default_factory=dict)  # client -> name -> the case that leads it
-    automated: Mapping[int, datetime] = field(default_factory=dict)  # endpoint -> until when our own robot may be left to it
+    led: Mapping[int, Mapping[str, str]] = field(
+        default_factory=dict
+    )  # client -> name -> the case that leads it
+    automated: Mapping[int, datetime] = field(
+        default_factory=dict
+    )  # endpoint -> until when our own robot may be left to it
 
 
 def _moment(seconds: int) -> datetime:
@@ -133,14 +186,24 @@ def _quiet(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int)
     return ""
 
 
-def _taken(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int) -> tuple[str, datetime] | None:
+def _taken(
+    place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int
+) -> tuple[str, datetime] | None:
     """Who mends it by when; the latest promise, also one that has lapsed."""
     mine = [
-        t for t in basis.taken
-        if t.code == code and t.client_id in (None, place["client_id"]) and t.domain_id in (None, place["domain_id"]) and t.endpoint_id in (None, endpoint_id)
-    ]  # fmt: skip
+        t
+        for t in basis.taken
+        if t.code == code
+        and t.client_id in (None, place["client_id"])
+        and t.domain_id in (None, place["domain_id"])
+        and t.endpoint_id in (None, endpoint_id)
+    ]
     last = max(mine, key=lambda t: t.until, default=None)
-    if last is None and code in _RENEWED and (until := basis.automated.get(endpoint_id)) is not None:
+    if (
+        last is None
+        and code in _RENEWED
+        and (until := basis.automated.get(endpoint_id)) is not None
+    ):
         return "automatic renewal", until
     return None if last is None else (last.by, last.until)
 
@@ -149,11 +212,16 @@ def _target(place: Mapping[str, Any]) -> Target:
     return Target(place["host"], place["port"], place["protocol"])
 
 
-# -- cover -----------------------------------------------------------------------------------------------------------------
+# -- cover
 
 
-def cover(basis: _Basis, endpoint_id: int, history: Sequence[tuple[str, int, int, int]], leads: Leads) -> Subject | None:
-    """The first end of what its addresses serve. None where the certificate is not the client's at all: that is a fault, and not an end."""
+def cover(
+    basis: _Basis, endpoint_id: int, history: Sequence[tuple[str, int, int, int]], leads: Leads
+) -> Subject | None:
+    """The first end of what its addresses serve.
+
+    None where the certificate is not the client's at all: that is a fault, and not an end.
+    """
     place, served = basis.places.get(endpoint_id), basis.served.get(endpoint_id)
     rows = basis.open.get(endpoint_id, ())
     codes = {r["code"] for r in rows}
@@ -166,43 +234,103 @@ def cover(basis: _Basis, endpoint_id: int, history: Sequence[tuple[str, int, int
     code = "certificate-expired" if over_ else "certificate-expiring"
     elsewhere = "points-elsewhere" in codes
     actor = actor_of(code, "high", parties, elsewhere=elsewhere, ever_had_certificate=True)
-    client_buys = actor is Actor.CLIENT and parties.renews not in ("panel", "cdn") and parties.buys not in ("panel", "cdn")
+    client_buys = (
+        actor is Actor.CLIENT
+        and parties.renews not in ("panel", "cdn")
+        and parties.buys not in ("panel", "cdn")
+    )
     usual = _usual(place, parties, history, end - start, ours=endpoint_id in basis.automated)
     steps = backwards(
-        end, Deadline("", end, "", purchase_days=leads.purchase, validation_days=leads.validation, installation_days=leads.installation), now, parties,
-        needs_certificate=True, elsewhere=elsewhere,
-    )  # fmt: skip
+        end,
+        Deadline(
+            "",
+            end,
+            "",
+            purchase_days=leads.purchase,
+            validation_days=leads.validation,
+            installation_days=leads.installation,
+        ),
+        now,
+        parties,
+        needs_certificate=True,
+        elsewhere=elsewhere,
+    )
     ahead = [s.by for s in steps if s.actor == "client" and not s.late]
     addresses = tuple(sorted(leaf.address for leaf in served if leaf.sha256 == first.sha256))
-    finding = Finding(code, "critical" if over_ else "high", addresses, {"not_after": end.isoformat()}, actor)
-    newer = [leaf for leaf in served if leaf.not_after > first.not_after and leaf.not_before > first.not_before]
-    kind, where = place_of(_target(place), place["client"], place["server"], first.sha256, first.issuer, finding)
+    finding = Finding(
+        code, "critical" if over_ else "high", addresses, {"not_after": end.isoformat()}, actor
+    )
+    newer = [
+        leaf
+        for leaf in served
+        if leaf.not_after > first.not_after and leaf.not_before > first.not_before
+    ]
+    kind, where = place_of(
+        _target(place), place["client"], place["server"], first.sha256, first.issuer, finding
+    )
     return Subject(
-        f"cover:{endpoint_id}:{place['client_id']}", Kind.COVER, first.sha256, place["client_id"], place["client"], place["domain_id"], endpoint_id, _target(place),
-        str(finding.severity), str(actor), start, end, end - start, _act_by(end, ahead if client_buys else (), now), leads.total if client_buys else 0,
-        usual, code, finding, place["server_id"], _quiet(place, code, basis, endpoint_id), bool(newer), "", f"{kind} {where} {code}", over_, True,
-        _taken(place, code, basis, endpoint_id), we_install(parties, elsewhere), place["tags"], first.serial, organisation(first.issuer),
-    )  # fmt: skip
+        key=f"cover:{endpoint_id}:{place['client_id']}",
+        kind=Kind.COVER,
+        round=first.sha256,
+        client_id=place["client_id"],
+        client=place["client"],
+        domain_id=place["domain_id"],
+        endpoint_id=endpoint_id,
+        target=_target(place),
+        severity=str(finding.severity),
+        actor=str(actor),
+        opened=start,
+        end=end,
+        life=end - start,
+        act_by=_act_by(end, ahead if client_buys else (), now),
+        lead_days=leads.total if client_buys else 0,
+        usual=usual,
+        code=code,
+        finding=finding,
+        server_id=place["server_id"],
+        quiet=_quiet(place, code, basis, endpoint_id),
+        partial=bool(newer),
+        parent="",
+        cause=f"{kind} {where} {code}",
+        visible=over_,
+        confirmed=True,
+        taken=_taken(place, code, basis, endpoint_id),
+        we_install=we_install(parties, elsewhere),
+        tags=place["tags"],
+        serial=first.serial,
+        issuer=organisation(first.issuer),
+    )
 
 
 def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime:
-    """The first step that can still be done in time; else a day before the end, since what comes must be installed too; else the end."""
+    """The first step that can still be done in time; else a day before the end, since what comes
+    must be installed too; else the end.
+    """
     return next((by for by in (*ahead, end - DAY) if by > now), end)
 
 
 def _usual(
-    place: Mapping[str, Any], parties: Parties, history: Sequence[tuple[str, int, int, int]], life: timedelta, *, ours: bool
+    place: Mapping[str, Any],
+    parties: Parties,
+    history: Sequence[tuple[str, int, int, int]],
+    life: timedelta,
+    *,
+    ours: bool,
 ) -> timedelta | None:
-    """How long before the end a robot renews: as it did twice, else a third of the lifetime where one was stated."""
+    """How long before the end a robot renews: as it did twice, else a third of the lifetime where
+    one was stated.
+    """
     leads = [_moment(before[3]) - _moment(after[1]) for before, after in pairwise(history)]
     seen = learnt(life, leads)
     if seen is not None:
         return seen
-    stated = (parties.renews or parties.buys) in ("panel", "cdn") or ROBOT_TAG in place["tags"] or ours
+    stated = (
+        (parties.renews or parties.buys) in ("panel", "cdn") or ROBOT_TAG in place["tags"] or ours
+    )
     return usual_lead(life) if stated else None
 
 
-# -- faults ----------------------------------------------------------------------------------------------------------------
+# -- faults
 
 
 def faults(basis: _Basis, covered: set[int | None]) -> list[Subject]:
@@ -213,51 +341,100 @@ def faults(basis: _Basis, covered: set[int | None]) -> list[Subject]:
             continue
         codes = {r["code"] for r in rows}
         for row in rows:
-            if row["severity"] in _WORTH and row["actor"] != "none" and not (endpoint_id in covered and row["code"] in _DATES):
+            if (
+                row["severity"] in _WORTH
+                and row["actor"] != "none"
+                and not (endpoint_id in covered and row["code"] in _DATES)
+            ):
                 found.append(_fault(basis, endpoint_id, place, row, codes))
     return found
 
 
-def _fault(basis: _Basis, endpoint_id: int, place: Mapping[str, Any], row: Mapping[str, Any], codes: set[str]) -> Subject:
+def _fault(
+    basis: _Basis,
+    endpoint_id: int,
+    place: Mapping[str, Any],
+    row: Mapping[str, Any],
+    codes: set[str],
+) -> Subject:
     code = row["code"]
     raw = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
-    finding = for_client(raw, basis.names.get(place["client_id"], frozenset()), strange=bool(codes & STRANGE))
+    finding = for_client(
+        raw, basis.names.get(place["client_id"], frozenset()), strange=bool(codes & STRANGE)
+    )
     served = basis.served.get(endpoint_id, ())
     leaf = served[0] if served else None
     kind, where = place_of(
-        _target(place), place["client"], place["server"], leaf.sha256 if leaf else None, leaf.issuer if leaf else None, raw
+        _target(place),
+        place["client"],
+        place["server"],
+        leaf.sha256 if leaf else None,
+        leaf.issuer if leaf else None,
+        raw,
     )
     parent = parent_of(code, codes)
     parties = domains.parties_of_row(place)
     critical = row["severity"] == "critical"
     return Subject(
-        f"fault:{endpoint_id}:{code}:{place['client_id']}", Kind.FAULT, str(row["id"]), place["client_id"], place["client"], place["domain_id"], endpoint_id, _target(place),
-        str(row["severity"]), row["actor"], _moment(row["opened_at"]), code=code, finding=finding, server_id=place["server_id"],
-        quiet=_quiet(place, code, basis, endpoint_id), parent=f"fault:{endpoint_id}:{parent}:{place['client_id']}" if parent else "", cause=f"{kind} {where} {code}",
-        visible=critical or code in VISIBLE, confirmed=row["opened_run"] is None or row["opened_run"] < (place["last_run_id"] or 0),
-        taken=_taken(place, code, basis, endpoint_id), we_install=we_install(parties, "points-elsewhere" in codes), tags=place["tags"],
-        run=row["opened_run"] or 0, **_served(leaf if not codes & STRANGE else None),
-    )  # fmt: skip
+        key=f"fault:{endpoint_id}:{code}:{place['client_id']}",
+        kind=Kind.FAULT,
+        round=str(row["id"]),
+        client_id=place["client_id"],
+        client=place["client"],
+        domain_id=place["domain_id"],
+        endpoint_id=endpoint_id,
+        target=_target(place),
+        severity=str(row["severity"]),
+        actor=row["actor"],
+        opened=_moment(row["opened_at"]),
+        code=code,
+        finding=finding,
+        server_id=place["server_id"],
+        quiet=_quiet(place, code, basis, endpoint_id),
+        parent=f"fault:{endpoint_id}:{parent}:{place['client_id']}" if parent else "",
+        cause=f"{kind} {where} {code}",
+        visible=critical or code in VISIBLE,
+        confirmed=row["opened_run"] is None or row["opened_run"] < (place["last_run_id"] or 0),
+        taken=_taken(place, code, basis, endpoint_id),
+        we_install=we_install(parties, "points-elsewhere" in codes),
+        tags=place["tags"],
+        run=row["opened_run"] or 0,
+        **_served(leaf if not codes & STRANGE else None),
+    )
 
 
 def _served(leaf: Leaf | None) -> dict[str, Any]:
     """The certificate that a message names; none where what is served may be somebody else's."""
     return (
-        {} if leaf is None else {"serial": leaf.serial, "issuer": organisation(leaf.issuer), "not_after": _moment(leaf.not_after)}
+        {}
+        if leaf is None
+        else {
+            "serial": leaf.serial,
+            "issuer": organisation(leaf.issuer),
+            "not_after": _moment(leaf.not_after),
+        }
     )
 
 
-# -- deadlines -------------------------------------------------------------------------------------------------------------
+# -- deadlines
 
 
 def deadlines(
     database: Database, now: datetime, dues: Sequence[Deadline], basis: _Basis
 ) -> tuple[list[Subject], dict[str, Subject | None]]:
-    """The provider's own deadlines that a domain does not meet, or will not; and, by key, those that it meets (None: nobody can say)."""
+    """The provider's own deadlines that a domain does not meet, or will not; and, by key, those
+    that it meets (None: nobody can say).
+    """
     known, _ = subjects(database, now)
     rows = judge(known, dues, now)
-    unsure = {f"deadline:{r.subject.domain_id}:{r.deadline.name}:{r.subject.client_id}" for r in rows if r.state is State.UNKNOWN}
-    late = [_deadline(row, now, basis) for row in rows if row.state in (State.FAILS, State.WILL_FAIL)]
+    unsure = {
+        f"deadline:{r.subject.domain_id}:{r.deadline.name}:{r.subject.client_id}"
+        for r in rows
+        if r.state is State.UNKNOWN
+    }
+    late = [
+        _deadline(row, now, basis) for row in rows if row.state in (State.FAILS, State.WILL_FAIL)
+    ]
     met = [_deadline(row, now, basis) for row in rows if row.state is State.COMPLIES]
     return late, {s.key: s for s in met} | dict.fromkeys(unsure)
 
@@ -267,7 +444,11 @@ def _deadline(row: Compliance, now: datetime, basis: _Basis) -> Subject:
     target, finding = next(iter(row.findings), (None, None))
     names = frozenset({subject.name, *(k.target.host for k in subject.known)})
     steps = [s for s in row.steps if s.actor == "client"]
-    actor = steps[0].actor if steps else (row.steps[0].actor if row.steps else (finding.actor if finding else "staff"))
+    actor = (
+        steps[0].actor
+        if steps
+        else (row.steps[0].actor if row.steps else (finding.actor if finding else "staff"))
+    )
     ahead = [s.by for s in steps if not s.late]
     quiet = next(
         (
@@ -278,26 +459,52 @@ def _deadline(row: Compliance, now: datetime, basis: _Basis) -> Subject:
         "",
     )
     return Subject(
-        f"deadline:{subject.domain_id}:{due.name}:{subject.client_id}", Kind.DEADLINE, due.at.isoformat(), subject.client_id, subject.client, subject.domain_id, None,
-        target or Target(subject.name), "high", str(actor), now - timedelta(days=1), due.at, timedelta(days=400), ahead[0] if ahead else due.at,
-        due.purchase_days + due.validation_days + due.installation_days, code=finding.code if finding else "",
-        finding=for_client(finding, names) if finding else None, quiet=quiet, cause=f"deadline {due.name}", visible=False, tags=subject.tags,
-        title=due.title, text=due.text, day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(), we_install=we_install(subject.parties, False),
-    )  # fmt: skip
+        key=f"deadline:{subject.domain_id}:{due.name}:{subject.client_id}",
+        kind=Kind.DEADLINE,
+        round=due.at.isoformat(),
+        client_id=subject.client_id,
+        client=subject.client,
+        domain_id=subject.domain_id,
+        endpoint_id=None,
+        target=target or Target(subject.name),
+        severity="high",
+        actor=str(actor),
+        opened=now - timedelta(days=1),
+        end=due.at,
+        life=timedelta(days=400),
+        act_by=ahead[0] if ahead else due.at,
+        lead_days=due.purchase_days + due.validation_days + due.installation_days,
+        code=finding.code if finding else "",
+        finding=for_client(finding, names) if finding else None,
+        quiet=quiet,
+        cause=f"deadline {due.name}",
+        visible=False,
+        tags=subject.tags,
+        title=due.title,
+        text=due.text,
+        day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(),
+        we_install=we_install(subject.parties, False),
+    )
 
 
 def _parented(found: Sequence[Subject], dues: Sequence[Subject]) -> list[Subject]:
-    """A fault that is why a deadline will not be met is told with the deadline, unless visitors see an error today."""
+    """A fault that is why a deadline will not be met is told with the deadline, unless visitors see
+    an error today.
+    """
     by_domain: dict[tuple[int, str], str] = {(d.domain_id, d.code): d.key for d in dues if d.code}
     return [
-        replace(s, parent=by_domain[(s.domain_id, s.code)])
-        if s.kind is Kind.FAULT and s.severity != "critical" and (s.domain_id, s.code) in by_domain
-        else s
+        (
+            replace(s, parent=by_domain[(s.domain_id, s.code)])
+            if s.kind is Kind.FAULT
+            and s.severity != "critical"
+            and (s.domain_id, s.code) in by_domain
+            else s
+        )
         for s in found
     ]
 
 
-# -- what is over ------------------------------------------------------------------------------------------------------------
+# -- what is over
 
 
 def over(
@@ -307,13 +514,20 @@ def over(
     closed: Mapping[int, Mapping[str, Any]],
     met: Mapping[str, Subject | None],
 ) -> Ended | None:
-    """Whether a matter that was told is over, and whether it was mended. None while it goes on, or nobody can say."""
+    """Whether a matter that was told is over, and whether it was mended.
+
+    None while it goes on, or nobody can say.
+    """
     key, kind = matter["key"], matter["kind"]
     if now_ is not None and now_.round == matter["round"]:
         return None
     place = basis.places.get(matter["endpoint_id"])
     if matter["endpoint_id"] is not None:
-        if place is None or "retired" in (place["state"], place["domain_state"], place["client_state"]):
+        if place is None or "retired" in (
+            place["state"],
+            place["domain_state"],
+            place["client_state"],
+        ):
             return Ended(key, False, "it is retired")
         if place["client_id"] != matter["client_id"]:
             return Ended(key, False, "it belongs to another client now")
@@ -322,7 +536,9 @@ def over(
         if not served or any(leaf.sha256 == matter["round"] for leaf in served):
             return None  # still served, or nothing was seen: the last thing that was known stands
         codes = {r["code"] for r in basis.open.get(matter["endpoint_id"], ())}
-        if codes & STRANGE or min(leaf.not_after for leaf in served) <= basis.ends.get(matter["round"], 0):
+        if codes & STRANGE or min(leaf.not_after for leaf in served) <= basis.ends.get(
+            matter["round"], 0
+        ):
             return None  # another certificate, and no better one
         return Ended(key, True, f"replaced: {served[0].serial} is served", _remnant(matter, place))
     if kind == Kind.FAULT:
@@ -330,7 +546,11 @@ def over(
         if row_id not in closed:
             return Ended(key, False, "its record is gone")
         if closed[row_id]["closed_at"] is None:
-            return Ended(key, False, "it was accepted, or is no longer the client's") if now_ is None else None
+            return (
+                Ended(key, False, "it was accepted, or is no longer the client's")
+                if now_ is None
+                else None
+            )
         return Ended(
             key,
             True,
@@ -343,19 +563,39 @@ def over(
     if kind == Kind.DEADLINE:
         if key in met:
             good = met[key]
-            return None if good is None else Ended(key, True, "it complies now", replace(good, end=None, severity="medium"))
+            return (
+                None
+                if good is None
+                else Ended(key, True, "it complies now", replace(good, end=None, severity="medium"))
+            )
         return Ended(key, False, "the deadline, or the domain, is no longer looked at")
     return None
 
 
 def _mended(row: Mapping[str, Any], place: Any, basis: _Basis) -> Finding:
-    raw = Finding(row["code"], "medium", tuple(row["addresses"].split()), json.loads(row["evidence"]))
-    return for_client(raw, basis.names.get(place["client_id"], frozenset()), strange=row["code"] in STRANGE)
+    raw = Finding(
+        row["code"], "medium", tuple(row["addresses"].split()), json.loads(row["evidence"])
+    )
+    return for_client(
+        raw, basis.names.get(place["client_id"], frozenset()), strange=row["code"] in STRANGE
+    )
 
 
 def _remnant(matter: Mapping[str, Any], place: Any, finding: Finding | None = None) -> Subject:
     """Enough of the subject to say that it is done."""
     return Subject(
-        matter["key"], Kind(matter["kind"]), matter["round"], matter["client_id"], place["client"], place["domain_id"], matter["endpoint_id"], _target(place),
-        "medium", "client", _moment(matter["opened_at"]), code=matter["code"] or "", finding=finding, server_id=place["server_id"],
-    )  # fmt: skip
+        key=matter["key"],
+        kind=Kind(matter["kind"]),
+        round=matter["round"],
+        client_id=matter["client_id"],
+        client=place["client"],
+        domain_id=place["domain_id"],
+        endpoint_id=matter["endpoint_id"],
+        target=_target(place),
+        severity="medium",
+        actor="client",
+        opened=_moment(matter["opened_at"]),
+        code=matter["code"] or "",
+        finding=finding,
+        server_id=place["server_id"],
+    )

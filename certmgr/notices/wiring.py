@@ -38,22 +38,46 @@ def rules_of(settings: Settings) -> Rules:
     """Raises :class:`ConfigError` for what cannot be so."""
     notify, provider = settings.notify, settings.provider
     if notify.country and not known_country(notify.country):
-        raise ConfigError(f"[notify] country '{notify.country}' is unknown", "no holidays are known of it", "Write DE, or DE-BY.")
+        raise ConfigError(
+            f"[notify] country '{notify.country}' is unknown",
+            "no holidays are known of it",
+            "Write DE, or DE-BY.",
+        )
     policy = Policy(
-        thresholds(notify.thresholds), freezes(notify.freezes), notify.climb_days, notify.climb_near_days, notify.ack_days, notify.word_days,
-        notify.mass_percent, notify.mass_least,
-    )  # fmt: skip
+        thresholds=thresholds(notify.thresholds),
+        freezes=freezes(notify.freezes),
+        climb_days=notify.climb_days,
+        climb_near_days=notify.climb_near_days,
+        ack_days=notify.ack_days,
+        word_days=notify.word_days,
+        mass_percent=notify.mass_percent,
+        mass_least=notify.mass_least,
+    )
     opens, closes = _hour(notify.opens, "opens"), _hour(notify.closes, "closes")
     if opens >= closes:
-        raise ConfigError(f"[notify] opens is {notify.opens} and closes {notify.closes}", "then nobody could ever be written to")
+        raise ConfigError(
+            f"[notify] opens is {notify.opens} and closes {notify.closes}",
+            "then nobody could ever be written to",
+        )
     return Rules(
-        policy, compose.Sender(provider.name, notify.answer, notify.offers, _sender(notify.mail)), ZoneInfo(provider.time_zone), provider.time_zone, provider.language,
-        notify.country, (opens, closes), _weekdays(notify.working_days), notify.confirm_above, notify.digest_hour,
-    )  # fmt: skip
+        policy=policy,
+        sender=compose.Sender(provider.name, notify.answer, notify.offers, _sender(notify.mail)),
+        zone=ZoneInfo(provider.time_zone),
+        zone_name=provider.time_zone,
+        language=provider.language,
+        country=notify.country,
+        hours=(opens, closes),
+        weekdays=_weekdays(notify.working_days),
+        confirm_above=notify.confirm_above,
+        digest_hour=notify.digest_hour,
+    )
 
 
 def _sender(mail: str) -> str:
-    """The address that mail comes from: whose calendar entries these are. What is wrong with the URL is said when it is used."""
+    """The address that mail comes from: whose calendar entries these are.
+
+    What is wrong with the URL is said when it is used.
+    """
     from email.utils import parseaddr
     from urllib.parse import parse_qs, urlsplit
 
@@ -70,7 +94,11 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 def _weekdays(names: Sequence[str]) -> frozenset[int]:
     if not names or not set(names) <= set(_DAYS):
-        raise ConfigError("[notify] working_days cannot be so", f"known are {', '.join(_DAYS)}", "Name at least one.")
+        raise ConfigError(
+            "[notify] working_days cannot be so",
+            f"known are {', '.join(_DAYS)}",
+            "Name at least one.",
+        )
     return frozenset(_DAYS.index(n) for n in names)
 
 
@@ -78,7 +106,9 @@ def _hour(text: str, name: str) -> time:
     try:
         return time.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"[notify] {name} is '{text}'", "it is a time of day", "Write 08:00.") from None
+        raise ConfigError(
+            f"[notify] {name} is '{text}'", "it is a time of day", "Write 08:00."
+        ) from None
 
 
 def thresholds(lines: Sequence[str]) -> Thresholds:
@@ -104,7 +134,11 @@ def thresholds(lines: Sequence[str]) -> Thresholds:
         elif kind == "tag" and name:
             by_tag[name] = values
         else:
-            raise ConfigError(f"[notify] thresholds has '{line[:80]}'", "", "Write tag:NAME=30,7 or client:NUMBER=30,7.")
+            raise ConfigError(
+                f"[notify] thresholds has '{line[:80]}'",
+                "",
+                "Write tag:NAME=30,7 or client:NUMBER=30,7.",
+            )
     return Thresholds(before, by_client, by_tag)
 
 
@@ -113,20 +147,36 @@ def freezes(lines: Sequence[str]) -> tuple[Freeze, ...]:
     for line in lines:
         first, slash, last = line.partition("/")
         try:
-            freeze = Freeze(date.fromisoformat(first.strip()), date.fromisoformat(last.strip() if slash else first.strip()))
+            freeze = Freeze(
+                date.fromisoformat(first.strip()),
+                date.fromisoformat(last.strip() if slash else first.strip()),
+            )
         except ValueError:
-            raise ConfigError(f"[notify] freezes has '{line[:60]}'", "", "Write 2026-12-20/2027-01-06.") from None
+            raise ConfigError(
+                f"[notify] freezes has '{line[:60]}'", "", "Write 2026-12-20/2027-01-06."
+            ) from None
         if freeze.last < freeze.first or (freeze.last - freeze.first).days > 120:
-            raise ConfigError(f"[notify] freezes has '{line[:60]}'", "it ends before it begins, or is longer than 120 days")
+            raise ConfigError(
+                f"[notify] freezes has '{line[:60]}'",
+                "it ends before it begins, or is longer than 120 days",
+            )
         found.append(freeze)
     return tuple(found)
 
 
 def channels_of(notify: NotifySettings) -> dict[str, Channel]:
-    """Every configured way out by its name; mail is ``mail``. Secrets are resolved here and kept nowhere else."""
+    """Every configured way out by its name; mail is ``mail``.
+
+    Secrets are resolved here and kept nowhere else.
+    """
     found: dict[str, Channel] = {}
     if notify.mail:
-        found[MAIL] = Channel(MAIL, secret(notify.mail), timeout=notify.timeout, connect_timeout=min(15.0, notify.timeout))
+        found[MAIL] = Channel(
+            MAIL,
+            secret(notify.mail),
+            timeout=notify.timeout,
+            connect_timeout=min(15.0, notify.timeout),
+        )
         if not found[MAIL].is_mail:
             raise ConfigError(
                 "[notify] mail is no mail channel",
@@ -136,14 +186,28 @@ def channels_of(notify: NotifySettings) -> dict[str, Channel]:
     for line in notify.channels:
         name, equals, url = line.partition("=")
         name = name.strip()
-        if not equals or not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name) or name == MAIL or name in found:
+        if (
+            not equals
+            or not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name)
+            or name == MAIL
+            or name in found
+        ):
             raise ConfigError(
-                f"[notify] channels has '{name[:40]}'", "each is name=URL, and a name stands once", "Write desk=env:DESK_URL."
+                f"[notify] channels has '{name[:40]}'",
+                "each is name=URL, and a name stands once",
+                "Write desk=env:DESK_URL.",
             )
-        channel = Channel(name, secret(url.strip()), timeout=notify.timeout, connect_timeout=min(15.0, notify.timeout))
+        channel = Channel(
+            name,
+            secret(url.strip()),
+            timeout=notify.timeout,
+            connect_timeout=min(15.0, notify.timeout),
+        )
         if channel.is_mail:
             raise ConfigError(
-                f"The channel '{name}' is a mail channel", "mail goes to the address of each contact", "Use [notify] mail for it."
+                f"The channel '{name}' is a mail channel",
+                "mail goes to the address of each contact",
+                "Use [notify] mail for it.",
             )
         found[name] = channel
     if found:
@@ -158,7 +222,9 @@ def templates_of(settings: Settings) -> Templates:
     return templates
 
 
-def run_of(database: Database, settings: Settings, now: datetime, *, expected: int | None = None) -> Run:
+def run_of(
+    database: Database, settings: Settings, now: datetime, *, expected: int | None = None
+) -> Run:
     rules = rules_of(settings)
     source = partial(
         _gather,
@@ -171,14 +237,22 @@ def run_of(database: Database, settings: Settings, now: datetime, *, expected: i
         settings.provider.name,
     )
     return Run(
-        database, source, looker(database, settings), templates_of(settings), rules, now, expected=expected,
+        database=database,
+        gather=source,
+        look=looker(database, settings),
+        templates=templates_of(settings),
+        config=rules,
+        now=now,
+        expected=expected,
         bulletins=bulletins_of(database, settings, now),
-    )  # fmt: skip
+    )
 
 
 def freeze_of(policy: Policy) -> timedelta:
     """The longest freeze: what ends in it must be seen that much earlier."""
-    return max(((f.last - f.first) + timedelta(days=1) for f in policy.freezes), default=timedelta(0))
+    return max(
+        ((f.last - f.first) + timedelta(days=1) for f in policy.freezes), default=timedelta(0)
+    )
 
 
 def _gather(
@@ -197,5 +271,10 @@ def _gather(
 
 def worker_of(database: Database, settings: Settings, *, limit: int | None = None) -> Worker:
     return Worker(
-        database, channels_of(settings.notify), address_of(database, MAIL, rules_of(settings)), database.clock, rate=settings.notify.rate, limit=limit,
-    )  # fmt: skip
+        database,
+        channels_of(settings.notify),
+        address_of(database, MAIL, rules_of(settings)),
+        database.clock,
+        rate=settings.notify.rate,
+        limit=limit,
+    )

@@ -1,4 +1,7 @@
-"""Is everything in place? Each check gives lines: ok, warning or fault, why, and what to do. Nothing is changed, and no notice is sent."""
+"""Is everything in place? Each check gives lines: ok, warning or fault, why, and what to do.
+
+Nothing is changed, and no notice is sent.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,12 @@ from notifiers.channels import Channel
 from notifiers.limits import clock_fault
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
-SYNCHRONISED = (Path("/run/systemd/timesync/synchronized"), Path("/run/chrony"), Path("/var/lib/ntp"), Path("/var/lib/ntpsec"))
+SYNCHRONISED = (
+    Path("/run/systemd/timesync/synchronized"),
+    Path("/run/chrony"),
+    Path("/var/lib/ntp"),
+    Path("/var/lib/ntpsec"),
+)
 MAX_AGE = 26 * 3600
 
 
@@ -42,7 +50,10 @@ class Line:
 
 
 Check = Callable[[], Iterator[Line]]
-_TODO = {"mail server": "Start it, open its port, or correct [notify] mail.", "database": "See certmgr database check."}
+_TODO = {
+    "mail server": "Start it, open its port, or correct [notify] mail.",
+    "database": "See certmgr database check.",
+}
 
 
 def examine(settings: Settings, url: str, now: datetime) -> Iterator[Line]:
@@ -52,21 +63,37 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[Line]:
     try:
         database = open_database(url, migrate=False) if _exists(url) else None
     except CertmgrError as error:
-        yield Line("database", FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo)
+        yield Line(
+            "database", FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo
+        )
     else:
         if database is None:
-            yield Line("database", WARNING, "there is none yet", "Add a client and a domain; that makes it.")
+            yield Line(
+                "database",
+                WARNING,
+                "there is none yet",
+                "Add a client and a domain; that makes it.",
+            )
     checks: list[tuple[str, Check]] = [
-        ("clock", lambda: _clock(database, now)), ("resolver", lambda: _resolver(settings)), ("secrets", lambda: _secrets(settings)),
-        ("mail server", lambda: _mail(settings, now)), ("SPF", lambda: _spf(settings)), ("inbox", lambda: _inbox(settings)),
-    ]  # fmt: skip
+        ("clock", lambda: _clock(database, now)),
+        ("resolver", lambda: _resolver(settings)),
+        ("secrets", lambda: _secrets(settings)),
+        ("mail server", lambda: _mail(settings, now)),
+        ("SPF", lambda: _spf(settings)),
+        ("inbox", lambda: _inbox(settings)),
+    ]
     if database is not None:
         opened = database
         checks += [
-            ("database", lambda: _database(opened)), ("audit log", lambda: _audit(opened)), ("staff", lambda: _staff(opened)), ("contacts", lambda: _contacts(opened, settings)),
-            ("notices", lambda: _notices(opened, now)), ("cases", lambda: _cases(opened, settings, now)), ("ACME", lambda: _acme(opened, settings, now)),
+            ("database", lambda: _database(opened)),
+            ("audit log", lambda: _audit(opened)),
+            ("staff", lambda: _staff(opened)),
+            ("contacts", lambda: _contacts(opened, settings)),
+            ("notices", lambda: _notices(opened, now)),
+            ("cases", lambda: _cases(opened, settings, now)),
+            ("ACME", lambda: _acme(opened, settings, now)),
             ("runs", lambda: _runs(opened, now)),
-        ]  # fmt: skip
+        ]
     for name, check in checks:
         yield from _guarded(name, check)
 
@@ -81,7 +108,12 @@ def _guarded(name: str, check: Check) -> Iterator[Line]:
     except CertmgrError as error:
         yield Line(name, FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo)
     except (OSError, ssl.SSLError, smtplib.SMTPException) as error:
-        yield Line(name, FAULT, printable(str(error) or type(error).__name__, 200), _TODO.get(name, "Look at the configuration."))
+        yield Line(
+            name,
+            FAULT,
+            printable(str(error) or type(error).__name__, 200),
+            _TODO.get(name, "Look at the configuration."),
+        )
 
 
 def _configuration(settings: Settings) -> Iterator[Line]:
@@ -102,7 +134,10 @@ def _configuration(settings: Settings) -> Iterator[Line]:
         yield Line("channels", OK, ", ".join(sorted(found)))
     if not settings.provider.name:
         yield Line(
-            "provider", WARNING, "notices have no sender's name: [provider] name is empty", "Write the name that clients know."
+            "provider",
+            WARNING,
+            "notices have no sender's name: [provider] name is empty",
+            "Write the name that clients know.",
         )
     if not settings.notify.inbox:
         yield Line(
@@ -177,12 +212,22 @@ def _resolver_of(settings: Settings) -> Any:
 def _secrets(settings: Settings) -> Iterator[Line]:
     """Files that hold secrets, and who may read them."""
     paths: list[Path] = []
-    values = [settings.database.url, settings.notify.mail, settings.notify.inbox, settings.notify.heartbeat]
+    values = [
+        settings.database.url,
+        settings.notify.mail,
+        settings.notify.inbox,
+        settings.notify.heartbeat,
+    ]
     values += [c.partition("=")[2].strip() for c in settings.notify.channels]
     paths += [Path(v.partition(":")[2]) for v in values if v.startswith("file:")]
     plain = [v for v in values if "://" in v and "@" in v and not v.startswith(("env:", "file:"))]
     if plain and settings.source != "built-in defaults":
-        yield Line("secrets", WARNING, "the configuration holds a password in clear", "Write env:NAME or file:PATH in its place.")
+        yield Line(
+            "secrets",
+            WARNING,
+            "the configuration holds a password in clear",
+            "Write env:NAME or file:PATH in its place.",
+        )
         paths.append(Path(settings.source))
     bad = [p for p in paths if p.exists() and stat.S_IMODE(p.stat().st_mode) & 0o077]
     for path in bad:
@@ -190,16 +235,28 @@ def _secrets(settings: Settings) -> Iterator[Line]:
     folder = Path(settings.notify.templates) if settings.notify.templates else None
     if folder is not None and folder.exists() and stat.S_IMODE(folder.stat().st_mode) & 0o022:
         yield Line(
-            "secrets", FAULT, f"{folder} can be written by others, and its templates are sent to clients", f"chmod go-w {folder}"
+            "secrets",
+            FAULT,
+            f"{folder} can be written by others, and its templates are sent to clients",
+            f"chmod go-w {folder}",
         )
     if not bad and not plain:
         yield Line(
-            "secrets", OK, f"{len(paths)} file(s) with secrets, readable for their owner alone" if paths else "none in files"
+            "secrets",
+            OK,
+            (
+                f"{len(paths)} file(s) with secrets, readable for their owner alone"
+                if paths
+                else "none in files"
+            ),
         )
 
 
 def _mail(settings: Settings, now: datetime) -> Iterator[Line]:
-    """Connects, starts TLS as a sender does, and says goodbye. No message, and no login: that would count as one where logins are limited."""
+    """Connects, starts TLS as a sender does, and says goodbye.
+
+    No message, and no login: that would count as one where logins are limited.
+    """
     from certmgr.notices.wiring import channels_of
 
     channel = channels_of(settings.notify).get("mail")
@@ -207,7 +264,11 @@ def _mail(settings: Settings, now: datetime) -> Iterator[Line]:
         return
     host, port, mode = channel.server
     context = ssl.create_default_context()
-    made = smtplib.SMTP_SSL(host, port, timeout=10, context=context) if mode == "ssl" else smtplib.SMTP(host, port, timeout=10)
+    made = (
+        smtplib.SMTP_SSL(host, port, timeout=10, context=context)
+        if mode == "ssl"
+        else smtplib.SMTP(host, port, timeout=10)
+    )
     with made as server:
         if mode != "ssl":
             server.starttls(context=context)
@@ -215,12 +276,18 @@ def _mail(settings: Settings, now: datetime) -> Iterator[Line]:
         sock = server.sock
         peer = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
         version = sock.version() if isinstance(sock, ssl.SSLSocket) else "no TLS"
-        end = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(peer["notAfter"])), UTC) if peer else None
+        end = (
+            datetime.fromtimestamp(ssl.cert_time_to_seconds(str(peer["notAfter"])), UTC)
+            if peer
+            else None
+        )
     left = (end - now).days if end is not None else 0
     yield Line(
-        "mail server", WARNING if left < 7 else OK, f"{host}:{port} answers with {version}; its certificate ends in {left} days",
+        "mail server",
+        WARNING if left < 7 else OK,
+        f"{host}:{port} answers with {version}; its certificate ends in {left} days",
         "Renew it, or no notice goes out any more." if left < 7 else "",
-    )  # fmt: skip
+    )
 
 
 def _inbox(settings: Settings) -> Iterator[Line]:
@@ -238,20 +305,27 @@ def _contacts(database: Database, settings: Settings) -> Iterator[Line]:
     with database.read() as conn:
         people = contacts.listing(conn)
         numbers = {c["number"] for c in everybody.clients(conn).values()}
-    lost = [c["name"] for c in people for w in c["ways"] if w.startswith("channel:") and w.partition(":")[2] not in known]
+    lost = [
+        c["name"]
+        for c in people
+        for w in c["ways"]
+        if w.startswith("channel:") and w.partition(":")[2] not in known
+    ]
     bad = [c["name"] for c in people if c["bad"]]
     if lost:
         yield Line(
             "contacts",
             FAULT,
-            f"{len(lost)} way(s) lead to channels that are not configured: {printable(', '.join(lost[:5]), 100)}",
+            f"{len(lost)} way(s) lead to channels that are not configured:"
+            f" {printable(', '.join(lost[:5]), 100)}",
             "Correct [notify] channels, or the contacts.",
         )
     if bad:
         yield Line(
             "contacts",
             WARNING,
-            f"{len(bad)} contact(s) have an address that mail came back from: {printable(', '.join(bad[:5]), 100)}",
+            f"{len(bad)} contact(s) have an address that mail came back from:"
+            f" {printable(', '.join(bad[:5]), 100)}",
             "certmgr contact edit NAME --way email:ADDRESS",
         )
     strange = sorted(set(rules_of(settings).policy.thresholds.by_client) - numbers)
@@ -259,7 +333,8 @@ def _contacts(database: Database, settings: Settings) -> Iterator[Line]:
         yield Line(
             "contacts",
             WARNING,
-            f"[notify] thresholds names clients that are not there: {printable(', '.join(strange), 100)}",
+            "[notify] thresholds names clients that are not there:"
+            f" {printable(', '.join(strange), 100)}",
             "Correct their numbers.",
         )
     if not (lost or bad or strange):
@@ -267,7 +342,9 @@ def _contacts(database: Database, settings: Settings) -> Iterator[Line]:
 
 
 def _spf(settings: Settings) -> Iterator[Line]:
-    """Whether the domain in From says who may send for it (RFC 7208): mail without that is often refused."""
+    """Whether the domain in From says who may send for it (RFC 7208): mail without that is often
+    refused.
+    """
     import dns.exception
     import dns.resolver
 
@@ -292,7 +369,12 @@ def _spf(settings: Settings) -> Iterator[Line]:
         return
     records = [t for t in texts if t.lower() == "v=spf1" or t.lower().startswith("v=spf1 ")]
     if len(records) > 1:
-        yield Line("SPF", FAULT, f"{domain} has {len(records)} SPF records, which makes all of them void", "Leave one.")
+        yield Line(
+            "SPF",
+            FAULT,
+            f"{domain} has {len(records)} SPF records, which makes all of them void",
+            "Leave one.",
+        )
     elif not records:
         yield Line(
             "SPF",
@@ -302,7 +384,10 @@ def _spf(settings: Settings) -> Iterator[Line]:
         )
     elif records[0].split()[-1] in ("+all", "all"):
         yield Line(
-            "SPF", WARNING, f"{domain} lets everybody send for it ({printable(records[0], 80)})", "End it with ~all or -all."
+            "SPF",
+            WARNING,
+            f"{domain} lets everybody send for it ({printable(records[0], 80)})",
+            "End it with ~all or -all.",
         )
     else:
         yield Line("SPF", OK, f"{domain}: {printable(records[0], 80)}")
@@ -313,10 +398,22 @@ def _database(database: Database) -> Iterator[Line]:
     for problem in problems:
         yield Line("database", FAULT, problem, "See certmgr database check.")
     if not problems:
-        yield Line("database", OK, str(database.path or database.engine.url.render_as_string(hide_password=True)))
+        yield Line(
+            "database",
+            OK,
+            str(database.path or database.engine.url.render_as_string(hide_password=True)),
+        )
     path = database.path
-    if path is not None and (free := os.statvfs(path.parent)).f_bavail * free.f_frsize < 500_000_000:
-        yield Line("database", WARNING, f"its disk has {free.f_bavail * free.f_frsize // 1_000_000} MB left", "Free some space.")
+    if (
+        path is not None
+        and (free := os.statvfs(path.parent)).f_bavail * free.f_frsize < 500_000_000
+    ):
+        yield Line(
+            "database",
+            WARNING,
+            f"its disk has {free.f_bavail * free.f_frsize // 1_000_000} MB left",
+            "Free some space.",
+        )
 
 
 def _audit(database: Database) -> Iterator[Line]:
@@ -325,7 +422,12 @@ def _audit(database: Database) -> Iterator[Line]:
         sent = jobs.state(conn, "digest")["detail"].get("head")
         cut = sent is not None and sent != chain.START and auditlog.has(conn, sent) is None
     if wrong is not None:
-        yield Line("audit log", FAULT, f"entry {wrong} does not follow the one before it", "See certmgr audit verify.")
+        yield Line(
+            "audit log",
+            FAULT,
+            f"entry {wrong} does not follow the one before it",
+            "See certmgr audit verify.",
+        )
     elif cut:
         yield Line(
             "audit log",
@@ -365,7 +467,10 @@ def _notices(database: Database, now: datetime) -> Iterator[Line]:
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
         quiet = matters.waiting_since(conn, "wait", "quiet hours", at - 86_400)
         held = len(matters.listing(conn, held=True))
-    for state, todo in (("unknown", "certmgr notice list --state unknown"), ("failed", "certmgr notice list --state failed")):
+    for state, todo in (
+        ("unknown", "certmgr notice list --state unknown"),
+        ("failed", "certmgr notice list --state failed"),
+    ):
         if depth.get(state):
             yield Line("notices", WARNING, f"{depth[state]} {state}", todo)
     if oldest is not None and at - oldest > 6 * 3600:
@@ -405,7 +510,9 @@ def _runs(database: Database, now: datetime) -> Iterator[Line]:
     at = to_epoch(now)
     with database.read() as conn:
         complete = news.last_complete(conn)
-        last = conn.execute(select(run.c.id, run.c.state, run.c.reason).order_by(run.c.id.desc()).limit(1)).first()
+        last = conn.execute(
+            select(run.c.id, run.c.state, run.c.reason).order_by(run.c.id.desc()).limit(1)
+        ).first()
         notify = jobs.state(conn, "notify")
     for name, success in (("scan", complete), ("notify", notify["success_at"])):
         if success is None:
@@ -421,5 +528,8 @@ def _runs(database: Database, now: datetime) -> Iterator[Line]:
             yield Line("runs", OK, f"{name} ended well {(at - success) // 60} minutes ago")
     if last is not None and last.state == "suspect":
         yield Line(
-            "runs", WARNING, f"the last run ({last.id}) is suspect: {printable(last.reason or '', 120)}", "Look, then scan again."
+            "runs",
+            WARNING,
+            f"the last run ({last.id}) is suspect: {printable(last.reason or '', 120)}",
+            "Look, then scan again.",
         )

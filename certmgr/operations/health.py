@@ -1,4 +1,6 @@
-"""How the inventory and the scans stand, in a few numbers, and what a monitoring system should say of them."""
+"""How the inventory and the scans stand, in a few numbers, and what a monitoring system should say
+of them.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ MAX_UNKNOWN_PERCENT = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``verdicts``: endpoints by verdict. ``findings``: (code, severity) -> how many are open and not accepted. ``soonest``: target and end of
-    the certificate that ends first. ``last_complete``: when a run last ended well.
+    """``verdicts``: endpoints by verdict.
+
+    ``findings``: (code, severity) -> how many are open and not accepted. ``soonest``: target and
+    end of the certificate that ends first. ``last_complete``: when a run last ended well.
     """
 
     verdicts: dict[str, int]
@@ -35,25 +39,39 @@ class Health:
     oldest_queued: datetime | None = None
 
 
-def read(database: Database, now: datetime, *, client: str | None = None, tag: str | None = None) -> Health:
+def read(
+    database: Database, now: datetime, *, client: str | None = None, tag: str | None = None
+) -> Health:
     """``client`` and ``tag`` choose endpoints; runs are those of the whole inventory."""
     troubled = load(database, now, client=client, tag=tag, troubled=True)
     verdicts = totals(database, troubled, client=client, tag=tag)
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         first = overview.soonest(conn, client_id=client_id, tag_name=tag)
-        complete = conn.execute(select(func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.scope == "")).scalar()
+        complete = conn.execute(
+            select(func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.scope == "")
+        ).scalar()
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
     end = from_epoch(first[1]) if first else None
-    counted: Counter[tuple[str, str]] = Counter((f.code, str(f.severity)) for s in troubled for f in s.findings)
+    counted: Counter[tuple[str, str]] = Counter(
+        (f.code, str(f.severity)) for s in troubled for f in s.findings
+    )
     return Health(
-        verdicts, counted, (first[0], end) if first and end else None, from_epoch(complete), troubled, depth, from_epoch(oldest),
-    )  # fmt: skip
+        verdicts=verdicts,
+        findings=counted,
+        soonest=(first[0], end) if first and end else None,
+        last_complete=from_epoch(complete),
+        troubled=troubled,
+        notices=depth,
+        oldest_queued=from_epoch(oldest),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Days before the first end of a certificate, hours since the last complete scan of the whole inventory, and hours that a notice may wait."""
+    """Days before the first end of a certificate, hours since the last complete scan of the whole
+    inventory, and hours that a notice may wait.
+    """
 
     warning_days: int = 14
     critical_days: int = 5
@@ -62,9 +80,12 @@ class Thresholds:
 
 
 def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
-    """(exit code, the line of the plug-in with performance data). Pure.
+    """(exit code, the line of the plug-in with performance data).
 
-    A known fault is CRITICAL also when the last scan is long ago; without one, what is not known is never OK or WARNING.
+    Pure.
+
+    A known fault is CRITICAL also when the last scan is long ago; without one, what is not known is
+    never OK or WARNING.
     """
     verdicts, endpoints = health.verdicts, health.verdicts["endpoints"]
     faults, unknown = verdicts["fault"], verdicts["unknown"]
@@ -73,10 +94,18 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
     age = now - health.last_complete if health.last_complete is not None else None
     critical, unsure, warning = [], [], []
     if faults:
-        codes = Counter({c: n for (c, s), n in health.findings.items() if s in ("critical", "high")}).most_common(3)
-        critical.append(f"{faults} endpoint(s) at fault ({', '.join(f'{n} {c}' for c, n in codes)})")
+        codes = Counter(
+            {c: n for (c, s), n in health.findings.items() if s in ("critical", "high")}
+        ).most_common(3)
+        critical.append(
+            f"{faults} endpoint(s) at fault ({', '.join(f'{n} {c}' for c, n in codes)})"
+        )
     if left is not None and left < limits.critical_days and health.soonest:
-        critical.append(f"{health.soonest[0]} ends in {left} days" if left >= 0 else f"{health.soonest[0]} ended")
+        critical.append(
+            f"{health.soonest[0]} ends in {left} days"
+            if left >= 0
+            else f"{health.soonest[0]} ended"
+        )
     if not endpoints:
         unsure.append("there is no endpoint in the inventory")
     elif age is None:
@@ -97,14 +126,29 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
             warning.append(f"{health.notices[name]} notice(s) {name}")
     state = CRITICAL if critical else UNKNOWN if unsure else WARNING if warning else OK
     said = [*critical, *unsure, *warning] or [f"{endpoints} endpoints, nothing at fault"]
-    return state, f"CERTMGR {WORDS[state]} - {'; '.join(said)} | {_performance(health, limits, left, age)}"
+    return (
+        state,
+        f"CERTMGR {WORDS[state]} - {'; '.join(said)} | {_performance(health, limits, left, age)}",
+    )
 
 
-def _performance(health: Health, limits: Thresholds, left: int | None, age: timedelta | None) -> str:
-    """label=value[unit];warning;critical;minimum, as the Monitoring Plugins guidelines have it; U where it is not known."""
+def _performance(
+    health: Health, limits: Thresholds, left: int | None, age: timedelta | None
+) -> str:
+    """label=value[unit];warning;critical;minimum, as the Monitoring Plugins guidelines have it; U
+    where it is not known.
+    """
     v = health.verdicts
-    parts = [f"fault={v['fault']};;0;0", f"attention={v['attention']};;;0", f"unknown={v['unknown']};;;0", f"ok={v['ok']};;;0"]
-    parts.append(f"days_left={'U' if left is None else left};{limits.warning_days}:;{limits.critical_days}:")
+    parts = [
+        f"fault={v['fault']};;0;0",
+        f"attention={v['attention']};;;0",
+        f"unknown={v['unknown']};;;0",
+        f"ok={v['ok']};;;0",
+    ]
+    parts.append(
+        f"days_left={'U' if left is None else left};{limits.warning_days}:;{limits.critical_days}:"
+    )
     parts.append(f"queued={health.notices.get('queued', 0)};;;0")
-    parts.append(f"scan_age={'U' if age is None else f'{age.total_seconds():.0f}s'};;{limits.max_age_hours * 3600:.0f};0")
+    seconds = "U" if age is None else f"{age.total_seconds():.0f}s"
+    parts.append(f"scan_age={seconds};;{limits.max_age_hours * 3600:.0f};0")
     return " ".join(parts)

@@ -18,20 +18,36 @@ def text(database: Database, health: Health, now: datetime) -> str:
     verdicts = Gauge("certmgr_endpoints", "Endpoints by verdict", ["verdict"], registry=registry)
     for verdict in ("ok", "attention", "fault", "unknown"):
         verdicts.labels(verdict).set(health.verdicts[verdict])
-    findings = Gauge("certmgr_findings", "Open findings that are not accepted", ["code", "severity"], registry=registry)
+    findings = Gauge(
+        "certmgr_findings",
+        "Open findings that are not accepted",
+        ["code", "severity"],
+        registry=registry,
+    )
     for (code, severity), count in health.findings.items():
         findings.labels(code, severity).set(count)
     ends = Gauge(
-        "certmgr_certificate_not_after_seconds", "End of the served certificate", ["target", "client"], registry=registry
+        "certmgr_certificate_not_after_seconds",
+        "End of the served certificate",
+        ["target", "client"],
+        registry=registry,
     )
     days = Gauge(
-        "certmgr_certificate_days_left", "Days until the served certificate ends", ["target", "client"], registry=registry
+        "certmgr_certificate_days_left",
+        "Days until the served certificate ends",
+        ["target", "client"],
+        registry=registry,
     )
     with database.read() as conn:
         for target, client, end in overview.ends(conn):
             ends.labels(target, client).set(end)
             days.labels(target, client).set(round((end - now.timestamp()) / 86_400, 3))
-    success = Gauge("certmgr_last_success_timestamp_seconds", "When a job last ended well", ["job"], registry=registry)
+    success = Gauge(
+        "certmgr_last_success_timestamp_seconds",
+        "When a job last ended well",
+        ["job"],
+        registry=registry,
+    )
     if health.last_complete is not None:
         success.labels("scan").set(health.last_complete.timestamp())
     with database.read() as conn:
@@ -54,10 +70,15 @@ def text(database: Database, health: Health, now: datetime) -> str:
     for state in cases.OPEN:
         states.labels(state).set(sum(c["state"] == state for c in led))
     late = Gauge(
-        "certmgr_cases_overdue", "Open cases after their due date, by who is waited for", ["waits_for"], registry=registry
+        "certmgr_cases_overdue",
+        "Open cases after their due date, by who is waited for",
+        ["waits_for"],
+        registry=registry,
     )
     for who in ("client", "provider"):
         late.labels(who).set(sum(overdue(c, now) and waits_for(c) == who for c in led))
-    written = Gauge("certmgr_metrics_timestamp_seconds", "When this file was written", registry=registry)
+    written = Gauge(
+        "certmgr_metrics_timestamp_seconds", "When this file was written", registry=registry
+    )
     written.set(now.timestamp())
     return generate_latest(registry).decode()

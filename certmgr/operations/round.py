@@ -1,4 +1,6 @@
-"""The one line for cron: scan, ask what no scan shows, cases, read the answers, notify; then tell the outside world that this machine lives."""
+"""The one line for cron: scan, ask what no scan shows, cases, read the answers, notify; then tell
+the outside world that this machine lives.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,18 @@ class Done:
     error: Exception | None = None  # one that should not be
 
 
-def run(database: Database, settings: Settings, *, scan: bool = True, identities_for: IdentitiesFor | None = None) -> Done:
-    """Each part by itself: a scan that fails does not keep the notices back (they look again themselves), and the other way round.
+def run(
+    database: Database,
+    settings: Settings,
+    *,
+    scan: bool = True,
+    identities_for: IdentitiesFor | None = None,
+) -> Done:
+    """Each part by itself: a scan that fails does not keep the notices back (they look again
+    themselves), and the other way round.
 
-    ``identities_for``: which CA we would use for a name (certmgr/revocation/policy.py); None: that of its lineage, or the default account's.
+    ``identities_for``: which CA we would use for a name (certmgr/revocation/policy.py); None: that
+    of its lineage, or the default account's.
     """
     done = Done()
     with database.write() as tx:
@@ -61,7 +71,8 @@ def _part(done: Done, name: str, work: Callable[[], None]) -> None:
         work()
     except CertmgrError as error:
         done.problems.append(f"{name}: {error}")
-    except Exception as error:  # an error of ours in one part must not keep the others back; it is raised when they are done
+    # an error of ours in one part must not keep the others back; it is raised when they are done
+    except Exception as error:
         done.problems.append(f"{name}: {type(error).__name__}")
         done.error = done.error or error
 
@@ -74,25 +85,39 @@ def _scan(database: Database, settings: Settings, done: Done) -> None:
     if summary.state != "complete":
         done.problems.append(f"scan: run {summary.run_id} is {summary.state}: {summary.reason}")
     elif summary.too_undetermined:
-        done.problems.append(f"scan: {summary.undetermined} of {summary.looked} endpoints could not be told")
-    done.said.append(f"{summary.looked} endpoints, {summary.opened} opened, {summary.closed} closed")
+        done.problems.append(
+            f"scan: {summary.undetermined} of {summary.looked} endpoints could not be told"
+        )
+    done.said.append(
+        f"{summary.looked} endpoints, {summary.opened} opened, {summary.closed} closed"
+    )
 
 
-def _revocation(database: Database, settings: Settings, done: Done, identities_for: IdentitiesFor | None) -> None:
-    """After the scan, so that what it saw is asked about; before the notices, so that they say it."""
+def _revocation(
+    database: Database, settings: Settings, done: Done, identities_for: IdentitiesFor | None
+) -> None:
+    """After the scan, whose certificates it checks; before the notices, which report it."""
     from certmgr.issuance.identity import identities_for as of
     from certmgr.revocation.job import run as work
 
-    summary = work(database, settings, database.clock(), identities_for=identities_for or of(database, settings))
+    summary = work(
+        database,
+        settings,
+        database.clock(),
+        identities_for=identities_for or of(database, settings),
+    )
     done.problems += [f"revocation: {words}" for words in summary.suspect]
     if summary.opened or summary.closed or summary.lists.fetched:
         done.said.append(
-            f"{summary.lists.fetched} revocation list(s) asked, {summary.opened} finding(s) opened, {summary.closed} closed"
+            f"{summary.lists.fetched} revocation list(s) asked, {summary.opened} finding(s) opened,"
+            f" {summary.closed} closed"
         )
 
 
 def _renew(database: Database, settings: Settings, done: Done) -> None:
-    """After the scan, which says what is revoked or distrusted; before the notices, which say what could not be renewed."""
+    """After the scan, which says what is revoked or distrusted; before the notices, which say what
+    could not be renewed.
+    """
     with database.read() as conn:
         if not lineages.any_active(conn):
             return
@@ -107,14 +132,19 @@ def _renew(database: Database, settings: Settings, done: Done) -> None:
 
 
 def _cases(database: Database, settings: Settings, done: Done) -> None:
-    """After the scan, so that what it saw counts; before the notices, so that they say how it stands."""
+    """After the scan, so that what it saw counts; before the notices, so that they say how it
+    stands.
+    """
     from certmgr.cases.opening import run as work
     from certmgr.cases.work import Desk
 
     made = work(Desk(database, settings, database.clock()))
     done.problems += [f"cases: {p}" for p in made.problems]
     if made.opened or made.closed or made.reopened:
-        done.said.append(f"{len(made.opened)} case(s) opened, {len(made.closed)} closed, {len(made.reopened)} reopened")
+        done.said.append(
+            f"{len(made.opened)} case(s) opened, {len(made.closed)} closed, {len(made.reopened)}"
+            " reopened"
+        )
 
 
 def _inbox(database: Database, settings: Settings, done: Done) -> None:
@@ -136,11 +166,16 @@ def _notify(database: Database, settings: Settings, done: Done) -> None:
 
 
 def heartbeat(url: str) -> None:
-    """One GET. Raises :class:`CertmgrError`: a monitor that was not told will raise its alarm, and rightly."""
+    """One GET.
+
+    Raises :class:`CertmgrError`: a monitor that was not told will raise its alarm, and rightly.
+    """
     import urllib3
 
     if not url.startswith("https://"):
-        raise CertmgrError("The heartbeat URL cannot be used", "it is not https://", "Correct [notify] heartbeat.")
+        raise CertmgrError(
+            "The heartbeat URL cannot be used", "it is not https://", "Correct [notify] heartbeat."
+        )
     try:
         answer = urllib3.PoolManager(retries=urllib3.Retry(2, redirect=0)).request(
             "GET", url, timeout=10.0, preload_content=False
@@ -149,7 +184,9 @@ def heartbeat(url: str) -> None:
         answer.release_conn()
     except (urllib3.exceptions.HTTPError, ValueError):
         raise CertmgrError(
-            "The heartbeat could not be sent", "nobody answered there, or not over TLS that is trusted", "Look at the monitor."
+            "The heartbeat could not be sent",
+            "nobody answered there, or not over TLS that is trusted",
+            "Look at the monitor.",
         ) from None
     if status >= 400:
         raise CertmgrError("The heartbeat was refused", f"HTTP {status}", "Look at the monitor.")

@@ -1,4 +1,7 @@
-"""How fast clients answer and faults go: measures for the coordinating team. Reading is the edge, counting is pure."""
+"""How fast clients answer and faults go: measures for the coordinating team.
+
+Reading is the edge, counting is pure.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from inventory.tables import matter, notice
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day in the provider's time zone. Hours are medians of what was sent that day, None where nothing was."""
+    """One day in the provider's time zone.
+
+    Hours are medians of what was sent that day, None where nothing was.
+    """
 
     day: date
     sent: int
@@ -27,7 +33,9 @@ class Day:
     hours_to_resolve: float | None
 
 
-def read(conn: Connection, since: datetime) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+def read(
+    conn: Connection, since: datetime
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """(notices to clients that were sent, matters that were told) since then."""
     at = to_epoch(since)
     columns = (notice.c.sent_at, notice.c.acked_at, notice.c.resolved_at)
@@ -35,10 +43,17 @@ def read(conn: Connection, since: datetime) -> tuple[list[Mapping[str, Any]], li
     told = select(matter.c.told_at, matter.c.closed_at).where(
         matter.c.told_at.is_not(None), or_(matter.c.told_at >= at, matter.c.closed_at >= at)
     )
-    return [dict(r) for r in conn.execute(sent).mappings()], [dict(r) for r in conn.execute(told).mappings()]
+    return [dict(r) for r in conn.execute(sent).mappings()], [
+        dict(r) for r in conn.execute(told).mappings()
+    ]
 
 
-def measure(sent: Iterable[Mapping[str, Any]], told: Sequence[Mapping[str, Any]], first: datetime, last: datetime) -> list[Day]:
+def measure(
+    sent: Iterable[Mapping[str, Any]],
+    told: Sequence[Mapping[str, Any]],
+    first: datetime,
+    last: datetime,
+) -> list[Day]:
     """A row a day, the last first. ``first`` and ``last`` carry the provider's time zone. Pure."""
     zone = first.tzinfo
     by_day: dict[date, list[Mapping[str, Any]]] = {}
@@ -48,10 +63,17 @@ def measure(sent: Iterable[Mapping[str, Any]], told: Sequence[Mapping[str, Any]]
     days, day = [], last.date()
     while day >= first.date():
         rows = by_day.get(day, [])
-        days.append(Day(
-            day, len(rows), sum(r["acked_at"] is not None for r in rows), opened.get(day, 0), resolved.get(day, 0), _median(rows, "acked_at"),
-            _median(rows, "resolved_at"),
-        ))  # fmt: skip
+        days.append(
+            Day(
+                day=day,
+                sent=len(rows),
+                acknowledged=sum(r["acked_at"] is not None for r in rows),
+                opened=opened.get(day, 0),
+                resolved=resolved.get(day, 0),
+                hours_to_acknowledge=_median(rows, "acked_at"),
+                hours_to_resolve=_median(rows, "resolved_at"),
+            )
+        )
         day -= timedelta(days=1)
     return days
 

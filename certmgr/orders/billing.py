@@ -13,7 +13,11 @@ from inventory.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of an invoice. ``kind``: installation (a case that was closed with proof), purchase (an order that we bought for the client)."""
+    """One line of an invoice.
+
+    ``kind``: installation (a case that was closed with proof), purchase (an order that we bought
+    for the client).
+    """
 
     client: str
     client_name: str
@@ -35,22 +39,52 @@ def month_span(text: str, zone: tzinfo) -> tuple[datetime, datetime]:
 
 
 def billing(
-    closed: Sequence[Mapping[str, Any]], bought: Sequence[Mapping[str, Any]], default_fee: Decimal, currency: str, zone: tzinfo
+    closed: Sequence[Mapping[str, Any]],
+    bought: Sequence[Mapping[str, Any]],
+    default_fee: Decimal,
+    currency: str,
+    zone: tzinfo,
 ) -> list[Entry]:
-    """``closed``: cases of the month. ``bought``: orders that began in it and that we bought. A fee that nobody agreed on is the usual one."""
+    """``closed``: cases of the month.
+
+    ``bought``: orders that began in it and that we bought. A fee that nobody agreed on is the usual
+    one.
+    """
     found = []
     for row in closed:
         fee = Decimal(row["fee"]) if row["fee"] is not None else default_fee
-        found.append(Entry(
-            row["client"], row["client_name"], datetime.fromtimestamp(row["billed_at"], zone), "installation", f"{row['reference']}: {', '.join(row['names'][:5])}",
-            fee, row["currency"] if row["fee"] is not None and row["currency"] else currency, row["approved_by"] or "",
-        ))  # fmt: skip
+        found.append(
+            Entry(
+                client=row["client"],
+                client_name=row["client_name"],
+                day=datetime.fromtimestamp(row["billed_at"], zone),
+                kind="installation",
+                what=f"{row['reference']}: {', '.join(row['names'][:5])}",
+                amount=fee,
+                currency=row["currency"]
+                if row["fee"] is not None and row["currency"]
+                else currency,
+                approved_by=row["approved_by"] or "",
+            )
+        )
     for row in bought:
         price = Decimal(row["price"]) if row["price"] is not None else None
-        what = f"{row['vendor']} {row['number'] or '#' + str(row['id'])}, {row['years']} year(s): {', '.join(row['names'][:5])}"
-        found.append(Entry(
-            row["client"], row["client_name"], datetime.fromtimestamp(row["starts_at"], zone), "purchase", what, price, row["currency"] or currency, ""
-        ))  # fmt: skip
+        what = (
+            f"{row['vendor']} {row['number'] or '#' + str(row['id'])}, {row['years']} year(s):"
+            f" {', '.join(row['names'][:5])}"
+        )
+        found.append(
+            Entry(
+                client=row["client"],
+                client_name=row["client_name"],
+                day=datetime.fromtimestamp(row["starts_at"], zone),
+                kind="purchase",
+                what=what,
+                amount=price,
+                currency=row["currency"] or currency,
+                approved_by="",
+            )
+        )
     return sorted(found, key=lambda e: (e.client, e.day, e.kind))
 
 

@@ -1,7 +1,9 @@
-"""What is ahead: purchases, reissues and installations a month and a client, what they cost, and what automation would save. Pure.
+"""What is ahead: purchases, reissues and installations a month and a client, what they cost, and
+what automation would save. Pure.
 
-Each order goes on as it is: it is bought again for the same term when it ends (unless it was cancelled), and reissued as late as the lead time
-allows. A certificate of no order that no robot renews is reissued the same way. Robots' certificates are no work.
+Each order goes on as it is: it is bought again for the same term when it ends (unless it was
+cancelled), and reissued as late as the lead time allows. A certificate of no order that no robot
+renews is reissued the same way. Robots' certificates are no work.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ MAX_TERMS = 60
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """``fee``: what the provider asks for one installation where the order does not say; ``hours`` and ``rate``: of its own work. ``by_years``: price
-    of one certificate for a term, where no order says. ``acme_hours``: to move one name to ACME, once.
+    """``fee``: what the provider asks for one installation where the order does not say; ``hours``
+    and ``rate``: of its own work. ``by_years``: price of one certificate for a term, where no order
+    says. ``acme_hours``: to move one name to ACME, once.
     """
 
     currency: str = "EUR"
@@ -45,7 +48,9 @@ class Loose:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``kind``: order (bought), installation (every certificate that is put in place), reissue (an installation that is no purchase)."""
+    """``kind``: order (bought), installation (every certificate that is put in place), reissue (an
+    installation that is no purchase).
+    """
 
     at: datetime
     kind: str
@@ -57,7 +62,10 @@ class Event:
 
 @dataclass(slots=True)
 class Line:
-    """Counts of one month, or of one client. ``spend``: purchases; ``fees``: what clients pay for installations; by currency."""
+    """Counts of one month, or of one client.
+
+    ``spend``: purchases; ``fees``: what clients pay for installations; by currency.
+    """
 
     orders: int = 0
     reissues: int = 0
@@ -86,7 +94,9 @@ def _more(sums: dict[str, Decimal], event: Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """``acme_saves``: client -> what a move of all its names to ACME would save until then: spend and fees by currency, and hours."""
+    """``acme_saves``: client -> what a move of all its names to ACME would save until then: spend
+    and fees by currency, and hours.
+    """
 
     months: dict[str, Line]
     clients: dict[str, Line]
@@ -95,14 +105,25 @@ class Forecast:
 
 
 def of_order(
-    order: Order, now: datetime, until: datetime, leads: Leads, prices: Prices, lifetime: int | None = None
+    order: Order,
+    now: datetime,
+    until: datetime,
+    leads: Leads,
+    prices: Prices,
+    lifetime: int | None = None,
 ) -> Iterator[Event]:
     """Everything ahead of one order and of those that follow it."""
     if order.state != "active":
         return
     term = term_of(order)
-    fee, fee_in = (order.fee, order.currency) if order.fee is not None else (prices.fee, prices.currency)
-    price, price_in = (order.price, order.currency) if order.price is not None else (prices.of(order.years), prices.currency)
+    fee, fee_in = (
+        (order.fee, order.currency) if order.fee is not None else (prices.fee, prices.currency)
+    )
+    price, price_in = (
+        (order.price, order.currency)
+        if order.price is not None
+        else (prices.of(order.years), prices.currency)
+    )
     while term.ends < now:  # terms between today and the day at which the forecast begins
         if order.renewed:
             return
@@ -112,10 +133,25 @@ def of_order(
             bought = max(term.starts - leads.buy, now)
             if bought > until:
                 return
-            yield Event(bought, "order", order.client, order.label, price, price_in or prices.currency)
-        steps = plan(term, now if number == 0 else min(term.starts, until), leads.reissue, lifetime=lifetime)
+            yield Event(
+                at=bought,
+                kind="order",
+                client=order.client,
+                what=order.label,
+                amount=price,
+                currency=price_in or prices.currency,
+            )
+        steps = plan(
+            term, now if number == 0 else min(term.starts, until), leads.reissue, lifetime=lifetime
+        )
         yield from _installs(
-            steps, until, order.client, order.label, fee, fee_in or prices.currency, bought=number > 0 or term.covered is None
+            steps,
+            until,
+            order.client,
+            order.label,
+            fee,
+            fee_in or prices.currency,
+            bought=number > 0 or term.covered is None,
         )
         if order.renewed:
             return
@@ -124,18 +160,40 @@ def of_order(
 
 def _next(term: Term, years: int) -> Term:
     starts = term.ends + timedelta(seconds=1)
-    return Term(starts, _later(starts, years), None, 0, term.validation, None, None)
+    return Term(
+        starts=starts,
+        ends=_later(starts, years),
+        covered=None,
+        count=0,
+        validation=term.validation,
+        dcv=None,
+        organisation=None,
+    )
 
 
 def _installs(
-    steps: Iterable[Planned], until: datetime, client: str, what: str, fee: Decimal, currency: str, *, bought: bool
+    steps: Iterable[Planned],
+    until: datetime,
+    client: str,
+    what: str,
+    fee: Decimal,
+    currency: str,
+    *,
+    bought: bool,
 ) -> Iterator[Event]:
     for index, step in enumerate(steps):
         if step.issue > until:
             return
         if index or not bought:
             yield Event(step.issue, "reissue", client, what)
-        yield Event(step.issue, "installation", client, what, fee, currency)
+        yield Event(
+            at=step.issue,
+            kind="installation",
+            client=client,
+            what=what,
+            amount=fee,
+            currency=currency,
+        )
 
 
 def _later(start: datetime, years: int) -> datetime:
@@ -144,7 +202,12 @@ def _later(start: datetime, years: int) -> datetime:
 
 
 def of_loose(
-    one: Loose, now: datetime, until: datetime, leads: Leads, prices: Prices, lifetime: int | None = None
+    one: Loose,
+    now: datetime,
+    until: datetime,
+    leads: Leads,
+    prices: Prices,
+    lifetime: int | None = None,
 ) -> Iterator[Event]:
     """A certificate without an order: reissued for ever, at prices that nobody knows."""
     term = Term(now - timedelta(days=1), until + timedelta(days=366), one.not_after, 1)
@@ -154,9 +217,15 @@ def of_loose(
 
 
 def forecast(
-    orders: Sequence[Order], loose: Sequence[Loose], now: datetime, until: datetime, leads: Leads, prices: Prices, zone: tzinfo,
+    orders: Sequence[Order],
+    loose: Sequence[Loose],
+    now: datetime,
+    until: datetime,
+    leads: Leads,
+    prices: Prices,
+    zone: tzinfo,
     lifetime: int | None = None,
-) -> Forecast:  # fmt: skip
+) -> Forecast:
     """``zone``: in which a month begins."""
     months: dict[str, Line] = {m: Line() for m in _months(now, until, zone)}
     clients: dict[str, Line] = {}

@@ -36,21 +36,45 @@ def _moment(seconds: int) -> datetime:
 
 def _issued(row: Mapping[str, Any], *, recorded: bool, live: bool) -> Issued:
     return Issued(
-        row["sha256"], row["serial"], _moment(row["not_before"]), _moment(row["not_after"]), tuple(json.loads(row["names"])), recorded, live
-    )  # fmt: skip
+        sha256=row["sha256"],
+        serial=row["serial"],
+        not_before=_moment(row["not_before"]),
+        not_after=_moment(row["not_after"]),
+        names=tuple(json.loads(row["names"])),
+        recorded=recorded,
+        live=live,
+    )
 
 
 def order_of(row: Mapping[str, Any], live: Iterable[Mapping[str, Any]] = ()) -> Order:
     """``live``: what the client's endpoints serve now."""
     served = {r["sha256"]: r for r in live}
-    issued = {r["sha256"]: _issued(r, recorded=True, live=r["sha256"] in served) for r in row["issued"]}
+    issued = {
+        r["sha256"]: _issued(r, recorded=True, live=r["sha256"] in served) for r in row["issued"]
+    }
     made = Order(
-        row["id"], row["client_id"], row["client"], row["vendor"], row["number"] or "", row["validation"], row["kind"], row["years"],
-        _moment(row["starts_at"]), _moment(row["ends_at"]), tuple(row["names"]), row["bought_by"],
-        Decimal(row["price"]) if row["price"] is not None else None, Decimal(row["fee"]) if row["fee"] is not None else None,
-        row["currency"] or "", bool(row["auto_renew"]), from_epoch(row["dcv_at"]), from_epoch(row["organisation_at"]), row["successor_id"] is not None,
-        row["state"], tuple(issued.values()),
-    )  # fmt: skip
+        id=row["id"],
+        client_id=row["client_id"],
+        client=row["client"],
+        vendor=row["vendor"],
+        number=row["number"] or "",
+        validation=row["validation"],
+        kind=row["kind"],
+        years=row["years"],
+        starts=_moment(row["starts_at"]),
+        ends=_moment(row["ends_at"]),
+        names=tuple(row["names"]),
+        bought_by=row["bought_by"],
+        price=Decimal(row["price"]) if row["price"] is not None else None,
+        fee=Decimal(row["fee"]) if row["fee"] is not None else None,
+        currency=row["currency"] or "",
+        auto_renew=bool(row["auto_renew"]),
+        dcv=from_epoch(row["dcv_at"]),
+        organisation=from_epoch(row["organisation_at"]),
+        renewed=row["successor_id"] is not None,
+        state=row["state"],
+        issued=tuple(issued.values()),
+    )
     for sha256, one in served.items():
         if sha256 not in issued:
             seen = _issued(one, recorded=False, live=True)
@@ -59,12 +83,20 @@ def order_of(row: Mapping[str, Any], live: Iterable[Mapping[str, Any]] = ()) -> 
     return replace(made, issued=tuple(sorted(issued.values(), key=lambda i: i.not_before)))
 
 
-def load(conn: Connection, client_id: int | None = None, *, ids: Sequence[int] | None = None, ended: bool = True) -> list[Order]:
+def load(
+    conn: Connection,
+    client_id: int | None = None,
+    *,
+    ids: Sequence[int] | None = None,
+    ended: bool = True,
+) -> list[Order]:
     """Every order of a client, or of all."""
     rows = orders.listing(conn, client_id=client_id, ids=ids, ended=ended)
     by_client: dict[int, list[Mapping[str, Any]]] = {}
     concerned = (
-        client_id if client_id is not None else (rows[0]["client_id"] if len({r["client_id"] for r in rows}) == 1 else None)
+        client_id
+        if client_id is not None
+        else (rows[0]["client_id"] if len({r["client_id"] for r in rows}) == 1 else None)
     )
     for row in orders.live(conn, concerned, buyers=True) if rows else ():
         by_client.setdefault(row["client_id"], []).append(row)
@@ -78,7 +110,9 @@ def load(conn: Connection, client_id: int | None = None, *, ids: Sequence[int] |
                 for i in found[row["id"]].issued
                 if i.not_after > found[row["id"]].ends + timedelta(days=1) and i not in after.issued
             ]
-            found[after.id] = replace(after, issued=tuple(sorted([*after.issued, *taken], key=lambda i: i.not_before)))
+            found[after.id] = replace(
+                after, issued=tuple(sorted([*after.issued, *taken], key=lambda i: i.not_before))
+            )
     return list(found.values())
 
 
@@ -120,7 +154,9 @@ def looked_after(conn: Connection, client_ids: Iterable[int]) -> set[tuple[int, 
 def look_through(conn: Connection, now: datetime, client_id: int | None = None) -> list[Remark]:
     """What is paid and unused, covered twice, covered by nothing, or of no order."""
     listed = domains.listing(conn, client_id=client_id)
-    names = [(r["client"], r["client_id"], r["name"]) for r in listed if r["purpose"] not in ("parked",)]
+    names = [
+        (r["client"], r["client_id"], r["name"]) for r in listed if r["purpose"] not in ("parked",)
+    ]
     mine: dict[int, set[str]] = {}
     for r in listed:
         mine.setdefault(r["client_id"], set()).add(r["name"])
@@ -129,6 +165,14 @@ def look_through(conn: Connection, now: datetime, client_id: int | None = None) 
     for row in orders.live(conn, client_id):
         issued = _issued(row, recorded=False, live=True)
         own = orders.own_names(issued.names, known.get(row["client_id"], ()))
-        shown = Issued(issued.sha256, issued.serial, issued.not_before, issued.not_after, own, False, True)
+        shown = Issued(
+            sha256=issued.sha256,
+            serial=issued.serial,
+            not_before=issued.not_before,
+            not_after=issued.not_after,
+            names=own,
+            recorded=False,
+            live=True,
+        )
         live.append((row["client"], row["client_id"], shown, organisation(row["issuer"])))
     return remarks(load(conn, client_id), names, live, automatic(conn, client_id), now)

@@ -9,7 +9,11 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate of an order. ``recorded``: linked to it by us or by hand; else recognised by its names, its dates and its vendor."""
+    """A certificate of an order.
+
+    ``recorded``: linked to it by us or by hand; else recognised by its names, its dates and its
+    vendor.
+    """
 
     sha256: str
     serial: str
@@ -44,8 +48,11 @@ class Leads:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One purchase. ``starts`` and ``ends`` are its first and last second. ``dcv`` and ``organisation``: when control of the domains, and the
-    organisation, were last validated. ``validation``: dv, ov, ev. ``bought_by``: client, us.
+    """One purchase.
+
+    ``starts`` and ``ends`` are its first and last second. ``dcv`` and ``organisation``: when
+    control of the domains, and the organisation, were last validated. ``validation``: dv, ov, ev.
+    ``bought_by``: client, us.
     """
 
     id: int
@@ -72,7 +79,9 @@ class Order:
 
     @property
     def label(self) -> str:
-        return f"{self.vendor} {self.number}".strip() if self.number else f"{self.vendor} #{self.id}"
+        return (
+            f"{self.vendor} {self.number}".strip() if self.number else f"{self.vendor} #{self.id}"
+        )
 
     @property
     def current(self) -> Issued | None:

@@ -21,9 +21,13 @@ from inventory.store.incidents import names as names_of
 def prices_of(settings: Settings) -> Prices:
     given = settings.forecast
     return Prices(
-        given.currency, Decimal(given.fee), Decimal(given.hours), Decimal(given.rate), (Decimal(given.price_1), Decimal(given.price_2), Decimal(given.price_3)),
-        Decimal(given.acme_hours),
-    )  # fmt: skip
+        currency=given.currency,
+        fee=Decimal(given.fee),
+        hours=Decimal(given.hours),
+        rate=Decimal(given.rate),
+        by_years=(Decimal(given.price_1), Decimal(given.price_2), Decimal(given.price_3)),
+        acme_hours=Decimal(given.acme_hours),
+    )
 
 
 def lifetime_days(text: str | None) -> int | None:
@@ -37,9 +41,14 @@ def lifetime_days(text: str | None) -> int | None:
 
 
 def loose_of(conn: Connection, known: Container[str], client_id: int | None = None) -> list[Loose]:
-    """Live certificates of no order that people renew. ``known``: SHA-256 of those that belong to one."""
+    """Live certificates of no order that people renew.
+
+    ``known``: SHA-256 of those that belong to one.
+    """
     robots = automatic(conn, client_id)
-    mine = domains.names_of_clients(conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)}))
+    mine = domains.names_of_clients(
+        conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)})
+    )
     found = []
     for row in orders.live(conn, client_id):
         own = orders.own_names(names_of(row), mine.get(row["client_id"], ()))
@@ -66,13 +75,28 @@ def read(
     lifetime: int | None = None,
 ) -> Forecast:
     if until <= now:
-        raise UsageError("A forecast ends in the future", f"{until:%Y-%m-%d} has passed", "Give a later --until.")
+        raise UsageError(
+            "A forecast ends in the future", f"{until:%Y-%m-%d} has passed", "Give a later --until."
+        )
     if (until - now).days > 3660:
-        raise UsageError("A forecast covers ten years at most", "nobody knows the rules after that", "Give an earlier --until.")
+        raise UsageError(
+            "A forecast covers ten years at most",
+            "nobody knows the rules after that",
+            "Give an earlier --until.",
+        )
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        known = [o for o in load(conn, client_id, ended=False) if o.ends >= (today or now)]  # what lapsed is not bought again
+        known = [
+            o for o in load(conn, client_id, ended=False) if o.ends >= (today or now)
+        ]  # what lapsed is not bought again
         loose = loose_of(conn, frozenset(i.sha256 for o in known for i in o.issued), client_id)
     return forecast(
-        known, loose, now, until, leads_of(settings), prices_of(settings), ZoneInfo(settings.provider.time_zone), lifetime
+        known,
+        loose,
+        now,
+        until,
+        leads_of(settings),
+        prices_of(settings),
+        ZoneInfo(settings.provider.time_zone),
+        lifetime,
     )

@@ -1,8 +1,10 @@
-"""A paid term as a row of certificates: how long each may live, when it must be reissued and validated again, what is left over. Pure.
+"""A paid term as a row of certificates: how long each may live, when it must be reissued and
+validated again, what is left over. Pure.
 
-Source of the lifetimes: BR 6.3.2 (certmgr/checks/lifetimes.py). Of the reuse of validation: domain control BR 4.2.1, 825 -> 398 (2021-10-01) ->
-200 (2026-03-15) -> 100 (2027-03-15) -> 10 days (2029-03-15); organisation BR 4.2.1, 825 -> 398 days (2026-03-15); EV 398 days (EVG 3.2.2.14.3).
-CAs stay a day below the limit (BR 6.3.2 SHOULD), and none issues past the end of the order.
+Source of the lifetimes: BR 6.3.2 (certmgr/checks/lifetimes.py). Of the reuse of validation: domain
+control BR 4.2.1, 825 -> 398 (2021-10-01) -> 200 (2026-03-15) -> 100 (2027-03-15) -> 10 days
+(2029-03-15); organisation BR 4.2.1, 825 -> 398 days (2026-03-15); EV 398 days (EVG 3.2.2.14.3). CAs
+stay a day below the limit (BR 6.3.2 SHOULD), and none issues past the end of the order.
 """
 
 from __future__ import annotations
@@ -26,12 +28,18 @@ DCV_REUSE: Reuse = (
     (datetime(2027, 3, 15, tzinfo=UTC), 100),
     (datetime(2029, 3, 15, tzinfo=UTC), 10),
 )
-ORGANISATION_REUSE: Reuse = ((datetime(2018, 3, 1, tzinfo=UTC), 825), (datetime(2026, 3, 15, tzinfo=UTC), 398))
+ORGANISATION_REUSE: Reuse = (
+    (datetime(2018, 3, 1, tzinfo=UTC), 825),
+    (datetime(2026, 3, 15, tzinfo=UTC), 398),
+)
 EV_REUSE: Reuse = ((datetime(2018, 3, 1, tzinfo=UTC), 398),)
 
 
 def life_at(issued: datetime, lifetime: int | None = None) -> timedelta:
-    """The longest life of a certificate that is issued then. ``lifetime``: days that somebody supposes; the limit holds all the same."""
+    """The longest life of a certificate that is issued then.
+
+    ``lifetime``: days that somebody supposes; the limit holds all the same.
+    """
     limit = limit_days(issued)
     days = (limit - MARGIN_DAYS) if limit is not None else 1827
     return timedelta(days=days if lifetime is None else min(days, lifetime))
@@ -47,7 +55,9 @@ def valid_for(rules: Reuse, validated: datetime | None, at: datetime) -> bool:
 
 
 def validation_end(rules: Reuse, validated: datetime) -> datetime:
-    """Until when a validation may be used: a shorter rule that comes meanwhile ends it at its first moment, or later, as its own days say."""
+    """Until when a validation may be used: a shorter rule that comes meanwhile ends it at its first
+    moment, or later, as its own days say.
+    """
     boundaries = [since for since, _ in rules if since > validated]
     days = reuse_days(rules, validated)
     for boundary in boundaries:
@@ -66,9 +76,13 @@ def organisation_rules(validation: str) -> Reuse | None:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One certificate ahead. ``gain``: days that it adds to those before it. ``dcv`` and ``organisation``: whether that must be validated again before it.
+    """One certificate ahead.
 
-    ``tail``: it adds less than a third of a lifetime: the rest of the term that an early reissue left over.
+    ``gain``: days that it adds to those before it. ``dcv`` and ``organisation``: whether that must
+    be validated again before it.
+
+    ``tail``: it adds less than a third of a lifetime: the rest of the term that an early reissue
+    left over.
     """
 
     number: int
@@ -97,18 +111,34 @@ class Term:
 def term_of(order: Order) -> Term:
     current = order.current
     return Term(
-        order.starts, order.ends, current.not_after if current else None, len(order.issued), order.validation, order.dcv, order.organisation
-    )  # fmt: skip
+        starts=order.starts,
+        ends=order.ends,
+        covered=current.not_after if current else None,
+        count=len(order.issued),
+        validation=order.validation,
+        dcv=order.dcv,
+        organisation=order.organisation,
+    )
 
 
 def plan(
-    term: Term, now: datetime, lead: timedelta, *, lifetime: int | None = None, first: datetime | None = None
+    term: Term,
+    now: datetime,
+    lead: timedelta,
+    *,
+    lifetime: int | None = None,
+    first: datetime | None = None,
 ) -> tuple[Planned, ...]:
-    """The certificates ahead, each as late as the lead time allows, which needs the fewest. ``first``: when the next one is issued, in place of that."""
+    """The certificates ahead, each as late as the lead time allows, which needs the fewest.
+
+    ``first``: when the next one is issued, in place of that.
+    """
     return tuple(_plan(term, now, lead, lifetime, first))
 
 
-def _plan(term: Term, now: datetime, lead: timedelta, lifetime: int | None, first: datetime | None) -> Iterator[Planned]:
+def _plan(
+    term: Term, now: datetime, lead: timedelta, lifetime: int | None, first: datetime | None
+) -> Iterator[Planned]:
     covered, number, dcv, organisation = term.covered, term.count, term.dcv, term.organisation
     own_rules = organisation_rules(term.validation)
     while number - term.count < MAX_CERTIFICATES:
@@ -133,15 +163,26 @@ def _plan(term: Term, now: datetime, lead: timedelta, lifetime: int | None, firs
         needs_dcv = not valid_for(DCV_REUSE, dcv, at)
         needs_organisation = own_rules is not None and not valid_for(own_rules, organisation, at)
         tail = covered is not None and end == term.ends and gain < life / 3
-        yield Planned(number, at, at, end, gain, needs_dcv, needs_organisation, tail)
+        yield Planned(
+            number=number,
+            issue=at,
+            not_before=at,
+            not_after=end,
+            gain=gain,
+            dcv=needs_dcv,
+            organisation=needs_organisation,
+            tail=tail,
+        )
         covered, dcv = end, at if needs_dcv else dcv
         organisation = at if needs_organisation else organisation
 
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The day on which the next reissue leads to the fewest certificates. ``saves``: against the latest possible one; ``earliest``: before that
-    day a reissue leaves a tail that needs one certificate more than the latest one does.
+    """The day on which the next reissue leads to the fewest certificates.
+
+    ``saves``: against the latest possible one; ``earliest``: before that day a reissue leaves a
+    tail that needs one certificate more than the latest one does.
     """
 
     day: datetime
@@ -150,8 +191,12 @@ class Best:
     earliest: datetime | None
 
 
-def best_day(term: Term, now: datetime, lead: timedelta, *, lifetime: int | None = None) -> Best | None:
-    """Tries every day until the latest one: shortly before a step of the limits a certificate still lives longer. None where none is ahead."""
+def best_day(
+    term: Term, now: datetime, lead: timedelta, *, lifetime: int | None = None
+) -> Best | None:
+    """Tries every day until the latest one: shortly before a step of the limits a certificate still
+    lives longer. None where none is ahead.
+    """
     usual = plan(term, now, lead, lifetime=lifetime)
     if not usual or term.covered is None:
         return None
@@ -159,22 +204,35 @@ def best_day(term: Term, now: datetime, lead: timedelta, *, lifetime: int | None
     days = [now + i * DAY for i in range(max(0, (latest - now).days) + 1)]
     days = [*[d for d in days if d < latest][-400:], latest]
     # The last moment before a step counts too.
-    days = sorted({*days, *[s - timedelta(hours=12) for s, _ in LIMITS if now < s - timedelta(hours=12) < latest]})
+    days = sorted(
+        {
+            *days,
+            *[s - timedelta(hours=12) for s, _ in LIMITS if now < s - timedelta(hours=12) < latest],
+        }
+    )
     counts = [(len(plan(term, now, lead, lifetime=lifetime, first=d)), d) for d in days]
     fewest = min(c for c, _ in counts)
     day = max(d for c, d in counts if c == fewest)
     enough = [d for c, d in counts if c <= len(usual)]
     tail = next((d for c, d in reversed(counts) if c > len(usual)), None)
-    return Best(day, fewest, len(usual) - fewest, min((d for d in enough if tail is None or d > tail), default=None))
+    return Best(
+        day,
+        fewest,
+        len(usual) - fewest,
+        min((d for d in enough if tail is None or d > tail), default=None),
+    )
 
 
-# -- clocks -----------------------------------------------------------------------------------------------------------------
+# -- clocks
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """One of the four dates of an order. ``at``: when it runs out; ``due``: the last moment to begin what follows, None where nothing has to be
-    done before it. ``actor``: client, provider, vendor. ``what`` names it: order, certificate, dcv, organisation.
+    """One of the four dates of an order.
+
+    ``at``: when it runs out; ``due``: the last moment to begin what follows, None where nothing has
+    to be done before it. ``actor``: client, provider, vendor. ``what`` names it: order,
+    certificate, dcv, organisation.
     """
 
     what: str
@@ -184,7 +242,10 @@ class Clock:
 
 
 def clocks(order: Order, leads: Leads, now: datetime) -> tuple[Clock, ...]:
-    """The four clocks of an order, soonest due first. Validation is due only where a reissue ahead needs it."""
+    """The four clocks of an order, soonest due first.
+
+    Validation is due only where a reissue ahead needs it.
+    """
     buyer = "provider" if order.bought_by == "us" else "client"
     found = []
     if not order.renewed:
@@ -193,12 +254,26 @@ def clocks(order: Order, leads: Leads, now: datetime) -> tuple[Clock, ...]:
     ahead = plan(term_of(order), now, leads.reissue)
     current = order.current
     if current is not None and order.ends - current.not_after >= DAY:
-        found.append(Clock("certificate", current.not_after, min(current.not_after, ahead[0].issue) if ahead else None, buyer))
+        found.append(
+            Clock(
+                "certificate",
+                current.not_after,
+                min(current.not_after, ahead[0].issue) if ahead else None,
+                buyer,
+            )
+        )
     elif current is not None:
         found.append(Clock("certificate", current.not_after, None, buyer))
     next_one = next((p.issue for p in ahead if p.dcv), None)
     if order.dcv is not None:
-        found.append(Clock("dcv", validation_end(DCV_REUSE, order.dcv), next_one and next_one - leads.validation * DAY, buyer))
+        found.append(
+            Clock(
+                "dcv",
+                validation_end(DCV_REUSE, order.dcv),
+                next_one and next_one - leads.validation * DAY,
+                buyer,
+            )
+        )
     elif current is not None and next_one is not None:
         # Nobody said when it was done: it is asked for with the next certificate.
         found.append(Clock("dcv", next_one, next_one - leads.validation * DAY, buyer))
@@ -214,17 +289,28 @@ def clocks(order: Order, leads: Leads, now: datetime) -> tuple[Clock, ...]:
         next_one = next((p.issue for p in ahead if p.organisation), None)
         found.append(
             Clock(
-                "organisation", validation_end(rules, order.organisation), next_one and next_one - leads.validation * DAY, buyer
+                "organisation",
+                validation_end(rules, order.organisation),
+                next_one and next_one - leads.validation * DAY,
+                buyer,
             )
         )
     return tuple(sorted(found, key=lambda c: (c.due or c.at, c.what)))
 
 
-def due_soon(orders: Sequence[Order], leads: Leads, now: datetime, within: timedelta) -> list[tuple[Order, Clock]]:
-    """Clocks whose due date has come or comes within that time, of orders that are active and not over for long; soonest first."""
+def due_soon(
+    orders: Sequence[Order], leads: Leads, now: datetime, within: timedelta
+) -> list[tuple[Order, Clock]]:
+    """Clocks whose due date has come or comes within that time, of orders that are active and not
+    over for long; soonest first.
+    """
     found = []
     for order in orders:
         if order.state != "active" or order.ends < now - 30 * DAY:
             continue
-        found += [(order, c) for c in clocks(order, leads, now) if c.due is not None and c.due <= now + within]
+        found += [
+            (order, c)
+            for c in clocks(order, leads, now)
+            if c.due is not None and c.due <= now + within
+        ]
     return sorted(found, key=lambda f: (f[1].due or f[1].at, f[0].id, f[1].what))

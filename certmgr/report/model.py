@@ -1,4 +1,7 @@
-"""The report as values, every text already in the reader's language. All formats are made from it and from nothing else."""
+"""The report as values, every text already in the reader's language.
+
+All formats are made from it and from nothing else.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing to be done. ``outcome``: you-act, we-act or escalated. ``by``: its last day, None: as soon as possible."""
+    """One thing to be done.
+
+    ``outcome``: you-act, we-act or escalated. ``by``: its last day, None: as soon as possible.
+    """
 
     outcome: str
     site: str
@@ -24,8 +30,11 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One site. ``state``: ok, attention, fault or unknown; ``state_text`` with its symbol. ``facts``: evidence in words; ``untested``: what
-    could not be told. ``outcome``: of its worst action, empty without one.
+    """One site.
+
+    ``state``: ok, attention, fault or unknown; ``state_text`` with its symbol. ``facts``: evidence
+    in words; ``untested``: what could not be told. ``outcome``: of its worst action, empty without
+    one.
     """
 
     name: str
@@ -44,7 +53,11 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A date ahead. ``kind``: rule (of browsers and CAs), own (the provider's), certificate, order, window (of an installation). ``affected``: sites that do not comply then."""
+    """A date ahead.
+
+    ``kind``: rule (of browsers and CAs), own (the provider's), certificate, order, window (of an
+    installation). ``affected``: sites that do not comply then.
+    """
 
     at: datetime
     at_text: str

@@ -1,4 +1,7 @@
-"""The HTML of a report -> PDF by WeasyPrint (the extra ``pdf``): tagged, with page numbers. Its fetcher refuses everything."""
+"""The HTML of a report -> PDF by WeasyPrint (the extra ``pdf``): tagged, with page numbers.
+
+Its fetcher refuses everything.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ def render(html: str, report: Report, language: Language) -> bytes:
         raise CertmgrError(
             "PDF cannot be made here",
             str(error)[:200],
-            "Install certmgr[pdf] and Pango (Debian: libpango-1.0-0 libpangoft2-1.0-0), or use --format html.",
+            "Install certmgr[pdf] and Pango (Debian: libpango-1.0-0 libpangoft2-1.0-0), or use"
+            " --format html.",
         ) from None
 
     class Refuse(URLFetcher):  # type: ignore[misc]
@@ -26,10 +30,14 @@ def render(html: str, report: Report, language: Language) -> bytes:
 
     refuse = Refuse()
     page = f'"{language("Page")} " counter(page) " {language("of")} " counter(pages)'
-    sheet = weasyprint.CSS(string=(
-        f'@page {{ size: A4; margin: 18mm 16mm 20mm; @bottom-right {{ content: {page}; font: 9pt "DejaVu Sans", sans-serif; }}'
-        f' @bottom-left {{ content: "{_css(report.title)}, {_css(report.as_of_text)}"; font: 9pt "DejaVu Sans", sans-serif; }} }}'
-    ), url_fetcher=refuse)  # fmt: skip
+    sheet = weasyprint.CSS(
+        string=(
+            f"@page {{ size: A4; margin: 18mm 16mm 20mm; @bottom-right {{ content: {page}; font:"
+            f' 9pt "DejaVu Sans", sans-serif; }} @bottom-left {{ content: "{_css(report.title)},'
+            f' {_css(report.as_of_text)}"; font: 9pt "DejaVu Sans", sans-serif; }} }}'
+        ),
+        url_fetcher=refuse,
+    )
     document = weasyprint.HTML(string=html, url_fetcher=refuse)
     data: bytes = document.write_pdf(stylesheets=[sheet], pdf_tags=True)
     return data

@@ -12,7 +12,18 @@ from typing import Any
 from certmgr.report.model import Report
 from inventory.text import guard_cell, printable
 
-COLUMNS = ("site", "state", "outcome", "expires", "days_left", "measured", "what_to_do", "by", "facts", "untested")
+COLUMNS = (
+    "site",
+    "state",
+    "outcome",
+    "expires",
+    "days_left",
+    "measured",
+    "what_to_do",
+    "by",
+    "facts",
+    "untested",
+)
 
 
 def _plain(value: Any) -> Any:
@@ -36,11 +47,22 @@ def to_csv(report: Report) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for site in report.sites:
-        actions = [a for a in (*report.you_act, *report.we_act, *report.escalated) if a.site == site.name]
+        actions = [
+            a for a in (*report.you_act, *report.we_act, *report.escalated) if a.site == site.name
+        ]
         row = (
-            site.target, site.state, site.outcome, _plain(site.expires) or "", "" if site.days_left is None else site.days_left,
-            _plain(site.measured) or "", " ".join(a.do for a in actions), " ".join(dict.fromkeys(a.by_text for a in actions)),
-            " ".join(site.facts), " ".join(site.untested),
-        )  # fmt: skip
-        writer.writerow([cell if isinstance(cell, int) else guard_cell(printable(cell, 4000)) for cell in row])
+            site.target,
+            site.state,
+            site.outcome,
+            _plain(site.expires) or "",
+            "" if site.days_left is None else site.days_left,
+            _plain(site.measured) or "",
+            " ".join(a.do for a in actions),
+            " ".join(dict.fromkeys(a.by_text for a in actions)),
+            " ".join(site.facts),
+            " ".join(site.untested),
+        )
+        writer.writerow(
+            [cell if isinstance(cell, int) else guard_cell(printable(cell, 4000)) for cell in row]
+        )
     return buffer.getvalue()

@@ -10,7 +10,9 @@ from inventory.errors import CertmgrError
 
 
 def file_name(number: str, extension: str) -> str:
-    """``client-1001.html``; a number with other characters is shortened to those that are safe, and told apart by a hash."""
+    """``client-1001.html``; a number with other characters is shortened to those that are safe, and
+    told apart by a hash.
+    """
     safe = re.sub(r"[^A-Za-z0-9_-]", "", number)[:40]
     if safe == number and safe:
         return f"client-{safe}.{extension}"
@@ -22,5 +24,7 @@ def folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise CertmgrError(f"The folder {path} cannot be made", error.strerror or str(error), "Name another one.") from None
+        raise CertmgrError(
+            f"The folder {path} cannot be made", error.strerror or str(error), "Name another one."
+        ) from None
     return path

@@ -1,8 +1,12 @@
-"""What a certificate revocation list says of a certificate (RFC 5280 5 and 6.3). Pure: bytes, the issuer and ``now`` come in.
+"""What a certificate revocation list says of a certificate (RFC 5280 5 and 6.3).
 
-A list answers only where everything holds: it is signed by the certificate's issuer, is in its time, covers this certificate (the CA may split its
-lists into shards), and has no critical extension that is not understood here. Otherwise the answer is ``unknown``, with the reason.
-Indirect lists, delta lists and lists by relative name are not supported: none of them is used for certificates of web servers.
+Pure: bytes, the issuer and ``now`` come in.
+
+A list answers only where everything holds: it is signed by the certificate's issuer, is in its
+time, covers this certificate (the CA may split its lists into shards), and has no critical
+extension that is not understood here. Otherwise the answer is ``unknown``, with the reason.
+Indirect lists, delta lists and lists by relative name are not supported: none of them is used for
+certificates of web servers.
 """
 
 from __future__ import annotations
@@ -22,20 +26,32 @@ if TYPE_CHECKING:
 MAX_BYTES = 32 * 1_048_576
 # How far ahead another clock may be before its list counts as one from the future.
 SKEW = timedelta(minutes=10)
-# Up to so many serial numbers are asked for one by one, each a walk over the list in Rust; more are picked in one walk in Python.
+# Up to so many serial numbers are asked for one by one, each a walk over the list in Rust; more are
+# picked in one walk in Python.
 FEW = 8
 
-# What RFC 5280 5.3.1 calls a reason, in words that stand in sentences (notifiers/wording/values.py).
+# What RFC 5280 5.3.1 calls a reason, in words that stand in sentences
+# (notifiers/wording/values.py).
 REASONS = {
-    "unspecified": "no reason was given", "keyCompromise": "its key became known to others", "cACompromise": "a key of the issuer became known to others",
-    "affiliationChanged": "its owner changed", "superseded": "it was replaced", "cessationOfOperation": "it is no longer used",
-    "certificateHold": "it is on hold", "privilegeWithdrawn": "the issuer withdrew it", "aACompromise": "a key became known to others",
-}  # fmt: skip
+    "unspecified": "no reason was given",
+    "keyCompromise": "its key became known to others",
+    "cACompromise": "a key of the issuer became known to others",
+    "affiliationChanged": "its owner changed",
+    "superseded": "it was replaced",
+    "cessationOfOperation": "it is no longer used",
+    "certificateHold": "it is on hold",
+    "privilegeWithdrawn": "the issuer withdrew it",
+    "aACompromise": "a key became known to others",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A certificate that the list names. ``reason``: as RFC 5280 5.3.1 calls it, "unspecified" where none is given. ``problem``: why the entry cannot be used."""
+    """A certificate that the list names.
+
+    ``reason``: as RFC 5280 5.3.1 calls it, "unspecified" where none is given. ``problem``: why the
+    entry cannot be used.
+    """
 
     revoked_at: datetime
     reason: str
@@ -54,8 +70,11 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """A list that could be read. ``names``: the URLs of its distribution point, empty where it is for all of its issuer's certificates.
-    ``scope``: all, user, ca, attribute. ``partial``: it knows only some reasons. ``problem``: why nobody can rely on it, whatever it says.
+    """A list that could be read.
+
+    ``names``: the URLs of its distribution point, empty where it is for all of its issuer's
+    certificates. ``scope``: all, user, ca, attribute. ``partial``: it knows only some reasons.
+    ``problem``: why nobody can rely on it, whatever it says.
     """
 
     parsed: x509.CertificateRevocationList
@@ -79,8 +98,13 @@ def read(body: bytes) -> Crl | str:
         parsed = x509.load_der_x509_crl(body)
         extensions = _extensions(parsed)
         return Crl(
-            parsed, hashlib.sha256(body).hexdigest(), parsed.issuer.public_bytes(), parsed.last_update_utc, parsed.next_update_utc, **extensions
-        )  # fmt: skip
+            parsed,
+            hashlib.sha256(body).hexdigest(),
+            parsed.issuer.public_bytes(),
+            parsed.last_update_utc,
+            parsed.next_update_utc,
+            **extensions,
+        )
     except PARSE_ERRORS as error:
         return f"it is no revocation list: {printable(str(error), 100) or type(error).__name__}"
 
@@ -98,7 +122,10 @@ def _extensions(parsed: x509.CertificateRevocationList) -> dict[str, Any]:
         elif extension.critical and not isinstance(
             value, (x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuerAlternativeName)
         ):
-            found["problem"] = f"it has a critical extension that is not understood here ({extension.oid.dotted_string})"
+            found["problem"] = (
+                "it has a critical extension that is not understood here"
+                f" ({extension.oid.dotted_string})"
+            )
         if found.get("problem"):
             return found
     return found
@@ -110,22 +137,38 @@ def _distribution_point(value: x509.IssuingDistributionPoint) -> dict[str, Any]:
     if value.indirect_crl:
         return {"problem": "it is an indirect list, which is not supported here"}
     if value.relative_name is not None:
-        return {"problem": "its distribution point has a relative name, which is not supported here"}
-    names = tuple(n.value[:2000] for n in list(value.full_name or ())[:32] if isinstance(n, x509.UniformResourceIdentifier))
+        return {
+            "problem": "its distribution point has a relative name, which is not supported here"
+        }
+    names = tuple(
+        n.value[:2000]
+        for n in list(value.full_name or ())[:32]
+        if isinstance(n, x509.UniformResourceIdentifier)
+    )
     if value.full_name is not None and not names:
         return {"problem": "its distribution point has no URL"}
     scope = (
-        "attribute" if value.only_contains_attribute_certs else "user" if value.only_contains_user_certs
-        else "ca" if value.only_contains_ca_certs else "all"
-    )  # fmt: skip
+        "attribute"
+        if value.only_contains_attribute_certs
+        else (
+            "user"
+            if value.only_contains_user_certs
+            else "ca"
+            if value.only_contains_ca_certs
+            else "all"
+        )
+    )
     return {"names": names, "scope": scope, "partial": value.only_some_reasons is not None}
 
 
-# -- whether it may be relied on ----------------------------------------------------------------------------------------
+# -- whether it may be relied on
 
 
 def signed_by(crl: Crl, issuer: Certificate) -> bool:
-    """Name, key usage (RFC 5280 6.3.3 f) and signature of the issuer. As dear as the list is large: a second for 20 MB."""
+    """Name, key usage (RFC 5280 6.3.3 f) and signature of the issuer.
+
+    As dear as the list is large: a second for 20 MB.
+    """
     from cryptography import x509
 
     if issuer.parsed is None or issuer.subject_der != crl.issuer_der:
@@ -152,15 +195,21 @@ def objection(crl: Crl, now: datetime) -> str:
 
 
 def out_of_scope(crl: Crl, urls: Collection[str], *, is_ca: bool) -> str:
-    """Why the list does not cover a certificate that names ``urls`` as its distribution point (RFC 5280 6.3.3 b); empty where it does."""
+    """Why the list does not cover a certificate that names ``urls`` as its distribution point (RFC
+    5280 6.3.3 b); empty where it does.
+    """
     if crl.names and not set(crl.names) & set(urls):
         return "it is the list of another distribution point"
-    if crl.scope == "attribute" or (crl.scope == "user" and is_ca) or (crl.scope == "ca" and not is_ca):
+    if (
+        crl.scope == "attribute"
+        or (crl.scope == "user" and is_ca)
+        or (crl.scope == "ca" and not is_ca)
+    ):
         return "it is for another kind of certificates"
     return ""
 
 
-# -- what it says -------------------------------------------------------------------------------------------------------
+# -- what it says
 
 
 def look_up(crl: Crl, serials: Collection[int]) -> dict[int, Entry] | str:
@@ -187,7 +236,10 @@ def _entry(revoked: x509.RevokedCertificate) -> Entry:
             elif isinstance(value, x509.CertificateIssuer):
                 problem = "its entry is for a certificate of another issuer"
             elif extension.critical and not isinstance(value, x509.InvalidityDate):
-                problem = f"its entry has a critical extension that is not understood here ({extension.oid.dotted_string})"
+                problem = (
+                    "its entry has a critical extension that is not understood here"
+                    f" ({extension.oid.dotted_string})"
+                )
     except PARSE_ERRORS as error:
         problem = f"its entry cannot be read: {printable(str(error), 100)}"
     return Entry(revoked.revocation_date_utc, reason, problem)

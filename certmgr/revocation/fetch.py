@@ -1,4 +1,7 @@
-"""Revocation lists over plain http: a few at once, each within bounds, none from inside. The guards are certmgr/scan/download.py's."""
+"""Revocation lists over plain http: a few at once, each within bounds, none from inside.
+
+The guards are certmgr/scan/download.py's.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,14 @@ SECONDS = 60.0  # for one list, whatever its size
 class Fetcher:
     """``allowed``: internal networks that may be asked."""
 
-    def __init__(self, asker: Asker, allowed: Sequence[Network], *, limit: int = MAX_BYTES, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        allowed: Sequence[Network],
+        *,
+        limit: int = MAX_BYTES,
+        seconds: float = SECONDS,
+    ) -> None:
         self._asker, self._allowed = asker, tuple(allowed)
         self._limit, self._seconds = limit, seconds
 
@@ -38,7 +48,11 @@ class Fetcher:
         return download(address, place, limit=self._limit, seconds=self._seconds)
 
     def each(self, urls: Iterable[str]) -> Iterator[tuple[str, Download]]:
-        """In the order in which they come. No more than ``AT_ONCE`` are on their way or wait to be taken, so that bodies do not pile up."""
+        """In the order in which they come.
+
+        No more than ``AT_ONCE`` are on their way or wait to be taken, so that bodies do not pile
+        up.
+        """
         waiting = iter(urls)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             running: dict[Future[Download], str] = {}

@@ -1,7 +1,9 @@
-"""One pass over what no handshake shows: the CAs' lists of revoked certificates, and what the DNS says (CAA, DANE). Opens and closes its own findings.
+"""One pass over what no handshake shows: the CAs' lists of revoked certificates, and what the DNS
+says (CAA, DANE). Opens and closes its own findings.
 
-One at a time for a database (job "revocation"). The lists decide by themselves when they are due; the DNS is asked once a day, or with ``every``.
-Where over half of the lists, or of the questions, fail, it is rather our own way out: then nothing is opened as unknown, and the summary says so.
+One at a time for a database (job "revocation"). The lists decide by themselves when they are due;
+the DNS is asked once a day, or with ``every``. Where over half of the lists, or of the questions,
+fail, it is rather our own way out: then nothing is opened as unknown, and the summary says so.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from inventory.targets import Target
 
 JOB = "revocation"
 CODES = ("revoked", "revocation-unknown")
-DAY = timedelta(hours=23)  # a run that cron begins a little earlier than yesterday's is a day later all the same
+DAY = timedelta(
+    hours=23
+)  # a run that cron begins a little earlier than yesterday's is a day later all the same
 LEAST = 5
 CHUNK = 500
 Progress = Callable[[str, int, int], None]
@@ -35,7 +39,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(slots=True)
 class Summary:
-    """``suspect``: why nothing was opened as unknown, empty where it could be. ``dns_asked_at``: of the last pass over the DNS, where this one asked nothing."""
+    """``suspect``: why nothing was opened as unknown, empty where it could be.
+
+    ``dns_asked_at``: of the last pass over the DNS, where this one asked nothing.
+    """
 
     lists: lists.Lists = field(default_factory=lists.Lists)
     policy: policy.Policy | None = None
@@ -47,17 +54,29 @@ class Summary:
 
 @dataclass(slots=True)
 class Plan:
-    """What a run would ask. ``lists``: URL -> certificates. ``endpoints``: whose DNS would be asked."""
+    """What a run would ask.
+
+    ``lists``: URL -> certificates. ``endpoints``: whose DNS would be asked.
+    """
 
     lists: dict[str, int]
     endpoints: int
 
 
 def run(
-    database: Database, settings: Settings, now: datetime, *, identities_for: IdentitiesFor | None = None, client: str | None = None,
-    every: bool = False, progress: Progress | None = None,
-) -> Summary:  # fmt: skip
-    """``client``: only this one's (its number or name). ``every``: also what is not due. Raises :class:`Busy` where another run is under way."""
+    database: Database,
+    settings: Settings,
+    now: datetime,
+    *,
+    identities_for: IdentitiesFor | None = None,
+    client: str | None = None,
+    every: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """``client``: only this one's (its number or name).
+
+    ``every``: also what is not due. Raises :class:`Busy` where another run is under way.
+    """
     with database.read() as conn:
         client_id = int(clients.find(conn, client)["id"]) if client else None
     with jobs.alone(database, JOB):
@@ -74,7 +93,14 @@ def run(
         return summary
 
 
-def plan(database: Database, settings: Settings, now: datetime, *, client: str | None = None, every: bool = False) -> Plan:
+def plan(
+    database: Database,
+    settings: Settings,
+    now: datetime,
+    *,
+    client: str | None = None,
+    every: bool = False,
+) -> Plan:
     """What :func:`run` would ask now; nothing is asked and nothing stored."""
     with database.read() as conn:
         client_id = int(clients.find(conn, client)["id"]) if client else None
@@ -82,24 +108,40 @@ def plan(database: Database, settings: Settings, now: datetime, *, client: str |
     asker, allowed = Asker.of(settings), _allowed(settings)
     due = {}
     if settings.scan.revocation:
-        due = lists.Look(database, Fetcher(asker, allowed), now, anchors={}, every=every).plan(client_id)
+        due = lists.Look(database, Fetcher(asker, allowed), now, anchors={}, every=every).plan(
+            client_id
+        )
     asks = settings.scan.dane and (every or _asked(database, client_id, now) is None)
     return Plan(due, count if asks else 0)
 
 
 def _run(
-    database: Database, settings: Settings, now: datetime, client_id: int | None, identities_for: IdentitiesFor | None, every: bool,
+    database: Database,
+    settings: Settings,
+    now: datetime,
+    client_id: int | None,
+    identities_for: IdentitiesFor | None,
+    every: bool,
     progress: Progress | None,
-) -> Summary:  # fmt: skip
+) -> Summary:
     summary = Summary()
     asker = Asker.of(settings)
     if settings.scan.revocation:
         fetcher = Fetcher(asker, _allowed(settings))
-        look = lists.Look(database, fetcher, now, anchors=_anchors(settings), every=every, progress=_about(progress, "lists"))
+        look = lists.Look(
+            database,
+            fetcher,
+            now,
+            anchors=_anchors(settings),
+            every=every,
+            progress=_about(progress, "lists"),
+        )
         summary.lists = look.run(client_id)
         failed = len(summary.lists.problems)
         if failed >= LEAST and 2 * failed > summary.lists.fetched:
-            summary.suspect.append(f"{failed} of {summary.lists.fetched} revocation lists could not be had")
+            summary.suspect.append(
+                f"{failed} of {summary.lists.fetched} revocation lists could not be had"
+            )
         _settle(database, now, client_id, summary)
     if settings.scan.dane:
         summary.dns_asked_at = None if every else _asked(database, client_id, now)
@@ -109,11 +151,18 @@ def _run(
 
 
 def _policy(
-    database: Database, settings: Settings, now: datetime, client_id: int | None, identities_for: IdentitiesFor | None, progress: Progress | None,
+    database: Database,
+    settings: Settings,
+    now: datetime,
+    client_id: int | None,
+    identities_for: IdentitiesFor | None,
+    progress: Progress | None,
     summary: Summary,
-) -> None:  # fmt: skip
+) -> None:
     """With an asker of its own, whose counts are about these questions alone."""
-    done = policy.Look(database, Asker.of(settings), now, identities_for, _about(progress, "names")).run(client_id)
+    done = policy.Look(
+        database, Asker.of(settings), now, identities_for, _about(progress, "names")
+    ).run(client_id)
     if done.broken:
         summary.suspect.append(f"{done.failed} of {done.asked} questions to the DNS failed")
     summary.policy = done
@@ -131,12 +180,14 @@ def _allowed(settings: Settings) -> tuple[Any, ...]:
 
 def _anchors(settings: Settings) -> dict[bytes, list[Certificate]]:
     found: dict[bytes, list[Certificate]] = {}
-    for anchor in TrustStore.load(settings.trust.store, settings.trust.ca_files, cache=False).anchors.values():
+    for anchor in TrustStore.load(
+        settings.trust.store, settings.trust.ca_files, cache=False
+    ).anchors.values():
         found.setdefault(anchor.subject_der, []).append(anchor)
     return found
 
 
-# -- findings about the lists ------------------------------------------------------------------------------------------------
+# -- findings about the lists
 
 
 def _settle(database: Database, now: datetime, client_id: int | None, summary: Summary) -> None:
@@ -156,15 +207,21 @@ def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tup
     leaves = sorted({s.leaf for one in served.values() for s in one})
     rows = store.statuses(conn, leaves)
     serials = {
-        h: parse(der).serial for h, der in store.ders(conn, [h for h, r in rows.items() if r["status"] == "revoked"]).items()
+        h: parse(der).serial
+        for h, der in store.ders(
+            conn, [h for h, r in rows.items() if r["status"] == "revoked"]
+        ).items()
     }
     said = {h: {**r, "serial": serials.get(h, "")} for h, r in rows.items()}
     opened, updated, closed = [], [], []
     for row in endpoints.visited(conn, ids):
         place = settle.Place(
-            row["id"], Target(row["host"], row["port"], row["protocol"]), domains.parties_of_row(row),
-            [Open(i, f) for i, f in known.get(row["id"], ())], served.get(row["id"], ()),
-        )  # fmt: skip
+            row["id"],
+            Target(row["host"], row["port"], row["protocol"]),
+            domains.parties_of_row(row),
+            [Open(i, f) for i, f in known.get(row["id"], ())],
+            served.get(row["id"], ()),
+        )
         changes = settle.revocations(place, said, now, lists.GRACE.total_seconds(), suspect=suspect)
         opened += [(place.id, f) for f in changes.opened]
         updated += changes.updated
@@ -173,7 +230,7 @@ def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tup
     return len(opened), len(closed)
 
 
-# -- when the DNS was asked ---------------------------------------------------------------------------------------------------
+# -- when the DNS was asked
 
 
 def _asked(database: Database, client_id: int | None, now: datetime) -> datetime | None:
@@ -182,13 +239,19 @@ def _asked(database: Database, client_id: int | None, now: datetime) -> datetime
         stamps: dict[str, int] = jobs.state(conn, JOB)["detail"].get("dns", {})
     mine = [stamps.get("all"), stamps.get(str(client_id)) if client_id is not None else None]
     last = max((s for s in mine if s is not None), default=None)
-    return from_epoch(last) if last is not None and 0 <= to_epoch(now) - last < DAY.total_seconds() else None
+    return (
+        from_epoch(last)
+        if last is not None and 0 <= to_epoch(now) - last < DAY.total_seconds()
+        else None
+    )
 
 
 def _remembered(tx: Tx, summary: Summary, client_id: int | None, now: datetime) -> dict[str, Any]:
     """A pass that was given up counts as none: the next run asks again."""
     since = to_epoch(now - DAY)
-    stamps = {k: v for k, v in jobs.state(tx.conn, JOB)["detail"].get("dns", {}).items() if v > since}
+    stamps = {
+        k: v for k, v in jobs.state(tx.conn, JOB)["detail"].get("dns", {}).items() if v > since
+    }
     if summary.policy is not None and not summary.policy.broken:
         stamps["all" if client_id is None else str(client_id)] = to_epoch(now)
     return {"dns": stamps}

@@ -1,7 +1,9 @@
-"""The lists of the CAs: which are due, what each says of the leaves that are served, and what is kept when one fails.
+"""The lists of the CAs: which are due, what each says of the leaves that are served, and what is
+kept when one fails.
 
-A failed look erases nothing: a list that is held counts until its nextUpdate, ``revoked`` stays revoked, ``good`` becomes unknown only when no list that
-holds was had for the time of ``GRACE``. One list is parsed at a time.
+A failed look erases nothing: a list that is held counts until its nextUpdate, ``revoked`` stays
+revoked, ``good`` becomes unknown only when no list that holds was had for the time of ``GRACE``.
+One list is parsed at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ SAMPLE = 20  # leaves of a list whose issuers are looked for
 
 @dataclass(slots=True)
 class Lists:
-    """How it went. ``lists``: that certificates of ours name. ``problems``: URL -> why it failed."""
+    """How it went.
+
+    ``lists``: that certificates of ours name. ``problems``: URL -> why it failed.
+    """
 
     leaves: int = 0
     lists: int = 0
@@ -47,7 +52,9 @@ class _Leaf:
 
 @dataclass(slots=True)
 class _Source:
-    """A list that may be relied on now, whose issuer is ``signer``; or why there is none in ``problem``."""
+    """A list that may be relied on now, whose issuer is ``signer``; or why there is none in
+    ``problem``.
+    """
 
     url: str
     problem: str = ""
@@ -69,12 +76,21 @@ def backed_off(failures: int, now: datetime) -> datetime:
 
 
 class Look:
-    """One pass over the lists. ``anchors``: trust anchors, by the DER of their subject; an issuer may be one of them."""
+    """One pass over the lists.
+
+    ``anchors``: trust anchors, by the DER of their subject; an issuer may be one of them.
+    """
 
     def __init__(
-        self, database: Database, fetcher: Fetcher, now: datetime, *, anchors: Mapping[bytes, Sequence[Certificate]], every: bool = False,
+        self,
+        database: Database,
+        fetcher: Fetcher,
+        now: datetime,
+        *,
+        anchors: Mapping[bytes, Sequence[Certificate]],
+        every: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.database, self.fetcher, self.now, self.every = database, fetcher, now, every
         self.progress = progress
         self.done = Lists()
@@ -98,14 +114,20 @@ class Look:
             waiting = self._round(groups, unknown)
         with self.database.write(self.now) as tx:
             before = store.statuses(tx.conn, list(unknown))
-            rows = [self._failed(sha, source, status, before.get(sha)) for sha, (source, status) in unknown.items()]
+            rows = [
+                self._failed(sha, source, status, before.get(sha))
+                for sha, (source, status) in unknown.items()
+            ]
             store.write_statuses(tx, rows)
             store.forget_unused(tx, self._at - int(timedelta(days=30).total_seconds()))
         self.done.unknown = len(unknown)
         return self.done
 
     def plan(self, client_id: int | None) -> dict[str, int]:
-        """URL -> how many of our leaves, of the lists that a run would ask now. Nothing is asked."""
+        """URL -> how many of our leaves, of the lists that a run would ask now.
+
+        Nothing is asked.
+        """
         with self.database.read() as conn:
             leaves = self._leaves(store.due_leaves(conn, self._at, client_id, every=self.every))
             counts: dict[str, int] = {}
@@ -115,24 +137,31 @@ class Look:
         return {u: n for u, n in counts.items() if self._is_due(states.get(u))}
 
     def _leaves(self, hashes: Sequence[str]) -> list[_Leaf]:
-        """Those that name a list. A certificate without one (of a few days, mostly) leaves nothing to ask."""
+        """Those that name a list.
+
+        A certificate without one (of a few days, mostly) leaves nothing to ask.
+        """
         found: list[_Leaf] = []
         for start in range(0, len(hashes), CHUNK):
             for certificate in self._read(hashes[start : start + CHUNK]):
                 if certificate.crl_urls and certificate.parsed is not None and certificate.serial:
-                    found.append(_Leaf(certificate.sha256, int(certificate.serial, 16), certificate.crl_urls))
+                    found.append(
+                        _Leaf(certificate.sha256, int(certificate.serial, 16), certificate.crl_urls)
+                    )
         return found
 
     def _read(self, hashes: Sequence[str]) -> list[Certificate]:
         with self.database.read() as conn:
             return [parse(der) for der in store.ders(conn, hashes).values()]
 
-    # -- lists -------------------------------------------------------------------------------------------------------
+    # -- lists
 
     def _is_due(self, state: Row | None) -> bool:
         return self.every or state is None or state["next_at"] <= self._at
 
-    def _round(self, groups: Mapping[str, list[_Leaf]], unknown: dict[str, tuple[_Source, Status]]) -> list[_Leaf]:
+    def _round(
+        self, groups: Mapping[str, list[_Leaf]], unknown: dict[str, tuple[_Source, Status]]
+    ) -> list[_Leaf]:
         """Each list of the groups; the leaves of which it told nothing."""
         with self.database.read() as conn:
             states = store.lists(conn, list(groups))
@@ -148,11 +177,20 @@ class Look:
         return left
 
     def _judge(
-        self, url: str, leaves: Sequence[_Leaf], state: Row | None, got: Download | None, unknown: dict[str, tuple[_Source, Status]]
-    ) -> list[_Leaf]:  # fmt: skip
+        self,
+        url: str,
+        leaves: Sequence[_Leaf],
+        state: Row | None,
+        got: Download | None,
+        unknown: dict[str, tuple[_Source, Status]],
+    ) -> list[_Leaf]:
         certificates = {c.sha256: c for c in self._read([one.sha256 for one in leaves[:CHUNK]])}
         sample = list(certificates.values())
-        source = self._fetched(url, sample, state, got) if got is not None else self._held(url, sample, state)
+        source = (
+            self._fetched(url, sample, state, got)
+            if got is not None
+            else self._held(url, sample, state)
+        )
         entries: Mapping[int, Any] = {}
         if source.crl is not None:
             found = crls.look_up(source.crl, [one.serial for one in leaves])
@@ -177,19 +215,27 @@ class Look:
             self._write(source, told)
         return left
 
-    def _status(self, source: _Source, certificate: Certificate, leaf: _Leaf, entries: Mapping[int, Any]) -> Status:
+    def _status(
+        self, source: _Source, certificate: Certificate, leaf: _Leaf, entries: Mapping[int, Any]
+    ) -> Status:
         if source.crl is None or source.signer is None:
             return Status("unknown", detail=source.problem)
         if not issued_by(certificate, source.signer):
-            return Status("unknown", detail="the list was not signed by the issuer of the certificate")
+            return Status(
+                "unknown", detail="the list was not signed by the issuer of the certificate"
+            )
         if why := crls.out_of_scope(source.crl, certificate.crl_urls, is_ca=certificate.is_ca):
             return Status("unknown", detail=why)
         return crls.status_of(source.crl, leaf.serial, entries)
 
-    def _fetched(self, url: str, leaves: Sequence[Certificate], state: Row | None, got: Download) -> _Source:
+    def _fetched(
+        self, url: str, leaves: Sequence[Certificate], state: Row | None, got: Download
+    ) -> _Source:
         """What was fetched, where it can be relied on; else what is held."""
         self.done.fetched += 1
-        source = self._relied_on(url, leaves, got.body) if not got.problem else _Source(url, got.problem)
+        source = (
+            self._relied_on(url, leaves, got.body) if not got.problem else _Source(url, got.problem)
+        )
         held = state["this_update"] if state is not None and state["digest"] else None
         if source.crl is not None and held is not None and to_epoch(source.crl.this_update) < held:
             source = _Source(url, "it is older than the list that we hold")
@@ -197,10 +243,17 @@ class Look:
             source.fetched_at, source.next_at = self._at, to_epoch(next_look(source.crl, self.now))
             assert source.crl.next_update is not None
             with self.database.write(self.now) as tx:
-                store.keep_list(tx, url, {
-                    "digest": source.crl.digest, "body": got.body, "this_update": to_epoch(source.crl.this_update),
-                    "next_update": to_epoch(source.crl.next_update), "next_at": source.next_at,
-                })  # fmt: skip
+                store.keep_list(
+                    tx,
+                    url,
+                    {
+                        "digest": source.crl.digest,
+                        "body": got.body,
+                        "this_update": to_epoch(source.crl.this_update),
+                        "next_update": to_epoch(source.crl.next_update),
+                        "next_at": source.next_at,
+                    },
+                )
             return source
         self.done.problems[url] = source.problem
         failures = (state["failures"] if state is not None else 0) + 1
@@ -231,9 +284,13 @@ class Look:
             return _Source(url, crl)
         if why := crls.objection(crl, self.now):
             return _Source(url, why)
-        issuers = {i.sha256: i for leaf in leaves[:SAMPLE] if (i := self._issuer_of(leaf)) is not None}.values()
+        issuers = {
+            i.sha256: i for leaf in leaves[:SAMPLE] if (i := self._issuer_of(leaf)) is not None
+        }.values()
         if not issuers:
-            return _Source(url, "the certificate of the issuer is not held, so its signature cannot be checked")
+            return _Source(
+                url, "the certificate of the issuer is not held, so its signature cannot be checked"
+            )
         named = [i for i in issuers if i.subject_der == crl.issuer_der]
         if not named:
             return _Source(url, "it is the list of another issuer")
@@ -246,7 +303,9 @@ class Look:
         return _Source(url, "", crl, signer)
 
     def _issuer_of(self, leaf: Certificate) -> Certificate | None:
-        """One whose key verifies the leaf, of those that were sent with it, CA certificates that were seen, and trust anchors."""
+        """One whose key verifies the leaf, of those that were sent with it, CA certificates that
+        were seen, and trust anchors.
+        """
         known = self._issuers.setdefault(leaf.issuer_der, [])
         if (one := next((c for c in known if issued_by(leaf, c)), None)) is not None:
             return one
@@ -258,14 +317,17 @@ class Look:
             known.append(found)
         return found
 
-    # -- what is written ---------------------------------------------------------------------------------------------
+    # -- what is written
 
     def _write(self, source: _Source, told: Sequence[tuple[_Leaf, Status]]) -> None:
         if not told:
             return
         with self.database.write(self.now) as tx:
             before = store.statuses(tx.conn, [leaf.sha256 for leaf, _ in told])
-            rows = [self._told(leaf.sha256, source, status, before.get(leaf.sha256)) for leaf, status in told]
+            rows = [
+                self._told(leaf.sha256, source, status, before.get(leaf.sha256))
+                for leaf, status in told
+            ]
             store.write_statuses(tx, rows)
         self.done.revoked += sum(r["status"] == "revoked" for r in rows)
 
@@ -280,18 +342,35 @@ class Look:
         ):
             return {**before, "next_at": source.next_at, "detail": "no longer on the list"}
         return {
-            "sha256": sha256, "status": status.status, "reason": status.reason or None, "source": source.url, "detail": None,
-            "revoked_at": to_epoch(status.revoked_at) if status.revoked_at else None, "checked_at": source.fetched_at, "next_at": source.next_at,
-        }  # fmt: skip
+            "sha256": sha256,
+            "status": status.status,
+            "reason": status.reason or None,
+            "source": source.url,
+            "detail": None,
+            "revoked_at": to_epoch(status.revoked_at) if status.revoked_at else None,
+            "checked_at": source.fetched_at,
+            "next_at": source.next_at,
+        }
 
-    def _failed(self, sha256: str, source: _Source, status: Status, before: Row | None) -> dict[str, Any]:
-        """Nothing was told: what was known stays, with when it was known. Good is unknown once that is longer ago than ``GRACE``."""
+    def _failed(
+        self, sha256: str, source: _Source, status: Status, before: Row | None
+    ) -> dict[str, Any]:
+        """Nothing was told: what was known stays, with when it was known.
+
+        Good is unknown once that is longer ago than ``GRACE``.
+        """
         next_at = max(source.next_at, self._at + int(SHORTEST.total_seconds()))
         if before is None:
             return {
-                "sha256": sha256, "status": "unknown", "reason": None, "revoked_at": None, "source": source.url,
-                "detail": status.detail, "checked_at": self._at, "next_at": next_at,
-            }  # fmt: skip
+                "sha256": sha256,
+                "status": "unknown",
+                "reason": None,
+                "revoked_at": None,
+                "source": source.url,
+                "detail": status.detail,
+                "checked_at": self._at,
+                "next_at": next_at,
+            }
         changed = {**before, "detail": status.detail, "next_at": next_at}
         if before["status"] == "good" and self._at - before["checked_at"] > GRACE.total_seconds():
             changed |= {"status": "unknown", "source": source.url}

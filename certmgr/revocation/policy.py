@@ -1,6 +1,8 @@
-"""What the DNS says of what is served and of what will be: TLSA (DANE) and CAA, of each endpoint, a bounded number at once.
+"""What the DNS says of what is served and of what will be: TLSA (DANE) and CAA, of each endpoint, a
+bounded number at once.
 
-Judging is pure (certmgr/dns/caa.py, certmgr/dns/tlsa.py); here the questions are asked and the findings changed, some endpoints at a time.
+Judging is pure (certmgr/dns/caa.py, certmgr/dns/tlsa.py); here the questions are asked and the
+findings changed, some endpoints at a time.
 """
 
 from __future__ import annotations
@@ -34,13 +36,18 @@ LEAST = 5
 
 Identities = tuple[Sequence[str], str | None, str | None]
 IdentitiesFor = Callable[[Mapping[str, Any]], Identities | None]
-"""A row of endpoint and domain (host, domain, domain_id, client_id, and the parties) -> (issuer domain names of the CA that we would use for it, the URI of our
-account, the method: http-01, dns-01); None: we get no certificate for it."""
+"""From a row of endpoint and domain (host, domain, domain_id, client_id, and the parties) to
+(issuer domain names of the CA that we would use for it, the URI of our account, the method: http-01
+or dns-01). None: we get no certificate for it.
+"""
 
 
 @dataclass(slots=True)
 class Policy:
-    """How it went. ``asked`` and ``failed``: questions to the DNS. ``broken``: it was given up, since most failed."""
+    """How it went.
+
+    ``asked`` and ``failed``: questions to the DNS. ``broken``: it was given up, since most failed.
+    """
 
     endpoints: int = 0
     asked: int = 0
@@ -68,8 +75,13 @@ class Look:
     """``identities_for`` None: CAA is not asked."""
 
     def __init__(
-        self, database: Database, asker: Asker, now: datetime, identities_for: IdentitiesFor | None, progress: Callable[[int, int], None] | None = None
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        asker: Asker,
+        now: datetime,
+        identities_for: IdentitiesFor | None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
         self.database, self.asker, self.now = database, asker, now
         self.identities_for, self.progress = identities_for, progress
         self.done = Policy()
@@ -96,16 +108,27 @@ class Look:
         with self.database.read() as conn:
             rows = endpoints.visited(conn, ids)
             served = store.served(conn, ids)
-        ours = {r["id"]: None if self.identities_for is None else self.identities_for(r) for r in rows}
-        told = dict(zip(ours, pool.map(lambda r: self._ask(r, bool(served.get(r["id"])), ours[r["id"]]), rows), strict=True))
+        ours = {
+            r["id"]: None if self.identities_for is None else self.identities_for(r) for r in rows
+        }
+        told = dict(
+            zip(
+                ours,
+                pool.map(lambda r: self._ask(r, bool(served.get(r["id"])), ours[r["id"]]), rows),
+                strict=True,
+            )
+        )
         with self.database.write(self.now) as tx:
             known = results.open_findings(tx.conn, ids)
             opened, updated, closed = [], [], []
             for row in rows:
                 place = Place(
-                    row["id"], Target(row["host"], row["port"], row["protocol"]), domains.parties_of_row(row),
-                    [Open(i, f) for i, f in known.get(row["id"], ())], served.get(row["id"], ()),
-                )  # fmt: skip
+                    row["id"],
+                    Target(row["host"], row["port"], row["protocol"]),
+                    domains.parties_of_row(row),
+                    [Open(i, f) for i, f in known.get(row["id"], ())],
+                    served.get(row["id"], ()),
+                )
                 changes = self._changes(tx.conn, place, told[row["id"]], ours[row["id"]])
                 opened += [(place.id, f) for f in changes.opened]
                 updated += changes.updated
@@ -116,14 +139,19 @@ class Look:
         self.done.closed += len(closed)
 
     def _ask(self, row: Mapping[str, Any], serves: bool, ours: Identities | None) -> Told:
-        """In a thread. Once most questions fail, nothing more is asked: each would only wait for its time-out."""
+        """In a thread.
+
+        Once most questions fail, nothing more is asked: each would only wait for its time-out.
+        """
         name = announced_at(Target(row["host"], row["port"], row["protocol"]))
         if name is None or self._hopeless():
             return Told("")
         tlsa = self.asker.ask(name, "TLSA") if serves else None
         return Told(name, tlsa, caa.find(self.asker.ask, row["host"]) if ours is not None else None)
 
-    def _changes(self, conn: Connection, place: Place, told: Told, ours: Identities | None) -> Changes:
+    def _changes(
+        self, conn: Connection, place: Place, told: Told, ours: Identities | None
+    ) -> Changes:
         changes = Changes()
         if told.caa is not None and ours is not None:
             _caa(place, told.caa, ours, changes)
@@ -133,8 +161,12 @@ class Look:
             self._dane(conn, place, told, told.tlsa, changes)
         return changes
 
-    def _dane(self, conn: Connection, place: Place, told: Told, answer: Answer, changes: Changes) -> None:
-        """Only records that were validated count; where there are none, or none that is validated, nothing is announced."""
+    def _dane(
+        self, conn: Connection, place: Place, told: Told, answer: Answer, changes: Changes
+    ) -> None:
+        """Only records that were validated count; where there are none, or none that is validated,
+        nothing is announced.
+        """
         records = [r for r in answer.records if isinstance(r, TlsaRecord)]
         if not records or not answer.authentic:
             change(place, "dane-mismatch", None, changes)
@@ -143,25 +175,47 @@ class Look:
         chains = {s.address: [parse(ders[h]) for h in s.chain if h in ders] for s in place.live}
         smtp = place.target.protocol == "smtp"
         verdicts = {
-            s.address: match(records, chains[s.address], place.target.host, self.now, smtp=smtp, trusted=s.trusted) for s in place.live
-        }  # fmt: skip
+            s.address: match(
+                records,
+                chains[s.address],
+                place.target.host,
+                self.now,
+                smtp=smtp,
+                trusted=s.trusted,
+            )
+            for s in place.live
+        }
         wrong = [a for a, v in verdicts.items() if v.state == "mismatch"]
         if not wrong and any(v.state == "unknown" for v in verdicts.values()):
             return
         made = None
         if wrong:
-            made = _mismatch(told.name, wrong, verdicts[wrong[0]].reason, records, chains[wrong[0]][0], smtp=smtp)
+            made = _mismatch(
+                told.name, wrong, verdicts[wrong[0]].reason, records, chains[wrong[0]][0], smtp=smtp
+            )
         change(place, "dane-mismatch", made, changes)
 
 
 def _mismatch(
-    name: str, wrong: Sequence[str], reason: str, records: Sequence[TlsaRecord], leaf: Certificate, *, smtp: bool
+    name: str,
+    wrong: Sequence[str],
+    reason: str,
+    records: Sequence[TlsaRecord],
+    leaf: Certificate,
+    *,
+    smtp: bool,
 ) -> Finding:
     severity = Severity.HIGH if smtp else Severity.INFO
     return finding(
-        "dane-mismatch", wrong, severity, name=name, reason=reason, records=[str(r) for r in records[:8]],
-        needed=str(announcement(leaf)), certificates=[leaf.sha256],
-    )  # fmt: skip
+        "dane-mismatch",
+        wrong,
+        severity,
+        name=name,
+        reason=reason,
+        records=[str(r) for r in records[:8]],
+        needed=str(announcement(leaf)),
+        certificates=[leaf.sha256],
+    )
 
 
 def _caa(place: Place, said: caa.CaaSet, ours: Identities, changes: Changes) -> None:
@@ -172,6 +226,11 @@ def _caa(place: Place, said: caa.CaaSet, ours: Identities, changes: Changes) -> 
     made = None
     if not permission.allowed:
         made = finding(
-            "caa-mismatch", (), ca=next(iter(identities), ""), found_at=said.found_at, reason=permission.reason, record=permission.record
-        )  # fmt: skip
+            "caa-mismatch",
+            (),
+            ca=next(iter(identities), ""),
+            found_at=said.found_at,
+            reason=permission.reason,
+            record=permission.record,
+        )
     change(place, "caa-mismatch", made, changes)

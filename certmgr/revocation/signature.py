@@ -8,7 +8,10 @@ from inventory.certificates import PARSE_ERRORS
 
 
 def verifies(key: Any, signature: bytes, data: bytes, digest: Any) -> bool:
-    """``digest``: the hash of the signature algorithm; None for Ed25519 and Ed448. RSA is PKCS #1 v1.5. A key of another kind verifies nothing."""
+    """``digest``: the hash of the signature algorithm; None for Ed25519 and Ed448.
+
+    RSA is PKCS #1 v1.5. A key of another kind verifies nothing.
+    """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 

@@ -1,7 +1,10 @@
-"""What a stapled OCSP response is worth (RFC 6960 4.2). Pure: bytes, the leaf, its issuer and ``now`` come in.
+"""What a stapled OCSP response is worth (RFC 6960 4.2).
 
-It counts where the certificate's issuer signed it, or a responder with a certificate for that purpose directly from the issuer (4.2.2.2), where it is
-about this certificate, and in its time. What was not stapled, and what cannot be checked for want of the issuer, is no fault.
+Pure: bytes, the leaf, its issuer and ``now`` come in.
+
+It counts where the certificate's issuer signed it, or a responder with a certificate for that
+purpose directly from the issuer (4.2.2.2), where it is about this certificate, and in its time.
+What was not stapled, and what cannot be checked for want of the issuer, is no fault.
 """
 
 from __future__ import annotations
@@ -23,16 +26,27 @@ MAX_RESPONSES = 20
 SKEW = timedelta(minutes=10)
 # What browsers refuse, or what a must-staple certificate makes of no response at all.
 INVALID = frozenset(
-    {"expired", "not-yet-valid", "revoked", "unknown", "bad-signature", "wrong-certificate", "unreadable", "missing"}
+    {
+        "expired",
+        "not-yet-valid",
+        "revoked",
+        "unknown",
+        "bad-signature",
+        "wrong-certificate",
+        "unreadable",
+        "missing",
+    }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Staple:
-    """``state``: good, revoked, unknown (to the responder), expired, not-yet-valid, bad-signature, wrong-certificate, unreadable, missing (and the
-    certificate demands one), none, or unchecked (nobody can say: no issuer, an unsupported signature).
+    """``state``: good, revoked, unknown (to the responder), expired, not-yet-valid, bad-signature,
+    wrong-certificate, unreadable, missing (and the certificate demands one), none, or unchecked
+    (nobody can say: no issuer, an unsupported signature).
 
-    ``until``: when the same response begins to mean something else. ``at``, ``reason``: of the revocation.
+    ``until``: when the same response begins to mean something else. ``at``, ``reason``: of the
+    revocation.
     """
 
     state: str
@@ -46,7 +60,9 @@ class Staple:
         return self.state in INVALID
 
 
-def check(der: bytes | None, leaf: Certificate, issuer: Certificate | None, now: datetime) -> Staple:
+def check(
+    der: bytes | None, leaf: Certificate, issuer: Certificate | None, now: datetime
+) -> Staple:
     """``der``: as stapled; None or empty: nothing was. Never raises for its content."""
     if not der:
         return Staple("missing" if leaf.must_staple else "none")
@@ -58,14 +74,24 @@ def check(der: bytes | None, leaf: Certificate, issuer: Certificate | None, now:
         response = ocsp.load_der_ocsp_response(der)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             words = response.response_status.name.lower().replace("_", " ")
-            return Staple("missing" if leaf.must_staple else "none", words=f"the responder's answer is an error ({words})")
+            return Staple(
+                "missing" if leaf.must_staple else "none",
+                words=f"the responder's answer is an error ({words})",
+            )
         return _checked(response, leaf, issuer, now)
     except PARSE_ERRORS as error:
         return Staple("unreadable", words=printable(str(error), 100))
 
 
-def _checked(response: ocsp.OCSPResponse, leaf: Certificate, issuer: Certificate | None, now: datetime) -> Staple:
-    if issuer is None or issuer.parsed is None or leaf.parsed is None or not issued_by(leaf, issuer):
+def _checked(
+    response: ocsp.OCSPResponse, leaf: Certificate, issuer: Certificate | None, now: datetime
+) -> Staple:
+    if (
+        issuer is None
+        or issuer.parsed is None
+        or leaf.parsed is None
+        or not issued_by(leaf, issuer)
+    ):
         return Staple("unchecked", words="the issuer's certificate is not known")
     single = next((s for s in _singles(response) if _about(s, leaf, issuer)), None)
     if single is None:
@@ -90,7 +116,12 @@ def _status(single: ocsp.OCSPSingleResponse, until: datetime | None) -> Staple:
             return Staple("good", until)
         case ocsp.OCSPCertStatus.REVOKED:
             reason = single.revocation_reason
-            return Staple("revoked", until, single.revocation_time_utc, reason.value if reason is not None else "unspecified")
+            return Staple(
+                "revoked",
+                until,
+                single.revocation_time_utc,
+                reason.value if reason is not None else "unspecified",
+            )
         case _:
             return Staple("unknown", until, words="the responder does not know the certificate")
 
@@ -103,18 +134,31 @@ def _singles(response: ocsp.OCSPResponse) -> Iterator[ocsp.OCSPSingleResponse]:
 
 
 def _about(single: ocsp.OCSPSingleResponse, leaf: Certificate, issuer: Certificate) -> bool:
-    """certID: the serial number, and hashes of the issuer's name and key (RFC 6960 4.1.1), as a request for this certificate has them."""
+    """certID: the serial number, and hashes of the issuer's name and key (RFC 6960 4.1.1), as a
+    request for this certificate has them.
+    """
     from cryptography.x509 import ocsp
 
     assert leaf.parsed is not None and issuer.parsed is not None
     if single.serial_number != leaf.parsed.serial_number:
         return False
-    asked = ocsp.OCSPRequestBuilder().add_certificate(leaf.parsed, issuer.parsed, single.hash_algorithm).build()
-    return (asked.issuer_name_hash, asked.issuer_key_hash) == (single.issuer_name_hash, single.issuer_key_hash)
+    asked = (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(leaf.parsed, issuer.parsed, single.hash_algorithm)
+        .build()
+    )
+    return (asked.issuer_name_hash, asked.issuer_key_hash) == (
+        single.issuer_name_hash,
+        single.issuer_key_hash,
+    )
 
 
-def _signer(response: ocsp.OCSPResponse, issuer: Certificate, now: datetime) -> tuple[str, datetime | None]:
-    """good, bad-signature, or unchecked for an algorithm that is not supported; and until when the responder's certificate is valid."""
+def _signer(
+    response: ocsp.OCSPResponse, issuer: Certificate, now: datetime
+) -> tuple[str, datetime | None]:
+    """good, bad-signature, or unchecked for an algorithm that is not supported; and until when the
+    responder's certificate is valid.
+    """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding
 

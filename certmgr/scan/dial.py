@@ -1,9 +1,13 @@
-"""Connections: TCP, STARTTLS, TLS and one HTTP exchange with one address, many at once, inside an asyncio loop.
+"""Connections: TCP, STARTTLS, TLS and one HTTP exchange with one address, many at once, inside an
+asyncio loop.
 
-The sockets live in an epoll object of their own, which the loop watches as a single file: one wake-up serves hundreds of
-sockets, and no Protocol or Task is made for one. Elsewhere than on Linux the loop watches each socket.
+The sockets live in an epoll object of their own, which the loop watches as a single file: one
+wake-up serves hundreds of sockets, and no Protocol or Task is made for one. Elsewhere than on Linux
+the loop watches each socket.
 
-How many connections one address gets, and how fast, is decided in politeness.py. A transient failure is tried a second time (a silent address while the first connection still waits), within the same deadline.
+How many connections one address gets, and how fast, is decided in politeness.py. A transient
+failure is tried a second time (a silent address while the first connection still waits), within the
+same deadline.
 """
 
 from __future__ import annotations
@@ -33,16 +37,26 @@ SECOND_LOOK_DELAY = 0.4
 SILENT_NAMES = 5
 
 _IN_PROGRESS = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
-_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+_NO_ROUTE = frozenset(
+    {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+)
 _ERRNO_KINDS = {
-    errno.ECONNREFUSED: Kind.REFUSED, errno.ECONNRESET: Kind.RESET, errno.EPIPE: Kind.RESET, errno.ETIMEDOUT: Kind.TIMEOUT,
-    errno.EHOSTUNREACH: Kind.UNREACHABLE, errno.ENETDOWN: Kind.UNREACHABLE, errno.EHOSTDOWN: Kind.UNREACHABLE,
-}  # fmt: skip
+    errno.ECONNREFUSED: Kind.REFUSED,
+    errno.ECONNRESET: Kind.RESET,
+    errno.EPIPE: Kind.RESET,
+    errno.ETIMEDOUT: Kind.TIMEOUT,
+    errno.EHOSTUNREACH: Kind.UNREACHABLE,
+    errno.ENETDOWN: Kind.UNREACHABLE,
+    errno.EHOSTDOWN: Kind.UNREACHABLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds, and counts. ``timeout`` is the whole time for one address; 0 in ``rate`` or ``per_address`` means no limit."""
+    """Seconds, and counts.
+
+    ``timeout`` is the whole time for one address; 0 in ``rate`` or ``per_address`` means no limit.
+    """
 
     timeout: float = 10.0
     connect_timeout: float | None = None
@@ -53,7 +67,10 @@ class Limits:
 
 @dataclass(slots=True)
 class Dialled:
-    """What one dial gave. ``failure`` None: the handshake was completed, so the server holds the leaf's key."""
+    """What one dial gave.
+
+    ``failure`` None: the handshake was completed, so the server holds the leaf's key.
+    """
 
     chain: tuple[bytes, ...] = ()
     tls_version: str | None = None
@@ -69,9 +86,11 @@ class Dialled:
 
 @dataclass(slots=True)
 class Request:
-    """``deadline``: loop time; None starts the whole time (``timeout``, else that of the limits) when the first connection starts.
+    """``deadline``: loop time; None starts the whole time (``timeout``, else that of the limits)
+    when the first connection starts.
 
-    ``exchange``: makes what is asked over HTTP once the connection stands. Protocol ``http`` is TCP without TLS.
+    ``exchange``: makes what is asked over HTTP once the connection stands. Protocol ``http`` is TCP
+    without TLS.
     """
 
     address: str
@@ -99,7 +118,18 @@ class _Dial:
 
 
 class _Connection:
-    __slots__ = ("connect_by", "dial", "dialogue", "exchange", "first", "received", "sock", "state", "tls", "unsent")
+    __slots__ = (
+        "connect_by",
+        "dial",
+        "dialogue",
+        "exchange",
+        "first",
+        "received",
+        "sock",
+        "state",
+        "tls",
+        "unsent",
+    )
 
     def __init__(self, dial: _Dial, sock: socket.socket, connect_by: float) -> None:
         self.dial, self.sock, self.connect_by = dial, sock, connect_by
@@ -119,9 +149,12 @@ class Dialler:
         self.loop = loop or asyncio.get_running_loop()
         self.limits = limits
         self.active = 0
-        # (address, port) -> a failure before TLS that a second look confirmed: it holds for every endpoint there.
+        # (address, port) -> a failure before TLS that a second look confirmed: it holds for every
+        # endpoint there.
         self.dead: dict[tuple[str, int], Failure] = {}
-        self._politeness = Politeness(limits.per_address, limits.rate, self.loop, self._start, self._admit)
+        self._politeness = Politeness(
+            limits.per_address, limits.rate, self.loop, self._start, self._admit
+        )
         self._ready: deque[_Dial] = deque()
         self._silent: dict[tuple[str, int], set[str | None]] = {}
         self._alive: set[tuple[str, int]] = set()
@@ -145,7 +178,7 @@ class Dialler:
         self._admit(dial)
         return dial.future
 
-    # -- admission: the whole, then the address --------------------------------------------------------------------
+    # -- admission: the whole, then the address
 
     def _admit(self, dial: _Dial) -> None:
         if dial.future.done():
@@ -158,7 +191,7 @@ class Dialler:
         else:
             self._politeness.enter(dial, dial.request.address)
 
-    # -- one connection --------------------------------------------------------------------------------------------
+    # -- one connection
 
     def _start(self, dial: _Dial) -> None:
         now = self.loop.time()
@@ -176,7 +209,9 @@ class Dialler:
         dial.looks += 1
         family = socket.AF_INET6 if ":" in request.address else socket.AF_INET
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            sock = socket.socket(
+                family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+            )
         except OSError as error:
             self._politeness.leave(request.address)
             kind = Kind.NO_ROUTE if error.errno in _NO_ROUTE else Kind.LOCAL
@@ -184,7 +219,11 @@ class Dialler:
             return
         code = sock.connect_ex((request.address, request.port))
         connect_timeout = self.limits.connect_timeout
-        connect_by = request.deadline if connect_timeout is None else min(request.deadline, now + connect_timeout)
+        connect_by = (
+            request.deadline
+            if connect_timeout is None
+            else min(request.deadline, now + connect_timeout)
+        )
         connection = _Connection(dial, sock, connect_by)
         dial.connections.append(connection)
         self.active += 1
@@ -217,7 +256,10 @@ class Dialler:
                 self._advance(connection)
 
     def _advance(self, connection: _Connection) -> None:
-        """Moves one connection as far as its bytes reach. Whatever goes wrong concerns this connection alone."""
+        """Moves one connection as far as its bytes reach.
+
+        Whatever goes wrong concerns this connection alone.
+        """
         try:
             if connection.state == "connect":
                 code = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -252,7 +294,9 @@ class Dialler:
         connection.state = "tls"
         connection.received, connection.first = 0, b""
         connection.tls = openssl.Handshake(
-            request.profile, request.protocol == "https" and request.exchange is None, request.server_name
+            request.profile,
+            request.protocol == "https" and request.exchange is None,
+            request.server_name,
         )
         connection.tls.step()
         self._send(connection, connection.tls.outgoing())
@@ -292,7 +336,12 @@ class Dialler:
                 self._converse_http(connection, data)
                 continue
             if connection.received > MAX_HANDSHAKE_BYTES:
-                failure = Failure("tls", Kind.TOO_LARGE, f"more than {MAX_HANDSHAKE_BYTES} bytes in the handshake", answered=True)
+                failure = Failure(
+                    "tls",
+                    Kind.TOO_LARGE,
+                    f"more than {MAX_HANDSHAKE_BYTES} bytes in the handshake",
+                    answered=True,
+                )
                 self._fail(connection.dial, connection, failure)
                 return
             if connection.state == "starttls":
@@ -311,7 +360,11 @@ class Dialler:
         except StopIteration:
             self._begin_tls(connection)
         except Refused as refused:
-            self._fail(connection.dial, connection, Failure("starttls", Kind.STARTTLS, str(refused), answered=True))
+            self._fail(
+                connection.dial,
+                connection,
+                Failure("starttls", Kind.STARTTLS, str(refused), answered=True),
+            )
 
     def _shake(self, connection: _Connection, data: bytes) -> None:
         tls = connection.tls
@@ -319,9 +372,16 @@ class Dialler:
         if len(connection.first) < 2:
             connection.first += data[:64]
             # A TLS record begins with its type (20-23) and the major version 3.
-            if connection.first[0] not in (20, 21, 22, 23) or connection.first[1:2] not in (b"", b"\x03"):
+            if connection.first[0] not in (20, 21, 22, 23) or connection.first[1:2] not in (
+                b"",
+                b"\x03",
+            ):
                 said = printable(connection.first.decode("latin-1").splitlines()[0], 60)
-                self._fail(connection.dial, connection, Failure("tls", Kind.NOT_TLS, f"the server said: {said}", answered=True))
+                self._fail(
+                    connection.dial,
+                    connection,
+                    Failure("tls", Kind.NOT_TLS, f"the server said: {said}", answered=True),
+                )
                 return
         tls.feed(data)
         state = tls.step()
@@ -336,10 +396,16 @@ class Dialler:
         if state == openssl.DONE:
             if connection.dial.request.exchange is not None:
                 self._begin_exchange(connection)
-            elif tls.client_certificate_asked() and tls.connection.get_protocol_version_name() == "TLSv1.3":
-                # A TLS 1.3 server says only after the handshake that it insists on a client certificate.
+            elif (
+                tls.client_certificate_asked()
+                and tls.connection.get_protocol_version_name() == "TLSv1.3"
+            ):
+                # A TLS 1.3 server says only after the handshake that it insists on a client
+                # certificate.
                 connection.state = "after"
-                connection.connect_by = min(self.loop.time() + 1.0, connection.dial.request.deadline or 0.0)
+                connection.connect_by = min(
+                    self.loop.time() + 1.0, connection.dial.request.deadline or 0.0
+                )
                 self._after(connection, b"")
             else:
                 self._succeed(connection)
@@ -355,7 +421,7 @@ class Dialler:
         elif state != openssl.WANT:
             self._succeed(connection)
 
-    # -- one HTTP exchange -----------------------------------------------------------------------------------------
+    # -- one HTTP exchange
 
     def _begin_exchange(self, connection: _Connection) -> None:
         make = connection.dial.request.exchange
@@ -393,21 +459,32 @@ class Dialler:
                 return
             words = "the server closed the connection without an answer"
             alert = connection.tls.alert if connection.tls is not None else None
-            self._fail(connection.dial, connection, Failure("http", Kind.CLOSED, words, alert, answered=True))
+            self._fail(
+                connection.dial,
+                connection,
+                Failure("http", Kind.CLOSED, words, alert, answered=True),
+            )
             return
         if connection.state == "after":
             self._succeed(connection)
             return
         answered = connection.received > 0
         layer = "starttls" if connection.state == "starttls" else "tls"
-        failure = Failure(layer, Kind.CLOSED, "the server closed the connection in the handshake", answered=answered)
+        failure = Failure(
+            layer,
+            Kind.CLOSED,
+            "the server closed the connection in the handshake",
+            answered=answered,
+        )
         self._fail(connection.dial, connection, failure)
 
-    # -- results ---------------------------------------------------------------------------------------------------
+    # -- results
 
     def _from_errno(self, code: int, connection: _Connection) -> Failure:
         kind = Kind.NO_ROUTE if code in _NO_ROUTE else _ERRNO_KINDS.get(code, Kind.LOCAL)
-        layer = {"connect": "connect", "starttls": "starttls", "exchange": "http"}.get(connection.state, "tls")
+        layer = {"connect": "connect", "starttls": "starttls", "exchange": "http"}.get(
+            connection.state, "tls"
+        )
         if kind in (Kind.NO_ROUTE, Kind.LOCAL):
             layer = "local"
         elif kind is Kind.TIMEOUT:
@@ -436,7 +513,15 @@ class Dialler:
         if failure is not None:
             return Dialled(chain=chain, failure=failure, client_certificate=asked)
         version, cipher, group, alpn = tls.negotiated()
-        return Dialled(chain, version, cipher, group, alpn, tls.ocsp(), asked)
+        return Dialled(
+            chain=chain,
+            tls_version=version,
+            cipher=cipher,
+            group=group,
+            alpn=alpn,
+            ocsp=tls.ocsp(),
+            client_certificate=asked,
+        )
 
     def _succeed(self, connection: _Connection) -> None:
         result = self._collect(connection, None)
@@ -444,7 +529,9 @@ class Dialler:
         self._settle(connection.dial, result)
 
     def _fail(self, dial: _Dial, connection: _Connection | None, failure: Failure) -> None:
-        """Ends one connection; the dial ends when a second look is not due, was taken, or has no time left."""
+        """Ends one connection; the dial ends when a second look is not due, was taken, or has no
+        time left.
+        """
         if dial.future.done():
             return
         result = Dialled(failure=failure)
@@ -456,11 +543,21 @@ class Dialler:
             return  # the other one still tries
         transient = failure.kind in TRANSIENT
         now = self.loop.time()
-        if transient and dial.looks < 2 and dial.request.deadline is not None and now + SECOND_LOOK_DELAY < dial.request.deadline:
+        if (
+            transient
+            and dial.looks < 2
+            and dial.request.deadline is not None
+            and now + SECOND_LOOK_DELAY < dial.request.deadline
+        ):
             dial.second_at = float("inf")
             self.loop.call_later(SECOND_LOOK_DELAY, self._admit, dial)
             return
-        if transient and not failure.answered and failure.layer in ("connect", "timeout") and dial.looks >= 2:
+        if (
+            transient
+            and not failure.answered
+            and failure.layer in ("connect", "timeout")
+            and dial.looks >= 2
+        ):
             self._bury(dial.request, failure)
         self._settle(dial, result)
 
@@ -474,10 +571,12 @@ class Dialler:
             self._admit(self._ready.popleft())
 
     def _bury(self, request: Request, failure: Failure) -> None:
-        """A confirmed failure before TLS holds for every endpoint of that address and port in this run.
+        """A confirmed failure before TLS holds for every endpoint of that address and port in this
+        run.
 
-        An address that accepts and stays silent may be silent for one name only (a router with a dead backend): it counts as dead when
-        several names, and none that was answered, were met with silence.
+        An address that accepts and stays silent may be silent for one name only (a router with a
+        dead backend): it counts as dead when several names, and none that was answered, were met
+        with silence.
         """
         key = (request.address, request.port)
         if failure.accepted:
@@ -488,7 +587,9 @@ class Dialler:
         self.dead.setdefault(key, failure)
 
     def _second(self, dial: _Dial, first: _Connection) -> None:
-        """A second connection beside the silent first one; in its place where the address allows no further one. It does not queue."""
+        """A second connection beside the silent first one; in its place where the address allows no
+        further one. It does not queue.
+        """
         if not self._politeness.second(dial.request.address):
             self._drop(first, keep_place=True)
         self._start(dial)
@@ -540,4 +641,6 @@ class Dialler:
         }
         reason = words.get(connection.state, "no end to the TLS handshake")
         accepted = connection.state != "connect"
-        return Failure("timeout", Kind.TIMEOUT, reason, answered=connection.received > 0, accepted=accepted)
+        return Failure(
+            "timeout", Kind.TIMEOUT, reason, answered=connection.received > 0, accepted=accepted
+        )

@@ -1,7 +1,9 @@
-"""A file behind a URL that stands in a stranger's certificate (AIA, CRL): plain http, guarded, pinned, bounded in size and in time.
+"""A file behind a URL that stands in a stranger's certificate (AIA, CRL): plain http, guarded,
+pinned, bounded in size and in time.
 
-The name is resolved once by whoever calls; internal addresses are refused unless configured; the address that was checked is the one that is asked;
-no redirect is followed. One deadline holds for the whole transfer, so that a server that sends a byte at a time holds nobody.
+The name is resolved once by whoever calls; internal addresses are refused unless configured; the
+address that was checked is the one that is asked; no redirect is followed. One deadline holds for
+the whole transfer, so that a server that sends a byte at a time holds nobody.
 """
 
 from __future__ import annotations
@@ -76,7 +78,11 @@ def literal(place: Place) -> tuple[str, ...]:
 
 
 def download(address: str, place: Place, *, limit: int, seconds: float) -> Download:
-    """One GET from ``address``. Anything but a whole 200 within ``limit`` bytes and ``seconds`` is a problem. Never raises for what a server does."""
+    """One GET from ``address``.
+
+    Anything but a whole 200 within ``limit`` bytes and ``seconds`` is a problem. Never raises for
+    what a server does.
+    """
     exchange = Exchange(place.header, place.path, (("Accept-Encoding", "identity"),), limit)
     end = monotonic() + seconds
     try:
@@ -93,7 +99,9 @@ def download(address: str, place: Place, *, limit: int, seconds: float) -> Downl
     except TimeoutError:
         return Download(problem=f"it did not come to its end within {seconds:g} seconds")
     except OSError as error:
-        return Download(problem=f"the connection failed: {printable(error.strerror or str(error), 100)}")
+        return Download(
+            problem=f"the connection failed: {printable(error.strerror or str(error), 100)}"
+        )
     return _taken(exchange, limit)
 
 

@@ -35,7 +35,10 @@ TRANSIENT = frozenset({Kind.REFUSED, Kind.RESET, Kind.CLOSED, Kind.TIMEOUT, Kind
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """``layer``: dns, connect, tls, starttls, timeout or local. ``reason``: words, printable. ``alert``: the TLS alert number."""
+    """``layer``: dns, connect, tls, starttls, timeout or local.
+
+    ``reason``: words, printable. ``alert``: the TLS alert number.
+    """
 
     layer: str
     kind: Kind
@@ -49,9 +52,10 @@ class Failure:
 class AddressEvidence:
     """One address: the chain as served (DER, leaf first), what was negotiated, or why nothing was.
 
-    ``chain`` may be present beside a failure (a server that insists on a client certificate). ``without_sni``: the leaf that
-    is served when no name is asked for, None when it was not looked at. ``other_chain``: the chain of the other key type
-    (``--deep``). ``legacy``: TLS versions below 1.2 that are offered too (``--deep``). ``looks``: how often it was tried.
+    ``chain`` may be present beside a failure (a server that insists on a client certificate).
+    ``without_sni``: the leaf that is served when no name is asked for, None when it was not looked
+    at. ``other_chain``: the chain of the other key type (``--deep``). ``legacy``: TLS versions
+    below 1.2 that are offered too (``--deep``). ``looks``: how often it was tried.
     """
 
     address: str
@@ -70,18 +74,33 @@ class AddressEvidence:
     legacy: tuple[str, ...] = ()
 
     def key(self) -> str:
-        """Equal for two looks that saw the same, byte for byte. Only for looks without failure, SNI question or deep look."""
+        """Equal for two looks that saw the same, byte for byte.
+
+        Only for looks without failure, SNI question or deep look.
+        """
         digest = blake2b(digest_size=10)
         for der in self.chain:
             digest.update(der)
-        facts = (self.address, self.tls_version, self.cipher, self.group, self.alpn, self.ocsp, self.client_certificate)
+        facts = (
+            self.address,
+            self.tls_version,
+            self.cipher,
+            self.group,
+            self.alpn,
+            self.ocsp,
+            self.client_certificate,
+        )
         digest.update(repr(facts).encode())
         return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What DNS answered. ``status``: ok, nxdomain, nodata, servfail, timeout, fixed (not asked). ``refused``: addresses not visited."""
+    """What DNS answered.
+
+    ``status``: ok, nxdomain, nodata, servfail, timeout, fixed (not asked). ``refused``: addresses
+    not visited.
+    """
 
     status: str
     addresses: tuple[str, ...] = ()
@@ -92,7 +111,9 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """``visits``: what a visitor meets over HTTP and HTTPS; None when it was not asked, empty when no page is expected there."""
+    """``visits``: what a visitor meets over HTTP and HTTPS; None when it was not asked, empty when
+    no page is expected there.
+    """
 
     target: Target
     at: datetime

@@ -1,4 +1,7 @@
-"""Jobs -> reports: looks and judges inside one process. The scan's processes and a scan of a few targets both use it."""
+"""Jobs -> reports: looks and judges inside one process.
+
+The scan's processes and a scan of a few targets both use it.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,17 @@ from inventory.targets import Target
 
 # Changes with every change of a check: judgements that were remembered are made again.
 RULES = 6
-# Endpoints whose issuer is neither sent nor held wait for the end of the run, when more issuers are known; at most so many.
+# Endpoints whose issuer is neither sent nor held wait for the end of the run, when more issuers are
+# known; at most so many.
 MAX_WAITING = 2000
 
 
 @dataclass(slots=True)
 class Job:
-    """One endpoint to look at. ``key``: its row id, or its position on the command line. ``fingerprint``: of the last run."""
+    """One endpoint to look at.
+
+    ``key``: its row id, or its position on the command line. ``fingerprint``: of the last run.
+    """
 
     key: int
     target: Target
@@ -53,9 +60,12 @@ class Job:
 
 @dataclass(slots=True)
 class Result:
-    """``report`` None: nothing changed since the fingerprint of the job. ``certificates``: ones that this process had not sent yet.
+    """``report`` None: nothing changed since the fingerprint of the job.
 
-    ``memo``, ``recheck_at``: for the next job; the same as in this one where ``report`` is None and ``memo`` is empty.
+    ``certificates``: ones that this process had not sent yet.
+
+    ``memo``, ``recheck_at``: for the next job; the same as in this one where ``report`` is None and
+    ``memo`` is empty.
     """
 
     key: int
@@ -98,30 +108,52 @@ class Examiner:
     """``emit`` is called with each result, in the order in which they are ready."""
 
     def __init__(
-        self, setup: Setup, emit: Callable[[Result], None], names: Callable[[int], frozenset[str]] | None = None
+        self,
+        setup: Setup,
+        emit: Callable[[Result], None],
+        names: Callable[[int], frozenset[str]] | None = None,
     ) -> None:
         self.setup, self.emit = setup, emit
         certificates = Certificates()
         self.dialler = Dialler(setup.limits)
         self.resolver = Resolver(
-            servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed, guarded=setup.guarded,
+            servers=setup.resolvers,
+            timeout=setup.dns_timeout,
+            allowed=setup.allowed,
+            guarded=setup.guarded,
             overrides=dict(setup.overrides),
-        )  # fmt: skip
+        )
         self.fetcher = Fetcher(self.resolver, setup.allowed)
         self.visitor = None
         if setup.web is not None:
-            # A redirect is the server's word also where the target was the user's own choice, so this one is always guarded.
-            self.redirects = self.resolver if setup.guarded else Resolver(
-                servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed, overrides=dict(setup.overrides)
-            )  # fmt: skip
+            # A redirect is the server's word also where the target was the user's own choice, so
+            # this one is always guarded.
+            self.redirects = (
+                self.resolver
+                if setup.guarded
+                else Resolver(
+                    servers=setup.resolvers,
+                    timeout=setup.dns_timeout,
+                    allowed=setup.allowed,
+                    overrides=dict(setup.overrides),
+                )
+            )
             self.visitor = Visitor(self.dialler, self.redirects, setup.allowed, setup.web)
-        self.looker = Looker(self.dialler, self.resolver, certificates, setup.deep, self.visitor, setup.clock)
+        self.looker = Looker(
+            dialler=self.dialler,
+            resolver=self.resolver,
+            certificates=certificates,
+            deep=setup.deep,
+            visitor=self.visitor,
+            clock=setup.clock,
+        )
         trust = TrustStore.load(setup.store, setup.ca_files, cache=setup.cache)
         self.judge = Judge(trust, certificates.parse, Issuers())
         for der in setup.issuers:
             self.judge.issuers.add(certificates.parse(der))
         self._names = lru_cache(maxsize=256)(names) if names is not None else None
-        # What beside the evidence a judgement rests on: with another store, other networks or rules it is made anew.
+        # What beside the evidence a judgement rests on: with another store, other networks or rules
+        # it is made anew.
         basis = (
             RULES,
             setup.store,
@@ -137,10 +169,15 @@ class Examiner:
         self._sent: set[str] = set()
 
     async def examine(self, job: Job) -> None:
-        """Emits exactly one result, or keeps the job for :meth:`finish`. An error of ours is a finding of this endpoint and of no other."""
+        """Emits exactly one result, or keeps the job for :meth:`finish`.
+
+        An error of ours is a finding of this endpoint and of no other.
+        """
         try:
             await self._examine(job)
-        except Exception as error:  # whatever it is, it is said as scanner-error, and the other endpoints go on
+        except (
+            Exception
+        ) as error:  # whatever it is, it is said as scanner-error, and the other endpoints go on
             self._emit_error(job, error)
 
     def _emit_error(self, job: Job, error: Exception) -> None:
@@ -152,7 +189,17 @@ class Examiner:
         paths = None if job.purpose in NO_PAGE else job.paths
         evidence = await self.looker.look(job.target, job.fixed, job.memo, paths)
         if job.memo and not self.setup.full and self._memo(job, evidence) == job.memo:
-            self.emit(Result(job.key, evidence.at, True, job.was_good, False, job.fingerprint, None))
+            self.emit(
+                Result(
+                    key=job.key,
+                    at=evidence.at,
+                    good=True,
+                    was_good=job.was_good,
+                    undetermined=False,
+                    fingerprint=job.fingerprint,
+                    report=None,
+                )
+            )
             return
         judgement = self._judge(job, evidence)
         if judgement.unresolved and self.setup.fetch_issuers:
@@ -165,7 +212,11 @@ class Examiner:
     async def _with_fetched(self, job: Job, judgement: Judgement) -> Judgement:
         """Judged again with what the missing issuers' URLs give, a few floors up at most."""
         for _ in range(3):
-            ends = [a.verdict.path[-1] for a in judgement.addresses if a.verdict is not None and a.verdict.reason == "missing"]
+            ends = [
+                a.verdict.path[-1]
+                for a in judgement.addresses
+                if a.verdict is not None and a.verdict.reason == "missing"
+            ]
             fetched = [c for end in ends for c in await self.fetcher.issuers(end)]
             added = [self.judge.issuers.add(c) for c in fetched]
             if not any(added):
@@ -185,18 +236,23 @@ class Examiner:
                 self._emit_error(job, error)
 
     def _memo(self, job: Job, evidence: Evidence) -> str:
-        """Equal for two looks of which the second needs no judgement; empty where it always does."""
+        """Equal for two probes of which the second needs no judgement; empty if it always does."""
         if self.setup.deep or evidence.resolution.refused or not evidence.addresses:
             return ""
-        if any(a.failure is not None or a.legacy_needed or a.without_sni is not None for a in evidence.addresses):
+        if any(
+            a.failure is not None or a.legacy_needed or a.without_sni is not None
+            for a in evidence.addresses
+        ):
             return ""
         visits = evidence.visits
         if visits and not all(v.told and not (v.page and v.page.note) for v in visits):
             return ""
-        about = (
-            f"{self._basis}{job.target}{job.parties}{job.purpose}{sorted(job.expected)}{evidence.resolution.status == 'fixed'}"
+        fixed = evidence.resolution.status == "fixed"
+        expected = sorted(job.expected)
+        about = f"{self._basis}{job.target}{job.parties}{job.purpose}{expected}{fixed}"
+        seen = " ".join(a.key() for a in evidence.addresses) + (
+            "" if visits is None else " " + digest(visits)
         )
-        seen = " ".join(a.key() for a in evidence.addresses) + ("" if visits is None else " " + digest(visits))
         return f"{blake2b(about.encode(), digest_size=6).hexdigest()} {seen}"
 
     def _judge(self, job: Job, evidence: Evidence) -> Judgement:
@@ -207,12 +263,26 @@ class Examiner:
 
         setup = self.setup
         context = Context(
-            job.parties, setup.provider, setup.servers, job.history, job.ever_good, names, job.purpose, job.expected
+            parties=job.parties,
+            networks=setup.provider,
+            servers=setup.servers,
+            history=job.history,
+            ever_good=job.ever_good,
+            client_names=names,
+            purpose=job.purpose,
+            expected=job.expected,
         )
         try:
             return self.judge.judge(evidence, context, evidence.at)
-        except Exception as error:  # our own fault is a finding of its own and stops no other endpoint
-            failed = Evidence(evidence.target, evidence.at, evidence.resolution, error=f"{type(error).__name__}: {error}"[:300])
+        except (
+            Exception
+        ) as error:  # our own fault is a finding of its own and stops no other endpoint
+            failed = Evidence(
+                evidence.target,
+                evidence.at,
+                evidence.resolution,
+                error=f"{type(error).__name__}: {error}"[:300],
+            )
             return self.judge.judge(failed, context, evidence.at)
 
     def _emit(self, job: Job, judgement: Judgement) -> None:
@@ -225,7 +295,16 @@ class Examiner:
         memo = self._memo(job, judgement.evidence) if until is not None and not mismatch else ""
         recheck_at = int(until.timestamp()) if until is not None and memo else None
         result = Result(
-            job.key, report.at, report.good, job.was_good, report.undetermined, fingerprint, None, (), memo, recheck_at
+            key=job.key,
+            at=report.at,
+            good=report.good,
+            was_good=job.was_good,
+            undetermined=report.undetermined,
+            fingerprint=fingerprint,
+            report=None,
+            certificates=(),
+            memo=memo,
+            recheck_at=recheck_at,
         )
         result.no_route = report.families_without_route()
         if fingerprint == job.fingerprint and not self.setup.full:
@@ -251,7 +330,10 @@ class Examiner:
 
 
 async def _examine_all(
-    setup: Setup, jobs: Sequence[Job], emit: Callable[[Result], None], names: Callable[[int], frozenset[str]] | None
+    setup: Setup,
+    jobs: Sequence[Job],
+    emit: Callable[[Result], None],
+    names: Callable[[int], frozenset[str]] | None,
 ) -> None:
     examiner = Examiner(setup, emit, names)
     try:
@@ -262,7 +344,10 @@ async def _examine_all(
 
 
 def examine(
-    setup: Setup, jobs: Sequence[Job], emit: Callable[[Result], None], names: Callable[[int], frozenset[str]] | None = None
+    setup: Setup,
+    jobs: Sequence[Job],
+    emit: Callable[[Result], None],
+    names: Callable[[int], frozenset[str]] | None = None,
 ) -> None:
     """A few jobs in this process."""
     asyncio.run(_examine_all(setup, jobs, emit, names))

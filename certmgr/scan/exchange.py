@@ -1,4 +1,7 @@
-"""One HTTP/1.1 exchange over bytes: a GET, and its answer within bounds. No sockets; h11 reads the protocol (RFC 9112)."""
+"""One HTTP/1.1 exchange over bytes: a GET, and its answer within bounds.
+
+No sockets; h11 reads the protocol (RFC 9112).
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,21 @@ _GZIP = ("gzip", "x-gzip")
 
 
 class Exchange:
-    """:attr:`request` is what to send; hand every byte that comes to :meth:`feed`, and the end of the connection to :meth:`end`.
+    """:attr:`request` is what to send; hand every byte that comes to :meth:`feed`, and the end of
+    the connection to :meth:`end`.
 
-    Afterwards ``status`` and ``headers`` (names in lower case, values as text) stand for the answer, ``body`` for at most 1 MB of it after
-    decompression, ``truncated`` says that there was more, and ``error`` that it was no HTTP.
+    Afterwards ``status`` and ``headers`` (names in lower case, values as text) stand for the
+    answer, ``body`` for at most 1 MB of it after decompression, ``truncated`` says that there was
+    more, and ``error`` that it was no HTTP.
     """
 
-    def __init__(self, host: str, path: str, headers: tuple[tuple[str, str], ...], max_body: int = MAX_BODY) -> None:
-        """``host``: for the Host header, with the port where it is not the usual one. ``path``: with its query, percent-encoded."""
+    def __init__(
+        self, host: str, path: str, headers: tuple[tuple[str, str], ...], max_body: int = MAX_BODY
+    ) -> None:
+        """``host``: for the Host header, with the port where it is not the usual one.
+
+        ``path``: with its query, percent-encoded.
+        """
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADERS)
         sent = [("Host", host), *headers, ("Connection", "close")]
         request = self._http.send(h11.Request(method="GET", target=path, headers=sent)) or b""
@@ -42,7 +52,9 @@ class Exchange:
         return bytes(self._body)
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, as RFC 6797 8.1 and browsers take it where there are several."""
+        """The first value of a header, as RFC 6797 8.1 and browsers take it where there are
+        several.
+        """
         return next((v for n, v in self.headers if n == name), None)
 
     def release(self) -> None:
@@ -51,7 +63,9 @@ class Exchange:
         self._inflate = None
 
     def feed(self, data: bytes) -> bool:
-        """True when nothing more is wanted: the answer is whole, larger than the bounds, or no HTTP."""
+        """True when nothing more is wanted: the answer is whole, larger than the bounds, or no
+        HTTP.
+        """
         self._raw += len(data)
         if self._raw > self._max_raw:
             self.truncated = True

@@ -1,7 +1,9 @@
-"""Issuers that a server did not send, fetched by AIA where the configuration allows it ([trust] fetch_issuers).
+"""Issuers that a server did not send, fetched by AIA where the configuration allows it ([trust]
+fetch_issuers).
 
-The URL comes from a stranger's certificate: plain http only (BR 7.1.2.7.7), with the guards of certmgr/scan/download.py, 64 KB and a few seconds at
-most. What comes back counts only as a possible issuer: the path is verified as ever.
+The URL comes from a stranger's certificate: plain http only (BR 7.1.2.7.7), with the guards of
+certmgr/scan/download.py, 64 KB and a few seconds at most. What comes back counts only as a possible
+issuer: the path is verified as ever.
 """
 
 from __future__ import annotations
@@ -42,12 +44,16 @@ class Fetcher:
         place = place_of(url)
         if place is None:
             return []
-        addresses = literal(place) or (await self._resolver.resolve(place.host, place.port)).addresses
+        addresses = (
+            literal(place) or (await self._resolver.resolve(place.host, place.port)).addresses
+        )
         address, _ = permitted(addresses, self._allowed)
         if address is None:
             return []
         async with self._limit:
-            data = (await asyncio.to_thread(download, address, place, limit=MAX_BYTES, seconds=TIMEOUT)).body
+            data = (
+                await asyncio.to_thread(download, address, place, limit=MAX_BYTES, seconds=TIMEOUT)
+            ).body
         if not data:
             return []
         certificate = parse(data)

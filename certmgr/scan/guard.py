@@ -1,7 +1,10 @@
-"""Which addresses a scan may visit when somebody else chose them. Pure.
+"""Which addresses a scan may visit when somebody else chose them.
 
-``ipaddress.is_global`` says True for 64:ff9b::a9fe:a9fe, ::127.0.0.1, 2002:7f00:1:: and multicast, so the list is our own
-(IANA special-purpose address registries, RFC 6890, and the cloud metadata addresses, which all lie inside it).
+Pure.
+
+``ipaddress.is_global`` says True for 64:ff9b::a9fe:a9fe, ::127.0.0.1, 2002:7f00:1:: and multicast,
+so the list is our own (IANA special-purpose address registries, RFC 6890, and the cloud metadata
+addresses, which all lie inside it).
 """
 
 from __future__ import annotations
@@ -16,17 +19,37 @@ Network = IPv4Network | IPv6Network
 _REFUSED: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(text), why)
     for text, why in (
-        ("0.0.0.0/8", "this network"), ("10.0.0.0/8", "private"), ("100.64.0.0/10", "carrier-grade NAT"),
-        ("127.0.0.0/8", "loopback"), ("169.254.0.0/16", "link-local, where cloud metadata lives"), ("172.16.0.0/12", "private"),
-        ("192.0.0.0/24", "protocol assignments"), ("192.0.2.0/24", "documentation"), ("192.88.99.0/24", "6to4 relay"),
-        ("192.168.0.0/16", "private"), ("198.18.0.0/15", "benchmarking"), ("198.51.100.0/24", "documentation"),
-        ("203.0.113.0/24", "documentation"), ("224.0.0.0/4", "multicast"), ("240.0.0.0/4", "reserved"),
-        ("::/96", "unspecified, loopback or IPv4-compatible"), ("::ffff:0:0/96", "IPv4-mapped"), ("64:ff9b::/96", "NAT64"),
-        ("64:ff9b:1::/48", "local NAT64"), ("100::/64", "discard"), ("2001::/23", "protocol assignments and Teredo"),
-        ("2001:db8::/32", "documentation"), ("2002::/16", "6to4"), ("3fff::/20", "documentation"), ("5f00::/16", "segment routing"),
-        ("fc00::/7", "unique local"), ("fe80::/10", "link-local"), ("fec0::/10", "site-local"), ("ff00::/8", "multicast"),
+        ("0.0.0.0/8", "this network"),
+        ("10.0.0.0/8", "private"),
+        ("100.64.0.0/10", "carrier-grade NAT"),
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link-local, where cloud metadata lives"),
+        ("172.16.0.0/12", "private"),
+        ("192.0.0.0/24", "protocol assignments"),
+        ("192.0.2.0/24", "documentation"),
+        ("192.88.99.0/24", "6to4 relay"),
+        ("192.168.0.0/16", "private"),
+        ("198.18.0.0/15", "benchmarking"),
+        ("198.51.100.0/24", "documentation"),
+        ("203.0.113.0/24", "documentation"),
+        ("224.0.0.0/4", "multicast"),
+        ("240.0.0.0/4", "reserved"),
+        ("::/96", "unspecified, loopback or IPv4-compatible"),
+        ("::ffff:0:0/96", "IPv4-mapped"),
+        ("64:ff9b::/96", "NAT64"),
+        ("64:ff9b:1::/48", "local NAT64"),
+        ("100::/64", "discard"),
+        ("2001::/23", "protocol assignments and Teredo"),
+        ("2001:db8::/32", "documentation"),
+        ("2002::/16", "6to4"),
+        ("3fff::/20", "documentation"),
+        ("5f00::/16", "segment routing"),
+        ("fc00::/7", "unique local"),
+        ("fe80::/10", "link-local"),
+        ("fec0::/10", "site-local"),
+        ("ff00::/8", "multicast"),
     )
-)  # fmt: skip
+)
 
 
 def networks(texts: Iterable[str], where: str) -> tuple[Network, ...]:
@@ -36,7 +59,9 @@ def networks(texts: Iterable[str], where: str) -> tuple[Network, ...]:
         try:
             found.append(ip_network(text, strict=False))
         except ValueError:
-            raise ConfigError(f"'{text}' in {where} is not a network", "", "Write 192.0.2.0/24 or 2001:db8::/32.") from None
+            raise ConfigError(
+                f"'{text}' in {where} is not a network", "", "Write 192.0.2.0/24 or 2001:db8::/32."
+            ) from None
     return tuple(found)
 
 

@@ -1,7 +1,9 @@
-"""One endpoint -> :class:`Evidence`: every address, and where the first answer calls for it a second question.
+"""One endpoint -> :class:`Evidence`: every address, and where the first answer calls for it a
+second question.
 
-Further questions are asked only where they tell something: what is served without SNI where the certificate does not fit,
-an older TLS where a browser's offer was refused, the raw Certificate message where the TLS library could not parse it.
+Further questions are asked only where they tell something: what is served without SNI where the
+certificate does not fit, an older TLS where a browser's offer was refused, the raw Certificate
+message where the TLS library could not parse it.
 """
 
 from __future__ import annotations
@@ -20,13 +22,17 @@ from inventory.clock import Clock, system_clock
 from inventory.targets import Target
 
 _TRY_LEGACY = frozenset({Kind.ALERT, Kind.TLS, Kind.CLOSED, Kind.RESET})
-# Alerts that an older offer cannot change: certificate problems of the client, unrecognized_name, certificate_required.
+# Alerts that an older offer cannot change: certificate problems of the client, unrecognized_name,
+# certificate_required.
 _FINAL_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 49, 112, 116})
 _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
 
 
 class Certificates:
-    """Parsed certificates by their bytes: thousands of endpoints share a few intermediates. Bounded."""
+    """Parsed certificates by their bytes: thousands of endpoints share a few intermediates.
+
+    Bounded.
+    """
 
     def __init__(self, limit: int = 4096) -> None:
         self._limit = limit
@@ -37,7 +43,8 @@ class Certificates:
         if found is None:
             found = parse(der)
             if len(self._by_der) >= self._limit:
-                # Leaves are seen once, issuers often: what is kept longest is an issuer, or was first.
+                # Leaves are seen once, issuers often: what is kept longest is an issuer, or was
+                # first.
                 self._by_der = {k: v for k, v in self._by_der.items() if v.is_ca}
                 if len(self._by_der) >= self._limit:
                     self._by_der = {}
@@ -57,11 +64,17 @@ class Looker:
     clock: Clock = system_clock
 
     async def look(
-        self, target: Target, fixed: tuple[str, ...] = (), known: str = "", paths: tuple[str, ...] | None = None
+        self,
+        target: Target,
+        fixed: tuple[str, ...] = (),
+        known: str = "",
+        paths: tuple[str, ...] | None = None,
     ) -> Evidence:
-        """``fixed``: addresses that the administrator set for the endpoint. ``known``: keys of address evidence whose leaf
-        is known to cover the host. ``paths``: visited over HTTP and HTTPS beside the home page; None where no page is expected.
-        Never raises for what a server does.
+        """``fixed``: addresses that the administrator set for the endpoint.
+
+        ``known``: keys of address evidence whose leaf is known to cover the host. ``paths``:
+        visited over HTTP and HTTPS beside the home page; None where no page is expected. Never
+        raises for what a server does.
         """
         at = self.clock()
         try:
@@ -72,24 +85,49 @@ class Looker:
             else:
                 resolution = await self.resolver.resolve(target.host, target.port)
             if len(resolution.addresses) == 1:
-                addresses: tuple[AddressEvidence, ...] = (await self._address(target, resolution.addresses[0], known),)
+                addresses: tuple[AddressEvidence, ...] = (
+                    await self._address(target, resolution.addresses[0], known),
+                )
             else:
-                addresses = tuple(await asyncio.gather(*[self._address(target, a, known) for a in resolution.addresses]))
+                addresses = tuple(
+                    await asyncio.gather(
+                        *[self._address(target, a, known) for a in resolution.addresses]
+                    )
+                )
             visits = None
             if self.visitor is not None and target.protocol == "https":
                 # None: nothing could be asked; empty: no page is expected under this name.
-                visits = () if paths is None else (await self._visits(self.visitor, target, addresses, paths) or None)
+                visits = (
+                    ()
+                    if paths is None
+                    else (await self._visits(self.visitor, target, addresses, paths) or None)
+                )
             return Evidence(target, at, resolution, addresses, visits=visits)
-        except Exception as error:  # our own fault is a finding of its own and stops no other endpoint
-            return Evidence(target, at, Resolution("ok"), (), error=f"{type(error).__name__}: {error}"[:300])
+        except (
+            Exception
+        ) as error:  # our own fault is a finding of its own and stops no other endpoint
+            return Evidence(
+                target, at, Resolution("ok"), (), error=f"{type(error).__name__}: {error}"[:300]
+            )
 
     async def _visits(
-        self, visitor: Visitor, target: Target, addresses: tuple[AddressEvidence, ...], paths: tuple[str, ...]
+        self,
+        visitor: Visitor,
+        target: Target,
+        addresses: tuple[AddressEvidence, ...],
+        paths: tuple[str, ...],
     ) -> tuple[Visit, ...]:
-        """HTTPS is visited where a browser would get through the handshake; the certificate is judged by itself."""
+        """HTTPS is visited where a browser would get through the handshake; the certificate is
+        judged by itself.
+        """
         seen = [a for a in addresses if a.failure is None or a.failure.kind is not Kind.NO_ROUTE]
         found = await asyncio.gather(
-            *[visitor.visit(target, a.address, paths, secure=a.failure is None and not a.legacy_needed) for a in seen],
+            *[
+                visitor.visit(
+                    target, a.address, paths, secure=a.failure is None and not a.legacy_needed
+                )
+                for a in seen
+            ],
             return_exceptions=True,
         )
         visits: list[Visit] = []
@@ -109,14 +147,25 @@ class Looker:
         if result.failure is not None:
             result, legacy_needed = await self._again(request, result)
         evidence = AddressEvidence(
-            address, result.chain, result.tls_version, result.cipher, result.group, result.alpn, result.ocsp,
-            _client_certificate(result), result.looks, legacy_needed, result.client_certificate,
-        )  # fmt: skip
+            address=address,
+            chain=result.chain,
+            tls_version=result.tls_version,
+            cipher=result.cipher,
+            group=result.group,
+            alpn=result.alpn,
+            ocsp=result.ocsp,
+            failure=_client_certificate(result),
+            looks=result.looks,
+            legacy_needed=legacy_needed,
+            client_certificate=result.client_certificate,
+        )
         if not result.chain or result.failure is not None:
             return evidence
         if known and not self.deep and evidence.key() in known:
             return evidence
-        if server_name is not None and not covers(self.certificates.parse(result.chain[0]), server_name):
+        if server_name is not None and not covers(
+            self.certificates.parse(result.chain[0]), server_name
+        ):
             plain = await self.dialler.dial(replace(request, server_name=None))
             evidence = replace(evidence, without_sni=plain.chain[0] if plain.chain else None)
         if self.deep:
@@ -124,19 +173,28 @@ class Looker:
         return evidence
 
     async def _again(self, request: Request, first: Dialled) -> tuple[Dialled, bool]:
-        """What a second handshake with another offer tells: (result, whether an older offer was needed)."""
+        """What a second handshake with another offer tells: (result, whether an older offer was
+        needed).
+        """
         failure = first.failure
         assert failure is not None
         if failure.kind is Kind.MALFORMED:
             seen = await self.dialler.dial(replace(request, profile="forensic"))
             return (first if not seen.chain else replace(first, chain=seen.chain)), False
-        if failure.kind not in _TRY_LEGACY or failure.alert in _FINAL_ALERTS or first.client_certificate:
+        if (
+            failure.kind not in _TRY_LEGACY
+            or failure.alert in _FINAL_ALERTS
+            or first.client_certificate
+        ):
             return first, False
         older = await self.dialler.dial(replace(request, profile="forensic"))
         if older.failure is None:
             return older, True
         if older.chain and not first.chain:
-            return replace(first, chain=older.chain, client_certificate=older.client_certificate), False
+            return (
+                replace(first, chain=older.chain, client_certificate=older.client_certificate),
+                False,
+            )
         return replace(first, looks=first.looks + older.looks), False
 
     async def _deep(self, request: Request, evidence: AddressEvidence) -> AddressEvidence:
@@ -144,7 +202,10 @@ class Looker:
         kind = self.certificates.parse(evidence.chain[0]).key_type
         other = "rsa" if kind == "EC" else "ec"
         results = await asyncio.gather(
-            *[self.dialler.dial(replace(request, profile=profile)) for profile in (other, "tls1.0", "tls1.1")]
+            *[
+                self.dialler.dial(replace(request, profile=profile))
+                for profile in (other, "tls1.0", "tls1.1")
+            ]
         )
         legacy = tuple(r.tls_version for r in results[1:] if r.failure is None and r.tls_version)
         chain = results[0].chain if results[0].failure is None else ()
@@ -152,8 +213,14 @@ class Looker:
 
 
 def _client_certificate(result: Dialled) -> Failure | None:
-    """A handshake that failed only because the server wants a client certificate keeps its chain and says so."""
+    """A handshake that failed only because the server wants a client certificate keeps its chain
+    and says so.
+    """
     failure = result.failure
-    if failure is not None and result.client_certificate and failure.alert in _CLIENT_CERTIFICATE_ALERTS:
+    if (
+        failure is not None
+        and result.client_certificate
+        and failure.alert in _CLIENT_CERTIFICATE_ALERTS
+    ):
         return replace(failure, reason="the server wants a client certificate")
     return failure

@@ -1,8 +1,11 @@
-"""TLS through pyOpenSSL over memory BIOs. The only module that reaches into its private ``_lib``.
+"""TLS through pyOpenSSL over memory BIOs.
 
-What pyOpenSSL has no public call for, and is taken from ``_lib``: group and signature-algorithm lists, numeric error codes
-(reasons are derived from numbers, never from the text of a message), the served chain as raw DER (one bad certificate must
-not lose the others), the request for a client certificate, and the Certificate message of a handshake that failed.
+The only module that reaches into its private ``_lib``.
+
+What pyOpenSSL has no public call for, and is taken from ``_lib``: group and signature-algorithm
+lists, numeric error codes (reasons are derived from numbers, never from the text of a message), the
+served chain as raw DER (one bad certificate must not lose the others), the request for a client
+certificate, and the Certificate message of a handshake that failed.
 """
 
 from __future__ import annotations
@@ -23,15 +26,21 @@ BROWSER_CIPHERS = ":".join((*BROWSER_CIPHER_LIST, "@SECLEVEL=0")).encode()
 MAX_FLIGHT = 65_536
 MAX_CERTIFICATE_MESSAGE = 262_144
 
-# OpenSSL reason codes of the SSL library (ERR_LIB_SSL, 20). A TLS alert N that was received is reason 1000 + N.
+# OpenSSL reason codes of the SSL library (ERR_LIB_SSL, 20). A TLS alert N that was received is
+# reason 1000 + N.
 _LIB_SSL = 20
 _TOO_LARGE = frozenset({152})  # SSL_R_EXCESSIVE_MESSAGE_SIZE
-_NOT_TLS = frozenset({155, 156, 252, 267})  # proxy request, HTTP request, unknown protocol, wrong version number
-_MALFORMED_LIBS = frozenset({4, 6, 8, 11, 13, 16})  # RSA, EVP, OBJ, X509, ASN1, EC: raised while a certificate is read
+_NOT_TLS = frozenset(
+    {155, 156, 252, 267}
+)  # proxy request, HTTP request, unknown protocol, wrong version number
+_MALFORMED_LIBS = frozenset(
+    {4, 6, 8, 11, 13, 16}
+)  # RSA, EVP, OBJ, X509, ASN1, EC: raised while a certificate is read
 
 DONE, WANT, FAILED = 0, 1, 2
 
-# Servers without RFC 5746 are still visited by browsers; OpenSSL 3 and later refuse them unless told otherwise.
+# Servers without RFC 5746 are still visited by browsers; OpenSSL 3 and later refuse them unless
+# told otherwise.
 _LEGACY_SERVER_CONNECT = 0x4
 
 _client_certificate_asked: set[int] = set()
@@ -48,8 +57,13 @@ def _on_certificate_request(ssl: Any, _arg: Any) -> int:
     return 1
 
 
-@_ffi.callback("void(int, int, int, const void *, size_t, SSL *, void *)")  # type: ignore[untyped-decorator, unused-ignore]
-def _on_message(writing: int, version: int, content: int, data: Any, size: int, ssl: Any, _arg: Any) -> None:
+_MESSAGE = "void(int, int, int, const void *, size_t, SSL *, void *)"
+
+
+@_ffi.callback(_MESSAGE)  # type: ignore[untyped-decorator, unused-ignore]
+def _on_message(
+    writing: int, version: int, content: int, data: Any, size: int, ssl: Any, _arg: Any
+) -> None:
     if not writing and content == 22 and 4 < size <= MAX_CERTIFICATE_MESSAGE:
         message = bytes(_ffi.buffer(data, size))
         if message[0] == 11:
@@ -60,9 +74,9 @@ def _on_message(writing: int, version: int, content: int, data: Any, size: int, 
 def context(profile: str, web: bool) -> SSL.Context:
     """One shared context a profile (making one costs 16 ms).
 
-    Profiles: browser (TLS 1.2 and 1.3, a browser's suites), legacy (anything at all), tls1.0 and tls1.1 (only that version),
-    rsa and ec (only certificates of that kind), forensic (legacy, and keeps the Certificate message of a failed handshake).
-    ``web``: offer h2 and http/1.1 by ALPN.
+    Profiles: browser (TLS 1.2 and 1.3, a browser's suites), legacy (anything at all), tls1.0 and
+    tls1.1 (only that version), rsa and ec (only certificates of that kind), forensic (legacy, and
+    keeps the Certificate message of a failed handshake). ``web``: offer h2 and http/1.1 by ALPN.
     """
     made = SSL.Context(SSL.TLS_CLIENT_METHOD)
     raw = made._context
@@ -71,15 +85,26 @@ def context(profile: str, web: bool) -> SSL.Context:
     made.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
     _lib.SSL_CTX_set1_curves_list(raw, GROUPS)
     _lib.SSL_CTX_set_cert_cb(raw, _on_certificate_request, _ffi.NULL)
-    low = {"tls1.0": SSL.TLS1_VERSION, "tls1.1": SSL.TLS1_1_VERSION, "legacy": SSL.TLS1_VERSION, "forensic": SSL.TLS1_VERSION}
+    low = {
+        "tls1.0": SSL.TLS1_VERSION,
+        "tls1.1": SSL.TLS1_1_VERSION,
+        "legacy": SSL.TLS1_VERSION,
+        "forensic": SSL.TLS1_VERSION,
+    }
     high = {"tls1.0": SSL.TLS1_VERSION, "tls1.1": SSL.TLS1_1_VERSION}
     made.set_min_proto_version(low.get(profile, SSL.TLS1_2_VERSION))
     if profile in high:
         made.set_max_proto_version(high[profile])
-    made.set_cipher_list(BROWSER_CIPHERS if profile in ("browser", "rsa", "ec") else b"ALL:COMPLEMENTOFALL:@SECLEVEL=0")
+    made.set_cipher_list(
+        BROWSER_CIPHERS
+        if profile in ("browser", "rsa", "ec")
+        else b"ALL:COMPLEMENTOFALL:@SECLEVEL=0"
+    )
     if profile == "rsa":
         made.set_cipher_list(b"aRSA:@SECLEVEL=0")
-        _lib.SSL_CTX_set1_sigalgs_list(raw, b"RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512")
+        _lib.SSL_CTX_set1_sigalgs_list(
+            raw, b"RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
+        )
     elif profile == "ec":
         made.set_cipher_list(b"aECDSA:@SECLEVEL=0")
         _lib.SSL_CTX_set1_sigalgs_list(raw, b"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512")
@@ -111,11 +136,17 @@ class Handshake:
         _lib.BIO_write(self._in, data, len(data))
 
     def step(self) -> int:
-        """Goes on as far as the bytes reach. DONE, WANT (more bytes), or FAILED (see :attr:`error_codes`)."""
+        """Goes on as far as the bytes reach.
+
+        DONE, WANT (more bytes), or FAILED (see :attr:`error_codes`).
+        """
         result = _lib.SSL_do_handshake(self._ssl)
         if result == 1:
             return DONE
-        if _lib.SSL_get_error(self._ssl, result) in (2, 3):  # SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE
+        if _lib.SSL_get_error(self._ssl, result) in (
+            2,
+            3,
+        ):  # SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE
             return WANT
         return self._failed()
 
@@ -124,7 +155,11 @@ class Handshake:
         while code := _lib.ERR_get_error():
             codes.append(((code >> 23) & 0xFF, code & 0x7FFFFF))
             reason = _lib.ERR_reason_error_string(code)
-            texts.append(_ffi.string(reason).decode("ascii", "replace") if reason != _ffi.NULL else f"error {code:#x}")
+            texts.append(
+                _ffi.string(reason).decode("ascii", "replace")
+                if reason != _ffi.NULL
+                else f"error {code:#x}"
+            )
         self.error_codes, self.error = tuple(codes), "; ".join(texts[:3])
         return FAILED
 
@@ -134,7 +169,9 @@ class Handshake:
         return bytes(_ffi.buffer(_buffer, size)) if size > 0 else b""
 
     def read_after(self) -> int:
-        """Reads what a TLS 1.3 server says after the handshake: WANT, or FAILED for an alert (certificate_required)."""
+        """Reads what a TLS 1.3 server says after the handshake: WANT, or FAILED for an alert
+        (certificate_required).
+        """
         result = _lib.SSL_read(self._ssl, _buffer, 1024)
         if result > 0 or _lib.SSL_get_error(self._ssl, result) in (2, 3):
             return DONE if result > 0 else WANT
@@ -145,7 +182,9 @@ class Handshake:
         _lib.SSL_write(self._ssl, data, len(data))
 
     def read(self) -> tuple[bytes, bool]:
-        """(application data, whether the server has ended the connection or broken it) as far as the bytes reach."""
+        """(application data, whether the server has ended the connection or broken it) as far as
+        the bytes reach.
+        """
         parts: list[bytes] = []
         while True:
             size = _lib.SSL_read(self._ssl, _buffer, MAX_FLIGHT)
@@ -177,7 +216,9 @@ class Handshake:
         return any(lib in _MALFORMED_LIBS for lib, _ in self.error_codes)
 
     def chain(self) -> tuple[bytes, ...]:
-        """The served chain as raw DER, leaf first; of a failed handshake too, where its Certificate message was read."""
+        """The served chain as raw DER, leaf first; of a failed handshake too, where its Certificate
+        message was read.
+        """
         stack = _lib.SSL_get_peer_cert_chain(self._ssl)
         if stack == _ffi.NULL:
             version, message = _certificate_messages.get(self._key, (0, b""))
@@ -189,9 +230,12 @@ class Handshake:
         connection = self.connection
         alpn = connection.get_alpn_proto_negotiated()
         group = connection.get_group_name()
-        return connection.get_protocol_version_name(), connection.get_cipher_name(), _GROUP_NAMES.get(group or "", group), (
-            alpn.decode("ascii", "replace") if alpn else None
-        )  # fmt: skip
+        return (
+            connection.get_protocol_version_name(),
+            connection.get_cipher_name(),
+            _GROUP_NAMES.get(group or "", group),
+            (alpn.decode("ascii", "replace") if alpn else None),
+        )
 
     def ocsp(self) -> bytes | None:
         size = _lib.SSL_get_tlsext_status_ocsp_resp(self._ssl, _pointer)
@@ -201,12 +245,19 @@ class Handshake:
         return self._key in _client_certificate_asked
 
     def close(self) -> None:
-        """Forgets what the callbacks noted; the memory of a later connection may have the same address."""
+        """Forgets what the callbacks noted; the memory of a later connection may have the same
+        address.
+        """
         _client_certificate_asked.discard(self._key)
         _certificate_messages.pop(self._key, None)
 
 
-_GROUP_NAMES = {"x25519": "X25519", "secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_GROUP_NAMES = {
+    "x25519": "X25519",
+    "secp256r1": "P-256",
+    "secp384r1": "P-384",
+    "secp521r1": "P-521",
+}
 _buffer = _ffi.new("char[]", MAX_FLIGHT)
 _pointer = _ffi.new("unsigned char **")
 
@@ -223,7 +274,9 @@ def _der(certificate: Any) -> bytes:
 
 
 def split_certificate_message(message: bytes, tls13: bool) -> tuple[bytes, ...]:
-    """The certificates of a Certificate handshake message (RFC 5246 7.4.2, RFC 8446 4.4.2), as far as its lengths are right."""
+    """The certificates of a Certificate handshake message (RFC 5246 7.4.2, RFC 8446 4.4.2), as far
+    as its lengths are right.
+    """
     position = 4
     if tls13:
         position += 1 + message[position] if len(message) > position else 1

@@ -1,10 +1,12 @@
-"""HTML -> :class:`Page`, as a browser with scripts reads it. Pure.
+"""HTML -> :class:`Page`, as a browser with scripts reads it.
 
-lexbor parses by the HTML standard. What it is handed is a stranger's: some inputs take it minutes for a megabyte, so
-:mod:`certmgr.scan.reader` runs this in a process of its own that can be ended.
+Pure.
 
-Fields outside of a form and fields hidden by style count: a script shows them, and then the browser counts them. Text in comments,
-scripts, templates and noscript is no field.
+lexbor parses by the HTML standard. What it is handed is a stranger's: some inputs take it minutes
+for a megabyte, so :mod:`certmgr.scan.reader` runs this in a process of its own that can be ended.
+
+Fields outside of a form and fields hidden by style count: a script shows them, and then the browser
+counts them. Text in comments, scripts, templates and noscript is no field.
 """
 
 from __future__ import annotations
@@ -21,34 +23,96 @@ from inventory.text import printable
 MAX_LISTED = 10
 MAX_NODES = 100_000
 MAX_STYLE = 65_536
-_NO_TEXT = frozenset({"hidden", "submit", "button", "reset", "image", "checkbox", "radio", "range", "color"})
-# Names under which shops ask for a card: what a field's name ends with (without separators and digits), and short ones as a word of it.
+_NO_TEXT = frozenset(
+    {"hidden", "submit", "button", "reset", "image", "checkbox", "radio", "range", "color"}
+)
+# Names under which shops ask for a card: what a field's name ends with (without separators and
+# digits), and short ones as a word of it.
 _CARD_ENDS = (
-    "cardnumber", "cardno", "cardnum", "ccnumber", "ccnum", "ccno", "creditcard", "creditcardnumber", "creditcardno", "ccname", "cardholder",
-    "cardholdername", "cardexpiry", "ccexp", "cccvv", "cccvc", "cccsc", "cccid", "cardcvc", "cardcvv", "cardcsc", "cvvcode", "cvccode", "kartennummer",
-    "kreditkarte", "kreditkartennummer", "kartenprüfnummer", "kartenpruefnummer",
-)  # fmt: skip
+    "cardnumber",
+    "cardno",
+    "cardnum",
+    "ccnumber",
+    "ccnum",
+    "ccno",
+    "creditcard",
+    "creditcardnumber",
+    "creditcardno",
+    "ccname",
+    "cardholder",
+    "cardholdername",
+    "cardexpiry",
+    "ccexp",
+    "cccvv",
+    "cccvc",
+    "cccsc",
+    "cccid",
+    "cardcvc",
+    "cardcvv",
+    "cardcsc",
+    "cvvcode",
+    "cvccode",
+    "kartennummer",
+    "kreditkarte",
+    "kreditkartennummer",
+    "kartenprüfnummer",
+    "kartenpruefnummer",
+)
 _CARD_WORDS = frozenset({"cvv", "cvc", "csc", "cvv2", "cvc2"})
 # Cards that are no payment cards.
 _OTHER_CARDS = ("gift", "loyalty", "member", "library", "kunden", "bonus", "geschenk", "sim")
-# (element, attribute) -> whether what is loaded can change the page ("active") or is only shown ("passive").
+# (element, attribute) -> whether what is loaded can change the page ("active") or is only shown
+# ("passive").
 _LOADS = {
-    ("script", "src"): "active", ("iframe", "src"): "active", ("frame", "src"): "active", ("object", "data"): "active",
-    ("embed", "src"): "active", ("track", "src"): "active", ("img", "src"): "passive", ("image", "href"): "passive",
-    ("image", "xlink:href"): "passive", ("use", "href"): "active", ("use", "xlink:href"): "active", ("audio", "src"): "passive",
-    ("video", "src"): "passive", ("video", "poster"): "passive", ("source", "src"): "passive", ("body", "background"): "passive",
-    ("table", "background"): "passive", ("td", "background"): "passive",
-}  # fmt: skip
+    ("script", "src"): "active",
+    ("iframe", "src"): "active",
+    ("frame", "src"): "active",
+    ("object", "data"): "active",
+    ("embed", "src"): "active",
+    ("track", "src"): "active",
+    ("img", "src"): "passive",
+    ("image", "href"): "passive",
+    ("image", "xlink:href"): "passive",
+    ("use", "href"): "active",
+    ("use", "xlink:href"): "active",
+    ("audio", "src"): "passive",
+    ("video", "src"): "passive",
+    ("video", "poster"): "passive",
+    ("source", "src"): "passive",
+    ("body", "background"): "passive",
+    ("table", "background"): "passive",
+    ("td", "background"): "passive",
+}
 _LINKS = {
-    "stylesheet": "active", "modulepreload": "active", "manifest": "active", "preload": "active", "prefetch": "passive",
-    "icon": "passive", "apple-touch-icon": "passive",
-}  # fmt: skip
-_TAGS = frozenset({
-    "input", "textarea", "select", "form", "button", "base", "meta", "link", "style", "source", "title", *(tag for tag, _ in _LOADS)
-})  # fmt: skip
+    "stylesheet": "active",
+    "modulepreload": "active",
+    "manifest": "active",
+    "preload": "active",
+    "prefetch": "passive",
+    "icon": "passive",
+    "apple-touch-icon": "passive",
+}
+_TAGS = frozenset(
+    {
+        "input",
+        "textarea",
+        "select",
+        "form",
+        "button",
+        "base",
+        "meta",
+        "link",
+        "style",
+        "source",
+        "title",
+        *(tag for tag, _ in _LOADS),
+    }
+)
 _IGNORED = {ord(c): None for c in "\t\n\r"}  # a browser drops them from any URL (URL standard, 4.4)
 _SELECTOR = ",".join([*sorted(_TAGS), "[style]"])
-_CSS_URL = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])\s*(http://[^"')\s]{1,500})""", re.IGNORECASE)
+_CSS_URL = re.compile(
+    r"""(?:url\(\s*["']?|@import\s+["'])\s*(http://[^"')\s]{1,500})""", re.IGNORECASE
+)
 _CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
@@ -61,11 +125,15 @@ def read(body: bytes, content_type: str | None, url: str, policies: tuple[str, .
 
 
 def decode(body: bytes, content_type: str | None) -> str:
-    """By BOM, the charset of the Content-Type, a meta element in the first 1,024 bytes, else windows-1252 (HTML standard 13.2.3.2)."""
+    """By BOM, the charset of the Content-Type, a meta element in the first 1,024 bytes, else
+    windows-1252 (HTML standard 13.2.3.2).
+    """
     import webencodings
 
     label = _charset(content_type or "") or _meta_charset(body[:1024])
-    encoding = (webencodings.lookup(label) if label else None) or webencodings.lookup("windows-1252")
+    encoding = (webencodings.lookup(label) if label else None) or webencodings.lookup(
+        "windows-1252"
+    )
     text: str = webencodings.decode(body, encoding, errors="replace")[0]  # a BOM wins over both
     return text
 
@@ -83,7 +151,9 @@ def _meta_charset(head: bytes) -> str | None:
     for meta in LexborHTMLParser(head.decode("latin-1"), scripting=True, options=1).css("meta"):
         attributes = meta.attributes
         equiv = (attributes.get("http-equiv") or "").lower()
-        label = attributes.get("charset") or (_charset(attributes.get("content") or "") if equiv == "content-type" else None)
+        label = attributes.get("charset") or (
+            _charset(attributes.get("content") or "") if equiv == "content-type" else None
+        )
         if label:
             # A page that could say so in ASCII is no UTF-16 (HTML standard 13.2.3.2).
             return "utf-8" if label.lower().startswith("utf-16") else label
@@ -91,20 +161,40 @@ def _meta_charset(head: bytes) -> str | None:
 
 
 _HTML_STARTS = (
-    b"<!doctype html", b"<html", b"<head", b"<script", b"<iframe", b"<h1", b"<div", b"<font", b"<table", b"<a", b"<style", b"<title",
-    b"<b", b"<body", b"<br", b"<p", b"<!--",
-)  # fmt: skip
+    b"<!doctype html",
+    b"<html",
+    b"<head",
+    b"<script",
+    b"<iframe",
+    b"<h1",
+    b"<div",
+    b"<font",
+    b"<table",
+    b"<a",
+    b"<style",
+    b"<title",
+    b"<b",
+    b"<body",
+    b"<br",
+    b"<p",
+    b"<!--",
+)
 
 
 def is_html(content_type: str | None, body: bytes) -> bool:
-    """Whether a browser renders it as HTML: by its type, and where there is none by its first bytes (MIME Sniffing standard, 7.1)."""
+    """Whether a browser renders it as HTML: by its type, and where there is none by its first bytes
+    (MIME Sniffing standard, 7.1).
+    """
     essence = (content_type or "").split(";")[0].strip().lower()
     if essence in ("text/html", "application/xhtml+xml"):
         return True
     if "/" in essence and essence not in ("unknown/unknown", "application/unknown", "*/*"):
         return False
     start = body[:1024].lstrip(b"\xef\xbb\xbf\t\n\x0c\r ").lower()
-    return any(start.startswith(s) and start[len(s) : len(s) + 1] in (b" ", b">", b"") for s in _HTML_STARTS)
+    return any(
+        start.startswith(s) and start[len(s) : len(s) + 1] in (b" ", b">", b"")
+        for s in _HTML_STARTS
+    )
 
 
 class _Reading:
@@ -112,7 +202,9 @@ class _Reading:
         self.base, self.url = url, url
         self.mixed = url.startswith("https:")  # only a secure page can load something insecure
         self.upgrades = any(_upgrades(p) for p in policies)
-        self.found: dict[str, dict[str, None]] = {k: {} for k in ("secrets", "inputs", "insecure_forms", "active", "passive")}
+        self.found: dict[str, dict[str, None]] = {
+            k: {} for k in ("secrets", "inputs", "insecure_forms", "active", "passive")
+        }
         self.title = ""
         self.note = ""
 
@@ -124,11 +216,23 @@ class _Reading:
                 break
         for tag, attributes, node in nodes:
             self._element(tag, attributes, node)
-        loads = {} if self.upgrades else {k: tuple(self.found[k]) for k in ("insecure_forms", "active", "passive")}
-        return Page(self.title, tuple(self.found["secrets"]), tuple(self.found["inputs"]), note=self.note, **loads)
+        loads = (
+            {}
+            if self.upgrades
+            else {k: tuple(self.found[k]) for k in ("insecure_forms", "active", "passive")}
+        )
+        return Page(
+            self.title,
+            tuple(self.found["secrets"]),
+            tuple(self.found["inputs"]),
+            note=self.note,
+            **loads,
+        )
 
     def _nodes(self, tree: Any) -> Iterator[tuple[str, dict[str, str], Any]]:
-        """The elements that matter, in their order; what stands in a template is no part of the page and is not selected."""
+        """The elements that matter, in their order; what stands in a template is no part of the
+        page and is not selected.
+        """
         for count, node in enumerate(tree.css(_SELECTOR)):
             if count > MAX_NODES:
                 self.note = f"more than {MAX_NODES:,} elements"
@@ -142,7 +246,9 @@ class _Reading:
         elif tag in ("input", "textarea"):
             self._field(tag, attributes)
         elif tag == "select" and _autocompletes_card(attributes):
-            self._list("secrets", f"<select autocomplete={printable(attributes['autocomplete'], 40)}>")
+            self._list(
+                "secrets", f"<select autocomplete={printable(attributes['autocomplete'], 40)}>"
+            )
         elif tag == "meta":
             policy = attributes.get("http-equiv", "").lower() == "content-security-policy"
             self.upgrades |= policy and _upgrades(attributes.get("content", ""))
@@ -190,7 +296,9 @@ class _Reading:
             self._list(kind, printable(absolute, 200))
 
     def _may_be_http(self, reference: str) -> bool:
-        """Most references are relative to a secure page: they need not be resolved to know that they are secure too."""
+        """Most references are relative to a secure page: they need not be resolved to know that
+        they are secure too.
+        """
         return self.base[:5].lower() == "http:" or "http:" in reference.translate(_IGNORED).lower()
 
     def _absolute(self, reference: str) -> str | None:
@@ -205,13 +313,19 @@ class _Reading:
 
 
 def _upgrades(policy: str) -> bool:
-    """upgrade-insecure-requests: the browser asks https for every http URL in the page, forms included (CSP)."""
-    return any(d.strip().split(" ")[0].lower() == "upgrade-insecure-requests" for d in policy.split(";"))
+    """upgrade-insecure-requests: the browser asks https for every http URL in the page, forms
+    included (CSP).
+    """
+    return any(
+        d.strip().split(" ")[0].lower() == "upgrade-insecure-requests" for d in policy.split(";")
+    )
 
 
 def _autocompletes_card(attributes: dict[str, str]) -> bool:
     """cc-*, also behind section- and billing tokens (HTML standard 4.10.18.7.1)."""
-    return any(token.startswith("cc-") for token in attributes.get("autocomplete", "").lower().split())
+    return any(
+        token.startswith("cc-") for token in attributes.get("autocomplete", "").lower().split()
+    )
 
 
 def _card(attributes: dict[str, str]) -> bool:

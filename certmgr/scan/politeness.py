@@ -1,4 +1,6 @@
-"""Politeness towards one address: at most so many connections at once, and so many a second after a first burst of as many."""
+"""Politeness towards one address: at most so many connections at once, and so many a second after a
+first burst of as many.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-# Addresses whose state is kept without need: beyond it, gates that are shut and empty are forgotten.
+# Addresses whose state is kept without need: beyond it, gates that are shut and empty are
+# forgotten.
 MAX_IDLE = 4096
 
 
@@ -24,8 +27,10 @@ class _Gate(Generic[T]):
 
 
 class Politeness(Generic[T]):
-    """``per_address`` and ``rate``: 0 for no limit. ``start`` is called with an item that may connect now (then :meth:`leave` is due),
-    ``admit`` with one that has waited and asks again from the beginning.
+    """``per_address`` and ``rate``: 0 for no limit.
+
+    ``start`` is called with an item that may connect now (then :meth:`leave` is due), ``admit``
+    with one that has waited and asks again from the beginning.
     """
 
     def __init__(
@@ -64,7 +69,9 @@ class Politeness(Generic[T]):
             self._start(item)
 
     def second(self, address: str) -> bool:
-        """Takes a place for a second connection of an item that is in; False where the address has no further place. It does not queue."""
+        """Takes a place for a second connection of an item that is in; False where the address has
+        no further place. It does not queue.
+        """
         gate = self._gates.get(address)
         if gate is None:
             return True
@@ -81,7 +88,9 @@ class Politeness(Generic[T]):
         gate.open -= 1
         if gate.waiting:
             self._open(address)
-        elif gate.open == 0 and len(self._gates) > MAX_IDLE and gate.next_start <= self._loop.time():
+        elif (
+            gate.open == 0 and len(self._gates) > MAX_IDLE and gate.next_start <= self._loop.time()
+        ):
             del self._gates[address]
 
     def _open(self, address: str) -> None:

@@ -1,4 +1,7 @@
-"""The scanning processes. The parent feeds jobs and takes results; it alone writes. A process ends when its parent does."""
+"""The scanning processes.
+
+The parent feeds jobs and takes results; it alone writes. A process ends when its parent does.
+"""
 
 from __future__ import annotations
 
@@ -25,28 +28,46 @@ FLUSH_SECONDS = 0.2
 
 
 class Pool:
-    """``processes`` scanning processes. Start it before a database or a lock is opened: they are forked where that exists."""
+    """``processes`` scanning processes.
 
-    def __init__(self, setup: Setup, processes: int, names: Callable[[int], frozenset[str]] | None = None) -> None:
+    Start it before a database or a lock is opened: they are forked where that exists.
+    """
+
+    def __init__(
+        self, setup: Setup, processes: int, names: Callable[[int], frozenset[str]] | None = None
+    ) -> None:
         context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         limits = setup.limits
         share = replace(
-            limits, in_flight=max(1, limits.in_flight // processes),
-            per_address=-(-limits.per_address // processes), rate=limits.rate / processes,
-        )  # fmt: skip
+            limits,
+            in_flight=max(1, limits.in_flight // processes),
+            per_address=-(-limits.per_address // processes),
+            rate=limits.rate / processes,
+        )
         self._ahead = share.in_flight + 2 * BATCH
         web = setup.web
         if web is not None:
-            # Politeness towards an address is shared; and many wait for their turn, so more are handed out.
+            # Politeness towards an address is shared; and many wait for their turn, so more are
+            # handed out.
             self._ahead += 10 * BATCH
-            web = replace(web, per_address=-(-web.per_address // processes), rate=web.rate / processes)
+            web = replace(
+                web, per_address=-(-web.per_address // processes), rate=web.rate / processes
+            )
         self._members: list[tuple[Any, Connection]] = []
         ends: list[Connection] = []
         for _ in range(processes):
             ours, theirs = context.Pipe()
             ends.append(ours)
             process = context.Process(
-                target=_main, args=(theirs, list(ends), replace(setup, limits=share, web=web), names, os.getpid()), daemon=True
+                target=_main,
+                args=(
+                    theirs,
+                    list(ends),
+                    replace(setup, limits=share, web=web),
+                    names,
+                    os.getpid(),
+                ),
+                daemon=True,
             )
             process.start()
             theirs.close()
@@ -58,7 +79,9 @@ class Pool:
         handle: Callable[[list[Result]], None],
         issuers: Sequence[bytes],
     ) -> None:
-        """Feeds every job and hands over every result. ``issuers``: intermediates known before; those that are seen are shared at the end.
+        """Feeds every job and hands over every result.
+
+        ``issuers``: intermediates known before; those that are seen are shared at the end.
 
         Raises CertmgrError when a scanning process dies.
         """
@@ -90,7 +113,11 @@ class Pool:
             self._collect(handle, outstanding, seen, 0.5)
 
     def _collect(
-        self, handle: Callable[[list[Result]], None], outstanding: dict[Connection, int], seen: dict[str, bytes], timeout: float
+        self,
+        handle: Callable[[list[Result]], None],
+        outstanding: dict[Connection, int],
+        seen: dict[str, bytes],
+        timeout: float,
     ) -> None:
         for ready in wait([conn for _, conn in self._members], timeout):
             conn = ready if isinstance(ready, Connection) else None
@@ -100,7 +127,9 @@ class Pool:
                 done, results = conn.recv()
             except (EOFError, OSError, pickle.UnpicklingError):
                 raise CertmgrError(
-                    "A scanning process ended", "it was killed, or ran out of memory", "Lower [scan] concurrency and scan again."
+                    "A scanning process ended",
+                    "it was killed, or ran out of memory",
+                    "Lower [scan] concurrency and scan again.",
                 ) from None
             outstanding[conn] -= done
             for result in results:
@@ -122,7 +151,11 @@ class Pool:
 
 
 def _main(
-    conn: Connection, inherited: list[Connection], setup: Setup, names: Callable[[int], frozenset[str]] | None, parent: int
+    conn: Connection,
+    inherited: list[Connection],
+    setup: Setup,
+    names: Callable[[int], frozenset[str]] | None,
+    parent: int,
 ) -> None:
     """One scanning process. Signals go to the parent, which ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -139,11 +172,18 @@ def _main(
 
 
 class _Member:
-    def __init__(self, conn: Connection, setup: Setup, names: Callable[[int], frozenset[str]] | None, parent: int) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        setup: Setup,
+        names: Callable[[int], frozenset[str]] | None,
+        parent: int,
+    ) -> None:
         self.conn, self.setup, self.names, self.parent = conn, setup, names, parent
         self.results: list[Result] = []
         self.finished_jobs = 0
-        # A thread of its own sends, so that this side always reads and neither side can wait for the other.
+        # A thread of its own sends, so that this side always reads and neither side can wait for
+        # the other.
         self.outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.ended: asyncio.Event
 

@@ -16,7 +16,10 @@ def related(host: str) -> list[str]:
 
 
 def resolving(names: Sequence[str], servers: Sequence[str] = ()) -> list[str]:
-    """Those of ``names`` that have an address now. Takes at most a few seconds; a resolver that fails proposes nothing."""
+    """Those of ``names`` that have an address now.
+
+    Takes at most a few seconds; a resolver that fails proposes nothing.
+    """
 
     async def ask() -> list[str]:
         resolver = Resolver(servers=servers, guarded=False, timeout=1.0, tries=1)

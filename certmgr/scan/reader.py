@@ -1,6 +1,8 @@
-"""Pages are read in a process of its own: what breaks or blocks the HTML parser ends that process, after a few seconds, and nothing else.
+"""Pages are read in a process of its own: what breaks or blocks the HTML parser ends that process,
+after a few seconds, and nothing else.
 
-One a scanning process, started with its first page. Messages are a line of JSON, and behind it the body.
+One a scanning process, started with its first page. Messages are a line of JSON, and behind it the
+body.
 """
 
 from __future__ import annotations
@@ -57,13 +59,23 @@ class Reader:
                 return Page(note="the page breaks what reads it")
 
     async def _started(self) -> asyncio.subprocess.Process:
-        """Return the process, which is started if there is none. It writes a line when it is ready."""
+        """Return the process, which is started if there is none.
+
+        It writes a line when it is ready.
+        """
         if self._process is None:
             # -P: a folder named certmgr in the working directory is not ours.
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "certmgr.scan.reader", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL, limit=MAX_ANSWER, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-            )  # fmt: skip
+                sys.executable,
+                "-P",
+                "-m",
+                "certmgr.scan.reader",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                limit=MAX_ANSWER,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            )
             assert self._process.stdout is not None
             await self._process.stdout.readuntil(b"\n")
         return self._process
@@ -107,9 +119,8 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     while head := source.readline():
         asked = json.loads(head)
         body = source.read(asked["size"])
-        signal.alarm(
-            int(2 * SECONDS)
-        )  # not handled: it ends the process also in the middle of the parser, when nobody waits any more
+        # The signal is not handled: it ends the process, even in the middle of the parser.
+        signal.alarm(int(2 * SECONDS))
         page = read(body, asked["content_type"], asked["url"], tuple(asked["policies"]))
         signal.alarm(0)
         sink.write(json.dumps(asdict(page)).encode() + b"\n")

@@ -1,4 +1,6 @@
-"""A judgement as plain values: what crosses from the scanning processes to the one that writes, and what is shown."""
+"""A judgement as plain values: what crosses from the scanning processes to the one that writes, and
+what is shown.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from inventory.targets import Target
 
 # Failures after which nobody can say what the address serves.
 MAX_STORED_NAMES = 1000
-_UNDETERMINED = frozenset({Kind.TIMEOUT, Kind.UNREACHABLE, Kind.NO_ROUTE, Kind.LOCAL, Kind.TOO_LARGE})
+_UNDETERMINED = frozenset(
+    {Kind.TIMEOUT, Kind.UNREACHABLE, Kind.NO_ROUTE, Kind.LOCAL, Kind.TOO_LARGE}
+)
 
 
 @dataclass(slots=True)
@@ -56,10 +60,13 @@ class AddressView:
 
 @dataclass(slots=True)
 class Web:
-    """What a visitor meets: ``document`` as the JSON shows it, and its ``digest``. ``expected``: False where nobody opens the name in a browser.
+    """What a visitor meets: ``document`` as the JSON shows it, and its ``digest``.
 
-    Addresses about which these visits cannot tell: ``unknown_plain`` over HTTP, ``unknown_secure`` over HTTPS, ``skipped`` not visited (no route).
-    ``secure``: addresses that were visited over HTTPS.
+    ``expected``: False where nobody opens the name in a browser.
+
+    Addresses about which these visits cannot tell: ``unknown_plain`` over HTTP, ``unknown_secure``
+    over HTTPS, ``skipped`` not visited (no route). ``secure``: addresses that were visited over
+    HTTPS.
     """
 
     document: dict[str, Any] | None
@@ -73,9 +80,12 @@ class Web:
 
 @dataclass(slots=True)
 class Report:
-    """One endpoint. ``good``: a certificate was seen. ``undetermined``: nobody can say what is served. ``silent``: addresses of which
-    nobody can say. ``deep``: it was a deep look. ``resolved``: the DNS gave a definite answer. ``error``: layer and reason of a look that was not good.
-    ``web``: None when plain HTTP was not asked.
+    """One endpoint.
+
+    ``good``: a certificate was seen. ``undetermined``: nobody can say what is served. ``silent``:
+    addresses of which nobody can say. ``deep``: it was a deep look. ``resolved``: the DNS gave a
+    definite answer. ``error``: layer and reason of a look that was not good. ``web``: None when
+    plain HTTP was not asked.
     """
 
     target: Target
@@ -98,17 +108,47 @@ class Report:
     def fingerprint(self) -> str:
         """Equal for two looks between which nothing changed that is stored."""
         facts = (
-            [(a.address, a.tls_version, a.cipher, a.group, a.alpn, a.ocsp, a.chain, a.trusted, a.error, a.public) for a in self.addresses],
-            [(f.code, f.severity, f.actor, f.outcome, f.addresses, _stable(f)) for f in self.findings],
-            self.resolved, self.deep, self.error, None if self.web is None else (self.web.digest, sorted(self.web.unknown_plain), sorted(self.web.unknown_secure)),
-        )  # fmt: skip
+            [
+                (
+                    a.address,
+                    a.tls_version,
+                    a.cipher,
+                    a.group,
+                    a.alpn,
+                    a.ocsp,
+                    a.chain,
+                    a.trusted,
+                    a.error,
+                    a.public,
+                )
+                for a in self.addresses
+            ],
+            [
+                (f.code, f.severity, f.actor, f.outcome, f.addresses, _stable(f))
+                for f in self.findings
+            ],
+            self.resolved,
+            self.deep,
+            self.error,
+            (
+                None
+                if self.web is None
+                else (
+                    self.web.digest,
+                    sorted(self.web.unknown_plain),
+                    sorted(self.web.unknown_secure),
+                )
+            ),
+        )
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
 
 def _stable(finding: Finding) -> str:
     """Evidence without what changes from look to look."""
     return json.dumps(
-        {k: v for k, v in finding.evidence.items() if k not in ("our_clock", "looks", "runs")}, sort_keys=True, default=str
+        {k: v for k, v in finding.evidence.items() if k not in ("our_clock", "looks", "runs")},
+        sort_keys=True,
+        default=str,
     )
 
 
@@ -130,20 +170,36 @@ class CertificateRow:
 
 def certificate_row(c: Certificate) -> CertificateRow:
     return CertificateRow(
-        c.sha256, c.der, c.serial, c.subject, c.issuer, int(c.not_before.timestamp()) if c.not_before else None,
-        int(c.not_after.timestamp()) if c.not_after else None, json.dumps(c.names[:MAX_STORED_NAMES]), c.key, int(c.is_ca),
-    )  # fmt: skip
+        sha256=c.sha256,
+        der=c.der,
+        serial=c.serial,
+        subject=c.subject,
+        issuer=c.issuer,
+        not_before=int(c.not_before.timestamp()) if c.not_before else None,
+        not_after=int(c.not_after.timestamp()) if c.not_after else None,
+        names=json.dumps(c.names[:MAX_STORED_NAMES]),
+        key=c.key,
+        is_ca=int(c.is_ca),
+    )
 
 
 def certificate_view(certificate: Certificate) -> CertificateView:
     return CertificateView(
-        certificate.sha256, certificate.serial, certificate.subject, certificate.issuer, certificate.names,
-        certificate.not_before, certificate.not_after, certificate.key,
-    )  # fmt: skip
+        sha256=certificate.sha256,
+        serial=certificate.serial,
+        subject=certificate.subject,
+        issuer=certificate.issuer,
+        names=certificate.names,
+        not_before=certificate.not_before,
+        not_after=certificate.not_after,
+        key=certificate.key,
+    )
 
 
 def staple_status(der: bytes | None) -> str | None:
-    """good, revoked, unknown, or unreadable for a stapled OCSP response (its signature is not looked at here); None without one."""
+    """good, revoked, unknown, or unreadable for a stapled OCSP response (its signature is not
+    looked at here); None without one.
+    """
     if not der:
         return None
     from cryptography.x509 import ocsp
@@ -163,17 +219,17 @@ def _address(judged: JudgedAddress) -> AddressView:
     chain = tuple(c.sha256 for c in judged.chain[:32])
     no_route = e.failure is not None and e.failure.kind is Kind.NO_ROUTE
     return AddressView(
-        e.address,
-        e.tls_version,
-        e.cipher,
-        e.group,
-        e.alpn,
-        staple_status(e.ocsp),
-        chain,
-        judged.trusted,
-        error,
-        no_route,
-        None if judged.trusted is None or judged.verdict is None else judged.verdict.public,
+        address=e.address,
+        tls_version=e.tls_version,
+        cipher=e.cipher,
+        group=e.group,
+        alpn=e.alpn,
+        ocsp=staple_status(e.ocsp),
+        chain=chain,
+        trusted=judged.trusted,
+        error=error,
+        no_route=no_route,
+        public=None if judged.trusted is None or judged.verdict is None else judged.verdict.public,
     )
 
 
@@ -182,7 +238,9 @@ def make(judgement: Judgement) -> Report:
     addresses = tuple(map(_address, judgement.addresses))
     leaf = judgement.leaf
     silent = tuple(
-        a.address for a in evidence.addresses if not a.chain and a.failure is not None and a.failure.kind in _UNDETERMINED
+        a.address
+        for a in evidence.addresses
+        if not a.chain and a.failure is not None and a.failure.kind in _UNDETERMINED
     ) + tuple(a for a, _ in evidence.resolution.refused)
     resolved = (
         evidence.resolution.status in ("ok", "fixed", "nxdomain", "nodata")
@@ -203,9 +261,18 @@ def make(judgement: Judgement) -> Report:
             error = ("local", "the address is internal and not allowed")
     undetermined = not good and (not resolved or (bool(silent) and len(silent) >= len(addresses)))
     return Report(
-        evidence.target, evidence.at, certificate_view(leaf) if leaf is not None else None, addresses, judgement.findings,
-        good, undetermined, resolved, silent, error, web=_web(evidence),
-    )  # fmt: skip
+        target=evidence.target,
+        at=evidence.at,
+        certificate=certificate_view(leaf) if leaf is not None else None,
+        addresses=addresses,
+        findings=judgement.findings,
+        good=good,
+        undetermined=undetermined,
+        resolved=resolved,
+        silent=silent,
+        error=error,
+        web=_web(evidence),
+    )
 
 
 def _web(evidence: Evidence) -> Web | None:
@@ -215,6 +282,18 @@ def _web(evidence: Evidence) -> Web | None:
     if not visits:
         return Web(None, "", expected=False)
     plain, over_tls = undetermined(visits)
-    skipped = frozenset(a.address for a in evidence.addresses if a.failure is not None and a.failure.kind is Kind.NO_ROUTE)
+    skipped = frozenset(
+        a.address
+        for a in evidence.addresses
+        if a.failure is not None and a.failure.kind is Kind.NO_ROUTE
+    )
     secure = frozenset(v.address for v in visits if v.secure)
-    return Web(document(visits), digest(visits), True, plain, over_tls, skipped, secure)
+    return Web(
+        document=document(visits),
+        digest=digest(visits),
+        expected=True,
+        unknown_plain=plain,
+        unknown_secure=over_tls,
+        skipped=skipped,
+        secure=secure,
+    )

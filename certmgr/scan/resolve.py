@@ -1,4 +1,6 @@
-"""Names -> addresses, with c-ares: /etc/hosts first, then the resolvers of the system or of the configuration."""
+"""Names -> addresses, with c-ares: /etc/hosts first, then the resolvers of the system or of the
+configuration.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,21 @@ MAX_CACHE = 20_000
 class Resolver:
     """One channel, a bounded number of questions at once, and each name asked once a run.
 
-    ``guarded``: addresses that a stranger's DNS points inside are not visited, except within ``allowed``.
+    ``guarded``: addresses that a stranger's DNS points inside are not visited, except within
+    ``allowed``.
     """
 
     def __init__(
-        self, *, servers: Sequence[str] = (), timeout: float = 2.0, tries: int = 2, allowed: Sequence[Network] = (),
-        guarded: bool = True, at_once: int = 400, overrides: dict[tuple[str, int], tuple[str, ...]] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        servers: Sequence[str] = (),
+        timeout: float = 2.0,
+        tries: int = 2,
+        allowed: Sequence[Network] = (),
+        guarded: bool = True,
+        at_once: int = 400,
+        overrides: dict[tuple[str, int], tuple[str, ...]] | None = None,
+    ) -> None:
         self._servers, self._timeout, self._tries = list(servers), timeout, tries
         self._allowed, self._guarded = tuple(allowed), guarded
         self._overrides = overrides or {}
@@ -33,7 +43,10 @@ class Resolver:
         self._channel: Any = None
 
     async def resolve(self, host: str, port: int) -> Resolution:
-        """``host``: an A-label name. An override of :option:`--resolve` is the user's own choice and may be anything."""
+        """``host``: an A-label name.
+
+        An override of :option:`--resolve` is the user's own choice and may be anything.
+        """
         if self._overrides:
             fixed = self._overrides.get((host, port))
             if fixed:
@@ -49,14 +62,17 @@ class Resolver:
         async with self._limit:
             if self._channel is None:
                 self._channel = self._open()
-            answers = [await self._family(host, family) for family in (socket.AF_INET, socket.AF_INET6)]
+            answers = [
+                await self._family(host, family) for family in (socket.AF_INET, socket.AF_INET6)
+            ]
         found = [a for answer in answers for a in answer.addresses]
         failed = next((a for a in answers if a.status in ("servfail", "timeout")), None)
         if not found:
             return failed or answers[0]
         resolution = self._sorted(list(dict.fromkeys(found)))
         if failed is not None:
-            # The other family answered: its addresses are looked at, and nobody can say whether there are more.
+            # The other family answered: its addresses are looked at, and nobody can say whether
+            # there are more.
             return replace(resolution, partial=failed.reason)
         return resolution
 
@@ -71,13 +87,19 @@ class Resolver:
         except (UnicodeError, ValueError) as error:
             return Resolution("servfail", reason=str(error)[:200])
         nodes = [n.addr[0] for n in answer.nodes]
-        return Resolution("ok", tuple(a.decode("ascii") if isinstance(a, bytes) else str(a) for a in nodes))
+        return Resolution(
+            "ok", tuple(a.decode("ascii") if isinstance(a, bytes) else str(a) for a in nodes)
+        )
 
     def _open(self) -> Any:
         import aiodns
         import pycares
 
-        options: dict[str, Any] = {"timeout": self._timeout, "tries": self._tries, "flags": pycares.ARES_FLAG_NOSEARCH}
+        options: dict[str, Any] = {
+            "timeout": self._timeout,
+            "tries": self._tries,
+            "flags": pycares.ARES_FLAG_NOSEARCH,
+        }
         return aiodns.DNSResolver(nameservers=self._servers or None, **options)
 
     def _failed(self, error: Exception) -> Resolution:
@@ -98,7 +120,9 @@ class Resolver:
         from ipaddress import ip_address
 
         allowed, refused = [], []
-        for address in sorted(addresses, key=lambda a: (ip_address(a).version, int(ip_address(a))))[:MAX_ADDRESSES]:
+        for address in sorted(addresses, key=lambda a: (ip_address(a).version, int(ip_address(a))))[
+            :MAX_ADDRESSES
+        ]:
             why = refusal(address, self._allowed) if self._guarded else None
             if why is None:
                 allowed.append(address)

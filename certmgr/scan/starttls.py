@@ -1,8 +1,10 @@
-"""The plain-text dialogue before TLS, a generator a protocol: it yields what to send (or b"" to wait) and receives what came.
+"""The plain-text dialogue before TLS, a generator a protocol: it yields what to send (or b"" to
+wait) and receives what came.
 
-This is the one place where a protocol is added. A generator returns when TLS may begin, and raises :class:`Refused` when
-the server does not offer it. Input is bounded: a reply has at most :data:`MAX_REPLY` bytes.
-Sources: RFC 3207 (SMTP), RFC 9051 6.2.1 (IMAP), RFC 2595 4 (POP3), RFC 4217 (FTP), RFC 4511 4.14 (LDAP), PostgreSQL 55.2.11.
+This is the one place where a protocol is added. A generator returns when TLS may begin, and raises
+:class:`Refused` when the server does not offer it. Input is bounded: a reply has at most
+:data:`MAX_REPLY` bytes. Sources: RFC 3207 (SMTP), RFC 9051 6.2.1 (IMAP), RFC 2595 4 (POP3), RFC
+4217 (FTP), RFC 4511 4.14 (LDAP), PostgreSQL 55.2.11.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ def _line(buffer: bytearray) -> Generator[bytes, bytes, bytes]:
 
 
 def _reply(buffer: bytearray, expected: bytes) -> Generator[bytes, bytes, list[bytes]]:
-    """A reply of SMTP or FTP: lines ``250-...`` up to ``250 ...``. Raises Refused where the code is another."""
+    """A reply of SMTP or FTP: lines ``250-...`` up to ``250 ...``.
+
+    Raises Refused where the code is another.
+    """
     lines: list[bytes] = []
     size = 0
     while True:
@@ -137,9 +142,18 @@ def postgres() -> Dialogue:
     while not answer:
         answer = yield b""
     if answer[:1] != b"S":
-        raise Refused("the server answered that it has no TLS" if answer[:1] == b"N" else "the answer is not PostgreSQL")
+        raise Refused(
+            "the server answered that it has no TLS"
+            if answer[:1] == b"N"
+            else "the answer is not PostgreSQL"
+        )
 
 
 DIALOGUES: dict[str, Callable[[], Dialogue]] = {
-    "smtp": smtp, "imap": imap, "pop3": pop3, "ftp": ftp, "ldap": ldap, "postgres": postgres,
-}  # fmt: skip
+    "smtp": smtp,
+    "imap": imap,
+    "pop3": pop3,
+    "ftp": ftp,
+    "ldap": ldap,
+    "postgres": postgres,
+}

@@ -1,4 +1,7 @@
-"""What a visitor meets over HTTP and HTTPS at one address, as values. Nothing here is judged. Texts are printable and short."""
+"""What a visitor meets over HTTP and HTTPS at one address, as values.
+
+Nothing here is judged. Texts are printable and short.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ class End(StrEnum):
     LOOP = "loop"  # redirects without end
     CLOSED = "closed"  # the connection is refused: nothing is served
     SILENT = "silent"  # no answer
-    UNKNOWN = "unknown"  # could not tell: a challenge, 403, 429, 503, an address that is not visited, no HTTP
+    # could not tell: a challenge, 403, 429, 503, an address that is not visited, no HTTP
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,12 @@ class Hsts:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What stands in an HTML page. ``secrets``: password and payment-card fields, ``inputs``: other fields that take typed text or
-    files, each in a few words. ``insecure_forms``, ``active``, ``passive``: http URLs that forms post to, that can change the page
-    (scripts, styles, frames), and that are only shown (pictures, media). ``note``: why it could not be read whole; else empty.
+    """What stands in an HTML page.
+
+    ``secrets``: password and payment-card fields, ``inputs``: other fields that take typed text or
+    files, each in a few words. ``insecure_forms``, ``active``, ``passive``: http URLs that forms
+    post to, that can change the page (scripts, styles, frames), and that are only shown (pictures,
+    media). ``note``: why it could not be read whole; else empty.
     """
 
     title: str = ""
@@ -58,8 +65,11 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """From one URL to where a browser ends. ``page``: of the last hop, where it is HTML. ``hsts``: of the first hop, over HTTPS only;
-    ``hsts_seen``: whether that hop gave an answer to read it from. ``asks_password``: HTTP Basic authentication over plain HTTP.
+    """From one URL to where a browser ends.
+
+    ``page``: of the last hop, where it is HTML. ``hsts``: of the first hop, over HTTPS only;
+    ``hsts_seen``: whether that hop gave an answer to read it from. ``asks_password``: HTTP Basic
+    authentication over plain HTTP.
     """
 
     url: str
@@ -91,13 +101,29 @@ class Visit:
         return self.end not in (End.UNKNOWN, End.SILENT)
 
     def digest(self) -> str:
-        """Equal for two visits that saw the same; titles, query strings and session ids in them change from look to look."""
+        """Equal for two visits that saw the same; titles, query strings and session ids in them
+        change from look to look.
+        """
         page = self.page
         facts = (
-            self.url, self.address, self.end, [(_stable(h.url), h.status, _stable(h.location or "")) for h in self.hops],
-            self.hsts, self.hsts_seen, self.asks_password,
-            page and (_kinds(page.secrets), _kinds(page.inputs), *[sorted({_stable(u) for u in urls}) for urls in (page.insecure_forms, page.active, page.passive)], page.note),
-        )  # fmt: skip
+            self.url,
+            self.address,
+            self.end,
+            [(_stable(h.url), h.status, _stable(h.location or "")) for h in self.hops],
+            self.hsts,
+            self.hsts_seen,
+            self.asks_password,
+            page
+            and (
+                _kinds(page.secrets),
+                _kinds(page.inputs),
+                *[
+                    sorted({_stable(u) for u in urls})
+                    for urls in (page.insecure_forms, page.active, page.passive)
+                ],
+                page.note,
+            ),
+        )
         return blake2b(repr(facts).encode(), digest_size=10).hexdigest()
 
 
@@ -127,42 +153,69 @@ def digest(visits: tuple[Visit, ...]) -> str:
 
 
 def document(visits: tuple[Visit, ...]) -> dict[str, Any]:
-    """``http`` of ``certmgr.scan/1``: what a visitor meets who types http:// (status, redirects, final URL), the HSTS header and the
-    title of the HTTPS site, and every visit, by address and path.
+    """``http`` of ``certmgr.scan/1``: what a visitor meets who types http:// (status, redirects,
+    final URL), the HSTS header and the title of the HTTPS site, and every visit, by address and
+    path.
     """
     plain = next((v for v in visits if not v.secure), None)
     secure = next((v for v in visits if v.secure), None)
-    titles = [v.page.title for v in (secure, plain) if v is not None and v.page is not None and v.page.title]
+    titles = [
+        v.page.title
+        for v in (secure, plain)
+        if v is not None and v.page is not None and v.page.title
+    ]
     return {
         "status": plain.last.status if plain else None,
         "redirects": _redirects(plain) if plain else [],
-        "final_url": plain.final_url if plain and plain.told and plain.end is not End.CLOSED else None,
+        "final_url": (
+            plain.final_url if plain and plain.told and plain.end is not End.CLOSED else None
+        ),
         "hsts": _hsts(secure.hsts) if secure else None,
         "title": titles[0] if titles else None,
         "visits": [_visit(v) for v in visits],
-    }  # fmt: skip
+    }
 
 
 def _redirects(visit: Visit) -> list[dict[str, Any]]:
     return [
         {"url": h.url, "status": h.status, "location": h.location, "host": host_of(h.location)}
-        for h in visit.hops if h.location is not None
-    ]  # fmt: skip
+        for h in visit.hops
+        if h.location is not None
+    ]
 
 
 def _hsts(hsts: Hsts | None) -> dict[str, Any] | None:
     if hsts is None:
         return None
-    return {"max_age": hsts.max_age, "include_subdomains": hsts.include_subdomains, "preload": hsts.preload}
+    return {
+        "max_age": hsts.max_age,
+        "include_subdomains": hsts.include_subdomains,
+        "preload": hsts.preload,
+    }
 
 
 def _visit(visit: Visit) -> dict[str, Any]:
     page = visit.page
     return {
-        "url": visit.url, "address": visit.address, "end": str(visit.end), "status": visit.last.status, "redirects": _redirects(visit),
-        "final_url": visit.final_url, "title": page.title if page else None, "hsts": _hsts(visit.hsts), "error": visit.why or None,
-        "page": None if page is None else {
-            "secrets": list(page.secrets), "inputs": list(page.inputs), "insecure_forms": list(page.insecure_forms),
-            "active": list(page.active), "passive": list(page.passive), "note": page.note or None,
-        },
-    }  # fmt: skip
+        "url": visit.url,
+        "address": visit.address,
+        "end": str(visit.end),
+        "status": visit.last.status,
+        "redirects": _redirects(visit),
+        "final_url": visit.final_url,
+        "title": page.title if page else None,
+        "hsts": _hsts(visit.hsts),
+        "error": visit.why or None,
+        "page": (
+            None
+            if page is None
+            else {
+                "secrets": list(page.secrets),
+                "inputs": list(page.inputs),
+                "insecure_forms": list(page.insecure_forms),
+                "active": list(page.active),
+                "passive": list(page.passive),
+                "note": page.note or None,
+            }
+        ),
+    }

@@ -1,7 +1,8 @@
-"""Apache configuration: VirtualHost, ServerName, ServerAlias, SSLEngine, SSLCertificateFile, Include.
+"""Apache configuration: VirtualHost, ServerName, ServerAlias, SSLEngine, SSLCertificateFile,
+Include.
 
-Read line by line (Apache's own grammar: one directive a line, a backslash continues it): the parsers on PyPI give no line
-numbers, and a bad row has to be named by its line.
+Read line by line (Apache's own grammar: one directive a line, a backslash continues it): the
+parsers on PyPI give no line numbers, and a bad row has to be named by its line.
 """
 
 from __future__ import annotations
@@ -29,9 +30,15 @@ class _Host:
 
 
 def read(path: Path, client: str) -> Iterator[Entry | Problem]:
-    """``path``: a file; its Include and IncludeOptional are followed, relative to ServerRoot or its own directory."""
+    """``path``: a file; its Include and IncludeOptional are followed, relative to ServerRoot or its
+    own directory.
+    """
     if not path.is_file():
-        raise UsageError(f"{path} is not a file", "", "Name apache2.conf, httpd.conf, or a file with VirtualHost blocks.")
+        raise UsageError(
+            f"{path} is not a file",
+            "",
+            "Name apache2.conf, httpd.conf, or a file with VirtualHost blocks.",
+        )
     current: _Host | None = None
     for where, words in _directives(path, path.parent, set()):
         if isinstance(words, str):
@@ -50,7 +57,9 @@ def read(path: Path, client: str) -> Iterator[Entry | Problem]:
 def _take(host: _Host, name: str, args: list[str], where: str) -> None:
     if name == "servername" and args:
         bare = args[0].rpartition("://")[2]
-        host.names.append((bare.rsplit(":", 1)[0] if bare.rpartition(":")[2].isdigit() else bare, where))
+        host.names.append(
+            (bare.rsplit(":", 1)[0] if bare.rpartition(":")[2].isdigit() else bare, where)
+        )
     elif name == "serveralias":
         host.names += [(a, where) for a in args]
     elif name == "sslengine":
@@ -61,13 +70,23 @@ def _take(host: _Host, name: str, args: list[str], where: str) -> None:
 
 def _entries(host: _Host, client: str) -> Iterator[Entry | Problem]:
     ports = sorted({p for p in host.ports if p}) if host.tls else []
-    fields = {"note": f"Apache certificate: {printable(host.certificate, 300)}"} if host.certificate else {}
+    fields = (
+        {"note": f"Apache certificate: {printable(host.certificate, 300)}"}
+        if host.certificate
+        else {}
+    )
     for name, where in host.names:
         if (why := skipped(name)) is not None:
             yield Problem(where, f"'{printable(name, 80)}' {why}")
             continue
         for port in ports or [443]:
-            yield Entry(where, client=client, domain=name, domain_fields=fields, target=f"{name}:{port}/https")
+            yield Entry(
+                where,
+                client=client,
+                domain=name,
+                domain_fields=fields,
+                target=f"{name}:{port}/https",
+            )
 
 
 def _port(address: str) -> int:
@@ -84,7 +103,11 @@ def _included(pattern: str, root: Path) -> list[Path] | str:
         files = [f for m in matched for f in (sorted(m.iterdir()) if m.is_dir() else [m])]
     except (ValueError, NotImplementedError, OSError) as error:
         return f"Include {printable(pattern, 80)} cannot be followed: {printable(str(error), 80)}"
-    return [f for f in files if f.is_file()][:MAX_FILES] if relative else f"Include {printable(pattern, 80)} is too wide"
+    return (
+        [f for f in files if f.is_file()][:MAX_FILES]
+        if relative
+        else f"Include {printable(pattern, 80)} is too wide"
+    )
 
 
 def _directives(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[str, list[str] | str]]:
@@ -109,7 +132,9 @@ def _directives(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[str, 
         if not text or text.startswith("#"):
             continue
         try:
-            words = shlex.split(text.rstrip(">") if text.startswith("<") and not text.startswith("</") else text)
+            words = shlex.split(
+                text.rstrip(">") if text.startswith("<") and not text.startswith("</") else text
+            )
         except ValueError as error:
             yield where, f"cannot be read: {error}"
             continue

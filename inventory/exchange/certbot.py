@@ -17,7 +17,9 @@ def read(path: Path, client: str) -> Iterator[Entry | Problem]:
     renewal = path / "renewal"
     if not renewal.is_dir():
         raise UsageError(
-            f"{path} is not certbot's directory", "it has no folder 'renewal'", "Name /etc/letsencrypt, or a copy of it."
+            f"{path} is not certbot's directory",
+            "it has no folder 'renewal'",
+            "Name /etc/letsencrypt, or a copy of it.",
         )
     for file in sorted(renewal.glob("*.conf")):
         lineage = file.stem
@@ -26,10 +28,15 @@ def read(path: Path, client: str) -> Iterator[Entry | Problem]:
         try:
             leaf = from_pem(certificate.read_bytes()[:1_000_000])[0]
         except (OSError, ValueError) as error:
-            yield Problem(where, f"the certificate of the lineage {printable(lineage, 80)} cannot be read: {error}")
+            yield Problem(
+                where,
+                f"the certificate of the lineage {printable(lineage, 80)} cannot be read: {error}",
+            )
             continue
         if not leaf.dns_names:
-            yield Problem(where, f"the certificate of the lineage {printable(lineage, 80)} has no DNS name")
+            yield Problem(
+                where, f"the certificate of the lineage {printable(lineage, 80)} has no DNS name"
+            )
         for name in leaf.dns_names:
             if (why := skipped(name)) is not None:
                 yield Problem(where, f"'{printable(name, 80)}' {why}")

@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass(slots=True)
 class Entry:
-    """``where``: file and line. Empty texts and None mean: says nothing. ``target``: ``host[:port][/protocol]``; else NAME:443."""
+    """``where``: file and line.
+
+    Empty texts and None mean: says nothing. ``target``: ``host[:port][/protocol]``; else NAME:443.
+    """
 
     where: str
     client: str = ""

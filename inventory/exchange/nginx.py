@@ -1,4 +1,6 @@
-"""nginx configuration: names, listening ports and certificate paths of server blocks, through crossplane."""
+"""nginx configuration: names, listening ports and certificate paths of server blocks, through
+crossplane.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,18 @@ def read(path: Path, client: str) -> Iterator[Entry | Problem]:
     import crossplane
 
     if not path.is_file():
-        raise UsageError(f"{path} is not a file", "", "Name nginx.conf, or a file with server blocks.")
+        raise UsageError(
+            f"{path} is not a file", "", "Name nginx.conf, or a file with server blocks."
+        )
     try:
         parsed = crossplane.parse(str(path), check_ctx=False, check_args=False, catch_errors=True)
     except (OSError, UnicodeError) as error:
         raise UsageError(f"{path} cannot be read", str(error)[:200]) from None
     for file in parsed["config"]:
         for fault in file["errors"]:
-            yield Problem(f"{file['file']}:{fault.get('line') or 0}", printable(str(fault["error"]), 200))
+            yield Problem(
+                f"{file['file']}:{fault.get('line') or 0}", printable(str(fault["error"]), 200)
+            )
         yield from _servers(file["file"], file["parsed"], client)
 
 
@@ -52,7 +58,11 @@ def _server(file: str, server: dict[str, Any], client: str) -> Iterator[Entry | 
             case "ssl_certificate" if args:
                 certificate = args[0]
     if tls_everywhere:
-        ports |= {_port(d["args"][0], 80) for d in server["block"] if d["directive"] == "listen" and d["args"]}
+        ports |= {
+            _port(d["args"][0], 80)
+            for d in server["block"]
+            if d["directive"] == "listen" and d["args"]
+        }
     for name, line in names:
         where = f"{file}:{line}"
         bare = name[1:] if name.startswith(".") else name
@@ -60,9 +70,17 @@ def _server(file: str, server: dict[str, Any], client: str) -> Iterator[Entry | 
             if bare not in ("_", "", "localhost"):
                 yield Problem(where, f"'{printable(name, 80)}' {why}")
             continue
-        fields = {"note": f"nginx certificate: {printable(certificate, 300)}"} if certificate else {}
+        fields = (
+            {"note": f"nginx certificate: {printable(certificate, 300)}"} if certificate else {}
+        )
         for port in sorted(ports) or [443]:
-            yield Entry(where, client=client, domain=bare, domain_fields=fields, target=f"{bare}:{port}/https")
+            yield Entry(
+                where,
+                client=client,
+                domain=bare,
+                domain_fields=fields,
+                target=f"{bare}:{port}/https",
+            )
 
 
 def _port(listen: str, default: int) -> int:

@@ -1,4 +1,7 @@
-"""Orders in and out: CSV and JSON with the same columns (docs/orders.md). What is there already, by vendor and number, is changed and not added twice."""
+"""Orders in and out: CSV and JSON with the same columns (docs/orders.md).
+
+What is there already, by vendor and number, is changed and not added twice.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,43 @@ from inventory.tables import order, order_name
 from inventory.text import guard_cell, printable
 
 COLUMNS = (
-    "client", "vendor", "number", "names", "validation", "kind", "years", "start", "end", "price", "currency", "fee", "warranty", "bought_by", "contact",
-    "auto_renew", "domain_validated", "organisation_validated", "documents", "note", "state",
-)  # fmt: skip
+    "client",
+    "vendor",
+    "number",
+    "names",
+    "validation",
+    "kind",
+    "years",
+    "start",
+    "end",
+    "price",
+    "currency",
+    "fee",
+    "warranty",
+    "bought_by",
+    "contact",
+    "auto_renew",
+    "domain_validated",
+    "organisation_validated",
+    "documents",
+    "note",
+    "state",
+)
 SCHEMA = "certmgr.order-export/1"
 MAX_FILE = 200_000_000
-_PLAIN = ("vendor", "number", "validation", "kind", "price", "currency", "fee", "warranty", "bought_by", "contact", "note")
+_PLAIN = (
+    "vendor",
+    "number",
+    "validation",
+    "kind",
+    "price",
+    "currency",
+    "fee",
+    "warranty",
+    "bought_by",
+    "contact",
+    "note",
+)
 _YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -58,12 +92,16 @@ def read_json(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
     """``{"schema": "certmgr.order-export/1", "orders": [{column: value}]}``."""
     raw = read_regular(path, MAX_FILE)
     if len(raw) > MAX_FILE:
-        raise UsageError(f"{path} is too large", f"the limit is {MAX_FILE // 1_000_000} MB", "Split it.")
+        raise UsageError(
+            f"{path} is too large", f"the limit is {MAX_FILE // 1_000_000} MB", "Split it."
+        )
     try:
         document = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{path} is not JSON", str(error)[:120], "Export one to see the form: certmgr order export --format json."
+            f"{path} is not JSON",
+            str(error)[:120],
+            "Export one to see the form: certmgr order export --format json.",
         ) from None
     rows = document.get("orders") if isinstance(document, dict) else None
     if not isinstance(rows, list) or document.get("schema") != SCHEMA:
@@ -81,12 +119,20 @@ def read_json(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
         else:
             yield (
                 where,
-                {k: " ".join(map(str, v)) if isinstance(v, list) else "" if v is None else str(v) for k, v in row.items()},
+                {
+                    k: " ".join(map(str, v)) if isinstance(v, list) else "" if v is None else str(v)
+                    for k, v in row.items()
+                },
             )
 
 
 def take(
-    database: Database, rows: Iterable[tuple[str, dict[str, str] | str]], zone: str, now: datetime, *, dry_run: bool
+    database: Database,
+    rows: Iterable[tuple[str, dict[str, str] | str]],
+    zone: str,
+    now: datetime,
+    *,
+    dry_run: bool,
 ) -> Done:
     """Every good row goes in, in one transaction; a bad one is reported with its place."""
     done = Done()
@@ -125,7 +171,9 @@ def _one(tx: Tx, row: dict[str, str], zone: str, done: Done) -> None:
         given["years"] = int(row["years"])
     if row.get("auto_renew"):
         if row["auto_renew"].lower() not in _YES:
-            raise UsageError(f"auto_renew is '{printable(row['auto_renew'], 20)}'", "", "Write yes or no.")
+            raise UsageError(
+                f"auto_renew is '{printable(row['auto_renew'], 20)}'", "", "Write yes or no."
+            )
         given["auto_renew"] = _YES[row["auto_renew"].lower()]
     if row.get("documents"):
         given["documents"] = row["documents"].split("|")
@@ -138,28 +186,48 @@ def _one(tx: Tx, row: dict[str, str], zone: str, done: Done) -> None:
         if row.get("state") == "cancelled":
             orders.cancel(tx, f"#{row_id}", "imported as cancelled")
         done.added += 1
-        done.lines.append(f"order {row.get('vendor', '')} {row.get('number', '')} of client {row['client']}: added")
+        done.lines.append(
+            f"order {row.get('vendor', '')} {row.get('number', '')} of client {row['client']}:"
+            " added"
+        )
         return
     changes = orders.edit(tx, f"#{before['id']}", given, names or None)
     if changes:
         done.changed += 1
-        done.lines.append(f"order #{before['id']}: {', '.join(f'{k} {a} -> {b}' for k, (a, b) in changes.items())}")
+        done.lines.append(
+            f"order #{before['id']}:"
+            f" {', '.join(f'{k} {a} -> {b}' for k, (a, b) in changes.items())}"
+        )
 
 
-def _before(tx: Tx, row: Mapping[str, str], given: Mapping[str, Any], names: Sequence[str]) -> Row | None:
-    """The order that this row is about: of the same client by vendor and number; without a number by vendor, start and names."""
+def _before(
+    tx: Tx, row: Mapping[str, str], given: Mapping[str, Any], names: Sequence[str]
+) -> Row | None:
+    """The order that this row is about: of the same client by vendor and number; without a number
+    by vendor, start and names.
+    """
     owner = clients.find(tx.conn, row["client"])
-    query = select(order).where(order.c.client_id == owner["id"], order.c.vendor == row.get("vendor", "").strip())
+    query = select(order).where(
+        order.c.client_id == owner["id"], order.c.vendor == row.get("vendor", "").strip()
+    )
     if row.get("number"):
-        found = tx.conn.execute(query.where(order.c.number == row["number"].strip())).mappings().first()
+        found = (
+            tx.conn.execute(query.where(order.c.number == row["number"].strip())).mappings().first()
+        )
         return None if found is None else dict(found)
     if "starts_at" not in given:
         return None
     wanted = sorted(orders.pattern(n) for n in names)
     for candidate in tx.conn.execute(
-        query.where(order.c.starts_at == int(given["starts_at"].timestamp()), order.c.number.is_(None))
+        query.where(
+            order.c.starts_at == int(given["starts_at"].timestamp()), order.c.number.is_(None)
+        )
     ).mappings():
-        have = sorted(tx.conn.scalars(select(order_name.c.name).where(order_name.c.order_id == candidate["id"])))
+        have = sorted(
+            tx.conn.scalars(
+                select(order_name.c.name).where(order_name.c.order_id == candidate["id"])
+            )
+        )
         if have == wanted:
             return dict(candidate)
     return None
@@ -169,24 +237,50 @@ def _day(text: str, zone: str, *, last: bool) -> datetime:
     try:
         if len(text) > 10:
             moment = datetime.fromisoformat(text)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(
+                UTC
+            )
         day = date.fromisoformat(text) + timedelta(days=int(last))
-        return datetime.combine(day, time(0), ZoneInfo(zone)).astimezone(UTC) - timedelta(seconds=int(last))
+        return datetime.combine(day, time(0), ZoneInfo(zone)).astimezone(UTC) - timedelta(
+            seconds=int(last)
+        )
     except (ValueError, OverflowError):
-        raise UsageError(f"'{printable(text, 40)}' is not a date", "", "Write 2026-11-30.") from None
+        raise UsageError(
+            f"'{printable(text, 40)}' is not a date", "", "Write 2026-11-30."
+        ) from None
 
 
 def _plain(row: Row) -> dict[str, Any]:
     def moment(seconds: int | None) -> str:
-        return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return (
+            ""
+            if seconds is None
+            else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        )
 
     return {
-        "client": row["client"], "vendor": row["vendor"], "number": row["number"] or "", "names": " ".join(row["names"]), "validation": row["validation"], "kind": row["kind"],
-        "years": str(row["years"]), "start": moment(row["starts_at"]), "end": moment(row["ends_at"]), "price": row["price"] or "", "currency": row["currency"] or "", "fee": row["fee"] or "",
-        "warranty": row["warranty"] or "", "bought_by": row["bought_by"], "contact": str(row["contact_id"] or ""), "auto_renew": "yes" if row["auto_renew"] else "no",
-        "domain_validated": moment(row["dcv_at"]), "organisation_validated": moment(row["organisation_at"]), "documents": "|".join(json.loads(row["documents"])), "note": row["note"] or "",
+        "client": row["client"],
+        "vendor": row["vendor"],
+        "number": row["number"] or "",
+        "names": " ".join(row["names"]),
+        "validation": row["validation"],
+        "kind": row["kind"],
+        "years": str(row["years"]),
+        "start": moment(row["starts_at"]),
+        "end": moment(row["ends_at"]),
+        "price": row["price"] or "",
+        "currency": row["currency"] or "",
+        "fee": row["fee"] or "",
+        "warranty": row["warranty"] or "",
+        "bought_by": row["bought_by"],
+        "contact": str(row["contact_id"] or ""),
+        "auto_renew": "yes" if row["auto_renew"] else "no",
+        "domain_validated": moment(row["dcv_at"]),
+        "organisation_validated": moment(row["organisation_at"]),
+        "documents": "|".join(json.loads(row["documents"])),
+        "note": row["note"] or "",
         "state": row["state"],
-    }  # fmt: skip
+    }
 
 
 def write(rows: Sequence[Row], form: str) -> str:

@@ -1,6 +1,9 @@
-"""What an import would change, and the change itself. Planning is pure over a snapshot; applying is one transaction.
+"""What an import would change, and the change itself.
 
-Every row is checked whole before any part of it is planned, so that a bad row leaves nothing behind.
+Planning is pure over a snapshot; applying is one transaction.
+
+Every row is checked whole before any part of it is planned, so that a bad row leaves nothing
+behind.
 """
 
 from __future__ import annotations
@@ -23,16 +26,22 @@ from inventory.targets import Target, parse
 ORDER = ("client", "server", "contact", "domain", "endpoint")
 # A column of each kind that holds another row: column -> kind.
 REFERENCES = {
-    "client": {"reseller_id": "client"}, "server": {}, "contact": {"client_id": "client", "fallback_id": "contact"},
-    "domain": {"client_id": "client", "server_id": "server"}, "endpoint": {"domain_id": "domain"},
-}  # fmt: skip
+    "client": {"reseller_id": "client"},
+    "server": {},
+    "contact": {"client_id": "client", "fallback_id": "contact"},
+    "domain": {"client_id": "client", "server_id": "server"},
+    "endpoint": {"domain_id": "domain"},
+}
 _TABLES: dict[str, Table] = {kind: tables.metadata.tables[kind] for kind in ORDER}
 Key = tuple[Any, ...]
 
 
 @dataclass(slots=True)
 class Item:
-    """A row that exists (``id``) or will. References in ``values`` are keys of other items. ``before``: what a change replaces."""
+    """A row that exists (``id``) or will.
+
+    References in ``values`` are keys of other items. ``before``: what a change replaces.
+    """
 
     kind: str
     key: Key
@@ -57,7 +66,9 @@ class Plan:
         """Adds the item, or changes what ``values`` gives. None says nothing."""
         item = self.items[kind].get(key)
         if item is None:
-            item = self.items[kind][key] = Item(kind, key, {k: v for k, v in values.items() if v is not None})
+            item = self.items[kind][key] = Item(
+                kind, key, {k: v for k, v in values.items() if v is not None}
+            )
         else:
             for column, value in values.items():
                 if value is not None and item.values.get(column) != value:
@@ -106,15 +117,25 @@ def label(item: Item) -> str:
     if item.kind == "endpoint":
         return str(Target(item.values["host"], item.values["port"], item.values["protocol"]))
     if item.kind == "contact":
-        return f"{item.values['name']} of {_shown(item.values.get('client_id')) if item.values.get('client_id') else 'the staff'}"
-    return str(item.values.get("name") if item.kind != "client" else f"{item.values['number']} {item.values['name']}")
+        client = item.values.get("client_id")
+        return f"{item.values['name']} of {_shown(client) if client else 'the staff'}"
+    return str(
+        item.values.get("name")
+        if item.kind != "client"
+        else f"{item.values['number']} {item.values['name']}"
+    )
 
 
-# -- snapshot -------------------------------------------------------------------------------------------------------
+# -- snapshot
 
 
-def key_of(kind: str, row: Mapping[str, Any], references: Mapping[str, Any], seen: dict[Key, int]) -> Key:
-    """The natural key of a row: what an export and an import agree upon. A contact's name may stand twice: they are counted."""
+def key_of(
+    kind: str, row: Mapping[str, Any], references: Mapping[str, Any], seen: dict[Key, int]
+) -> Key:
+    """The natural key of a row: what an export and an import agree upon.
+
+    A contact's name may stand twice: they are counted.
+    """
     if kind == "client":
         return (row["number"],)
     if kind == "server":
@@ -142,7 +163,11 @@ def snapshot(conn: Any) -> Plan:
         rows = [dict(r) for r in conn.execute(select(table).order_by(table.c.id)).mappings()]
         seen: dict[Key, int] = {}
         for row in rows:  # keys first: a client may name a later client as its reseller
-            direct = {c: keys[k].get(row[c]) for c, k in REFERENCES[kind].items() if k != kind and row[c] is not None}
+            direct = {
+                c: keys[k].get(row[c])
+                for c, k in REFERENCES[kind].items()
+                if k != kind and row[c] is not None
+            }
             keys[kind][row["id"]] = key_of(kind, row, direct, seen)
         for row in rows:
             row_id = row.pop("id")
@@ -151,17 +176,21 @@ def snapshot(conn: Any) -> Plan:
                     row[column] = keys[of_kind][row[column]]
             key = keys[kind][row_id]
             plan.items[kind][key] = Item(kind, key, row, row_id, tags=set(tags.get(row_id, ())))
-    plan.client_names = {item.values["name"]: item.values["number"] for item in plan.items["client"].values()}
+    plan.client_names = {
+        item.values["name"]: item.values["number"] for item in plan.items["client"].values()
+    }
     way = tables.contact_way
     by_contact: dict[int, list[tuple[str, str, str]]] = {}
     for row in conn.execute(select(way).order_by(way.c.contact_id, way.c.position)).mappings():
-        by_contact.setdefault(row["contact_id"], []).append((row["kind"], row["value"], row["state"]))
+        by_contact.setdefault(row["contact_id"], []).append(
+            (row["kind"], row["value"], row["state"])
+        )
     for item in plan.items["contact"].values():
         item.ways = by_contact.get(item.id or 0, [])
     return plan
 
 
-# -- rows -----------------------------------------------------------------------------------------------------------
+# -- rows
 
 
 def add_entries(plan: Plan, entries: Iterable[Entry | Problem]) -> None:
@@ -185,23 +214,39 @@ def _add(plan: Plan, entry: Entry) -> None:
     contact_values = _contact_values(entry)
     domain_values, endpoint_values, host = _domain_values(plan, entry, number)
     server = records.clean(entry.server, "server")
-    named: tuple[tuple[str, Key], ...] = (("server", (server,)), ("contact", ((number,), contact_values.get("name"), 1)))
+    named: tuple[tuple[str, Key], ...] = (
+        ("server", (server,)),
+        ("contact", ((number,), contact_values.get("name"), 1)),
+    )
     for kind, key in named:
         if key in plan.items[kind] and plan.items[kind][key].values.get("state") == "retired":
-            raise UsageError(f"The {kind} '{label(plan.items[kind][key])}' is retired", "", "Name another one.")
+            raise UsageError(
+                f"The {kind} '{label(plan.items[kind][key])}' is retired", "", "Name another one."
+            )
     # Nothing was planned so far: from here on nothing can fail.
     if (name := client_values.get("name")) is not None:
-        if (known := plan.items["client"].get((number,))) is not None and plan.client_names.get(known.values["name"]) == number:
+        if (known := plan.items["client"].get((number,))) is not None and plan.client_names.get(
+            known.values["name"]
+        ) == number:
             del plan.client_names[known.values["name"]]
         plan.client_names[name] = number
     client = plan.put("client", (number,), client_values)
     if server is not None:
-        plan.put("server", (server,), {"name": server, **({} if (server,) in plan.items["server"] else {"kind": "web"})})
+        plan.put(
+            "server",
+            (server,),
+            {"name": server, **({} if (server,) in plan.items["server"] else {"kind": "web"})},
+        )
     if contact_values:
         _put_contact(plan, client, contact_values, ways)
     if domain_values is not None and endpoint_values is not None:
         domain = plan.put("domain", (host,), domain_values | {"client_id": client.key}, tags)
-        key = (domain.key, endpoint_values["host"], endpoint_values["port"], endpoint_values["protocol"])
+        key = (
+            domain.key,
+            endpoint_values["host"],
+            endpoint_values["port"],
+            endpoint_values["protocol"],
+        )
         endpoint = plan.put("endpoint", key, endpoint_values | {"domain_id": domain.key})
         if endpoint.values.get("state") == "retired":
             plan.put("endpoint", key, {"state": "active"})
@@ -226,7 +271,10 @@ def _client_values(plan: Plan, entry: Entry, number: str) -> dict[str, Any]:
     if name is not None:
         holder = plan.client_names.get(name, number)
         if holder != number:
-            raise UsageError(f"The client name '{name}' belongs to the client {holder} already", "a name stands for one client")
+            raise UsageError(
+                f"The client name '{name}' belongs to the client {holder} already",
+                "a name stands for one client",
+            )
         values["name"] = name
     return values
 
@@ -237,12 +285,16 @@ def _contact_values(entry: Entry) -> dict[str, Any]:
     if name is None and not entry.ways:
         return {}
     return {
-        "name": name or entry.ways[0], "role": records.choice(fields.get("role"), "role", tuple(Role)),
-        "language": contacts.language(fields.get("language")), "time_zone": contacts.time_zone(fields.get("time_zone")),
-    }  # fmt: skip
+        "name": name or entry.ways[0],
+        "role": records.choice(fields.get("role"), "role", tuple(Role)),
+        "language": contacts.language(fields.get("language")),
+        "time_zone": contacts.time_zone(fields.get("time_zone")),
+    }
 
 
-def _put_contact(plan: Plan, client: Item, values: dict[str, Any], ways: list[tuple[str, str]]) -> None:
+def _put_contact(
+    plan: Plan, client: Item, values: dict[str, Any], ways: list[tuple[str, str]]
+) -> None:
     key = (client.key, values["name"], 1)
     if key not in plan.items["contact"] and not values.get("role"):
         values["role"] = "owner"
@@ -253,42 +305,56 @@ def _put_contact(plan: Plan, client: Item, values: dict[str, Any], ways: list[tu
         item.new_ways = [*have, *dict.fromkeys(fresh)]
 
 
-def _domain_values(plan: Plan, entry: Entry, number: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None, str]:
+def _domain_values(
+    plan: Plan, entry: Entry, number: str
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None, str]:
     if not entry.domain.strip():
         if entry.target.strip():
-            raise UsageError("The row has an endpoint and no domain", "", "Give the domain that the endpoint belongs to.")
+            raise UsageError(
+                "The row has an endpoint and no domain",
+                "",
+                "Give the domain that the endpoint belongs to.",
+            )
         return None, None, ""
     host = normalise_host(entry.domain)
     known = plan.items["domain"].get((host,))
     if known is not None and known.values["client_id"] != (number,):
         raise UsageError(
-            f"The domain {host} belongs to the client {known.values['client_id'][0]} already", "a name has one client",
+            f"The domain {host} belongs to the client {known.values['client_id'][0]} already",
+            "a name has one client",
             f"To move it: certmgr domain edit {host} --client {number}.",
-        )  # fmt: skip
+        )
     fields = entry.domain_fields
     values: dict[str, Any] = {
-        "name": host, "purpose": records.choice(fields.get("purpose"), "purpose", tuple(Purpose)),
+        "name": host,
+        "purpose": records.choice(fields.get("purpose"), "purpose", tuple(Purpose)),
         "policy": records.choice(fields.get("policy"), "HTTPS policy", ("required", "optional")),
         "state": records.choice(fields.get("state"), "state", ("active", "leaving")),
         "paths": domains.paths([fields.get("paths") or ""]) or None,
         "note": records.clean(fields.get("note"), "note", records.MAX_TEXT),
         **records.parties({f: fields.get(f) for f in PARTY_FIELDS}),
-    }  # fmt: skip
+    }
     server = records.clean(entry.server, "server")
     if server is not None:
         values["server_id"] = (server,)
     target = parse(entry.target) if entry.target.strip() else Target(host)
     endpoint = {
-        "host": target.host, "port": target.port, "protocol": target.protocol, "addresses": servers.addresses(entry.addresses) or None,
-    }  # fmt: skip
+        "host": target.host,
+        "port": target.port,
+        "protocol": target.protocol,
+        "addresses": servers.addresses(entry.addresses) or None,
+    }
     return values, endpoint, host
 
 
-# -- applying -------------------------------------------------------------------------------------------------------
+# -- applying
 
 
 def apply(tx: Tx, plan: Plan) -> None:
-    """Writes what the plan adds and changes, and audits it. References are resolved kind by kind."""
+    """Writes what the plan adds and changes, and audits it.
+
+    References are resolved kind by kind.
+    """
     plan.applied = plan.counts()
     for kind in ORDER:
         table, own = _TABLES[kind], {c for c, k in REFERENCES[kind].items() if k == kind}
@@ -300,7 +366,13 @@ def apply(tx: Tx, plan: Plan) -> None:
         for start in range(0, len(new), 1000):
             part = new[start : start + 1000]
             rows = [_columns(tx, plan, i, table) for i in part]
-            ids = tx.conn.execute(insert(table).returning(table.c.id, sort_by_parameter_order=True), rows).scalars().all()
+            ids = (
+                tx.conn.execute(
+                    insert(table).returning(table.c.id, sort_by_parameter_order=True), rows
+                )
+                .scalars()
+                .all()
+            )
             for item, row_id in zip(part, ids, strict=True):
                 item.id = int(row_id)
             tx.audit_many("import", kind, [(i.id, {"label": label(i)}) for i in part])
@@ -309,7 +381,11 @@ def apply(tx: Tx, plan: Plan) -> None:
             _update(tx, plan, item, set(item.before) & own)
         for item in new:
             _update(tx, plan, item, {c for c in own if item.values.get(c) is not None})
-        tx.audit_many("edit", kind, [(i.id, {c: [b, i.values[c]] for c, b in i.before.items()}) for i in edits])
+        tx.audit_many(
+            "edit",
+            kind,
+            [(i.id, {c: [b, i.values[c]] for c, b in i.before.items()}) for i in edits],
+        )
         _write_tags(tx, kind, items)
     _write_ways(tx, list(plan.items["contact"].values()))
 
@@ -318,13 +394,18 @@ def _update(tx: Tx, plan: Plan, item: Item, columns: set[str]) -> None:
     if columns:
         table = _TABLES[item.kind]
         values = _columns(tx, plan, item, table)
-        tx.conn.execute(update(table).where(table.c.id == item.id).values({c: values[c] for c in columns}))
+        tx.conn.execute(
+            update(table).where(table.c.id == item.id).values({c: values[c] for c in columns})
+        )
 
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "client": {"state": "active"}, "server": {"state": "active", "addresses": "", "backends": ""},
-    "contact": {"state": "active", "role": "owner"}, "domain": {"state": "active", "purpose": "site", "paths": ""}, "endpoint": {"state": "active"},
-}  # fmt: skip
+    "client": {"state": "active"},
+    "server": {"state": "active", "addresses": "", "backends": ""},
+    "contact": {"state": "active", "role": "owner"},
+    "domain": {"state": "active", "purpose": "site", "paths": ""},
+    "endpoint": {"state": "active"},
+}
 
 
 def _columns(tx: Tx, plan: Plan, item: Item, table: Table) -> dict[str, Any]:
@@ -349,9 +430,12 @@ def _write_ways(tx: Tx, items: list[Item]) -> None:
         if item.new_ways is None:
             continue
         if item.ways:
-            tx.conn.execute(tables.contact_way.delete().where(tables.contact_way.c.contact_id == item.id))
+            tx.conn.execute(
+                tables.contact_way.delete().where(tables.contact_way.c.contact_id == item.id)
+            )
         rows += [
-            {"contact_id": item.id, "position": n, "kind": k, "value": v, "state": s} for n, (k, v, s) in enumerate(item.new_ways)
+            {"contact_id": item.id, "position": n, "kind": k, "value": v, "state": s}
+            for n, (k, v, s) in enumerate(item.new_ways)
         ]
     if rows:
         tx.conn.execute(insert(tables.contact_way), rows)

@@ -17,12 +17,18 @@ from inventory.tables_acme import acme_account, acme_order, lineage
 def find(conn: Connection, name: str) -> Row:
     """Raises :class:`NotFound`."""
     return records.one(
-        conn, select(acme_account).where(acme_account.c.name == name.strip()), "ACME account", name, "certmgr account list"
+        conn,
+        select(acme_account).where(acme_account.c.name == name.strip()),
+        "ACME account",
+        name,
+        "certmgr account list",
     )
 
 
 def by_id(conn: Connection, account_id: int) -> Row:
-    return dict(conn.execute(select(acme_account).where(acme_account.c.id == account_id)).mappings().one())
+    return dict(
+        conn.execute(select(acme_account).where(acme_account.c.id == account_id)).mappings().one()
+    )
 
 
 def listing(conn: Connection, *, retired: bool = False) -> list[Row]:
@@ -42,14 +48,24 @@ def listing(conn: Connection, *, retired: bool = False) -> list[Row]:
 
 
 def add(tx: Tx, values: Mapping[str, Any]) -> int:
-    """``name``, ``ca``, ``directory``, ``key_reference`` and whatever else is known. Raises :class:`Conflict`."""
-    if tx.conn.execute(select(acme_account.c.id).where(acme_account.c.name == values["name"])).scalar() is not None:
+    """``name``, ``ca``, ``directory``, ``key_reference`` and whatever else is known.
+
+    Raises :class:`Conflict`.
+    """
+    if (
+        tx.conn.execute(
+            select(acme_account.c.id).where(acme_account.c.name == values["name"])
+        ).scalar()
+        is not None
+    ):
         raise Conflict(
             f"There is an ACME account '{values['name']}' already",
             "",
             "certmgr account show says what it is; give --name for another one.",
         )
-    made = tx.conn.execute(insert(acme_account).values(state="pending", created_at=tx.at, **values)).inserted_primary_key
+    made = tx.conn.execute(
+        insert(acme_account).values(state="pending", created_at=tx.at, **values)
+    ).inserted_primary_key
     assert made is not None
     tx.audit("add", "acme_account", made[0], {})
     return int(made[0])

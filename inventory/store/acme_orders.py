@@ -1,8 +1,10 @@
-"""Orders at a CA, each of which outlives the process that leads it; what counts against limits; what is left alone for a while.
+"""Orders at a CA, each of which outlives the process that leads it; what counts against limits;
+what is left alone for a while.
 
-Order of durability: ``intended`` is committed before anything else; the key is a file and its CSR is committed before ``asked``; ``asked`` is committed
-before the CA hears of the order, and its URL right after it answered; ``finalizing`` before the CSR is sent; ``issued`` with the certificate in one
-transaction. An order that is not ended is gone on with, by whoever takes its lease.
+Order of durability: ``intended`` is committed before anything else; the key is a file and its CSR
+is committed before ``asked``; ``asked`` is committed before the CA hears of the order, and its URL
+right after it answered; ``finalizing`` before the CSR is sent; ``issued`` with the certificate in
+one transaction. An order that is not ended is gone on with, by whoever takes its lease.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ LEASE = 900
 
 def open_of(conn: Connection, lineage_id: int) -> Row | None:
     row = (
-        conn.execute(select(acme_order).where(acme_order.c.lineage_id == lineage_id, acme_order.c.ended_at.is_(None)))
+        conn.execute(
+            select(acme_order).where(
+                acme_order.c.lineage_id == lineage_id, acme_order.c.ended_at.is_(None)
+            )
+        )
         .mappings()
         .first()
     )
@@ -33,7 +39,12 @@ def open_of(conn: Connection, lineage_id: int) -> Row | None:
 
 
 def last_of(conn: Connection, lineage_id: int, limit: int = 20) -> list[Row]:
-    query = select(acme_order).where(acme_order.c.lineage_id == lineage_id).order_by(acme_order.c.id.desc()).limit(limit)
+    query = (
+        select(acme_order)
+        .where(acme_order.c.lineage_id == lineage_id)
+        .order_by(acme_order.c.id.desc())
+        .limit(limit)
+    )
     return [dict(r) for r in conn.execute(query).mappings()]
 
 
@@ -49,7 +60,10 @@ def issued_for(conn: Connection, lineage_id: int, sha256: str) -> Row | None:
 
 
 def intend(tx: Tx, values: Mapping[str, Any]) -> Row:
-    """A new order of a lineage, held by the caller. Raises :class:`Busy` where there is an open one."""
+    """A new order of a lineage, held by the caller.
+
+    Raises :class:`Busy` where there is an open one.
+    """
     token = holder()
     row = {
         "state": "intended",
@@ -63,19 +77,24 @@ def intend(tx: Tx, values: Mapping[str, Any]) -> Row:
         with tx.conn.begin_nested():
             made = tx.conn.execute(insert(acme_order).values(**row)).inserted_primary_key
     except exc.IntegrityError:
-        raise Busy("Another process orders this certificate already", "", "Wait for it to end.") from None
+        raise Busy(
+            "Another process orders this certificate already", "", "Wait for it to end."
+        ) from None
     assert made is not None
     tx.audit("order", "lineage", int(values["lineage_id"]), {})
     return by_id(tx.conn, int(made[0]))
 
 
 def by_id(conn: Connection, order_id: int) -> Row:
-    return dict(conn.execute(select(acme_order).where(acme_order.c.id == order_id)).mappings().one())
+    return dict(
+        conn.execute(select(acme_order).where(acme_order.c.id == order_id)).mappings().one()
+    )
 
 
 def take(tx: Tx, order_id: int) -> Row:
-    """The lease of an open order, for a caller that holds the lock of its lineage on this machine: a holder of this machine is dead then, one of another
-    machine keeps it until it runs out. Raises :class:`Busy`.
+    """The lease of an open order, for a caller that holds the lock of its lineage on this machine:
+    a holder of this machine is dead then, one of another machine keeps it until it runs out. Raises
+    :class:`Busy`.
     """
     free = or_(
         acme_order.c.lease_until.is_(None),
@@ -83,11 +102,14 @@ def take(tx: Tx, order_id: int) -> Row:
         acme_order.c.holder.startswith(f"{runs.vantage()} ", autoescape=True),
     )
     changed = tx.conn.execute(
-        update(acme_order).where(acme_order.c.id == order_id, acme_order.c.ended_at.is_(None), free)
+        update(acme_order)
+        .where(acme_order.c.id == order_id, acme_order.c.ended_at.is_(None), free)
         .values(holder=holder(), lease_until=tx.at + LEASE)
-    )  # fmt: skip
+    )
     if not changed.rowcount:
-        raise Busy("Another machine leads this order", "", "It is gone on with when that one has ended.")
+        raise Busy(
+            "Another machine leads this order", "", "It is gone on with when that one has ended."
+        )
     return by_id(tx.conn, order_id)
 
 
@@ -104,13 +126,25 @@ def release(tx: Tx, row: Row) -> None:
 
 
 def record(tx: Tx, row: Row, **values: Any) -> Row:
-    """One step, and a longer lease. Raises :class:`Busy` where the lease went to somebody else: then nothing is written."""
+    """One step, and a longer lease.
+
+    Raises :class:`Busy` where the lease went to somebody else: then nothing is written.
+    """
     changed = tx.conn.execute(
-        update(acme_order).where(acme_order.c.id == row["id"], acme_order.c.holder == row["holder"], acme_order.c.ended_at.is_(None))
+        update(acme_order)
+        .where(
+            acme_order.c.id == row["id"],
+            acme_order.c.holder == row["holder"],
+            acme_order.c.ended_at.is_(None),
+        )
         .values(lease_until=tx.at + LEASE, **values)
-    )  # fmt: skip
+    )
     if not changed.rowcount:
-        raise Busy("Another process took this order over", "this one was too slow", "It is gone on with there.")
+        raise Busy(
+            "Another process took this order over",
+            "this one was too slow",
+            "It is gone on with there.",
+        )
     return by_id(tx.conn, row["id"])
 
 
@@ -121,8 +155,12 @@ def end(tx: Tx, row: Row, state: str, **values: Any) -> None:
 
 
 def urls(conn: Connection, account_id: int) -> set[str]:
-    """Of all orders of an account: what else the CA lists is one that we asked for and did not hear of."""
-    query = select(acme_order.c.url).where(acme_order.c.account_id == account_id, acme_order.c.url.is_not(None))
+    """Of all orders of an account: what else the CA lists is one that we asked for and did not hear
+    of.
+    """
+    query = select(acme_order.c.url).where(
+        acme_order.c.account_id == account_id, acme_order.c.url.is_not(None)
+    )
     return {str(u) for u in conn.scalars(query)}
 
 
@@ -136,16 +174,33 @@ def unfinished(conn: Connection) -> list[Row]:
     return [dict(r) for r in conn.execute(query.order_by(acme_order.c.id)).mappings()]
 
 
-# -- the ledger --------------------------------------------------------------------------------------------------------
+# -- the ledger
 
 
-def count(tx: Tx, account_id: int, kind: str, rows: Sequence[tuple[str | None, str | None]], *, exempt: bool = False) -> None:
-    """``kind``: order, certificate, failure. ``rows``: (registered domain or name, digest of the exact set)."""
+def count(
+    tx: Tx,
+    account_id: int,
+    kind: str,
+    rows: Sequence[tuple[str | None, str | None]],
+    *,
+    exempt: bool = False,
+) -> None:
+    """``kind``: order, certificate, failure.
+
+    ``rows``: (registered domain or name, digest of the exact set).
+    """
     if rows:
         tx.conn.execute(
             insert(acme_event),
             [
-                {"account_id": account_id, "at": tx.at, "kind": kind, "domain": d, "names": n, "exempt": int(exempt)}
+                {
+                    "account_id": account_id,
+                    "at": tx.at,
+                    "kind": kind,
+                    "domain": d,
+                    "names": n,
+                    "exempt": int(exempt),
+                }
                 for d, n in rows
             ],
         )
@@ -166,7 +221,7 @@ def forget_events(tx: Tx, before: int) -> None:
     tx.conn.execute(delete(acme_event).where(acme_event.c.at < before))
 
 
-# -- left alone for a while --------------------------------------------------------------------------------------------
+# -- left alone for a while
 
 
 def backoffs(conn: Connection, directory: str | None = None) -> list[Row]:
@@ -179,9 +234,15 @@ def backoffs(conn: Connection, directory: str | None = None) -> list[Row]:
 def back_off(tx: Tx, directory: str, scope: str, failures: int, until: int, reason: str) -> None:
     values = {"failures": failures, "until": until, "reason": reason[:600], "at": tx.at}
     statement = upsert(tx.conn, acme_backoff).values(directory=directory, scope=scope, **values)
-    tx.conn.execute(statement.on_conflict_do_update(index_elements=["directory", "scope"], set_=values))
+    tx.conn.execute(
+        statement.on_conflict_do_update(index_elements=["directory", "scope"], set_=values)
+    )
 
 
 def forgive(tx: Tx, directory: str, scopes: Sequence[str]) -> None:
     """It worked again."""
-    tx.conn.execute(delete(acme_backoff).where(acme_backoff.c.directory == directory, acme_backoff.c.scope.in_(list(scopes))))
+    tx.conn.execute(
+        delete(acme_backoff).where(
+            acme_backoff.c.directory == directory, acme_backoff.c.scope.in_(list(scopes))
+        )
+    )

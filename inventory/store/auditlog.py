@@ -13,7 +13,10 @@ from inventory.tables import audit
 
 def head(conn: Connection) -> tuple[str, int]:
     """(hash of the last entry, how many there are)."""
-    last = conn.execute(select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)).scalar() or chain.START
+    last = (
+        conn.execute(select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)).scalar()
+        or chain.START
+    )
     return last, int(conn.execute(select(func.count()).select_from(audit)).scalar() or 0)
 
 

@@ -1,4 +1,7 @@
-"""Contacts: a person or mailbox with a role and ordered ways to be reached. A contact without client is the provider's staff."""
+"""Contacts: a person or mailbox with a role and ordered ways to be reached.
+
+A contact without client is the provider's staff.
+"""
 
 from __future__ import annotations
 
@@ -21,31 +24,56 @@ KINDS = ("email", "phone", "channel")
 
 
 def parse_way(text: str) -> tuple[str, str]:
-    """``email:a@b``, ``phone:+49...``, ``channel:NAME`` (of the configuration), or a bare address or number."""
+    """``email:a@b``, ``phone:+49...``, ``channel:NAME`` (of the configuration), or a bare address
+    or number.
+    """
     kind, colon, value = text.strip().partition(":")
     if not colon or kind not in KINDS:
         kind, value = ("email" if "@" in text else "phone"), text.strip()
-    value = records.required(value, {"email": "e-mail address", "phone": "telephone number"}.get(kind, "channel name"), 254)
+    value = records.required(
+        value,
+        {"email": "e-mail address", "phone": "telephone number"}.get(kind, "channel name"),
+        254,
+    )
     if kind == "email":
         return kind, mail_address(value)
     if kind == "phone" and not re.fullmatch(r"\+?[0-9 ()/.-]{3,40}", value):
-        raise UsageError(f"'{printable(value, 80)}' is not a telephone number", "", "Write +49 30 1234567.")
+        raise UsageError(
+            f"'{printable(value, 80)}' is not a telephone number", "", "Write +49 30 1234567."
+        )
     return kind, value
 
 
 def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
-    """The contact with this id, this name, or this way to be reached. Raises NotFound, or UsageError when several fit."""
+    """The contact with this id, this name, or this way to be reached.
+
+    Raises NotFound, or UsageError when several fit.
+    """
     query = (
-        select(contact).outerjoin(contact_way, contact_way.c.contact_id == contact.c.id)
-        .where(or_(contact.c.name == key, contact_way.c.value == key, contact.c.id == (int(key) if key.isascii() and key.isdigit() and len(key) < 19 else -1)))
+        select(contact)
+        .outerjoin(contact_way, contact_way.c.contact_id == contact.c.id)
+        .where(
+            or_(
+                contact.c.name == key,
+                contact_way.c.value == key,
+                contact.c.id
+                == (int(key) if key.isascii() and key.isdigit() and len(key) < 19 else -1),
+            )
+        )
         .distinct()
-    )  # fmt: skip
+    )
     if client_id is not None:
         query = query.where(contact.c.client_id == client_id)
     rows = conn.execute(query).mappings().all()
     if len(rows) > 1:
-        raise UsageError(f"{len(rows)} contacts fit '{printable(key, 80)}'", "", "Use the id that certmgr contact list shows.")
-    return dict(rows[0]) if rows else records.one(conn, query, "contact", key, "certmgr contact list")
+        raise UsageError(
+            f"{len(rows)} contacts fit '{printable(key, 80)}'",
+            "",
+            "Use the id that certmgr contact list shows.",
+        )
+    return (
+        dict(rows[0]) if rows else records.one(conn, query, "contact", key, "certmgr contact list")
+    )
 
 
 def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> dict[str, Any]:
@@ -61,11 +89,17 @@ def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> d
     if "country" in given:
         values["country"] = country(given["country"])
     if "away_until" in given:
-        values["away_until"] = None if given["away_until"] is None else to_epoch(given["away_until"])
+        values["away_until"] = (
+            None if given["away_until"] is None else to_epoch(given["away_until"])
+        )
     if given.get("fallback"):
         fallback = find(conn, given["fallback"])
         if client_id is not None and fallback["client_id"] not in (client_id, None):
-            raise UsageError("A fallback contact belongs to the same client, or to the provider", "", "Name another contact.")
+            raise UsageError(
+                "A fallback contact belongs to the same client, or to the provider",
+                "",
+                "Name another contact.",
+            )
         values["fallback_id"] = fallback["id"]
     elif "fallback" in given:
         values["fallback_id"] = None
@@ -83,7 +117,9 @@ def country(text: str | None) -> str | None:
     """ISO 3166, with a subdivision where holidays differ: DE, DE-BY."""
     value = records.clean(text, "country", 10)
     if value is not None and not known_country(value):
-        raise UsageError(f"'{value}' is not a country whose holidays are known", "", "Write DE, or DE-BY.")
+        raise UsageError(
+            f"'{value}' is not a country whose holidays are known", "", "Write DE, or DE-BY."
+        )
     return value
 
 
@@ -95,7 +131,9 @@ def time_zone(text: str | None) -> str | None:
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError):
-            raise UsageError(f"'{value}' is not a time zone", "", "Write a name such as Europe/Berlin.") from None
+            raise UsageError(
+                f"'{value}' is not a time zone", "", "Write a name such as Europe/Berlin."
+            ) from None
     return value
 
 
@@ -113,12 +151,17 @@ def _write_ways(tx: Tx, row_id: int, parsed: list[tuple[str, str]]) -> None:
     tx.conn.execute(delete(contact_way).where(contact_way.c.contact_id == row_id))
     unique = list(dict.fromkeys(parsed))
     if unique:
-        rows = [{"contact_id": row_id, "position": i, "kind": k, "value": v} for i, (k, v) in enumerate(unique)]
+        rows = [
+            {"contact_id": row_id, "position": i, "kind": k, "value": v}
+            for i, (k, v) in enumerate(unique)
+        ]
         tx.conn.execute(insert(contact_way), rows)
     tx.audit("ways", "contact", row_id, {"count": len(unique)})
 
 
-def edit(tx: Tx, key: str, given: dict[str, Any], ways: tuple[str, ...] = ()) -> dict[str, list[Any]]:
+def edit(
+    tx: Tx, key: str, given: dict[str, Any], ways: tuple[str, ...] = ()
+) -> dict[str, list[Any]]:
     """``ways``: replaces them all where any is given."""
     before = find(tx.conn, key)
     values = _values(tx.conn, given, before["client_id"])
@@ -129,7 +172,9 @@ def edit(tx: Tx, key: str, given: dict[str, Any], ways: tuple[str, ...] = ()) ->
         before_ways = [
             f"{w.kind}:{w.value}"
             for w in tx.conn.execute(
-                select(contact_way).where(contact_way.c.contact_id == before["id"]).order_by(contact_way.c.position)
+                select(contact_way)
+                .where(contact_way.c.contact_id == before["id"])
+                .order_by(contact_way.c.position)
             )
         ] or None
         _write_ways(tx, before["id"], [parse_way(w) for w in ways])
@@ -142,7 +187,9 @@ def retire(tx: Tx, key: str) -> None:
 
 
 def listing(conn: Connection, *, client_id: int | None = None, retired: bool = False) -> list[Row]:
-    """Contacts with their client's number and their ways in order; of every client (and the staff) where ``client_id`` is None."""
+    """Contacts with their client's number and their ways in order; of every client (and the staff)
+    where ``client_id`` is None.
+    """
     fallback = contact.alias("fallback")
     query = (
         select(contact, client.c.number.label("client"), fallback.c.name.label("fallback"))
@@ -163,7 +210,12 @@ def listing(conn: Connection, *, client_id: int | None = None, retired: bool = F
         if way["state"] == "bad":
             bad.setdefault(way["contact_id"], []).append(way["value"])
     return [
-        dict(r) | {"ways": ways.get(r["id"], []), "bad": bad.get(r["id"], []), "away": _day(r["away_until"])}
+        dict(r)
+        | {
+            "ways": ways.get(r["id"], []),
+            "bad": bad.get(r["id"], []),
+            "away": _day(r["away_until"]),
+        }
         for r in conn.execute(query).mappings()
     ]
 

@@ -1,4 +1,6 @@
-"""The provider's own dated rules: a date, a rule, whom it is for, a text for the client, and how long each step takes."""
+"""The provider's own dated rules: a date, a rule, whom it is for, a text for the client, and how
+long each step takes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ MAX_DAYS = 730
 
 def find(conn: Connection, name: str) -> Row:
     return records.one(
-        conn, select(deadline).where(deadline.c.name == name), "deadline of your own", name, "certmgr deadline list --own"
+        conn,
+        select(deadline).where(deadline.c.name == name),
+        "deadline of your own",
+        name,
+        "certmgr deadline list --own",
     )
 
 
@@ -37,20 +43,35 @@ def _values(given: Mapping[str, Any], rules: Sequence[str]) -> dict[str, Any]:
     for name in LEADS:
         if given.get(name) is not None:
             if not 0 <= given[name] <= MAX_DAYS:
-                raise UsageError(f"{given[name]} days for {name.removesuffix('_days')}", f"it is 0 to {MAX_DAYS} days")
+                raise UsageError(
+                    f"{given[name]} days for {name.removesuffix('_days')}",
+                    f"it is 0 to {MAX_DAYS} days",
+                )
             values[name] = given[name]
     return values
 
 
 def add(
-    tx: Tx, name: str, given: Mapping[str, Any], rules: Sequence[str], *, for_clients: Sequence[str], tags: Sequence[str]
+    tx: Tx,
+    name: str,
+    given: Mapping[str, Any],
+    rules: Sequence[str],
+    *,
+    for_clients: Sequence[str],
+    tags: Sequence[str],
 ) -> int:
-    """``given``: at (aware datetime), rule, title, text, and the days of each step. Without clients and tags it is for everybody."""
+    """``given``: at (aware datetime), rule, title, text, and the days of each step.
+
+    Without clients and tags it is for everybody.
+    """
     row = {"name": records.required(name, "name", 60), "text": None} | _values(given, rules)
     conflict = f"The deadline '{row['name']}' exists already"
     old = tx.conn.execute(select(deadline.c.state).where(deadline.c.name == row["name"])).scalar()
     if old == "retired":
-        conflict = f"A retired deadline was called '{row['name']}'; its record stays, so choose another name"
+        conflict = (
+            f"A retired deadline was called '{row['name']}'; its record stays, so choose another"
+            " name"
+        )
     row_id = records.add(tx, deadline, row, conflict=conflict)
     _scope(tx, row_id, for_clients, tags)
     return row_id
@@ -68,7 +89,11 @@ def edit(
     """``for_clients`` and ``tags`` replace what was there; None leaves them."""
     row = find(tx.conn, name)
     if row["state"] == "retired":
-        raise UsageError(f"The deadline '{row['name']}' is retired", "a retired one stays as it was", "Add another one.")
+        raise UsageError(
+            f"The deadline '{row['name']}' is retired",
+            "a retired one stays as it was",
+            "Add another one.",
+        )
     changes = records.edit(tx, deadline, row, _values(given, rules))
     if for_clients is not None or tags is not None:
         none: dict[str, list[str]] = {"client": [], "tag": []}
@@ -80,7 +105,10 @@ def edit(
         # Both are read back: the caller may name a client by its name, and in any order.
         after = _scopes(tx.conn).get(row["id"], none)
         if after != before:
-            changes["for"] = [[*before["client"], *before["tag"]], [*after["client"], *after["tag"]]]
+            changes["for"] = [
+                [*before["client"], *before["tag"]],
+                [*after["client"], *after["tag"]],
+            ]
             tx.audit("edit", "deadline", row["id"], {"for": changes["for"]})
     return changes
 
@@ -100,10 +128,18 @@ def retire(tx: Tx, name: str) -> None:
 
 
 def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
-    """Deadline id -> whom it is for. A client is kept by its id, since a number may change and be given again; here it has its number."""
-    numbers = {str(row_id): number for row_id, number in conn.execute(select(client.c.id, client.c.number))}
+    """Deadline id -> whom it is for.
+
+    A client is kept by its id, since a number may change and be given again; here it has its
+    number.
+    """
+    numbers = {
+        str(row_id): number for row_id, number in conn.execute(select(client.c.id, client.c.number))
+    }
     found: dict[int, dict[str, list[str]]] = {}
-    for row_id, kind, value in conn.execute(select(deadline_scope).order_by(deadline_scope.c.kind, deadline_scope.c.value)):
+    for row_id, kind, value in conn.execute(
+        select(deadline_scope).order_by(deadline_scope.c.kind, deadline_scope.c.value)
+    ):
         shown = numbers.get(value, "") if kind == "client" else value
         found.setdefault(row_id, {"client": [], "tag": []})[kind].append(shown)
     return found
@@ -114,10 +150,20 @@ def listing(conn: Connection, *, at: datetime | None = None, retired: bool = Fal
     query = select(deadline).order_by(deadline.c.at, deadline.c.name)
     if at is not None:
         moment = to_epoch(at)
-        query = query.where(deadline.c.created_at <= moment, or_(deadline.c.retired_at.is_(None), deadline.c.retired_at > moment))
+        query = query.where(
+            deadline.c.created_at <= moment,
+            or_(deadline.c.retired_at.is_(None), deadline.c.retired_at > moment),
+        )
     elif not retired:
         query = query.where(deadline.c.state == "active")
     scopes = _scopes(conn)
     none: dict[str, list[str]] = {"client": [], "tag": []}
     rows = [dict(r) for r in conn.execute(query).mappings()]
-    return [r | {"clients": scopes.get(r["id"], none)["client"], "tags": scopes.get(r["id"], none)["tag"]} for r in rows]
+    return [
+        r
+        | {
+            "clients": scopes.get(r["id"], none)["client"],
+            "tags": scopes.get(r["id"], none)["tag"],
+        }
+        for r in rows
+    ]

@@ -17,8 +17,11 @@ from inventory.tables import client, domain, endpoint, server
 from inventory.text import printable
 
 
-def resolve_parties(own: Mapping[str, Any], of_server: Mapping[str, Any] | None, of_client: Mapping[str, Any]) -> Parties:
-    """Who hosts, runs the DNS, buys and renews: stated for the domain, else for its server, else for its client. Pure.
+def resolve_parties(
+    own: Mapping[str, Any], of_server: Mapping[str, Any] | None, of_client: Mapping[str, Any]
+) -> Parties:
+    """Who hosts, runs the DNS, buys and renews: stated for the domain, else for its server, else
+    for its client. Pure.
 
     A domain on one of our servers is hosted by us unless something else is stated.
     """
@@ -32,31 +35,55 @@ def active(conn: Connection, name: str) -> Row | None:
     """The domain of this name that is not retired, with its client's number and name."""
     query = (
         select(domain, client.c.number.label("client"), client.c.name.label("client_name"))
-        .join(client).where(domain.c.name == normalise_host(name), domain.c.state != "retired")
-    )  # fmt: skip
+        .join(client)
+        .where(domain.c.name == normalise_host(name), domain.c.state != "retired")
+    )
     row = conn.execute(query).mappings().first()
     return dict(row) if row else None
 
 
 def find(conn: Connection, name: str) -> Row:
     row = active(conn, name)
-    return row if row is not None else records.one(
-        conn, select(domain).where(domain.c.id == -1), "domain", display(normalise_host(name)), "certmgr domain list"
-    )  # fmt: skip
+    return (
+        row
+        if row is not None
+        else records.one(
+            conn,
+            select(domain).where(domain.c.id == -1),
+            "domain",
+            display(normalise_host(name)),
+            "certmgr domain list",
+        )
+    )
 
 
 MAX_PATHS = 10
 
 
 def paths(texts: Sequence[str]) -> str:
-    """Paths that are visited beside the home page, as the column holds them. Raises :class:`UsageError`."""
+    """Paths that are visited beside the home page, as the column holds them.
+
+    Raises :class:`UsageError`.
+    """
     found = list(dict.fromkeys(p for text in texts for p in text.split()))
     for path in found:
-        if not path.startswith("/") or path.startswith("//") or "#" in path or len(path) > 300 or printable(path, 300) != path:
-            raise UsageError(f"'{printable(path, 60)}' is not a path", "it begins with one / and has no #", "Write /login.")
+        if (
+            not path.startswith("/")
+            or path.startswith("//")
+            or "#" in path
+            or len(path) > 300
+            or printable(path, 300) != path
+        ):
+            raise UsageError(
+                f"'{printable(path, 60)}' is not a path",
+                "it begins with one / and has no #",
+                "Write /login.",
+            )
     if len(found) > MAX_PATHS:
         raise UsageError(
-            f"There are {len(found)} paths", f"a domain has at most {MAX_PATHS}", "Name the pages with a login or a payment."
+            f"There are {len(found)} paths",
+            f"a domain has at most {MAX_PATHS}",
+            "Name the pages with a login or a payment.",
         )
     return " ".join(found)
 
@@ -66,7 +93,9 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
     if given.get("client"):
         row = clients.find(conn, given["client"])
         if row["state"] == "retired":
-            raise UsageError(f"The client {row['number']} is retired", "a retired client has no active domains")
+            raise UsageError(
+                f"The client {row['number']} is retired", "a retired client has no active domains"
+            )
         values["client_id"] = row["id"]
     if given.get("server"):
         machine = servers.find(conn, given["server"])
@@ -89,13 +118,17 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
-    """Adds the domain and its endpoint NAME:443/https. Raises Conflict where the name has an active client."""
+    """Adds the domain and its endpoint NAME:443/https.
+
+    Raises Conflict where the name has an active client.
+    """
     host = normalise_host(name)
     if (other := active(tx.conn, host)) is not None:
         raise Conflict(
-            f"The domain {display(host)} belongs to the client {other['client']} already", "a name has one client",
+            f"The domain {display(host)} belongs to the client {other['client']} already",
+            "a name has one client",
             f"To move it: certmgr domain edit {display(host)} --client NUMBER.",
-        )  # fmt: skip
+        )
     if not given.get("client"):
         raise UsageError("A domain needs a client", "", "Give --client NUMBER.")
     row_id = records.add(tx, domain, {"name": host} | _values(tx.conn, given), tags)
@@ -110,7 +143,13 @@ def edit(tx: Tx, name: str, given: dict[str, Any]) -> dict[str, list[Any]]:
 
 def retire(tx: Tx, name: str) -> None:
     row = find(tx.conn, name)
-    ids = list(tx.conn.scalars(select(endpoint.c.id).where(endpoint.c.domain_id == row["id"], endpoint.c.state != "retired")))
+    ids = list(
+        tx.conn.scalars(
+            select(endpoint.c.id).where(
+                endpoint.c.domain_id == row["id"], endpoint.c.state != "retired"
+            )
+        )
+    )
     records.retire(tx, endpoint, ids)
     records.retire(tx, domain, [row["id"]])
 
@@ -123,16 +162,22 @@ def listing(
     server_name: str | None = None,
     retired: bool = False,
 ) -> list[Row]:
-    """Domains with client, server, resolved parties and tags; of every client where ``client_id`` is None."""
+    """Domains with client, server, resolved parties and tags; of every client where ``client_id``
+    is None.
+    """
     query = (
         select(
-            domain, client.c.number.label("client"), client.c.name.label("client_name"), server.c.name.label("server"),
+            domain,
+            client.c.number.label("client"),
+            client.c.name.label("client_name"),
+            server.c.name.label("server"),
             *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
             *[server.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
         )
-        .join(client, client.c.id == domain.c.client_id).outerjoin(server, server.c.id == domain.c.server_id)
+        .join(client, client.c.id == domain.c.client_id)
+        .outerjoin(server, server.c.id == domain.c.server_id)
         .order_by(client.c.number, domain.c.name, domain.c.id)
-    )  # fmt: skip
+    )
     if client_id is not None:
         query = query.where(domain.c.client_id == client_id)
     if server_name is not None:
@@ -143,7 +188,10 @@ def listing(
     tags = records.tags_of(conn, "domain", [r["id"] for r in listed] if len(listed) < 500 else None)
     rows: list[Row] = []
     for found in listed:
-        row = dict(found) | {"tags": list(tags.get(found["id"], ())), "parties": parties_of_row(dict(found))}
+        row = dict(found) | {
+            "tags": list(tags.get(found["id"], ())),
+            "parties": parties_of_row(dict(found)),
+        }
         if tag is None or tag in row["tags"]:
             rows.append(row)
     return rows
@@ -155,13 +203,19 @@ def parties_by_domain(conn: Connection, client_id: int | None = None) -> dict[in
 
 
 def parties_of_row(row: Mapping[str, Any]) -> Parties:
-    """Parties from a row with the columns of domain, and of client and server under the prefixes client_ and server_."""
-    of_server = {f: row[f"server_{f}"] for f in PARTY_FIELDS} if row["server_id"] is not None else None
+    """Parties from a row with the columns of domain, and of client and server under the prefixes
+    client_ and server_.
+    """
+    of_server = (
+        {f: row[f"server_{f}"] for f in PARTY_FIELDS} if row["server_id"] is not None else None
+    )
     return resolve_parties(row, of_server, {f: row[f"client_{f}"] for f in PARTY_FIELDS})
 
 
 def names_of_client(conn: Connection, client_id: int) -> frozenset[str]:
-    """Every name of the client that is not retired: what a certificate must cover to be one of the client's."""
+    """Every name of the client that is not retired: what a certificate must cover to be one of the
+    client's.
+    """
     return names_of_clients(conn, [client_id])[client_id]
 
 
@@ -171,9 +225,13 @@ def names_of_clients(conn: Connection, client_ids: Sequence[int]) -> dict[int, f
     for start in range(0, len(client_ids), 500):
         part = client_ids[start : start + 500]
         hosts = (
-            select(domain.c.client_id, endpoint.c.host).select_from(endpoint).join(domain, domain.c.id == endpoint.c.domain_id)
+            select(domain.c.client_id, endpoint.c.host)
+            .select_from(endpoint)
+            .join(domain, domain.c.id == endpoint.c.domain_id)
         )
-        names = select(domain.c.client_id, domain.c.name).where(domain.c.client_id.in_(part), domain.c.state != "retired")
+        names = select(domain.c.client_id, domain.c.name).where(
+            domain.c.client_id.in_(part), domain.c.state != "retired"
+        )
         for client_id, name in conn.execute(
             names.union(hosts.where(domain.c.client_id.in_(part), endpoint.c.state != "retired"))
         ):

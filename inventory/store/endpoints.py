@@ -20,9 +20,11 @@ from inventory.targets import Target
 
 def find(conn: Connection, target: Target) -> Row:
     query = select(endpoint).where(
-        endpoint.c.host == target.host, endpoint.c.port == target.port,
-        endpoint.c.protocol == target.protocol, endpoint.c.state != "retired",
-    )  # fmt: skip
+        endpoint.c.host == target.host,
+        endpoint.c.port == target.port,
+        endpoint.c.protocol == target.protocol,
+        endpoint.c.state != "retired",
+    )
     return records.one(conn, query, "endpoint", str(target), "certmgr endpoint list")
 
 
@@ -34,42 +36,77 @@ def _domain_for(conn: Connection, host: str) -> Row:
         if row is not None:
             return row
         name = name.partition(".")[2] if "." in name else ""
-    raise UsageError(f"No domain of the inventory covers {display(host)}", "", "Name its domain with --domain, or add it first.")
+    raise UsageError(
+        f"No domain of the inventory covers {display(host)}",
+        "",
+        "Name its domain with --domain, or add it first.",
+    )
 
 
 def add(
-    tx: Tx, target: Target, domain_name: str | None = None, addresses: tuple[str, ...] = (), tags: tuple[str, ...] = ()
+    tx: Tx,
+    target: Target,
+    domain_name: str | None = None,
+    addresses: tuple[str, ...] = (),
+    tags: tuple[str, ...] = (),
 ) -> int:
-    """Adds an endpoint; one that was retired comes back. ``addresses``: fixed ones, visited in place of DNS."""
+    """Adds an endpoint; one that was retired comes back.
+
+    ``addresses``: fixed ones, visited in place of DNS.
+    """
     row = domains.find(tx.conn, domain_name) if domain_name else _domain_for(tx.conn, target.host)
     fixed = servers.addresses(addresses) or None
     _free(tx.conn, target, row["id"])
     same = (
         select(endpoint)
-        .where(endpoint.c.domain_id == row["id"], endpoint.c.host == target.host, endpoint.c.port == target.port)
+        .where(
+            endpoint.c.domain_id == row["id"],
+            endpoint.c.host == target.host,
+            endpoint.c.port == target.port,
+        )
         .where(endpoint.c.protocol == target.protocol)
     )
     before = tx.conn.execute(same).mappings().first()
     if before is not None and before["state"] == "retired":
-        records.edit(tx, endpoint, dict(before), {"state": "active", "retired_at": None, "addresses": fixed})
+        records.edit(
+            tx, endpoint, dict(before), {"state": "active", "retired_at": None, "addresses": fixed}
+        )
         records.change_tags(tx, "endpoint", int(before["id"]), add=tags)
         return int(before["id"])
-    values = {"domain_id": row["id"], "host": target.host, "port": target.port, "protocol": target.protocol, "addresses": fixed}
+    values = {
+        "domain_id": row["id"],
+        "host": target.host,
+        "port": target.port,
+        "protocol": target.protocol,
+        "addresses": fixed,
+    }
     return records.add(tx, endpoint, values, tags, f"The endpoint {target} exists already")
 
 
 def _free(conn: Connection, target: Target, domain_id: int) -> None:
-    """Raises Conflict where another domain has this endpoint: what is found there must have one owner."""
+    """Raises Conflict where another domain has this endpoint: what is found there must have one
+    owner.
+    """
     query = (
-        select(domain.c.name, client.c.number).select_from(endpoint).join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id).where(
-            endpoint.c.host == target.host, endpoint.c.port == target.port, endpoint.c.protocol == target.protocol,
-            endpoint.c.state != "retired", domain.c.state != "retired", endpoint.c.domain_id != domain_id,
+        select(domain.c.name, client.c.number)
+        .select_from(endpoint)
+        .join(domain, domain.c.id == endpoint.c.domain_id)
+        .join(client, client.c.id == domain.c.client_id)
+        .where(
+            endpoint.c.host == target.host,
+            endpoint.c.port == target.port,
+            endpoint.c.protocol == target.protocol,
+            endpoint.c.state != "retired",
+            domain.c.state != "retired",
+            endpoint.c.domain_id != domain_id,
         )
-    )  # fmt: skip
+    )
     other = conn.execute(query).first()
     if other is not None:
-        raise Conflict(f"The endpoint {target} belongs to the domain {display(other.name)} of the client {other.number} already")
+        raise Conflict(
+            f"The endpoint {target} belongs to the domain {display(other.name)} of the client"
+            f" {other.number} already"
+        )
 
 
 def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
@@ -79,7 +116,9 @@ def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
         values["addresses"] = servers.addresses(given["addresses"]) or None
     before = find(tx.conn, target)
     if "port" in values or "protocol" in values:
-        moved = Target(target.host, values.get("port", target.port), values.get("protocol", target.protocol))
+        moved = Target(
+            target.host, values.get("port", target.port), values.get("protocol", target.protocol)
+        )
         _free(tx.conn, moved, before["domain_id"])
     return records.edit(tx, endpoint, before, values, "That endpoint exists already")
 
@@ -88,28 +127,52 @@ def retire(tx: Tx, target: Target) -> None:
     records.retire(tx, endpoint, [find(tx.conn, target)["id"]])
 
 
-def selection(query: Select[Any], client_id: int | None, tag_name: str | None, target: Target | None = None) -> Select[Any]:
-    """Restricts a query over endpoint and domain to a client and a tag (of the endpoint, its domain or its client)."""
+def selection(
+    query: Select[Any], client_id: int | None, tag_name: str | None, target: Target | None = None
+) -> Select[Any]:
+    """Restricts a query over endpoint and domain to a client and a tag (of the endpoint, its domain
+    or its client).
+    """
     if client_id is not None:
         query = query.where(domain.c.client_id == client_id)
     if tag_name is not None:
-        pairs = (("endpoint", endpoint.c.id), ("domain", domain.c.id), ("client", domain.c.client_id))
+        pairs = (
+            ("endpoint", endpoint.c.id),
+            ("domain", domain.c.id),
+            ("client", domain.c.client_id),
+        )
         query = query.where(
-            or_(*[exists().where(tag.c.kind == kind, tag.c.row_id == column, tag.c.name == tag_name) for kind, column in pairs])
+            or_(
+                *[
+                    exists().where(
+                        tag.c.kind == kind, tag.c.row_id == column, tag.c.name == tag_name
+                    )
+                    for kind, column in pairs
+                ]
+            )
         )
     if target is not None:
         query = query.where(
-            endpoint.c.host == target.host, endpoint.c.port == target.port, endpoint.c.protocol == target.protocol
+            endpoint.c.host == target.host,
+            endpoint.c.port == target.port,
+            endpoint.c.protocol == target.protocol,
         )
     return query
 
 
-def listing(conn: Connection, *, client_id: int | None = None, tag_name: str | None = None, retired: bool = False) -> list[Row]:
+def listing(
+    conn: Connection,
+    *,
+    client_id: int | None = None,
+    tag_name: str | None = None,
+    retired: bool = False,
+) -> list[Row]:
     query = (
         select(endpoint, domain.c.name.label("domain"), client.c.number.label("client"))
-        .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
+        .join(domain, domain.c.id == endpoint.c.domain_id)
+        .join(client, client.c.id == domain.c.client_id)
         .order_by(client.c.number, endpoint.c.host, endpoint.c.port)
-    )  # fmt: skip
+    )
     if not retired:
         query = query.where(endpoint.c.state != "retired")
     tags = records.tags_of(conn, "endpoint")
@@ -119,17 +182,36 @@ def listing(conn: Connection, *, client_id: int | None = None, tag_name: str | N
 
 _VISITED = (
     select(
-        endpoint.c.id, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.addresses,
-        endpoint.c.domain_id, domain.c.name.label("domain"), domain.c.client_id, domain.c.server_id, domain.c.purpose, domain.c.paths, client.c.number.label("client"),
-        standing.c.fingerprint, standing.c.memo, standing.c.recheck_at, standing.c.good, standing.c.failing_since, standing.c.failing_runs, standing.c.last_good, standing.c.last_attempt,
+        endpoint.c.id,
+        endpoint.c.host,
+        endpoint.c.port,
+        endpoint.c.protocol,
+        endpoint.c.addresses,
+        endpoint.c.domain_id,
+        domain.c.name.label("domain"),
+        domain.c.client_id,
+        domain.c.server_id,
+        domain.c.purpose,
+        domain.c.paths,
+        client.c.number.label("client"),
+        standing.c.fingerprint,
+        standing.c.memo,
+        standing.c.recheck_at,
+        standing.c.good,
+        standing.c.failing_since,
+        standing.c.failing_runs,
+        standing.c.last_good,
+        standing.c.last_attempt,
         *[domain.c[f] for f in PARTY_FIELDS],
         *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
         *[server.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
     )
-    .join(domain, domain.c.id == endpoint.c.domain_id).join(client, client.c.id == domain.c.client_id)
-    .outerjoin(server, server.c.id == domain.c.server_id).outerjoin(standing, standing.c.endpoint_id == endpoint.c.id)
+    .join(domain, domain.c.id == endpoint.c.domain_id)
+    .join(client, client.c.id == domain.c.client_id)
+    .outerjoin(server, server.c.id == domain.c.server_id)
+    .outerjoin(standing, standing.c.endpoint_id == endpoint.c.id)
     .where(endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
-)  # fmt: skip
+)
 
 
 def count_visited(conn: Connection, client_id: int | None, tag_name: str | None) -> int:
@@ -139,11 +221,15 @@ def count_visited(conn: Connection, client_id: int | None, tag_name: str | None)
 
 def visited_ids(conn: Connection, client_id: int | None, tag_name: str | None) -> array[int]:
     """The ids of the endpoints that a scan visits. Leaving domains are visited too."""
-    return array("q", conn.scalars(selection(_VISITED.with_only_columns(endpoint.c.id), client_id, tag_name)))
+    return array(
+        "q", conn.scalars(selection(_VISITED.with_only_columns(endpoint.c.id), client_id, tag_name))
+    )
 
 
 def visited(conn: Connection, ids: Sequence[int]) -> list[Row]:
-    """Those endpoints, with parties and what is known of them; one that was retired in between is left out."""
+    """Those endpoints, with parties and what is known of them; one that was retired in between is
+    left out.
+    """
     return [dict(r) for r in conn.execute(_VISITED.where(endpoint.c.id.in_(ids))).mappings()]
 
 
@@ -152,6 +238,8 @@ def require_some(count: int, client_key: str | None, tag_name: str | None) -> No
         scope = f" for client {client_key}" if client_key else ""
         scope += f" with tag {tag_name}" if tag_name else ""
         raise NotFound(
-            f"There is no active endpoint{scope} to scan", "the inventory has none",
-            "Add a domain (certmgr domain add NAME --client NUMBER), or name targets: certmgr scan shop.example.com.",
-        )  # fmt: skip
+            f"There is no active endpoint{scope} to scan",
+            "the inventory has none",
+            "Add a domain (certmgr domain add NAME --client NUMBER), or name targets: certmgr scan"
+            " shop.example.com.",
+        )

@@ -22,37 +22,63 @@ def _acceptance(row: Mapping[str, Any]) -> Acceptance:
     until = from_epoch(row["until"])
     assert until is not None
     return Acceptance(
-        row["id"], row["code"], row["client_id"], row["domain_id"], row["endpoint_id"], until, row["reason"], row["by"]
+        id=row["id"],
+        code=row["code"],
+        client_id=row["client_id"],
+        domain_id=row["domain_id"],
+        endpoint_id=row["endpoint_id"],
+        until=until,
+        reason=row["reason"],
+        by=row["by"],
     )
 
 
-def acceptances(conn: Connection, at: datetime | None = None, kind: str = "accept") -> list[Acceptance]:
-    """``kind``: accept, or take (``by`` mends it by ``until``). Those in force (at ``at``, as was known then), or all that were not withdrawn."""
+def acceptances(
+    conn: Connection, at: datetime | None = None, kind: str = "accept"
+) -> list[Acceptance]:
+    """``kind``: accept, or take (``by`` mends it by ``until``).
+
+    Those in force (at ``at``, as was known then), or all that were not withdrawn.
+    """
     query = select(acceptance).where(acceptance.c.kind == kind).order_by(acceptance.c.id)
     if at is None:
         query = query.where(acceptance.c.withdrawn_at.is_(None))
     else:
         moment = to_epoch(at)
         query = query.where(
-            acceptance.c.created_at <= moment, acceptance.c.until > moment,
+            acceptance.c.created_at <= moment,
+            acceptance.c.until > moment,
             or_(acceptance.c.withdrawn_at.is_(None), acceptance.c.withdrawn_at > moment),
-        )  # fmt: skip
+        )
     return [_acceptance(dict(r)) for r in conn.execute(query).mappings()]
 
 
 def accept(
-    tx: Tx, code: str, known: frozenset[str], until: datetime, reason: str, *,
-    client_id: int | None = None, domain_id: int | None = None, endpoint_id: int | None = None, kind: str = "accept", by: str | None = None,
-) -> int:  # fmt: skip
-    """``accept``: takes a known fault out of verdicts and exit codes until a date. ``take``: ``by`` mends it by then, which makes its
-    outcome "we are fixing it". A scope must be named.
+    tx: Tx,
+    code: str,
+    known: frozenset[str],
+    until: datetime,
+    reason: str,
+    *,
+    client_id: int | None = None,
+    domain_id: int | None = None,
+    endpoint_id: int | None = None,
+    kind: str = "accept",
+    by: str | None = None,
+) -> int:
+    """``accept``: takes a known fault out of verdicts and exit codes until a date.
+
+    ``take``: ``by`` mends it by then, which makes its outcome "we are fixing it". A scope must be
+    named.
     """
     if code not in known:
         import difflib
 
         near = difflib.get_close_matches(code, sorted(known), n=1)
         raise UsageError(
-            f"'{code[:60]}' is not a finding code", "", f"Did you mean '{near[0]}'?" if near else "See docs/findings.md."
+            f"'{code[:60]}' is not a finding code",
+            "",
+            f"Did you mean '{near[0]}'?" if near else "See docs/findings.md.",
         )
     if client_id is None and domain_id is None and endpoint_id is None:
         raise UsageError(
@@ -61,11 +87,22 @@ def accept(
             "Give --client, --domain or --endpoint.",
         )
     if until <= tx.now:
-        raise UsageError(f"The date {until:%Y-%m-%d} has passed", "it ends in the future", "Give a later --until.")
+        raise UsageError(
+            f"The date {until:%Y-%m-%d} has passed",
+            "it ends in the future",
+            "Give a later --until.",
+        )
     values = {
-        "code": code, "client_id": client_id, "domain_id": domain_id, "endpoint_id": endpoint_id, "until": to_epoch(until),
-        "reason": records.required(reason, "reason", 500), "by": records.required(by or tx.actor, "name"), "kind": kind, "created_at": tx.at,
-    }  # fmt: skip
+        "code": code,
+        "client_id": client_id,
+        "domain_id": domain_id,
+        "endpoint_id": endpoint_id,
+        "until": to_epoch(until),
+        "reason": records.required(reason, "reason", 500),
+        "by": records.required(by or tx.actor, "name"),
+        "kind": kind,
+        "created_at": tx.at,
+    }
     key = tx.conn.execute(insert(acceptance).values(values)).inserted_primary_key
     assert key is not None
     tx.audit(kind, "finding", int(key[0]), values)
@@ -74,58 +111,109 @@ def accept(
 
 def withdraw(tx: Tx, acceptance_id: int) -> None:
     changed = tx.conn.execute(
-        update(acceptance).where(acceptance.c.id == acceptance_id, acceptance.c.withdrawn_at.is_(None)).values(withdrawn_at=tx.at)
+        update(acceptance)
+        .where(acceptance.c.id == acceptance_id, acceptance.c.withdrawn_at.is_(None))
+        .values(withdrawn_at=tx.at)
     )
     if not changed.rowcount:
-        raise NotFound(f"There is no acceptance {acceptance_id}", "", "See certmgr finding list --accepted.")
+        raise NotFound(
+            f"There is no acceptance {acceptance_id}", "", "See certmgr finding list --accepted."
+        )
     tx.audit("withdraw", "finding", acceptance_id)
 
 
-def settle(tx: Tx, opened: Sequence[tuple[int, Finding]], updated: Sequence[tuple[int, Finding]], closed: Sequence[int]) -> None:
-    """What a job other than a scan changes: (endpoint id, finding) to open, (finding id, finding) to change, ids to close. No run is named."""
+def settle(
+    tx: Tx,
+    opened: Sequence[tuple[int, Finding]],
+    updated: Sequence[tuple[int, Finding]],
+    closed: Sequence[int],
+) -> None:
+    """What a job other than a scan changes: (endpoint id, finding) to open, (finding id, finding)
+    to change, ids to close. No run is named.
+    """
     if closed:
-        tx.conn.execute(update(finding).where(finding.c.id == bindparam("i")).values(closed_at=tx.at), [{"i": i} for i in closed])
+        tx.conn.execute(
+            update(finding).where(finding.c.id == bindparam("i")).values(closed_at=tx.at),
+            [{"i": i} for i in closed],
+        )
         tx.audit_many("close", "finding", [(i, {}) for i in closed])
     if updated:
         columns = ("severity", "actor", "outcome", "addresses", "evidence")
         rows = [{f"c_{k}": v for k, v in columns_of(f).items()} | {"i": i} for i, f in updated]
-        change = update(finding).where(finding.c.id == bindparam("i")).values({c: bindparam(f"c_{c}") for c in columns})
+        change = (
+            update(finding)
+            .where(finding.c.id == bindparam("i"))
+            .values({c: bindparam(f"c_{c}") for c in columns})
+        )
         tx.conn.execute(change, rows)
     if opened:
         made = [columns_of(f) | {"endpoint_id": e, "opened_at": tx.at} for e, f in opened]
         tx.conn.execute(upsert(tx.conn, finding).on_conflict_do_nothing(), made)
-        tx.audit_many("open", "finding", [(None, {"endpoint": e, "code": f.code}) for e, f in opened])
+        tx.audit_many(
+            "open", "finding", [(None, {"endpoint": e, "code": f.code}) for e, f in opened]
+        )
 
 
 def listing(
-    conn: Connection, *, at: datetime | None = None, client_id: int | None = None, domain_id: int | None = None, code: str | None = None,
+    conn: Connection,
+    *,
+    at: datetime | None = None,
+    client_id: int | None = None,
+    domain_id: int | None = None,
+    code: str | None = None,
     closed: bool = False,
-) -> list[Row]:  # fmt: skip
-    """Findings that are open (or were, at ``at``), of active endpoints, with where they stand; of every client where ``client_id`` is None."""
+) -> list[Row]:
+    """Findings that are open (or were, at ``at``), of active endpoints, with where they stand; of
+    every client where ``client_id`` is None.
+    """
     query = (
         select(
-            finding, endpoint.c.host, endpoint.c.port, endpoint.c.protocol, endpoint.c.domain_id, domain.c.client_id,
-            domain.c.server_id, domain.c.name.label("domain"), client.c.number.label("client"),
+            finding,
+            endpoint.c.host,
+            endpoint.c.port,
+            endpoint.c.protocol,
+            endpoint.c.domain_id,
+            domain.c.client_id,
+            domain.c.server_id,
+            domain.c.name.label("domain"),
+            client.c.number.label("client"),
         )
-        .join(endpoint, endpoint.c.id == finding.c.endpoint_id).join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id).order_by(finding.c.id)
-    )  # fmt: skip
+        .join(endpoint, endpoint.c.id == finding.c.endpoint_id)
+        .join(domain, domain.c.id == endpoint.c.domain_id)
+        .join(client, client.c.id == domain.c.client_id)
+        .order_by(finding.c.id)
+    )
     if at is None:
-        query = query.where(endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
+        query = query.where(
+            endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired"
+        )
         if not closed:
             query = query.where(finding.c.closed_at.is_(None))
     else:
         moment = to_epoch(at)
-        query = query.where(finding.c.opened_at <= moment, or_(finding.c.closed_at.is_(None), finding.c.closed_at > moment))
+        query = query.where(
+            finding.c.opened_at <= moment,
+            or_(finding.c.closed_at.is_(None), finding.c.closed_at > moment),
+        )
         query = query.where(or_(endpoint.c.retired_at.is_(None), endpoint.c.retired_at > moment))
     if client_id is not None:
         # Through the endpoints of the client, so that the findings of all others are not walked.
-        own = select(endpoint.c.id).join(domain, domain.c.id == endpoint.c.domain_id).where(domain.c.client_id == client_id)
+        own = (
+            select(endpoint.c.id)
+            .join(domain, domain.c.id == endpoint.c.domain_id)
+            .where(domain.c.client_id == client_id)
+        )
         query = query.where(finding.c.endpoint_id.in_(own))
     for column, value in ((domain.c.id, domain_id), (finding.c.code, code)):
         if value is not None:
             query = query.where(column == value)
     rows: list[Row] = []
     for row in conn.execute(query).mappings():
-        rows.append(dict(row) | {"addresses": row["addresses"].split(), "evidence": json.loads(row["evidence"])})
+        rows.append(
+            dict(row)
+            | {
+                "addresses": row["addresses"].split(),
+                "evidence": json.loads(row["evidence"]),
+            }
+        )
     return rows

@@ -16,13 +16,19 @@ from inventory.tables import inbound
 def add(tx: Tx, values: Mapping[str, Any]) -> bool:
     """False where it was taken before."""
     statement = (
-        upsert(tx.conn, inbound).values(dict(values) | {"at": tx.at}).on_conflict_do_nothing(index_elements=["message_id"])
+        upsert(tx.conn, inbound)
+        .values(dict(values) | {"at": tx.at})
+        .on_conflict_do_nothing(index_elements=["message_id"])
     )
     return tx.conn.execute(statement.returning(inbound.c.id)).first() is not None
 
 
 def unmatched(conn: Connection, since: int) -> list[Row]:
-    query = select(inbound).where(inbound.c.kind == "stranger", inbound.c.at >= since).order_by(inbound.c.id)
+    query = (
+        select(inbound)
+        .where(inbound.c.kind == "stranger", inbound.c.at >= since)
+        .order_by(inbound.c.id)
+    )
     return [dict(r) for r in conn.execute(query).mappings()]
 
 

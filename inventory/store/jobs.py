@@ -1,4 +1,7 @@
-"""When each job last ended well, what it must remember, and that it runs once at a time. Silence must be visible."""
+"""When each job last ended well, what it must remember, and that it runs once at a time.
+
+Silence must be visible.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ def state(conn: Connection, name: str) -> dict[str, Any]:
 
 
 def every(conn: Connection) -> dict[str, dict[str, Any]]:
-    return {r["name"]: dict(r) | {"detail": json.loads(r["detail"])} for r in conn.execute(select(job)).mappings()}
+    return {
+        r["name"]: dict(r) | {"detail": json.loads(r["detail"])}
+        for r in conn.execute(select(job)).mappings()
+    }
 
 
 def _write(tx: Tx, name: str, values: Mapping[str, Any]) -> None:
@@ -50,6 +56,9 @@ def failed(tx: Tx, name: str, error: str) -> None:
 
 @contextmanager
 def alone(database: Database, name: str) -> Iterator[None]:
-    """One process at a time decides what is due. Raises :class:`Busy`. The lock dies with its process."""
+    """One process at a time decides what is due.
+
+    Raises :class:`Busy`. The lock dies with its process.
+    """
     with held(database, name):
         yield

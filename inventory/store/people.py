@@ -1,4 +1,7 @@
-"""Who can be written to: contacts with their ways, clients with their resellers. Read once for a run of notices."""
+"""Who can be written to: contacts with their ways, clients with their resellers.
+
+Read once for a run of notices.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from inventory.tables import client, contact, contact_way
 
 
 def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[Row]:
-    """Active contacts with ``ways``: [(way id, kind, value, state)] in order of preference. The provider's staff is always among them."""
+    """Active contacts with ``ways``: [(way id, kind, value, state)] in order of preference.
+
+    The provider's staff is always among them.
+    """
     rows: list[dict[str, Any]] = []
     ways: dict[int, list[tuple[int, str, str, str]]] = {}
     for which in _scopes(client_ids):
@@ -22,13 +28,17 @@ def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[
         rows += [dict(r) for r in conn.execute(query).mappings()]
         way_query = select(contact_way).join(contact).where(own)
         way_query = way_query if which is None else way_query.where(which)
-        for way in conn.execute(way_query.order_by(contact_way.c.contact_id, contact_way.c.position)).mappings():
-            ways.setdefault(way["contact_id"], []).append((way["id"], way["kind"], way["value"], way["state"]))
+        for way in conn.execute(
+            way_query.order_by(contact_way.c.contact_id, contact_way.c.position)
+        ).mappings():
+            ways.setdefault(way["contact_id"], []).append(
+                (way["id"], way["kind"], way["value"], way["state"])
+            )
     return sorted((r | {"ways": ways.get(r["id"], [])} for r in rows), key=lambda r: int(r["id"]))
 
 
 def _scopes(client_ids: Iterable[int] | None) -> Iterator[Any]:
-    """Conditions that together give the contacts of these clients, and the staff; None: everybody."""
+    """Conditions for the contacts of these clients, and the staff; None: all contacts."""
     if client_ids is None:
         yield None
         return
@@ -40,16 +50,36 @@ def _scopes(client_ids: Iterable[int] | None) -> Iterator[Any]:
 
 def contact_of(conn: Connection, contact_id: int) -> Row | None:
     """One active contact with its ways; None where it is not there any more."""
-    row = conn.execute(select(contact).where(contact.c.id == contact_id, contact.c.state == "active")).mappings().first()
+    row = (
+        conn.execute(select(contact).where(contact.c.id == contact_id, contact.c.state == "active"))
+        .mappings()
+        .first()
+    )
     if row is None:
         return None
-    query = select(contact_way).where(contact_way.c.contact_id == contact_id).order_by(contact_way.c.position)
-    return dict(row) | {"ways": [(w["id"], w["kind"], w["value"], w["state"]) for w in conn.execute(query).mappings()]}
+    query = (
+        select(contact_way)
+        .where(contact_way.c.contact_id == contact_id)
+        .order_by(contact_way.c.position)
+    )
+    return dict(row) | {
+        "ways": [
+            (w["id"], w["kind"], w["value"], w["state"]) for w in conn.execute(query).mappings()
+        ]
+    }
 
 
 def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row]:
-    """id -> number, name, account_manager, reseller_id, of clients that are not retired: all, or these and their resellers."""
-    columns = (client.c.id, client.c.number, client.c.name, client.c.account_manager, client.c.reseller_id)
+    """id -> number, name, account_manager, reseller_id, of clients that are not retired: all, or
+    these and their resellers.
+    """
+    columns = (
+        client.c.id,
+        client.c.number,
+        client.c.name,
+        client.c.account_manager,
+        client.c.reseller_id,
+    )
     query = select(*columns).where(client.c.state != "retired")
     if ids is None:
         return {r["id"]: dict(r) for r in conn.execute(query).mappings()}
@@ -59,10 +89,14 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row
     while wanted:
         asked |= set(wanted)
         for start in range(0, len(wanted), 500):
-            for row in conn.execute(query.where(client.c.id.in_(wanted[start : start + 500]))).mappings():
+            for row in conn.execute(
+                query.where(client.c.id.in_(wanted[start : start + 500]))
+            ).mappings():
                 found[row["id"]] = dict(row)
         # A retired reseller is never found, so each id is asked for once.
-        wanted = sorted({r["reseller_id"] for r in found.values() if r["reseller_id"] is not None} - asked)
+        wanted = sorted(
+            {r["reseller_id"] for r in found.values() if r["reseller_id"] is not None} - asked
+        )
     return found
 
 
@@ -70,7 +104,11 @@ def mark_way(tx: Tx, contact_id: int, value: str, state: str) -> bool:
     """Marks an address as bad, or as good again."""
     done = tx.conn.execute(
         update(contact_way)
-        .where(contact_way.c.contact_id == contact_id, contact_way.c.value == value, contact_way.c.state != state)
+        .where(
+            contact_way.c.contact_id == contact_id,
+            contact_way.c.value == value,
+            contact_way.c.state != state,
+        )
         .values(state=state)
     )
     if done.rowcount:

@@ -1,4 +1,6 @@
-"""What adding, changing and retiring any record has in common: validation of shared fields, tags, and the audit entry."""
+"""What adding, changing and retiring any record has in common: validation of shared fields, tags,
+and the audit entry.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,21 @@ MAX_TEXT = 4000
 
 
 def clean(text: str | None, what: str, limit: int = 200) -> str | None:
-    """A typed value without surrounding space; None for an empty one. Raises :class:`UsageError` when it is too long or has control characters."""
+    """A typed value without surrounding space; None for an empty one.
+
+    Raises :class:`UsageError` when it is too long or has control characters.
+    """
     if text is None or not text.strip():
         return None
     value = text.strip()
     if len(value) > limit:
-        raise UsageError(f"The {what} has {len(value)} characters", f"the limit is {limit}", "Shorten it.")
+        raise UsageError(
+            f"The {what} has {len(value)} characters", f"the limit is {limit}", "Shorten it."
+        )
     if printable(value, limit) != value:
-        raise UsageError(f"The {what} '{printable(value, 60)}' has control characters", "", "Remove them.")
+        raise UsageError(
+            f"The {what} '{printable(value, 60)}' has control characters", "", "Remove them."
+        )
     return value
 
 
@@ -39,13 +48,17 @@ def required(text: str | None, what: str, limit: int = 200) -> str:
 def choice(text: str | None, what: str, allowed: Sequence[str]) -> str | None:
     value = clean(text, what)
     if value is not None and value not in allowed:
-        raise UsageError(f"'{printable(value, 40)}' is not a {what}", f"known are {', '.join(allowed)}")
+        raise UsageError(
+            f"'{printable(value, 40)}' is not a {what}", f"known are {', '.join(allowed)}"
+        )
     return value
 
 
 def parties(values: Mapping[str, Any]) -> dict[str, str | None]:
     """The who-does-what fields that are given in ``values``, checked."""
-    return {f: choice(values[f], f"party for '{f}'", tuple(Party)) for f in PARTY_FIELDS if f in values}
+    return {
+        f: choice(values[f], f"party for '{f}'", tuple(Party)) for f in PARTY_FIELDS if f in values
+    }
 
 
 def add(tx: Tx, table: Table, values: Row, tags: Iterable[str] = (), conflict: str = "") -> int:
@@ -54,7 +67,9 @@ def add(tx: Tx, table: Table, values: Row, tags: Iterable[str] = (), conflict: s
         with tx.conn.begin_nested():  # a refused row leaves the transaction usable
             result = tx.conn.execute(insert(table).values(row))
     except exc.IntegrityError as error:
-        raise Conflict(conflict or f"This {table.name} exists already", "", f"See certmgr {table.name} list.") from error
+        raise Conflict(
+            conflict or f"This {table.name} exists already", "", f"See certmgr {table.name} list."
+        ) from error
     key = result.inserted_primary_key
     assert key is not None
     row_id = int(key[0])
@@ -63,13 +78,19 @@ def add(tx: Tx, table: Table, values: Row, tags: Iterable[str] = (), conflict: s
     return row_id
 
 
-def edit(tx: Tx, table: Table, before: Row, values: Row, conflict: str = "") -> dict[str, list[Any]]:
+def edit(
+    tx: Tx, table: Table, before: Row, values: Row, conflict: str = ""
+) -> dict[str, list[Any]]:
     """Writes what differs from ``before`` (a whole row). Returns {column: [before, after]}."""
     changes = {k: [before[k], v] for k, v in values.items() if before[k] != v}
     if changes:
         try:
             with tx.conn.begin_nested():
-                tx.conn.execute(update(table).where(table.c.id == before["id"]).values({k: v[1] for k, v in changes.items()}))
+                tx.conn.execute(
+                    update(table)
+                    .where(table.c.id == before["id"])
+                    .values({k: v[1] for k, v in changes.items()})
+                )
         except exc.IntegrityError as error:
             raise Conflict(conflict or "That would be a second one of the same name") from error
         tx.audit("edit", table.name, before["id"], changes)
@@ -77,13 +98,21 @@ def edit(tx: Tx, table: Table, before: Row, values: Row, conflict: str = "") -> 
 
 
 def retire(tx: Tx, table: Table, ids: Sequence[int]) -> None:
-    """Retired rows stay for the record and are silent. Raises :class:`UsageError` where the one row named is retired already."""
-    if len(ids) == 1 and tx.conn.execute(select(table.c.state).where(table.c.id == ids[0])).scalar() == "retired":
+    """Retired rows stay for the record and are silent.
+
+    Raises :class:`UsageError` where the one row named is retired already.
+    """
+    if (
+        len(ids) == 1
+        and tx.conn.execute(select(table.c.state).where(table.c.id == ids[0])).scalar() == "retired"
+    ):
         raise UsageError(f"This {table.name} is retired already")
     for start in range(0, len(ids), 500):
         part = ids[start : start + 500]
         tx.conn.execute(
-            update(table).where(table.c.id.in_(part), table.c.state != "retired").values(state="retired", retired_at=tx.at)
+            update(table)
+            .where(table.c.id.in_(part), table.c.state != "retired")
+            .values(state="retired", retired_at=tx.at)
         )
     tx.audit_many("retire", table.name, [(i, {}) for i in ids])
 
@@ -91,25 +120,35 @@ def retire(tx: Tx, table: Table, ids: Sequence[int]) -> None:
 def clean_tag(name: str) -> str:
     value = required(name, "tag", 60)
     if any(c in value for c in ", ;"):
-        raise UsageError(f"The tag '{value}' has a space, a comma or a semicolon", "", "Use a hyphen.")
+        raise UsageError(
+            f"The tag '{value}' has a space, a comma or a semicolon", "", "Use a hyphen."
+        )
     return value
 
 
-def change_tags(tx: Tx, kind: str, row_id: int, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+def change_tags(
+    tx: Tx, kind: str, row_id: int, add: Iterable[str] = (), remove: Iterable[str] = ()
+) -> None:
     have = set(tags_of(tx.conn, kind, [row_id]).get(row_id, ()))
     new = [t for t in dict.fromkeys(clean_tag(t) for t in add) if t not in have]
     gone = [t for t in {clean_tag(t) for t in remove} if t in have]
     if new:
-        tx.conn.execute(insert(tag_table), [{"kind": kind, "row_id": row_id, "name": t} for t in new])
+        tx.conn.execute(
+            insert(tag_table), [{"kind": kind, "row_id": row_id, "name": t} for t in new]
+        )
     if gone:
         tx.conn.execute(
-            delete(tag_table).where(tag_table.c.kind == kind, tag_table.c.row_id == row_id, tag_table.c.name.in_(gone))
+            delete(tag_table).where(
+                tag_table.c.kind == kind, tag_table.c.row_id == row_id, tag_table.c.name.in_(gone)
+            )
         )
     if new or gone:
         tx.audit("tag", kind, row_id, {"added": new, "removed": gone})
 
 
-def tags_of(conn: Connection, kind: str, ids: Sequence[int] | None = None) -> dict[int, tuple[str, ...]]:
+def tags_of(
+    conn: Connection, kind: str, ids: Sequence[int] | None = None
+) -> dict[int, tuple[str, ...]]:
     """Row id -> its tags, sorted; of every row of the kind where ``ids`` is None."""
     query = select(tag_table.c.row_id, tag_table.c.name).where(tag_table.c.kind == kind)
     if ids is not None:

@@ -25,13 +25,19 @@ def addresses(texts: tuple[str, ...] | list[str]) -> str:
         for part in text.replace(",", " ").split():
             address = as_ip(part)
             if address is None:
-                raise UsageError(f"'{printable(part, 60)}' is not an IP address", "", "Write 192.0.2.1 or 2001:db8::1.")
+                raise UsageError(
+                    f"'{printable(part, 60)}' is not an IP address",
+                    "",
+                    "Write 192.0.2.1 or 2001:db8::1.",
+                )
             found.append(str(address))
     return " ".join(dict.fromkeys(found))
 
 
 def find(conn: Connection, key: str) -> Row:
-    return records.one(conn, select(server).where(server.c.name == key), "server", key, "certmgr server list")
+    return records.one(
+        conn, select(server).where(server.c.name == key), "server", key, "certmgr server list"
+    )
 
 
 def _values(given: dict[str, Any]) -> dict[str, Any]:
@@ -58,26 +64,36 @@ def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
 
 
 def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
-    return records.edit(tx, server, find(tx.conn, key), _values(given), "Another server has that name")
+    return records.edit(
+        tx, server, find(tx.conn, key), _values(given), "Another server has that name"
+    )
 
 
 def retire(tx: Tx, key: str) -> None:
     row = find(tx.conn, key)
     used = tx.conn.execute(
-        select(func.count()).select_from(domain).where(domain.c.server_id == row["id"], domain.c.state != "retired")
+        select(func.count())
+        .select_from(domain)
+        .where(domain.c.server_id == row["id"], domain.c.state != "retired")
     ).scalar()
     if used:
         raise UsageError(
-            f"{used} domains are on the server '{key}'", "", "Move them first: certmgr domain edit NAME --server OTHER."
+            f"{used} domains are on the server '{key}'",
+            "",
+            "Move them first: certmgr domain edit NAME --server OTHER.",
         )
     records.retire(tx, server, [row["id"]])
 
 
 def listing(conn: Connection, *, retired: bool = False) -> list[Row]:
     count = (
-        select(domain.c.server_id, func.count().label("domains")).where(domain.c.state != "retired").group_by(domain.c.server_id)
+        select(domain.c.server_id, func.count().label("domains"))
+        .where(domain.c.state != "retired")
+        .group_by(domain.c.server_id)
     ).subquery()
-    query = select(server, func.coalesce(count.c.domains, 0).label("domains")).outerjoin(count, count.c.server_id == server.c.id)
+    query = select(server, func.coalesce(count.c.domains, 0).label("domains")).outerjoin(
+        count, count.c.server_id == server.c.id
+    )
     if not retired:
         query = query.where(server.c.state != "retired")
     return [dict(r) for r in conn.execute(query.order_by(server.c.name)).mappings()]

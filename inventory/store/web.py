@@ -12,9 +12,10 @@ from inventory.database import Tx
 from inventory.tables import domain, endpoint, web_observation
 
 _LONGER = (
-    update(web_observation).where(web_observation.c.endpoint_id == bindparam("e"), web_observation.c.open == 1)
+    update(web_observation)
+    .where(web_observation.c.endpoint_id == bindparam("e"), web_observation.c.open == 1)
     .values(last_seen=bindparam("at"))
-)  # fmt: skip
+)
 
 
 def _text(document: Mapping[str, Any]) -> str:
@@ -28,12 +29,16 @@ def seen_again(tx: Tx, rows: Sequence[tuple[int, int]]) -> None:
 
 
 def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None]) -> None:
-    """``seen``: endpoint id -> (instant, digest, document), or None where no page is expected any more. A span goes on while its digest stays."""
+    """``seen``: endpoint id -> (instant, digest, document), or None where no page is expected any
+    more. A span goes on while its digest stays.
+    """
     known: dict[int, Mapping[str, Any]] = {}
     ids = sorted(seen)
     for start in range(0, len(ids), 500):
         part = ids[start : start + 500]
-        query = select(web_observation).where(web_observation.c.endpoint_id.in_(part), web_observation.c.open == 1)
+        query = select(web_observation).where(
+            web_observation.c.endpoint_id.in_(part), web_observation.c.open == 1
+        )
         known |= {r["endpoint_id"]: dict(r) for r in tx.conn.execute(query).mappings()}
     new, longer, ended = [], [], []
     for endpoint_id in ids:
@@ -45,25 +50,44 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
             ended.append({"i": before["id"]})
         if met is not None:
             at, digest, document = met
-            new.append({
-                "endpoint_id": endpoint_id, "first_seen": at, "last_seen": at, "open": 1, "digest": digest, "document": _text(document),
-            })  # fmt: skip
+            new.append(
+                {
+                    "endpoint_id": endpoint_id,
+                    "first_seen": at,
+                    "last_seen": at,
+                    "open": 1,
+                    "digest": digest,
+                    "document": _text(document),
+                }
+            )
     by_id = web_observation.c.id == bindparam("i")
     if ended:
         tx.conn.execute(update(web_observation).where(by_id).values(open=0), ended)
     if longer:
-        tx.conn.execute(update(web_observation).where(by_id).values(last_seen=bindparam("at"), document=bindparam("d")), longer)
+        tx.conn.execute(
+            update(web_observation)
+            .where(by_id)
+            .values(last_seen=bindparam("at"), document=bindparam("d")),
+            longer,
+        )
     if new:
         tx.conn.execute(insert(web_observation), new)
 
 
-def visited(conn: Connection, at: int | None = None, client_id: int | None = None) -> frozenset[int]:
-    """Ids of the endpoints whose pages were visited (by ``at``); of every client where ``client_id`` is None."""
+def visited(
+    conn: Connection, at: int | None = None, client_id: int | None = None
+) -> frozenset[int]:
+    """Ids of the endpoints whose pages were visited (by ``at``); of every client where
+    ``client_id`` is None.
+    """
     query = (
-        select(web_observation.c.endpoint_id).join(endpoint, endpoint.c.id == web_observation.c.endpoint_id)
+        select(web_observation.c.endpoint_id)
+        .join(endpoint, endpoint.c.id == web_observation.c.endpoint_id)
         .join(domain, domain.c.id == endpoint.c.domain_id)
-    )  # fmt: skip
-    query = query.where(web_observation.c.open == 1 if at is None else web_observation.c.first_seen <= at)
+    )
+    query = query.where(
+        web_observation.c.open == 1 if at is None else web_observation.c.first_seen <= at
+    )
     if client_id is not None:
         query = query.where(domain.c.client_id == client_id)
     return frozenset(conn.scalars(query))

@@ -1,4 +1,6 @@
-"""Languages: English is the source; another language is a file, locale/CODE.po (gettext, read by Babel). Dates are written as each language does."""
+"""Languages: English is the source; another language is a file, locale/CODE.po (gettext, read by
+Babel). Dates are written as each language does.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,25 @@ FOLDER = Path(__file__).with_name("locale")
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Call it with an English text to have it in this language; a text that it does not know stays English."""
+    """Call it with an English text to have it in this language; a text that it does not know stays
+    English.
+    """
 
     code: str
     texts: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     plurals: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
     zone: tzinfo = UTC
-    plural_form: Callable[[int], int] = field(default=lambda n: int(n != 1), repr=False, compare=False)
+    plural_form: Callable[[int], int] = field(
+        default=lambda n: int(n != 1), repr=False, compare=False
+    )
 
     def __call__(self, text: str) -> str:
         return self.texts.get(text) or text
 
     def count(self, singular: str, plural: str, number: int) -> str:
-        """``{n}`` in the text is the number; the form is chosen as the catalogue's Plural-Forms says."""
+        """``{n}`` in the text is the number; the form is chosen as the catalogue's Plural-Forms
+        says.
+        """
         forms = self.plurals.get(singular)
         index = self.plural_form(number) if forms else int(number != 1)
         return (forms or (singular, plural))[index].replace("{n}", str(number))
@@ -42,7 +50,7 @@ class Language:
         return format_date(moment.astimezone(self.zone).date(), "long", locale=self.locale)
 
     def day(self, moment: datetime, zone: tzinfo) -> str:
-        """A day that somebody set in a zone of their own, which is the same day for every reader."""
+        """A day that was set in a given time zone, which is the same day for each reader."""
         from babel.dates import format_date
 
         return format_date(moment.astimezone(zone).date(), "long", locale=self.locale)
@@ -50,7 +58,10 @@ class Language:
     def instant(self, moment: datetime) -> str:
         from babel.dates import format_time
 
-        return f"{self.date(moment)}, {format_time(moment, 'HH:mm z', tzinfo=self.zone, locale=self.locale)}"
+        return (
+            f"{self.date(moment)},"
+            f" {format_time(moment, 'HH:mm z', tzinfo=self.zone, locale=self.locale)}"
+        )
 
     def month(self, moment: datetime) -> str:
         from babel.dates import format_date
@@ -80,7 +91,9 @@ def language(code: str | None, time_zone: str = "UTC") -> Language:
 def require(code: str) -> str:
     """For a language that somebody asked for by name. Raises :class:`UsageError`."""
     if code.lower() not in available():
-        raise UsageError(f"There is no language '{printable(code, 20)}'", f"known are {', '.join(available())}")
+        raise UsageError(
+            f"There is no language '{printable(code, 20)}'", f"known are {', '.join(available())}"
+        )
     return code.lower()
 
 

@@ -1,4 +1,7 @@
-"""Texts of the support desk: the message to a client, in English; other languages are catalogues. Steps and questions are for our own staff."""
+"""Texts of the support desk: the message to a client, in English; other languages are catalogues.
+
+Steps and questions are for our own staff.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,107 @@ LOOKED = "we opened {url} on {date}."
 ACT = "You need to act:"
 WE = "We are fixing it:"
 PASSED = "We passed it to our specialists (level 2):"
-NOTHING_SEEN = "From here we see no fault. So that our specialists (level 2) can look further, please tell us:"
+NOTHING_SEEN = (
+    "From here we see no fault. So that our specialists (level 2) can look further, please tell us:"
+)
 DONE_BY = "It will be done {by}; {person} takes care of it."
 NEXT = "You need do nothing; we write again as soon as we know more."
 THANKS = "Kind regards"
 DELETE_RECORD = "Please delete the {kind} record {address} of {host}."
 OR_SERVE = "If a server is meant to answer there, let it be started instead."
-PAGE_ERROR_CAUSE = "{url} answers with the error {status}; that comes from the site itself, and not from its certificate."
+PAGE_ERROR_CAUSE = (
+    "{url} answers with the error {status}; that comes from the site itself, and not from its"
+    " certificate."
+)
 PAGE_ERROR_DO = "Please ask whoever builds the site to look at this page and at its error log."
 CHANGE_RECORD = "Please change the {kind} record of {host} from {old} to {new}."
-RECORD_CAUSE = "{host} also points to {address}, where nobody answers as it should; visitors who get that address see an error."
-ELSEWHERE_CAUSE = "{host} points to {addresses}, which is not our server, and what is there is not right for it."
-CLOCK_CAUSE = "The clock of the device shows {clock}, and the certificate of {host} is valid only from {start} to {end}."
+RECORD_CAUSE = (
+    "{host} also points to {address}, where nobody answers as it should; visitors who get that"
+    " address see an error."
+)
+ELSEWHERE_CAUSE = (
+    "{host} points to {addresses}, which is not our server, and what is there is not right for it."
+)
+CLOCK_CAUSE = (
+    "The clock of the device shows {clock}, and the certificate of {host} is valid only from"
+    " {start} to {end}."
+)
 CLOCK_DO = "Please set date and time of the device to automatic, and open {host} again."
 MESSAGE = (
-    GREETING, GREETING_PLAIN, LOOKED, ACT, WE, PASSED, NOTHING_SEEN, OR_SERVE, PAGE_ERROR_CAUSE, PAGE_ERROR_DO, DONE_BY, NEXT, THANKS, DELETE_RECORD, CHANGE_RECORD, RECORD_CAUSE, ELSEWHERE_CAUSE,
-    CLOCK_CAUSE, CLOCK_DO,
-)  # fmt: skip
+    GREETING,
+    GREETING_PLAIN,
+    LOOKED,
+    ACT,
+    WE,
+    PASSED,
+    NOTHING_SEEN,
+    OR_SERVE,
+    PAGE_ERROR_CAUSE,
+    PAGE_ERROR_DO,
+    DONE_BY,
+    NEXT,
+    THANKS,
+    DELETE_RECORD,
+    CHANGE_RECORD,
+    RECORD_CAUSE,
+    ELSEWHERE_CAUSE,
+    CLOCK_CAUSE,
+    CLOCK_DO,
+)
 
-# What to ask where nothing is found: the question (also in the message), and what each answer would mean (for us).
+# What to ask where nothing is found: the question (also in the message), and what each answer would
+# mean (for us).
 QUESTIONS = (
-    ("What does the message say exactly, with its code (or a picture of it)?",
-     "ERR_CERT_DATE_INVALID: the clock, or a certificate that another server serves. ERR_CERT_COMMON_NAME_INVALID: another site answers there, a login page of a Wi-Fi for example. "
-     "ERR_CERT_AUTHORITY_INVALID: a virus scanner or company proxy puts its own certificate in, or an old device. 'Not secure' without an error: the page was opened over http://."),
-    ("Which address exactly is in the address bar, with http:// or https://, with or without www?",
-     "Another name is another site: run certmgr diagnose with exactly that address."),
-    ("What date and time does the device show?", "A wrong clock makes every certificate look expired or not valid yet: this one is valid {validity}. Try --visitor-clock."),
-    ("Which browser and which system, in which version?",
-     "Android before 7.1, Windows 7, macOS before 10.12 and iOS before 10 do not know newer root certificates; nothing at the site is wrong then."),
-    ("Does it also happen on another device, a mobile phone for example?", "Only one device: its virus scanner, its extensions, its clock. All of them: go on with the network."),
-    ("Does it also happen over another network, the mobile one for example?",
-     "Only one network: a filter, a proxy, or a name server with an old answer. We see {addresses}; compare with nslookup {host} there."),
-    ("Since when, and does it happen every time?", "Sometimes: one of several servers differs, or it was in the minutes of a renewal. Look at certmgr domain show {host}."),
-)  # fmt: skip
+    (
+        "What does the message say exactly, with its code (or a picture of it)?",
+        (
+            "ERR_CERT_DATE_INVALID: the clock, or a certificate that another server serves."
+            " ERR_CERT_COMMON_NAME_INVALID: another site answers there, a login page of a Wi-Fi for"
+            " example. ERR_CERT_AUTHORITY_INVALID: a virus scanner or company proxy puts its own"
+            " certificate in, or an old device. 'Not secure' without an error: the page was opened"
+            " over http://."
+        ),
+    ),
+    (
+        (
+            "Which address exactly is in the address bar, with http:// or https://, with or without"
+            " www?"
+        ),
+        "Another name is another site: run certmgr diagnose with exactly that address.",
+    ),
+    (
+        "What date and time does the device show?",
+        (
+            "A wrong clock makes every certificate look expired or not valid yet: this one is valid"
+            " {validity}. Try --visitor-clock."
+        ),
+    ),
+    (
+        "Which browser and which system, in which version?",
+        (
+            "Android before 7.1, Windows 7, macOS before 10.12 and iOS before 10 do not know newer"
+            " root certificates; nothing at the site is wrong then."
+        ),
+    ),
+    (
+        "Does it also happen on another device, a mobile phone for example?",
+        (
+            "Only one device: its virus scanner, its extensions, its clock. All of them: go on with"
+            " the network."
+        ),
+    ),
+    (
+        "Does it also happen over another network, the mobile one for example?",
+        (
+            "Only one network: a filter, a proxy, or a name server with an old answer. We see"
+            " {addresses}; compare with nslookup {host} there."
+        ),
+    ),
+    (
+        "Since when, and does it happen every time?",
+        (
+            "Sometimes: one of several servers differs, or it was in the minutes of a renewal. Look"
+            " at certmgr domain show {host}."
+        ),
+    ),
+)

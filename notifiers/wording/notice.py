@@ -1,4 +1,4 @@
-"""Texts of the notices that clients get, in English; other languages are catalogues (locale/*.po)."""
+"""Texts of the notices to clients, in English; other languages are catalogues (locale/*.po)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ class Notice:
     you_by = "You need to act by {date}."
     you_now = "You need to act as soon as possible."
     we_act = "We are fixing it: {person} has it done by {date}. You need do nothing."
-    escalated = "We passed it to our specialists (level 2); you hear from us again by {date}. You need do nothing."
+    escalated = (
+        "We passed it to our specialists (level 2); you hear from us again by {date}. You need do"
+        " nothing."
+    )
     resolved = "It is done, and we close it. Thank you!"
     subject_you_by = "You need to act by {date}: {site}"
     subject_you_now = "You need to act now: {site}"
@@ -25,8 +28,14 @@ class Notice:
     resolved_fault = "The fault is gone: {what}"
     resolved_deadline = "{host} now meets: {title}."
     ended = "ended"
-    handler = "{person} takes care of this at {provider}. Please name the reference {reference} when you write or call."
-    handler_plain = "We at {provider} take care of this. Please name the reference {reference} when you write or call."
+    handler = (
+        "{person} takes care of this at {provider}. Please name the reference {reference} when you"
+        " write or call."
+    )
+    handler_plain = (
+        "We at {provider} take care of this. Please name the reference {reference} when you write"
+        " or call."
+    )
     answer = "Simply reply to this message; you get an answer within {time}."
     thanks = "Kind regards"
     bulletin_comply = "{host}: nothing to do, it complies."
@@ -37,4 +46,12 @@ class Notice:
 
 
 # Headings and labels of the templates.
-LABELS = ("Reference", "Certificate", "issued by", "ends", "Still open from before", "What to do", "Your sites")
+LABELS = (
+    "Reference",
+    "Certificate",
+    "issued by",
+    "ends",
+    "Still open from before",
+    "What to do",
+    "Your sites",
+)

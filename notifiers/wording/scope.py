@@ -1,4 +1,6 @@
-"""What a client may read of a finding: a certificate or server that several share names the others, and they are none of this one's business. Pure."""
+"""What a client may read of a finding: a certificate or server that several share names the others,
+and they are none of this one's business. Pure.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ STRANGE = frozenset({"name-mismatch", "default-certificate", "self-signed", "unt
 
 
 def for_client(finding: Finding, own: Iterable[str], *, strange: bool = False) -> Finding:
-    """``own``: names of the client. Of the names in the evidence those stay that lie in one of the client's registered domains.
+    """``own``: names of the client.
+
+    Of the names in the evidence those stay that lie in one of the client's registered domains.
     ``strange``: the served certificate may be another's, so that its issuer is not named either.
     """
     evidence = {k: v for k, v in finding.evidence.items() if k not in ("subject", "more")}
@@ -33,6 +37,8 @@ def _mine(names: Iterable[Any], hosts: set[str]) -> list[str]:
 
     def mine(name: str) -> bool:
         text = name.removeprefix("*.")
-        return text in hosts or (as_ip(text) is None and "." in text and registered_domain(text) in registered)
+        return text in hosts or (
+            as_ip(text) is None and "." in text and registered_domain(text) in registered
+        )
 
     return [n for n in map(str, names) if mine(n)]

@@ -1,4 +1,6 @@
-"""Findings in words: parameters from the evidence, made printable, put into the fixed sentences of a language. Pure."""
+"""Findings in words: parameters from the evidence, made printable, put into the fixed sentences of
+a language. Pure.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,16 @@ _MAX_ADDRESSES = 4
 
 def _value(value: Any, language: Language) -> str:
     if isinstance(value, Mapping):
-        return "; ".join(f"{_value(k, language)}: {_value(v, language)}" for k, v in list(value.items())[:6])
+        return "; ".join(
+            f"{_value(k, language)}: {_value(v, language)}" for k, v in list(value.items())[:6]
+        )
     if isinstance(value, (list, tuple)):
         shown = ", ".join(_value(v, language) for v in value[:4])
-        return f"{shown} {language('and {n} more').replace('{n}', str(len(value) - 4))}" if len(value) > 4 else shown
+        return (
+            f"{shown} {language('and {n} more').replace('{n}', str(len(value) - 4))}"
+            if len(value) > 4
+            else shown
+        )
     text = str(value)
     # An instant reads as its date; the time stands in the evidence.
     if len(text) >= 19 and text[4:5] == "-" and text[10:11] == "T":
@@ -68,7 +76,9 @@ _UNKNOWN = english.FINDINGS["scanner-error"]
 
 
 def _words(finding: Finding) -> english.Words:
-    """A code that this version does not know (the database was used by a newer one) is said as what could not be looked at."""
+    """A code that this version does not know (the database was used by a newer one) is said as what
+    could not be looked at.
+    """
     return english.FINDINGS.get(finding.code, _UNKNOWN)
 
 
@@ -82,8 +92,12 @@ def sentence(finding: Finding, target: Target, language: Language = ENGLISH) -> 
     return _filled(_words(finding).sentence, finding, target, language)
 
 
-def client_instruction(finding: Finding, target: Target, language: Language = ENGLISH, *, we_install: bool) -> str:
-    """What the client has to do: where we install, a certificate is bought or renewed and sent to us."""
+def client_instruction(
+    finding: Finding, target: Target, language: Language = ENGLISH, *, we_install: bool
+) -> str:
+    """What the client has to do: where we install, a certificate is bought or renewed and sent to
+    us.
+    """
     if we_install and finding.code in english.CLIENT_DO:
         return _filled(english.CLIENT_DO[finding.code], finding, target, language)
     return instruction(finding, target, language)

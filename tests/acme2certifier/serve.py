@@ -1,7 +1,9 @@
-"""Serves any WSGI application over TLS on 127.0.0.1: serve.py MODULE:ATTRIBUTE PORT CERTIFICATE KEY [HTTP-PORT DNS-PORT].
+"""Serves any WSGI application over TLS on 127.0.0.1: serve.py MODULE:ATTRIBUTE PORT CERTIFICATE KEY
+[HTTP-PORT DNS-PORT].
 
-HTTP-PORT and DNS-PORT: where the application's own requests to ports 80 and 53 go instead, when it makes them with urllib3 and dnspython.
-It runs in the application's environment and knows nothing of it.
+HTTP-PORT and DNS-PORT: where the application's own requests to ports 80 and 53 go instead, when it
+makes them with urllib3 and dnspython. It runs in the application's environment and knows nothing of
+it.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ def redirect(http_port: int, dns_port: int) -> None:
     setattr(dns.resolver.BaseResolver, "reset", reset_to)  # noqa: B010
 
 
-def main(application: str, port: str, certificate: str, key: str, http_port: str = "", dns_port: str = "") -> None:
+def main(
+    application: str, port: str, certificate: str, key: str, http_port: str = "", dns_port: str = ""
+) -> None:
     if http_port:
         redirect(int(http_port), int(dns_port))
     module, _, attribute = application.partition(":")
@@ -61,7 +65,9 @@ def main(application: str, port: str, certificate: str, key: str, http_port: str
     context.load_cert_chain(certificate, key)
     server = Server(("127.0.0.1", int(port)), Handler)
     server.set_app(called)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
     server.serve_forever(0.1)
 
 

@@ -1,4 +1,6 @@
-"""The audit log is one chain without personal data, under concurrent writers and through the migration."""
+"""The audit log is one chain without personal data, under concurrent writers and through the
+migration.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,16 @@ def test_each_change_is_linked_without_personal_data(database: Database) -> None
         assert personal not in whole
 
 
-@pytest.mark.parametrize("change", [
-    "UPDATE audit SET at = at + 1 WHERE id = 2", "UPDATE audit SET action = 'x' WHERE id = 2", "UPDATE audit SET detail = '{}' WHERE id = 2",
-    "DELETE FROM audit WHERE id = 2", "UPDATE audit SET row_id = 99 WHERE id = 2",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit SET at = at + 1 WHERE id = 2",
+        "UPDATE audit SET action = 'x' WHERE id = 2",
+        "UPDATE audit SET detail = '{}' WHERE id = 2",
+        "DELETE FROM audit WHERE id = 2",
+        "UPDATE audit SET row_id = 99 WHERE id = 2",
+    ],
+)
 def test_changed_or_deleted_entry_breaks_the_chain(database: Database, change: str) -> None:
     with database.write() as tx:
         for n in range(4):
@@ -80,7 +88,10 @@ def test_entries_of_an_older_version_lose_personal_data_and_begin_the_chain(tmp_
     with engine.connect().execution_options(certmgr_write=True) as conn, conn.begin():
         for action, kind, detail in rows:
             conn.execute(
-                text("INSERT INTO audit (at, actor, action, kind, row_id, detail) VALUES (1, 'ada', :a, :k, 1, :d)"),
+                text(
+                    "INSERT INTO audit (at, actor, action, kind, row_id, detail) VALUES (1, 'ada',"
+                    " :a, :k, 1, :d)"
+                ),
                 {"a": action, "k": kind, "d": json.dumps(detail)},
             )
     engine.dispose()
@@ -94,7 +105,11 @@ def test_entries_of_an_older_version_lose_personal_data_and_begin_the_chain(tmp_
     assert verified(database) == (None, 3)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**40), st.text(max_size=20), st.text(max_size=20)), max_size=8))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2**40), st.text(max_size=20), st.text(max_size=20)), max_size=8
+    )
+)
 def test_logs_that_differ_have_different_heads(entries: list[tuple[int, str, str]]) -> None:
     """The text of one field is never read as that of another."""
     head = chain.START

@@ -35,11 +35,15 @@ def test_refused_postgresql_database_keeps_no_connection(new_postgres: Callable[
     with pytest.raises(DatabaseVersion, match="certmgr database upgrade"):
         open_database(url)
     name = url.rpartition("/")[2]
-    others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :n AND pid <> pg_backend_pid()")
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = :n AND pid <> pg_backend_pid()"
+    )
     engine = make_engine(url)
     with engine.connect() as conn:
         # The server ends a process a moment after its client has gone.
-        wait_until(lambda: conn.execute(others, {"n": name}).scalar() == 0, "the end of the connection")
+        wait_until(
+            lambda: conn.execute(others, {"n": name}).scalar() == 0, "the end of the connection"
+        )
     engine.dispose()
 
 
@@ -52,7 +56,9 @@ def test_concurrent_writers_lose_no_update(database: Database) -> None:
             with database.write() as tx:
                 locked = select(client.c.name).where(client.c.number == "1").with_for_update()
                 value = int(tx.conn.execute(locked).scalar() or 0)
-                tx.conn.execute(client.update().where(client.c.number == "1").values(name=str(value + 1)))
+                tx.conn.execute(
+                    client.update().where(client.c.number == "1").values(name=str(value + 1))
+                )
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:

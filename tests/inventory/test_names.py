@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from inventory.errors import InvalidName
-from inventory.names import display, is_public_suffix, matches, normalise, normalise_host, registered_domain
+from inventory.names import (
+    display,
+    is_public_suffix,
+    matches,
+    normalise,
+    normalise_host,
+    registered_domain,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +28,9 @@ from inventory.names import display, is_public_suffix, matches, normalise, norma
         ("_dmarc.example.com", "_dmarc.example.com", "_dmarc.example.com"),
     ],
 )
-def test_name_is_stored_as_a_labels_and_shown_as_u_labels(typed: str, stored: str, shown: str) -> None:
+def test_name_is_stored_as_a_labels_and_shown_as_u_labels(
+    typed: str, stored: str, shown: str
+) -> None:
     assert normalise(typed) == stored
     assert display(stored) == shown
 
@@ -64,7 +73,9 @@ def test_invalid_name_is_refused(typed: str) -> None:
         ("*", "example", False),
     ],
 )
-def test_wildcard_matches_one_label_below_a_registered_domain(pattern: str, host: str, fits: bool) -> None:
+def test_wildcard_matches_one_label_below_a_registered_domain(
+    pattern: str, host: str, fits: bool
+) -> None:
     assert matches(pattern, host) is fits
 
 

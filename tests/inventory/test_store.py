@@ -1,4 +1,6 @@
-"""Records of two clients: one active client per domain, inherited parties, and clients that stay separate."""
+"""Records of two clients: one active client per domain, inherited parties, and clients that stay
+separate.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ def test_added_domain_gets_an_endpoint(two: Database) -> None:
     with two.read() as conn:
         rows = endpoints.listing(conn)
     assert [(r["host"], r["port"], r["protocol"], r["client"]) for r in rows] == [
-        ("shop.example.com", 443, "https", "1"), ("other.example.net", 443, "https", "2"),
-    ]  # fmt: skip
+        ("shop.example.com", 443, "https", "1"),
+        ("other.example.net", 443, "https", "2"),
+    ]
 
 
 def test_domain_has_one_active_client_and_moves_by_edit(two: Database) -> None:
@@ -58,25 +61,38 @@ def test_retired_client_is_kept_and_neither_listed_nor_scanned(two: Database) ->
 
 @pytest.mark.parametrize(
     ("own", "server", "client", "expected"),
-    [("cdn", "us", "client", "cdn"), (None, "us", "client", "us"), (None, None, "client", "client"), (None, None, None, None)],
+    [
+        ("cdn", "us", "client", "cdn"),
+        (None, "us", "client", "us"),
+        (None, None, "client", "client"),
+        (None, None, None, None),
+    ],
 )
 def test_parties_are_inherited_from_server_and_client(
     own: str | None, server: str | None, client: str | None, expected: str | None
 ) -> None:
-    assert resolve_parties({"renews": own}, {"renews": server}, {"renews": client}).renews == expected
+    assert (
+        resolve_parties({"renews": own}, {"renews": server}, {"renews": client}).renews == expected
+    )
 
 
 def test_domain_on_our_server_is_hosted_by_us(two: Database) -> None:
     with two.read() as conn:
         (row,) = domains.listing(conn, client_id=clients.find(conn, "1")["id"])
-    assert (row["parties"].hosts, row["parties"].renews, row["parties"].on_our_server) == ("us", "us", True)
+    assert (row["parties"].hosts, row["parties"].renews, row["parties"].on_our_server) == (
+        "us",
+        "us",
+        True,
+    )
 
 
 def test_query_for_one_client_returns_no_other_client(two: Database) -> None:
     with two.read() as conn:
         one, other = clients.find(conn, "1")["id"], clients.find(conn, "2")["id"]
         assert [r["name"] for r in contacts.listing(conn, client_id=one)] == ["Ada"]
-        assert [w for r in contacts.listing(conn, client_id=other) for w in r["ways"]] == ["email:bob@example.net"]
+        assert [w for r in contacts.listing(conn, client_id=other) for w in r["ways"]] == [
+            "email:bob@example.net"
+        ]
         assert [r["name"] for r in domains.listing(conn, client_id=other)] == ["other.example.net"]
         assert [r["host"] for r in endpoints.listing(conn, client_id=one)] == ["shop.example.com"]
         assert domains.names_of_client(conn, other) == {"other.example.net"}
@@ -89,7 +105,17 @@ def test_tag_of_endpoint_domain_or_client_selects_endpoints(two: Database) -> No
         assert endpoints.count_visited(conn, None, "none") == 0
 
 
-@pytest.mark.parametrize("way", ["not an address", "a@b c.example", "a\r\nBcc: x@example.com", "phone:abc", "@example.com", "a@"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "not an address",
+        "a@b c.example",
+        "a\r\nBcc: x@example.com",
+        "phone:abc",
+        "@example.com",
+        "a@",
+    ],
+)
 def test_invalid_contact_method_is_refused(two: Database, way: str) -> None:
     with two.write() as tx, pytest.raises(UsageError):
         contacts.add(tx, "1", {"name": "X"}, (way,))

@@ -61,7 +61,9 @@ def test_older_sqlite_database_is_migrated_after_a_backup(tmp_path: Path) -> Non
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
 
 
-def test_older_postgresql_database_is_migrated_only_on_command(new_postgres: Callable[[], str]) -> None:
+def test_older_postgresql_database_is_migrated_only_on_command(
+    new_postgres: Callable[[], str],
+) -> None:
     url = new_postgres()
     make_older(url)
     with pytest.raises(DatabaseVersion, match="certmgr database upgrade"):
@@ -70,7 +72,9 @@ def test_older_postgresql_database_is_migrated_only_on_command(new_postgres: Cal
         assert clients.find(conn, "1")["name"] == "One"
 
 
-def test_failed_migration_leaves_the_old_version_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_migration_leaves_the_old_version_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "old.db"
     make_older(str(path))
     real = upkeep._run
@@ -84,7 +88,10 @@ def test_failed_migration_leaves_the_old_version_whole(tmp_path: Path, monkeypat
         open_database(str(path))
     assert version_of(path) == "0001"
     with make_engine(str(path)).connect() as conn:
-        assert conn.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'finding'")).scalar() == 0
+        assert (
+            conn.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'finding'")).scalar()
+            == 0
+        )
 
 
 def test_kill_during_the_migration_leaves_the_old_version_whole(tmp_path: Path) -> None:
@@ -101,7 +108,9 @@ def test_kill_during_the_migration_leaves_the_old_version_whole(tmp_path: Path) 
         upkeep._run = killed
         open_database({str(path)!r})
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=Path(__file__).parents[2]
+    )
     assert done.returncode == -signal.SIGKILL
     assert version_of(path) == "0001"
     open_database(str(path)).close()

@@ -51,15 +51,27 @@ def fill(database: Database, count: int, people: int = 10, start: int = 0) -> li
         for n in range(start, start + count):
             contact_id, client_id = ids[n % len(ids)]
             values = {
-                "contact_id": contact_id, "client_id": client_id, "kind": "client",
-                "reference": "CM-AAAAAA", "secret": secrets.token_hex(10), "outcome": "you-act",
-                "channel": "mail", "subject": f"notice {n}", "text": f"text {n}",
-                "html": f"<p>html {n}</p>", "next_at": tx.at, "expires_at": tx.at + 86_400 * 30,
-            }  # fmt: skip
+                "contact_id": contact_id,
+                "client_id": client_id,
+                "kind": "client",
+                "reference": "CM-AAAAAA",
+                "secret": secrets.token_hex(10),
+                "outcome": "you-act",
+                "channel": "mail",
+                "subject": f"notice {n}",
+                "text": f"text {n}",
+                "html": f"<p>html {n}</p>",
+                "next_at": tx.at,
+                "expires_at": tx.at + 86_400 * 30,
+            }
             item = {
-                "contact_id": contact_id, "subject": f"cover:{n}", "step": "owner",
-                "threshold": "7", "round": "r", "matter_id": None,
-            }  # fmt: skip
+                "contact_id": contact_id,
+                "subject": f"cover:{n}",
+                "step": "owner",
+                "threshold": "7",
+                "round": "r",
+                "matter_id": None,
+            }
             notice_id = outbox.add(tx, values, [item])
             assert notice_id is not None
             found.append(notice_id)

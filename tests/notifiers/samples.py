@@ -10,9 +10,15 @@ from notifiers.outcome import name_of
 from tests.notifiers.street import DAY, START, Street, fault
 
 KINDS = (
-    "you-act-de", "you-act-en", "we-act-de", "escalated-en", "resolved-en", "digest", "alarm",
+    "you-act-de",
+    "you-act-en",
+    "we-act-de",
+    "escalated-en",
+    "resolved-en",
+    "digest",
+    "alarm",
     "bulletin",
-)  # fmt: skip
+)
 
 
 def sample_messages(street: Street) -> dict[str, Message]:
@@ -21,10 +27,12 @@ def sample_messages(street: Street) -> dict[str, Message]:
     street.baseline()
     sites = street.sites
     sites["shop.example"].faults["mixed-content"] = fault(
-        "mixed-content", "medium",
-        url="https://shop.example/", example="http://x.example/a.js",
+        "mixed-content",
+        "medium",
+        url="https://shop.example/",
+        example="http://x.example/a.js",
         urls=["http://x.example/a.js", "http://x.example/b.css"],
-    )  # fmt: skip
+    )
     sites["late.example"].serve(START - 400 * DAY, 398 * DAY)
     for host, actor in (("ours.example", "provider"), ("nobody.example", "staff")):
         sites[host].faults["not-tls"] = fault(
@@ -36,9 +44,15 @@ def sample_messages(street: Street) -> dict[str, Message]:
     first = street.day()
     with street.database.write(street.now) as tx:
         findings.accept(
-            tx, "not-tls", frozenset({"not-tls"}), street.now + 2 * DAY, "on it",
-            domain_id=sites["ours.example"].domain_id, kind="take", by="Ada Lovelace",
-        )  # fmt: skip
+            tx,
+            "not-tls",
+            frozenset({"not-tls"}),
+            street.now + 2 * DAY,
+            "on it",
+            domain_id=sites["ours.example"].domain_id,
+            kind="take",
+            by="Ada Lovelace",
+        )
     street.sent()
     second = street.day()
     street.sent()

@@ -65,9 +65,13 @@ class Site:
         return f"fault:{self.id}:{code}:{self.client_id}"
 
     def serve(
-        self, start: datetime, life: timedelta, addresses: Sequence[str] = ("192.0.2.1",), *,
+        self,
+        start: datetime,
+        life: timedelta,
+        addresses: Sequence[str] = ("192.0.2.1",),
+        *,
         keep: bool = False,
-    ) -> Leaf:  # fmt: skip
+    ) -> Leaf:
         """Install a new certificate at these addresses, and at no others unless ``keep``."""
         identity = f"{self.host} {start} {life} {addresses}".encode()
         leaf = Leaf(hashlib.sha256(identity).hexdigest(), start, start + life)
@@ -94,9 +98,10 @@ class Street:
         database.clock = lambda: self.now
         self.sites: dict[str, Site] = {}
         config: dict[str, Any] = {
-            "sender": Sender("Example Hosting", "one working day"), "zone": UTC,
+            "sender": Sender("Example Hosting", "one working day"),
+            "zone": UTC,
             "confirm_above": 10_000,
-        }  # fmt: skip
+        }
         self.rules = Rules(policy or Policy(), **config | rules)
         self.templates = Templates()
         self.expected: int | None = None
@@ -108,9 +113,12 @@ class Street:
     def client(self, number: str, ways: Sequence[str] = (), **given: Any) -> int:
         with self.database.write(self.now) as tx:
             values = {
-                "number": number, "name": f"Client {number}", "buys": "client",
-                "renews": "client", "hosts": "us",
-            }  # fmt: skip
+                "number": number,
+                "name": f"Client {number}",
+                "buys": "client",
+                "renews": "client",
+                "hosts": "us",
+            }
             row_id = clients.add(tx, values | given)
             for way in ways or [f"email:owner{number}@client{number}.example"]:
                 owner = {"name": f"Owner of {number}", "role": "owner"}
@@ -165,33 +173,62 @@ class Street:
 
     def _facts(self, tx: Any, run_id: int, seen: Sequence[Site]) -> None:
         leaves = {leaf.sha256: (site, leaf) for site in seen for leaf in site.leaves.values()}
-        results.add_certificates(tx, [
-            {"sha256": sha, "der": b"", "serial": sha[:16], "subject": f"CN={site.host}",
-             "issuer": "CN=Test CA, O=Test CA", "not_before": to_epoch(leaf.not_before),
-             "not_after": to_epoch(leaf.not_after), "names": "[]", "key": "EC P-256", "is_ca": 0}
-            for sha, (site, leaf) in leaves.items()
-        ])  # fmt: skip
+        results.add_certificates(
+            tx,
+            [
+                {
+                    "sha256": sha,
+                    "der": b"",
+                    "serial": sha[:16],
+                    "subject": f"CN={site.host}",
+                    "issuer": "CN=Test CA, O=Test CA",
+                    "not_before": to_epoch(leaf.not_before),
+                    "not_after": to_epoch(leaf.not_after),
+                    "names": "[]",
+                    "key": "EC P-256",
+                    "is_ca": 0,
+                }
+                for sha, (site, leaf) in leaves.items()
+            ],
+        )
         rows, spans = [], {}
         for site in seen:
             first = min(site.leaves.values(), key=lambda leaf: leaf.not_after, default=None)
             good = first is not None
-            rows.append({
-                "endpoint_id": site.id, "fingerprint": "", "memo": "", "recheck_at": None,
-                "judged_at": tx.at, "last_run_id": run_id, "last_attempt": tx.at,
-                "error_layer": None, "error_reason": None, "failing_since": None,
-                "failing_runs": 0, "last_good": tx.at if good else None,
-                "leaf": first.sha256 if first else None,
-                "not_after": to_epoch(first.not_after) if first else None,
-                "issuer": "CN=Test CA" if first else None,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "endpoint_id": site.id,
+                    "fingerprint": "",
+                    "memo": "",
+                    "recheck_at": None,
+                    "judged_at": tx.at,
+                    "last_run_id": run_id,
+                    "last_attempt": tx.at,
+                    "error_layer": None,
+                    "error_reason": None,
+                    "failing_since": None,
+                    "failing_runs": 0,
+                    "last_good": tx.at if good else None,
+                    "leaf": first.sha256 if first else None,
+                    "not_after": to_epoch(first.not_after) if first else None,
+                    "issuer": "CN=Test CA" if first else None,
+                }
+            )
             spans[site.id] = {
                 address: {
-                    "at": tx.at, "chain": leaf.sha256, "leaf": leaf.sha256,
-                    "tls_version": "TLSv1.3", "cipher": "x", "group_name": "x", "alpn": "",
-                    "ocsp": None, "trusted": 1, "public": 1,
+                    "at": tx.at,
+                    "chain": leaf.sha256,
+                    "leaf": leaf.sha256,
+                    "tls_version": "TLSv1.3",
+                    "cipher": "x",
+                    "group_name": "x",
+                    "alpn": "",
+                    "ocsp": None,
+                    "trusted": 1,
+                    "public": 1,
                 }
                 for address, leaf in site.leaves.items()
-            }  # fmt: skip
+            }
         results.write_standings(tx, rows)
         results.write_spans(tx, spans)
 
@@ -245,9 +282,14 @@ class Street:
     def notify(self, *, dry_run: bool = False) -> Outcome:
         """Decide which notices are due now, and queue them."""
         run = Run(
-            self.database, self.gather, self.look, self.templates, self.rules, self.now,
+            self.database,
+            self.gather,
+            self.look,
+            self.templates,
+            self.rules,
+            self.now,
             expected=self.expected,
-        )  # fmt: skip
+        )
         outcome = run.decide(dry_run=dry_run)
         if not dry_run:
             self._queued += outcome.queued
@@ -310,9 +352,12 @@ def reasons(street: Street, key: str) -> list[str]:
 
 
 def year(
-    street: Street, number: str = "1", host: str = "shop.example", left: float = 100,
+    street: Street,
+    number: str = "1",
+    host: str = "shop.example",
+    left: float = 100,
     life: float = 398,
-) -> str:  # fmt: skip
+) -> str:
     """Add a site whose certificate ends in ``left`` days, and complete the first scan.
 
     Returns:

@@ -67,17 +67,20 @@ def test_mail_arrives_with_text_html_and_marks(server: MailServer) -> None:
     assert "notices@provider.example" in got.mail["From"]
 
 
-@pytest.mark.parametrize(("stage", "answer", "fate", "bad"), [
-    ("rcpt", "550 5.1.1 No such user here", Fate.PERMANENT, True),
-    ("rcpt", "553 5.1.3 Bad mailbox syntax", Fate.PERMANENT, True),
-    ("rcpt", "550 5.7.1 You may not send here", Fate.PERMANENT, False),
-    ("rcpt", "450 4.2.0 Greylisted", Fate.TEMPORARY, False),
-    ("rcpt", "452 4.2.2 Mailbox full", Fate.TEMPORARY, False),
-    ("data", "451 4.3.0 Try again later", Fate.TEMPORARY, False),
-    ("data", "554 5.7.1 Looks like spam", Fate.PERMANENT, False),
-    ("data", "drop", Fate.UNKNOWN, False),
-    ("data", "hang", Fate.UNKNOWN, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stage", "answer", "fate", "bad"),
+    [
+        ("rcpt", "550 5.1.1 No such user here", Fate.PERMANENT, True),
+        ("rcpt", "553 5.1.3 Bad mailbox syntax", Fate.PERMANENT, True),
+        ("rcpt", "550 5.7.1 You may not send here", Fate.PERMANENT, False),
+        ("rcpt", "450 4.2.0 Greylisted", Fate.TEMPORARY, False),
+        ("rcpt", "452 4.2.2 Mailbox full", Fate.TEMPORARY, False),
+        ("data", "451 4.3.0 Try again later", Fate.TEMPORARY, False),
+        ("data", "554 5.7.1 Looks like spam", Fate.PERMANENT, False),
+        ("data", "drop", Fate.UNKNOWN, False),
+        ("data", "hang", Fate.UNKNOWN, False),
+    ],
+)
 def test_answer_of_the_mail_server_decides_the_fate(
     server: MailServer,
     stage: str,
@@ -162,10 +165,16 @@ def test_untrusted_certificate_sends_nothing(
     assert server.received == []
 
 
-@pytest.mark.parametrize(("answer", "fate"), [
-    (200, Fate.SENT), (500, Fate.TEMPORARY), (429, Fate.TEMPORARY), (404, Fate.PERMANENT),
-    ("hang", Fate.UNKNOWN),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("answer", "fate"),
+    [
+        (200, Fate.SENT),
+        (500, Fate.TEMPORARY),
+        (429, Fate.TEMPORARY),
+        (404, Fate.PERMANENT),
+        ("hang", Fate.UNKNOWN),
+    ],
+)
 def test_answer_of_the_hook_decides_the_fate(hooked: Hook, answer: int | str, fate: Fate) -> None:
     hooked.answer = answer
     limit = SHORT if answer == "hang" else PATIENT
@@ -182,23 +191,40 @@ def test_hook_that_is_not_there_is_temporary(trusted: None) -> None:
     assert (got.fate, got.channel_down) == (Fate.TEMPORARY, True)
 
 
-@pytest.mark.parametrize(("url", "word"), [
-    ("mailto://u:p@host.example?from=a@b.example", "in clear"),
-    ("mailtos://u:p@host.example?from=a@b.example&mode=insecure", "in clear"),
-    ("json://host.example/x", "not encrypted"), ("nosuchthing://x", "unknown kind"),
-    ("no url at all", "unknown kind"), ("", "unknown kind"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("mailto://u:p@host.example?from=a@b.example", "in clear"),
+        ("mailtos://u:p@host.example?from=a@b.example&mode=insecure", "in clear"),
+        ("json://host.example/x", "not encrypted"),
+        ("nosuchthing://x", "unknown kind"),
+        ("no url at all", "unknown kind"),
+        ("", "unknown kind"),
+    ],
+)
 def test_unusable_channel_url_is_refused_without_showing_it(url: str, word: str) -> None:
     with pytest.raises(ConfigError, match=word) as caught:
         Channel("x", url)
     assert "p@host" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [
-    "no-at", "a@b", "two@@x.example", "a b@x.example", "a@x.example\r\nBcc: b@x.example",
-    ".a@x.example", "a..b@x.example", "a@-x.example", "<a@x.example>", "a@x.example,b@x.example",
-    "a" * 65 + "@x.example", "ä@x.example",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no-at",
+        "a@b",
+        "two@@x.example",
+        "a b@x.example",
+        "a@x.example\r\nBcc: b@x.example",
+        ".a@x.example",
+        "a..b@x.example",
+        "a@-x.example",
+        "<a@x.example>",
+        "a@x.example,b@x.example",
+        "a" * 65 + "@x.example",
+        "ä@x.example",
+    ],
+)
 def test_invalid_address_is_permanent_and_bad(text: str) -> None:
     """The mail library would drop it without a word, and then write to the sender."""
     with pytest.raises(CertmgrError):

@@ -59,10 +59,14 @@ def test_deadline_is_in_the_message_with_its_title_and_text(street: Street) -> N
     site = street.site("shop.example", "1")
     with street.database.write(street.now) as tx:
         given = {
-            "at": START + 31 * DAY, "rule": "opens-over-https", "title": "All sites on HTTPS",
-            "text": "Then HTTP is off.", "purchase_days": 7, "validation_days": 7,
+            "at": START + 31 * DAY,
+            "rule": "opens-over-https",
+            "title": "All sites on HTTPS",
+            "text": "Then HTTP is off.",
+            "purchase_days": 7,
+            "validation_days": 7,
             "installation_days": 7,
-        }  # fmt: skip
+        }
         deadlines.add(tx, "https", given, tuple(RULES), for_clients=(), tags=())
     street.baseline()
     site.faults["https-missing"] = fault("https-missing", "high")
@@ -74,18 +78,23 @@ def test_deadline_is_in_the_message_with_its_title_and_text(street: Street) -> N
 def test_markup_template_syntax_and_line_breaks_in_names_have_no_effect(street: Street) -> None:
     with street.database.write(street.now) as tx:
         given = {
-            "number": "1", "name": "<b>{{ 7*7 }}</b>", "renews": "client",
+            "number": "1",
+            "name": "<b>{{ 7*7 }}</b>",
+            "renews": "client",
             "account_manager": "{% raise %}<script>",
-        }  # fmt: skip
+        }
         clients.add(tx, given)
         name = "<img src=x onerror=alert(1)> {{ m }}"
         contacts.add(tx, "1", {"name": name}, ("email:a@b.example",))
     site = street.site("shop.example", "1")
     street.baseline()
     site.faults["mixed-content"] = fault(
-        "mixed-content", "medium", url="https://x/\r\nBcc: all@example.com",
-        example="<script>alert(1)</script>", urls=["{{ config }}"],
-    )  # fmt: skip
+        "mixed-content",
+        "medium",
+        url="https://x/\r\nBcc: all@example.com",
+        example="<script>alert(1)</script>",
+        urls=["{{ config }}"],
+    )
     ((_, message),) = street.day().drafts
     assert "<script" not in message.html
     assert "<img" not in message.html

@@ -234,10 +234,14 @@ def test_fault_that_violates_a_deadline_is_notified_with_the_deadline(street: St
     site = street.site("shop.example", "1")
     with street.database.write(street.now) as tx:
         given = {
-            "at": START + 31 * DAY, "rule": "opens-over-https", "title": "All sites on HTTPS",
-            "text": "Then HTTP is off.", "purchase_days": 7, "validation_days": 7,
+            "at": START + 31 * DAY,
+            "rule": "opens-over-https",
+            "title": "All sites on HTTPS",
+            "text": "Then HTTP is off.",
+            "purchase_days": 7,
+            "validation_days": 7,
             "installation_days": 7,
-        }  # fmt: skip
+        }
         deadlines.add(tx, "https", given, tuple(RULES), for_clients=(), tags=())
     street.baseline()
     site.faults["https-missing"] = fault("https-missing", "high")
@@ -267,9 +271,15 @@ def test_fault_of_the_provider_is_notified_when_visible_and_assigned_with_a_date
     with street.database.write(street.now) as tx:
         for code in site.faults:
             findings.accept(
-                tx, code, frozenset(site.faults), street.now + 2 * DAY, "on it",
-                domain_id=site.domain_id, kind="take", by="Ada",
-            )  # fmt: skip
+                tx,
+                code,
+                frozenset(site.faults),
+                street.now + 2 * DAY,
+                "on it",
+                domain_id=site.domain_id,
+                kind="take",
+                by="Ada",
+            )
     ((draft, message),) = street.notify().drafts
     assert [i.subject.code for i in draft.items] == ["not-tls"], "visitors do not notice the other"
     assert isinstance(draft.outcome, WeAct)
@@ -346,9 +356,15 @@ def test_assigned_fault_of_the_first_scan_stays_held_until_its_release(street: S
     street.baseline()
     with street.database.write(street.now) as tx:
         findings.accept(
-            tx, "not-tls", frozenset({"not-tls"}), street.now + 5 * DAY, "on it",
-            domain_id=site.domain_id, kind="take", by="Ada",
-        )  # fmt: skip
+            tx,
+            "not-tls",
+            frozenset({"not-tls"}),
+            street.now + 5 * DAY,
+            "on it",
+            domain_id=site.domain_id,
+            kind="take",
+            by="Ada",
+        )
     assert said(street.day()) == []
     assert "certmgr notice release" in reasons(street, site.fault_key("not-tls"))[0]
 

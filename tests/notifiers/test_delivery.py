@@ -43,9 +43,12 @@ def mail(server: MailServer) -> Channel:
 
 
 def worker(
-    database: Database, channels: dict[str, Any], clock: Clock | None = None, rate: float = 0,
+    database: Database,
+    channels: dict[str, Any],
+    clock: Clock | None = None,
+    rate: float = 0,
     **options: Any,
-) -> Worker:  # fmt: skip
+) -> Worker:
     address = address_of(database, "mail")
     return Worker(database, channels, address, clock or database.clock, rate=rate, **options)
 
@@ -83,9 +86,17 @@ def test_same_item_is_not_queued_again(database: Database) -> None:
         row = outbox.listing(tx.conn, limit=1)[0]
         item = outbox.items_of(tx.conn, row["id"])[0]
         columns = (
-            "contact_id", "client_id", "kind", "reference", "secret", "outcome", "channel",
-            "subject", "next_at", "expires_at",
-        )  # fmt: skip
+            "contact_id",
+            "client_id",
+            "kind",
+            "reference",
+            "secret",
+            "outcome",
+            "channel",
+            "subject",
+            "next_at",
+            "expires_at",
+        )
         values = {k: row[k] for k in columns} | {"text": "", "html": ""}
         of_item = ("contact_id", "subject", "step", "threshold", "round", "matter_id")
         assert outbox.add(tx, values, [{k: item[k] for k in of_item}]) is None
@@ -93,8 +104,11 @@ def test_same_item_is_not_queued_again(database: Database) -> None:
 
 
 STATES = {
-    Fate.SENT: "sent", Fate.TEMPORARY: "queued", Fate.PERMANENT: "failed", Fate.UNKNOWN: "unknown",
-}  # fmt: skip
+    Fate.SENT: "sent",
+    Fate.TEMPORARY: "queued",
+    Fate.PERMANENT: "failed",
+    Fate.UNKNOWN: "unknown",
+}
 
 
 @pytest.mark.parametrize("fate", Fate)
@@ -201,9 +215,12 @@ def test_messages_are_sent_at_the_rate(database: Database) -> None:
     fill(database, 5)
     pauses: list[float] = []
     sending = worker(
-        database, {"mail": AnsweringChannel()}, rate=20, timer=lambda: sum(pauses),
+        database,
+        {"mail": AnsweringChannel()},
+        rate=20,
+        timer=lambda: sum(pauses),
         sleep=pauses.append,
-    )  # fmt: skip
+    )
     assert sending.run().sent == 5
     assert pauses == pytest.approx([0, 1 / 20, 1 / 20, 1 / 20, 1 / 20])
 

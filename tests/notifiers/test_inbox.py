@@ -143,10 +143,16 @@ def test_delay_report_is_not_a_bounce(street: Street) -> None:
     assert bad(street) == []
 
 
-@pytest.mark.parametrize("headers", [
-    {"Auto_Submitted": "auto-replied"}, {"Precedence": "bulk"}, {"X_Autoreply": "yes"},
-    {"X_Auto_Response_Suppress": "All"}, {"List_Id": "<x.example>"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Auto_Submitted": "auto-replied"},
+        {"Precedence": "bulk"},
+        {"X_Autoreply": "yes"},
+        {"X_Auto_Response_Suppress": "All"},
+        {"List_Id": "<x.example>"},
+    ],
+)
 def test_automatic_reply_neither_acknowledges_nor_bounces(
     street: Street,
     headers: dict[str, str],
@@ -157,19 +163,29 @@ def test_automatic_reply_neither_acknowledges_nor_bounces(
     assert bad(street) == []
 
 
-@pytest.mark.parametrize("raw", [
-    reply("<certmgr.1.00000000000000000000@provider.example>"),
-    reply("[CM-AAAAAA]"),
-    reply("<certmgr.999999999999999999.aaaaaaaaaaaaaaaaaaaa@x>"),
-    dsn("1.00000000000000000000"),
-    dsn("1.' OR 1=1 --"),
-    b"",
-    b"\x00" * 1000,
-    b"Content-Type: multipart/report; boundary=x\r\n\r\n" + b"--x\r\n" * 5000,
-], ids=[
-    "guessed-secret", "reference-only", "huge-id", "forged-bounce", "injection", "empty", "zeros",
-    "parts",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "raw",
+    [
+        reply("<certmgr.1.00000000000000000000@provider.example>"),
+        reply("[CM-AAAAAA]"),
+        reply("<certmgr.999999999999999999.aaaaaaaaaaaaaaaaaaaa@x>"),
+        dsn("1.00000000000000000000"),
+        dsn("1.' OR 1=1 --"),
+        b"",
+        b"\x00" * 1000,
+        b"Content-Type: multipart/report; boundary=x\r\n\r\n" + b"--x\r\n" * 5000,
+    ],
+    ids=[
+        "guessed-secret",
+        "reference-only",
+        "huge-id",
+        "forged-bounce",
+        "injection",
+        "empty",
+        "zeros",
+        "parts",
+    ],
+)
 def test_forged_answer_changes_nothing(street: Street, raw: bytes) -> None:
     assert take(street.database, raw, NOW) == "stranger"
     assert not acked(street)

@@ -163,9 +163,14 @@ def test_deadline_that_is_met_is_notified_as_done(street: Street) -> None:
     site = street.site("shop.example", "1")
     with street.database.write(street.now) as tx:
         given = {
-            "at": START + 31 * DAY, "rule": "valid-certificate", "title": "All sites on HTTPS",
-            "text": None, "purchase_days": 7, "validation_days": 7, "installation_days": 7,
-        }  # fmt: skip
+            "at": START + 31 * DAY,
+            "rule": "valid-certificate",
+            "title": "All sites on HTTPS",
+            "text": None,
+            "purchase_days": 7,
+            "validation_days": 7,
+            "installation_days": 7,
+        }
         deadlines.add(tx, "https", given, tuple(RULES), for_clients=(), tags=())
     street.baseline()
     site.faults["https-missing"] = fault("https-missing", "high")
@@ -297,9 +302,12 @@ def _add_faulty_sites(street: Street, count: int, each: int) -> None:
     with street.database.write(street.now) as tx:
         for n in range(count):
             values = {
-                "number": str(n), "name": f"Client {n}", "renews": "client", "buys": "client",
+                "number": str(n),
+                "name": f"Client {n}",
+                "renews": "client",
+                "buys": "client",
                 "hosts": "us",
-            }  # fmt: skip
+            }
             clients.add(tx, values)
             address = f"email:owner@client{n}.example"
             contacts.add(tx, str(n), {"name": f"Owner of {n}"}, (address,))
@@ -309,7 +317,7 @@ def _add_faulty_sites(street: Street, count: int, each: int) -> None:
         rows = [
             {"name": f"s{k}.client{n}.example", "client_id": ids[str(n)], **common}
             for n, k in numbers
-        ]  # fmt: skip
+        ]
         tx.conn.execute(insert(domain), rows)
         known = list(tx.conn.execute(select(domain.c.id, domain.c.name, domain.c.client_id)))
         common = {"port": 443, "protocol": "https", "created_at": tx.at}
@@ -320,9 +328,12 @@ def _add_faulty_sites(street: Street, count: int, each: int) -> None:
     for domain_id, host, client_id in known:
         site = street.sites[host] = Site(endpoints[domain_id], host, client_id, domain_id)
         site.faults["mixed-content"] = fault(
-            "mixed-content", "medium", url=f"https://{host}/", example="http://x/",
+            "mixed-content",
+            "medium",
+            url=f"https://{host}/",
+            example="http://x/",
             urls=["http://x/"],
-        )  # fmt: skip
+        )
 
 
 def test_release_lets_its_number_of_clients_through_per_day(street: Street) -> None:

@@ -14,10 +14,18 @@ from tests.notifiers.street import DAY
 END = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("days", "expected"), [
-    (398, (60, 30, 14, 7, 3, 1, 0)), (200, (60, 30, 14, 7, 3, 1, 0)), (100, (30, 14, 7, 3, 1, 0)),
-    (90, (30, 14, 7, 3, 1, 0)), (47, (14, 7, 3, 1, 0)), (6, (1, 0)), (2, (0,)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        (398, (60, 30, 14, 7, 3, 1, 0)),
+        (200, (60, 30, 14, 7, 3, 1, 0)),
+        (100, (30, 14, 7, 3, 1, 0)),
+        (90, (30, 14, 7, 3, 1, 0)),
+        (47, (14, 7, 3, 1, 0)),
+        (6, (1, 0)),
+        (2, (0,)),
+    ],
+)
 def test_thresholds_scale_with_the_lifetime(days: int, expected: tuple[int, ...]) -> None:
     assert before_end(days * DAY, BEFORE, chosen=False, lead_days=0, usual=None) == expected
 
@@ -31,19 +39,40 @@ def test_long_purchase_adds_an_earlier_threshold() -> None:
     assert before_end(398 * DAY, BEFORE, chosen=False, lead_days=21, usual=None)[0] == 60
 
 
-@pytest.mark.parametrize(("life", "usual", "first"), [
-    (90, 30, 14), (90, 15, 7), (47, 16, 14), (6, 3, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("life", "usual", "first"),
+    [
+        (90, 30, 14),
+        (90, 15, 7),
+        (47, 16, 14),
+        (6, 3, 1),
+    ],
+)
 def test_automatic_renewal_has_thresholds_only_when_late(life: int, usual: int, first: int) -> None:
     found = before_end(life * DAY, BEFORE, chosen=False, lead_days=21, usual=usual * DAY)
     assert found[0] == first
 
 
-@pytest.mark.parametrize(("left", "label"), [
-    (61, None), (60, "60"), (59.9, "60"), (30, "30"), (8, "14"), (6.5, "7"), (0.5, "1"), (0, "0"),
-    (-0.5, "0"), (-1.01, "+1"), (-6.9, "+1"), (-7, "+7"), (-13.9, "+7"), (-14, "+14"),
-    (-50, "+49"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("left", "label"),
+    [
+        (61, None),
+        (60, "60"),
+        (59.9, "60"),
+        (30, "30"),
+        (8, "14"),
+        (6.5, "7"),
+        (0.5, "1"),
+        (0, "0"),
+        (-0.5, "0"),
+        (-1.01, "+1"),
+        (-6.9, "+1"),
+        (-7, "+7"),
+        (-13.9, "+7"),
+        (-14, "+14"),
+        (-50, "+49"),
+    ],
+)
 def test_crossed_is_the_most_urgent_threshold(left: float, label: str | None) -> None:
     hit = crossed(END, BEFORE, END - left * DAY)
     assert (hit.label if hit else None) == label

@@ -1,6 +1,8 @@
-"""acme2certifier with its openssl handler: an ACME server with ARI and profiles, in a process and an environment of its own.
+"""acme2certifier with its openssl handler: an ACME server with ARI and profiles, in a process and
+an environment of its own.
 
-It is GPL, a tool of the tests alone: nothing here imports it, and nothing of ours runs in its process but a launcher that knows no more than WSGI.
+It is GPL, a tool of the tests alone: nothing here imports it, and nothing of ours runs in its
+process but a launcher that knows no more than WSGI.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ PROFILES = {"classic": "https://ca.test/classic", "shortlived": "https://ca.test
 
 @dataclass
 class Acme2certifier:
-    """``root``: PEM that the certificates lead to. ``http_port`` (0: challenges are not looked at): where it asks for http-01."""
+    """``root``: PEM that the certificates lead to.
+
+    ``http_port`` (0: challenges are not looked at): where it asks for http-01.
+    """
 
     directory: str
     ca_file: Path
@@ -40,27 +45,45 @@ class Acme2certifier:
 
     def revoked(self) -> list[int]:
         """Serial numbers in its CRL."""
-        return [r.serial_number for r in x509.load_pem_x509_crl(self.crl.read_bytes())] if self.crl.exists() else []
+        return (
+            [r.serial_number for r in x509.load_pem_x509_crl(self.crl.read_bytes())]
+            if self.crl.exists()
+            else []
+        )
 
 
 def _config(folder: Path, sections: Mapping[str, Mapping[str, object]]) -> Path:
     path = folder / "acme_srv.cfg"
     path.write_text(
-        "\n".join(f"[{name}]\n" + "".join(f"{k}: {v}\n" for k, v in values.items()) for name, values in sections.items())
+        "\n".join(
+            f"[{name}]\n" + "".join(f"{k}: {v}\n" for k, v in values.items())
+            for name, values in sections.items()
+        )
     )
     return path
 
 
 @contextmanager
 def acme2certifier(
-    folder: Path, *, days: int = 90, profiles: Mapping[str, str] = PROFILES, threshold: float = 66.0, window: timedelta | None = None,
-    renew_now: bool = False, ari: bool = True, retry_after: int = 21600, resolver: str = "",
-) -> Iterator[Acme2certifier]:  # fmt: skip
-    """``days``: lifetime of its certificates. ``profiles``: name -> description; they change nothing in a certificate.
+    folder: Path,
+    *,
+    days: int = 90,
+    profiles: Mapping[str, str] = PROFILES,
+    threshold: float = 66.0,
+    window: timedelta | None = None,
+    renew_now: bool = False,
+    ari: bool = True,
+    retry_after: int = 21600,
+    resolver: str = "",
+) -> Iterator[Acme2certifier]:
+    """``days``: lifetime of its certificates.
 
-    The window of ARI begins at ``threshold`` percent of the lifetime and lasts for ``window`` (None: up to the end); ``renew_now``: it begins in the past.
-    ``retry_after``: seconds, of renewalInfo. ``resolver``: HOST:PORT on loopback, say challtestsrv's: with it challenges are validated, http-01 on
-    ``http_port``; without it each is valid at once.
+    ``profiles``: name -> description; they change nothing in a certificate.
+
+    The window of ARI begins at ``threshold`` percent of the lifetime and lasts for ``window``
+    (None: up to the end); ``renew_now``: it begins in the past. ``retry_after``: seconds, of
+    renewalInfo. ``resolver``: HOST:PORT on loopback, say challtestsrv's: with it challenges are
+    validated, http-01 on ``http_port``; without it each is valid at once.
     """
     program = HERE / ".venv" / "bin" / "python"
     assert program.exists(), "acme2certifier is missing: sh tools/servers.sh (make test does it)"
@@ -73,31 +96,61 @@ def acme2certifier(
     certificate, key = write_pair(folder, tls.issue("localhost", "127.0.0.1"), "tls")
     (folder / "issuer.pem").write_bytes(issuer.pem)
     form = serialization.PrivateFormat.PKCS8
-    (folder / "issuer.key").write_bytes(issuer.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    (folder / "issuer.key").write_bytes(
+        issuer.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    )
     (folder / "issued").mkdir()
     crl = folder / "issuer.crl"
     host, _, dns_port = resolver.rpartition(":")
     handler: dict[str, object] = {
-        "handler_module": "acme2certifier.cahandlers.openssl_ca_handler", "issuing_ca_key": folder / "issuer.key",
-        "issuing_ca_cert": folder / "issuer.pem", "issuing_ca_crl": crl, "cert_save_path": folder / "issued", "cert_validity_days": days,
-    }  # fmt: skip
-    checked: dict[str, object] = {"challenge_validation_disable": not resolver, "dns_validation_pause_timer": 1}
+        "handler_module": "acme2certifier.cahandlers.openssl_ca_handler",
+        "issuing_ca_key": folder / "issuer.key",
+        "issuing_ca_cert": folder / "issuer.pem",
+        "issuing_ca_crl": crl,
+        "cert_save_path": folder / "issued",
+        "cert_validity_days": days,
+    }
+    checked: dict[str, object] = {
+        "challenge_validation_disable": not resolver,
+        "dns_validation_pause_timer": 1,
+    }
     if resolver:
         checked["dns_server_list"] = json.dumps([host])
     span = {"renewal_window_duration": int(window.total_seconds())} if window else {}
-    order: dict[str, object] = {"retry_after_timeout": 1, "identifier_limit": 100, "profiles_check_disable": False}
+    order: dict[str, object] = {
+        "retry_after_timeout": 1,
+        "identifier_limit": 100,
+        "profiles_check_disable": False,
+    }
     if profiles:
         order["profiles"] = json.dumps(dict(profiles))
-    config = _config(folder, {
-        "DEFAULT": {"debug": False}, "CAhandler": handler, "DBhandler": {"handler": "wsgi", "dbfile": folder / "acme.db"}, "Challenge": checked,
-        "Account": {"contact_check_disable": True}, "Order": order, "Certificate": {"retry_after": 1},
-        "Renewalinfo": {"renewalthreshold_pctg": threshold, "renewal_force": renew_now, "retry_after_timeout": retry_after,
-                        "renewalinfo_disable": not ari, **span},
-    })  # fmt: skip
+    config = _config(
+        folder,
+        {
+            "DEFAULT": {"debug": False},
+            "CAhandler": handler,
+            "DBhandler": {"handler": "wsgi", "dbfile": folder / "acme.db"},
+            "Challenge": checked,
+            "Account": {"contact_check_disable": True},
+            "Order": order,
+            "Certificate": {"retry_after": 1},
+            "Renewalinfo": {
+                "renewalthreshold_pctg": threshold,
+                "renewal_force": renew_now,
+                "retry_after_timeout": retry_after,
+                "renewalinfo_disable": not ari,
+                **span,
+            },
+        },
+    )
     environment = {
-        k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith(("PYTHON", "ACME"))
+        k: v
+        for k, v in os.environ.items()
+        if not k.lower().endswith("_proxy") and not k.startswith(("PYTHON", "ACME"))
     }
-    environment |= {"ACME_SRV_CONFIGFILE": str(config)} | ({} if resolver else {"ACME2CERTIFIER_I_KNOW_THE_RISK": "1"})
+    environment |= {"ACME_SRV_CONFIGFILE": str(config)} | (
+        {} if resolver else {"ACME2CERTIFIER_I_KNOW_THE_RISK": "1"}
+    )
     with ExitStack() as stack:
         http_port = held_port(stack) if resolver else 0
         for attempt in range(TRIES):
@@ -106,12 +159,30 @@ def acme2certifier(
             log = stack.enter_context(path.open("wb"))
             elsewhere = [str(http_port), dns_port] if resolver else []
             process = subprocess.Popen(
-                [str(program), "-I", str(HERE / "serve.py"), "acme2certifier.share.acme2certifier_wsgi:application", str(port),
-                 str(certificate), str(key), *elsewhere],
-                stdout=log, stderr=log, env=environment, cwd=folder,
-            )  # fmt: skip
+                [
+                    str(program),
+                    "-I",
+                    str(HERE / "serve.py"),
+                    "acme2certifier.share.acme2certifier_wsgi:application",
+                    str(port),
+                    str(certificate),
+                    str(key),
+                    *elsewhere,
+                ],
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=folder,
+            )
             stack.callback(stop, process)
-            made = Acme2certifier(f"https://127.0.0.1:{port}/directory", ca_file, root.pem.decode(), http_port, path, crl)
+            made = Acme2certifier(
+                f"https://127.0.0.1:{port}/directory",
+                ca_file,
+                root.pem.decode(),
+                http_port,
+                path,
+                crl,
+            )
             try:
                 wait_for(port, process)
                 with session(ca_file) as http:
@@ -119,6 +190,8 @@ def acme2certifier(
             except (AssertionError, OSError):
                 if attempt + 1 < TRIES and "Address already in use" in path.read_text():
                     continue
-                raise AssertionError(f"acme2certifier does not answer: {path.read_text()[-3000:]}") from None
+                raise AssertionError(
+                    f"acme2certifier does not answer: {path.read_text()[-3000:]}"
+                ) from None
             yield made
             return

@@ -1,4 +1,6 @@
-"""BIND's named on free loopback ports: zones that take RFC 2136 updates with TSIG, signed on request, and a resolver for them."""
+"""BIND's named on free loopback ports: zones that take RFC 2136 updates with TSIG, signed on
+request, and a resolver for them.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,19 @@ from tests.servers.real import program
 ALGORITHM = "hmac-sha256"
 KEY_NAME = "certmgr-acme."
 
-BINDS_CLOCK = "named does not start below libfaketime: its allocator, jemalloc, reads the clock first"
+BINDS_CLOCK = (
+    "named does not start below libfaketime: its allocator, jemalloc, reads the clock first"
+)
 real_clock = pytest.mark.real_clock(reason=BINDS_CLOCK)
-"""Marks a test that talks to BIND, whose answers are signed and verified with the system's clock."""
+"""Marks a test that talks to BIND, whose answers are signed and verified with the system's clock.
+"""
 
 
 @dataclass
 class Named:
-    """``server`` is the authoritative one, which follows no CNAME into another zone; ``resolver`` does, and validates. Both HOST:PORT, for UDP and TCP."""
+    """``server`` is the authoritative one, which follows no CNAME into another zone; ``resolver``
+    does, and validates. Both HOST:PORT, for UDP and TCP.
+    """
 
     address: str
     port: int
@@ -60,8 +67,13 @@ class Named:
     def server(self) -> str:
         return f"{self.address}:{self.port}"
 
-    def ask(self, name: str, kind: str, *, resolver: bool = False, dnssec: bool = False) -> dns.message.Message:
-        """The answer of the server, or of the resolver. ``dnssec``: with DO and AD in the question."""
+    def ask(
+        self, name: str, kind: str, *, resolver: bool = False, dnssec: bool = False
+    ) -> dns.message.Message:
+        """The answer of the server, or of the resolver.
+
+        ``dnssec``: with DO and AD in the question.
+        """
         host, _, port = (self.resolver if resolver else self.server).rpartition(":")
         question = dns.message.make_query(name, kind, want_dnssec=dnssec)
         if dnssec:
@@ -104,9 +116,14 @@ class Named:
 
 
 @contextmanager
-def named(folder: Path, zone: str, *more: str, dnssec: bool = False, unsigned: Sequence[str] = ()) -> Iterator[Named]:
-    """Authoritative for ``zone``, ``more`` and ``unsigned`` zones, each with SOA and NS alone. ``dnssec``: all but ``unsigned`` are signed (ECDSA P-256,
-    NSEC), new records too, and the resolver has their keys as trust anchors. The resolver caches nothing, and knows no name beside the zones.
+def named(
+    folder: Path, zone: str, *more: str, dnssec: bool = False, unsigned: Sequence[str] = ()
+) -> Iterator[Named]:
+    """Authoritative for ``zone``, ``more`` and ``unsigned`` zones, each with SOA and NS alone.
+
+    ``dnssec``: all but ``unsigned`` are signed (ECDSA P-256, NSEC), new records too, and the
+    resolver has their keys as trust anchors. The resolver caches nothing, and knows no name beside
+    the zones.
     """
     folder = own(folder, "named")
     zones = tuple(z.rstrip(".") for z in (zone, *more, *unsigned))
@@ -116,21 +133,32 @@ def named(folder: Path, zone: str, *more: str, dnssec: bool = False, unsigned: S
         parts = [f'key "{KEY_NAME}" {{ algorithm {ALGORITHM}; secret "{secret}"; }};']
         for each in zones:
             (folder / f"{each}.zone").write_text(
-                f"$TTL 60\n@ IN SOA ns.{each}. root.{each}. 1 3600 600 86400 1\n@ IN NS ns.{each}.\nns IN A 127.0.0.1\n"
+                f"$TTL 60\n@ IN SOA ns.{each}. root.{each}. 1 3600 600 86400 1\n@ IN NS"
+                f" ns.{each}.\nns IN A 127.0.0.1\n"
             )
             sign = "dnssec-policy default;" if each in signed else ""
-            parts.append(f'zone "{each}" {{ type primary; file "{each}.zone"; allow-update {{ key "{KEY_NAME}"; }}; {sign} }};')
-        port, log = stack.enter_context(_named(folder, "recursion no; notify no;", "\n".join(parts)))
+            parts.append(
+                f'zone "{each}" {{ type primary; file "{each}.zone"; allow-update {{ key'
+                f' "{KEY_NAME}"; }}; {sign} }};'
+            )
+        port, log = stack.enter_context(
+            _named(folder, "recursion no; notify no;", "\n".join(parts))
+        )
         made = Named("127.0.0.1", port, zones[0], zones, KEY_NAME, secret, ALGORITHM, "", log)
         made.anchors = {each: _key(made, each) for each in signed}
         between = stack.enter_context(_between(made))
         anchors = " ".join(f'"{each}" static-key {key};' for each, key in made.anchors.items())
         # Whatever a name is, it is asked of our server, never of the world.
         options = (
-            f"recursion yes; dnssec-validation {'yes' if signed else 'no'}; forward only; forwarders {{ 127.0.0.1 port {between}; }};"
-            "max-cache-ttl 0; max-ncache-ttl 0; servfail-ttl 0; lame-ttl 0; empty-zones-enable no;"
+            f"recursion yes; dnssec-validation {'yes' if signed else 'no'}; forward only;"
+            f" forwarders {{ 127.0.0.1 port {between}; }};max-cache-ttl 0; max-ncache-ttl 0;"
+            " servfail-ttl 0; lame-ttl 0; empty-zones-enable no;"
         )
-        at = stack.enter_context(_named(folder / "resolver", options, f"trust-anchors {{ {anchors} }};" if signed else ""))[0]
+        at = stack.enter_context(
+            _named(
+                folder / "resolver", options, f"trust-anchors {{ {anchors} }};" if signed else ""
+            )
+        )[0]
         made.resolver = f"127.0.0.1:{at}"
         yield made
 
@@ -147,21 +175,26 @@ def _named(folder: Path, options: str, rest: str) -> Iterator[tuple[int, Path]]:
             port = held_port(stack, udp=True)
             token = secrets.token_hex(8)
             (folder / "named.conf").write_text(
-                f'options {{ directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; version "{token}";\n'
-                f'pid-file none; session-keyfile "{folder}/session.key"; managed-keys-directory "{folder}"; allow-query {{ any; }};\n{options} }};\n'
-                f"controls {{ }};\n{rest}\n"
+                f'options {{ directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }};'
+                f' listen-on-v6 {{ none; }}; version "{token}";\npid-file none; session-keyfile'
+                f' "{folder}/session.key"; managed-keys-directory "{folder}"; allow-query {{ any;'
+                f" }};\n{options} }};\ncontrols {{ }};\n{rest}\n"
             )
             log = folder / f"named{attempt}.log"
             stream = stack.enter_context(log.open("wb"))
             process = subprocess.Popen(
-                [str(copy), "-g", "-n", "1", "-c", str(folder / "named.conf")], stdout=stream, stderr=stream
+                [str(copy), "-g", "-n", "1", "-c", str(folder / "named.conf")],
+                stdout=stream,
+                stderr=stream,
             )
             stack.callback(stop, process)
             # A port that somebody has is a line in its log, and no more.
             if _is(process, port, token):
                 yield port, log
                 return
-        raise AssertionError(f"named does not answer: {(folder / f'named{TRIES - 1}.log').read_text()[-3000:]}")
+        raise AssertionError(
+            f"named does not answer: {(folder / f'named{TRIES - 1}.log').read_text()[-3000:]}"
+        )
 
 
 def _is(process: subprocess.Popen[bytes], port: int, token: str) -> bool:
@@ -169,7 +202,10 @@ def _is(process: subprocess.Popen[bytes], port: int, token: str) -> bool:
     end = time.monotonic() + 15
     while time.monotonic() < end and process.poll() is None:
         with suppress(OSError, dns.exception.DNSException):
-            asked = (dns.query.udp(question, "127.0.0.1", 0.3, port), dns.query.tcp(question, "127.0.0.1", 1, port))
+            asked = (
+                dns.query.udp(question, "127.0.0.1", 0.3, port),
+                dns.query.tcp(question, "127.0.0.1", 1, port),
+            )
             if all(token in str(answer) for answer in asked):
                 return True
         time.sleep(0.05)
@@ -181,7 +217,13 @@ def _key(server: Named, zone: str) -> str:
     end = time.monotonic() + 20
     while time.monotonic() < end:
         answer = server.ask(zone, "DNSKEY", dnssec=True).answer
-        keys = [r for rrset in answer if rrset.rdtype == dns.rdatatype.DNSKEY for r in rrset if r.flags & 1]
+        keys = [
+            r
+            for rrset in answer
+            if rrset.rdtype == dns.rdatatype.DNSKEY
+            for r in rrset
+            if r.flags & 1
+        ]
         denial = server.ask(f"nothing.{zone}", "TXT", dnssec=True).authority
         if (
             keys
@@ -189,14 +231,17 @@ def _key(server: Named, zone: str) -> str:
             and any(r.rdtype == dns.rdatatype.NSEC for r in denial)
         ):
             key = keys[0]
-            return f'{key.flags} {key.protocol} {int(key.algorithm)} "{base64.b64encode(key.key).decode()}"'
+            return (
+                f"{key.flags} {key.protocol} {int(key.algorithm)}"
+                f' "{base64.b64encode(key.key).decode()}"'
+            )
         time.sleep(0.05)
     raise AssertionError(f"{zone} is not signed: {server.log.read_text()[-3000:]}")
 
 
 @contextmanager
 def _between(server: Named) -> Iterator[int]:
-    """Port of what stands between resolver and server, and breaks signatures at the tampered names."""
+    """Port of the relay that breaks the signatures at the tampered names."""
 
     def answer(wire: bytes) -> bytes:
         question = dns.message.from_wire(wire)

@@ -1,4 +1,7 @@
-"""Headless Chromium over the DevTools pipe: pages from files, axe-core, pictures. No network, no driver."""
+"""Headless Chromium over the DevTools pipe: pages from files, axe-core, pictures.
+
+No network, no driver.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,22 @@ from typing import Any
 from tests.servers.processes import stop
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-extensions", "--disable-default-apps", "--mute-audio", "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--remote-debugging-pipe", "--disable-dev-shm-usage", "--hide-scrollbars",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--disable-default-apps",
+    "--mute-audio",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--remote-debugging-pipe",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+)
 AXE = Path(__file__).parents[1] / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -32,14 +47,18 @@ class Browser:
         assert path, "chromium is missing: apt-get install chromium (make test does it as root)"
         commands_read, self._out = os.pipe()
         self._in, answers_write = os.pipe()
-        # Chromium reads commands from descriptor 3 and answers on 4; ours move out of the way first.
+        # Chromium reads commands from descriptor 3 and answers on 4; ours move out of the way
+        # first.
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (commands_read, answers_write)]
         self._process = subprocess.Popen(
-            [path, *FLAGS, f"--user-data-dir={folder}", "about:blank"], pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [path, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            pass_fds=(3, 4),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             # No page depends on the clock, and Chromium spins under libfaketime (tools/clocks.py).
             env={k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "FAKETIME")},
             preexec_fn=lambda: [os.dup2(fd, n) for n, fd in zip((3, 4), ends, strict=True)],
-        )  # fmt: skip
+        )
         for fd in (commands_read, answers_write, *ends):
             os.close(fd)
         self._buffer = b""
@@ -47,7 +66,9 @@ class Browser:
         self._session: str | None = None
         targets = self.call("Target.getTargets")["targetInfos"]
         target = next(t["targetId"] for t in targets if t["type"] == "page")
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         self.call("Page.enable")
         self.requests: list[str] = []
         self.call("Network.enable")
@@ -76,9 +97,26 @@ class Browser:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def open(self, path: Path, *, dark: bool = False, media: str = "screen", width: int = 1000, scripts: bool = True) -> None:
-        """Loads a file and waits until it is there. ``scripts`` False: as a browser whose scripts are off."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+    def open(
+        self,
+        path: Path,
+        *,
+        dark: bool = False,
+        media: str = "screen",
+        width: int = 1000,
+        scripts: bool = True,
+    ) -> None:
+        """Loads a file and waits until it is there.
+
+        ``scripts`` False: as a browser whose scripts are off.
+        """
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
         self.call("Page.setBypassCSP", enabled=scripts)  # axe is a script, and the page allows none
@@ -88,7 +126,9 @@ class Browser:
             pass
 
     def evaluate(self, expression: str) -> Any:
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
@@ -96,15 +136,26 @@ class Browser:
         """What axe-core finds wrong on the page: rule and the elements."""
         assert AXE.is_file(), f"axe-core is missing: npm ci in {AXE.parents[2]} (make test does it)"
         self.evaluate(AXE.read_text(encoding="utf-8"))
-        run = "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => ({id: v.id, nodes: v.nodes.map(n => n.html.slice(0, 150))})))"
+        run = (
+            "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => ({id:"
+            " v.id, nodes: v.nodes.map(n => n.html.slice(0, 150))})))"
+        )
         found: list[Mapping[str, Any]] = self.evaluate(run)
         return found
 
     def picture(self, path: Path, height: int | None = None) -> None:
         """The whole page as PNG; at most ``height`` pixels of it."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], height or 20_000), "scale": 1}
-        data = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)["data"]
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": min(size["height"], height or 20_000),
+            "scale": 1,
+        }
+        data = self.call(
+            "Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True
+        )["data"]
         path.write_bytes(base64.b64decode(data))
 
     def close(self) -> None:
@@ -116,7 +167,9 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    with tempfile.TemporaryDirectory(prefix="certmgr-chromium-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="certmgr-chromium-", ignore_cleanup_errors=True
+    ) as folder:
         opened = Browser(Path(folder))
         try:
             yield opened

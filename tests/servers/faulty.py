@@ -1,7 +1,9 @@
-"""An HTTPS proxy in front of an ACME server, in this process, that fails as it is told and remembers what was asked.
+"""An HTTPS proxy in front of an ACME server, in this process, that fails as it is told and
+remembers what was asked.
 
-The client's Host header goes through, since a JWS carries the URL that the client used, and pebble and acme2certifier compare it with Host and make their
-URLs from it. What still names the upstream, in a body, Location or Link, is rewritten.
+The client's Host header goes through, since a JWS carries the URL that the client used, and pebble
+and acme2certifier compare it with Host and make their URLs from it. What still names the upstream,
+in a body, Location or Link, is rewritten.
 """
 
 from __future__ import annotations
@@ -35,7 +37,17 @@ from tests.servers.pebble import own
 from tests.servers.real import write_pair
 
 PROBLEM = "application/problem+json"
-HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer", "server", "date"}
+HOP = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "content-length",
+    "upgrade",
+    "te",
+    "trailer",
+    "server",
+    "date",
+}
 
 
 @dataclass(frozen=True)
@@ -59,25 +71,49 @@ class Fault:
         return self.kind in ("pass", "truncate", "drop")
 
 
-def answer(status: int, body: bytes | str = b"", content_type: str = PROBLEM, headers: Mapping[str, str] | None = None) -> Fault:
+def answer(
+    status: int,
+    body: bytes | str = b"",
+    content_type: str = PROBLEM,
+    headers: Mapping[str, str] | None = None,
+) -> Fault:
     """Exactly this; the upstream gets nothing."""
-    return Fault("answer", status, body.encode() if isinstance(body, str) else body, content_type, headers or {})
+    return Fault(
+        "answer",
+        status,
+        body.encode() if isinstance(body, str) else body,
+        content_type,
+        headers or {},
+    )
 
 
 def problem(
-    status: int, kind: str = "serverInternal", detail: str = "The server is out of order", retry_after: float | None = None,
-    as_date: bool = False, **more: Any,
-) -> Fault:  # fmt: skip
-    """A problem document (RFC 7807) of ``urn:ietf:params:acme:error:KIND``. ``retry_after``: seconds, sent as such or as an HTTP date."""
-    body = json.dumps({"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": status, **more})
+    status: int,
+    kind: str = "serverInternal",
+    detail: str = "The server is out of order",
+    retry_after: float | None = None,
+    as_date: bool = False,
+    **more: Any,
+) -> Fault:
+    """A problem document (RFC 7807) of ``urn:ietf:params:acme:error:KIND``.
+
+    ``retry_after``: seconds, sent as such or as an HTTP date.
+    """
+    body = json.dumps(
+        {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": status, **more}
+    )
     headers = {}
     if retry_after is not None:
         at = system_clock() + timedelta(seconds=retry_after)
-        headers["Retry-After"] = format_datetime(at, usegmt=True) if as_date else str(int(retry_after))
+        headers["Retry-After"] = (
+            format_datetime(at, usegmt=True) if as_date else str(int(retry_after))
+        )
     return answer(status, body, headers=headers)
 
 
-def rate_limited(seconds: float, *, as_date: bool = False, detail: str = "too many certificates already issued") -> Fault:
+def rate_limited(
+    seconds: float, *, as_date: bool = False, detail: str = "too many certificates already issued"
+) -> Fault:
     return problem(429, "rateLimited", detail, seconds, as_date)
 
 
@@ -111,16 +147,19 @@ def dripping(interval: float = 0.2, *, headers: bool = False) -> Fault:
 
 
 def huge(size: int = 50_000_000, *, chunked: bool = False, zipped: bool = False) -> Fault:
-    """JSON of so many bytes; ``chunked``: of a length not announced; ``zipped``: some 50 KB of gzip."""
+    """JSON of so many bytes; ``chunked``: of a length not announced; ``zipped``: some 50 KB of
+    gzip.
+    """
     return Fault("huge", content_type="application/json", size=size, chunked=chunked, zipped=zipped)
 
 
 @dataclass
 class Rule:
-    """``fault`` for the requests whose method is ``method`` (empty: any) and whose path begins with the pattern ``path``, and for which ``when`` holds.
+    """``fault`` for the requests whose method is ``method`` (empty: any) and whose path begins with
+    the pattern ``path``, and for which ``when`` holds.
 
-    ``nth``: only those of them that have these numbers, from 1. ``chance``: only with this probability. Every rule counts what it matches; the first
-    that applies is used.
+    ``nth``: only those of them that have these numbers, from 1. ``chance``: only with this
+    probability. Every rule counts what it matches; the first that applies is used.
     """
 
     fault: Fault
@@ -141,12 +180,17 @@ class Rule:
             return False
         self.seen += 1
         wanted = (self.nth,) if isinstance(self.nth, int) else self.nth
-        return (not wanted or self.seen in wanted) and (self.chance >= 1 or chance.random() < self.chance)
+        return (not wanted or self.seen in wanted) and (
+            self.chance >= 1 or chance.random() < self.chance
+        )
 
 
 @dataclass
 class Seen:
-    """A request. ``at``: time.monotonic() of its arrival. ``status``: what the client was sent, 0 for none."""
+    """A request.
+
+    ``at``: time.monotonic() of its arrival. ``status``: what the client was sent, 0 for none.
+    """
 
     method: str
     path: str
@@ -174,10 +218,19 @@ class Seen:
 
 
 class Proxy:
-    """``directory`` and ``ca_file`` for the client. ``rules`` may be changed at any time; ``requests`` grows."""
+    """``directory`` and ``ca_file`` for the client.
+
+    ``rules`` may be changed at any time; ``requests`` grows.
+    """
 
     def __init__(
-        self, directory: str, ca_file: Path, upstream: str, upstream_ca: Path | None, rules: Collection[Rule], seed: int
+        self,
+        directory: str,
+        ca_file: Path,
+        upstream: str,
+        upstream_ca: Path | None,
+        rules: Collection[Rule],
+        seed: int,
     ) -> None:
         self.directory, self.ca_file, self.upstream = directory, ca_file, upstream
         self.base = directory[: -len(urlsplit(directory).path)]
@@ -186,7 +239,9 @@ class Proxy:
         self.stopped = threading.Event()
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
-        self._pool = urllib3.PoolManager(ca_certs=str(upstream_ca) if upstream_ca else None, retries=False, timeout=30, maxsize=8)
+        self._pool = urllib3.PoolManager(
+            ca_certs=str(upstream_ca) if upstream_ca else None, retries=False, timeout=30, maxsize=8
+        )
 
     def to(self, path: str, method: str = "") -> list[Seen]:
         """Requests so far whose path begins with the pattern."""
@@ -202,7 +257,9 @@ class Proxy:
 
     def pass_on(self, seen: Seen) -> tuple[int, list[tuple[str, str]], bytes]:
         """Status, headers and body of the upstream, in our name."""
-        headers = {k: v for k, v in seen.headers.items() if k.lower() not in HOP | {"accept-encoding"}}
+        headers = {
+            k: v for k, v in seen.headers.items() if k.lower() not in HOP | {"accept-encoding"}
+        }
         try:
             got = self._pool.request(
                 seen.method,
@@ -213,18 +270,32 @@ class Proxy:
                 assert_same_host=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            body = json.dumps({"type": "about:blank", "detail": f"upstream: {type(error).__name__}"}).encode()
+            body = json.dumps(
+                {"type": "about:blank", "detail": f"upstream: {type(error).__name__}"}
+            ).encode()
             return 502, [("Content-Type", PROBLEM)], body
-        mine = [(k, v.replace(self.upstream, self.base)) for k, v in got.headers.items() if k.lower() not in HOP]
+        mine = [
+            (k, v.replace(self.upstream, self.base))
+            for k, v in got.headers.items()
+            if k.lower() not in HOP
+        ]
         return got.status, mine, got.data.replace(self.upstream.encode(), self.base.encode())
 
     def nonce(self) -> dict[str, str]:
         """A refusal by a CA carries a nonce as any other answer to a POST does (RFC 8555 6.5)."""
         with suppress(urllib3.exceptions.HTTPError, ValueError, KeyError):
             host = {"Host": urlsplit(self.base).netloc}
-            listed = self._pool.request("GET", self.upstream + urlsplit(self.directory).path, headers=host).json()
+            listed = self._pool.request(
+                "GET", self.upstream + urlsplit(self.directory).path, headers=host
+            ).json()
             path = urlsplit(listed["newNonce"]).path
-            return {"Replay-Nonce": self._pool.request("HEAD", self.upstream + path, headers=host).headers["Replay-Nonce"]}
+            return {
+                "Replay-Nonce": (
+                    self._pool.request("HEAD", self.upstream + path, headers=host).headers[
+                        "Replay-Nonce"
+                    ]
+                )
+            }
         return {}
 
 
@@ -261,12 +332,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_OPTIONS = do_any
 
-    def _head(self, seen: Seen, status: int, headers: Collection[tuple[str, str]], length: int | None) -> None:
+    def _head(
+        self, seen: Seen, status: int, headers: Collection[tuple[str, str]], length: int | None
+    ) -> None:
         seen.status = status
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
-        self.send_header(*(("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))))
+        self.send_header(
+            *(
+                ("Transfer-Encoding", "chunked")
+                if length is None
+                else ("Content-Length", str(length))
+            )
+        )
         self.end_headers()
 
     def _passed(self, seen: Seen, fault: Fault) -> None:
@@ -274,7 +353,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind == "drop":
             return self._reset(seen, fault)
         if fault.content_type:
-            headers = [(k, v) for k, v in headers if k.lower() != "content-type"] + [("Content-Type", fault.content_type)]
+            headers = [(k, v) for k, v in headers if k.lower() != "content-type"] + [
+                ("Content-Type", fault.content_type)
+            ]
         self._head(seen, status, headers, len(body))
         if self.command != "HEAD":
             self.wfile.write(body[: len(body) // 2] if fault.kind == "truncate" else body)
@@ -331,9 +412,16 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def faulty(
-    folder: Path, upstream: str, upstream_ca: Path | None, rules: Collection[Rule] = (), *, seed: int = 0
+    folder: Path,
+    upstream: str,
+    upstream_ca: Path | None,
+    rules: Collection[Rule] = (),
+    *,
+    seed: int = 0,
 ) -> Iterator[Proxy]:
-    """In front of the server with the directory URL ``upstream``, whose TLS certificate ``upstream_ca`` vouches for (None: it speaks plain HTTP)."""
+    """In front of the server with the directory URL ``upstream``, whose TLS certificate
+    ``upstream_ca`` vouches for (None: it speaks plain HTTP).
+    """
     authority = Authority("Faulty proxy's TLS")
     folder = own(folder, "proxy")
     ca_file = folder / "tls-ca.pem"
@@ -343,10 +431,19 @@ def faulty(
     handler = type("Handler", (_Handler,), {})
     server = _Server(("127.0.0.1", 0), handler)
     # The handshake is the handler thread's, so that a client that stalls in it stalls nobody else.
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
     split = urlsplit(upstream)
     base = f"{split.scheme}://{split.netloc}"
-    proxy = Proxy(f"https://127.0.0.1:{server.server_address[1]}{split.path}", ca_file, base, upstream_ca, rules, seed)
+    proxy = Proxy(
+        f"https://127.0.0.1:{server.server_address[1]}{split.path}",
+        ca_file,
+        base,
+        upstream_ca,
+        rules,
+        seed,
+    )
     handler.proxy = proxy  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

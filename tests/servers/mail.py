@@ -1,4 +1,6 @@
-"""A mail server for notices: aiosmtpd with STARTTLS and AUTH, which can be told to misbehave; and a hook over HTTPS."""
+"""A mail server for notices: aiosmtpd with STARTTLS and AUTH, which can be told to misbehave; and a
+hook over HTTPS.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ class Received:
 
 @dataclass(slots=True)
 class MailServer:
-    """``answers``: what is answered to (stage, recipient), where stage is rcpt or data; None: the usual. hang and drop are answers too."""
+    """``answers``: what is answered to (stage, recipient), where stage is rcpt or data; None: the
+    usual. hang and drop are answers too.
+    """
 
     port: int = 0
     url: str = ""
@@ -70,7 +74,9 @@ class MailServer:
         return [r for r in self.received if r.to == address]
 
     # aiosmtpd's hooks
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+    async def handle_RCPT(
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
         answer = self.answers("rcpt", address)
         if answer is not None and answer not in ("hang", "drop"):
             return answer
@@ -93,27 +99,42 @@ class MailServer:
 
 def _contexts(root: Authority, folder: Path, issued: Issued | None = None) -> ssl.SSLContext:
     folder.mkdir(parents=True, exist_ok=True)
-    certificate, key = write_pair(folder, issued or long_lived(root, "localhost", "127.0.0.1"), "mail")
+    certificate, key = write_pair(
+        folder, issued or long_lived(root, "localhost", "127.0.0.1"), "mail"
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context
 
 
 @contextmanager
-def mail_server(root: Authority, folder: Path, issued: Issued | None = None) -> Iterator[MailServer]:
+def mail_server(
+    root: Authority, folder: Path, issued: Issued | None = None
+) -> Iterator[MailServer]:
     """Whoever uses it must trust ``root``: SSL_CERT_FILE."""
     server = MailServer()
 
-    def login(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
+    def login(
+        _server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any
+    ) -> AuthResult:
         known = data.login == USER.encode() and data.password == PASSWORD.encode()
         return AuthResult(success=known, handled=False)  # not handled: the server sends the reply
 
     controller = Controller(
-        server, hostname="127.0.0.1", port=free_port(), tls_context=_contexts(root, folder, issued), require_starttls=True, auth_required=True, authenticator=login,
-    )  # fmt: skip
+        server,
+        hostname="127.0.0.1",
+        port=free_port(),
+        tls_context=_contexts(root, folder, issued),
+        require_starttls=True,
+        auth_required=True,
+        authenticator=login,
+    )
     controller.start()
     server.port = controller.port
-    server.url = f"mailtos://{USER}:{PASSWORD}@localhost:{server.port}?smtp=localhost&mode=starttls&from=notices@provider.example&name=Provider"
+    server.url = (
+        f"mailtos://{USER}:{PASSWORD}@localhost:{server.port}?smtp=localhost&mode=starttls"
+        "&from=notices@provider.example&name=Provider"
+    )
     try:
         yield server
     finally:
@@ -149,7 +170,9 @@ def hook(root: Authority, folder: Path) -> Iterator[Hook]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = _contexts(root, folder).wrap_socket(server.socket, server_side=True)
     state.url = f"jsons://localhost:{server.server_address[1]}/hook?verify=yes"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield state

@@ -1,7 +1,9 @@
-"""Debian's pebble (an ACME CA for tests) with pebble-challtestsrv as its DNS, each on free loopback ports.
+"""Debian's pebble (an ACME CA for tests) with pebble-challtestsrv as its DNS, each on free loopback
+ports.
 
-pebble 2.4.0 has no ARI and no profiles, asks no CAA, sends no Retry-After, and tries the first address of a name only (AAAA before A).
-challtestsrv answers every name that it does not know with 127.0.0.1, follows one CNAME, never says NXDOMAIN, and answers NS and SOA with NOTIMP.
+pebble 2.4.0 has no ARI and no profiles, asks no CAA, sends no Retry-After, and tries the first
+address of a name only (AAAA before A). challtestsrv answers every name that it does not know with
+127.0.0.1, follows one CNAME, never says NXDOMAIN, and answers NS and SOA with NOTIMP.
 """
 
 from __future__ import annotations
@@ -45,9 +47,11 @@ real_clock = pytest.mark.real_clock(reason=PEBBLES_CLOCK)
 
 
 def held_port(stack: ExitStack, *, udp: bool = False) -> int:
-    """A free TCP port of 127.0.0.1 (with ``udp``: free for both) that nobody else is given until the stack closes.
+    """A free TCP port of 127.0.0.1 (with ``udp``: free for both) that nobody else is given until
+    the stack closes.
 
-    The socket that holds it never listens, so that a server with SO_REUSEADDR (Go's, nginx, socketserver with allow_reuse_address) can.
+    The socket that holds it never listens, so that a server with SO_REUSEADDR (Go's, nginx,
+    socketserver with allow_reuse_address) can.
     """
     for _ in range(50):
         held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -83,7 +87,10 @@ def session(ca_file: Path | None = None) -> requests.Session:
 
 @dataclass
 class Pebble:
-    """``http_port`` and ``tls_port``: where it validates http-01 and tls-alpn-01. ``dns``: address of challtestsrv, UDP and TCP."""
+    """``http_port`` and ``tls_port``: where it validates http-01 and tls-alpn-01.
+
+    ``dns``: address of challtestsrv, UDP and TCP.
+    """
 
     directory: str
     ca_file: Path
@@ -96,7 +103,9 @@ class Pebble:
     _session: requests.Session = field(repr=False)
 
     def _tell(self, what: str, **given: Any) -> requests.Response:
-        answer = self._session.post(f"{self.dns_management}/{what}", data=json.dumps(given), timeout=10)
+        answer = self._session.post(
+            f"{self.dns_management}/{what}", data=json.dumps(given), timeout=10
+        )
         assert answer.status_code == 200, (what, given, answer.status_code, answer.text)
         return answer
 
@@ -128,7 +137,9 @@ class Pebble:
 
     def add_caa(self, name: str, policies: Sequence[tuple[str, str]]) -> None:
         """(tag, value) each; the flags are always 0. pebble itself looks at none of them."""
-        self._tell("add-caa", host=name, policies=[{"tag": tag, "value": value} for tag, value in policies])
+        self._tell(
+            "add-caa", host=name, policies=[{"tag": tag, "value": value} for tag, value in policies]
+        )
 
     def clear_caa(self, name: str) -> None:
         self._tell("clear-caa", host=name)
@@ -145,9 +156,12 @@ class Pebble:
         self._tell("set-default-ipv4", ip=address)
 
     def questions(self, name: str) -> list[str]:
-        """Types that challtestsrv was asked for at ``name`` since its start or ``clear_history``."""
+        """Types that were queried at ``name`` since the start or ``clear_history``."""
         events = self._tell("dns-request-history", host=name).json()
-        return [dns.rdatatype.to_text(dns.rdatatype.RdataType.make(e["Question"]["Qtype"])) for e in events]
+        return [
+            dns.rdatatype.to_text(dns.rdatatype.RdataType.make(e["Question"]["Qtype"]))
+            for e in events
+        ]
 
     def clear_history(self, name: str) -> None:
         self._tell("clear-request-history", host=name, type="dns")
@@ -171,12 +185,17 @@ class Pebble:
         return found
 
     def orders(self, account: str, key: JWK) -> list[str]:
-        """URLs of the orders of the account with this URL, without those that are invalid (RFC 8555 7.1.2.1)."""
+        """URLs of the orders of the account with this URL, without those that are invalid (RFC 8555
+        7.1.2.1).
+        """
         alg = ES256 if isinstance(key, JWKEC) else RS256
         base, number = self.directory.rpartition("/")[0], account.rpartition("/")[2]
         # The URL may be a proxy's; pebble wants to see its own.
-        found = messages.RegistrationResource(uri=f"{base}/my-account/{number}", body=messages.Registration())
-        network = client.ClientNetwork(key, account=found, alg=alg, verify_ssl=str(self.ca_file))  # type: ignore[arg-type, unused-ignore]
+        found = messages.RegistrationResource(
+            uri=f"{base}/my-account/{number}", body=messages.Registration()
+        )
+        verify: Any = str(self.ca_file)
+        network = client.ClientNetwork(key, account=found, alg=alg, verify_ssl=verify)
         network.session.trust_env = False
         url = f"{base}/list-orderz/{number}"
         orders: list[str] = []
@@ -187,7 +206,9 @@ class Pebble:
         return orders
 
     def order_count(self) -> int:
-        """Orders made by all accounts since the start, from the log: those that became invalid count too."""
+        """Orders made by all accounts since the start, from the log: those that became invalid
+        count too.
+        """
         return len(re.findall(r"Added order ", self.log.read_text()))
 
 
@@ -220,16 +241,34 @@ def challtestsrv(folder: Path) -> Iterator[tuple[str, str]]:
             port, management = held_port(stack, udp=True), held_port(stack)
             log = stack.enter_context((folder / f"challtestsrv{attempt}.log").open("wb"))
             process = subprocess.Popen(
-                [program("pebble-challtestsrv", "pebble"), "-dns01", f"127.0.0.1:{port}", "-http01", "", "-https01", "", "-tlsalpn01", "",
-                 "-management", f"127.0.0.1:{management}", "-defaultIPv6", ""],
-                stdout=log, stderr=log,
-            )  # fmt: skip
+                [
+                    program("pebble-challtestsrv", "pebble"),
+                    "-dns01",
+                    f"127.0.0.1:{port}",
+                    "-http01",
+                    "",
+                    "-https01",
+                    "",
+                    "-tlsalpn01",
+                    "",
+                    "-management",
+                    f"127.0.0.1:{management}",
+                    "-defaultIPv6",
+                    "",
+                ],
+                stdout=log,
+                stderr=log,
+            )
             stack.callback(stop, process)
-            # A port that somebody has is a line in its log, and no more: what counts is whether both answer.
+            # A port that somebody has is a line in its log, and no more: what counts is whether
+            # both answer.
             if _answers(process, port, f"http://127.0.0.1:{management}"):
                 yield f"127.0.0.1:{port}", f"http://127.0.0.1:{management}"
                 return
-        raise AssertionError(f"pebble-challtestsrv does not answer: {(folder / f'challtestsrv{TRIES - 1}.log').read_text()}")
+        raise AssertionError(
+            "pebble-challtestsrv does not answer:"
+            f" {(folder / f'challtestsrv{TRIES - 1}.log').read_text()}"
+        )
 
 
 def _answers(process: subprocess.Popen[bytes], port: int, management: str) -> bool:
@@ -239,11 +278,20 @@ def _answers(process: subprocess.Popen[bytes], port: int, management: str) -> bo
     while time.monotonic() < end and process.poll() is None:
         try:
             session().post(
-                f"{management}/set-txt", data=json.dumps({"host": "probe.certmgr.invalid.", "value": value}), timeout=2
+                f"{management}/set-txt",
+                data=json.dumps({"host": "probe.certmgr.invalid.", "value": value}),
+                timeout=2,
             )
-            asked = (dns.query.udp(question, "127.0.0.1", 1, port), dns.query.tcp(question, "127.0.0.1", 1, port))
+            asked = (
+                dns.query.udp(question, "127.0.0.1", 1, port),
+                dns.query.tcp(question, "127.0.0.1", 1, port),
+            )
             if all(value in str(answer) for answer in asked):
-                session().post(f"{management}/clear-txt", data=json.dumps({"host": "probe.certmgr.invalid."}), timeout=2)
+                session().post(
+                    f"{management}/clear-txt",
+                    data=json.dumps({"host": "probe.certmgr.invalid."}),
+                    timeout=2,
+                )
                 return True
         except (OSError, dns.exception.DNSException):
             pass
@@ -253,15 +301,26 @@ def _answers(process: subprocess.Popen[bytes], port: int, management: str) -> bo
 
 @contextmanager
 def pebble(
-    folder: Path, *, validity: timedelta = timedelta(days=90), eab: Mapping[str, str] | None = None, nonce_reject: int = 0,
-    authz_reuse: int | None = None, always_valid: bool = False, alternate_roots: int = 0, strict: bool = True, sleep: bool = False,
-    blocked: Sequence[str] = (), resolver: str = "",
-) -> Iterator[Pebble]:  # fmt: skip
+    folder: Path,
+    *,
+    validity: timedelta = timedelta(days=90),
+    eab: Mapping[str, str] | None = None,
+    nonce_reject: int = 0,
+    authz_reuse: int | None = None,
+    always_valid: bool = False,
+    alternate_roots: int = 0,
+    strict: bool = True,
+    sleep: bool = False,
+    blocked: Sequence[str] = (),
+    resolver: str = "",
+) -> Iterator[Pebble]:
     """A CA of its own, in a folder of its own below ``folder``.
 
-    ``eab``: key id -> MAC key (``mac_key()``); given, it is required. ``nonce_reject``: percent of good nonces refused. ``authz_reuse``: percent, None is
-    its own 50; at 0 it still reuses 1. ``always_valid``: no challenge is looked at. ``sleep``: up to 4 seconds before each validation.
-    ``blocked``: names refused with all below them. ``resolver``: address of another DNS server to validate with (challtestsrv runs nonetheless).
+    ``eab``: key id -> MAC key (``mac_key()``); given, it is required. ``nonce_reject``: percent of
+    good nonces refused. ``authz_reuse``: percent, None is its own 50; at 0 it still reuses 1.
+    ``always_valid``: no challenge is looked at. ``sleep``: up to 4 seconds before each validation.
+    ``blocked``: names refused with all below them. ``resolver``: address of another DNS server to
+    validate with (challtestsrv runs nonetheless).
     """
     folder = own(folder, "pebble")
     authority = Authority("Pebble's TLS")
@@ -283,24 +342,45 @@ def pebble(
         for attempt in range(TRIES):
             listen, management = held_port(stack), held_port(stack)
             config = {
-                "listenAddress": f"127.0.0.1:{listen}", "managementListenAddress": f"127.0.0.1:{management}",
-                "certificate": str(certificate), "privateKey": str(key), "httpPort": http_port, "tlsPort": tls_port,
-                "externalAccountBindingRequired": eab is not None, "externalAccountMACKeys": dict(eab or {}),
-                "certificateValidityPeriod": int(validity.total_seconds()), "domainBlocklist": list(blocked),
-            }  # fmt: skip
+                "listenAddress": f"127.0.0.1:{listen}",
+                "managementListenAddress": f"127.0.0.1:{management}",
+                "certificate": str(certificate),
+                "privateKey": str(key),
+                "httpPort": http_port,
+                "tlsPort": tls_port,
+                "externalAccountBindingRequired": eab is not None,
+                "externalAccountMACKeys": dict(eab or {}),
+                "certificateValidityPeriod": int(validity.total_seconds()),
+                "domainBlocklist": list(blocked),
+            }
             (folder / "pebble.json").write_text(json.dumps({"pebble": config}))
             path = folder / f"pebble{attempt}.log"
             log = stack.enter_context(path.open("wb"))
             process = subprocess.Popen(
-                [program("pebble", "pebble"), f"-strict={str(strict).lower()}", "-config", str(folder / "pebble.json"),
-                 "-dnsserver", resolver or address],
-                stdout=log, stderr=log, env=environment,
-            )  # fmt: skip
+                [
+                    program("pebble", "pebble"),
+                    f"-strict={str(strict).lower()}",
+                    "-config",
+                    str(folder / "pebble.json"),
+                    "-dnsserver",
+                    resolver or address,
+                ],
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
             stack.callback(stop, process)
             made = Pebble(
-                f"https://127.0.0.1:{listen}/dir", ca_file, f"https://127.0.0.1:{management}", http_port, tls_port, address, dns_management,
-                path, session(ca_file),
-            )  # fmt: skip
+                f"https://127.0.0.1:{listen}/dir",
+                ca_file,
+                f"https://127.0.0.1:{management}",
+                http_port,
+                tls_port,
+                address,
+                dns_management,
+                path,
+                session(ca_file),
+            )
             stack.callback(made._session.close)
             try:
                 wait_for(listen, process)
@@ -310,6 +390,8 @@ def pebble(
             except (AssertionError, OSError):
                 if attempt + 1 < TRIES and "address already in use" in path.read_text():
                     continue
-                raise AssertionError(f"pebble does not answer: {path.read_text()[-2000:]}") from None
+                raise AssertionError(
+                    f"pebble does not answer: {path.read_text()[-2000:]}"
+                ) from None
             yield made
             return

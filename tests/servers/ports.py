@@ -13,7 +13,12 @@ def free_port(address: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes] | None = None, address: str = "127.0.0.1", seconds: float = 120) -> None:
+def wait_for(
+    port: int,
+    process: subprocess.Popen[bytes] | None = None,
+    address: str = "127.0.0.1",
+    seconds: float = 120,
+) -> None:
     """Until something listens. A server that ended, or never listens, is a failure."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -1,7 +1,7 @@
 """A PostgreSQL server for the tests, run as an ordinary user on a free loopback port.
 
-Its files stand in memory if there is room: copying the template for a test costs a tenth of the time
-that it costs on a disk. Nothing in it has to outlive a crash of the server.
+Its files stand in memory if there is room: copying the template for a test costs a tenth of the
+time that it costs on a disk. Nothing in it has to outlive a crash of the server.
 """
 
 from __future__ import annotations
@@ -30,12 +30,25 @@ def _binary(name: str) -> str:
 
 
 def _as_user(command: list[str], user: str | None) -> list[str]:
-    return ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups", *command] if user else command
+    return (
+        [
+            "setpriv",
+            f"--reuid={user}",
+            f"--regid={pwd.getpwnam(user).pw_gid}",
+            "--clear-groups",
+            *command,
+        ]
+        if user
+        else command
+    )
 
 
 @contextmanager
 def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
-    """Yields the port. ``tls``: certificate and key files; a superuser 'test' may connect without a password."""
+    """Yields the port.
+
+    ``tls``: certificate and key files; a superuser 'test' may connect without a password.
+    """
     user = None
     if os.getuid() == 0:
         user = "postgres" if _exists("postgres") else "nobody"
@@ -45,7 +58,19 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
             os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
         folder.chmod(0o755 if user else 0o700)
         data = folder / "data"
-        init = [_binary("initdb"), "-D", str(data), "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        init = [
+            _binary("initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "test",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
         subprocess.run(_as_user(init, user), check=True, capture_output=True, cwd="/")
         port = free_port()
         options = [
@@ -83,7 +108,9 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
         try:
             wait_for(port, process)
             # It listens before it has started.
-            wait_until(lambda: _accepts(port) or process.poll() is not None, "the start of PostgreSQL")
+            wait_until(
+                lambda: _accepts(port) or process.poll() is not None, "the start of PostgreSQL"
+            )
             yield port
         finally:
             process.send_signal(2)  # fast shutdown

@@ -1,4 +1,6 @@
-"""Real servers of Debian and PyPI, each on a free loopback port: nginx, openssl s_server, Dovecot, slapd, aiosmtpd, pyftpdlib, a DNS server."""
+"""Real servers of Debian and PyPI, each on a free loopback port: nginx, openssl s_server, Dovecot,
+slapd, aiosmtpd, pyftpdlib, a DNS server.
+"""
 
 from __future__ import annotations
 
@@ -29,16 +31,24 @@ def long_lived(authority: Authority, *names: str) -> Issued:
     and not with that of the tests.
     """
     certificate = authority.certificate
-    return authority.issue(*names, not_before=certificate.not_valid_before_utc, not_after=certificate.not_valid_after_utc)
+    return authority.issue(
+        *names,
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
 
 
-def write_pair(folder: Path, issued: Issued, name: str = "site", *, whole: bool = True) -> tuple[Path, Path]:
+def write_pair(
+    folder: Path, issued: Issued, name: str = "site", *, whole: bool = True
+) -> tuple[Path, Path]:
     """Certificate chain (or leaf) and key as files."""
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    certificate.write_bytes(issued.chain_pem if whole else issued.certificate.public_bytes(Encoding.PEM))
+    certificate.write_bytes(
+        issued.chain_pem if whole else issued.certificate.public_bytes(Encoding.PEM)
+    )
     key.write_bytes(issued.key_pem)
     key.chmod(0o600)
     return certificate, key
@@ -46,24 +56,41 @@ def write_pair(folder: Path, issued: Issued, name: str = "site", *, whole: bool 
 
 @contextmanager
 def nginx(
-    folder: Path, sites: Sequence[tuple[str, Path, Path]], extra: str = "", address: str = "127.0.0.1", http: str = ""
+    folder: Path,
+    sites: Sequence[tuple[str, Path, Path]],
+    extra: str = "",
+    address: str = "127.0.0.1",
+    http: str = "",
 ) -> Iterator[int]:
-    """Serves each (name, certificate, key) by SNI; the first is the default. ``extra`` goes into every server block."""
+    """Serves each (name, certificate, key) by SNI; the first is the default.
+
+    ``extra`` goes into every server block.
+    """
     port = free_port(address)
     if "ssl_protocols" not in extra:
         extra = f"ssl_protocols TLSv1.2 TLSv1.3; {extra}"
     listen = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     blocks = "\n".join(
-        f"server {{ listen {listen} ssl; server_name {name}; ssl_certificate {cert}; ssl_certificate_key {key}; {extra} return 204; }}"
+        f"server {{ listen {listen} ssl; server_name {name}; ssl_certificate {cert};"
+        f" ssl_certificate_key {key}; {extra} return 204; }}"
         for name, cert, key in sites
     )
-    temp = " ".join(f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temp = " ".join(
+        f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     (folder / "nginx.conf").write_text(
-        f"daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;\n"
-        f"events {{ worker_connections 512; }}\nhttp {{ access_log off; {temp} {http}\n{blocks}\n}}\n"
+        f"daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log"
+        f" {folder}/error.log;\nevents {{ worker_connections 512; }}\nhttp {{ access_log off;"
+        f" {temp} {http}\n{blocks}\n}}\n"
     )
     process = subprocess.Popen(
-        [program("nginx", "nginx-light"), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")],
+        [
+            program("nginx", "nginx-light"),
+            "-e",
+            str(folder / "error.log"),
+            "-c",
+            str(folder / "nginx.conf"),
+        ],
         stderr=subprocess.DEVNULL,
     )
     try:
@@ -77,22 +104,37 @@ def nginx(
 def web(
     folder: Path, pair: tuple[Path, Path], plain: str, secure: str, host: str = "_", http: str = ""
 ) -> Iterator[tuple[int, int]]:
-    """nginx with one site over plain HTTP and over HTTPS: their ports. ``plain`` and ``secure``: what stands in the server blocks, in
-    which HTTP_PORT and HTTPS_PORT are replaced. Files are served from the folder.
+    """nginx with one site over plain HTTP and over HTTPS: their ports.
+
+    ``plain`` and ``secure``: what stands in the server blocks, in which HTTP_PORT and HTTPS_PORT
+    are replaced. Files are served from the folder.
     """
-    temp = " ".join(f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temp = " ".join(
+        f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     head = (
-        f"daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log; user root;\n"
-        f"events {{ worker_connections 512; }}\nhttp {{ access_log {folder}/access.log combined; {temp} types {{ text/html html; }} default_type text/html; {http}\n"
+        f"daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;"
+        f" user root;\nevents {{ worker_connections 512; }}\nhttp {{ access_log {folder}/access.log"
+        f" combined; {temp} types {{ text/html html; }} default_type text/html; {http}\n"
     )
     for _ in range(5):  # another test may take a free port before nginx does
         plain_port, secure_port = free_port(), free_port()
         text = (
-            f"{head}server {{ listen 127.0.0.1:{plain_port}; server_name {host}; root {folder}; {plain} }}\n"
-            f"server {{ listen 127.0.0.1:{secure_port} ssl; server_name {host}; root {folder}; ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]}; {secure} }}\n}}\n"
+            f"{head}server {{ listen 127.0.0.1:{plain_port}; server_name {host}; root {folder};"
+            f" {plain} }}\nserver {{ listen 127.0.0.1:{secure_port} ssl; server_name {host}; root"
+            f" {folder}; ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]}; {secure}"
+            " }\n}\n"
         )
-        (folder / "web.conf").write_text(text.replace("HTTPS_PORT", str(secure_port)).replace("HTTP_PORT", str(plain_port)))
-        command = [program("nginx", "nginx-light"), "-e", str(folder / "error.log"), "-c", str(folder / "web.conf")]
+        (folder / "web.conf").write_text(
+            text.replace("HTTPS_PORT", str(secure_port)).replace("HTTP_PORT", str(plain_port))
+        )
+        command = [
+            program("nginx", "nginx-light"),
+            "-e",
+            str(folder / "error.log"),
+            "-c",
+            str(folder / "web.conf"),
+        ]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             wait_for(plain_port, process)
@@ -114,12 +156,28 @@ def s_server(certificate: Path, key: Path, *options: str) -> Iterator[int]:
     """``openssl s_server`` with its own options."""
     port = free_port()
     issuers = certificate.with_suffix(".issuers")
-    issuers.write_text("-----BEGIN" + "-----BEGIN".join(certificate.read_text().split("-----BEGIN")[2:]))
+    issuers.write_text(
+        "-----BEGIN" + "-----BEGIN".join(certificate.read_text().split("-----BEGIN")[2:])
+    )
     process = subprocess.Popen(
-        [program("openssl", "openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(certificate), "-key", str(key),
-         "-cert_chain", str(issuers), "-quiet", *options],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            program("openssl", "openssl"),
+            "s_server",
+            "-accept",
+            f"127.0.0.1:{port}",
+            "-cert",
+            str(certificate),
+            "-key",
+            str(key),
+            "-cert_chain",
+            str(issuers),
+            "-quiet",
+            *options,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         wait_for(port, process)
         yield port
@@ -135,18 +193,29 @@ def dovecot(folder: Path, certificate: Path, key: Path) -> Iterator[tuple[int, i
     user = "nobody" if os.getuid() == 0 else os.environ.get("USER", "nobody")
     mailuser = f"default_login_user = {user}\ndefault_internal_user = {user}\n"
     if os.getuid() == 0:
-        group = subprocess.run(["id", "-gn", "nobody"], capture_output=True, text=True, check=True).stdout.strip()
+        group = subprocess.run(
+            ["id", "-gn", "nobody"], capture_output=True, text=True, check=True
+        ).stdout.strip()
         mailuser += f"default_internal_group = {group}\n"
     (folder / "dovecot.conf").write_text(
-        f"base_dir = {folder}/run\nstate_dir = {folder}/run\nlog_path = {folder}/dovecot.log\nprotocols = imap pop3\nlisten = 127.0.0.1\n"
-        f"ssl = yes\nssl_cert = <{certificate}\nssl_key = <{key}\n{mailuser}"
-        f"mail_location = maildir:{folder}/mail\npassdb {{\n driver = static\n args = nopassword=y\n}}\nuserdb {{\n driver = static\n args = uid={os.getuid() or 65534} gid={os.getgid() or 65534} home={folder}\n}}\n"
-        f"service imap-login {{\n chroot =\n inet_listener imap {{\n port = {imap}\n }}\n inet_listener imaps {{\n port = 0\n }}\n}}\n"
-        f"service pop3-login {{\n chroot =\n inet_listener pop3 {{\n port = {pop3}\n }}\n inet_listener pop3s {{\n port = 0\n }}\n}}\n"
-        "service anvil {\n chroot =\n}\n"
+        f"base_dir = {folder}/run\nstate_dir = {folder}/run\nlog_path ="
+        f" {folder}/dovecot.log\nprotocols = imap pop3\nlisten = 127.0.0.1\nssl = yes\nssl_cert ="
+        f" <{certificate}\nssl_key = <{key}\n{mailuser}mail_location ="
+        f" maildir:{folder}/mail\npassdb {{\n driver = static\n args = nopassword=y\n}}\nuserdb"
+        f" {{\n driver = static\n args = uid={os.getuid() or 65534} gid={os.getgid() or 65534}"
+        f" home={folder}\n}}\nservice imap-login {{\n chroot =\n inet_listener imap {{\n port ="
+        f" {imap}\n }}\n inet_listener imaps {{\n port = 0\n }}\n}}\nservice pop3-login {{\n chroot"
+        f" =\n inet_listener pop3 {{\n port = {pop3}\n }}\n inet_listener pop3s {{\n port = 0\n"
+        " }\n}\nservice anvil {\n chroot =\n}\n"
     )
     process = subprocess.Popen(
-        [program("dovecot", "dovecot-imapd dovecot-pop3d"), "-F", "-c", str(folder / "dovecot.conf")], stderr=subprocess.DEVNULL
+        [
+            program("dovecot", "dovecot-imapd dovecot-pop3d"),
+            "-F",
+            "-c",
+            str(folder / "dovecot.conf"),
+        ],
+        stderr=subprocess.DEVNULL,
     )
     try:
         wait_for(imap, process)
@@ -162,14 +231,24 @@ def slapd(folder: Path, certificate: Path, key: Path) -> Iterator[int]:
     port = free_port()
     (folder / "db").mkdir()
     (folder / "slapd.conf").write_text(
-        f"include /etc/ldap/schema/core.schema\npidfile {folder}/slapd.pid\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n"
+        f"include /etc/ldap/schema/core.schema\npidfile {folder}/slapd.pid\nmodulepath"
+        " /usr/lib/ldap\nmoduleload back_mdb\n"
         f"TLSCertificateFile {certificate}\nTLSCertificateKeyFile {key}\n"
         f'database mdb\nsuffix "dc=example,dc=test"\ndirectory {folder}/db\n'
     )
     process = subprocess.Popen(
-        [program("slapd", "slapd"), "-f", str(folder / "slapd.conf"), "-h", f"ldap://127.0.0.1:{port}", "-d", "0"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            program("slapd", "slapd"),
+            "-f",
+            str(folder / "slapd.conf"),
+            "-h",
+            f"ldap://127.0.0.1:{port}",
+            "-d",
+            "0",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         wait_for(port, process)
         yield port
@@ -231,7 +310,9 @@ Answer = str | Sequence[str]
 
 @contextmanager
 def dns(answers: Mapping[str, Answer], broken_family: str = "") -> Iterator[str]:
-    """A name server: name -> addresses, or "NXDOMAIN", "SERVFAIL", "NODATA", "SILENT". Yields its address for [scan] resolvers.
+    """A name server: name -> addresses, or "NXDOMAIN", "SERVFAIL", "NODATA", "SILENT".
+
+    Yields its address for [scan] resolvers.
 
     ``broken_family``: A or AAAA, whose questions are answered with SERVFAIL.
     """
@@ -261,9 +342,15 @@ def dns(answers: Mapping[str, Answer], broken_family: str = "") -> Iterator[str]
                 response.set_rcode(dns.rcode.from_text(str(answer)))
             elif answer != "NODATA":
                 kind = dns.rdatatype.to_text(question.rdtype)
-                wanted = [a for a in answer if (":" in a) == (kind == "AAAA")] if kind in ("A", "AAAA") else []
+                wanted = (
+                    [a for a in answer if (":" in a) == (kind == "AAAA")]
+                    if kind in ("A", "AAAA")
+                    else []
+                )
                 if wanted:
-                    response.answer.append(dns.rrset.from_text_list(question.name, 60, "IN", kind, wanted))
+                    response.answer.append(
+                        dns.rrset.from_text_list(question.name, 60, "IN", kind, wanted)
+                    )
             sock.sendto(response.to_wire(), peer)
 
     threading.Thread(target=serve, daemon=True).start()

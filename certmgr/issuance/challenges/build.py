@@ -41,7 +41,9 @@ class HttpHook:
 
 
 class Solvers:
-    """Those of the configuration, each made once, so that orders which run at the same time share what listens."""
+    """Those of the configuration, each made once, so that orders which run at the same time share
+    what listens.
+    """
 
     def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
         self._settings, self._clock = settings, clock
@@ -52,7 +54,9 @@ class Solvers:
         """Raises :class:`UsageError` for a word that the configuration does not know."""
         with self._lock:
             if name not in self._made:
-                self._made[name] = make(find(self._settings, name), partial(asker, self._settings), self._clock)
+                self._made[name] = make(
+                    find(self._settings, name), partial(asker, self._settings), self._clock
+                )
             return self._made[name]
 
 
@@ -95,17 +99,31 @@ def challenge_of(own: SolverSettings) -> str:
     """http-01, dns-01 or tls-alpn-01. Pure."""
     if own.kind == "hook":
         return own.challenge
-    return {"webroot": "http-01", "alias": "http-01", "standalone": "http-01", "tls-alpn": "tls-alpn-01"}.get(own.kind, "dns-01")
+    return {
+        "webroot": "http-01",
+        "alias": "http-01",
+        "standalone": "http-01",
+        "tls-alpn": "tls-alpn-01",
+    }.get(own.kind, "dns-01")
 
 
 def snippet(own: SolverSettings, server: str) -> str:
-    """What nginx or Apache need so that the CA finds the answers of this solver. Pure. Raises :class:`UsageError` where none is needed."""
+    """What nginx or Apache need so that the CA finds the answers of this solver.
+
+    Pure. Raises :class:`UsageError` where none is needed.
+    """
     path = "/.well-known/acme-challenge/"
     if own.kind == "alias":
         folder = own.path.rstrip("/") + "/"
         if server == "nginx":
-            return f"location ^~ {path} {{\n    alias {folder};\n    default_type application/octet-stream;\n}}\n"
-        return f'Alias "{path}" "{folder}"\n<Directory "{folder}">\n    Options None\n    AllowOverride None\n    Require all granted\n</Directory>\n'
+            return (
+                f"location ^~ {path} {{\n    alias {folder};\n    default_type"
+                " application/octet-stream;\n}\n"
+            )
+        return (
+            f'Alias "{path}" "{folder}"\n<Directory "{folder}">\n    Options None\n   '
+            " AllowOverride None\n    Require all granted\n</Directory>\n"
+        )
     if own.kind == "standalone" and own.port not in (0, 80):
         host = own.address or "127.0.0.1"
         where = f"http://{f'[{host}]' if ':' in host else host}:{own.port}"

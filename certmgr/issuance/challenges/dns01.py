@@ -1,4 +1,5 @@
-"""dns-01: the record, wherever a CNAME says that it lies, and the wait until the zone's own servers show it. An edge.
+"""dns-01: the record, wherever a CNAME says that it lies, and the wait until the zone's own servers
+show it. An edge.
 
 How a record is set is a Zone's matter: RFC 2136, a provider of dns-lexicon, or a program.
 """
@@ -20,7 +21,10 @@ PAUSE = 1.0
 
 
 class Zone(Protocol):
-    """Sets and takes away one TXT record; others of that name stay. ``record``: where it lies, after CNAMEs. Raises :class:`CertmgrError`."""
+    """Sets and takes away one TXT record; others of that name stay.
+
+    ``record``: where it lies, after CNAMEs. Raises :class:`CertmgrError`.
+    """
 
     def add(self, record: str, value: str) -> None: ...
 
@@ -29,7 +33,9 @@ class Zone(Protocol):
 
 @dataclass(slots=True)
 class Dns01:
-    """``propagation``: for so many seconds the zone's servers are asked; after that the CA is (we may not reach them, and it may)."""
+    """``propagation``: for so many seconds the zone's servers are asked; after that the CA is (we
+    may not reach them, and it may).
+    """
 
     zone: Zone
     asker: Callable[[], Asker]
@@ -45,7 +51,9 @@ class Dns01:
             self.zone.add(where, one.txt)
             placed.append((where, one.txt))
         end = time.monotonic() + self.propagation
-        while (missing := [p for p in placed if not shown(self.asker(), *p)]) and time.monotonic() < end:
+        while (
+            missing := [p for p in placed if not shown(self.asker(), *p)]
+        ) and time.monotonic() < end:
             placed = missing
             self.wait(PAUSE)
 
@@ -57,7 +65,9 @@ class Dns01:
 
 
 def place(asker: Asker, record: str) -> str:
-    """Where the record lies: a CNAME at ``_acme-challenge`` hands the zone to somebody who may change it. Raises :class:`CertmgrError` where nobody can tell."""
+    """Where the record lies: a CNAME at ``_acme-challenge`` hands the zone to somebody who may
+    change it. Raises :class:`CertmgrError` where nobody can tell.
+    """
     answer = asker.ask(record, "TXT")
     if answer.status in ("ok", "nodata", "nxdomain"):
         return answer.canonical or record
@@ -69,7 +79,9 @@ def place(asker: Asker, record: str) -> str:
 
 
 def shown(asker: Asker, record: str, value: str) -> bool:
-    """Whether every server of the zone that answers shows the record; where none of them can be asked from here, whether a resolver does."""
+    """Whether every server of the zone that answers shows the record; where none of them can be
+    asked from here, whether a resolver does.
+    """
     servers = asker.authoritative(record).addresses
     told = [a for a in (asker.ask_at(server, record, "TXT") for server in servers) if a.told]
     if not told:

@@ -18,7 +18,11 @@ WELL_KNOWN = "/.well-known/acme-challenge/"
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """One challenge that is to be answered. ``name``: the identifier, without ``*.``. ``token``: checked to be base64url. ``key_authorization``: RFC 8555 8.1."""
+    """One challenge that is to be answered.
+
+    ``name``: the identifier, without ``*.``. ``token``: checked to be base64url.
+    ``key_authorization``: RFC 8555 8.1.
+    """
 
     name: str
     token: str
@@ -47,7 +51,10 @@ def proof(name: str, token: object, thumbprint: str) -> Proof:
 
 
 class Solver(Protocol):
-    """``challenge``: http-01, dns-01 or tls-alpn-01. Calls raise :class:`CertmgrError`; several threads call at the same time."""
+    """``challenge``: http-01, dns-01 or tls-alpn-01.
+
+    Calls raise :class:`CertmgrError`; several threads call at the same time.
+    """
 
     challenge: str
 
@@ -55,4 +62,7 @@ class Solver(Protocol):
         """Afterwards the CA can look, or as far as anybody can tell."""
 
     def clean(self, proofs: Sequence[Proof]) -> None:
-        """Takes back what :meth:`present` did, or as much of it as was done. Does not raise for what is not there."""
+        """Takes back what :meth:`present` did, or as much of it as was done.
+
+        Does not raise for what is not there.
+        """

@@ -1,4 +1,6 @@
-"""http-01 by a server of our own: on port 80, or on an inside port that nginx or Apache hand the challenge's path to. An edge."""
+"""http-01 by a server of our own: on port 80, or on an inside port that nginx or Apache hand the
+challenge's path to. An edge.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,8 @@ class Standalone:
             self._server.answers |= {p.token: p.key_authorization.encode() for p in proofs}
 
     def _listen(self) -> _Server:
-        addresses = ["::", "0.0.0.0"] if self.address == "::" else [self.address]  # noqa: S104 - the CA comes from anywhere
+        # The CA connects from any address.
+        addresses = ["::", "0.0.0.0"] if self.address == "::" else [self.address]  # noqa: S104
         failed: OSError | None = None
         for address in addresses:
             try:
@@ -81,13 +84,17 @@ class Standalone:
             except OSError as error:
                 failed = error
                 continue
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": POLL}, daemon=True).start()
+            threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": POLL}, daemon=True
+            ).start()
             return server
         assert failed is not None
         raise CertmgrError(
-            f"Nothing can listen on port {self.port} for the challenge", failed.strerror or str(failed),
-            "Is a web server there? Then use a web root, an alias, or give the solver an inside port and let the web server hand the path on (certmgr solver snippet).",
-        )  # fmt: skip
+            f"Nothing can listen on port {self.port} for the challenge",
+            failed.strerror or str(failed),
+            "Is a web server there? Then use a web root, an alias, or give the solver an inside"
+            " port and let the web server hand the path on (certmgr solver snippet).",
+        )
 
     def clean(self, proofs: Sequence[Proof]) -> None:
         with self._lock:

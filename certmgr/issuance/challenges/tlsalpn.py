@@ -1,4 +1,7 @@
-"""tls-alpn-01 by a server of our own on port 443 (RFC 8737, and RFC 8738 for addresses). An edge."""
+"""tls-alpn-01 by a server of our own on port 443 (RFC 8737, and RFC 8738 for addresses).
+
+An edge.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ def sni(name: str) -> str:
 
 
 def context_for(proof: Proof, now: datetime) -> Any:
-    """An OpenSSL context with the certificate that answers: self-signed, with the digest of the key authorization as a critical extension."""
+    """An OpenSSL context with the certificate that answers: self-signed, with the digest of the key
+    authorization as a critical extension.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -40,17 +45,29 @@ def context_for(proof: Proof, now: datetime) -> Any:
     digest = hashlib.sha256(proof.key_authorization.encode()).digest()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ACME challenge")])
     certificate = (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=7))
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=7))
         .add_extension(x509.SubjectAlternativeName(general_names([proof.name])), critical=False)
-        .add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(ACME_IDENTIFIER), b"\x04\x20" + digest), critical=True)
+        .add_extension(
+            x509.UnrecognizedExtension(
+                x509.ObjectIdentifier(ACME_IDENTIFIER), b"\x04\x20" + digest
+            ),
+            critical=True,
+        )
         .sign(key, hashes.SHA256())
-    )  # fmt: skip
+    )
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.use_certificate(certificate)
     context.use_privatekey(key)
-    context.set_alpn_select_callback(lambda _connection, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS)
+    context.set_alpn_select_callback(
+        lambda _connection, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+    )
     return context
 
 
@@ -72,7 +89,8 @@ class TlsAlpn:
     def present(self, proofs: Sequence[Proof]) -> None:
         made = {sni(p.name): context_for(p, self._clock()) for p in proofs}
         mine = []
-        for name in sorted(made):  # two certificates for one name are shown one after the other: a name has one answer at a time
+        # A name has one answer at a time: two certificates for it are shown one after the other.
+        for name in sorted(made):
             with self._lock:
                 waiting = self._names.setdefault(name, threading.Lock())
             waiting.acquire()
@@ -115,9 +133,10 @@ class TlsAlpn:
             )
         except OSError as error:
             raise CertmgrError(
-                f"Nothing can listen on port {self.port} for the challenge", error.strerror or str(error),
+                f"Nothing can listen on port {self.port} for the challenge",
+                error.strerror or str(error),
                 "A web server is there; tls-alpn-01 needs the port itself. Use http-01 or dns-01.",
-            ) from None  # fmt: skip
+            ) from None
 
     def _accept(self, listening: socket.socket) -> None:
         while True:
@@ -139,12 +158,18 @@ class TlsAlpn:
 
             def choose(connection: Any) -> None:
                 asked = connection.get_servername()
-                found = self._contexts.get(asked.decode("ascii", "replace").lower()) if asked else None
+                found = (
+                    self._contexts.get(asked.decode("ascii", "replace").lower()) if asked else None
+                )
                 if found is not None:
                     connection.set_context(found)
 
             base.set_tlsext_servername_callback(choose)
-            base.set_alpn_select_callback(lambda _connection, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS)
+            base.set_alpn_select_callback(
+                lambda _connection, offered: (
+                    ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+                )
+            )
             connection = SSL.Connection(base, raw)
             connection.set_accept_state()
             # A blocking handshake under the time limit of the socket itself.

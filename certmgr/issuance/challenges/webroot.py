@@ -1,7 +1,11 @@
-"""http-01 by a file below a web root, or in a directory that web servers alias for all their sites. An edge.
+"""http-01 by a file below a web root, or in a directory that web servers alias for all their sites.
 
-A web root belongs to a client and is hostile: it may hold links to anywhere, and change at any moment. Every component below the part of the path that the
-administrator chose is opened by the handle of the one above and never followed; the file is made anew (O_EXCL), with the owner of the web root.
+An edge.
+
+A web root belongs to a client and is hostile: it may hold links to anywhere, and change at any
+moment. Every component below the part of the path that the administrator chose is opened by the
+handle of the one above and never followed; the file is made anew (O_EXCL), with the owner of the
+web root.
 """
 
 from __future__ import annotations
@@ -24,7 +28,10 @@ _BELOW = (".well-known", "acme-challenge")
 
 @dataclass(slots=True)
 class WebRoot:
-    """``path``: absolute; ``{name}`` becomes the name. ``alias``: the file lies right in it, and the web server maps the challenge's path to it."""
+    """``path``: absolute; ``{name}`` becomes the name.
+
+    ``alias``: the file lies right in it, and the web server maps the challenge's path to it.
+    """
 
     path: str
     alias: bool = False
@@ -37,7 +44,10 @@ class WebRoot:
 
     def clean(self, proofs: Sequence[Proof]) -> None:
         for one in proofs:
-            with contextlib.suppress(OSError, CertmgrError), self._folder(one.name, make=False) as (folder, _):
+            with (
+                contextlib.suppress(OSError, CertmgrError),
+                self._folder(one.name, make=False) as (folder, _),
+            ):
                 os.unlink(one.token, dir_fd=folder)
 
     @contextmanager
@@ -62,7 +72,10 @@ class WebRoot:
 
 
 def trusted(path: str, name: str) -> tuple[Path, list[str]]:
-    """(the part that the administrator chose, the components below it that belong to a client). Pure."""
+    """(the part that the administrator chose, the components below it that belong to a client).
+
+    Pure.
+    """
     parts = Path(path).parts
     first = next((i for i, p in enumerate(parts) if "{name}" in p), len(parts) - 1)
     first = max(first, 1)
@@ -70,7 +83,10 @@ def trusted(path: str, name: str) -> tuple[Path, list[str]]:
 
 
 def _give(part: str, folder: int, owner: os.stat_result) -> None:
-    """A directory that was made just now goes to the owner of the web root. By its handle, so that nothing else can."""
+    """A directory that was made just now goes to the owner of the web root.
+
+    By its handle, so that nothing else can.
+    """
     handle = os.open(part, _DIRECTORY, dir_fd=folder)
     try:
         _own(handle, owner)
@@ -87,7 +103,12 @@ def _write(folder: int, token: str, data: bytes, owner: os.stat_result) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISDIR(os.stat(token, dir_fd=folder, follow_symlinks=False).st_mode):
             os.unlink(token, dir_fd=folder)
-    handle = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+    handle = os.open(
+        token,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+        0o644,
+        dir_fd=folder,
+    )
     try:
         os.fchmod(handle, 0o644)
         _own(handle, owner)
@@ -101,11 +122,19 @@ def _mapped(path: str, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what = f"The answer to the challenge of {name} cannot be written below {path.replace('{name}', name)}"
+        what = (
+            f"The answer to the challenge of {name} cannot be written below"
+            f" {path.replace('{name}', name)}"
+        )
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise CertmgrError(
                 what,
                 "a part of the way is a link, or no directory",
-                'Links in a web root are not followed: a client could lead us anywhere. Use a shared alias directory (kind = "alias").',
+                "Links in a web root are not followed: a client could lead us anywhere. Use a"
+                ' shared alias directory (kind = "alias").',
             ) from None
-        raise CertmgrError(what, error.strerror or str(error), "Check the path of the solver and who may write there.") from None
+        raise CertmgrError(
+            what,
+            error.strerror or str(error),
+            "Check the path of the solver and who may write there.",
+        ) from None

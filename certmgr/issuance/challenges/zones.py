@@ -1,4 +1,6 @@
-"""Who sets a TXT record: a name server by RFC 2136, a provider through dns-lexicon, or a program of the administrator's. Edges."""
+"""Who sets a TXT record: a name server by RFC 2136, a provider through dns-lexicon, or a program of
+the administrator's. Edges.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,11 @@ class Rfc2136:
     def _zone(self, record: str) -> str:
         found = self.asker().authoritative(record)
         if not found.zone:
-            raise CertmgrError(f"Nobody can tell in which zone {record} lies", found.reason, "Give the solver its zone.")
+            raise CertmgrError(
+                f"Nobody can tell in which zone {record} lies",
+                found.reason,
+                "Give the solver its zone.",
+            )
         return found.zone
 
 
@@ -94,14 +100,20 @@ class Lexicon:
             resolver: Any = ConfigResolver
         except ImportError:
             raise ConfigError(
-                "dns-lexicon is not installed", "a solver of the kind lexicon needs it", "Install certmgr[lexicon]."
+                "dns-lexicon is not installed",
+                "a solver of the kind lexicon needs it",
+                "Install certmgr[lexicon].",
             ) from None
         own = self.settings
         options: dict[str, Any] = {"ttl": TTL}
         for entry in own.credentials:
             name, equals, value = entry.partition("=")
             if not equals:
-                raise ConfigError("credentials of the solver are not NAME=SECRET", "", "Write auth_token=env:NAME.")
+                raise ConfigError(
+                    "credentials of the solver are not NAME=SECRET",
+                    "",
+                    "Write auth_token=env:NAME.",
+                )
             options[name.strip().removeprefix("--").replace("-", "_")] = secret(value.strip())
         # "action" and "type" are what the command line of dns-lexicon would have been given.
         base = {
@@ -115,16 +127,18 @@ class Lexicon:
         try:
             with Client(resolver().with_dict(base)) as operations:
                 done = call(operations)
-        except (
-            Exception
-        ) as error:  # each provider raises what it likes; its text may hold what was sent, so only its kind is shown
+        # each provider raises what it likes; its text may hold what was sent, so only its kind is
+        # shown
+        except Exception as error:
             raise CertmgrError(
                 f"The DNS provider {own.provider} did not take the record {record}",
                 type(error).__name__,
                 "Check the credentials of the solver.",
             ) from None
         if done is False:
-            raise CertmgrError(f"The DNS provider {own.provider} did not take the record {record}", "it said no")
+            raise CertmgrError(
+                f"The DNS provider {own.provider} did not take the record {record}", "it said no"
+            )
 
 
 _NAME = re.compile(r"[a-z0-9_*-]+(\.[a-z0-9_-]+)*")
@@ -132,14 +146,25 @@ _VALUE = re.compile(r"[A-Za-z0-9_.-]{1,400}")
 
 
 def call_hook(settings: SolverSettings, action: str, *arguments: str) -> None:
-    """Runs the program of a hook: ``ACTION NAME VALUE``. Everything that comes from outside was checked to be a name or base64url."""
+    """Runs the program of a hook: ``ACTION NAME VALUE``.
+
+    Everything that comes from outside was checked to be a name or base64url.
+    """
     from certmgr.deploy.hooks import run
 
     assert action in ("add", "remove")
     name, *values = arguments
     if not _NAME.fullmatch(name) or not all(_VALUE.fullmatch(v) for v in values):
-        raise CertmgrError("The hook was not called", f"'{printable(name, 80)}' or its value is not what a challenge has")
-    outcome = run(settings.command, arguments=(action, *arguments), user=settings.user, timeout=settings.timeout)
+        raise CertmgrError(
+            "The hook was not called",
+            f"'{printable(name, 80)}' or its value is not what a challenge has",
+        )
+    outcome = run(
+        settings.command,
+        arguments=(action, *arguments),
+        user=settings.user,
+        timeout=settings.timeout,
+    )
     if not outcome.ok:
         raise CertmgrError(
             f"The hook {settings.command[0]} failed for {name}",

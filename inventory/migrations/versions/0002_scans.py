@@ -1,4 +1,6 @@
-"""What scans store: certificates, runs, standings, observations, findings, proposals and acceptances."""
+"""What scans store: certificates, runs, standings, observations, findings, proposals and
+acceptances.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -28,7 +30,12 @@ def upgrade() -> None:
     op.create_index("ix_certificate_is_ca", "certificate", ["is_ca"], unique=False)
     op.create_table(
         "run",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("vantage", sa.Text(), nullable=False),
@@ -43,11 +50,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "acceptance",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("domain_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
@@ -55,7 +69,9 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["client_id"], ["client.id"], name=op.f("fk_acceptance_client_id")),
         sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_acceptance_domain_id")),
-        sa.ForeignKeyConstraint(["endpoint_id"], ["endpoint.id"], name=op.f("fk_acceptance_endpoint_id")),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"], ["endpoint.id"], name=op.f("fk_acceptance_endpoint_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_acceptance")),
     )
     op.create_index(op.f("ix_acceptance_client_id"), "acceptance", ["client_id"], unique=False)
@@ -63,8 +79,15 @@ def upgrade() -> None:
     op.create_index(op.f("ix_acceptance_endpoint_id"), "acceptance", ["endpoint_id"], unique=False)
     op.create_table(
         "finding",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("severity", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
@@ -72,16 +95,24 @@ def upgrade() -> None:
         sa.Column("addresses", sa.Text(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=False),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
-        sa.Column("opened_run", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "opened_run", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
-        sa.Column("closed_run", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "closed_run", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.ForeignKeyConstraint(["closed_run"], ["run.id"], name=op.f("fk_finding_closed_run")),
-        sa.ForeignKeyConstraint(["endpoint_id"], ["endpoint.id"], name=op.f("fk_finding_endpoint_id")),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"], ["endpoint.id"], name=op.f("fk_finding_endpoint_id")
+        ),
         sa.ForeignKeyConstraint(["opened_run"], ["run.id"], name=op.f("fk_finding_opened_run")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_finding")),
     )
     op.create_index("ix_finding_closed_at", "finding", ["closed_at"], unique=False)
-    op.create_index("ix_finding_endpoint_id_closed_at", "finding", ["endpoint_id", "closed_at"], unique=False)
+    op.create_index(
+        "ix_finding_endpoint_id_closed_at", "finding", ["endpoint_id", "closed_at"], unique=False
+    )
     op.create_index(
         "uq_finding_open",
         "finding",
@@ -92,8 +123,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "observation",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("first_seen", sa.BigInteger(), nullable=False),
         sa.Column("last_seen", sa.BigInteger(), nullable=False),
@@ -107,32 +145,52 @@ def upgrade() -> None:
         sa.Column("alpn", sa.Text(), nullable=True),
         sa.Column("ocsp", sa.Text(), nullable=True),
         sa.Column("trusted", sa.Integer(), nullable=True),
-        sa.ForeignKeyConstraint(["endpoint_id"], ["endpoint.id"], name=op.f("fk_observation_endpoint_id")),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"], ["endpoint.id"], name=op.f("fk_observation_endpoint_id")
+        ),
         sa.ForeignKeyConstraint(["leaf"], ["certificate.sha256"], name=op.f("fk_observation_leaf")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_observation")),
     )
-    op.create_index("ix_observation_endpoint_id_open", "observation", ["endpoint_id", "open"], unique=False)
+    op.create_index(
+        "ix_observation_endpoint_id_open", "observation", ["endpoint_id", "open"], unique=False
+    )
     op.create_index("ix_observation_leaf", "observation", ["leaf"], unique=False)
     op.create_table(
         "proposal",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("changes", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["endpoint_id"], ["endpoint.id"], name=op.f("fk_proposal_endpoint_id")),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"], ["endpoint.id"], name=op.f("fk_proposal_endpoint_id")
+        ),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_proposal_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_proposal")),
     )
     op.create_index(op.f("ix_proposal_run_id"), "proposal", ["run_id"], unique=False)
     op.create_table(
         "standing",
-        sa.Column("endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column(
+            "endpoint_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
         sa.Column("fingerprint", sa.Text(), server_default="", nullable=False),
         sa.Column("memo", sa.Text(), server_default="", nullable=False),
         sa.Column("recheck_at", sa.BigInteger(), nullable=True),
         sa.Column("judged_at", sa.BigInteger(), nullable=True),
         sa.Column("good", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("last_run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "last_run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("last_attempt", sa.BigInteger(), nullable=False),
         sa.Column("error_layer", sa.Text(), nullable=True),
         sa.Column("error_reason", sa.Text(), nullable=True),
@@ -142,7 +200,9 @@ def upgrade() -> None:
         sa.Column("leaf", sa.Text(), nullable=True),
         sa.Column("not_after", sa.BigInteger(), nullable=True),
         sa.Column("issuer", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(["endpoint_id"], ["endpoint.id"], name=op.f("fk_standing_endpoint_id")),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"], ["endpoint.id"], name=op.f("fk_standing_endpoint_id")
+        ),
         sa.ForeignKeyConstraint(["last_run_id"], ["run.id"], name=op.f("fk_standing_last_run_id")),
         sa.ForeignKeyConstraint(["leaf"], ["certificate.sha256"], name=op.f("fk_standing_leaf")),
         sa.PrimaryKeyConstraint("endpoint_id", name=op.f("pk_standing")),

@@ -16,7 +16,12 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "broadcast",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("template", sa.Text(), nullable=False),
         sa.Column("tag", sa.Text(), nullable=True),
         sa.Column("deadline", sa.Text(), nullable=False),
@@ -28,10 +33,19 @@ def upgrade() -> None:
     )
     op.create_table(
         "decision",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("threshold", sa.Text(), nullable=False),
         sa.Column("round", sa.Text(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
@@ -53,11 +67,18 @@ def upgrade() -> None:
     op.create_index("ix_decision_client_id", "decision", ["client_id"], unique=False)
     op.create_table(
         "inbound",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("message_id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("notice_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbound")),
@@ -74,7 +95,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "release",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("cause", sa.Text(), nullable=False),
         sa.Column("per_day", sa.Integer(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
@@ -84,7 +110,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "snooze",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("scope_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("starts_at", sa.BigInteger(), nullable=False),
@@ -98,8 +129,15 @@ def upgrade() -> None:
     op.create_index("ix_snooze_until", "snooze", ["until"], unique=False)
     op.create_table(
         "notice",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False),
@@ -127,17 +165,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
     )
     op.create_index(op.f("ix_notice_client_id"), "notice", ["client_id"], unique=False)
-    op.create_index("ix_notice_client_id_created_at", "notice", ["client_id", "created_at"], unique=False)
+    op.create_index(
+        "ix_notice_client_id_created_at", "notice", ["client_id", "created_at"], unique=False
+    )
     op.create_index(op.f("ix_notice_contact_id"), "notice", ["contact_id"], unique=False)
     op.create_index("ix_notice_state_next_at", "notice", ["state", "next_at"], unique=False)
     op.create_table(
         "matter",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("reference", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("domain_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("code", sa.Text(), nullable=True),
         sa.Column("round", sa.Text(), server_default="", nullable=False),
@@ -152,7 +199,9 @@ def upgrade() -> None:
         sa.Column("promised_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["client_id"], ["client.id"], name=op.f("fk_matter_client_id")),
         sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_matter_domain_id")),
-        sa.ForeignKeyConstraint(["endpoint_id"], ["endpoint.id"], name=op.f("fk_matter_endpoint_id")),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"], ["endpoint.id"], name=op.f("fk_matter_endpoint_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_matter")),
         sa.UniqueConstraint("key", name=op.f("uq_matter_key")),
         sa.UniqueConstraint("reference", name=op.f("uq_matter_reference")),
@@ -162,16 +211,29 @@ def upgrade() -> None:
     op.create_index(op.f("ix_matter_endpoint_id"), "matter", ["endpoint_id"], unique=False)
     op.create_table(
         "notice_item",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("notice_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "notice_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("step", sa.Text(), nullable=False),
         sa.Column("threshold", sa.Text(), nullable=False),
         sa.Column("round", sa.Text(), nullable=False),
         sa.Column("matter_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.ForeignKeyConstraint(["matter_id"], ["matter.id"], name=op.f("fk_notice_item_matter_id")),
-        sa.ForeignKeyConstraint(["notice_id"], ["notice.id"], name=op.f("fk_notice_item_notice_id")),
+        sa.ForeignKeyConstraint(
+            ["matter_id"], ["matter.id"], name=op.f("fk_notice_item_matter_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["notice_id"], ["notice.id"], name=op.f("fk_notice_item_notice_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_item")),
         sa.UniqueConstraint(
             "contact_id",
@@ -193,7 +255,10 @@ def upgrade() -> None:
 def _link() -> None:
     """What was recorded before loses its personal data, and becomes the beginning of the chain."""
     conn, before, last = op.get_bind(), chain.START, 0
-    read = sa.text("SELECT id, at, actor, action, kind, row_id, detail FROM audit WHERE id > :last ORDER BY id LIMIT 5000")
+    read = sa.text(
+        "SELECT id, at, actor, action, kind, row_id, detail FROM audit WHERE id > :last ORDER BY id"
+        " LIMIT 5000"
+    )
     change = sa.text("UPDATE audit SET detail = :detail, hash = :hash WHERE id = :id")
     while rows := conn.execute(read, {"last": last}).all():
         changes = []

@@ -1,4 +1,6 @@
-"""Orders with their issuances, installation cases, incidents; calendar entries that go with a notice; two columns that nothing used are gone."""
+"""Orders with their issuances, installation cases, incidents; calendar entries that go with a
+notice; two columns that nothing used are gone.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +14,12 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "incident",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("reference", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("what", sa.Text(), nullable=False),
@@ -26,8 +33,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "order",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("vendor", sa.Text(), nullable=False),
         sa.Column("number", sa.Text(), nullable=True),
         sa.Column("validation", sa.Text(), nullable=False),
@@ -40,12 +54,16 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=True),
         sa.Column("warranty", sa.Text(), nullable=True),
         sa.Column("bought_by", sa.Text(), nullable=False),
-        sa.Column("contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("documents", sa.Text(), server_default="[]", nullable=False),
         sa.Column("auto_renew", sa.Integer(), server_default="0", nullable=False),
         sa.Column("dcv_at", sa.BigInteger(), nullable=True),
         sa.Column("organisation_at", sa.BigInteger(), nullable=True),
-        sa.Column("successor_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "successor_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("note", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), server_default="active", nullable=False),
@@ -62,18 +80,29 @@ def upgrade() -> None:
     op.create_index(op.f("ix_order_successor_id"), "order", ["successor_id"], unique=False)
     op.create_table(
         "case",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("reference", sa.Text(), nullable=False),
-        sa.Column("client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("order_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("incident_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "incident_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("step", sa.Integer(), server_default="1", nullable=False),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
-        sa.Column("contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("staff_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("bought_by", sa.Text(), nullable=False),
         sa.Column("own_csr", sa.Integer(), server_default="0", nullable=False),
@@ -119,7 +148,12 @@ def upgrade() -> None:
     op.create_index("ix_order_name_name", "order_name", ["name"], unique=False)
     op.create_table(
         "case_event",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("case_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -142,8 +176,15 @@ def upgrade() -> None:
     op.create_index("ix_case_name_name", "case_name", ["name"], unique=False)
     op.create_table(
         "incident_item",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("incident_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "incident_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("serial", sa.Text(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=True),
         sa.Column("client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
@@ -151,16 +192,29 @@ def upgrade() -> None:
         sa.Column("sort", sa.Text(), nullable=False),
         sa.Column("case_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.ForeignKeyConstraint(["case_id"], ["case.id"], name=op.f("fk_incident_item_case_id")),
-        sa.ForeignKeyConstraint(["client_id"], ["client.id"], name=op.f("fk_incident_item_client_id")),
-        sa.ForeignKeyConstraint(["incident_id"], ["incident.id"], name=op.f("fk_incident_item_incident_id")),
+        sa.ForeignKeyConstraint(
+            ["client_id"], ["client.id"], name=op.f("fk_incident_item_client_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["incident_id"], ["incident.id"], name=op.f("fk_incident_item_incident_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_incident_item")),
     )
     op.create_index(op.f("ix_incident_item_case_id"), "incident_item", ["case_id"], unique=False)
-    op.create_index(op.f("ix_incident_item_client_id"), "incident_item", ["client_id"], unique=False)
-    op.create_index(op.f("ix_incident_item_incident_id"), "incident_item", ["incident_id"], unique=False)
+    op.create_index(
+        op.f("ix_incident_item_client_id"), "incident_item", ["client_id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_incident_item_incident_id"), "incident_item", ["incident_id"], unique=False
+    )
     op.create_table(
         "issuance",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("order_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("case_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("key_type", sa.Text(), server_default="", nullable=False),
@@ -174,7 +228,9 @@ def upgrade() -> None:
         sa.Column("live_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["case_id"], ["case.id"], name=op.f("fk_issuance_case_id")),
         sa.ForeignKeyConstraint(["order_id"], ["order.id"], name=op.f("fk_issuance_order_id")),
-        sa.ForeignKeyConstraint(["sha256"], ["certificate.sha256"], name=op.f("fk_issuance_sha256")),
+        sa.ForeignKeyConstraint(
+            ["sha256"], ["certificate.sha256"], name=op.f("fk_issuance_sha256")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_issuance")),
     )
     op.create_index(op.f("ix_issuance_case_id"), "issuance", ["case_id"], unique=False)

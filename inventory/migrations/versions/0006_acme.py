@@ -1,4 +1,6 @@
-"""ACME accounts, lineages, their orders and deployments, what counts against the limits of CAs; revocation lists and what they say."""
+"""ACME accounts, lineages, their orders and deployments, what counts against the limits of CAs;
+revocation lists and what they say.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +14,12 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "acme_account",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("ca", sa.Text(), nullable=False),
         sa.Column("directory", sa.Text(), nullable=False),
@@ -23,15 +30,21 @@ def upgrade() -> None:
         sa.Column("terms", sa.Text(), nullable=True),
         sa.Column("agreed_at", sa.BigInteger(), nullable=True),
         sa.Column("agreed_by", sa.Text(), nullable=True),
-        sa.Column("fallback_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "fallback_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
         sa.Column("state", sa.Text(), server_default="active", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("retired_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["fallback_id"], ["acme_account.id"], name=op.f("fk_acme_account_fallback_id")),
+        sa.ForeignKeyConstraint(
+            ["fallback_id"], ["acme_account.id"], name=op.f("fk_acme_account_fallback_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_acme_account")),
         sa.UniqueConstraint("name", name=op.f("uq_acme_account_name")),
     )
-    op.create_index(op.f("ix_acme_account_fallback_id"), "acme_account", ["fallback_id"], unique=False)
+    op.create_index(
+        op.f("ix_acme_account_fallback_id"), "acme_account", ["fallback_id"], unique=False
+    )
     op.create_table(
         "acme_backoff",
         sa.Column("directory", sa.Text(), nullable=False),
@@ -57,24 +70,42 @@ def upgrade() -> None:
     )
     op.create_table(
         "acme_event",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("domain", sa.Text(), nullable=True),
         sa.Column("names", sa.Text(), nullable=True),
         sa.Column("exempt", sa.Integer(), server_default="0", nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["acme_account.id"], name=op.f("fk_acme_event_account_id")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["acme_account.id"], name=op.f("fk_acme_event_account_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_acme_event")),
     )
     op.create_index(op.f("ix_acme_event_account_id"), "acme_event", ["account_id"], unique=False)
     op.create_index("ix_acme_event_account_id_at", "acme_event", ["account_id", "at"], unique=False)
     op.create_table(
         "lineage",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "client_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("key_type", sa.Text(), nullable=False),
         sa.Column("reuse_key", sa.Integer(), server_default="0", nullable=False),
         sa.Column("csr", sa.Text(), nullable=True),
@@ -102,7 +133,9 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), server_default="active", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("retired_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["acme_account.id"], name=op.f("fk_lineage_account_id")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["acme_account.id"], name=op.f("fk_lineage_account_id")
+        ),
         sa.ForeignKeyConstraint(["client_id"], ["client.id"], name=op.f("fk_lineage_client_id")),
         sa.ForeignKeyConstraint(["sha256"], ["certificate.sha256"], name=op.f("fk_lineage_sha256")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lineage")),
@@ -120,15 +153,26 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=True),
         sa.Column("checked_at", sa.BigInteger(), nullable=False),
         sa.Column("next_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["sha256"], ["certificate.sha256"], name=op.f("fk_revocation_sha256")),
+        sa.ForeignKeyConstraint(
+            ["sha256"], ["certificate.sha256"], name=op.f("fk_revocation_sha256")
+        ),
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_revocation")),
     )
     op.create_index("ix_revocation_status", "revocation", ["status"], unique=False)
     op.create_table(
         "acme_order",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("lineage_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "lineage_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("names", sa.Text(), nullable=False),
@@ -146,9 +190,15 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["acme_account.id"], name=op.f("fk_acme_order_account_id")),
-        sa.ForeignKeyConstraint(["lineage_id"], ["lineage.id"], name=op.f("fk_acme_order_lineage_id")),
-        sa.ForeignKeyConstraint(["sha256"], ["certificate.sha256"], name=op.f("fk_acme_order_sha256")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["acme_account.id"], name=op.f("fk_acme_order_account_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["lineage_id"], ["lineage.id"], name=op.f("fk_acme_order_lineage_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["sha256"], ["certificate.sha256"], name=op.f("fk_acme_order_sha256")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_acme_order")),
     )
     op.create_index(op.f("ix_acme_order_account_id"), "acme_order", ["account_id"], unique=False)
@@ -163,8 +213,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "deployment",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("lineage_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "lineage_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -173,14 +230,20 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("done_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["lineage_id"], ["lineage.id"], name=op.f("fk_deployment_lineage_id")),
+        sa.ForeignKeyConstraint(
+            ["lineage_id"], ["lineage.id"], name=op.f("fk_deployment_lineage_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deployment")),
-        sa.UniqueConstraint("lineage_id", "sha256", "target", name=op.f("uq_deployment_lineage_id_sha256_target")),
+        sa.UniqueConstraint(
+            "lineage_id", "sha256", "target", name=op.f("uq_deployment_lineage_id_sha256_target")
+        ),
     )
     op.create_index(op.f("ix_deployment_lineage_id"), "deployment", ["lineage_id"], unique=False)
     op.create_table(
         "lineage_name",
-        sa.Column("lineage_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "lineage_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), server_default="active", nullable=False),
@@ -188,7 +251,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("checked_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["lineage_id"], ["lineage.id"], name=op.f("fk_lineage_name_lineage_id")),
+        sa.ForeignKeyConstraint(
+            ["lineage_id"], ["lineage.id"], name=op.f("fk_lineage_name_lineage_id")
+        ),
         sa.PrimaryKeyConstraint("lineage_id", "name", name=op.f("pk_lineage_name")),
     )
     op.create_index("ix_lineage_name_name", "lineage_name", ["name"], unique=False)

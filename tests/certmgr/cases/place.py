@@ -187,7 +187,7 @@ class Machine:
         config, log = self.folder / "nginx.conf", self.folder / "error.log"
         config.write_text(
             f"daemon off; worker_processes 1; pid {self.folder}/pid; error_log {log};\n"
-            f"events {{ worker_connections 64; }}\n"
+            "events { worker_connections 64; }\n"
             f"http {{ access_log off; {temporary}\n{blocks}}}\n"
         )
         command = [program("nginx", "nginx-light"), "-e", str(log), "-c", str(config)]

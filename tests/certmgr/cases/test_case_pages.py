@@ -29,7 +29,9 @@ from tests.servers import chromium
 
 
 @pytest.fixture(scope="module")
-def messages(tmp_path_factory: pytest.TempPathFactory, root: Authority, issuer: Authority) -> dict[str, Message]:
+def messages(
+    tmp_path_factory: pytest.TempPathFactory, root: Authority, issuer: Authority
+) -> dict[str, Message]:
     """By state and language, with the long names and texts that a client can have."""
     folder = tmp_path_factory.mktemp("pages")
     (folder / "root.pem").write_bytes(root.pem)
@@ -64,7 +66,9 @@ def _notify(place: Place, kind: str, found: dict[str, Message]) -> None:
     place.pass_(hours=0.01)
 
 
-def _work(place: Place, issuer: Authority, number: str, name: str, found: dict[str, Message]) -> None:
+def _work(
+    place: Place, issuer: Authority, number: str, name: str, found: dict[str, Message]
+) -> None:
     """A case from its CSR to its cancellation."""
     reference = place.desk.open(number, [], {"order": f"N-{number}"})["reference"]
     (pem,) = intake.make_csr(place.desk, reference)
@@ -82,7 +86,9 @@ def _work(place: Place, issuer: Authority, number: str, name: str, found: dict[s
     _notify(place, "stopped", found)
 
 
-def _incident(place: Place, issuer: Authority, number: str, name: str, found: dict[str, Message]) -> None:
+def _incident(
+    place: Place, issuer: Authority, number: str, name: str, found: dict[str, Message]
+) -> None:
     """A case of an incident, until it waits for the client."""
     begin, end = place.now - timedelta(days=1), place.now + timedelta(days=80)
     served = issuer.issue(name, not_before=begin, not_after=end)

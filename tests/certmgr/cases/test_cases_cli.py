@@ -173,7 +173,9 @@ def test_forecast_counts_installations_by_month_and_by_client(ending: Program) -
         ("--until", "soon"),
     ],
 )
-def test_forecast_until_an_invalid_date_is_refused(program: Program, arguments: tuple[str, ...]) -> None:
+def test_forecast_until_an_invalid_date_is_refused(
+    program: Program, arguments: tuple[str, ...]
+) -> None:
     program("forecast", *arguments, expect=2)
 
 
@@ -183,7 +185,9 @@ def test_terms_are_compared_with_acme(ending: Program) -> None:
     assert side["assumptions"]
 
 
-def test_end_of_an_order_is_in_the_calendar_the_status_and_the_report(ending: Program, tmp_path: Path) -> None:
+def test_end_of_an_order_is_in_the_calendar_the_status_and_the_report(
+    ending: Program, tmp_path: Path
+) -> None:
     calendar = tmp_path / "all.ics"
     ending("calendar", "--output", str(calendar))
     assert "Order V #1 ends" in calendar.read_text().replace("\r\n ", "")
@@ -196,7 +200,9 @@ def test_end_of_an_order_is_in_the_calendar_the_status_and_the_report(ending: Pr
     assert [a["code"] for a in report["you_act"]] == ["order-ending"]
 
 
-def test_incident_opens_from_a_file_of_serials_and_names_other_lines(program: Program, tmp_path: Path) -> None:
+def test_incident_opens_from_a_file_of_serials_and_names_other_lines(
+    program: Program, tmp_path: Path
+) -> None:
     serials = tmp_path / "serials"
     serials.write_text("0a1b\nnot one\n")
     command, until = ("incident", "open"), ("--until", f"{today(1)}T12:00", "--reason", "x")
@@ -240,7 +246,9 @@ RECEIVE = ("case", "receive", "CM-XXXXXX")
         (("calendar", "--client", "9"), 2, "no client"),
     ],
 )
-def test_wrong_call_reports_the_reason_in_one_line(program: Program, arguments: tuple[str, ...], code: int, reason: str) -> None:
+def test_wrong_call_reports_the_reason_in_one_line(
+    program: Program, arguments: tuple[str, ...], code: int, reason: str
+) -> None:
     done = program(*arguments, expect=code)
     assert reason in done.err
     assert done.err.count("\n") == 1, done.err
@@ -257,7 +265,9 @@ def test_wrong_call_reports_the_reason_in_one_line(program: Program, arguments: 
         ("2026-12-24 23:30", "wait"),
     ],
 )
-def test_hostile_text_stays_text_in_every_output_at_any_hour(program: Program, now: str, decision: str) -> None:
+def test_hostile_text_stays_text_in_every_output_at_any_hour(
+    program: Program, now: str, decision: str
+) -> None:
     evil = "=cmd|'/C calc'!A0 {0.__class__} {names} {{1234*4321}} </pre><script>x</script>"
     order = ("order", "add", "1001", "--vendor", evil, "--number", "=1+1")
     program(*order, "--name", "shop.example.com", "--start", today(-320))

@@ -46,7 +46,9 @@ def codes(verdict: Verdict) -> set[str]:
     return {s.code for s in verdict.said}
 
 
-def test_certificate_that_was_asked_for_is_good_and_its_chain_is_ordered(root: Authority, issuer: Authority) -> None:
+def test_certificate_that_was_asked_for_is_good_and_its_chain_is_ordered(
+    root: Authority, issuer: Authority
+) -> None:
     issued = issuer.issue(*NAMES, key=KEY)
     expected = [parse(c.public_bytes(Encoding.DER)).sha256 for c in issued.chain]
     for order in (
@@ -60,7 +62,9 @@ def test_certificate_that_was_asked_for_is_good_and_its_chain_is_ordered(root: A
         assert [c.sha256 for c in good.chain] == expected, "leaf first, without the root"
 
 
-def test_missing_intermediate_is_completed_if_we_hold_it(root: Authority, issuer: Authority) -> None:
+def test_missing_intermediate_is_completed_if_we_hold_it(
+    root: Authority, issuer: Authority
+) -> None:
     issued = issuer.issue(*NAMES, key=KEY)
     verdict = run(root, [issued.certificate])
     assert "chain-incomplete" in codes(verdict)
@@ -106,7 +110,9 @@ def require_refused(verdict: Verdict, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_is_refused_in_words_for_the_client(root: Authority, issuer: Authority, fault: str) -> None:
+def test_fault_is_refused_in_words_for_the_client(
+    root: Authority, issuer: Authority, fault: str
+) -> None:
     require_refused(run(root, FAULTS[fault](issuer)), fault)
 
 
@@ -118,7 +124,9 @@ def test_distrusted_ca_is_refused_in_words_for_the_client() -> None:
     require_refused(run(anchor, issued), "ca-distrusted")
 
 
-def test_weak_key_is_refused_in_words_for_the_client(root: Authority, issuer: Authority, weak_key: rsa.RSAPrivateKey) -> None:
+def test_weak_key_is_refused_in_words_for_the_client(
+    root: Authority, issuer: Authority, weak_key: rsa.RSAPrivateKey
+) -> None:
     issued = issuer.issue(*NAMES, key=weak_key)
     require_refused(run(root, issued, keys=(weak_key,)), "key-weak")
 
@@ -130,7 +138,9 @@ def test_self_signed_leaf_is_refused(root: Authority) -> None:
     assert verdict.refused
 
 
-def test_lifetime_beyond_the_limit_is_a_fault_of_a_public_ca_alone(root: Authority, issuer: Authority) -> None:
+def test_lifetime_beyond_the_limit_is_a_fault_of_a_public_ca_alone(
+    root: Authority, issuer: Authority
+) -> None:
     issued = _valid(issuer, -DAY, 400 * DAY)
     assert "validity-too-long" in codes(run(root, issued, public=True))
     assert "validity-too-long" not in codes(run(root, issued)), "a private CA is not bound"
@@ -156,7 +166,9 @@ def test_each_key_type_has_its_certificate_and_one_may_be_missing(
     assert not one.refused, "what came can be installed"
 
 
-def test_wildcard_name_must_be_in_the_certificate_as_it_is(root: Authority, issuer: Authority) -> None:
+def test_wildcard_name_must_be_in_the_certificate_as_it_is(
+    root: Authority, issuer: Authority
+) -> None:
     names = ("*.shop.example.com", "shop.example.com")
     assert not run(root, issuer.issue(*names, key=KEY), names).refused
     narrower = issuer.issue("a.shop.example.com", "shop.example.com", key=KEY)

@@ -19,7 +19,9 @@ from tests.certmgr.cases.place import HOST, OTHER_HOST, Place, serve
 DAY = timedelta(days=1)
 
 
-def test_output_for_one_of_two_clients_with_a_shared_certificate_is_about_that_one(place: Place, issuer: Authority) -> None:
+def test_output_for_one_of_two_clients_with_a_shared_certificate_is_about_that_one(
+    place: Place, issuer: Authority
+) -> None:
     """Each of them has a case, an order and a window."""
     begin, soon, end = place.now - DAY, place.now + 30 * DAY, place.now + 100 * DAY
     shared = issuer.issue(HOST, OTHER_HOST, not_before=begin, not_after=end)

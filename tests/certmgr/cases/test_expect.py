@@ -26,7 +26,9 @@ def expected(place: Place) -> dict[str, frozenset[str]]:
     return {hosts[i]: leaves for i, leaves in found.items()}
 
 
-def test_leaf_that_a_case_proved_is_expected_and_the_next_one_too(place: Place, issuer: Authority) -> None:
+def test_leaf_that_a_case_proved_is_expected_and_the_next_one_too(
+    place: Place, issuer: Authority
+) -> None:
     reference, leaf = place.ready(issuer)
     assert expected(place) == {}, "nothing was proved yet"
     place.desk.installed(reference, "x")
@@ -37,7 +39,9 @@ def test_leaf_that_a_case_proved_is_expected_and_the_next_one_too(place: Place, 
     assert expected(place) == {HOST: frozenset({leaf, following})}
 
 
-def test_certificate_that_was_linked_to_an_order_is_expected_too(place: Place, issuer: Authority, tmp_path: Path) -> None:
+def test_certificate_that_was_linked_to_an_order_is_expected_too(
+    place: Place, issuer: Authority, tmp_path: Path
+) -> None:
     with place.database.write(place.now) as tx:
         orders.add(tx, "1001", {"vendor": "V", "number": "1"}, [HOST])
     _, leaf = place.closed(issuer)

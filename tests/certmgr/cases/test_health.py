@@ -11,7 +11,9 @@ def reported(place: Place) -> dict[str, str]:
     return {state: what for state, what, _ in examine(place.database, place.settings, place.now)}
 
 
-def test_key_that_others_can_read_or_is_missing_and_overdue_case_are_reported(place: Place, issuer: Authority) -> None:
+def test_key_that_others_can_read_or_is_missing_and_overdue_case_are_reported(
+    place: Place, issuer: Authority
+) -> None:
     reference, _ = place.ready(issuer)
     assert set(reported(place)) == {"ok"}
     path = place.desk.keys.path(reference, "ec-p256")

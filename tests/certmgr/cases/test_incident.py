@@ -41,7 +41,8 @@ def place(sqlite_place: Place) -> Place:
 
 def test_serial_numbers_are_read_in_each_common_form_and_other_lines_are_named() -> None:
     found, wrong = incident.read_serials(
-        'serial\n# from the CA\n0A:1b:2C\n0x0a1b2d\n"0a1b2e",shop.example\n\n  0a1b2c  \nnot a number\n' + "f" * 41
+        'serial\n# from the CA\n0A:1b:2C\n0x0a1b2d\n"0a1b2e",shop.example\n\n  0a1b2c  \nnot a'
+        " number\n" + "f" * 41
     )
     assert found == ["a1b2c", "a1b2d", "a1b2e"]
     assert [w.partition(":")[0] for w in wrong] == ["line 8", "line 9"]
@@ -107,7 +108,9 @@ def fleet(place: Place, count: int) -> dict[str, list[str]]:
 
 
 @pytest.mark.campaign
-def test_serials_are_sorted_open_cases_at_once_and_close_by_what_is_seen(place: Place, campaign: Campaign) -> None:
+def test_serials_are_sorted_open_cases_at_once_and_close_by_what_is_seen(
+    place: Place, campaign: Campaign
+) -> None:
     each = campaign.size("serials", 60, 1000) // 4  # of each kind
     serials = fleet(place, 4 * each)
     unknown = ["deadbeef01", "deadbeef02"]
@@ -152,7 +155,9 @@ def test_serials_are_sorted_open_cases_at_once_and_close_by_what_is_seen(place: 
     assert incident.settle(desk) == [row["reference"]]
 
 
-def test_incident_of_an_issuer_closes_when_its_case_is_verified(place: Place, issuer: Authority) -> None:
+def test_incident_of_an_issuer_closes_when_its_case_is_verified(
+    place: Place, issuer: Authority
+) -> None:
     begin, end = place.now - DAY, place.now + 80 * DAY
     bad = issuer.issue(HOST, SECOND_HOST, not_before=begin, not_after=end)
     for host in (HOST, SECOND_HOST):
@@ -177,7 +182,9 @@ def test_incident_of_an_issuer_closes_when_its_case_is_verified(place: Place, is
         assert incidents.listing(conn) == [], "everything was seen, so it is closed"
 
 
-def test_open_case_joins_the_incident_and_is_not_opened_twice(place: Place, issuer: Authority) -> None:
+def test_open_case_joins_the_incident_and_is_not_opened_twice(
+    place: Place, issuer: Authority
+) -> None:
     bad = issuer.issue(HOST, days=80)
     serve(place.database, HOST, bad, place.now)
     reference = place.desk.open("1001", [HOST])["reference"]
@@ -203,7 +210,9 @@ def test_certificate_of_two_clients_opens_a_case_for_each(place: Place, issuer: 
     assert {(c["client"], *c["names"]) for c in opened} == {("1001", HOST), ("1002", OTHER_HOST)}
 
 
-def test_incident_of_a_server_is_about_its_certificates_alone(place: Place, issuer: Authority) -> None:
+def test_incident_of_a_server_is_about_its_certificates_alone(
+    place: Place, issuer: Authority
+) -> None:
     with place.database.write(place.now) as tx:
         servers.add(tx, {"name": "web1"})
         domains.edit(tx, HOST, {"server": "web1"})

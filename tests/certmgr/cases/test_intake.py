@@ -36,7 +36,9 @@ def test_csr_that_we_made_is_refused_as_the_clients(place: Place) -> None:
         intake.take_csr(place.desk, reference, csr.encode())
 
 
-def test_csr_of_the_client_is_taken_and_a_weak_one_is_not(place: Place, weak_key: rsa.RSAPrivateKey) -> None:
+def test_csr_of_the_client_is_taken_and_a_weak_one_is_not(
+    place: Place, weak_key: rsa.RSAPrivateKey
+) -> None:
     reference = place.desk.open("1001", [HOST])["reference"]
     theirs = make(ec.generate_private_key(ec.SECP256R1()), [HOST])
     intake.take_csr(place.desk, reference, theirs)
@@ -48,7 +50,9 @@ def test_csr_of_the_client_is_taken_and_a_weak_one_is_not(place: Place, weak_key
 # -- what comes back -----------------------------------------------------------------------------
 
 
-def test_certificate_of_another_client_is_refused_and_leaves_no_trace(place: Place, issuer: Authority) -> None:
+def test_certificate_of_another_client_is_refused_and_leaves_no_trace(
+    place: Place, issuer: Authority
+) -> None:
     reference = place.desk.open("1001", [HOST])["reference"]
     (csr,) = intake.make_csr(place.desk, reference)
     intake.send(place.desk, reference)
@@ -84,7 +88,9 @@ def http(content: bytes) -> Iterator[tuple[str, list[str]]]:
             thread.join()
 
 
-def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(place: Place, root: Authority) -> None:
+def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
+    place: Place, root: Authority
+) -> None:
     """The vendor forgot the chain; its AIA URL has it."""
     ca = Authority("Far Issuer", root, path_length=0)
     with http(ca.der) as (server, requested):

@@ -134,7 +134,9 @@ def test_full_disk_leaves_no_key_and_no_record_of_one(process: Forks, tmp_path: 
     assert found["state"] == "csr-ready", "later it can be made"
 
 
-def test_death_at_any_step_leaves_one_key_that_the_next_call_uses(process: Forks, tmp_path: Path, campaign: Campaign) -> None:
+def test_death_at_any_step_leaves_one_key_that_the_next_call_uses(
+    process: Forks, tmp_path: Path, campaign: Campaign
+) -> None:
     found = process.call("deaths at each step", folder=str(tmp_path))
     assert found["deaths"] >= 25, "it has that many steps at least"
     assert 0 < found["unfinished"] < found["deaths"], "some died before the record, some after it"
@@ -142,7 +144,9 @@ def test_death_at_any_step_leaves_one_key_that_the_next_call_uses(process: Forks
 
 
 @pytest.mark.campaign
-def test_kill_at_any_moment_leaves_one_key_that_the_next_call_uses(process: Forks, tmp_path: Path, campaign: Campaign) -> None:
+def test_kill_at_any_moment_leaves_one_key_that_the_next_call_uses(
+    process: Forks, tmp_path: Path, campaign: Campaign
+) -> None:
     kills = campaign.size("kills between key and record", 20, 400)
     found = process.call("kills at any moment", folder=str(tmp_path), kills=kills)
     assert found["unfinished"], "some were killed before the record"

@@ -48,9 +48,10 @@ def test_wildcard_is_probed_at_the_clients_endpoints() -> None:
     backends = [(s, str(t)) for s, t in found[0].backends]
     assert backends == [("lb", "10.0.0.1:443"), ("lb", "10.0.0.2:8443")]
     (below,) = places(["x.a.shop.example.com"], endpoints)
-    assert [str(t) for _, t in below.backends] == ["10.0.0.1:443", "10.0.0.2:8443"], (
-        "a name without an endpoint is behind the balancer of its domain"
-    )
+    assert [str(t) for _, t in below.backends] == [
+        "10.0.0.1:443",
+        "10.0.0.2:8443",
+    ], "a name without an endpoint is behind the balancer of its domain"
 
 
 # -- real servers --------------------------------------------------------------------------------
@@ -83,7 +84,9 @@ def second_certificate(folder: Path, shown: Issued) -> str:
     return f"ssl_certificate {certificate}; ssl_certificate_key {key};"
 
 
-def test_server_with_one_key_type_is_live_for_that_type_alone(settings: Settings, issued: Certificates, tmp_path: Path) -> None:
+def test_server_with_one_key_type_is_live_for_that_type_alone(
+    settings: Settings, issued: Certificates, tmp_path: Path
+) -> None:
     new, new_rsa, old = (sha256(i) for i in (issued.new, issued.new_rsa, issued.old))
     with served(tmp_path / "ec", issued.new, "127.0.0.1") as port:
         sights = look(settings, at(port))
@@ -125,7 +128,9 @@ def test_forgotten_backend_is_missing_and_a_dead_address_is_unknown(
         assert "127.0.0.4" in dead.unknown[0]
 
 
-def test_name_that_points_inside_or_does_not_exist_is_unknown(settings: Settings, opened: contextlib.ExitStack) -> None:
+def test_name_that_points_inside_or_does_not_exist_is_unknown(
+    settings: Settings, opened: contextlib.ExitStack
+) -> None:
     server = opened.enter_context(dns({HOST: ["127.0.0.1"], "gone.example.com": "NXDOMAIN"}))
     asked = replace(settings, scan=replace(settings.scan, resolvers=(server,)))
     expected = {"EC": "a" * 64}

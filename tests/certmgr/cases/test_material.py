@@ -1,4 +1,4 @@
-"""The process that reads what a vendor sent is bounded, gets no secret, and runs no foreign code."""
+"""The process that reads vendor files is bounded, gets no secret, and runs no foreign code."""
 
 from __future__ import annotations
 
@@ -68,13 +68,17 @@ def test_file_is_read_to_one_byte_beyond_the_limit(tmp_path: Path) -> None:
     assert len(read_regular(tmp_path / "x", 10)) == 11
 
 
-def test_nothing_is_written_at_the_paths_in_an_archive(issued: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_at_the_paths_in_an_archive(
+    issued: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     unpack(forms(issued)["names that climb"])
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_code_in_the_current_folder_is_not_run(issued: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_in_the_current_folder_is_not_run(
+    issued: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A folder of downloads may hold a base64.py, which the process would import."""
     for name in ("base64", "zipfile", "json", "cryptography", "inventory"):
         code = "open('ran', 'w').close()\nraise SystemExit(9)\n"
@@ -176,7 +180,9 @@ def test_files_beyond_the_limit_are_refused() -> None:
         unpack([b"\0" * (9 * 1024 * 1024)])
 
 
-def test_pkcs12_with_two_billion_rounds_is_ended_at_the_time_limit(issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pkcs12_with_two_billion_rounds_is_ended_at_the_time_limit(
+    issued: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rounds of its MAC are raised by hand to the most that four bytes hold."""
     monkeypatch.setattr(material, "SECONDS", 2)
     data = p12(issued)

@@ -10,7 +10,9 @@ from inventory.store import cases
 from tests.certmgr.cases.place import OTHER_HOST, START, Place
 
 
-def test_measures_of_a_month_count_its_cases_and_their_hours(place: Place, issuer: Authority) -> None:
+def test_measures_of_a_month_count_its_cases_and_their_hours(
+    place: Place, issuer: Authority
+) -> None:
     reference, leaf = place.ready(issuer)
     place.pass_(hours=48)
     place.desk.installed(reference, "x")

@@ -56,7 +56,7 @@ def test_client_is_notified_of_the_end_of_an_order_once_per_threshold(street: St
     outcome = street.day()
     client_id = street.sites["shop.example"].client_id
     assert said(outcome) == [(f"order:{row_id}:order:{client_id}", "60", "owner")]
-    (_, message) = outcome.drafts[0]
+    _, message = outcome.drafts[0]
     assert message.outcome == "you-act"
     assert "Your order DigiCert D-1 for shop.example ends on 11 May 2026" in message.text
     # 21 days before: for buying, validating and installing.
@@ -88,7 +88,9 @@ def test_open_case_notifies_instead_of_its_order(street: Street, tmp_path: Path)
     assert outcome.drafts[0][1].reference == row["reference"]
 
 
-def test_case_goes_on_under_the_reference_that_the_client_knows_until_it_is_overdue(street: Street, tmp_path: Path) -> None:
+def test_case_goes_on_under_the_reference_that_the_client_knows_until_it_is_overdue(
+    street: Street, tmp_path: Path
+) -> None:
     """The client was notified that the certificate of a name ends, before the case was opened."""
     street.pass_(373)
     before = street.day(1).drafts[0][1].reference
@@ -106,7 +108,9 @@ def test_case_goes_on_under_the_reference_that_the_client_knows_until_it_is_over
     assert "cover" in later, "after an overdue case the client is notified of the end again"
 
 
-def test_contact_of_a_case_is_written_to_and_without_an_answer_the_owner(street: Street, tmp_path: Path) -> None:
+def test_contact_of_a_case_is_written_to_and_without_an_answer_the_owner(
+    street: Street, tmp_path: Path
+) -> None:
     tech = {"name": "Tech", "role": "technical"}
     with street.database.write(street.now) as tx:
         contacts.add(tx, "1", tech, ("email:tech@client1.example",))
@@ -123,7 +127,9 @@ def test_contact_of_a_case_is_written_to_and_without_an_answer_the_owner(street:
     assert ("Owner of 1", "fallback") in again
 
 
-def test_case_that_is_overdue_with_us_is_escalated_to_all_administrators_once(street: Street, tmp_path: Path) -> None:
+def test_case_that_is_overdue_with_us_is_escalated_to_all_administrators_once(
+    street: Street, tmp_path: Path
+) -> None:
     street.staff("Carol", "email:carol@provider.example")
     row = desk(street, tmp_path).open("1", ["shop.example"], {"staff": "Ada"})
     subject = f"{row['reference']}: nothing moves, level 2"

@@ -21,7 +21,9 @@ DAY = timedelta(days=1)
 LEADS, AHEAD = Leads(7, 7, 7), timedelta(days=14)
 
 
-def buy(place: Place, client: str, number: str, *names: str, begun: int | None = 300, left: int = 60) -> None:
+def buy(
+    place: Place, client: str, number: str, *names: str, begun: int | None = 300, left: int = 60
+) -> None:
     """Add an order that began and ends by days from now. ``begun`` None: without dates."""
     dates = {}
     if begun is not None:
@@ -33,7 +35,9 @@ def buy(place: Place, client: str, number: str, *names: str, begun: int | None =
 # -- what waits for its verification -------------------------------------------------------------
 
 
-def test_case_whose_window_is_over_is_verified_despite_an_error_of_another(place: Place, issuer: Authority) -> None:
+def test_case_whose_window_is_over_is_verified_despite_an_error_of_another(
+    place: Place, issuer: Authority
+) -> None:
     first, _ = place.ready(issuer)
     second, leaf = place.ready(issuer, OTHER_HOST, client="1002")
     for reference in (first, second):
@@ -51,7 +55,9 @@ def test_case_whose_window_is_over_is_verified_despite_an_error_of_another(place
     assert first in done.problems[0]
 
 
-def test_case_is_reopened_once_after_a_scan_saw_the_old_certificate(place: Place, issuer: Authority) -> None:
+def test_case_is_reopened_once_after_a_scan_saw_the_old_certificate(
+    place: Place, issuer: Authority
+) -> None:
     end = place.now + 10 * DAY
     old = issuer.issue(HOST, not_before=place.now - 80 * DAY, not_after=end)
     serve(place.database, HOST, old, place.now)
@@ -99,7 +105,9 @@ def test_renewal_is_assigned_to_those_of_the_case_before(place: Place, issuer: A
     assert other["contact_id"] is None, "another client's contact is never taken"
 
 
-def test_order_that_ends_opens_a_renewal_until_it_is_renewed(place: Place, issuer: Authority) -> None:
+def test_order_that_ends_opens_a_renewal_until_it_is_renewed(
+    place: Place, issuer: Authority
+) -> None:
     buy(place, "1001", "1", HOST, left=60)
     reference, _ = place.ready(issuer, order="1", life=60)
     place.desk.installed(reference, "x")
@@ -117,7 +125,9 @@ def test_order_that_ends_opens_a_renewal_until_it_is_renewed(place: Place, issue
     assert due_cases(place.database, place.now, LEADS, AHEAD) == []
 
 
-def test_certificate_without_an_order_is_followed_before_it_ends(place: Place, issuer: Authority) -> None:
+def test_certificate_without_an_order_is_followed_before_it_ends(
+    place: Place, issuer: Authority
+) -> None:
     first, _ = place.closed(issuer, life=90)
     assert run(place.desk).opened == []
     place.pass_(days=90 - 21 - 13)

@@ -116,12 +116,17 @@ def check(server: str, folder: Path) -> subprocess.CompletedProcess[str]:
     config = folder / name
     match server:
         case "nginx":
-            around = f"pid {folder}/pid; error_log {folder}/error.log;\nevents {{}}\nhttp {{ access_log off;\n%s\n}}\n"
+            around = (
+                f"pid {folder}/pid; error_log {folder}/error.log;\nevents {{}}\nhttp {{ access_log"
+                " off;\n%s\n}\n"
+            )
             log = str(folder / "e.log")
             command = [program("nginx", "nginx-light"), "-t", "-c", str(config), "-e", log]
         case "apache2":
             modules = ("mpm_event", "authz_core", "ssl")
-            loads = "".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n" for m in modules)
+            loads = "".join(
+                f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n" for m in modules
+            )
             around = (
                 f"{loads}ServerRoot {folder}\nPidFile {folder}/pid\n"
                 f"ErrorLog {folder}/error.log\nListen 443\nServerName localhost\n%s\n"

@@ -12,7 +12,9 @@ from tests.certmgr.cases.place import HOST, Place
 from tests.certmgr.cases.test_package import files
 
 
-def test_case_is_packed_with_its_certificate_and_key(sqlite_place: Place, issuer: Authority) -> None:
+def test_case_is_packed_with_its_certificate_and_key(
+    sqlite_place: Place, issuer: Authority
+) -> None:
     reference, leaf = sqlite_place.ready(issuer)
     data, leaves = pack(sqlite_place.desk, reference, "")
     assert [c.sha256 for c in leaves] == [leaf]

@@ -39,7 +39,9 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
 
 def p12(issued: Issued, password: str = "pw") -> bytes:
     encryption: Any = BestAvailableEncryption(password.encode()) if password else NoEncryption()
-    return serialize_key_and_certificates(b"x", issued.key, issued.certificate, issued.chain[1:], encryption)
+    return serialize_key_and_certificates(
+        b"x", issued.key, issued.certificate, issued.chain[1:], encryption
+    )
 
 
 def forms(issued: Issued) -> dict[str, list[bytes]]:
@@ -69,10 +71,21 @@ def forms(issued: Issued) -> dict[str, list[bytes]]:
 
 
 FORMS = (
-    "PEM", "PEM, issuer first", "two files", "garbage between", "Windows line ends", "DER",
-    "PKCS#7 in DER", "PKCS#7 in PEM", "PKCS#12", "PKCS#12 without a password", "zip", "zip in zip",
-    "bare base64", "names that climb",
-)  # fmt: skip
+    "PEM",
+    "PEM, issuer first",
+    "two files",
+    "garbage between",
+    "Windows line ends",
+    "DER",
+    "PKCS#7 in DER",
+    "PKCS#7 in PEM",
+    "PKCS#12",
+    "PKCS#12 without a password",
+    "zip",
+    "zip in zip",
+    "bare base64",
+    "names that climb",
+)
 
 
 def unpacked(files: list[bytes], password: str = "") -> Unpacking:

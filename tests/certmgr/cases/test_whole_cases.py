@@ -107,7 +107,9 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path, settings: Settings, root: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
+def office(
+    tmp_path: Path, settings: Settings, root: Authority, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Office]:
     (tmp_path / "trusted.pem").write_bytes(root.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
     with mail_server(root, tmp_path / "mail") as server:
@@ -170,9 +172,23 @@ def test_order_of_three_years_is_reissued_at_each_step_of_the_rules(office: Offi
 
     # -- the forecast agrees with the table above
     by_hand = [
-        "2026-11", "2027-05", "2027-08", "2027-11", "2028-02", "2028-05", "2028-07", "2028-10",
-        "2029-01", "2029-04", "2029-05", "2029-06", "2029-07", "2029-08", "2029-09", "2029-10",
-    ]  # fmt: skip
+        "2026-11",
+        "2027-05",
+        "2027-08",
+        "2027-11",
+        "2028-02",
+        "2028-05",
+        "2028-07",
+        "2028-10",
+        "2029-01",
+        "2029-04",
+        "2029-05",
+        "2029-06",
+        "2029-07",
+        "2029-08",
+        "2029-09",
+        "2029-10",
+    ]
     begin, end = start + timedelta(minutes=1), datetime(2029, 11, 1, tzinfo=UTC)
     made = forecast(place.database, place.settings, begin, end)
     installations = {m: line.installations for m, line in made.months.items() if line.installations}
@@ -233,9 +249,20 @@ def test_order_of_three_years_is_reissued_at_each_step_of_the_rules(office: Offi
     assert "on 29 May 2027 it must be reissued" in mail.text
     office.nothing(to)
     assert place.events(reference) == [
-        "open", "csr", "send", "receive", "accept", "approve", "agree", "agree", "lift", "agree",
-        "install", "see", "close",
-    ]  # fmt: skip
+        "open",
+        "csr",
+        "send",
+        "receive",
+        "accept",
+        "approve",
+        "agree",
+        "agree",
+        "lift",
+        "agree",
+        "install",
+        "see",
+        "close",
+    ]
 
     # -- the step of 2027: its case opens two weeks before the reissue, and not a day earlier
     place.now = datetime(2027, 5, 14, 9, tzinfo=UTC)
@@ -292,7 +319,9 @@ def test_pkcs12_with_a_wrong_key_is_refused_and_the_right_certificate_is_install
     office.only(to)
     wrong = office.vendor.issue("laden.example.com", days=199)
     encryption = BestAvailableEncryption(b"geheim")
-    bundle = serialize_key_and_certificates(b"x", wrong.key, wrong.certificate, wrong.chain[1:], encryption)
+    bundle = serialize_key_and_certificates(
+        b"x", wrong.key, wrong.certificate, wrong.chain[1:], encryption
+    )
     verdict = office.receive(reference, bundle, password="geheim")
     assert verdict.refused
     assert {s.code for s in verdict.said} == {"wrong-key", "key-sent"}

@@ -45,7 +45,9 @@ def test_window_across_a_change_of_clocks_has_its_real_length() -> None:
         ("2026-13-30T10:00", "UTC", "not a time"),
     ],
 )
-def test_time_that_cannot_be_a_window_is_refused_with_the_reason(text: str, zone: str, reason: str) -> None:
+def test_time_that_cannot_be_a_window_is_refused_with_the_reason(
+    text: str, zone: str, reason: str
+) -> None:
     with pytest.raises(UsageError) as error:
         span(text, 60, zone, NOW)
     assert reason in str(error.value)

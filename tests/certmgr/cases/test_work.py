@@ -21,7 +21,9 @@ from tests.certmgr.cases.place import HOST, OTHER_HOST, SECOND_HOST, Place
 # -- two administrators --------------------------------------------------------------------------
 
 
-def test_step_on_an_old_version_is_refused_and_names_who_was_faster(place: Place, issuer: Authority) -> None:
+def test_step_on_an_old_version_is_refused_and_names_who_was_faster(
+    place: Place, issuer: Authority
+) -> None:
     reference, _ = place.ready(issuer)
     seen = place.row(reference)["version"]
     carol = Desk(Database(place.database.engine, "Carol"), place.settings, place.now)
@@ -113,7 +115,9 @@ def test_name_or_contact_of_another_client_is_refused(place: Place) -> None:
 # -- windows -------------------------------------------------------------------------------------
 
 
-def test_window_needs_the_approval_of_the_client_or_a_reason(place: Place, issuer: Authority) -> None:
+def test_window_needs_the_approval_of_the_client_or_a_reason(
+    place: Place, issuer: Authority
+) -> None:
     reference, _ = place.ready(issuer)
     with pytest.raises(UsageError, match="Nobody of the client agreed"):
         place.desk.agree(reference, "2026-11-26T10:00")
@@ -121,7 +125,9 @@ def test_window_needs_the_approval_of_the_client_or_a_reason(place: Place, issue
     assert row["state"] == "window-agreed"
 
 
-def test_window_after_a_reopening_is_newer_than_the_one_before(place: Place, issuer: Authority) -> None:
+def test_window_after_a_reopening_is_newer_than_the_one_before(
+    place: Place, issuer: Authority
+) -> None:
     reference, _ = place.ready(issuer)
     place.desk.agree(reference, "2026-11-26T10:00", text="x")
     place.desk.installed(reference)
@@ -139,7 +145,9 @@ def test_window_after_a_reopening_is_newer_than_the_one_before(place: Place, iss
 # -- verification --------------------------------------------------------------------------------
 
 
-def test_case_closes_only_if_its_certificate_is_seen_everywhere(place: Place, issuer: Authority) -> None:
+def test_case_closes_only_if_its_certificate_is_seen_everywhere(
+    place: Place, issuer: Authority
+) -> None:
     reference, leaf = place.ready(issuer)
     place.desk.installed(reference, "at once")
     another, both = "f" * 64, ("192.0.2.1", "192.0.2.2")

@@ -1,7 +1,7 @@
 """The judgement of chains against the SERVER cases of x509-limbo (tests/data/README.md).
 
-``make test`` runs a fixed sample that has each kind of case with each expected result, and every case on
-the two lists below. ``make soak`` runs all.
+``make test`` runs a fixed sample that has each kind of case with each expected result, and every
+case on the two lists below. ``make soak`` runs all.
 """
 
 from __future__ import annotations
@@ -21,20 +21,33 @@ from inventory.certificates import from_pem, parse
 from inventory.targets import Target
 from tests.campaign import Campaign, size
 
-CASES = json.loads((Path(__file__).parents[2] / "data" / "x509-limbo.json").read_text())["testcases"]
-LENIENT = "RFC 5280 or the Web PKI profile forbids it; Chrome, Firefox and Safari accept it, and so do both verifiers"
+CASES = json.loads((Path(__file__).parents[2] / "data" / "x509-limbo.json").read_text())[
+    "testcases"
+]
+LENIENT = (
+    "RFC 5280 or the Web PKI profile forbids it; Chrome, Firefox and Safari accept it, and so do"
+    " both verifiers"
+)
 
 # FAILURE cases without a finding: id -> why, and what browsers do.
 ACCEPTED = {
-    "pathlen::max-chain-depth-0-exhausted": "a limit that the verifying program sets; browsers set none so low",
-    "pathlen::max-chain-depth-1-exhausted": "a limit that the verifying program sets; browsers set none so low",
-    "rfc5280::nc::permitted-dns-match-noncritical": "webpki::nc::permitted-dns-match-noncritical asks for the opposite; browsers accept it",
+    "pathlen::max-chain-depth-0-exhausted": (
+        "a limit that the verifying program sets; browsers set none so low"
+    ),
+    "pathlen::max-chain-depth-1-exhausted": (
+        "a limit that the verifying program sets; browsers set none so low"
+    ),
+    "rfc5280::nc::permitted-dns-match-noncritical": (
+        "webpki::nc::permitted-dns-match-noncritical asks for the opposite; browsers accept it"
+    ),
     "rfc5280::aki::intermediate-missing-aki": LENIENT,
     "rfc5280::aki::cross-signed-root-missing-aki": LENIENT,
     "rfc5280::serial::zero": LENIENT,
     "rfc5280::ski::root-missing-ski": LENIENT,
     "rfc5280::ski::intermediate-missing-ski": LENIENT,
-    "webpki::aki::root-with-aki-authoritycertissuer": "a rule about what CAs may put into a root; browsers do not look at an anchor's AKI",
+    "webpki::aki::root-with-aki-authoritycertissuer": (
+        "a rule about what CAs may put into a root; browsers do not look at an anchor's AKI"
+    ),
     "webpki::aki::root-with-aki-authoritycertserialnumber": "as above",
     "webpki::aki::root-with-aki-all-fields": "as above",
     "webpki::aki::root-with-aki-ski-mismatch": "as above",
@@ -42,18 +55,27 @@ ACCEPTED = {
     "webpki::eku::ee-without-eku": "browsers accept a leaf without EKU under a private root",
     "webpki::eku::root-has-eku": "browsers do not look at an anchor's EKU",
 }
-# FAILURE cases in which the two verifiers disagree: undetermined, so that staff decide. Browsers accept
+# FAILURE cases in which the two verifiers disagree: undetermined, so that staff decide. Browsers
+# accept
 # them unless a comment says otherwise.
 DISPUTED = {
-    "rfc5280::aki::leaf-missing-aki", "rfc5280::nc::not-allowed-in-ee-noncritical", "rfc5280::nc::not-allowed-in-ee-critical",
+    "rfc5280::aki::leaf-missing-aki",
+    "rfc5280::nc::not-allowed-in-ee-noncritical",
+    "rfc5280::nc::not-allowed-in-ee-critical",
     "rfc5280::nc::nc-permits-invalid-dns-san",  # Firefox refuses
-    "rfc5280::san::noncritical-with-empty-subject", "rfc5280::serial::too-long", "rfc5280::root-missing-basic-constraints",
-    "rfc5280::root-non-critical-basic-constraints", "rfc5280::leaf-ku-keycertsign", "webpki::aki::root-with-aki-missing-keyidentifier",
-    "webpki::eku::ee-critical-eku", "webpki::nc::intermediate-permitted-excluded-subtrees-both-null",
-    "webpki::nc::intermediate-permitted-excluded-subtrees-both-empty-sequences", "webpki::san::san-critical-with-nonempty-subject",
+    "rfc5280::san::noncritical-with-empty-subject",
+    "rfc5280::serial::too-long",
+    "rfc5280::root-missing-basic-constraints",
+    "rfc5280::root-non-critical-basic-constraints",
+    "rfc5280::leaf-ku-keycertsign",
+    "webpki::aki::root-with-aki-missing-keyidentifier",
+    "webpki::eku::ee-critical-eku",
+    "webpki::nc::intermediate-permitted-excluded-subtrees-both-null",
+    "webpki::nc::intermediate-permitted-excluded-subtrees-both-empty-sequences",
+    "webpki::san::san-critical-with-nonempty-subject",
     "webpki::forbidden-signature-algorithm-in-root",
     "webpki::ee-basicconstraints-ca",  # Firefox refuses a CA certificate as a leaf
-}  # fmt: skip
+}
 # Findings about the name and not about the chain.
 NAME = {"name-mismatch", "san-missing", "default-certificate"}
 
@@ -77,16 +99,26 @@ def sample(expected: str) -> list[dict[str, Any]]:
 
 
 def judged(case: dict[str, Any]) -> dict[str, str]:
-    """Return the codes and severities of all findings that are undetermined or worse than medium."""
+    """Return code and severity of each finding that is undetermined or worse than medium."""
     roots = [c for pem in case["trusted_certs"] for c in from_pem(pem.encode())]
-    chain = [c.der for pem in (case["peer_certificate"], *case["untrusted_intermediates"]) for c in from_pem(pem.encode())]
-    now = datetime.fromisoformat(case["validation_time"]) if case["validation_time"] else datetime(2026, 11, 22, tzinfo=UTC)
+    chain = [
+        c.der
+        for pem in (case["peer_certificate"], *case["untrusted_intermediates"])
+        for c in from_pem(pem.encode())
+    ]
+    now = (
+        datetime.fromisoformat(case["validation_time"])
+        if case["validation_time"]
+        else datetime(2026, 11, 22, tzinfo=UTC)
+    )
     peer = case["expected_peer_name"]
     host = peer["value"].lower() if peer else next(iter(parse(chain[0]).names), "unnamed.test")
     seen = AddressEvidence("192.0.2.1", tuple(chain), "TLSv1.3", "TLS_AES_128_GCM_SHA256")
     evidence = Evidence(Target(host), now, Resolution("fixed", ("192.0.2.1",)), (seen,))
     found = Judge(TrustStore(roots), parse).judge(evidence, Context(), now).findings
-    return {f.code: str(f.severity) for f in found if f.severity in ("critical", "high", "undetermined")}
+    return {
+        f.code: str(f.severity) for f in found if f.severity in ("critical", "high", "undetermined")
+    }
 
 
 @pytest.mark.campaign

@@ -34,7 +34,10 @@ def test_longer_limit_may_hold_within_48_hours_of_a_boundary(since: datetime, da
     assert longer is not None
     life = timedelta(days=longer) - timedelta(seconds=1)
     assert too_long(since + timedelta(hours=47), since + timedelta(hours=47) + life) is None
-    assert too_long(since + timedelta(hours=49), since + timedelta(hours=49) + life) == (longer, days)
+    assert too_long(since + timedelta(hours=49), since + timedelta(hours=49) + life) == (
+        longer,
+        days,
+    )
 
 
 def test_lifetime_before_the_first_rule_has_no_limit() -> None:

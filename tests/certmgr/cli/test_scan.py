@@ -46,22 +46,45 @@ def test_json_of_a_scan_has_the_documented_fields(
     assert set(document) == {"schema", "started_at", "finished_at", "endpoints", "summary"}
     (endpoint,) = document["endpoints"]
     assert set(endpoint) == {
-        "target", "host", "port", "protocol", "client", "verdict", "certificate", "addresses",
-        "http", "findings",
-    }  # fmt: skip
+        "target",
+        "host",
+        "port",
+        "protocol",
+        "client",
+        "verdict",
+        "certificate",
+        "addresses",
+        "http",
+        "findings",
+    }
     assert endpoint["target"] == f"{HOST}:{port}"
     assert (endpoint["protocol"], endpoint["client"]) == ("https", None)
     assert endpoint["verdict"] == "ok"
     assert set(endpoint["certificate"]) == {
-        "sha256", "serial", "subject", "issuer", "names", "not_before", "not_after", "days_left",
+        "sha256",
+        "serial",
+        "subject",
+        "issuer",
+        "names",
+        "not_before",
+        "not_after",
+        "days_left",
         "key",
-    }  # fmt: skip
+    }
     assert endpoint["certificate"]["not_after"].endswith("Z")
     assert endpoint["certificate"]["key"] == "EC P-256"
     (address,) = endpoint["addresses"]
     assert set(address) == {
-        "address", "tls_version", "cipher", "group", "alpn", "ocsp", "chain", "trusted", "error",
-    }  # fmt: skip
+        "address",
+        "tls_version",
+        "cipher",
+        "group",
+        "alpn",
+        "ocsp",
+        "chain",
+        "trusted",
+        "error",
+    }
     assert (address["trusted"], address["error"], len(address["chain"])) == (True, None, 2)
     assert document["summary"] == {
         "endpoints": 1,
@@ -81,8 +104,14 @@ def test_json_of_a_finding_has_code_severity_actor_and_evidence(
     (endpoint,) = ran.json["endpoints"]
     (finding,) = endpoint["findings"]
     assert set(finding) == {
-        "code", "severity", "actor", "outcome", "addresses", "detail", "evidence",
-    }  # fmt: skip
+        "code",
+        "severity",
+        "actor",
+        "outcome",
+        "addresses",
+        "detail",
+        "evidence",
+    }
     assert (finding["code"], finding["severity"]) == ("https-missing", "high")
     assert finding["actor"] == "staff"
     error = {"layer": "connect", "reason": "Connection refused"}

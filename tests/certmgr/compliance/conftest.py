@@ -20,7 +20,9 @@ def town(settings: Settings, tmp_path: Path, opened: contextlib.ExitStack) -> To
 
 
 @pytest.fixture(scope="session")
-def good_town(root: Authority, issuer: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def good_town(
+    root: Authority, issuer: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Town]:
     """A domain that complies with each milestone, already scanned. Tests only read it."""
     folder = tmp_path_factory.mktemp("good-town")
     with contextlib.ExitStack() as stack:

@@ -15,12 +15,19 @@ from tests.certmgr.compliance.town import DAY, HOST
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def known(*findings: Finding, looked: bool = True, visited: bool = True, accepted: tuple[Any, ...] = ()) -> Known:
+def known(
+    *findings: Finding, looked: bool = True, visited: bool = True, accepted: tuple[Any, ...] = ()
+) -> Known:
     good = Leaf(NOW - 10 * DAY, NOW + 80 * DAY, True)
     return Known(Target(HOST), "site", findings, (good,), looked, visited, accepted)
 
 
-def subject(*parts: Known, purpose: str = "site", policy: str | None = None, tags: frozenset[str] = frozenset()) -> Subject:
+def subject(
+    *parts: Known,
+    purpose: str = "site",
+    policy: str | None = None,
+    tags: frozenset[str] = frozenset(),
+) -> Subject:
     return Subject(1, HOST, "1001", 1, purpose, policy, Parties(), tags, parts)
 
 

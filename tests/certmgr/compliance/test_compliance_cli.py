@@ -14,18 +14,32 @@ from tests.program import Ran
 Run = Callable[..., Ran]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("--client", "4711"), "no client"), (("--as-of", "someday"), "is not a date"), (("--deadline", "nothing"), "no deadline"),
-    (("--deadline", "chrome-90"), "Nothing can be checked"),
-])  # fmt: skip
-def test_invalid_options_of_compliance_are_refused(certmgr: Run, arguments: tuple[str, ...], message: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--client", "4711"), "no client"),
+        (("--as-of", "someday"), "is not a date"),
+        (("--deadline", "nothing"), "no deadline"),
+        (("--deadline", "chrome-90"), "Nothing can be checked"),
+    ],
+)
+def test_invalid_options_of_compliance_are_refused(
+    certmgr: Run, arguments: tuple[str, ...], message: str
+) -> None:
     done = certmgr("compliance", *arguments)
     assert done.code == 2
     assert message in done.err
 
 
-def test_compliance_is_printed_as_json_table_and_csv(certmgr: Run, town: Town, issuer: Authority, tmp_path: Path) -> None:
-    town.serve(issuer.issue(HOST), "index page.html;", f"{HSTS} return 200 ok;", "<input type=password name=pw>")
+def test_compliance_is_printed_as_json_table_and_csv(
+    certmgr: Run, town: Town, issuer: Authority, tmp_path: Path
+) -> None:
+    town.serve(
+        issuer.issue(HOST),
+        "index page.html;",
+        f"{HSTS} return 200 ok;",
+        "<input type=password name=pw>",
+    )
     town.scan()
     done = certmgr("--database", str(tmp_path / "town.db"), "compliance", "--format", "json")
     assert done.code == 1, "a password over HTTP is critical"
@@ -42,5 +56,7 @@ def test_compliance_is_printed_as_json_table_and_csv(certmgr: Run, town: Town, i
     table = certmgr("--database", str(tmp_path / "town.db"), "compliance")
     assert "does not comply" in table.out
     assert certmgr("--database", str(tmp_path / "town.db"), "compliance", "--exit-zero").code == 0
-    csv = certmgr("--database", str(tmp_path / "town.db"), "compliance", "--format", "csv", "--client", "1001")
+    csv = certmgr(
+        "--database", str(tmp_path / "town.db"), "compliance", "--format", "csv", "--client", "1001"
+    )
     assert csv.out.startswith("domain,client,status,")

@@ -20,14 +20,27 @@ def test_each_milestone_has_a_title_sites_source_and_confidence() -> None:
 
 
 def test_announced_milestones_are_not_confirmed() -> None:
-    assert {m.name for m in milestones() if not m.confirmed} == {"chrome-154", "rsa-2048", "no-rsa-ecc", "pci-4", "tls-1-0-off"}
+    assert {m.name for m in milestones() if not m.confirmed} == {
+        "chrome-154",
+        "rsa-2048",
+        "no-rsa-ecc",
+        "pci-4",
+        "tls-1-0-off",
+    }
 
 
-@pytest.mark.parametrize(("name", "day", "rule"), [
-    ("chrome-56", "2017-01", "no-secrets-over-http"), ("chrome-62", "2017-10", "no-input-over-http"), ("chrome-68", "2018-07", "no-page-over-http"),
-    ("chrome-154", "2026-10", "opens-over-https"), ("lifetime-200", "2026-03-15", "lifetime-200"),
-    ("lifetime-100", "2027-03-15", "lifetime-100"), ("lifetime-47", "2029-03-15", "lifetime-47"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "day", "rule"),
+    [
+        ("chrome-56", "2017-01", "no-secrets-over-http"),
+        ("chrome-62", "2017-10", "no-input-over-http"),
+        ("chrome-68", "2018-07", "no-page-over-http"),
+        ("chrome-154", "2026-10", "opens-over-https"),
+        ("lifetime-200", "2026-03-15", "lifetime-200"),
+        ("lifetime-100", "2027-03-15", "lifetime-100"),
+        ("lifetime-47", "2029-03-15", "lifetime-47"),
+    ],
+)
 def test_milestone_has_the_date_and_rule_of_its_source(name: str, day: str, rule: str) -> None:
     (found,) = [m for m in milestones() if m.name == name]
     assert found.at.date().isoformat().startswith(day)

@@ -20,9 +20,14 @@ from tests.certmgr.compliance.town import DAY, HOST, HSTS, REDIRECT, Town
 from tests.clock import clock
 
 BOUNDARIES = [
-    (date(2012, 7, 1), 1827), (date(2016, 7, 1), 1188), (date(2018, 3, 2), 825), (date(2020, 9, 1), 398), (date(2026, 3, 15), 200),
-    (date(2027, 3, 15), 100), (date(2029, 3, 15), 47),
-]  # fmt: skip
+    (date(2012, 7, 1), 1827),
+    (date(2016, 7, 1), 1188),
+    (date(2018, 3, 2), 825),
+    (date(2020, 9, 1), 398),
+    (date(2026, 3, 15), 200),
+    (date(2027, 3, 15), 100),
+    (date(2029, 3, 15), 47),
+]
 
 
 def leaf(issued: datetime, seconds: int, public: bool | None = True) -> Leaf:
@@ -36,11 +41,13 @@ def test_lifetime_of_the_limit_complies_and_one_second_more_fails(day: date, lim
     issued = datetime(day.year, day.month, day.day, tzinfo=UTC) + 10 * DAY
     assert rules.lifetime_of(leaf(issued, limit * 86_400)).state is State.COMPLIES
     assert rules.lifetime_of(leaf(issued, limit * 86_400 + 1)).state is State.FAILS
-    assert rules.lifetime_of(leaf(issued, limit * 86_400 + 1, public=False)).state is State.NONE, "a private CA is not bound"
+    assert rules.lifetime_of(leaf(issued, limit * 86_400 + 1, public=False)).state is State.NONE, (
+        "a private CA is not bound"
+    )
     assert rules.lifetime_of(leaf(issued, limit * 86_400, public=None)).state is State.UNKNOWN
 
 
-@pytest.mark.parametrize(("index"), range(1, len(BOUNDARIES)))
+@pytest.mark.parametrize("index", range(1, len(BOUNDARIES)))
 def test_either_limit_may_hold_within_48_hours_of_a_boundary(index: int) -> None:
     """The older limit is certain until 48 h before, the newer from 48 h after (BR 7.1.2.7)."""
     day, limit = BOUNDARIES[index]
@@ -63,14 +70,31 @@ CASES: dict[str, tuple[str, str, str, State]] = {
     "chrome-56": ("<input type=password>", "index page.html;", HSTS, State.FAILS),
     "chrome-62": ("<input name=q>", "index page.html;", HSTS, State.FAILS),
     "chrome-68": ("<h1>Welcome</h1>", "index page.html;", HSTS, State.FAILS),
-    "chrome-79": ("<script src=http://x.test/a.js></script>", REDIRECT, f"{HSTS} index page.html;", State.FAILS),
-    "chrome-147": ("x", "return 200 ok;", f"{HSTS} return 302 http://{HOST}:HTTP_PORT/;", State.FAILS),
-    "chrome-154": ("x", "return 200 ok;", f"{HSTS} return 302 http://{HOST}:HTTP_PORT/;", State.FAILS),
+    "chrome-79": (
+        "<script src=http://x.test/a.js></script>",
+        REDIRECT,
+        f"{HSTS} index page.html;",
+        State.FAILS,
+    ),
+    "chrome-147": (
+        "x",
+        "return 200 ok;",
+        f"{HSTS} return 302 http://{HOST}:HTTP_PORT/;",
+        State.FAILS,
+    ),
+    "chrome-154": (
+        "x",
+        "return 200 ok;",
+        f"{HSTS} return 302 http://{HOST}:HTTP_PORT/;",
+        State.FAILS,
+    ),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_page_that_violates_a_browser_milestone_fails(town: Town, issuer: Authority, name: str) -> None:
+def test_page_that_violates_a_browser_milestone_fails(
+    town: Town, issuer: Authority, name: str
+) -> None:
     page, plain, secure, state = CASES[name]
     town.serve(issuer.issue(HOST), plain, secure, page)
     row = town.stand(name)
@@ -78,15 +102,23 @@ def test_page_that_violates_a_browser_milestone_fails(town: Town, issuer: Author
     assert row.findings
 
 
-@pytest.mark.parametrize("name", [*CASES, "tls-1-2", "sha-1", "keys", "symantec", "entrust", "chunghwa-netlock"])
+@pytest.mark.parametrize(
+    "name", [*CASES, "tls-1-2", "sha-1", "keys", "symantec", "entrust", "chunghwa-netlock"]
+)
 def test_good_site_complies_with_each_milestone(good_town: Town, name: str) -> None:
     row = good_town.row(name)
     assert (row.state, row.findings) == (State.COMPLIES, ())
 
 
-def test_server_with_tls_1_1_at_most_fails_the_tls_1_2_milestone(town: Town, issuer: Authority) -> None:
+def test_server_with_tls_1_1_at_most_fails_the_tls_1_2_milestone(
+    town: Town, issuer: Authority
+) -> None:
     town.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
-    old = Server(demo_servers.tls(server_context(issuer.issue(HOST), lowest=SSL.TLS1_VERSION, highest=SSL.TLS1_1_VERSION)))
+    old = Server(
+        demo_servers.tls(
+            server_context(issuer.issue(HOST), lowest=SSL.TLS1_VERSION, highest=SSL.TLS1_1_VERSION)
+        )
+    )
     town.stack.callback(old.close)
     town.at(town.settings.http.port, old.port)
     assert town.stand("tls-1-2").state is State.FAILS
@@ -96,7 +128,11 @@ def test_rsa_key_of_1024_bits_fails_the_key_milestone(town: Town, issuer: Author
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     town.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
-    weak = Server(demo_servers.tls(server_context(issuer.issue(HOST, key=rsa.generate_private_key(65537, 1024)))))
+    weak = Server(
+        demo_servers.tls(
+            server_context(issuer.issue(HOST, key=rsa.generate_private_key(65537, 1024)))
+        )
+    )
     town.stack.callback(weak.close)
     town.at(town.settings.http.port, weak.port)
     assert town.stand("keys").state is State.FAILS
@@ -110,10 +146,15 @@ def test_sha1_signature_fails_the_sha1_milestone(town: Town, root: Authority) ->
     assert town.stand("sha-1").state is State.FAILS
 
 
-@pytest.mark.parametrize(("organisation", "name"), [
-    ("Entrust, Inc.", "entrust"), ("Symantec Corporation", "symantec"), ("Chunghwa Telecom Co., Ltd.", "chunghwa-netlock"),
-    ("NETLOCK Kft.", "chunghwa-netlock"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("organisation", "name"),
+    [
+        ("Entrust, Inc.", "entrust"),
+        ("Symantec Corporation", "symantec"),
+        ("Chunghwa Telecom Co., Ltd.", "chunghwa-netlock"),
+        ("NETLOCK Kft.", "chunghwa-netlock"),
+    ],
+)
 def test_distrusted_ca_fails_only_its_milestone(
     town: Town, monkeypatch: pytest.MonkeyPatch, organisation: str, name: str
 ) -> None:
@@ -129,10 +170,14 @@ def test_distrusted_ca_fails_only_its_milestone(
         assert town.row(other).state is State.COMPLIES
 
 
-@pytest.mark.parametrize(("plain", "secure", "code"), [
-    ("index page.html;", f"{HSTS} return 200 ok;", "http-served"), (REDIRECT, f"{HSTS} return 302 http://{HOST}:HTTP_PORT/;", "redirect-loop"),
-    ("return 404;", f"{HSTS} return 200 ok;", "redirect-missing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("plain", "secure", "code"),
+    [
+        ("index page.html;", f"{HSTS} return 200 ok;", "http-served"),
+        (REDIRECT, f"{HSTS} return 302 http://{HOST}:HTTP_PORT/;", "redirect-loop"),
+        ("return 404;", f"{HSTS} return 200 ok;", "redirect-missing"),
+    ],
+)
 def test_site_without_https_fails_the_deadline_of_the_provider(
     town: Town, issuer: Authority, plain: str, secure: str, code: str
 ) -> None:
@@ -154,11 +199,17 @@ def test_site_without_https_fails_the_deadline_of_the_provider(
     assert code in {f.code for _, f in row.findings}
 
 
-def test_expired_certificate_fails_pci_if_card_data_is_handled(town: Town, issuer: Authority) -> None:
+def test_expired_certificate_fails_pci_if_card_data_is_handled(
+    town: Town, issuer: Authority
+) -> None:
     from inventory.store import records
 
     now = clock()
-    town.serve(issuer.issue(HOST, not_before=now - 60 * DAY, not_after=now - DAY), REDIRECT, f"{HSTS} return 200 ok;")
+    town.serve(
+        issuer.issue(HOST, not_before=now - 60 * DAY, not_after=now - DAY),
+        REDIRECT,
+        f"{HSTS} return 200 ok;",
+    )
     with town.database.write() as tx:
         records.change_tags(tx, "domain", domains.find(tx.conn, HOST)["id"], add=["card-data"])
     row = town.stand("pci-4")
@@ -180,7 +231,9 @@ def test_certificate_of_398_days_from_a_public_ca_fails_lifetime_200(
     assert {f.code for _, f in row.findings} == {"validity-too-long"}
 
 
-def test_certificate_of_a_private_ca_is_not_bound_by_lifetime_200(town: Town, issuer: Authority) -> None:
+def test_certificate_of_a_private_ca_is_not_bound_by_lifetime_200(
+    town: Town, issuer: Authority
+) -> None:
     town.serve(issuer.issue(HOST, days=398), REDIRECT, f"{HSTS} return 200 ok;")
     town.scan()
     found, _ = subjects(town.database, clock())

@@ -25,15 +25,24 @@ def test_domain_gets_one_of_five_states() -> None:
     assert (row.state, row.since) == (State.WILL_FAIL, OWN.at)
     assert stand(OWN, known(visited=False)).state is State.UNKNOWN
     assert stand(OWN, known(looked=False)).note == rules.NOT_LOOKED
-    acceptance = Acceptance(1, "http-served", None, 1, None, NOW + 5 * DAY, "moves in spring", "ines")
+    acceptance = Acceptance(
+        1, "http-served", None, 1, None, NOW + 5 * DAY, "moves in spring", "ines"
+    )
     waived = stand(past, known(accepted=((SERVED, acceptance),)))
-    assert (waived.state, waived.waived) == (State.WAIVED, ("ines", NOW + 5 * DAY, "moves in spring"))
+    assert (waived.state, waived.waived) == (
+        State.WAIVED,
+        ("ines", NOW + 5 * DAY, "moves in spring"),
+    )
 
 
 def test_undetermined_finding_gives_unknown_for_its_rule_only() -> None:
-    doubt = Finding("http-unknown", "undetermined", ("192.0.2.1",), {"url": f"http://{HOST}/", "why": "403"})
+    doubt = Finding(
+        "http-unknown", "undetermined", ("192.0.2.1",), {"url": f"http://{HOST}/", "why": "403"}
+    )
     assert stand(OWN, known(doubt)).state is State.UNKNOWN
-    assert stand(replace(OWN, rule="modern-tls"), known(doubt)).state is State.COMPLIES, "the page has nothing to do with TLS"
+    assert stand(replace(OWN, rule="modern-tls"), known(doubt)).state is State.COMPLIES, (
+        "the page has nothing to do with TLS"
+    )
     silent = Finding("connection-timeout", "undetermined", ("192.0.2.1",), {})
     assert stand(replace(OWN, rule="valid-certificate"), known(silent)).state is State.UNKNOWN
 
@@ -43,7 +52,10 @@ def test_unreadable_scts_give_unknown_and_missing_ones_fail() -> None:
     assert stand(replace(OWN, rule="valid-certificate"), known(scts)).state is State.UNKNOWN
     assert stand(replace(OWN, rule="no-weak-key"), known(scts)).state is State.COMPLIES
     missing = replace(scts, severity="high")
-    assert stand(replace(OWN, rule="valid-certificate", at=NOW - DAY), known(missing)).state is State.FAILS
+    assert (
+        stand(replace(OWN, rule="valid-certificate", at=NOW - DAY), known(missing)).state
+        is State.FAILS
+    )
 
 
 def test_rule_may_be_violated_until_the_end_of_the_last_day() -> None:
@@ -56,7 +68,9 @@ def test_optional_domain_that_complies_is_reported_as_complying() -> None:
 
 
 def test_certificate_that_expires_will_fail_from_its_end() -> None:
-    ending = Known(Target(HOST), "site", (), (Leaf(NOW - 85 * DAY, NOW + 5 * DAY, True),), True, True)
+    ending = Known(
+        Target(HOST), "site", (), (Leaf(NOW - 85 * DAY, NOW + 5 * DAY, True),), True, True
+    )
     row = stand(replace(OWN, at=NOW - DAY), ending)
     assert (row.state, row.since) == (State.WILL_FAIL, NOW + 5 * DAY + timedelta(seconds=1))
     assert [s.name for s in row.steps] == ["decide", "buy", "validate", "install"]
@@ -64,9 +78,13 @@ def test_certificate_that_expires_will_fail_from_its_end() -> None:
 
 def test_certificate_is_bound_by_the_limit_of_its_issue_date() -> None:
     """It lives 398 days and was issued in October 2026, when the limit was 200 days."""
-    old = Known(Target(HOST), "site", (), (Leaf(NOW - 40 * DAY, NOW + 358 * DAY, True),), True, True)
+    old = Known(
+        Target(HOST), "site", (), (Leaf(NOW - 40 * DAY, NOW + 358 * DAY, True),), True, True
+    )
     states = {
-        r.deadline.name: r.state for r in judge([subject(old)], milestones(), NOW) if r.deadline.name.startswith("lifetime")
+        r.deadline.name: r.state
+        for r in judge([subject(old)], milestones(), NOW)
+        if r.deadline.name.startswith("lifetime")
     }
     assert states == {"lifetime-200": State.FAILS}
 
@@ -76,10 +94,17 @@ def test_deadline_applies_to_its_purposes_clients_and_tags() -> None:
     assert assess(subject(known(), purpose="mail"), OWN, NOW) is None
     assert assess(subject(known()), replace(OWN, clients=frozenset({"2002"})), NOW) is None
     assert assess(subject(known()), replace(OWN, clients=frozenset({"1001"})), NOW) is not None
-    assert assess(subject(known(), tags=frozenset({"gold"})), replace(OWN, tags=frozenset({"gold"})), NOW) is not None
+    assert (
+        assess(
+            subject(known(), tags=frozenset({"gold"})), replace(OWN, tags=frozenset({"gold"})), NOW
+        )
+        is not None
+    )
     assert assess(subject(known()), Deadline("info", NOW, "for information"), NOW) is None
     assert stand(OWN, known(SERVED), policy="optional").state is State.WAIVED
-    assert stand(replace(OWN, own=False), known(SERVED), policy="optional").state is State.WILL_FAIL, "a browser knows no policy"
+    assert (
+        stand(replace(OWN, own=False), known(SERVED), policy="optional").state is State.WILL_FAIL
+    ), "a browser knows no policy"
 
 
 def test_one_failing_endpoint_fails_the_domain() -> None:
@@ -101,12 +126,25 @@ def test_future_date_counts_the_certificate_as_expired(town: Town, issuer: Autho
     from inventory.store import deadlines
 
     now = clock()
-    town.serve(issuer.issue(HOST, not_before=now - DAY, days=90), REDIRECT, f"{HSTS} return 200 ok;")
+    town.serve(
+        issuer.issue(HOST, not_before=now - DAY, days=90), REDIRECT, f"{HSTS} return 200 ok;"
+    )
     with town.database.write() as tx:
         deadlines.add(
-            tx, "own", {"at": now + 200 * DAY, "rule": "valid-certificate", "title": "own", "purchase_days": 7, "validation_days": 7, "installation_days": 7},
-            tuple(RULES), for_clients=[], tags=[],
-        )  # fmt: skip
+            tx,
+            "own",
+            {
+                "at": now + 200 * DAY,
+                "rule": "valid-certificate",
+                "title": "own",
+                "purchase_days": 7,
+                "validation_days": 7,
+                "installation_days": 7,
+            },
+            tuple(RULES),
+            for_clients=[],
+            tags=[],
+        )
     assert town.stand("own").state is State.COMPLIES
     assert town.row("own", now + 95 * DAY).state is State.WILL_FAIL
     assert town.row("own", now + 201 * DAY).state is State.FAILS

@@ -29,23 +29,38 @@ class Town:
 
     def __init__(self, settings: Settings, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder, self.stack, self.port = folder, stack, 443
-        self.settings = replace(settings, http=HttpSettings(per_address=0, rate=0.0, port=free_port()))
+        self.settings = replace(
+            settings, http=HttpSettings(per_address=0, rate=0.0, port=free_port())
+        )
         self.database = open_sqlite(folder / "town.db")
         stack.callback(self.database.close)
         with self.database.write() as tx:
-            clients.add(tx, {"number": "1001", "name": "Shop", "hosts": "us", "buys": "client", "renews": "client"})
+            clients.add(
+                tx,
+                {
+                    "number": "1001",
+                    "name": "Shop",
+                    "hosts": "us",
+                    "buys": "client",
+                    "renews": "client",
+                },
+            )
             domains.add(tx, HOST, {"client": "1001"})
 
     def serve(self, issued: Issued, plain: str, secure: str, page: str = "") -> None:
         (self.folder / "page.html").write_text(page)
         pair = real.write_pair(self.folder, issued)
-        plain_port, secure_port = self.stack.enter_context(real.web(self.folder, pair, plain, secure))
+        plain_port, secure_port = self.stack.enter_context(
+            real.web(self.folder, pair, plain, secure)
+        )
         self.at(plain_port, secure_port)
 
     def at(self, plain_port: int, secure_port: int) -> None:
         self.settings = replace(self.settings, http=replace(self.settings.http, port=plain_port))
         with self.database.write() as tx:
-            endpoints.edit(tx, Target(HOST, self.port), {"port": secure_port, "addresses": ["127.0.0.1"]})
+            endpoints.edit(
+                tx, Target(HOST, self.port), {"port": secure_port, "addresses": ["127.0.0.1"]}
+            )
         self.port = secure_port
 
     def scan(self) -> None:

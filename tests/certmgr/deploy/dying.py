@@ -328,7 +328,9 @@ def _steps(folder: Path) -> dict[str, Any]:
     def recorded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(first: Any, *arguments: Any, **named: Any) -> Any:
             what = names.get(first, "?") if isinstance(first, int) else Path(first).name
-            seen.append((name, f"{what} -> {Path(arguments[0]).name}" if name == "rename" else what))
+            seen.append(
+                (name, f"{what} -> {Path(arguments[0]).name}" if name == "rename" else what)
+            )
             return real(first, *arguments, **named)
 
         return call

@@ -28,9 +28,20 @@ Jobs = Mapping[str, Callable[..., Any]]
 """Jobs take and return what JSON can hold."""
 
 STEPS = (
-    "open", "write", "fsync", "fchmod", "fchown", "chmod", "mkdir", "rename", "symlink", "link",
-    "unlink", "rmdir", "close",
-)  # fmt: skip
+    "open",
+    "write",
+    "fsync",
+    "fchmod",
+    "fchown",
+    "chmod",
+    "mkdir",
+    "rename",
+    "symlink",
+    "link",
+    "unlink",
+    "rmdir",
+    "close",
+)
 """The functions of ``os`` that count as steps."""
 
 

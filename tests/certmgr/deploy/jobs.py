@@ -139,7 +139,10 @@ def switches_under_readers(base: str, switches: int) -> Any:
     versions = lineage.versions()
     lineage.switch(versions[0])
     counts = Counts(len(_READERS) + 1)
-    children = {how: Child(partial(_reads, lineage, how, place, counts)) for place, how in enumerate(_READERS)}
+    children = {
+        how: Child(partial(_reads, lineage, how, place, counts))
+        for place, how in enumerate(_READERS)
+    }
     try:
         for n in range(switches):
             lineage.switch(versions[n % len(versions)])

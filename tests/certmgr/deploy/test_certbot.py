@@ -158,7 +158,10 @@ def test_folder_that_is_not_certbots_is_refused(tmp_path: Path) -> None:
 
 
 def test_ini_file_is_parsed_as_certbot_writes_it() -> None:
-    text = "# remark\nversion = 1\nlist = a, 'b, c',\nempty = \n[x]\nk = v # remark\n[[y]]\n'q' = \"#\"\n[z]\na=b=c\n"
+    text = (
+        "# remark\nversion = 1\nlist = a, 'b, c',\nempty = \n[x]\nk = v # remark\n[[y]]\n'q' ="
+        ' "#"\n[z]\na=b=c\n'
+    )
     assert parse(text) == {
         (): {"version": "1", "list": ("a", "b, c"), "empty": ""},
         ("x",): {"k": "v"},

@@ -17,7 +17,9 @@ from tests.certmgr.deploy.forks import Forks
 from tests.certmgr.deploy.rig import NAME, by_path, ders, leftovers, stored
 
 
-def test_folder_in_which_others_can_put_links_is_not_written_to(tmp_path: Path, issuer: Authority) -> None:
+def test_folder_in_which_others_can_put_links_is_not_written_to(
+    tmp_path: Path, issuer: Authority
+) -> None:
     """For root, this is also true of each folder above, and of a folder of another user."""
     cases = [(tmp_path / "open", tmp_path / "open", 0o777, os.geteuid())]
     if os.geteuid() == 0:
@@ -57,7 +59,9 @@ def test_full_disk_leaves_the_version_before_and_is_reported_once(
     assert by_path(lineage.live).chain_der == tuple(ders(two))
 
 
-def test_read_only_folder_leaves_the_version_before_and_is_reported_once(lineage: Lineage, issuer: Authority) -> None:
+def test_read_only_folder_leaves_the_version_before_and_is_reported_once(
+    lineage: Lineage, issuer: Authority
+) -> None:
     one, two = issuer.issue(NAME), issuer.issue(NAME)
     first = stored(lineage, one)
     lineage.switch(first)

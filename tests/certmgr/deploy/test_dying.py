@@ -30,7 +30,9 @@ def test_each_step_is_durable_before_the_next_step_needs_it(forks: Forks, tmp_pa
     found = forks.call("steps", folder=str(tmp_path))
     store, switch = found["store"], found["switch"]
     is_named = f"-> {found['version']}"
-    rename = next(i for i, (what, of) in enumerate(store) if what == "rename" and of.endswith(is_named))
+    rename = next(
+        i for i, (what, of) in enumerate(store) if what == "rename" and of.endswith(is_named)
+    )
     temporary = store[rename][1].split(" ")[0]
     for name in ("privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", "combined.pem"):
         made, written, synced = (store.index([w, name]) for w in ("fchmod", "write", "fsync"))

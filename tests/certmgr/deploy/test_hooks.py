@@ -23,7 +23,9 @@ def script(folder: Path, text: str, name: str = "hook") -> str:
     return str(path)
 
 
-def test_program_gets_a_bare_environment_no_input_and_no_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_gets_a_bare_environment_no_input_and_no_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET_OF_OURS", "x")
     shows = 'env; pwd; readlink /proc/self/fd/0; ls /proc/$$/fd; umask; echo "[$1|$2]"'
     with (tmp_path / "open").open("w") as file, socket.socket() as sock:
@@ -48,10 +50,26 @@ def test_program_gets_a_bare_environment_no_input_and_no_descriptors(tmp_path: P
 @pytest.mark.parametrize(
     "text",
     [
-        "$(touch x)", "`id`", "a;b", "a|b", "a\nb", "a\0b", "() { :;}; echo x", "-rf", "--help",
-        "a'b", 'a"b', "a&b", "\x1b[31m", "a\\b", "*?[", "ä", "", "a b",
+        "$(touch x)",
+        "`id`",
+        "a;b",
+        "a|b",
+        "a\nb",
+        "a\0b",
+        "() { :;}; echo x",
+        "-rf",
+        "--help",
+        "a'b",
+        'a"b',
+        "a&b",
+        "\x1b[31m",
+        "a\\b",
+        "*?[",
+        "ä",
+        "",
+        "a b",
     ],
-)  # fmt: skip
+)
 def test_hostile_text_is_refused_as_an_argument(tmp_path: Path, text: str) -> None:
     hook = script(tmp_path, f"touch {tmp_path}/ran")
     with pytest.raises(UsageError) as caught:
@@ -64,7 +82,9 @@ def test_hostile_text_is_refused_as_an_argument(tmp_path: Path, text: str) -> No
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "CERTMGR_", "CERTMGR_x", "CERTMGR_A=B", "BASH_ENV"])
+@pytest.mark.parametrize(
+    "name", ["PATH", "LD_PRELOAD", "CERTMGR_", "CERTMGR_x", "CERTMGR_A=B", "BASH_ENV"]
+)
 def test_variable_that_is_not_certmgrs_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         run(["/bin/true"], extra_environment={name: "x"})
@@ -135,7 +155,9 @@ def test_server_that_is_left_behind_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_output_cannot_drive_a_terminal() -> None:
-    hostile = r"\033[31mred\033[0m \033]0;title\007x \033Px\033\\y \r\nnext\a \302\233 \342\200\256 \377"
+    hostile = (
+        r"\033[31mred\033[0m \033]0;title\007x \033Px\033\\y \r\nnext\a \302\233 \342\200\256 \377"
+    )
     done = run(["/bin/sh", "-c", f"printf '{hostile}'"])
     assert done.ok
     assert done.output.splitlines()[0].startswith("red x y")

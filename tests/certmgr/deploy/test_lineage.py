@@ -22,10 +22,26 @@ from tests.certmgr.deploy.rig import NAME, by_path, ders, stored
 @pytest.mark.parametrize(
     "name",
     [
-        "../../etc", "/", ".", "..", "", "a/b", "-x", "a" * 201, "a\0b", "a\nb", "a\x1b[31mb", "a b",
-        "a..b", "a.", "*.example.com", "$(id)", ".hidden", "ä",
+        "../../etc",
+        "/",
+        ".",
+        "..",
+        "",
+        "a/b",
+        "-x",
+        "a" * 201,
+        "a\0b",
+        "a\nb",
+        "a\x1b[31mb",
+        "a b",
+        "a..b",
+        "a.",
+        "*.example.com",
+        "$(id)",
+        ".hidden",
+        "ä",
     ],
-)  # fmt: skip
+)
 def test_name_that_is_not_a_safe_word_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError) as caught:
         Lineage(tmp_path / "base", name)
@@ -41,7 +57,9 @@ def test_name_as_certbot_gives_it_is_accepted(tmp_path: Path, name: str) -> None
     assert Lineage(tmp_path, name).current() is None
 
 
-def test_switched_lineage_has_certbots_layout_and_is_private(lineage: Lineage, issuer: Authority) -> None:
+def test_switched_lineage_has_certbots_layout_and_is_private(
+    lineage: Lineage, issuer: Authority
+) -> None:
     issued = issuer.issue(NAME)
     version = stored(lineage, issued)
     assert lineage.current() is None, "stored is not switched"
@@ -78,7 +96,9 @@ def test_version_without_a_key_has_no_files_for_it(lineage: Lineage, issuer: Aut
     assert current.key_pem is None
 
 
-def test_group_can_read_the_files_and_cannot_exchange_them(lineage: Lineage, issuer: Authority) -> None:
+def test_group_can_read_the_files_and_cannot_exchange_them(
+    lineage: Lineage, issuer: Authority
+) -> None:
     """As root, a process of that group tries. Other users can give one group, so modes are read."""
     issued = issuer.issue(NAME)
     group = "daemon" if os.geteuid() == 0 else grp.getgrgid(os.getegid()).gr_name
@@ -98,7 +118,9 @@ def test_group_can_read_the_files_and_cannot_exchange_them(lineage: Lineage, iss
             (read, "nogroup", False),
             (write, "daemon", False),
         ):
-            done = subprocess.run(command, user="nobody", group=who, extra_groups=[], capture_output=True)
+            done = subprocess.run(
+                command, user="nobody", group=who, extra_groups=[], capture_output=True
+            )
             assert (done.returncode == 0) is good, (command, who, done)
 
 

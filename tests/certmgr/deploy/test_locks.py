@@ -11,7 +11,9 @@ from tests.certmgr.deploy.forks import Forks
 from tests.certmgr.deploy.rig import NAME, stored
 
 
-def test_lock_that_is_held_is_free_for_its_holder_alone(lineage: Lineage, issuer: Authority, forks: Forks) -> None:
+def test_lock_that_is_held_is_free_for_its_holder_alone(
+    lineage: Lineage, issuer: Authority, forks: Forks
+) -> None:
     """Neither another thread nor another process gets it, by the name of any lineage."""
     stored(lineage, issuer.issue(NAME))
     failures: list[Exception] = []
@@ -32,6 +34,8 @@ def test_lock_that_is_held_is_free_for_its_holder_alone(lineage: Lineage, issuer
     assert forks.call("lock", base=str(lineage.base), name="other") == "free"
 
 
-def test_forked_child_neither_has_the_lock_nor_keeps_it(lineage: Lineage, issuer: Authority, forks: Forks) -> None:
+def test_forked_child_neither_has_the_lock_nor_keeps_it(
+    lineage: Lineage, issuer: Authority, forks: Forks
+) -> None:
     stored(lineage, issuer.issue(NAME))
     assert forks.call("lock of a parent", base=str(lineage.base)) == "busy"

@@ -19,11 +19,18 @@ from tests.clock import frozen
 @pytest.mark.parametrize(
     "fault",
     [
-        "another key", "a foreign chain", "a wrong order", "no certificate", "no key", "damaged",
+        "another key",
+        "a foreign chain",
+        "a wrong order",
+        "no certificate",
+        "no key",
+        "damaged",
         "encrypted",
     ],
-)  # fmt: skip
-def test_parts_that_do_not_belong_together_are_not_written(lineage: Lineage, issuer: Authority, fault: str) -> None:
+)
+def test_parts_that_do_not_belong_together_are_not_written(
+    lineage: Lineage, issuer: Authority, fault: str
+) -> None:
     one = issuer.issue(NAME)
     two = Authority("Other", Authority("Other Root", clock=frozen)).issue(NAME)
     key: bytes = one.key_pem

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -294,10 +295,15 @@ def test_switch_of_another_lineage_waits_until_the_server_has_read_its_files(
             assert done.ok, done
             marks.append(float(lineage.lock_file.read_text()))
             # On a busy machine Apache may need longer than that; it ends if a switch comes then.
-            wait_until(lambda before=reloads: _reloads(server) > before, "a reload")  # type: ignore[misc]
+            happened = partial(_reloaded_since, server, reloads)
+            wait_until(happened, "a reload")
         assert all(later - earlier >= settle for earlier, later in pairwise(marks))
         prober = Prober(server, root)
         wait_until(lambda: prober.shows(wanted.sha256), "the last one is served")
+
+
+def _reloaded_since(server: Server, before: int) -> bool:
+    return _reloads(server) > before
 
 
 def _reloads(server: Server) -> int:

@@ -30,7 +30,9 @@ _issuer = Authority("Issuer", Authority("Root", clock=frozen))
 _elsewhere = Authority("Another CA", Authority("Another Root", clock=frozen))
 
 
-def _leaf(authority: Authority, *names: str, start: timedelta = -DAY, end: timedelta = 60 * DAY) -> bytes:
+def _leaf(
+    authority: Authority, *names: str, start: timedelta = -DAY, end: timedelta = 60 * DAY
+) -> bytes:
     return authority.issue(*names, not_before=NOW + start, not_after=NOW + end).der
 
 
@@ -62,13 +64,32 @@ def seen(what: str, address: str = "192.0.2.1", key_type: str = "EC", backend: s
 
 
 REGRESSIONS = [
-    "refused", "alert", "tls", "not-tls", "malformed", "none", "uncovering", "expired", "future",
-    "rubbish", "mismatch",
-]  # fmt: skip
+    "refused",
+    "alert",
+    "tls",
+    "not-tls",
+    "malformed",
+    "none",
+    "uncovering",
+    "expired",
+    "future",
+    "rubbish",
+    "mismatch",
+]
 NO_REGRESSIONS = [
-    "new", "old", "cdn", "timeout", "dns", "unreachable", "no-route", "reset", "closed", "local",
-    "too-large", "starttls",
-]  # fmt: skip
+    "new",
+    "old",
+    "cdn",
+    "timeout",
+    "dns",
+    "unreachable",
+    "no-route",
+    "reset",
+    "closed",
+    "local",
+    "too-large",
+    "starttls",
+]
 
 
 def verdict(
@@ -115,7 +136,9 @@ def test_place_that_never_served_ours_brings_nothing_back(before: str, after: st
         (replace(GOOD_OLD, revoked=None, compromised=True), False, "is compromised"),
     ],
 )
-def test_regression_without_a_usable_old_version_is_for_the_staff(old: OldVersion | None, rolled: bool, why: str) -> None:
+def test_regression_without_a_usable_old_version_is_for_the_staff(
+    old: OldVersion | None, rolled: bool, why: str
+) -> None:
     found = verdict(["old"] if old is not None else [], ["refused"], old, rolled, ours=True)
     assert found.act is Act.STAFF
     assert why in found.reason

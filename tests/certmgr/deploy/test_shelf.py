@@ -22,7 +22,9 @@ def test_leaf_that_is_stored_is_not_stored_twice(lineage: Lineage, issuer: Autho
     assert lineage.versions() == [first, second]
 
 
-def test_damaged_version_is_stored_anew_and_not_switched_to(lineage: Lineage, issuer: Authority) -> None:
+def test_damaged_version_is_stored_anew_and_not_switched_to(
+    lineage: Lineage, issuer: Authority
+) -> None:
     one, two = issuer.issue(NAME), issuer.issue(NAME)
     stored(lineage, one)
     second = stored(lineage, two)
@@ -34,7 +36,9 @@ def test_damaged_version_is_stored_anew_and_not_switched_to(lineage: Lineage, is
     assert lineage.current() is None
 
 
-def test_prune_keeps_the_current_version_and_the_one_before(lineage: Lineage, issuer: Authority) -> None:
+def test_prune_keeps_the_current_version_and_the_one_before(
+    lineage: Lineage, issuer: Authority
+) -> None:
     versions = [stored(lineage, issuer.issue(NAME)) for _ in range(8)]
     lineage.switch(versions[1])
     lineage.switch(versions[3])
@@ -57,7 +61,9 @@ def test_version_before_skips_one_that_was_rolled_back(lineage: Lineage, issuer:
     assert lineage.prune(1) == []
 
 
-def test_trial_that_died_still_knows_what_to_go_back_to(lineage: Lineage, issuer: Authority) -> None:
+def test_trial_that_died_still_knows_what_to_go_back_to(
+    lineage: Lineage, issuer: Authority
+) -> None:
     one, two = (stored(lineage, issuer.issue(NAME)) for _ in range(2))
     lineage.attempt(one)
     lineage.settle()

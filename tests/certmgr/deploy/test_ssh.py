@@ -72,7 +72,9 @@ def test_delivery_makes_the_same_layout_there_tests_and_reloads(
 # -- host keys -----------------------------------------------------------------------------------
 
 
-def test_unknown_host_key_is_refused_and_named(lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd) -> None:
+def test_unknown_host_key_is_refused_and_named(
+    lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
+) -> None:
     issued = issuer.issue(NAME)
     stored(lineage, issued)
     server.known_hosts.write_text("")
@@ -99,7 +101,9 @@ def test_changed_host_key_is_refused_and_both_are_named(
     assert not (tmp_path / "tls").exists()
 
 
-def test_revoked_host_key_is_refused(lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd) -> None:
+def test_revoked_host_key_is_refused(
+    lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
+) -> None:
     issued = issuer.issue(NAME)
     stored(lineage, issued)
     line = server.known_hosts.read_text()
@@ -207,7 +211,9 @@ def test_version_that_was_not_stored_before_is_not_delivered(
     assert "no such version" in done.what
 
 
-def test_change_by_hand_there_is_not_overwritten(lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd) -> None:
+def test_change_by_hand_there_is_not_overwritten(
+    lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
+) -> None:
     issued = issuer.issue(NAME)
     version = stored(lineage, issued)
     target = server.target(f"{tmp_path}/tls")

@@ -61,7 +61,9 @@ def deliver_live(lineage: Lineage, new: Material) -> Delivered:
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["a separate base", "in certbot's folder"])
-def test_links_are_taken_over_used_and_given_back(tmp_path: Path, base: Path, issuer: Authority, inside: bool) -> None:
+def test_links_are_taken_over_used_and_given_back(
+    tmp_path: Path, base: Path, issuer: Authority, inside: bool
+) -> None:
     issued = issuer.issue(NAME)
     live = certbot_lineage(base, NAME, issued)
     before = content(base)
@@ -91,7 +93,9 @@ def test_links_are_taken_over_used_and_given_back(tmp_path: Path, base: Path, is
     assert by_links(live).sha256 == material(issued).sha256
 
 
-def test_certificate_that_is_not_certbots_takes_nothing_over(tmp_path: Path, base: Path, issuer: Authority) -> None:
+def test_certificate_that_is_not_certbots_takes_nothing_over(
+    tmp_path: Path, base: Path, issuer: Authority
+) -> None:
     live = certbot_lineage(base, NAME, issuer.issue(NAME))
     lineage = Lineage(tmp_path / "ours", NAME)
     before = content(base)
@@ -104,7 +108,9 @@ def test_certificate_that_is_not_certbots_takes_nothing_over(tmp_path: Path, bas
     assert lineage.held() is None
 
 
-def test_folder_that_is_not_as_certbot_makes_it_is_left_alone(tmp_path: Path, base: Path, issuer: Authority) -> None:
+def test_folder_that_is_not_as_certbot_makes_it_is_left_alone(
+    tmp_path: Path, base: Path, issuer: Authority
+) -> None:
     issued = issuer.issue(NAME)
     live = certbot_lineage(base, NAME, issued)
     lineage = Lineage(tmp_path / "ours", NAME)
@@ -119,7 +125,9 @@ def test_folder_that_is_not_as_certbot_makes_it_is_left_alone(tmp_path: Path, ba
             take_over_links(path, lineage)
 
 
-def test_nothing_is_switched_while_links_are_exchanged(tmp_path: Path, base: Path, issuer: Authority) -> None:
+def test_nothing_is_switched_while_links_are_exchanged(
+    tmp_path: Path, base: Path, issuer: Authority
+) -> None:
     """A process died in the middle.
 
     A renewal in this state would show a server the key of one version and the certificate of

@@ -38,14 +38,18 @@ def test_files_have_one_link_that_switches_and_stable_links_through_it(
     current = str((folder / "current").readlink())
     assert current.startswith("versions/000002-")
     assert str((folder / "privkey.pem").readlink()) == "current/privkey.pem"
-    versions = [p.name for p in (folder / "versions").iterdir() if p.is_dir() and not p.is_symlink()]
+    versions = [
+        p.name for p in (folder / "versions").iterdir() if p.is_dir() and not p.is_symlink()
+    ]
     assert sorted(versions) == [f"00000{n}-{m.sha256[:12]}" for n, m in ((1, one), (2, two))]
     for path in (folder, folder / "versions", folder / current):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "privkey.pem").stat().st_mode) == 0o600
 
 
-def test_folder_of_another_lineage_is_refused(lineage: Lineage, issuer: Authority, tmp_path: Path) -> None:
+def test_folder_of_another_lineage_is_refused(
+    lineage: Lineage, issuer: Authority, tmp_path: Path
+) -> None:
     target = TargetSettings("files", f"{tmp_path}/tls", settle=0.0)
     assert deliver(target, NAME, material(issuer.issue(NAME)), lineage.base).ok
     other = material(issuer.issue("other.example"))
@@ -55,7 +59,9 @@ def test_folder_of_another_lineage_is_refused(lineage: Lineage, issuer: Authorit
     assert by_path(tmp_path / "tls").leaf.dns_names == (NAME,)
 
 
-def test_only_five_versions_of_files_are_kept(lineage: Lineage, issuer: Authority, tmp_path: Path) -> None:
+def test_only_five_versions_of_files_are_kept(
+    lineage: Lineage, issuer: Authority, tmp_path: Path
+) -> None:
     target = TargetSettings("files", f"{tmp_path}/tls", settle=0.0)
     for _ in range(8):
         assert deliver(target, NAME, material(issuer.issue(NAME)), lineage.base).ok
@@ -167,14 +173,18 @@ def test_configuration_that_cannot_work_is_reported(
     assert reason in done.what
 
 
-def test_name_that_is_a_path_is_refused(lineage: Lineage, issuer: Authority, tmp_path: Path) -> None:
+def test_name_that_is_a_path_is_refused(
+    lineage: Lineage, issuer: Authority, tmp_path: Path
+) -> None:
     target = TargetSettings("files", f"{tmp_path}/{{name}}")
     done = deliver(target, "../../etc", material(issuer.issue(NAME)), lineage.base)
     assert (done.ok, done.retry) == (False, False)
     assert "cannot be the name of a lineage" in done.what
 
 
-def test_folder_that_all_users_can_write_to_gets_no_files(lineage: Lineage, issuer: Authority, tmp_path: Path) -> None:
+def test_folder_that_all_users_can_write_to_gets_no_files(
+    lineage: Lineage, issuer: Authority, tmp_path: Path
+) -> None:
     """A client could put links there."""
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
@@ -244,10 +254,14 @@ def test_pkcs12_is_read_back_by_openssl(
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_pkcs12_is_read_back_by_java_if_there_is_one(lineage: Lineage, issuer: Authority, tmp_path: Path, legacy: bool) -> None:
+def test_pkcs12_is_read_back_by_java_if_there_is_one(
+    lineage: Lineage, issuer: Authority, tmp_path: Path, legacy: bool
+) -> None:
     """Openssl is everywhere. Without a Java, this shows only what openssl reads."""
     path = tmp_path / f"{legacy}.pfx"
-    target = TargetSettings("pkcs12", path=str(path), password="password", alias="tomcat", legacy=legacy, settle=0.0)
+    target = TargetSettings(
+        "pkcs12", path=str(path), password="password", alias="tomcat", legacy=legacy, settle=0.0
+    )
     assert deliver(target, NAME, material(issuer.issue(NAME)), lineage.base).ok
     assert _leaf_of(path, "password")
     keytool = shutil.which("keytool")
@@ -258,7 +272,9 @@ def test_pkcs12_is_read_back_by_java_if_there_is_one(lineage: Lineage, issuer: A
         assert "PrivateKeyEntry" in done.stdout
 
 
-def test_key_that_the_client_has_makes_no_pkcs12(lineage: Lineage, issuer: Authority, tmp_path: Path) -> None:
+def test_key_that_the_client_has_makes_no_pkcs12(
+    lineage: Lineage, issuer: Authority, tmp_path: Path
+) -> None:
     target = TargetSettings("pkcs12", path=f"{tmp_path}/x.pfx", password="pw")
     done = deliver(target, NAME, material(issuer.issue(NAME), key=False), lineage.base)
     assert (done.ok, done.retry) == (False, False)

@@ -25,9 +25,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     database = open_sqlite(folder / "demo.db", clock=frozen)
     show._build(database, street)
     settings = replace(
-        Settings(), scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0), trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
+        Settings(),
+        scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
+        trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
         http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
-    )  # fmt: skip
+    )
     Survey(database, settings, Options(overrides=street.overrides())).run()
     yield Demo(street, database, folder)
     street.close()

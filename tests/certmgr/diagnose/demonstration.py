@@ -22,8 +22,9 @@ class Demo:
     def configuration(self) -> Path:
         path = self.folder / "demo.toml"
         path.write_text(
-            f'[scan]\ntimeout = 2.5\nper_address = 0\nrate = 0.0\n[trust]\nca_files = ["{self.folder}/root.pem"]\n'
-            f"[http]\nport = {self.street.http_port}\nper_address = 0\nrate = 0.0\n"
+            "[scan]\ntimeout = 2.5\nper_address = 0\nrate = 0.0\n[trust]\nca_files ="
+            f' ["{self.folder}/root.pem"]\n[http]\nport = {self.street.http_port}\nper_address ='
+            " 0\nrate = 0.0\n"
         )
         return path
 
@@ -33,5 +34,15 @@ Run = Callable[..., Ran]
 
 def call(certmgr: Run, demo: Demo, *arguments: str) -> Ran:
     """Call the program with the inventory and the name resolution of the sites."""
-    resolves = [f"--resolve={host}:{port}:{','.join(a)}" for (host, port), a in demo.street.overrides().items()]
-    return certmgr("--config", str(demo.configuration()), "--database", str(demo.folder / "demo.db"), *arguments, *resolves)
+    resolves = [
+        f"--resolve={host}:{port}:{','.join(a)}"
+        for (host, port), a in demo.street.overrides().items()
+    ]
+    return certmgr(
+        "--config",
+        str(demo.configuration()),
+        "--database",
+        str(demo.folder / "demo.db"),
+        *arguments,
+        *resolves,
+    )

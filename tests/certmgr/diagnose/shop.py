@@ -18,14 +18,22 @@ from tests.servers.ports import free_port
 HOST = "shop.example.test"
 
 
-def served(issuer: Authority, opened: contextlib.ExitStack, address: str = "127.0.0.1", port: int = 0) -> int:
+def served(
+    issuer: Authority, opened: contextlib.ExitStack, address: str = "127.0.0.1", port: int = 0
+) -> int:
     """Serve the site and return its port."""
-    server = Server(secure(server_context(issuer.issue(HOST)), lambda host, path: page("Shop")), address=address, port=port)
+    server = Server(
+        secure(server_context(issuer.issue(HOST)), lambda host, path: page("Shop")),
+        address=address,
+        port=port,
+    )
     opened.callback(server.close)
     return server.port
 
 
-def look(settings: Settings, port: int, addresses: tuple[str, ...], **network: tuple[str, ...]) -> Report:
+def look(
+    settings: Settings, port: int, addresses: tuple[str, ...], **network: tuple[str, ...]
+) -> Report:
     """Probe the site at these addresses; nothing serves it over plain HTTP."""
     chosen = replace(settings, network=NetworkSettings(**network))
     return look_at(

@@ -27,7 +27,9 @@ def test_changes_since_the_last_good_scan_are_listed(
     port = served(issuer, opened)
     database = open_sqlite(tmp_path / "x.db")
     with database.write() as tx:
-        clients.add(tx, {"number": "1", "name": "One", "account_manager": "Jo", "hosts": "us", "buys": "us"})
+        clients.add(
+            tx, {"number": "1", "name": "One", "account_manager": "Jo", "hosts": "us", "buys": "us"}
+        )
         servers.add(tx, {"name": "web1", "kind": "web", "addresses": ["127.0.0.1"]})
         domains.add(tx, HOST, {"client": "1", "server": "web1"})
         endpoints.edit(tx, Target(HOST), {"port": port, "addresses": ["127.0.0.1"]})
@@ -36,7 +38,11 @@ def test_changes_since_the_last_good_scan_are_listed(
     now = clock()
     expired = Server(
         secure(
-            server_context(issuer.issue(HOST, not_before=now - timedelta(days=60), not_after=now - timedelta(days=1))),
+            server_context(
+                issuer.issue(
+                    HOST, not_before=now - timedelta(days=60), not_after=now - timedelta(days=1)
+                )
+            ),
             lambda h, p: page("x"),
         ),
         port=port,

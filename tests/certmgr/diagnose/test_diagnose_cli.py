@@ -46,12 +46,22 @@ def test_text_shows_client_findings_outcome_and_message(certmgr: Run, demo: Demo
         assert word in out
 
 
-@pytest.mark.parametrize(("arguments", "reason"), [
-    (("ftp://shop.example.test/",), "not a web address"), (("https://",), "empty"), (("https://a b/",), "not a domain name"),
-    (("https://shop.example.test:99999/",), "not a web address"), (("https://shop.example.test/", "--language", "fr"), "no language"),
-    (("https://shop.example.test/", "--visitor-clock", "noon"), "is not a date"), (("https://[::1/",), "not a web address"), (("https://127.0.0.1:0/",), "port 0"),
-])  # fmt: skip
-def test_invalid_options_print_one_line(certmgr: Run, arguments: tuple[str, ...], reason: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("ftp://shop.example.test/",), "not a web address"),
+        (("https://",), "empty"),
+        (("https://a b/",), "not a domain name"),
+        (("https://shop.example.test:99999/",), "not a web address"),
+        (("https://shop.example.test/", "--language", "fr"), "no language"),
+        (("https://shop.example.test/", "--visitor-clock", "noon"), "is not a date"),
+        (("https://[::1/",), "not a web address"),
+        (("https://127.0.0.1:0/",), "port 0"),
+    ],
+)
+def test_invalid_options_print_one_line(
+    certmgr: Run, arguments: tuple[str, ...], reason: str
+) -> None:
     done = certmgr("diagnose", *arguments)
     assert done.code == 2, done.err
     assert reason in done.err

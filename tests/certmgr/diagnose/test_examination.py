@@ -1,4 +1,6 @@
-"""``certmgr diagnose`` is right on each site of the demonstration and on hosts outside the inventory."""
+"""``certmgr diagnose`` is right on each site of the demonstration and on hosts outside the
+inventory.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from tests.certmgr.diagnose.demonstration import Demo, Run, call
 from tests.certmgr.diagnose.shop import HOST
 from tests.clock import clock
 
-# site: (outcome, code that decides, what Chrome shows); of the client who renews themselves (1002) and of those we care for
+# site: (outcome, code that decides, what Chrome shows); of the client who renews themselves (1002)
+# and of those we care for
 EXPECTED = {
     "www.blumen-meier.test": ("escalated", None, "without any warning"),
     "shop.blumen-meier.test": ("escalated", "certificate-expiring", "without any warning"),
@@ -26,7 +29,11 @@ EXPECTED = {
     "www.hotel-seeblick.test": ("you-act", "certificate-expiring", "without any warning"),
     "booking.hotel-seeblick.test": ("you-act", "name-mismatch", "ERR_CERT_COMMON_NAME_INVALID"),
     "menu.hotel-seeblick.test": ("escalated", "chain-incomplete", "mostly the page"),
-    "rooms.hotel-seeblick.test": ("escalated", "tls-legacy-only", "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"),
+    "rooms.hotel-seeblick.test": (
+        "escalated",
+        "tls-legacy-only",
+        "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+    ),
     "www.kanzlei-nguyen.test": ("escalated", "not-tls", "ERR_SSL_PROTOCOL_ERROR"),
     "akten.kanzlei-nguyen.test": ("escalated", "connection-timeout", "ERR_CONNECTION_TIMED_OUT"),
     "neu.kanzlei-nguyen.test": ("escalated", "default-certificate", "ERR_CERT_COMMON_NAME_INVALID"),
@@ -52,7 +59,9 @@ def test_diagnosis_of_each_demonstration_site_is_right(certmgr: Run, demo: Demo,
     outcome, code, shown = EXPECTED[host]
     # The silent server makes the program wait for its whole time.
     limit = ("--timeout", "1") if code == "connection-timeout" else ()
-    done = call(certmgr, demo, "diagnose", f"https://{host}:{site.port}/", *limit, "--format", "json")
+    done = call(
+        certmgr, demo, "diagnose", f"https://{host}:{site.port}/", *limit, "--format", "json"
+    )
     found = done.json
     assert (found["outcome"], found["code"]) == (outcome, code), done.err
     assert shown in found["chrome"]
@@ -69,7 +78,9 @@ def test_diagnosis_of_each_demonstration_site_is_right(certmgr: Run, demo: Demo,
 def test_login_over_plain_http_is_shown_as_not_secure(certmgr: Run, demo: Demo) -> None:
     (site,) = [s for s in demo.street.sites if s.host == "kunden.blumen-meier.test"]
     url = f"http://{site.host}:{demo.street.http_port}/"
-    found = call(certmgr, demo, "diagnose", url, "--https-port", str(site.port), "--format", "json").json
+    found = call(
+        certmgr, demo, "diagnose", url, "--https-port", str(site.port), "--format", "json"
+    ).json
     assert "Not secure" in found["chrome"]
     assert any(s["step"] == "HTTP" and "'Login'" in s["text"] for s in found["steps"])
 
@@ -77,7 +88,14 @@ def test_login_over_plain_http_is_shown_as_not_secure(certmgr: Run, demo: Demo) 
 def test_wrong_clock_of_the_visitor_is_the_cause(certmgr: Run, demo: Demo) -> None:
     site = demo.street.sites[0]
     found = call(
-        certmgr, demo, "diagnose", f"https://{site.host}:{site.port}/", "--visitor-clock", "2019-01-01T10:00", "--format", "json"
+        certmgr,
+        demo,
+        "diagnose",
+        f"https://{site.host}:{site.port}/",
+        "--visitor-clock",
+        "2019-01-01T10:00",
+        "--format",
+        "json",
     ).json
     assert (found["outcome"], found["code"]) == ("you-act", "clock")
     assert "1 January 2019" in found["cause"]
@@ -92,7 +110,9 @@ def test_assigned_fault_is_fixed_by_its_assignee(certmgr: Run, demo: Demo) -> No
     assert assigned.code == 0, assigned.err
     number = assigned.out.split(":")[0]
     try:
-        found = call(certmgr, demo, "diagnose", f"https://{site.host}:{site.port}/", "--format", "json").json
+        found = call(
+            certmgr, demo, "diagnose", f"https://{site.host}:{site.port}/", "--format", "json"
+        ).json
     finally:
         assert certmgr(*base, "finding", "withdraw", number).code == 0
     assert (found["outcome"], found["person"]) == ("we-act", "Ines")
@@ -103,10 +123,22 @@ def test_error_page_of_the_site_is_the_cause(
     certmgr: Run, issuer: Authority, opened: contextlib.ExitStack, root_file: Path
 ) -> None:
     server = Server(
-        secure(server_context(issuer.issue(HOST)), lambda host, path: Answer(500 if path == "/cart?id=7" else 200, "x"))
+        secure(
+            server_context(issuer.issue(HOST)),
+            lambda host, path: Answer(500 if path == "/cart?id=7" else 200, "x"),
+        )
     )
     opened.callback(server.close)
-    base = ("--ca-file", str(root_file), "--resolve", f"{HOST}:{server.port}:127.0.0.1", "--http-port", "9", "--format", "json")
+    base = (
+        "--ca-file",
+        str(root_file),
+        "--resolve",
+        f"{HOST}:{server.port}:127.0.0.1",
+        "--http-port",
+        "9",
+        "--format",
+        "json",
+    )
     done = certmgr("diagnose", f"https://{HOST}:{server.port}/cart?id=7", *base)
     assert (done.json["outcome"], done.json["code"]) == ("you-act", "page-error")
     assert "/cart?id=7" in done.json["cause"]
@@ -118,11 +150,23 @@ def test_host_outside_the_inventory_is_diagnosed(
     certmgr: Run, issuer: Authority, opened: contextlib.ExitStack, root_file: Path
 ) -> None:
     now = clock()
-    expired = issuer.issue(HOST, not_before=now - timedelta(days=60), not_after=now - timedelta(days=1))
+    expired = issuer.issue(
+        HOST, not_before=now - timedelta(days=60), not_after=now - timedelta(days=1)
+    )
     server = Server(secure(server_context(expired), lambda host, path: page("Shop")))
     opened.callback(server.close)
-    done = certmgr("diagnose", f"https://{HOST}:{server.port}/login", "--ca-file", str(root_file), "--resolve", f"{HOST}:{server.port}:127.0.0.1",
-                   "--http-port", "9", "--format", "json")  # fmt: skip
+    done = certmgr(
+        "diagnose",
+        f"https://{HOST}:{server.port}/login",
+        "--ca-file",
+        str(root_file),
+        "--resolve",
+        f"{HOST}:{server.port}:127.0.0.1",
+        "--http-port",
+        "9",
+        "--format",
+        "json",
+    )
     assert done.code == 1
     assert done.json["context"] is None
     assert (done.json["outcome"], done.json["code"]) == ("you-act", "certificate-expired")

@@ -20,7 +20,9 @@ from tests.clock import clock
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def test_wrong_aaaa_record_should_be_deleted(settings: Settings, issuer: Authority, opened: contextlib.ExitStack) -> None:
+def test_wrong_aaaa_record_should_be_deleted(
+    settings: Settings, issuer: Authority, opened: contextlib.ExitStack
+) -> None:
     """The client reads one sentence that names the record."""
     port = served(issuer, opened)
     report = look(settings, port, ("127.0.0.1", "::1"))
@@ -29,7 +31,9 @@ def test_wrong_aaaa_record_should_be_deleted(settings: Settings, issuer: Authori
     assert outcome.instruction.startswith(f"Please delete the AAAA record ::1 of {HOST}.")
     known = decide(report, report.findings, Facts(known=True, ours=frozenset({"127.0.0.1"})))
     assert known.instruction == f"Please delete the AAAA record ::1 of {HOST}."
-    assert "at ::1" in chrome.shown(report.findings, [a.address for a in report.addresses], plain=False)
+    assert "at ::1" in chrome.shown(
+        report.findings, [a.address for a in report.addresses], plain=False
+    )
 
 
 def test_record_of_a_silent_address_should_not_be_deleted(
@@ -43,7 +47,9 @@ def test_record_of_a_silent_address_should_not_be_deleted(
     report = look(chosen, port, ("127.0.0.1", "127.0.0.2"))
     outcome = decide(report, report.findings, Facts(known=True, ours=frozenset({"127.0.0.1"})))
     assert (outcome.outcome, outcome.code) == ("escalated", "connection-timeout")
-    assert "could not be told" in chrome.shown(report.findings, [a.address for a in report.addresses], plain=False)
+    assert "could not be told" in chrome.shown(
+        report.findings, [a.address for a in report.addresses], plain=False
+    )
 
 
 def test_record_of_our_own_address_should_not_be_deleted(
@@ -51,7 +57,9 @@ def test_record_of_our_own_address_should_not_be_deleted(
 ) -> None:
     port = served(issuer, opened)
     report = look(settings, port, ("127.0.0.1", "127.0.0.2"))
-    outcome = decide(report, report.findings, Facts(known=True, ours=frozenset({"127.0.0.1", "127.0.0.2"})))
+    outcome = decide(
+        report, report.findings, Facts(known=True, ours=frozenset({"127.0.0.1", "127.0.0.2"}))
+    )
     assert outcome.outcome == "escalated"
     assert "delete" not in outcome.instruction.lower()
 
@@ -65,7 +73,9 @@ def test_record_that_points_to_another_server_should_be_changed(
     facts = Facts(known=True, own_addresses=("192.0.2.10",))
     outcome = decide(report, report.findings, facts)
     assert (outcome.outcome, outcome.code) == ("you-act", "points-elsewhere")
-    assert outcome.instruction == f"Please change the A record of {HOST} from 127.0.0.1 to 192.0.2.10."
+    assert (
+        outcome.instruction == f"Please change the A record of {HOST} from 127.0.0.1 to 192.0.2.10."
+    )
     ours = decide(report, report.findings, replace(facts, dns_is_ours=True))
     assert (ours.outcome, ours.who) == ("escalated", "provider")
 
@@ -76,7 +86,14 @@ def test_name_that_does_not_exist_is_the_cause(settings: Settings) -> None:
     with real.dns({}) as resolver:
         chosen = replace(settings, scan=replace(settings.scan, resolvers=(resolver,)))
         report = look_at(
-            chosen, Options(always_http=True), Target("nobody.example.test"), ("/",), None, "site", None, clock=clock
+            chosen,
+            Options(always_http=True),
+            Target("nobody.example.test"),
+            ("/",),
+            None,
+            "site",
+            None,
+            clock=clock,
         )
     outcome = decide(report, report.findings, Facts())
     assert (outcome.outcome, outcome.code) == ("you-act", "name-not-found")

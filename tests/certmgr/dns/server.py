@@ -1,4 +1,6 @@
-"""A small name server over UDP and TCP with dnspython: a resolver that sets AD, or an authoritative server."""
+"""A small name server over UDP and TCP with dnspython: a resolver that sets AD, or an authoritative
+server.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,18 @@ import dns.rdatatype
 import dns.rrset
 
 Records = Mapping[tuple[str, str], Sequence[str] | str]
-"""(name, type) -> texts of records, or "SERVFAIL", "REFUSED", "SILENT". A CNAME of a name answers every type. Names of any type exist."""
+"""(name, type) -> texts of records, or "SERVFAIL", "REFUSED", "SILENT".
+
+A CNAME of a name answers every type. Names of any type exist.
+"""
 
 
 @dataclass(slots=True)
 class NameServer:
-    """``address``: for [scan] resolvers. ``authentic``: zones whose answers have the AD bit. ``asked``: each query, in order."""
+    """``address``: for [scan] resolvers.
+
+    ``authentic``: zones whose answers have the AD bit. ``asked``: each query, in order.
+    """
 
     records: dict[tuple[str, str], Sequence[str] | str]
     authentic: tuple[str, ...] = ()
@@ -33,12 +41,18 @@ class NameServer:
     def reply(self, data: bytes, way: str) -> bytes | None:
         query = dns.message.from_wire(data)
         question = query.question[0]
-        name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
+        name, kind = (
+            question.name.to_text(omit_final_dot=True).lower(),
+            dns.rdatatype.to_text(question.rdtype),
+        )
         self.asked.append((name, kind, way))
         response = dns.message.make_response(query, recursion_available=not self.authoritative)
         if self.authoritative:
             response.flags |= dns.flags.AA
-        if any(name == z or name.endswith(f".{z}") for z in self.authentic) and query.flags & dns.flags.AD:
+        if (
+            any(name == z or name.endswith(f".{z}") for z in self.authentic)
+            and query.flags & dns.flags.AD
+        ):
             response.flags |= dns.flags.AD
         found = self._fill(response, name, kind)
         if found == "SILENT":
@@ -61,22 +75,36 @@ class NameServer:
             if isinstance(answer, str):
                 return answer
             if answer:
-                response.answer.append(dns.rrset.from_text_list(dns.name.from_text(name), 60, "IN", kind, list(answer)))
+                response.answer.append(
+                    dns.rrset.from_text_list(dns.name.from_text(name), 60, "IN", kind, list(answer))
+                )
                 return ""
             alias = self.records.get((name, "CNAME"))
             if not alias or isinstance(alias, str):
-                return "" if any(n == name or n.endswith(f".{name}") for n, _ in self.records) else "NXDOMAIN"
-            response.answer.append(dns.rrset.from_text_list(dns.name.from_text(name), 60, "IN", "CNAME", list(alias)))
+                return (
+                    ""
+                    if any(n == name or n.endswith(f".{name}") for n, _ in self.records)
+                    else "NXDOMAIN"
+                )
+            response.answer.append(
+                dns.rrset.from_text_list(dns.name.from_text(name), 60, "IN", "CNAME", list(alias))
+            )
             name = alias[0].rstrip(".").lower()
         return ""
 
 
 @contextmanager
 def serving(
-    records: Records, authentic: Sequence[str] = (), *, authoritative: bool = False, address: str = "127.0.0.1"
+    records: Records,
+    authentic: Sequence[str] = (),
+    *,
+    authoritative: bool = False,
+    address: str = "127.0.0.1",
 ) -> Iterator[NameServer]:
     udp, tcp = _sockets(address)
-    server = NameServer(dict(records), tuple(authentic), authoritative, f"{address}:{udp.getsockname()[1]}")
+    server = NameServer(
+        dict(records), tuple(authentic), authoritative, f"{address}:{udp.getsockname()[1]}"
+    )
 
     def packets() -> None:
         while True:

@@ -1,4 +1,6 @@
-"""Queries to the DNS: values for each answer, TCP if it does not fit, one query per question, no internal servers."""
+"""Queries to the DNS: values for each answer, TCP if it does not fit, one query per question, no
+internal servers.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,12 @@ ZONE = {
     ("broken.example", "A"): "SERVFAIL",
     ("closed.example", "A"): "REFUSED",
     ("silent.example", "A"): "SILENT",
-}  # fmt: skip
+}
 
 
-def asker(server: NameServer, *, timeout: float = 5.0, allowed: Sequence[IPv4Network] = ()) -> Asker:
+def asker(
+    server: NameServer, *, timeout: float = 5.0, allowed: Sequence[IPv4Network] = ()
+) -> Asker:
     return Asker((server.address,), timeout=timeout, tries=1, allowed=allowed)
 
 
@@ -49,7 +53,12 @@ def asker(server: NameServer, *, timeout: float = 5.0, allowed: Sequence[IPv4Net
     [
         ("shop.example", "A", "ok", ("192.0.2.1",)),
         ("SHOP.example.", "a", "ok", ("192.0.2.1",)),
-        ("shop.example", "CAA", "ok", (CaaRecord(0, "issue", "ca.example; accounturi=https://ca.example/1"),)),
+        (
+            "shop.example",
+            "CAA",
+            "ok",
+            (CaaRecord(0, "issue", "ca.example; accounturi=https://ca.example/1"),),
+        ),
         ("_443._tcp.shop.example", "TLSA", "ok", (TlsaRecord(3, 1, 1, b"\xab" * 32),)),
         ("shop.example", "TXT", "ok", ("one two",)),
         ("shop.example", "NS", "ok", ("ns1.host.example", "ns2.host.example")),
@@ -63,7 +72,9 @@ def asker(server: NameServer, *, timeout: float = 5.0, allowed: Sequence[IPv4Net
         ("shop.example", "NOSUCHTYPE", "servfail", ()),
     ],
 )
-def test_each_answer_has_a_status_and_records(name: str, kind: str, status: str, records: tuple[object, ...]) -> None:
+def test_each_answer_has_a_status_and_records(
+    name: str, kind: str, status: str, records: tuple[object, ...]
+) -> None:
     with serving(ZONE) as server:
         # Only the silent server makes the program wait for its whole time.
         answer = asker(server, timeout=0.4 if status == "timeout" else 5.0).ask(name, kind)
@@ -123,7 +134,9 @@ def test_answer_with_another_id_is_ignored() -> None:
 
         thread = threading.Thread(target=forge)
         thread.start()
-        answer = Asker((f"127.0.0.1:{sock.getsockname()[1]}",), timeout=0.4, tries=1).ask("shop.example", "A")
+        answer = Asker((f"127.0.0.1:{sock.getsockname()[1]}",), timeout=0.4, tries=1).ask(
+            "shop.example", "A"
+        )
         thread.join()
     assert answer.status == "timeout"
 
@@ -138,7 +151,12 @@ def test_servers_of_the_zone_are_found_and_internal_ones_refused() -> None:
 
 
 def test_failing_zone_is_not_replaced_by_its_parent() -> None:
-    with serving({("shop.example", "SOA"): "SERVFAIL", ("example", "SOA"): ["a.example. b.example. 1 2 3 4 5"]}) as server:
+    with serving(
+        {
+            ("shop.example", "SOA"): "SERVFAIL",
+            ("example", "SOA"): ["a.example. b.example. 1 2 3 4 5"],
+        }
+    ) as server:
         found = asker(server).authoritative("shop.example")
     assert (found.status, found.servers) == ("servfail", ())
 
@@ -148,7 +166,9 @@ def test_authoritative_server_is_queried_by_its_address() -> None:
     with serving(records, authoritative=True) as server:
         port = int(server.address.rpartition(":")[2])
         one = Asker(("127.0.0.1:1",), timeout=5.0, tries=1, allowed=LOOPBACK, port=port)
-        assert one.ask_at(server.address, "_acme-challenge.shop.example", "TXT").records == ("token",)
+        assert one.ask_at(server.address, "_acme-challenge.shop.example", "TXT").records == (
+            "token",
+        )
         server.records["_acme-challenge.shop.example", "TXT"] = ['"newer"']
         assert one.ask_at("127.0.0.1", "_acme-challenge.shop.example", "TXT").records == ("newer",)
         refused = Asker(timeout=5.0).ask_at(server.address, "_acme-challenge.shop.example", "TXT")
@@ -160,7 +180,11 @@ def test_authoritative_server_is_queried_by_its_address() -> None:
 def test_referral_is_no_answer_of_an_authoritative_server() -> None:
     query = dns.message.make_query("shop.example", "TXT")
     reply = dns.message.make_response(query)
-    reply.authority.append(dns.rrset.from_text_list(dns.name.from_text("shop.example"), 60, "IN", "NS", ["ns1.host.example."]))
+    reply.authority.append(
+        dns.rrset.from_text_list(
+            dns.name.from_text("shop.example"), 60, "IN", "NS", ["ns1.host.example."]
+        )
+    )
     assert read(reply, recursive=False).status == "servfail"
     assert read(reply).status == "nodata"
 

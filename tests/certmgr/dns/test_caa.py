@@ -1,4 +1,6 @@
-"""CAA: the search (RFC 8659 3), who may issue (4), for which account and method (RFC 8657), and what stays undetermined."""
+"""CAA: the search (RFC 8659 3), who may issue (4), for which account and method (RFC 8657), and
+what stays undetermined.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,12 @@ def records(*texts: str) -> CaaSet:
         (("1 unknown x", "0 issue other.example"), False, False),
     ],
 )
-def test_records_decide_whether_our_ca_may_issue(given: tuple[str, ...], wildcard: bool, allowed: bool | None) -> None:
-    decided = permits(records(*given), OURS, wildcard=wildcard, account_uri=ACCOUNT, method="http-01")
+def test_records_decide_whether_our_ca_may_issue(
+    given: tuple[str, ...], wildcard: bool, allowed: bool | None
+) -> None:
+    decided = permits(
+        records(*given), OURS, wildcard=wildcard, account_uri=ACCOUNT, method="http-01"
+    )
     assert decided.allowed is allowed
     assert decided.reason
 
@@ -67,8 +73,18 @@ def test_records_decide_whether_our_ca_may_issue(given: tuple[str, ...], wildcar
         ("letsencrypt.org;validationmethods=dns-01,http-01", ACCOUNT, "http-01", True),
         ("letsencrypt.org;validationmethods=dns-01", ACCOUNT, "http-01", False),
         ("letsencrypt.org;validationmethods=dns-01", ACCOUNT, None, None),
-        (f"letsencrypt.org ; validationmethods=dns-01 ; accounturi={ACCOUNT}", ACCOUNT, "dns-01", True),
-        (f"letsencrypt.org; ValidationMethods=dns-01; accounturi={ACCOUNT}", None, "http-01", False),
+        (
+            f"letsencrypt.org ; validationmethods=dns-01 ; accounturi={ACCOUNT}",
+            ACCOUNT,
+            "dns-01",
+            True,
+        ),
+        (
+            f"letsencrypt.org; ValidationMethods=dns-01; accounturi={ACCOUNT}",
+            None,
+            "http-01",
+            False,
+        ),
     ],
 )
 def test_parameters_restrict_account_and_method(
@@ -81,13 +97,17 @@ def test_parameters_restrict_account_and_method(
 
 def test_second_record_may_allow_our_account() -> None:
     given = records(
-        "0 issue letsencrypt.org; accounturi=https://other.example/2", f"0 issue letsencrypt.org; accounturi={ACCOUNT}"
+        "0 issue letsencrypt.org; accounturi=https://other.example/2",
+        f"0 issue letsencrypt.org; accounturi={ACCOUNT}",
     )
     assert permits(given, OURS, account_uri=ACCOUNT).allowed is True
 
 
 def test_ca_may_have_several_names() -> None:
-    assert permits(records("0 issue amazontrust.com"), ("amazon.com", "amazontrust.com.")).allowed is True
+    assert (
+        permits(records("0 issue amazontrust.com"), ("amazon.com", "amazontrust.com.")).allowed
+        is True
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +120,9 @@ def test_ca_may_have_several_names() -> None:
         ("www.other.example", "", 3),
     ],
 )
-def test_search_ends_at_the_first_name_with_records(name: str, found_at: str, questions: int) -> None:
+def test_search_ends_at_the_first_name_with_records(
+    name: str, found_at: str, questions: int
+) -> None:
     zone = {
         ("shop.example", "CAA"): ['0 issue "letsencrypt.org"'],
         ("alias.example", "CNAME"): ["target.shop.example."],
@@ -117,7 +139,9 @@ def test_search_ends_at_the_first_name_with_records(name: str, found_at: str, qu
 @pytest.mark.parametrize("broken", ["www.shop.example", "shop.example"])
 def test_failed_query_gives_undetermined(broken: str) -> None:
     """A name above allows it, but the failing one below might not."""
-    with serving({(broken, "CAA"): "SERVFAIL", ("example", "CAA"): ['0 issue "letsencrypt.org"']}) as server:
+    with serving(
+        {(broken, "CAA"): "SERVFAIL", ("example", "CAA"): ['0 issue "letsencrypt.org"']}
+    ) as server:
         found = find(Asker((server.address,), timeout=5.0, tries=1).ask, "www.shop.example")
     decided = permits(found, OURS)
     assert decided.allowed is None

@@ -1,4 +1,6 @@
-"""TLSA against chains of a real CA: usages, selectors, digests, names, dates, and records that are ignored."""
+"""TLSA against chains of a real CA: usages, selectors, digests, names, dates, and records that are
+ignored.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,26 @@ def chain_of(issued: Issued) -> tuple[Certificate, ...]:
 
 def announce(certificate: Certificate, usage: int, selector: int, matching: int) -> TlsaRecord:
     assert certificate.parsed is not None
-    key = certificate.parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    key = certificate.parsed.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
     data = key if selector else certificate.der
     return TlsaRecord(
-        usage, selector, matching, {0: data, 1: hashlib.sha256(data).digest(), 2: hashlib.sha512(data).digest()}[matching]
+        usage,
+        selector,
+        matching,
+        {0: data, 1: hashlib.sha256(data).digest(), 2: hashlib.sha512(data).digest()}[matching],
     )
 
 
 def state(
-    record: TlsaRecord, issued: Issued, *, host: str = HOST, smtp: bool = True, trusted: bool | None = None, later: int = 0
+    record: TlsaRecord,
+    issued: Issued,
+    *,
+    host: str = HOST,
+    smtp: bool = True,
+    trusted: bool | None = None,
+    later: int = 0,
 ) -> str:
     now = clock() + timedelta(days=later)
     return match([record], chain_of(issued), host, now, smtp=smtp, trusted=trusted).state
@@ -69,47 +82,82 @@ def test_dane_ta_needs_the_ca_in_the_chain_or_in_the_record(issued: Issued) -> N
     leaf, ca = chain_of(issued)[:2]
     now = clock()
     for matching, selector, expected in ((1, 0, "mismatch"), (0, 0, "matched"), (0, 1, "matched")):
-        assert match([announce(ca, 2, selector, matching)], [leaf], HOST, now, smtp=True, trusted=None).state == expected
+        assert (
+            match(
+                [announce(ca, 2, selector, matching)], [leaf], HOST, now, smtp=True, trusted=None
+            ).state
+            == expected
+        )
 
 
 def test_certificate_outside_the_path_is_no_anchor(issued: Issued) -> None:
     """The server sends the announced CA, which signed no certificate of the path."""
     other = Authority("Other", clock=clock)
     chain = (chain_of(issued)[0], parse(other.der))
-    assert match([announce(chain[1], 2, 0, 1)], chain, HOST, clock(), smtp=True, trusted=True).state == "mismatch"
+    assert (
+        match([announce(chain[1], 2, 0, 1)], chain, HOST, clock(), smtp=True, trusted=True).state
+        == "mismatch"
+    )
 
 
 @pytest.mark.parametrize(
     ("usage", "position", "trusted", "expected"),
     [
-        (1, 0, True, "matched"), (1, 0, False, "mismatch"), (1, 0, None, "unknown"),
-        (0, 1, True, "matched"), (0, 1, False, "mismatch"), (0, 0, True, "unknown"), (0, 0, False, "mismatch"),
+        (1, 0, True, "matched"),
+        (1, 0, False, "mismatch"),
+        (1, 0, None, "unknown"),
+        (0, 1, True, "matched"),
+        (0, 1, False, "mismatch"),
+        (0, 0, True, "unknown"),
+        (0, 0, False, "mismatch"),
     ],
-)  # fmt: skip
-def test_pkix_usages_need_trust_as_well(issued: Issued, usage: int, position: int, trusted: bool | None, expected: str) -> None:
-    assert state(announce(chain_of(issued)[position], usage, 0, 1), issued, smtp=False, trusted=trusted) == expected
+)
+def test_pkix_usages_need_trust_as_well(
+    issued: Issued, usage: int, position: int, trusted: bool | None, expected: str
+) -> None:
+    assert (
+        state(
+            announce(chain_of(issued)[position], usage, 0, 1), issued, smtp=False, trusted=trusted
+        )
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
     "record",
     [
-        TlsaRecord(1, 0, 1, b"x" * 32), TlsaRecord(4, 0, 1, b"x" * 32), TlsaRecord(3, 2, 1, b"x" * 32), TlsaRecord(3, 1, 3, b"x" * 32),
-        TlsaRecord(3, 1, 1, b"x" * 31), TlsaRecord(3, 1, 2, b"x" * 32), TlsaRecord(3, 1, 0, b""),
+        TlsaRecord(1, 0, 1, b"x" * 32),
+        TlsaRecord(4, 0, 1, b"x" * 32),
+        TlsaRecord(3, 2, 1, b"x" * 32),
+        TlsaRecord(3, 1, 3, b"x" * 32),
+        TlsaRecord(3, 1, 1, b"x" * 31),
+        TlsaRecord(3, 1, 2, b"x" * 32),
+        TlsaRecord(3, 1, 0, b""),
     ],
-)  # fmt: skip
-def test_unusable_record_is_no_mismatch_and_hides_no_match(issued: Issued, record: TlsaRecord) -> None:
+)
+def test_unusable_record_is_no_mismatch_and_hides_no_match(
+    issued: Issued, record: TlsaRecord
+) -> None:
     assert state(record, issued) == "unusable"
     good = announce(chain_of(issued)[0], 3, 1, 1)
-    assert match([record, good], chain_of(issued), HOST, clock(), smtp=True, trusted=None).record == good
+    assert (
+        match([record, good], chain_of(issued), HOST, clock(), smtp=True, trusted=None).record
+        == good
+    )
 
 
 def test_one_matching_record_is_enough(issued: Issued) -> None:
     """The next key is announced in addition to the current one (RFC 7671 8.1)."""
     records = [TlsaRecord(3, 1, 1, b"n" * 32), announce(chain_of(issued)[0], 3, 1, 1)]
-    assert match(records, chain_of(issued), HOST, clock(), smtp=True, trusted=None).state == "matched"
+    assert (
+        match(records, chain_of(issued), HOST, clock(), smtp=True, trusted=None).state == "matched"
+    )
 
 
 def test_chain_without_a_readable_certificate_is_unknown() -> None:
     record = TlsaRecord(3, 1, 1, b"x" * 32)
     assert match([record], [], HOST, clock(), smtp=True, trusted=None).state == "unknown"
-    assert match([record], [parse(b"no certificate")], HOST, clock(), smtp=True, trusted=None).state == "unknown"
+    assert (
+        match([record], [parse(b"no certificate")], HOST, clock(), smtp=True, trusted=None).state
+        == "unknown"
+    )

@@ -70,7 +70,7 @@ def binding_key() -> str:
 
 @pytest.fixture(scope="session")
 def binding_ca(tmp_path_factory: pytest.TempPathFactory, binding_key: str) -> Iterator[Pebble]:
-    """A pebble that requires an external account binding, and does not know the accounts of ``ca``."""
+    """A pebble that requires an external account binding, without the accounts of ``ca``."""
     with pebble(tmp_path_factory.mktemp("binding"), eab={"kid-1": binding_key}) as running:
         yield running
 
@@ -92,7 +92,10 @@ def dns_ca(tmp_path_factory: pytest.TempPathFactory, bind: Named) -> Iterator[Pe
 
 @pytest.fixture(scope="session")
 def ari_ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Acme2certifier]:
-    """A CA with ARI and profiles, which accepts each challenge. Its renewalInfo may be kept for two hours."""
+    """A CA with ARI and profiles, which accepts each challenge.
+
+    Its renewalInfo may be kept for two hours.
+    """
     with acme2certifier(tmp_path_factory.mktemp("ari"), retry_after=7200) as running:
         yield running
 
@@ -122,7 +125,9 @@ def proxy(tmp_path: Path, ca: Pebble, opened: ExitStack) -> Proxy:
 
 
 @pytest.fixture
-def proxied(database: Database, settings: Settings, tmp_path: Path, ca: Pebble, proxy: Proxy) -> Shop:
+def proxied(
+    database: Database, settings: Settings, tmp_path: Path, ca: Pebble, proxy: Proxy
+) -> Shop:
     """An inventory like ``place``, whose account is at ``proxy``."""
     made = shop(
         database,

@@ -1,8 +1,8 @@
 """Renews a lineage in children that kill themselves with SIGKILL before their N-th recorded step.
 
-``python -m tests.certmgr.issuance.crash`` reads lines of JSON: the file of a pickled configuration and
-database URL, the lineage, and a number (0: the child is not killed). It answers each with a line of
-JSON: the child's exit code, its steps, and what its run came to.
+``python -m tests.certmgr.issuance.crash`` reads lines of JSON: the file of a pickled configuration
+and database URL, the lineage, and a number (0: the child is not killed). It answers each with a
+line of JSON: the child's exit code, its steps, and what its run came to.
 
 It is a process with one thread that has imported everything: a fork copies locks that other threads
 hold, and a child need not import again.

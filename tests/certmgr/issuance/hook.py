@@ -25,7 +25,8 @@ with open({calls!r}, "a+") as calls:
     path = "set-txt" if action == "add" else "clear-txt"
     body = json.dumps({{"host": name + ".", "value": value}})
     with socket.create_connection({server!r}) as server:
-        server.sendall(f"POST /{{path}} HTTP/1.0\r\nContent-Length: {{len(body)}}\r\n\r\n{{body}}".encode())
+        head = f"POST /{{path}} HTTP/1.0\r\nContent-Length: {{len(body)}}\r\n\r\n"
+        server.sendall((head + body).encode())
         sys.exit(b" 200 " not in server.makefile("rb").readline())
 """
 

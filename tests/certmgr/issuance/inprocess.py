@@ -1,6 +1,8 @@
-"""A CA in process with a clock of its own, for simulated years (pebble ignores a moved clock): the smallest part of RFC 8555 and RFC 9773 that orders need.
+"""A CA in process with a clock of its own, for simulated years (pebble ignores a moved clock): the
+smallest part of RFC 8555 and RFC 9773 that orders need.
 
-Signatures, nonces and challenges are not looked at here: pebble does that. What is real are certificates, their dates, ARI windows, limits and revocation.
+Signatures, nonces and challenges are not looked at here: pebble does that. What is real are
+certificates, their dates, ARI windows, limits and revocation.
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ def _decode(text: str) -> bytes:
 
 @dataclass
 class Ca:
-    """``now``: its clock. ``life``: of its certificates. ``orders``: the payloads of newOrder with their time. ``limit``: certificates of one registered domain in seven days."""
+    """``now``: its clock.
+
+    ``life``: of its certificates. ``orders``: the payloads of newOrder with their time. ``limit``:
+    certificates of one registered domain in seven days.
+    """
 
     now: Callable[[], datetime]
     life: timedelta
@@ -45,10 +51,15 @@ class Ca:
 
     def __post_init__(self) -> None:
         self.root = Authority(
-            "Clock Root", not_before=self.now() - timedelta(days=1), not_after=self.now() + timedelta(days=4000)
+            "Clock Root",
+            not_before=self.now() - timedelta(days=1),
+            not_after=self.now() + timedelta(days=4000),
         )
         self.issuer = Authority(
-            "Clock Issuer", self.root, not_before=self.now() - timedelta(days=1), not_after=self.now() + timedelta(days=4000)
+            "Clock Issuer",
+            self.root,
+            not_before=self.now() - timedelta(days=1),
+            not_after=self.now() + timedelta(days=4000),
         )
         self._lock = threading.Lock()
         self._made: dict[int, dict[str, Any]] = {}
@@ -56,8 +67,15 @@ class Ca:
     def answer(self, path: str, payload: Any, base: str) -> tuple[int, dict[str, str], Any]:
         match path.strip("/").split("/"):
             case ["dir"]:
-                found = {k: f"{base}/{k}" for k in ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange")}
-                return 200, {}, found | ({"renewalInfo": f"{base}/ari"} if self.ari else {}) | {"meta": {}}
+                found = {
+                    k: f"{base}/{k}"
+                    for k in ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange")
+                }
+                return (
+                    200,
+                    {},
+                    found | ({"renewalInfo": f"{base}/ari"} if self.ari else {}) | {"meta": {}},
+                )
             case ["newNonce"]:
                 return 200, {}, None
             case ["newAccount"]:
@@ -69,10 +87,17 @@ class Ca:
             case ["finalize", number]:
                 return self._finalize(int(number), payload, base)
             case ["certificate", number]:
-                return 200, {"Content-Type": "application/pem-certificate-chain"}, self._made[int(number)]["pem"]
+                return (
+                    200,
+                    {"Content-Type": "application/pem-certificate-chain"},
+                    self._made[int(number)]["pem"],
+                )
             case ["ari", identifier]:
                 start, _ = self.issued[identifier]
-                window = {"start": (start + self.life * 0.66).isoformat(), "end": (start + self.life * 0.7).isoformat()}
+                window = {
+                    "start": (start + self.life * 0.66).isoformat(),
+                    "end": (start + self.life * 0.7).isoformat(),
+                }
                 return 200, {"Retry-After": "21600"}, {"suggestedWindow": window}
         return 404, {}, {"type": "urn:ietf:params:acme:error:malformed", "detail": path}
 
@@ -114,7 +139,10 @@ class Ca:
         request = x509.load_der_x509_csr(_decode(payload["csr"]))
         begin = self.now().replace(microsecond=0)
         leaf = self.issuer.issue(
-            *made["names"], key=PublicKey(request.public_key()), not_before=begin, not_after=begin + self.life
+            *made["names"],
+            key=PublicKey(request.public_key()),
+            not_before=begin,
+            not_after=begin + self.life,
         )
         identifier = ari_id(leaf.certificate)
         assert identifier is not None
@@ -145,10 +173,20 @@ def running(ca: Ca, folder: Path) -> Iterator[Ca]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else {}
             payload = json.loads(_decode(body["payload"])) if body.get("payload") else None
-            status, headers, document = ca.answer(self.path, payload, f"https://127.0.0.1:{server.server_port}")
-            data = b"" if document is None else document if isinstance(document, bytes) else json.dumps(document).encode()
+            status, headers, document = ca.answer(
+                self.path, payload, f"https://127.0.0.1:{server.server_port}"
+            )
+            data = (
+                b""
+                if document is None
+                else document
+                if isinstance(document, bytes)
+                else json.dumps(document).encode()
+            )
             self.send_response(status)
-            for name, value in ({"Content-Type": "application/json", "Replay-Nonce": "bm9uY2U"} | headers).items():
+            for name, value in (
+                {"Content-Type": "application/json", "Replay-Nonce": "bm9uY2U"} | headers
+            ).items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

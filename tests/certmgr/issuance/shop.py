@@ -37,18 +37,35 @@ class Shop:
         return accounts.add(
             self.database,
             self.settings,
-            Wanted("test", name, agree=True, by="tester", contacts=("ca@provider.example",), **given),
+            Wanted(
+                "test", name, agree=True, by="tester", contacts=("ca@provider.example",), **given
+            ),
         )
 
     def client(self, number: str, *names: str) -> None:
         with self.database.write() as tx:
             clients.add(
-                tx, {"number": number, "name": f"Client {number}", "hosts": "us", "dns": "us", "buys": "us", "renews": "us"}
+                tx,
+                {
+                    "number": number,
+                    "name": f"Client {number}",
+                    "hosts": "us",
+                    "dns": "us",
+                    "buys": "us",
+                    "renews": "us",
+                },
             )
             for name in names:
                 domains.add(tx, name, {"client": number})
 
-    def lineage(self, number: str, names: Sequence[str], name: str = "", account: str = "main", **values: Any) -> int:
+    def lineage(
+        self,
+        number: str,
+        names: Sequence[str],
+        name: str = "",
+        account: str = "main",
+        **values: Any,
+    ) -> int:
         with self.database.write() as tx:
             row = account_rows.find(tx.conn, account)
             made = {"account_id": row["id"], "key_type": "ec-p256", "solver": "web", **values}
@@ -119,12 +136,21 @@ def shop(
     """``http_port``, ``tls_port``: where the CA looks; ``dns``: the resolver of both."""
     # A CA that validates nothing needs no certain port: two workers must not share port 80.
     port = http_port or free_port()
-    solvers = {"web": SolverSettings(kind="standalone", address="127.0.0.1", port=port, http_port=port)}
+    solvers = {
+        "web": SolverSettings(kind="standalone", address="127.0.0.1", port=port, http_port=port)
+    }
     if tls_port:
         solvers["alpn"] = SolverSettings(kind="tls-alpn", address="127.0.0.1", port=tls_port)
     acme = AcmeSettings(
-        directory=str(folder / "acme"), default_account="main", default_solver="web",
-        cas={"test": CaSettings(directory=directory, ca_file=str(ca_file), internal=True, **ca)}, solvers=solvers,
-    )  # fmt: skip
+        directory=str(folder / "acme"),
+        default_account="main",
+        default_solver="web",
+        cas={"test": CaSettings(directory=directory, ca_file=str(ca_file), internal=True, **ca)},
+        solvers=solvers,
+    )
     scan = replace(settings.scan, resolvers=(dns,) if dns else ())
-    return Shop(database, replace(settings, acme=acme, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",))), folder)
+    return Shop(
+        database,
+        replace(settings, acme=acme, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",))),
+        folder,
+    )

@@ -20,12 +20,19 @@ from tests.servers.faulty import faulty
 from tests.servers.pebble import Pebble
 
 
-def test_account_is_registered_with_a_key_that_only_its_owner_reads(place: Shop, ca: Pebble) -> None:
+def test_account_is_registered_with_a_key_that_only_its_owner_reads(
+    place: Shop, ca: Pebble
+) -> None:
     with place.database.read() as conn:
         row = rows.find(conn, "main")
     path = local_path(row["key_reference"])
     assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
-    assert row["state"] == "active" and row["url"].startswith("https://") and row["terms"] and row["agreed_by"] == "tester"
+    assert (
+        row["state"] == "active"
+        and row["url"].startswith("https://")
+        and row["terms"]
+        and row["agreed_by"] == "tester"
+    )
     said = accounts.look_up(place.settings, row)
     assert said["status"] == "valid" and said["contact"] == ["mailto:ca@provider.example"]
 
@@ -43,7 +50,9 @@ def test_second_account_of_the_same_name_is_refused(place: Shop) -> None:
 
 
 def test_pending_account_is_completed_with_the_same_key(place: Shop) -> None:
-    """As if the process had died before the CA's answer was written: the CA answers with the account that it has for the key."""
+    """As if the process had died before the CA's answer was written: the CA answers with the
+    account that it has for the key.
+    """
     with place.database.write() as tx:
         before = rows.find(tx.conn, "main")
         rows.edit(tx, before["id"], url=None, state="pending")
@@ -92,7 +101,9 @@ def test_account_is_bound_with_the_right_key_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ca = binding_ca
-    place = shop(database, settings, tmp_path, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port)
+    place = shop(
+        database, settings, tmp_path, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port
+    )
     place.client("1001", "shop.test")
     with pytest.raises(UsageError, match="external account binding"):
         place.register()
@@ -105,10 +116,14 @@ def test_account_is_bound_with_the_right_key_only(
     assert place.order(place.lineage("1001", ["shop.test"])).state == "issued"
 
 
-def test_fallback_account_orders_while_the_first_ca_is_unreachable(place: Shop, ca: Pebble, tmp_path: Path) -> None:
+def test_fallback_account_orders_while_the_first_ca_is_unreachable(
+    place: Shop, ca: Pebble, tmp_path: Path
+) -> None:
     """The first CA is a proxy that is switched off after the account was made."""
     with faulty(tmp_path, ca.directory, ca.ca_file) as gone:
-        first = replace(place.settings.acme.cas["test"], directory=gone.directory, ca_file=str(gone.ca_file))
+        first = replace(
+            place.settings.acme.cas["test"], directory=gone.directory, ca_file=str(gone.ca_file)
+        )
         place.configure(cas={**place.settings.acme.cas, "first": first})
         wanted = Wanted("first", "first", agree=True, fallback="main", by="tester")
         accounts.add(place.database, place.settings, wanted)
@@ -119,10 +134,14 @@ def test_fallback_account_orders_while_the_first_ca_is_unreachable(place: Shop, 
         assert place.orders(lineage)[0]["account_id"] == rows.find(conn, "main")["id"]
 
 
-def test_account_unknown_to_the_ca_is_lost_and_not_used_again(place: Shop, binding_ca: Pebble) -> None:
+def test_account_unknown_to_the_ca_is_lost_and_not_used_again(
+    place: Shop, binding_ca: Pebble
+) -> None:
     """As if the CA had lost its database: another one answers, which does not have the account."""
     other = binding_ca
-    moved = replace(place.settings.acme.cas["test"], directory=other.directory, ca_file=str(other.ca_file))
+    moved = replace(
+        place.settings.acme.cas["test"], directory=other.directory, ca_file=str(other.ca_file)
+    )
     place.configure(cas={"test": moved})
     with place.database.write() as tx:
         row = rows.find(tx.conn, "main")
@@ -155,16 +174,31 @@ def test_name_that_could_be_a_path_is_refused(sqlite_database: Database, name: s
 
 @pytest.mark.parametrize(
     "directory",
-    ["http://ca.test/dir", "ftp://ca.test", "https://", "https://u:p@ca.test/dir", "javascript:x", "https://ca.test/\x1b[31m"],
+    [
+        "http://ca.test/dir",
+        "ftp://ca.test",
+        "https://",
+        "https://u:p@ca.test/dir",
+        "javascript:x",
+        "https://ca.test/\x1b[31m",
+    ],
 )
 def test_url_that_is_no_directory_is_refused(sqlite_database: Database, directory: str) -> None:
     with pytest.raises(UsageError, match="no directory URL"):
-        accounts.add(sqlite_database, Settings(), Wanted("mine", "mine", directory=directory, agree=True))
+        accounts.add(
+            sqlite_database, Settings(), Wanted("mine", "mine", directory=directory, agree=True)
+        )
 
 
 def test_internal_directory_is_not_requested_unless_allowed(place: Shop, ca: Pebble) -> None:
-    """Loopback is inside: only what the configuration allows is asked, also where a name leads there."""
+    """Loopback is inside: only what the configuration allows is asked, also where a name leads
+    there.
+    """
     place.settings = replace(place.settings, network=replace(place.settings.network, allow=()))
-    elsewhere = ca.directory.replace("127.0.0.1", "localhost")  # not the one of [acme.ca.test], which says internal = true
+    elsewhere = ca.directory.replace(
+        "127.0.0.1", "localhost"
+    )  # not the one of [acme.ca.test], which says internal = true
     with pytest.raises(CertmgrError, match="leads to an address inside: loopback"):
-        accounts.add(place.database, place.settings, Wanted("mine", "mine", directory=elsewhere, agree=True))
+        accounts.add(
+            place.database, place.settings, Wanted("mine", "mine", directory=elsewhere, agree=True)
+        )

@@ -37,19 +37,29 @@ def certbot(place: Shop, ca: Pebble, tmp_path: Path, issuer: Authority) -> Path:
             more="authenticator = webroot\nkey_type = ecdsa\nrenew_hook = systemctl reload nginx\n",
         )
         conf = base / "renewal" / f"{name}.conf"
-        conf.write_text(conf.read_text().replace("https://acme-v02.api.letsencrypt.org/directory", ca.directory))
+        conf.write_text(
+            conf.read_text().replace("https://acme-v02.api.letsencrypt.org/directory", ca.directory)
+        )
     place.unwatch("shop.test")
     with place.database.write() as tx:
-        accounts.edit(tx, 1, url="https://elsewhere.test/account/1")  # so that certbot's account is not taken for this one
+        accounts.edit(
+            tx, 1, url="https://elsewhere.test/account/1"
+        )  # so that certbot's account is not taken for this one
     return base
 
 
-def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(place: Shop, certbot: Path, tmp_path: Path) -> None:
+def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(
+    place: Shop, certbot: Path, tmp_path: Path
+) -> None:
     wanted = Wanted(certbot, root=tmp_path / "no-timers")
     planned = adopt.plan(place.database, place.settings, wanted)
-    assert [x.name for x in planned.chosen] == ["shop.test"] and planned.strange[0][0] == "stranger.test"
+    assert [x.name for x in planned.chosen] == ["shop.test"] and planned.strange[0][
+        0
+    ] == "stranger.test"
     live = certbot / "live" / "shop.test"
-    before = {n: (live / f"{n}.pem").read_bytes() for n in ("privkey", "cert", "chain", "fullchain")}
+    before = {
+        n: (live / f"{n}.pem").read_bytes() for n in ("privkey", "cert", "chain", "fullchain")
+    }
     for _ in range(2):  # a second time changes nothing
         assert adopt.take_over(place.database, place.settings, wanted, planned) == ["shop.test"]
     assert {n: (live / f"{n}.pem").read_bytes() for n in before} == before
@@ -58,9 +68,14 @@ def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(place: Shop, ce
         assert row["account"].startswith("certbot-") and row["deployed"] == row["sha256"]
     summary = Fleet(place.office).named(["shop.test"])
     assert not summary.failed, summary
-    assert (live / "cert.pem").read_bytes() != before["cert"], "certbot's directory shows what was renewed here"
+    assert (live / "cert.pem").read_bytes() != before["cert"], (
+        "certbot's directory shows what was renewed here"
+    )
     material = Lineage(place.office.base, "shop.test").read_current()
-    assert material is not None and (live / "privkey.pem").read_bytes() == material.files["privkey.pem"]
+    assert (
+        material is not None
+        and (live / "privkey.pem").read_bytes() == material.files["privkey.pem"]
+    )
     assert names(leaf(place, row["id"])) == {"shop.test"}
     adopt.give_back(place.database, place.settings, "shop.test")
     assert {n: (live / f"{n}.pem").read_bytes() for n in before} == before
@@ -68,7 +83,9 @@ def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(place: Shop, ce
         assert lineages.listing(conn) == []
 
 
-def test_nothing_is_taken_over_while_certbot_would_renew(place: Shop, certbot: Path, tmp_path: Path) -> None:
+def test_nothing_is_taken_over_while_certbot_would_renew(
+    place: Shop, certbot: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "root"
     (root / "etc" / "cron.d").mkdir(parents=True)
     (root / "etc" / "cron.d" / "certbot").write_text("0 */12 * * * root certbot -q renew\n")

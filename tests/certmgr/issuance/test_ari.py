@@ -18,7 +18,11 @@ from tests.servers.faulty import Rule
 
 
 def test_certificate_is_renewed_at_the_time_drawn_from_its_window(
-    database: Database, settings: Settings, tmp_path: Path, ari_ca: Acme2certifier, opened: ExitStack
+    database: Database,
+    settings: Settings,
+    tmp_path: Path,
+    ari_ca: Acme2certifier,
+    opened: ExitStack,
 ) -> None:
     proxy = opened.enter_context(faulty.faulty(tmp_path, ari_ca.directory, ari_ca.ca_file))
     place = shop(database, settings, tmp_path, proxy.directory, proxy.ca_file)
@@ -48,12 +52,18 @@ def test_certificate_is_renewed_at_the_time_drawn_from_its_window(
     # At the time that was drawn it is renewed, and the order names what it replaces.
     place.given = {"clock": lambda: datetime.fromtimestamp(row["ari_at"] + 60, UTC)}
     proxy.rules.append(
-        Rule(faulty.problem(409, "alreadyReplaced", "replaced"), "/acme/neworder", when=lambda s: "replaces" in (s.payload or {}))
+        Rule(
+            faulty.problem(409, "alreadyReplaced", "replaced"),
+            "/acme/neworder",
+            when=lambda s: "replaces" in (s.payload or {}),
+        )
     )
     summary = Fleet(place.office).due()
     assert place.row(lineage)["sha256"] != row["sha256"], summary
     posts = [s.payload for s in proxy.to("/acme/neworder", "POST")][1:]
-    assert "replaces" in posts[0] and "replaces" not in posts[-1], "refused with it, ordered without it"
+    assert "replaces" in posts[0] and "replaces" not in posts[-1], (
+        "refused with it, ordered without it"
+    )
     before = set(ari_ca.revoked())
     revoked = revoke(place.office, "shop.test", "superseded", sha256=row["sha256"])
     assert set(ari_ca.revoked()) - before == {int(revoked.serial, 16)}

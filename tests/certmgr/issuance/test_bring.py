@@ -23,7 +23,9 @@ from tests.certmgr.issuance.web import with_nginx
 from tests.servers.pebble import Pebble
 
 
-def test_failing_target_is_retried_and_stops_no_other_target(place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack) -> None:
+def test_failing_target_is_retried_and_stops_no_other_target(
+    place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack
+) -> None:
     with_nginx(place, ca, tmp_path, opened)
     flag = tmp_path / "works"
     works = ("/usr/bin/test", "-e", str(flag))
@@ -34,7 +36,9 @@ def test_failing_target_is_retried_and_stops_no_other_target(place: Shop, ca: Pe
     summary = Fleet(place.office).named(["shop.test"])
     assert summary.failed and dict(summary.counts) == {"failed": 1}, summary
     row = place.row(lineage)
-    assert row["deployed"] == row["sha256"] and row["proven_at"] is not None, "the target that works was kept back"
+    assert row["deployed"] == row["sha256"] and row["proven_at"] is not None, (
+        "the target that works was kept back"
+    )
     told = place.staff_news()
     assert any("target broken failed 1 time(s)" in line for line in told.lines)
     assert "target:shop.test:broken" in dict(told.alarms)
@@ -75,7 +79,9 @@ sys.exit(code)
 """
 
 
-def test_regression_rolls_back_to_the_version_before_once(place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack) -> None:
+def test_regression_rolls_back_to_the_version_before_once(
+    place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack
+) -> None:
     """After the reload nothing answers any more where our certificate was served."""
     web = with_nginx(place, ca, tmp_path, opened)
     lineage = place.lineage("1001", ["shop.test"], targets="nginx")
@@ -112,16 +118,22 @@ def test_failed_check_rolls_nothing_back(
     place.configure(proof_seconds=0.0)
 
     def blind(*_: object, **__: object) -> list[Sight]:
-        return [Sight("shop.test", 443, "127.0.0.1", "EC", None, "no answer in time", kind="timeout")]
+        return [
+            Sight("shop.test", 443, "127.0.0.1", "EC", None, "no answer in time", kind="timeout")
+        ]
 
     monkeypatch.setattr(looking, "look", blind)
     summary = Fleet(place.office).named(["shop.test"])
     assert dict(summary.counts) == {"untold": 1} and not summary.failed, summary
     row = place.row(lineage)
-    assert row["deployed"] == row["sha256"] and row["proven_at"] is None and row["rolled_back"] is None
+    assert (
+        row["deployed"] == row["sha256"] and row["proven_at"] is None and row["rolled_back"] is None
+    )
 
 
-def test_certificate_that_is_not_served_is_reported_as_unseen(place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack) -> None:
+def test_certificate_that_is_not_served_is_reported_as_unseen(
+    place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack
+) -> None:
     """The target reloads nothing: its exit codes are 0, and the old certificate is served."""
     web = with_nginx(place, ca, tmp_path, opened)
     lineage = place.lineage("1001", ["shop.test"], targets="nginx")
@@ -134,7 +146,9 @@ def test_certificate_that_is_not_served_is_reported_as_unseen(place: Shop, ca: P
     assert place.row(lineage)["rolled_back"] is None, "the old certificate is no regression"
 
 
-def test_site_behind_a_cdn_is_placed_and_any_other_unseen(place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack) -> None:
+def test_site_behind_a_cdn_is_placed_and_any_other_unseen(
+    place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack
+) -> None:
     """It shows another good certificate, which is expected only if the inventory names the CDN."""
     web = with_nginx(place, ca, tmp_path, opened)
     place.lineage("1001", ["shop.test"], targets="nginx")
@@ -145,4 +159,8 @@ def test_site_behind_a_cdn_is_placed_and_any_other_unseen(place: Shop, ca: Pebbl
         domains.edit(tx, "shop.test", {"hosts": "cdn"})
     summary = Fleet(place.office).named(["shop.test"])
     row = place.row(1)
-    assert dict(summary.counts) == {"placed": 1} and "behind a CDN" in row["proof"] and row["proven_at"] is None, summary
+    assert (
+        dict(summary.counts) == {"placed": 1}
+        and "behind a CDN" in row["proof"]
+        and row["proven_at"] is None
+    ), summary

@@ -6,8 +6,18 @@ from certmgr.issuance.cas import Limit, Limits, known
 
 
 def test_known_cas_have_directory_source_and_limits() -> None:
-    assert {"letsencrypt", "letsencrypt-staging", "zerossl", "google", "sslcom", "sectigo", "digicert"} <= set(known())
+    assert {
+        "letsencrypt",
+        "letsencrypt-staging",
+        "zerossl",
+        "google",
+        "sslcom",
+        "sectigo",
+        "digicert",
+    } <= set(known())
     for ca in known().values():
         assert ca.directory.startswith("https://") and ca.source and ca.caa
         assert not ca.eab or ca.eab_where
-    assert known()["letsencrypt"].limits == Limits(Limit(300, 10_800), Limit(50, 604_800), Limit(5, 604_800), Limit(5, 3600))
+    assert known()["letsencrypt"].limits == Limits(
+        Limit(300, 10_800), Limit(50, 604_800), Limit(5, 604_800), Limit(5, 3600)
+    )

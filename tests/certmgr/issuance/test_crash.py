@@ -58,7 +58,9 @@ STEPS = {
 
 
 @pytest.fixture(scope="module")
-def refusing_ca(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+def refusing_ca(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pebble]:
     """A pebble that refuses nonces, as often as the parameter says."""
     folder = tmp_path_factory.mktemp("refusing")
     with pebble(folder, nonce_reject=request.param, authz_reuse=0) as running:
@@ -67,7 +69,9 @@ def refusing_ca(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @dataclass
 class Nursery:
-    """A process that forks children, each of which renews a lineage (tests/certmgr/issuance/crash.py)."""
+    """A process that forks children, each of which renews a lineage
+    (tests/certmgr/issuance/crash.py).
+    """
 
     process: subprocess.Popen[str]
 
@@ -93,7 +97,9 @@ def place_at(settings: Settings, folder: Path, ca: Pebble, opened: ExitStack) ->
     """An inventory with an account at ``ca``, and the id of that account."""
     database = open_sqlite(folder / "crash.db", clock=system_clock)
     opened.callback(database.close)
-    made = shop(database, settings, folder, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port)
+    made = shop(
+        database, settings, folder, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port
+    )
     made.client("1001", "shop.test")
     return made, made.register()["id"]
 
@@ -144,7 +150,10 @@ def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
     def settle() -> None:
         """Wait for the end of the old worker, which may answer for a moment after a reload."""
         newest = place.row(lineage)["sha256"]
-        wait_until(lambda: served(web.port) == newest and len(web.workers()) == 1, "the newest certificate at nginx")
+        wait_until(
+            lambda: served(web.port) == newest and len(web.workers()) == 1,
+            "the newest certificate at nginx",
+        )
 
     complete()
     steps = complete()  # those of a renewal
@@ -163,7 +172,9 @@ def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
         keys = key_files(place.office.base)
         orders = place.orders(lineage)
         assert {o["state"] for o in orders} == {"done"}, died
-        assert ca.order_count() - ordered_before == len(orders), f"an order was lost or doubled at {died}"
+        assert ca.order_count() - ordered_before == len(orders), (
+            f"an order was lost or doubled at {died}"
+        )
         row = place.row(lineage)
         assert row["sha256"] == row["deployed"] and row["proven_at"] is not None
         settle()

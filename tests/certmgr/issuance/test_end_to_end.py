@@ -17,13 +17,19 @@ from tests.servers.pebble import Pebble
 from tests.servers.real import write_pair
 
 
-def test_certificate_is_issued_deployed_proved_and_renewed(place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack) -> None:
+def test_certificate_is_issued_deployed_proved_and_renewed(
+    place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack
+) -> None:
     with_nginx(place, ca, tmp_path, opened, "shop.test", "127.0.0.2")
     lineage = place.lineage("1001", ["shop.test"], targets="nginx")
     summary = Fleet(place.office).named(["shop.test"])
     assert dict(summary.counts) == {"live": 1}, summary
     first = place.row(lineage)
-    assert first["proven_at"] and first["deployed"] == first["sha256"] and "2 place(s)" in first["proof"]
+    assert (
+        first["proven_at"]
+        and first["deployed"] == first["sha256"]
+        and "2 place(s)" in first["proof"]
+    )
     summary = Fleet(place.office).named(["shop.test"])
     assert dict(summary.counts) == {"live": 1}, summary
     assert place.row(lineage)["sha256"] != first["sha256"]
@@ -36,6 +42,7 @@ def test_scan_reports_a_certificate_other_than_the_proved_one(
     web = with_nginx(place, ca, tmp_path, opened)
     place.lineage("1001", ["shop.test"], targets="nginx")
     assert dict(Fleet(place.office).named(["shop.test"]).counts) == {"live": 1}
+    web.settled()
 
     def codes() -> set[str]:
         Survey(place.database, place.settings, Options()).run()
@@ -46,7 +53,9 @@ def test_scan_reports_a_certificate_other_than_the_proved_one(
     other, key = write_pair(tmp_path / "other", issuer.issue("shop.test"))
     live = place.office.base / "live" / "shop.test"
     web.config.write_text(
-        web.config.read_text().replace(str(live / "fullchain.pem"), str(other)).replace(str(live / "privkey.pem"), str(key))
+        web.config.read_text()
+        .replace(str(live / "fullchain.pem"), str(other))
+        .replace(str(live / "privkey.pem"), str(key))
     )
     web.reload()
     assert "unexpected-certificate" in codes()
@@ -64,4 +73,7 @@ def test_erased_client_leaves_no_lineage_and_others_stay(place: Shop) -> None:
         assert [r["name"] for r in lineages.listing(conn)] == ["other.test"]
         for table in metadata.sorted_tables:
             for row in conn.execute(table.select()):
-                assert "shop.test" not in " ".join(str(v) for v in row if isinstance(v, str)), (table.name, row)
+                assert "shop.test" not in " ".join(str(v) for v in row if isinstance(v, str)), (
+                    table.name,
+                    row,
+                )

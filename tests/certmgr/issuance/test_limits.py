@@ -26,7 +26,9 @@ def test_sixth_order_of_a_set_waits_until_the_first_is_a_week_old() -> None:
 
 
 def test_domains_are_counted_by_the_public_suffix_list() -> None:
-    assert limits.domains(["*.shop.example.co.uk", "example.co.uk", "a.github.io", "192.0.2.1"]) == [
+    assert limits.domains(
+        ["*.shop.example.co.uk", "example.co.uk", "a.github.io", "192.0.2.1"]
+    ) == [
         "example.co.uk",
         "a.github.io",
         "192.0.2.1",
@@ -56,7 +58,14 @@ def test_longest_of_several_waits_counts() -> None:
 
 
 def test_exempt_rows_do_not_become_events() -> None:
-    row: dict[str, Any] = {"account_id": 1, "at": AT, "kind": "certificate", "domain": "a.test", "names": None, "exempt": 0}
+    row: dict[str, Any] = {
+        "account_id": 1,
+        "at": AT,
+        "kind": "certificate",
+        "domain": "a.test",
+        "names": None,
+        "exempt": 0,
+    }
     assert limits.of_rows([row, row | {"exempt": 1}, row | {"domain": None, "names": "x"}]) == [
         Event("certificate", "a.test", AT),
         Event("exact", "x", AT),

@@ -97,7 +97,9 @@ def test_csr_of_the_client_is_used_and_no_key_is_made(place: Shop) -> None:
     assert list((place.office.base / "keys").glob("order-*")) == []
 
 
-def test_order_whose_answer_was_lost_is_found_again(proxied: Shop, proxy: Proxy, ca: Pebble) -> None:
+def test_order_whose_answer_was_lost_is_found_again(
+    proxied: Shop, proxy: Proxy, ca: Pebble
+) -> None:
     lineage = proxied.lineage("1001", ["shop.test"])
     before = ca.order_count()
     proxy.rules.append(Rule(faulty.dropped(), ORDER, nth=(1,)))
@@ -114,8 +116,17 @@ def test_retry_after_of_a_poll_is_waited_for(proxied: Shop, proxy: Proxy) -> Non
     slept: list[float] = []
     proxied.given = {"wait": slept.append}
     lineage = proxied.lineage("1001", ["shop.test"])
-    pending = '{"status": "pending", "identifier": {"type": "dns", "value": "shop.test"}, "challenges": []}'
-    proxy.rules.append(Rule(faulty.answer(200, pending, "application/json", {"Retry-After": "3"}), AUTHORIZATION, nth=(2, 3)))
+    pending = (
+        '{"status": "pending", "identifier": {"type": "dns", "value": "shop.test"},'
+        ' "challenges": []}'
+    )
+    proxy.rules.append(
+        Rule(
+            faulty.answer(200, pending, "application/json", {"Retry-After": "3"}),
+            AUTHORIZATION,
+            nth=(2, 3),
+        )
+    )
     assert proxied.order(lineage).state == "issued"
     assert slept.count(3.0) == 2
 
@@ -127,8 +138,13 @@ def test_undecided_challenge_leaves_the_order_open(proxied: Shop, proxy: Proxy) 
         moment[0] += timedelta(seconds=seconds)
 
     proxied.given = {"wait": wait, "clock": lambda: moment[0]}
-    pending = '{"status": "pending", "identifier": {"type": "dns", "value": "shop.test"}, "challenges": []}'
-    rule = Rule(faulty.answer(200, pending, "application/json"), AUTHORIZATION, nth=range(2, 100_000))
+    pending = (
+        '{"status": "pending", "identifier": {"type": "dns", "value": "shop.test"},'
+        ' "challenges": []}'
+    )
+    rule = Rule(
+        faulty.answer(200, pending, "application/json"), AUTHORIZATION, nth=range(2, 100_000)
+    )
     proxy.rules.append(rule)
     done = proxied.order(proxied.lineage("1001", ["shop.test"]))
     assert done.state == "failed" and "has not decided about shop.test" in done.said
@@ -157,8 +173,12 @@ def test_chain_in_the_wrong_order_is_sorted(proxied: Shop, proxy: Proxy, ca: Peb
 
     def turned(seen: faulty.Seen) -> bool:
         status, _, body = proxy.pass_on(seen)
-        parts = re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", body, re.DOTALL)
-        rule.fault = faulty.answer(status, b"".join(reversed(parts)), "application/pem-certificate-chain")
+        parts = re.findall(
+            rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", body, re.DOTALL
+        )
+        rule.fault = faulty.answer(
+            status, b"".join(reversed(parts)), "application/pem-certificate-chain"
+        )
         return len(parts) > 1
 
     rule = Rule(faulty.answer(200), CERTIFICATE, when=turned)
@@ -171,14 +191,24 @@ def test_chain_in_the_wrong_order_is_sorted(proxied: Shop, proxy: Proxy, ca: Peb
 
 
 def test_preferred_chain_is_stored_if_it_is_offered(place: Shop, ca: Pebble) -> None:
-    wanted = x509.load_pem_x509_certificate(ca.root(1).encode()).subject.rfc4514_string().partition("CN=")[2].split(",")[0]
+    wanted = (
+        x509.load_pem_x509_certificate(ca.root(1).encode())
+        .subject.rfc4514_string()
+        .partition("CN=")[2]
+        .split(",")[0]
+    )
     lineage = place.lineage("1001", ["shop.test"], preferred_chain=wanted)
     assert place.order(lineage).state == "issued"
     with place.database.read() as conn:
-        top = x509.load_der_x509_certificate(cases.chain_of(conn, place.row(lineage)["chain"].split())[-1])
+        top = x509.load_der_x509_certificate(
+            cases.chain_of(conn, place.row(lineage)["chain"].split())[-1]
+        )
     assert wanted in top.issuer.rfc4514_string()
     missing = place.lineage("1001", ["shop.test"], name="second", preferred_chain="Nobody's Root")
-    assert place.order(missing).state == "issued" and "offers no chain to" in place.row(missing)["error"]
+    assert (
+        place.order(missing).state == "issued"
+        and "offers no chain to" in place.row(missing)["error"]
+    )
 
 
 @pytest.mark.parametrize("days", [-1, 1])

@@ -24,14 +24,27 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
 
 def test_subproblems_stand_in_the_sentence_without_control_characters() -> None:
     document = {
-        "type": "urn:ietf:params:acme:error:compound", "detail": "Some names \x1b[31mfailed", "subproblems": [
-            {"type": "urn:ietf:params:acme:error:caa", "detail": "CAA forbids", "identifier": {"type": "dns", "value": "a.test"}},
-            {"type": "urn:ietf:params:acme:error:dns", "detail": "$(reboot) `id`", "identifier": {"type": "dns", "value": "b.test"}},
+        "type": "urn:ietf:params:acme:error:compound",
+        "detail": "Some names \x1b[31mfailed",
+        "subproblems": [
+            {
+                "type": "urn:ietf:params:acme:error:caa",
+                "detail": "CAA forbids",
+                "identifier": {"type": "dns", "value": "a.test"},
+            },
+            {
+                "type": "urn:ietf:params:acme:error:dns",
+                "detail": "$(reboot) `id`",
+                "identifier": {"type": "dns", "value": "b.test"},
+            },
         ],
-    }  # fmt: skip
+    }
     found = parse(document, 403)
     assert "\x1b" not in found.sentence
-    assert "a.test: CAA records forbid the CA to issue: CAA forbids" in found.sentence and "b.test" in found.sentence
+    assert (
+        "a.test: CAA records forbid the CA to issue: CAA forbids" in found.sentence
+        and "b.test" in found.sentence
+    )
     assert set(found.names()) == {"a.test", "b.test"}
     again = stored(found.to_json())
     assert again is not None and again.sentence == found.sentence
@@ -58,12 +71,17 @@ def test_any_document_becomes_a_problem() -> None:
 @pytest.mark.parametrize(
     ("problem", "follows"),
     [
-        (Problem("badNonce"), Follows.RETRY), (Problem("rateLimited", status=429), Follows.BACK_OFF), (Problem("", status=503), Follows.BACK_OFF),
-        (Problem("alreadyReplaced", status=409), Follows.WITHOUT_REPLACES), (Problem("malformed", "cannot replace that certificate"), Follows.WITHOUT_REPLACES),
-        (Problem("accountDoesNotExist"), Follows.ACCOUNT), (Problem("userActionRequired"), Follows.TERMS), (Problem("caa"), Follows.NAMES),
+        (Problem("badNonce"), Follows.RETRY),
+        (Problem("rateLimited", status=429), Follows.BACK_OFF),
+        (Problem("", status=503), Follows.BACK_OFF),
+        (Problem("alreadyReplaced", status=409), Follows.WITHOUT_REPLACES),
+        (Problem("malformed", "cannot replace that certificate"), Follows.WITHOUT_REPLACES),
+        (Problem("accountDoesNotExist"), Follows.ACCOUNT),
+        (Problem("userActionRequired"), Follows.TERMS),
+        (Problem("caa"), Follows.NAMES),
         (Problem("badCSR"), Follows.STAFF),
     ],
-)  # fmt: skip
+)
 def test_type_of_a_problem_decides_what_follows(problem: Problem, follows: Follows) -> None:
     assert problem.follows is follows
 
@@ -71,6 +89,7 @@ def test_type_of_a_problem_decides_what_follows(problem: Problem, follows: Follo
 def test_paused_account_is_recognised() -> None:
     assert Problem(
         "rateLimited",
-        "Your account is temporarily prevented from requesting certificates for a.test and possibly others. Please visit: https://unpause",
+        "Your account is temporarily prevented from requesting certificates for a.test and possibly"
+        " others. Please visit: https://unpause",
     ).paused
     assert not Problem("rateLimited", "too many new orders").paused

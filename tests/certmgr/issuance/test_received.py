@@ -28,8 +28,12 @@ def test_chain_in_any_order_is_sorted_for_a_server() -> None:
     made = issuer.issue("a.test", days=30)
     key = spki(made.key.public_key())
     for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
-        chain = received.read(_pem(*(made.chain[i] for i in order), root.certificate), key, ["a.test"], system_clock())
-        assert [c.der for c in chain.certificates] == [c.public_bytes(Encoding.DER) for c in made.chain]
+        chain = received.read(
+            _pem(*(made.chain[i] for i in order), root.certificate), key, ["a.test"], system_clock()
+        )
+        assert [c.der for c in chain.certificates] == [
+            c.public_bytes(Encoding.DER) for c in made.chain
+        ]
         assert chain.top == "Root R"
 
 
@@ -39,12 +43,21 @@ def test_chain_that_does_not_match_the_request_is_refused() -> None:
     made, stranger = issuer.issue("a.test", days=30), issuer.issue("a.test", days=30)
     now, key = system_clock(), spki(made.key.public_key())
     wrong: list[tuple[bytes, list[str], datetime, str]] = [
-        (_pem(*stranger.chain), ["a.test"], now, "another key"), (_pem(*made.chain), ["a.test", "b.test"], now, "lacks b.test"),
-        (_pem(*made.chain), ["b.test"], now, "lacks b.test"), (_pem(made.certificate, other.certificate), ["a.test"], now, "none of the certificates"),
-        (_pem(*made.chain), ["a.test"], now - 40 * DAY, "check the clock"), (_pem(*made.chain), ["a.test"], now + 60 * DAY, "check the clock"),
-        (b"no pem", ["a.test"], now, "no certificate chain"), (_pem(*[made.certificate] * 11), ["a.test"], now, "limit is 10"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", ["a.test"], now, "cannot be parsed"),
-    ]  # fmt: skip
+        (_pem(*stranger.chain), ["a.test"], now, "another key"),
+        (_pem(*made.chain), ["a.test", "b.test"], now, "lacks b.test"),
+        (_pem(*made.chain), ["b.test"], now, "lacks b.test"),
+        (_pem(made.certificate, other.certificate), ["a.test"], now, "none of the certificates"),
+        (_pem(*made.chain), ["a.test"], now - 40 * DAY, "check the clock"),
+        (_pem(*made.chain), ["a.test"], now + 60 * DAY, "check the clock"),
+        (b"no pem", ["a.test"], now, "no certificate chain"),
+        (_pem(*[made.certificate] * 11), ["a.test"], now, "limit is 10"),
+        (
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            ["a.test"],
+            now,
+            "cannot be parsed",
+        ),
+    ]
     for pem, names, at, words in wrong:
         with pytest.raises(CertmgrError, match=words):
             received.read(pem, key, names, at)
@@ -60,7 +73,11 @@ def test_preferred_chain_is_chosen_if_it_is_offered() -> None:
     for root in roots:
         issuer = Authority("Issuer", root, key=key)
         made = issuer.issue("a.test", days=30)
-        chains.append(received.read(_pem(*made.chain), spki(made.key.public_key()), ["a.test"], system_clock()))
+        chains.append(
+            received.read(
+                _pem(*made.chain), spki(made.key.public_key()), ["a.test"], system_clock()
+            )
+        )
     assert received.choose(chains, None) == (chains[0], "")
     assert received.choose(chains, "new root") == (chains[1], "")
     chosen, why = received.choose(chains, "Third")

@@ -48,13 +48,22 @@ def test_valid_window_is_read_and_invalid_window_is_ignored() -> None:
     found = window(good, end)
     assert found is not None
     assert found.url == "https://ca.example/why"
-    assert found.instant(0.0) == datetime(2027, 1, 1, tzinfo=UTC) and found.instant(0.5) == datetime(2027, 1, 2, tzinfo=UTC)
+    assert found.instant(0.0) == datetime(2027, 1, 1, tzinfo=UTC) and found.instant(
+        0.5
+    ) == datetime(2027, 1, 2, tzinfo=UTC)
     bad: Any
     for bad in (
-        {}, [], None, "x", {"suggestedWindow": {}}, {"suggestedWindow": {"start": "2027-01-03T00:00:00Z", "end": "2027-01-01T00:00:00Z"}},
-        {"suggestedWindow": {"start": "tomorrow", "end": "never"}}, {"suggestedWindow": {"start": "2029-01-01T00:00:00Z", "end": "2029-01-03T00:00:00Z"}},
-        {"suggestedWindow": {"start": 5, "end": 6}}, {"suggestedWindow": {"start": "2027-01-01T00:00:00", "end": "2027-01-03T00:00:00"}},
-    ):  # fmt: skip
+        {},
+        [],
+        None,
+        "x",
+        {"suggestedWindow": {}},
+        {"suggestedWindow": {"start": "2027-01-03T00:00:00Z", "end": "2027-01-01T00:00:00Z"}},
+        {"suggestedWindow": {"start": "tomorrow", "end": "never"}},
+        {"suggestedWindow": {"start": "2029-01-01T00:00:00Z", "end": "2029-01-03T00:00:00Z"}},
+        {"suggestedWindow": {"start": 5, "end": 6}},
+        {"suggestedWindow": {"start": "2027-01-01T00:00:00", "end": "2027-01-03T00:00:00"}},
+    ):
         assert window(bad, end) is None, bad
     javascript = window(good | {"explanationURL": "javascript:alert(1)"}, end)
     assert javascript is not None and javascript.url == ""

@@ -33,7 +33,9 @@ def test_second_run_at_the_same_time_is_refused(place: Shop) -> None:
         Fleet(place.office).due()
 
 
-def test_failing_name_is_quarantined_left_out_with_approval_and_returns(place: Shop, ca: Pebble) -> None:
+def test_failing_name_is_quarantined_left_out_with_approval_and_returns(
+    place: Shop, ca: Pebble
+) -> None:
     place.unwatch("shop.test")
     lineage = place.lineage("1001", ["shop.test", "gone.shop.test"])
     ca.add_a("gone.shop.test", "127.0.0.77")
@@ -43,7 +45,10 @@ def test_failing_name_is_quarantined_left_out_with_approval_and_returns(place: S
             assert done.state == "failed" and "gone.shop.test" in done.said, done
         with place.database.read() as conn:
             named = {n["name"]: n for n in lineages.names_of(conn, [lineage])[lineage]}
-        assert named["gone.shop.test"]["state"] == "quarantined" and named["shop.test"]["state"] == "active"
+        assert (
+            named["gone.shop.test"]["state"] == "quarantined"
+            and named["shop.test"]["state"] == "active"
+        )
         held = place.order(lineage)
         assert held.state == "held" and "certmgr lineage approve shop.test" in held.said
         said = place.staff_news()
@@ -64,7 +69,9 @@ def test_failing_name_is_quarantined_left_out_with_approval_and_returns(place: S
         assert lineages.served_names(conn, [sha256]) == {sha256: {"shop.test", "gone.shop.test"}}
 
 
-def test_name_that_points_elsewhere_is_quarantined_before_the_order(place: Shop, ca: Pebble) -> None:
+def test_name_that_points_elsewhere_is_quarantined_before_the_order(
+    place: Shop, ca: Pebble
+) -> None:
     place.unwatch("shop.test")
     with place.database.write() as tx:
         servers.add(tx, {"name": "web1", "kind": "web", "addresses": ["127.0.0.1"]})
@@ -96,7 +103,9 @@ def test_unwritable_disk_leaves_the_live_pair_and_keeps_the_certificate(place: S
         summary = Fleet(place.office).named(["shop.test"])
         assert summary.failed and len(summary.troubles) == 1, summary
         assert "cannot be" in summary.troubles[0][2], summary
-        assert place.orders(lineage)[0]["ended_at"] is None, "the certificate that was issued is lost"
+        assert place.orders(lineage)[0]["ended_at"] is None, (
+            "the certificate that was issued is lost"
+        )
         count = len(place.orders(lineage))
     finally:
         archive.unlink()

@@ -9,7 +9,13 @@ from tests.servers.pebble import Pebble
 
 
 def test_reasons_are_those_of_rfc_5280() -> None:
-    assert REASONS == {"unspecified": 0, "keyCompromise": 1, "affiliationChanged": 3, "superseded": 4, "cessationOfOperation": 5}
+    assert REASONS == {
+        "unspecified": 0,
+        "keyCompromise": 1,
+        "affiliationChanged": 3,
+        "superseded": 4,
+        "cessationOfOperation": 5,
+    }
 
 
 def test_revoked_certificate_is_replaced_by_the_next_run(place: Shop, ca: Pebble) -> None:

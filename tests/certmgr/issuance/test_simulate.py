@@ -13,8 +13,13 @@ DAY = timedelta(days=1)
 
 def test_certificates_of_45_days_are_renewed_every_30_days() -> None:
     """Renewed with a third of 45 days left: every 30 days."""
-    items = [Item(f"l{i}", (f"a{i}.test",), 1, "ca", NOW - 50 * DAY, NOW + (40 + i % 10) * DAY) for i in range(100)]
-    found = simulate(items, {"ca": Ca("ca", "CA", "https://ca.test")}, 45 * DAY, NOW, NOW + 365 * DAY)
+    items = [
+        Item(f"l{i}", (f"a{i}.test",), 1, "ca", NOW - 50 * DAY, NOW + (40 + i % 10) * DAY)
+        for i in range(100)
+    ]
+    found = simulate(
+        items, {"ca": Ca("ca", "CA", "https://ca.test")}, 45 * DAY, NOW, NOW + 365 * DAY
+    )
     assert found.postponed == 0
     assert 100 * 11 <= found.orders <= 100 * 12
     assert sum(found.days.values()) == found.orders
@@ -22,7 +27,10 @@ def test_certificates_of_45_days_are_renewed_every_30_days() -> None:
 
 def test_orders_over_a_limit_are_postponed_unless_they_are_exempt() -> None:
     """60 names of one domain come due on one day; the CA gives 50 a week."""
-    items = [Item(f"l{i}", (f"h{i}.shop.example",), 1, "ca", NOW - 60 * DAY, NOW + 30 * DAY) for i in range(60)]
+    items = [
+        Item(f"l{i}", (f"h{i}.shop.example",), 1, "ca", NOW - 60 * DAY, NOW + 30 * DAY)
+        for i in range(60)
+    ]
     ca = Ca("ca", "CA", "https://ca.test", limits=Limits(domain=Limit(50, 7 * 86_400)))
     found = simulate(items, {"ca": ca}, 90 * DAY, NOW, NOW + 20 * DAY)
     assert found.orders == 60
@@ -31,7 +39,13 @@ def test_orders_over_a_limit_are_postponed_unless_they_are_exempt() -> None:
     assert "50 in 7 d for certificates of shop.example" in found.hits[0].reason
     exempt = simulate(
         [
-            Item(**{f: getattr(i, f) for f in ("name", "names", "account", "ca", "not_before", "not_after")}, ari=True)
+            Item(
+                **{
+                    f: getattr(i, f)
+                    for f in ("name", "names", "account", "ca", "not_before", "not_after")
+                },
+                ari=True,
+            )
             for i in items
         ],
         {"ca": ca},

@@ -34,9 +34,17 @@ def test_lineage_of_another_worker_is_busy_until_its_lease_ends(place: Shop) -> 
     # The lease of another machine is respected, and ends.
     with place.database.write() as tx:
         order = acme_orders.intend(
-            tx, {"lineage_id": lineage, "account_id": place.row(lineage)["account_id"], "reason": "x", "names": "shop.test"}
+            tx,
+            {
+                "lineage_id": lineage,
+                "account_id": place.row(lineage)["account_id"],
+                "reason": "x",
+                "names": "shop.test",
+            },
         )
-        tx.conn.exec_driver_sql(f"UPDATE acme_order SET holder = 'elsewhere token' WHERE id = {order['id']}")
+        tx.conn.exec_driver_sql(
+            f"UPDATE acme_order SET holder = 'elsewhere token' WHERE id = {order['id']}"
+        )
     assert place.order(lineage).state == "busy"
     place.given = {"clock": lambda: system_clock() + timedelta(minutes=20)}
     assert place.order(lineage).state == "issued"
@@ -49,7 +57,11 @@ def test_profile_that_the_ca_does_not_offer_is_refused_before_the_order(
     place.client("1001", "shop.test")
     place.register()
     done = place.order(place.lineage("1001", ["shop.test"], profile="longlived"))
-    assert done.state == "failed" and "has no profile 'longlived'" in done.said and "classic, shortlived" in done.said
+    assert (
+        done.state == "failed"
+        and "has no profile 'longlived'" in done.said
+        and "classic, shortlived" in done.said
+    )
 
 
 def test_name_of_another_client_is_not_ordered(place: Shop) -> None:
@@ -65,14 +77,35 @@ def test_name_of_another_client_is_not_ordered(place: Shop) -> None:
 @pytest.mark.parametrize(
     ("path", "fault"),
     [
-        ("/nonce-plz", faulty.answer(503, "down")), (ORDER, faulty.answer(502, "<html>Bad gateway</html>", "text/html")), (AUTHORIZATION, faulty.answer(500, b"")),
-        ("/chalZ/", faulty.answer(503)), (FINALIZE, faulty.answer(500, "{}")), (CERTIFICATE, faulty.answer(504, "late")), ("/my-order/", faulty.reset()),
-        (CERTIFICATE, faulty.truncated()), (AUTHORIZATION, faulty.truncated()), (ORDER, faulty.reset()), (FINALIZE, faulty.dropped()), ("/dir", faulty.answer(200, "<html>", "text/html")),
-        (CERTIFICATE, faulty.huge(5_000_000)), (AUTHORIZATION, faulty.huge(5_000_000, chunked=True)), (ORDER, faulty.answer(200, "[]", "application/json")),
-        (AUTHORIZATION, faulty.answer(200, '{"status": "dancing"}', "application/json")), ("/my-order/", faulty.answer(200, '{"status": "valid", "authorizations": ["file:///etc/passwd"]}', "application/json")),
+        ("/nonce-plz", faulty.answer(503, "down")),
+        (ORDER, faulty.answer(502, "<html>Bad gateway</html>", "text/html")),
+        (AUTHORIZATION, faulty.answer(500, b"")),
+        ("/chalZ/", faulty.answer(503)),
+        (FINALIZE, faulty.answer(500, "{}")),
+        (CERTIFICATE, faulty.answer(504, "late")),
+        ("/my-order/", faulty.reset()),
+        (CERTIFICATE, faulty.truncated()),
+        (AUTHORIZATION, faulty.truncated()),
+        (ORDER, faulty.reset()),
+        (FINALIZE, faulty.dropped()),
+        ("/dir", faulty.answer(200, "<html>", "text/html")),
+        (CERTIFICATE, faulty.huge(5_000_000)),
+        (AUTHORIZATION, faulty.huge(5_000_000, chunked=True)),
+        (ORDER, faulty.answer(200, "[]", "application/json")),
+        (AUTHORIZATION, faulty.answer(200, '{"status": "dancing"}', "application/json")),
+        (
+            "/my-order/",
+            faulty.answer(
+                200,
+                '{"status": "valid", "authorizations": ["file:///etc/passwd"]}',
+                "application/json",
+            ),
+        ),
     ],
-)  # fmt: skip
-def test_order_that_failed_once_is_completed_by_the_next_run(proxied: Shop, proxy: Proxy, path: str, fault: faulty.Fault) -> None:
+)
+def test_order_that_failed_once_is_completed_by_the_next_run(
+    proxied: Shop, proxy: Proxy, path: str, fault: faulty.Fault
+) -> None:
     """One sentence, no traceback, the same order and the same key."""
     lineage = proxied.lineage("1001", ["shop.test"])
     rule = Rule(fault, path, nth=(1,))
@@ -94,14 +127,22 @@ def test_order_that_failed_once_is_completed_by_the_next_run(proxied: Shop, prox
 
 
 @pytest.mark.parametrize("as_date", [False, True])
-def test_rate_limit_holds_back_its_domain_and_no_other(proxied: Shop, proxy: Proxy, as_date: bool) -> None:
+def test_rate_limit_holds_back_its_domain_and_no_other(
+    proxied: Shop, proxy: Proxy, as_date: bool
+) -> None:
     first, second = proxied.lineage("1001", ["shop.test"]), proxied.lineage("1001", ["other.test"])
     moment = system_clock()
     proxied.given = {"clock": lambda: moment}
     detail = "too many certificates already issued for shop.test"
-    proxy.rules.append(Rule(faulty.rate_limited(7200, as_date=as_date, detail=detail), ORDER, nth=(1,)))
+    proxy.rules.append(
+        Rule(faulty.rate_limited(7200, as_date=as_date, detail=detail), ORDER, nth=(1,))
+    )
     done = proxied.order(first)
-    assert done.state == "failed" and "a limit of the CA is reached" in done.said and detail in done.said
+    assert (
+        done.state == "failed"
+        and "a limit of the CA is reached" in done.said
+        and detail in done.said
+    )
     count, seconds = backoffs(proxied)["domain:shop.test"]
     assert count == 1 and 7100 < seconds < 7200 * 1.11
     asked = len(proxy.to(ORDER, "POST"))
@@ -117,7 +158,8 @@ def test_paused_account_backs_off_longer_each_time(proxied: Shop, proxy: Proxy) 
             faulty.problem(
                 429,
                 "rateLimited",
-                "Your account is temporarily prevented from requesting certificates. Visit https://ca.example/unpause to unpause",
+                "Your account is temporarily prevented from requesting certificates. Visit"
+                " https://ca.example/unpause to unpause",
             ),
             ORDER,
         )
@@ -135,7 +177,9 @@ def test_paused_account_backs_off_longer_each_time(proxied: Shop, proxy: Proxy) 
     assert list(backoffs(proxied)) == ["domain:shop.test"], "a paused name holds back no other name"
 
 
-def test_message_of_a_ca_is_shown_and_not_executed(proxied: Shop, proxy: Proxy, tmp_path: Path) -> None:
+def test_message_of_a_ca_is_shown_and_not_executed(
+    proxied: Shop, proxy: Proxy, tmp_path: Path
+) -> None:
     owned = tmp_path / "owned"
     evil = f"\x1b]0;owned\x07\x1b[2J$(touch {owned}) `touch {owned}` {{0.__class__}} %s \u202e"
     proxy.rules.append(
@@ -145,7 +189,11 @@ def test_message_of_a_ca_is_shown_and_not_executed(proxied: Shop, proxy: Proxy, 
                 "malformed",
                 evil,
                 subproblems=[
-                    {"type": "urn:ietf:params:acme:error:dns", "detail": evil, "identifier": {"type": "dns", "value": evil}}
+                    {
+                        "type": "urn:ietf:params:acme:error:dns",
+                        "detail": evil,
+                        "identifier": {"type": "dns", "value": evil},
+                    }
                 ],
             ),
             ORDER,
@@ -153,5 +201,7 @@ def test_message_of_a_ca_is_shown_and_not_executed(proxied: Shop, proxy: Proxy, 
     )
     done = proxied.order(proxied.lineage("1001", ["shop.test"]))
     assert done.state == "failed"
-    assert f"$(touch {owned})" in done.said and "\x1b" not in done.said and "\u202e" not in done.said
+    assert (
+        f"$(touch {owned})" in done.said and "\x1b" not in done.said and "\u202e" not in done.said
+    )
     assert not owned.exists()

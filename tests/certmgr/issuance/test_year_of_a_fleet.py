@@ -41,7 +41,14 @@ def clock() -> Calendar:
     return Calendar()
 
 
-def place_at(settings: Settings, folder: Path, ca: Ca, clock: Calendar, opened: ExitStack, per_domain: str = "") -> Shop:
+def place_at(
+    settings: Settings,
+    folder: Path,
+    ca: Ca,
+    clock: Calendar,
+    opened: ExitStack,
+    per_domain: str = "",
+) -> Shop:
     """An inventory with an account at ``ca``."""
     database = open_sqlite(folder / "year.db", clock=clock)
     opened.callback(database.close)
@@ -61,9 +68,17 @@ def fleet_of(place: Shop, names: list[str]) -> list[int]:
 @pytest.mark.campaign
 @pytest.mark.parametrize("ari", [True, False], ids=["ari", "no ari"])
 def test_certificates_of_45_days_are_renewed_in_time_for_a_year(
-    settings: Settings, tmp_path: Path, opened: ExitStack, clock: Calendar, campaign: Campaign, ari: bool
+    settings: Settings,
+    tmp_path: Path,
+    opened: ExitStack,
+    clock: Calendar,
+    campaign: Campaign,
+    ari: bool,
 ) -> None:
-    count, hours = campaign.size("lineages", 2 if ari else 1, 3), campaign.size("hours between runs", 88, 36)
+    count, hours = (
+        campaign.size("lineages", 2 if ari else 1, 3),
+        campaign.size("hours between runs", 88, 36),
+    )
     life = timedelta(days=45)
     ca = opened.enter_context(running(Ca(clock, life, ari), tmp_path / "ca"))
     place = place_at(settings, tmp_path, ca, clock, opened)
@@ -76,7 +91,9 @@ def test_certificates_of_45_days_are_renewed_in_time_for_a_year(
             row = place.row(lineage)
             end = from_epoch(row["not_after"])
             left = end - clock() if end is not None else None
-            assert left is not None and left > life / 4, f"{row['name']} had {left} left at {clock()}"
+            assert left is not None and left > life / 4, (
+                f"{row['name']} had {left} left at {clock()}"
+            )
         clock.advance(hours=hours)
     assert failed == 0
     # Renewed at two thirds of 45 days: every 30 days, so 12 or 13 certificates each.
@@ -90,7 +107,7 @@ def test_certificates_of_45_days_are_renewed_in_time_for_a_year(
 def test_orders_over_a_limit_are_postponed_and_never_refused(
     settings: Settings, tmp_path: Path, opened: ExitStack, clock: Calendar, campaign: Campaign
 ) -> None:
-    """More names of one domain than a CA without ARI gives in a week: the ledger delays the others."""
+    """A CA without ARI allows fewer names of one domain per week: the ledger delays the rest."""
     count = campaign.size("names of one domain", 5, 12)
     limit, days = campaign.size("certificates a week", 2, 5), campaign.size("days", 16, 30)
     ca = Ca(clock, timedelta(days=90), ari=False, limit=limit)

@@ -53,6 +53,10 @@ class Nginx:
         subprocess.run(self.target.reload, check=True, capture_output=True)
         wait_until(lambda: not before & self.workers(), "the end of the old workers")
 
+    def settled(self) -> None:
+        """Wait until only the one worker of the current configuration is left."""
+        wait_until(lambda: len(self.workers()) == 1, "the end of the old workers")
+
 
 @contextmanager
 def nginx(
@@ -81,7 +85,9 @@ def nginx(
         plain = ""
         if http_port:
             plain = "".join(f"listen {a}:{http_port}; " for a in addresses)
-            path = f"location /.well-known/acme-challenge/ {{ proxy_pass http://127.0.0.1:{behind}; }}"
+            path = (
+                f"location /.well-known/acme-challenge/ {{ proxy_pass http://127.0.0.1:{behind}; }}"
+            )
             plain = f"server {{ {plain} {path} }}\n"
         head = (
             f"daemon off; worker_processes 1; pid {folder}/pid; "
@@ -104,7 +110,9 @@ def nginx(
             config.write_text(site(live / "fullchain.pem", live / "privkey.pem"))
             # Tests switch again only after a reload has taken effect, so none has to settle.
             reload = (*own, "-s", "reload")
-            target = TargetSettings(kind="reload", test=(*own, "-t"), reload=reload, timeout=120.0, settle=0.0)
+            target = TargetSettings(
+                kind="reload", test=(*own, "-t"), reload=reload, timeout=120.0, settle=0.0
+            )
             yield Nginx(folder, port, http_port, target, process)
         finally:
             stop(process)
@@ -117,13 +125,19 @@ def served(place: Shop, web: Nginx, host: str, *addresses: str) -> None:
         endpoints.add(tx, Target(host, web.port), addresses=addresses or ("127.0.0.1",))
 
 
-def with_nginx(place: Shop, ca: Pebble, folder: Path, opened: ExitStack, name: str = "shop.test", *more: str) -> Nginx:
+def with_nginx(
+    place: Shop, ca: Pebble, folder: Path, opened: ExitStack, name: str = "shop.test", *more: str
+) -> Nginx:
     """An nginx in front of the solver, as the target ``nginx``; ``more``: its further addresses."""
     live, behind = place.office.base / "live" / name, held_port(opened)
     addresses = ("127.0.0.1", *more)
-    site = nginx(folder / "nginx", live, [name], addresses=addresses, http_port=ca.http_port, behind=behind)
+    site = nginx(
+        folder / "nginx", live, [name], addresses=addresses, http_port=ca.http_port, behind=behind
+    )
     web = opened.enter_context(site)
-    solver = SolverSettings(kind="standalone", address="127.0.0.1", port=behind, http_port=ca.http_port)
+    solver = SolverSettings(
+        kind="standalone", address="127.0.0.1", port=behind, http_port=ca.http_port
+    )
     place.configure(solvers={"web": solver}, places={"nginx": web.target})
     served(place, web, name, *addresses)
     return web

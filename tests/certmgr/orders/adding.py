@@ -11,7 +11,9 @@ from tests.clock import START
 NAME = "shop1001.example"
 
 
-def add(database: Database, client: str = "1001", names: tuple[str, ...] = (NAME,), **given: Any) -> int:
+def add(
+    database: Database, client: str = "1001", names: tuple[str, ...] = (NAME,), **given: Any
+) -> int:
     """Add an order, and return its id."""
     with database.write(START) as tx:
         values = {"vendor": "DigiCert", "currency": "EUR", **given}

@@ -11,14 +11,19 @@ NOW = datetime(2026, 11, 25, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def order(id: int = 1, client_id: int = 1, names: tuple[str, ...] = ("shop.example",), **given: object) -> Order:
+def order(
+    id: int = 1, client_id: int = 1, names: tuple[str, ...] = ("shop.example",), **given: object
+) -> Order:
     term = {"starts": NOW - 100 * DAY, "ends": NOW + 265 * DAY}
     values: dict[str, object] = {"names": names, **term, **given}
     client = f"100{client_id}"
-    return Order(id, client_id, client, "DigiCert", f"N{id}", "dv", "single", 1, **values)  # type: ignore[arg-type]
+    number = f"N{id}"
+    return Order(id, client_id, client, "DigiCert", number, "dv", "single", 1, **values)  # type: ignore[arg-type]
 
 
-def leaf(start: float, end: float, names: tuple[str, ...] = ("shop.example",), sha: str = "a") -> Issued:
+def leaf(
+    start: float, end: float, names: tuple[str, ...] = ("shop.example",), sha: str = "a"
+) -> Issued:
     return Issued(sha * 64, "1", NOW + start * DAY, NOW + end * DAY, names)
 
 

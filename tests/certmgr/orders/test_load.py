@@ -76,7 +76,9 @@ def _store(tx: Any, der: bytes) -> str:
     return str(row["sha256"])
 
 
-def test_certificates_of_an_order_are_linked_by_hand_or_recognised(shop: Database, root: Authority) -> None:
+def test_certificates_of_an_order_are_linked_by_hand_or_recognised(
+    shop: Database, root: Authority
+) -> None:
     issuer = Authority("DigiCert TLS", root, organisation="DigiCert Inc")
     start = NOW - 30 * DAY
     row_id = add(shop, number="D-1", starts_at=start)
@@ -95,7 +97,9 @@ def test_certificates_of_an_order_are_linked_by_hand_or_recognised(shop: Databas
     assert order.current.live
 
 
-def test_two_clients_who_share_a_certificate_see_their_own_names_alone(shop: Database, issuer: Authority) -> None:
+def test_two_clients_who_share_a_certificate_see_their_own_names_alone(
+    shop: Database, issuer: Authority
+) -> None:
     shared = issuer.issue("shop1001.example", "shop1002.example", days=60)
     for host in ("shop1001.example", "shop1002.example"):
         serve(shop, host, shared, NOW)

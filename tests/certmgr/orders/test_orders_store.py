@@ -148,7 +148,10 @@ def test_bad_rows_are_named_and_the_others_are_imported(shop: Database, tmp_path
 def test_imported_row_of_a_known_number_changes_the_order(shop: Database, tmp_path: Path) -> None:
     add(shop, number="D-1", auto_renew=True)
     path = tmp_path / "again.csv"
-    path.write_text("client,vendor,number,names,auto_renew\n1001,DigiCert,D-1,shop1001.example www.shop1001.example,no\n")
+    path.write_text(
+        "client,vendor,number,names,auto_renew\n1001,DigiCert,D-1,shop1001.example"
+        " www.shop1001.example,no\n"
+    )
     again = orders_format.take(shop, orders_format.read_csv(path), "UTC", NOW, dry_run=False)
     assert (again.added, again.changed) == (0, 1)
 

@@ -47,7 +47,9 @@ def at(year: int, month: int, day: int, hour: int = 0) -> datetime:
         (at(2029, 3, 15), 46),
     ],
 )
-def test_lifetime_is_a_day_less_than_the_limit_of_the_day_of_issue(issued: datetime, days: int) -> None:
+def test_lifetime_is_a_day_less_than_the_limit_of_the_day_of_issue(
+    issued: datetime, days: int
+) -> None:
     assert life_at(issued) == timedelta(days=days)
 
 
@@ -153,7 +155,9 @@ def test_order_that_is_over_or_covered_needs_no_certificate() -> None:
         (EV_REUSE, at(2026, 4, 1), at(2027, 5, 4)),
     ],
 )
-def test_validation_can_be_reused_until_the_rule_ends_it(rules: Any, validated: datetime, until: datetime) -> None:
+def test_validation_can_be_reused_until_the_rule_ends_it(
+    rules: Any, validated: datetime, until: datetime
+) -> None:
     hour = timedelta(hours=1)
     assert validation_end(rules, validated) == until
     assert valid_for(rules, validated, until - hour)

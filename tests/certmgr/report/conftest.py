@@ -17,13 +17,20 @@ from tests.servers import chromium
 
 
 @pytest.fixture
-def village(settings: Settings, issuer: Authority, tmp_path: Path, opened: contextlib.ExitStack) -> Village:
+def village(
+    settings: Settings, issuer: Authority, tmp_path: Path, opened: contextlib.ExitStack
+) -> Village:
     return Village(settings, issuer, tmp_path, opened)
 
 
 @pytest.fixture(scope="session")
-def all_states(root: Authority, issuer: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[States]:
-    """Clients whose reports are in each state, already scanned, and the reports. Tests only read it."""
+def all_states(
+    root: Authority, issuer: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[States]:
+    """Clients whose reports are in each state, already scanned, and the reports.
+
+    Tests only read it.
+    """
     folder = tmp_path_factory.mktemp("states")
     with contextlib.ExitStack() as stack:
         village = Village(loopback_settings(root, folder), issuer, folder, stack, frozen)

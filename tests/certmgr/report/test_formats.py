@@ -25,14 +25,19 @@ def formats(report: Report, spoken: Language, folder: Path) -> dict[str, str]:
     """Return the report in each format; the PDF as its text."""
     made = html.render(report, spoken)
     return {
-        "html": made, "pdf": pdf_text(pdf.render(made, report, spoken), folder / "r.pdf"), "json": tabular.to_json(report), "csv": tabular.to_csv(report),
-    }  # fmt: skip
+        "html": made,
+        "pdf": pdf_text(pdf.render(made, report, spoken), folder / "r.pdf"),
+        "json": tabular.to_json(report),
+        "csv": tabular.to_csv(report),
+    }
 
 
 def test_formats_contain_the_same_facts(village: Village, tmp_path: Path) -> None:
     village.client("1001", "Shop & Söhne", hosts="us", dns="client", buys="client", renews="client")
     now = clock()
-    old = village.issuer.issue("a.example.test", not_before=now - timedelta(days=60), not_after=now - timedelta(days=1))
+    old = village.issuer.issue(
+        "a.example.test", not_before=now - timedelta(days=60), not_after=now - timedelta(days=1)
+    )
     village.site("1001", "a.example.test", server_context(old))
     village.site("1001", "b.example.test", server_context(village.issuer.issue("b.example.test")))
     village.site(
@@ -49,7 +54,11 @@ def test_formats_contain_the_same_facts(village: Village, tmp_path: Path) -> Non
         document = json.loads(made["json"])
         rows = list(csv.DictReader(io.StringIO(made["csv"])))
         assert document["schema"] == "certmgr.report/1"
-        assert [s["target"] for s in document["sites"]] == [r["site"] for r in rows] == [s.target for s in report.sites]
+        assert (
+            [s["target"] for s in document["sites"]]
+            == [r["site"] for r in rows]
+            == [s.target for s in report.sites]
+        )
         assert [s["state"] for s in document["sites"]] == [r["state"] for r in rows]
         assert [r["days_left"] for r in rows] == [str(s.days_left) for s in report.sites]
         squeezed = re.sub(r"[\s-]", "", made["pdf"])
@@ -74,13 +83,21 @@ def test_shared_certificate_reveals_no_other_client(village: Village, tmp_path: 
     village.client("A-17", "Alpha Florist", note="alpha note")
     village.client("B-23", "Beta Hotel", note="beta note")
     with village.database.write() as tx:
-        contacts.add(tx, "A-17", {"name": "Anna Alpha", "role": "owner"}, ("email:anna@alpha-one.test",))
-        contacts.add(tx, "B-23", {"name": "Berta Beta", "role": "owner"}, ("email:berta@beta-two.test",))
+        contacts.add(
+            tx, "A-17", {"name": "Anna Alpha", "role": "owner"}, ("email:anna@alpha-one.test",)
+        )
+        contacts.add(
+            tx, "B-23", {"name": "Berta Beta", "role": "owner"}, ("email:berta@beta-two.test",)
+        )
     village.site("A-17", "alpha-one.test", shared)
     village.site("A-17", "www.alpha-one.test", shared)
     private = Authority("Beta Hotel GmbH CA", organisation="Beta Hotel GmbH", clock=clock)
-    village.site("A-17", "neu.alpha-one.test", server_context(private.issue("beta-two.test"), chain=()))
-    village.site("A-17", "alt.alpha-one.test", server_context(self_signed("beta-two.test", clock=clock)))
+    village.site(
+        "A-17", "neu.alpha-one.test", server_context(private.issue("beta-two.test"), chain=())
+    )
+    village.site(
+        "A-17", "alt.alpha-one.test", server_context(self_signed("beta-two.test", clock=clock))
+    )
     village.site("B-23", "beta-two.test", shared)
     village.site("B-23", "www.beta-two.test", shared)
     village.scan()

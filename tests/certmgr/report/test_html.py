@@ -29,10 +29,19 @@ def test_page_has_no_script_and_no_remote_resource() -> None:
     made = html.render(build(hostile_input()), language("en"))
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', made)
     assert policy is not None
-    assert policy.group(1).startswith("default-src &#39;none&#39;; style-src &#39;sha256-") or policy.group(1).startswith(
-        "default-src 'none'; style-src 'sha256-"
-    )
-    for needle in ("<script", "<img", "<iframe", "<link", "@import", "url(", "javascript:", " style="):
+    assert policy.group(1).startswith(
+        "default-src &#39;none&#39;; style-src &#39;sha256-"
+    ) or policy.group(1).startswith("default-src 'none'; style-src 'sha256-")
+    for needle in (
+        "<script",
+        "<img",
+        "<iframe",
+        "<link",
+        "@import",
+        "url(",
+        "javascript:",
+        " style=",
+    ):
         assert needle not in made
     assert not re.findall(r'(?:src|href)="http', made)
 
@@ -43,7 +52,9 @@ def test_states_cover_each_verdict(all_states: States) -> None:
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_page_passes_axe_in_each_state(all_states: States, browser: chromium.Browser, tmp_path: Path, name: str) -> None:
+def test_page_passes_axe_in_each_state(
+    all_states: States, browser: chromium.Browser, tmp_path: Path, name: str
+) -> None:
     report, spoken = all_states[1][name]
     path = tmp_path / "report.html"
     path.write_text(html.render(report, spoken), encoding="utf-8")
@@ -56,8 +67,10 @@ def test_page_passes_axe_in_each_state(all_states: States, browser: chromium.Bro
             assert wide <= 360, "narrow screens do not scroll sideways"
 
 
-def test_content_security_policy_allows_the_style(village: Village, browser: chromium.Browser, tmp_path: Path) -> None:
-    """The page has its style although the policy is in force, so the hash in the policy is right."""
+def test_content_security_policy_allows_the_style(
+    village: Village, browser: chromium.Browser, tmp_path: Path
+) -> None:
+    """The page has its style under its security policy, so the hash in the policy is right."""
     village.client("1", "One")
     village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
     village.scan()

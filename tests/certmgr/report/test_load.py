@@ -28,26 +28,45 @@ from tests.clock import clock
 def test_input_of_a_report_holds_no_other_client(village: Village) -> None:
     for number in ("1", "2"):
         village.client(number, f"Client {number}")
-        village.site(number, f"c{number}.example.test", server_context(village.issuer.issue(f"c{number}.example.test")))
+        village.site(
+            number,
+            f"c{number}.example.test",
+            server_context(village.issuer.issue(f"c{number}.example.test")),
+        )
     village.scan()
     database: Database = village.database
     read = material(
-        database, "1", clock(), as_of=None, provider="", dues=all_deadlines(database), default_language="en", default_zone="UTC",
-    )  # fmt: skip
+        database,
+        "1",
+        clock(),
+        as_of=None,
+        provider="",
+        dues=all_deadlines(database),
+        default_language="en",
+        default_zone="UTC",
+    )
     assert {s.name for s in read.subjects} == {"c1.example.test"}
     assert {s.target.host for s in read.standings} == {"c1.example.test"}
     assert {r.subject.client for r in judge(read.subjects, read.deadlines, read.as_of)} == {"1"}
 
 
 def test_report_of_today_equals_the_current_one_on_both_databases(
-    database: Database, settings: Settings, issuer: Authority, opened: contextlib.ExitStack, tmp_path: Path
+    database: Database,
+    settings: Settings,
+    issuer: Authority,
+    opened: contextlib.ExitStack,
+    tmp_path: Path,
 ) -> None:
-    server = Server(secure(server_context(issuer.issue("one.example.test")), lambda h, p: page("Welcome")))
+    server = Server(
+        secure(server_context(issuer.issue("one.example.test")), lambda h, p: page("Welcome"))
+    )
     opened.callback(server.close)
     with database.write() as tx:
         clients.add(tx, {"number": "1", "name": "One"})
         domains.add(tx, "one.example.test", {"client": "1"})
-        endpoints.edit(tx, Target("one.example.test"), {"port": server.port, "addresses": ["127.0.0.1"]})
+        endpoints.edit(
+            tx, Target("one.example.test"), {"port": server.port, "addresses": ["127.0.0.1"]}
+        )
         due = {
             "at": clock() + timedelta(days=10),
             "rule": "https-only",
@@ -60,11 +79,25 @@ def test_report_of_today_equals_the_current_one_on_both_databases(
     Survey(database, settings, Options(always_http=True)).run()
     now = clock()
     read = material(
-        database, "1", now, as_of=None, provider="", dues=all_deadlines(database), default_language="en", default_zone="UTC"
+        database,
+        "1",
+        now,
+        as_of=None,
+        provider="",
+        dues=all_deadlines(database),
+        default_language="en",
+        default_zone="UTC",
     )
     assert build(read).counts["sites"] == 1
     past = material(
-        database, "1", now, as_of=now, provider="", dues=all_deadlines(database, now), default_language="en", default_zone="UTC"
+        database,
+        "1",
+        now,
+        as_of=now,
+        provider="",
+        dues=all_deadlines(database, now),
+        default_language="en",
+        default_zone="UTC",
     )
     assert [s.state for s in build(past).sites] == [s.state for s in build(read).sites]
 

@@ -17,7 +17,12 @@ from tests.certmgr.report.village import Village, hostile_input
 def test_pdf_fetches_nothing(tmp_path: Path) -> None:
     """The page asks for a picture."""
     asked: list[str] = []
-    server = Server(plain(lambda host, path: asked.append(path) or Answer(200, "x")))  # type: ignore[func-returns-value]
+
+    def answer(host: str, path: str) -> Answer:
+        asked.append(path)
+        return Answer(200, "x")
+
+    server = Server(plain(answer))
     try:
         made = html.render(build(hostile_input()), language("en")).replace(
             "<main>", f'<main><img src="http://127.0.0.1:{server.port}/a.png" alt="">'
@@ -28,7 +33,9 @@ def test_pdf_fetches_nothing(tmp_path: Path) -> None:
     assert asked == []
 
 
-def test_pdf_is_tagged_and_has_page_numbers_and_whole_rows(village: Village, tmp_path: Path) -> None:
+def test_pdf_is_tagged_and_has_page_numbers_and_whole_rows(
+    village: Village, tmp_path: Path
+) -> None:
     village.client("1", "Many")
     hosts = [f"s{i}.example.test" for i in range(40)]
     village.sites("1", hosts, server_context(village.issuer.issue(*hosts)))

@@ -16,7 +16,9 @@ from tests.clock import clock
 
 def test_client_without_findings_does_not_need_to_act(village: Village) -> None:
     village.client("1001", "Good")
-    village.site("1001", "good.example.test", server_context(village.issuer.issue("good.example.test")))
+    village.site(
+        "1001", "good.example.test", server_context(village.issuer.issue("good.example.test"))
+    )
     village.scan()
     report, _ = village.report("1001")
     assert report.summary == "Your sites comply with HTTPS today, and you need do nothing."
@@ -28,7 +30,9 @@ def test_client_without_findings_does_not_need_to_act(village: Village) -> None:
 def test_action_of_the_client_has_a_due_date(village: Village) -> None:
     now = clock()
     village.client("1001", "Buyer", hosts="us", dns="client", buys="client", renews="client")
-    context = server_context(village.issuer.issue("shop.example.test", not_before=now - timedelta(days=85), days=5))
+    context = server_context(
+        village.issuer.issue("shop.example.test", not_before=now - timedelta(days=85), days=5)
+    )
     village.site("1001", "shop.example.test", context)
     village.scan()
     report, _ = village.report("1001")
@@ -41,7 +45,9 @@ def test_action_of_the_client_has_a_due_date(village: Village) -> None:
 
 def test_fault_of_ours_is_escalated_until_it_is_assigned(village: Village) -> None:
     village.client("1001", "Cared", hosts="us", dns="us", buys="us", renews="us")
-    village.site("1001", "login.example.test", server_context(village.issuer.issue("login.example.test")))
+    village.site(
+        "1001", "login.example.test", server_context(village.issuer.issue("login.example.test"))
+    )
     village.plain["login.example.test"] = page("Login", "<input type=password>", hsts=False)
     village.scan()
     report, _ = village.report("1001")
@@ -69,7 +75,12 @@ def test_fault_of_ours_is_escalated_until_it_is_assigned(village: Village) -> No
 
 def test_undetermined_site_is_not_reported_as_good(village: Village) -> None:
     village.client("1001", "Silent")
-    village.site("1001", "guarded.example.test", server_context(village.issuer.issue("guarded.example.test")), Answer(403))
+    village.site(
+        "1001",
+        "guarded.example.test",
+        server_context(village.issuer.issue("guarded.example.test")),
+        Answer(403),
+    )
     village.scan()
     report, _ = village.report("1001")
     assert report.state == "unknown"
@@ -78,9 +89,14 @@ def test_undetermined_site_is_not_reported_as_good(village: Village) -> None:
     (village.folder / "n").mkdir()
     never = Village(village.settings, village.issuer, village.folder / "n", village.stack)
     never.client("1", "Never")
-    never.site("1", "never.example.test", server_context(village.issuer.issue("never.example.test")))
+    never.site(
+        "1", "never.example.test", server_context(village.issuer.issue("never.example.test"))
+    )
     report, _ = never.report("1")
-    assert (report.state, report.sites[0].untested) == ("unknown", ("never.example.test was not looked at yet.",))
+    assert (report.state, report.sites[0].untested) == (
+        "unknown",
+        ("never.example.test was not looked at yet.",),
+    )
 
 
 def test_site_whose_pages_were_not_opened_is_not_reported_as_good(village: Village) -> None:
@@ -97,12 +113,21 @@ def test_site_whose_pages_were_not_opened_is_not_reported_as_good(village: Villa
 
 def test_accepted_fault_is_not_reported_as_good(village: Village) -> None:
     village.client("1", "One")
-    village.site("1", "one.example.test", server_context(village.issuer.issue("other.example.test")))
+    village.site(
+        "1", "one.example.test", server_context(village.issuer.issue("other.example.test"))
+    )
     village.scan()
     with village.database.write() as tx:
         row = clients.find(tx.conn, "1")
         for code in ("name-mismatch", "default-certificate"):
-            findings.accept(tx, code, frozenset({code}), clock() + timedelta(days=9), "moves", client_id=row["id"])
+            findings.accept(
+                tx,
+                code,
+                frozenset({code}),
+                clock() + timedelta(days=9),
+                "moves",
+                client_id=row["id"],
+            )
     report, _ = village.report("1")
     assert report.state != "ok"
     assert "comply with HTTPS today" not in report.summary
@@ -110,26 +135,49 @@ def test_accepted_fault_is_not_reported_as_good(village: Village) -> None:
 
 def test_deadline_ahead_has_its_text_sites_and_steps(village: Village) -> None:
     village.client("1001", "Late", hosts="us", buys="client")
-    village.site("1001", "plain.example.test", server_context(village.issuer.issue("plain.example.test")))
+    village.site(
+        "1001", "plain.example.test", server_context(village.issuer.issue("plain.example.test"))
+    )
     village.plain["plain.example.test"] = page("Welcome", hsts=False)
     with village.database.write() as tx:
-        due = {"at": clock() + timedelta(days=10), "rule": "https-only", "title": "All on HTTPS", "text": "In our own words",
-               "purchase_days": 7, "validation_days": 7, "installation_days": 30}  # fmt: skip
+        due = {
+            "at": clock() + timedelta(days=10),
+            "rule": "https-only",
+            "title": "All on HTTPS",
+            "text": "In our own words",
+            "purchase_days": 7,
+            "validation_days": 7,
+            "installation_days": 30,
+        }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1001"], tags=[])
     village.scan()
     report, _ = village.report("1001")
     (event,) = [e for e in report.events if e.kind == "own"]
-    assert (event.title, event.note, event.affected) == ("All on HTTPS", "In our own words", ("plain.example.test",))
+    assert (event.title, event.note, event.affected) == (
+        "All on HTTPS",
+        "In our own words",
+        ("plain.example.test",),
+    )
     assert "late" in event.steps[0]
 
 
 def test_deadline_of_another_client_is_not_shown(village: Village) -> None:
     for number in ("1", "2"):
         village.client(number, f"Client {number}")
-        village.site(number, f"c{number}.example.test", server_context(village.issuer.issue(f"c{number}.example.test")))
+        village.site(
+            number,
+            f"c{number}.example.test",
+            server_context(village.issuer.issue(f"c{number}.example.test")),
+        )
     with village.database.write() as tx:
-        due = {"at": clock() + timedelta(days=10), "rule": "https-only", "title": "Private arrangement", "purchase_days": 1, "validation_days": 1,
-               "installation_days": 1}  # fmt: skip
+        due = {
+            "at": clock() + timedelta(days=10),
+            "rule": "https-only",
+            "title": "Private arrangement",
+            "purchase_days": 1,
+            "validation_days": 1,
+            "installation_days": 1,
+        }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["2"], tags=[])
     village.scan()
     assert "Private arrangement" in tabular.to_json(village.report("2")[0])
@@ -142,8 +190,14 @@ def test_deadline_of_the_provider_is_the_same_day_in_each_time_zone(village: Vil
     village.plain["one.example.test"] = page("x", hsts=False)
     with village.database.write() as tx:
         contacts.add(tx, "1", {"name": "Ada", "role": "owner", "time_zone": "Pacific/Auckland"}, ())
-        due = {"at": datetime(2027, 6, 30, 23, 59, 59, tzinfo=UTC), "rule": "https-only", "title": "Own", "purchase_days": 7, "validation_days": 7,
-               "installation_days": 7}  # fmt: skip
+        due = {
+            "at": datetime(2027, 6, 30, 23, 59, 59, tzinfo=UTC),
+            "rule": "https-only",
+            "title": "Own",
+            "purchase_days": 7,
+            "validation_days": 7,
+            "installation_days": 7,
+        }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=[], tags=[])
     village.scan()
     report, _ = village.report("1")

@@ -48,21 +48,34 @@ class Village:
         self.issuer, self.folder, self.stack, self.clock = issuer, folder, stack, clock
         self.plain: dict[str, Answer] = {}
         self.ports: dict[str, int] = {}
-        http = Server(plain(lambda host, path: self.plain.get(host) or redirect(f"https://{host}:{self.ports.get(host, 1)}/")))
+        http = Server(
+            plain(
+                lambda host, path: (
+                    self.plain.get(host) or redirect(f"https://{host}:{self.ports.get(host, 1)}/")
+                )
+            )
+        )
         stack.callback(http.close)
-        self.settings = replace(settings, http=HttpSettings(port=http.port, per_address=0, rate=0.0))
+        self.settings = replace(
+            settings, http=HttpSettings(port=http.port, per_address=0, rate=0.0)
+        )
         self.path = folder / "village.db"
         self.database = open_sqlite(self.path, clock=clock)
         stack.callback(self.database.close)
 
     def client(self, number: str, name: str, **fields: Any) -> None:
         with self.database.write() as tx:
-            clients.add(tx, {"number": number, "name": name, "account_manager": f"Manager of {name}"} | fields)
+            clients.add(
+                tx,
+                {"number": number, "name": name, "account_manager": f"Manager of {name}"} | fields,
+            )
 
     def site(self, client: str, host: str, context: Any, answer: Answer | None = None) -> None:
         self.sites(client, (host,), context, answer)
 
-    def sites(self, client: str, hosts: Sequence[str], context: Any, answer: Answer | None = None) -> None:
+    def sites(
+        self, client: str, hosts: Sequence[str], context: Any, answer: Answer | None = None
+    ) -> None:
         """Add sites that one server serves with one certificate."""
         server = Server(secure(context, lambda h, p: answer or page("Welcome")))
         self.stack.callback(server.close)
@@ -75,13 +88,22 @@ class Village:
     def scan(self) -> None:
         Survey(self.database, self.settings, Options()).run()
 
-    def report(self, number: str, as_of: datetime | None = None, chosen: str | None = None) -> tuple[Report, Language]:
+    def report(
+        self, number: str, as_of: datetime | None = None, chosen: str | None = None
+    ) -> tuple[Report, Language]:
         now = self.clock()
         past = as_of if as_of is not None and as_of <= now else None
         read = material(
-            self.database, number, now, as_of=as_of, provider="Example Hosting", dues=all_deadlines(self.database, past), default_language="en",
-            default_zone="UTC", chosen=chosen,
-        )  # fmt: skip
+            self.database,
+            number,
+            now,
+            as_of=as_of,
+            provider="Example Hosting",
+            dues=all_deadlines(self.database, past),
+            default_language="en",
+            default_zone="UTC",
+            chosen=chosen,
+        )
         return build(read), read.language
 
 
@@ -109,20 +131,54 @@ def text_of(page_html: str) -> str:
 def pdf_text(data: bytes, path: Path) -> str:
     """Write the PDF to ``path`` and return its text."""
     path.write_bytes(data)
-    return " ".join(subprocess.run(["pdftotext", str(path), "-"], capture_output=True, text=True, check=True).stdout.split())
+    return " ".join(
+        subprocess.run(
+            ["pdftotext", str(path), "-"], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
 
 
 def hostile_input(**changes: Any) -> Material:
-    """Make the input of a report whose texts are HTML, templates, control characters and formulas."""
+    """Make report input whose texts are HTML, templates, control characters and formulas."""
     evil = "<script>alert(1)</script>{{ 7*7 }}{% for x in y %}\x1b[31m\u202e=cmd()"
     finding = Finding(
-        "redirect-loop", "high", ("192.0.2.1",), {"url": f"http://x/{evil}", "why": evil, "path": [evil]}, "client", "you-act"
+        "redirect-loop",
+        "high",
+        ("192.0.2.1",),
+        {"url": f"http://x/{evil}", "why": evil, "path": [evil]},
+        "client",
+        "you-act",
     )
-    standing = Standing(1, Target("shop.example.test"), "1001", 1, None, None, None, evil, 1, 1, evil, Verdict.FAULT, [finding])
+    standing = Standing(
+        1,
+        Target("shop.example.test"),
+        "1001",
+        1,
+        None,
+        None,
+        None,
+        evil,
+        1,
+        1,
+        evil,
+        Verdict.FAULT,
+        [finding],
+    )
     values: dict[str, Any] = {
-        "number": evil, "name": evil, "provider": evil, "contact": evil, "language": language("en"), "as_of": NOW, "subjects": [], "standings": [standing],
-        "rows": [], "deadlines": [Deadline("x", NOW + timedelta(days=5), evil, affects=evil, text=evil)], "taken": [], "vantage": evil, "measured": NOW,
-    }  # fmt: skip
+        "number": evil,
+        "name": evil,
+        "provider": evil,
+        "contact": evil,
+        "language": language("en"),
+        "as_of": NOW,
+        "subjects": [],
+        "standings": [standing],
+        "rows": [],
+        "deadlines": [Deadline("x", NOW + timedelta(days=5), evil, affects=evil, text=evil)],
+        "taken": [],
+        "vantage": evil,
+        "measured": NOW,
+    }
     return Material(**values | changes)
 
 
@@ -133,7 +189,8 @@ States = tuple[Village, dict[str, tuple[Report, Language]]]
 def states(village: Village) -> dict[str, tuple[Report, Language]]:
     """Return a report in each state.
 
-    They are: good, the client acts, we act and level 2 acts, unknown, without a site, and in German.
+    They are: good, the client acts, we act and level 2 acts, unknown, without a site, and in
+    German.
     """
     now = village.clock()
     issue = village.issuer.issue
@@ -143,22 +200,42 @@ def states(village: Village) -> dict[str, tuple[Report, Language]]:
     village.site(
         "act",
         "old.example.test",
-        server_context(issue("old.example.test", not_before=now - timedelta(days=60), not_after=now - timedelta(days=1))),
+        server_context(
+            issue(
+                "old.example.test",
+                not_before=now - timedelta(days=60),
+                not_after=now - timedelta(days=1),
+            )
+        ),
     )
     village.site(
         "act",
         "xn--grten-gra.example.test",
-        server_context(issue("xn--grten-gra.example.test", not_before=now - timedelta(days=85), days=5)),
+        server_context(
+            issue("xn--grten-gra.example.test", not_before=now - timedelta(days=85), days=5)
+        ),
     )
     village.client("ours", "Ours", hosts="us", dns="us", buys="us", renews="us")
     village.site("ours", "login.example.test", server_context(issue("login.example.test")))
     village.plain["login.example.test"] = page("Login", "<input type=password>", hsts=False)
     village.site("ours", "mixed.example.test", server_context(issue("other.test")))
     village.client("unknown", "Unknown")
-    village.site("unknown", "guarded.example.test", server_context(issue("guarded.example.test")), Answer(403))
+    village.site(
+        "unknown",
+        "guarded.example.test",
+        server_context(issue("guarded.example.test")),
+        Answer(403),
+    )
     with village.database.write() as tx:
-        due = {"at": now + timedelta(days=60), "rule": "https-only", "title": "All on HTTPS", "text": "Order in time", "purchase_days": 7, "validation_days": 7,
-               "installation_days": 7}  # fmt: skip
+        due = {
+            "at": now + timedelta(days=60),
+            "rule": "https-only",
+            "title": "All on HTTPS",
+            "text": "Order in time",
+            "purchase_days": 7,
+            "validation_days": 7,
+            "installation_days": 7,
+        }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=[], tags=[])
         row = clients.find(tx.conn, "ours")
         findings.accept(

@@ -53,7 +53,9 @@ def rose(sites: Sites, issuer: Authority) -> Issued:
 
 
 @pytest.fixture
-def two(tmp_path: Path, certmgr: Callable[..., Ran], issuer: Authority, files: Files) -> Iterator[Two]:
+def two(
+    tmp_path: Path, certmgr: Callable[..., Ran], issuer: Authority, files: Files
+) -> Iterator[Two]:
     database = open_sqlite(tmp_path / "cli.db")
     parties = {"buys": "client", "renews": "client", "dns": "us", "hosts": "us"}
     records = {(f"_443._tcp.{h}", "TLSA"): ["3 1 1 " + "ab" * 32] for h in HOSTS.values()}
@@ -67,7 +69,12 @@ def two(tmp_path: Path, certmgr: Callable[..., Ran], issuer: Authority, files: F
         for number, host in HOSTS.items():
             with database.write(START) as tx:
                 clients.add(tx, {"number": number, "name": f"Client {number}", **parties})
-                contacts.add(tx, number, {"name": f"Owner {number}"}, (f"email:owner@client{number}.example",))
+                contacts.add(
+                    tx,
+                    number,
+                    {"name": f"Owner {number}"},
+                    (f"email:owner@client{number}.example",),
+                )
                 domains.add(tx, host, {"client": number})
             issued[number] = issuer.issue(host, extensions=[points(files.url(f"{number}.crl"))])
             serve(database, host, issued[number], START)

@@ -1,4 +1,6 @@
-"""nginx that serves files over plain HTTP, started once for many tests, each of which has a folder of its own."""
+"""nginx that serves files over plain HTTP, started once for many tests, each of which has a folder
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,12 @@ class Files:
     def requests(self, at_least: int = 0) -> list[str]:
         """Return the name of each file that was requested, in order.
 
-        nginx writes its log after the response, so wait until it holds ``at_least`` lines of this test.
+        nginx writes its log after the response, so wait until it holds ``at_least`` lines of this
+        test.
         """
-        wait_until(lambda: len(self._logged()) >= at_least, f"request {at_least} for {self.folder.name}")
+        wait_until(
+            lambda: len(self._logged()) >= at_least, f"request {at_least} for {self.folder.name}"
+        )
         return [name for _, name in self._logged()]
 
     def hosts(self) -> list[str]:
@@ -54,7 +59,9 @@ class Files:
     def _logged(self) -> list[tuple[str, str]]:
         lines = [line.split() for line in self.log.read_text().splitlines()]
         prefix = f"/{self.folder.name}/"
-        return [(host, path.removeprefix(prefix)) for host, path in lines if path.startswith(prefix)]
+        return [
+            (host, path.removeprefix(prefix)) for host, path in lines if path.startswith(prefix)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +83,23 @@ def file_server(folder: Path) -> Iterator[FileServer]:
     root.mkdir()
     log.touch()
     port = free_port()
-    temp = " ".join(f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temp = " ".join(
+        f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     statuses = " ".join(f"location ~ /{name}$ {{ {action} }}" for name, action in STATUSES.items())
     (folder / "files.conf").write_text(
-        f"daemon off; worker_processes 1; pid {folder}/files.pid; error_log {folder}/files.log; user root;\n"
-        f"events {{ worker_connections 64; }}\n"
-        f"http {{ log_format host '$http_host $uri'; access_log {log} host; {temp}\n"
-        f"server {{ listen 127.0.0.1:{port}; root {root}; default_type application/pkix-crl; {statuses} }}\n}}\n"
+        f"daemon off; worker_processes 1; pid {folder}/files.pid; error_log {folder}/files.log;"
+        " user root;\nevents { worker_connections 64; }\nhttp { log_format host '$http_host"
+        f" $uri'; access_log {log} host; {temp}\nserver {{ listen 127.0.0.1:{port}; root {root};"
+        f" default_type application/pkix-crl; {statuses} }}\n}}\n"
     )
-    command = [program("nginx", "nginx-light"), "-e", str(folder / "files.log"), "-c", str(folder / "files.conf")]
+    command = [
+        program("nginx", "nginx-light"),
+        "-e",
+        str(folder / "files.log"),
+        "-c",
+        str(folder / "files.conf"),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         wait_for(port, process)

@@ -33,17 +33,29 @@ def points(*urls: str, **given: Any) -> tuple[x509.ExtensionType, bool]:
 def shard(*urls: str, **given: Any) -> tuple[x509.ExtensionType, bool]:
     """Make an IssuingDistributionPoint, which is critical (RFC 5280 5.2.5)."""
     values: dict[str, Any] = {
-        "full_name": [x509.UniformResourceIdentifier(u) for u in urls] or None, "relative_name": None, "only_contains_user_certs": False,
-        "only_contains_ca_certs": False, "only_some_reasons": None, "indirect_crl": False, "only_contains_attribute_certs": False,
-    }  # fmt: skip
+        "full_name": [x509.UniformResourceIdentifier(u) for u in urls] or None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
     return x509.IssuingDistributionPoint(**{**values, **given}), True
 
 
 def make_list(
-    authority: Authority, revoked: Sequence[Issued | int] = (), *, at: datetime | None = None, days: float = 7,
-    reason: x509.ReasonFlags | None = x509.ReasonFlags.key_compromise, extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
-    entry_extensions: Sequence[tuple[x509.ExtensionType, bool]] = (), key: Any = None, number: int = 1,
-) -> bytes:  # fmt: skip
+    authority: Authority,
+    revoked: Sequence[Issued | int] = (),
+    *,
+    at: datetime | None = None,
+    days: float = 7,
+    reason: x509.ReasonFlags | None = x509.ReasonFlags.key_compromise,
+    extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+    entry_extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+    key: Any = None,
+    number: int = 1,
+) -> bytes:
     """Return a list in DER.
 
     Args:
@@ -55,10 +67,16 @@ def make_list(
     """
     begin = at or now() - timedelta(hours=1)
     builder = (
-        x509.CertificateRevocationListBuilder().issuer_name(authority.subject).last_update(begin).next_update(begin + timedelta(days=days))
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.subject)
+        .last_update(begin)
+        .next_update(begin + timedelta(days=days))
         .add_extension(x509.CRLNumber(number), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
-    )  # fmt: skip
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
+            critical=False,
+        )
+    )
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
     for one in revoked:

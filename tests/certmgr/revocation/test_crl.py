@@ -1,4 +1,6 @@
-"""What a revocation list states, and when it states nothing (RFC 5280 6.3.3), with lists of a real CA."""
+"""What a revocation list states, and when it states nothing (RFC 5280 6.3.3), with lists of a real
+CA.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,16 @@ from cryptography.x509.oid import ObjectIdentifier
 
 from certmgr.demo.authority import Authority, Issued
 from certmgr.revocation import crl as crls
-from certmgr.revocation.crl import Crl, Status, look_up, objection, out_of_scope, read, signed_by, status_of
+from certmgr.revocation.crl import (
+    Crl,
+    Status,
+    look_up,
+    objection,
+    out_of_scope,
+    read,
+    signed_by,
+    status_of,
+)
 from inventory.certificates import parse
 from tests.certmgr.revocation.lists import DAY, make_list, now, points, shard
 from tests.clock import START, clock
@@ -62,10 +73,12 @@ def test_listed_serial_is_revoked_and_another_is_good(issuer: Authority, leaf: I
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [
-        (None, "revoked"), (x509.ReasonFlags.certificate_hold, "revoked"), (x509.ReasonFlags.superseded, "revoked"),
+        (None, "revoked"),
+        (x509.ReasonFlags.certificate_hold, "revoked"),
+        (x509.ReasonFlags.superseded, "revoked"),
         (x509.ReasonFlags.remove_from_crl, "good"),
     ],
-)  # fmt: skip
+)
 def test_reason_decides_whether_a_listed_certificate_is_revoked(
     issuer: Authority, leaf: Issued, reason: x509.ReasonFlags | None, expected: str
 ) -> None:
@@ -86,11 +99,27 @@ def test_lookup_finds_many_serials_as_well_as_few(issuer: Authority, count: int)
         ({"at": START + DAY}, "from the future"),
         ({"extensions": [(x509.DeltaCRLIndicator(1), True)]}, "delta list"),
         ({"extensions": [shard(URL, indirect_crl=True)]}, "indirect"),
-        ({"extensions": [(x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)]}, "critical extension"),
-        ({"extensions": [(x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00"), False)]}, ""),
+        (
+            {
+                "extensions": [
+                    (x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)
+                ]
+            },
+            "critical extension",
+        ),
+        (
+            {
+                "extensions": [
+                    (x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\x05\x00"), False)
+                ]
+            },
+            "",
+        ),
     ],
 )
-def test_unusable_list_is_refused_with_its_reason(issuer: Authority, given: dict[str, Any], words: str) -> None:
+def test_unusable_list_is_refused_with_its_reason(
+    issuer: Authority, given: dict[str, Any], words: str
+) -> None:
     found = objection(readable(make_list(issuer, **given)), now())
     assert (words in found) if words else found == ""
 
@@ -116,7 +145,10 @@ def test_list_holds_until_the_second_of_its_next_update(issuer: Authority) -> No
     ],
 )
 def test_list_covers_the_certificates_in_its_scope(
-    issuer: Authority, extensions: Sequence[tuple[x509.ExtensionType, bool]], is_ca: bool, words: str
+    issuer: Authority,
+    extensions: Sequence[tuple[x509.ExtensionType, bool]],
+    is_ca: bool,
+    words: str,
 ) -> None:
     found = out_of_scope(readable(make_list(issuer, extensions=extensions)), (URL,), is_ca=is_ca)
     assert (words in found) if words else found == ""
@@ -138,7 +170,10 @@ def test_list_of_some_reasons_can_revoke_but_not_clear(issuer: Authority, leaf: 
 def test_entry_with_an_unknown_critical_extension_gives_unknown(
     issuer: Authority, leaf: Issued, entry: tuple[x509.ExtensionType, bool]
 ) -> None:
-    assert status(readable(make_list(issuer, [leaf], entry_extensions=[entry])), leaf).status == "unknown"
+    assert (
+        status(readable(make_list(issuer, [leaf], entry_extensions=[entry])), leaf).status
+        == "unknown"
+    )
 
 
 def test_list_must_be_signed_by_the_issuer(issuer: Authority, root: Authority) -> None:
@@ -154,10 +189,18 @@ def test_issuer_without_the_crl_sign_usage_may_not_sign_lists() -> None:
     """It has keyCertSign and not cRLSign."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        x509.CertificateBuilder().subject_name(Authority("No Lists", clock=clock).subject).issuer_name(Authority("No Lists", clock=clock).subject)
-        .public_key(key.public_key()).serial_number(1).not_valid_before(now() - DAY).not_valid_after(now() + DAY)
-        .add_extension(x509.KeyUsage(False, False, False, False, False, True, False, False, False), critical=True)
-    )  # fmt: skip
+        x509.CertificateBuilder()
+        .subject_name(Authority("No Lists", clock=clock).subject)
+        .issuer_name(Authority("No Lists", clock=clock).subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now() - DAY)
+        .not_valid_after(now() + DAY)
+        .add_extension(
+            x509.KeyUsage(False, False, False, False, False, True, False, False, False),
+            critical=True,
+        )
+    )
     certificate = builder.sign(key, hashes.SHA256())
     same = Authority("No Lists", key=key, clock=clock)
     crl = readable(make_list(same))
@@ -165,12 +208,17 @@ def test_issuer_without_the_crl_sign_usage_may_not_sign_lists() -> None:
     assert not signed_by(crl, parse(certificate.public_bytes(Encoding.DER)))
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>404</html>", b"-----BEGIN X509 CRL-----", b"0" * 100, bytes(range(256)) * 10])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>404</html>", b"-----BEGIN X509 CRL-----", b"0" * 100, bytes(range(256)) * 10],
+)
 def test_invalid_list_is_refused_in_words(body: bytes) -> None:
     assert isinstance(read(body), str)
 
 
-def test_truncated_extended_or_oversized_list_is_refused(issuer: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_truncated_extended_or_oversized_list_is_refused(
+    issuer: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = make_list(issuer)
     assert isinstance(read(body[:-1]), str)
     assert isinstance(read(body + b"\0"), str)
@@ -179,7 +227,9 @@ def test_truncated_extended_or_oversized_list_is_refused(issuer: Authority, monk
 
 
 def test_list_made_by_openssl_is_read(tmp_path: Path) -> None:
-    """``openssl ca`` revokes a certificate of an RSA key and makes the list, at the clock of the tests."""
+    """``openssl ca`` revokes a certificate of an RSA key and makes the list, at the clock of the
+    tests.
+    """
     authority = Authority("OpenSSL CA", key=rsa.generate_private_key(65537, 2048), clock=clock)
     good, bad = authority.issue("good.example"), authority.issue("bad.example")
     key = authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -192,7 +242,8 @@ def test_list_made_by_openssl_is_read(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_bytes(content)
     (tmp_path / "ca.conf").write_text(
-        "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ncertificate=ca.pem\nprivate_key=ca.key\ncrlnumber=number\ndefault_md=sha256\ndefault_crl_days=7\n"
+        "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ncertificate=ca.pem\nprivate_key=ca.key\n"
+        "crlnumber=number\ndefault_md=sha256\ndefault_crl_days=7\n"
     )
     openssl = [program("openssl", "openssl"), "ca", "-config", "ca.conf", "-batch"]
     begin, end = (f"{d:%Y%m%d%H%M%SZ}" for d in (now() - DAY, now() + 6 * DAY))
@@ -201,7 +252,11 @@ def test_list_made_by_openssl_is_read(tmp_path: Path) -> None:
         ["-gencrl", "-crl_lastupdate", begin, "-crl_nextupdate", end, "-out", "list.pem"],
     ):
         subprocess.run([*openssl, *arguments], cwd=tmp_path, check=True, capture_output=True)
-    subprocess.run([openssl[0], "crl", "-in", "list.pem", "-outform", "DER", "-out", "list.der"], cwd=tmp_path, check=True)
+    subprocess.run(
+        [openssl[0], "crl", "-in", "list.pem", "-outform", "DER", "-out", "list.der"],
+        cwd=tmp_path,
+        check=True,
+    )
     crl = readable((tmp_path / "list.der").read_bytes())
     assert signed_by(crl, parse(authority.der))
     assert objection(crl, now()) == ""
@@ -219,7 +274,11 @@ def test_certificate_has_at_most_four_http_urls_of_lists(issuer: Authority) -> N
     ]
     found = parse(issuer.issue("a.example", extensions=[points(*urls)]).der)
     assert found.crl_urls == ("http://c.example/1.crl", "HTTP://c.example/2.crl")
-    many = parse(issuer.issue("a.example", extensions=[points(*[f"http://c.example/{i}" for i in range(20)])]).der)
+    many = parse(
+        issuer.issue(
+            "a.example", extensions=[points(*[f"http://c.example/{i}" for i in range(20)])]
+        ).der
+    )
     assert len(many.crl_urls) == 4
     indirect = points("http://c.example/1.crl", crl_issuer=[x509.DirectoryName(issuer.subject)])
     assert parse(issuer.issue("a.example", extensions=[indirect]).der).crl_urls == ()

@@ -28,7 +28,9 @@ def fetcher(
     timeout: float = 5.0,
 ) -> Fetcher:
     """``timeout``: of the resolver. ``seconds``: of the fetch."""
-    return Fetcher(Asker((resolver,), timeout=timeout, tries=1), allowed, limit=limit, seconds=seconds)
+    return Fetcher(
+        Asker((resolver,), timeout=timeout, tries=1), allowed, limit=limit, seconds=seconds
+    )
 
 
 @contextmanager
@@ -76,17 +78,28 @@ def test_internal_address_is_not_contacted(files: Files) -> None:
             got = strict.fetch(files.url("a.crl", host))
             assert got.body == b""
             assert "not asked" in got.problem
-        assert "169.254.169.254 is not asked" in strict.fetch("http://169.254.169.254/latest/meta-data/").problem
+        assert (
+            "169.254.169.254 is not asked"
+            in strict.fetch("http://169.254.169.254/latest/meta-data/").problem
+        )
     assert files.requests() == []
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "https://crl.example/a", "ftp://crl.example/a", "file:///etc/passwd", "http:///a", "http://u:p@crl.example/a", "http://crl.example:0/a",
-        "http://crl.example:99999/a", "http://exa mple/a", f"http://crl.example/{'a' * 3000}", "",
+        "https://crl.example/a",
+        "ftp://crl.example/a",
+        "file:///etc/passwd",
+        "http:///a",
+        "http://u:p@crl.example/a",
+        "http://crl.example:0/a",
+        "http://crl.example:99999/a",
+        "http://exa mple/a",
+        f"http://crl.example/{'a' * 3000}",
+        "",
     ],
-)  # fmt: skip
+)
 def test_url_that_is_not_plain_http_is_refused(url: str) -> None:
     assert place_of(url) is None
     assert fetcher().fetch(url).problem
@@ -154,7 +167,10 @@ def test_unreachable_server_and_unknown_name_are_problems() -> None:
         one = fetcher(names.address)
         assert "connection failed" in one.fetch("http://127.0.0.1:1/a").problem
         assert "NXDOMAIN" in one.fetch("http://nowhere.example/a").problem
-        assert "in time" in fetcher(names.address, timeout=0.4).fetch("http://silent.example/a").problem
+        assert (
+            "in time"
+            in fetcher(names.address, timeout=0.4).fetch("http://silent.example/a").problem
+        )
 
 
 def test_few_fetches_run_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Revocation lists: when each is fetched, what it covers, and what a failed fetch must not change."""
+"""Revocation lists: when each is fetched, what it covers, what a failed fetch must not change."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def test_list_is_fetched_when_due(sites: Sites, rose: Issued, issuer: Authority)
     assert sites.list()["next_at"] == to_epoch(sites.now + HOUR)
 
 
-def test_new_certificate_is_checked_against_the_stored_list(sites: Sites, rose: Issued, issuer: Authority) -> None:
+def test_new_certificate_is_checked_against_the_stored_list(
+    sites: Sites, rose: Issued, issuer: Authority
+) -> None:
     tulip = issuer.issue(TULIP, extensions=[points(sites.url())])
     sites.publish(make_list(issuer, [tulip]))
     sites.run()
@@ -49,8 +51,13 @@ def test_new_certificate_is_checked_against_the_stored_list(sites: Sites, rose: 
     assert set(sites.findings(TULIP)) == {"revoked"}
 
 
-def test_failed_fetch_keeps_the_stored_list_until_its_next_update(sites: Sites, rose: Issued, issuer: Authority) -> None:
-    """Then good becomes unknown, after the grace period. Each failure waits longer than the last."""
+def test_failed_fetch_keeps_the_stored_list_until_its_next_update(
+    sites: Sites, rose: Issued, issuer: Authority
+) -> None:
+    """Then good becomes unknown, after the grace period.
+
+    Each failure waits longer than the last.
+    """
     sites.publish(make_list(issuer, at=sites.now, days=3))
     sites.run()
     checked = sites.status(rose)["checked_at"]
@@ -69,7 +76,10 @@ def test_failed_fetch_keeps_the_stored_list_until_its_next_update(sites: Sites, 
     sites.now = START + timedelta(days=3, hours=1)
     sites.run(every=True)
     row = sites.status(rose)
-    assert (row["status"], row["checked_at"]) == ("unknown", checked), "the last time when the list was available"
+    assert (row["status"], row["checked_at"]) == (
+        "unknown",
+        checked,
+    ), "the last time when the list was available"
     found = sites.findings(ROSE)["revocation-unknown"]
     assert (found["severity"], found["actor"], found["outcome"]) == ("undetermined", "staff", None)
     assert "404" in found["evidence"]["detail"]
@@ -79,20 +89,43 @@ def test_failed_fetch_keeps_the_stored_list_until_its_next_update(sites: Sites, 
 
 
 WRONG: dict[str, tuple[Callable[[Sites, Authority, Issued], bytes], str]] = {
-    "expired": (lambda s, ca, leaf: make_list(ca, [leaf], at=s.now - 10 * DAY), "was to be replaced"),
-    "wrong signature": (lambda s, ca, leaf: make_list(ca, [leaf], key=Authority("X", clock=clock).key), "signature"),
-    "another issuer": (lambda s, ca, leaf: make_list(Authority("Another CA", clock=clock), [leaf]), "another issuer"),
-    "another shard": (lambda s, ca, leaf: make_list(ca, extensions=[shard(s.url("2.crl"))]), "another distribution point"),
-    "delta": (lambda s, ca, leaf: make_list(ca, extensions=[(x509.DeltaCRLIndicator(1), True)]), "delta"),
-    "indirect": (lambda s, ca, leaf: make_list(ca, extensions=[shard(s.url(), indirect_crl=True)]), "indirect"),
-    "of CAs": (lambda s, ca, leaf: make_list(ca, extensions=[shard(s.url(), only_contains_ca_certs=True)]), "another kind"),
+    "expired": (
+        lambda s, ca, leaf: make_list(ca, [leaf], at=s.now - 10 * DAY),
+        "was to be replaced",
+    ),
+    "wrong signature": (
+        lambda s, ca, leaf: make_list(ca, [leaf], key=Authority("X", clock=clock).key),
+        "signature",
+    ),
+    "another issuer": (
+        lambda s, ca, leaf: make_list(Authority("Another CA", clock=clock), [leaf]),
+        "another issuer",
+    ),
+    "another shard": (
+        lambda s, ca, leaf: make_list(ca, extensions=[shard(s.url("2.crl"))]),
+        "another distribution point",
+    ),
+    "delta": (
+        lambda s, ca, leaf: make_list(ca, extensions=[(x509.DeltaCRLIndicator(1), True)]),
+        "delta",
+    ),
+    "indirect": (
+        lambda s, ca, leaf: make_list(ca, extensions=[shard(s.url(), indirect_crl=True)]),
+        "indirect",
+    ),
+    "of CAs": (
+        lambda s, ca, leaf: make_list(ca, extensions=[shard(s.url(), only_contains_ca_certs=True)]),
+        "another kind",
+    ),
     "not a list": (lambda s, ca, leaf: b"<html>It works!</html>", "no revocation list"),
     "older": (lambda s, ca, leaf: make_list(ca, at=s.now - 3 * DAY), "older"),
 }
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_unreliable_list_does_not_replace_a_reliable_one(sites: Sites, rose: Issued, issuer: Authority, kind: str) -> None:
+def test_unreliable_list_does_not_replace_a_reliable_one(
+    sites: Sites, rose: Issued, issuer: Authority, kind: str
+) -> None:
     sites.publish(make_list(issuer, at=sites.now - HOUR, extensions=[shard(sites.url())]))
     sites.run()
     digest = sites.list()["digest"]
@@ -114,25 +147,37 @@ def test_shard_covers_only_its_certificates(sites: Sites, rose: Issued, issuer: 
     assert sites.status(other)["status"] == "unknown"
 
 
-def test_list_covers_only_certificates_of_its_issuer_and_scope(sites: Sites, root: Authority, issuer: Authority) -> None:
+def test_list_covers_only_certificates_of_its_issuer_and_scope(
+    sites: Sites, root: Authority, issuer: Authority
+) -> None:
     """Three certificates name one URL, and the list names all three.
 
     One is in its scope, one is not, and one is from another CA.
     """
-    mine = sites.serve(ROSE, issuer.issue(ROSE, extensions=[points(sites.url(), sites.url("2.crl"))]))
+    mine = sites.serve(
+        ROSE, issuer.issue(ROSE, extensions=[points(sites.url(), sites.url("2.crl"))])
+    )
     outside = sites.serve(TULIP, issuer.issue(TULIP, extensions=[points(sites.url())]))
     sites.add("1003", "lily.example.test")
-    other = Authority("Other Issuer", root, path_length=0).issue("lily.example.test", extensions=[points(sites.url())])
+    other = Authority("Other Issuer", root, path_length=0).issue(
+        "lily.example.test", extensions=[points(sites.url())]
+    )
     sites.serve("lily.example.test", other)
     sites.publish(make_list(issuer, [mine, outside, other], extensions=[shard(sites.url("2.crl"))]))
     sites.run()
-    assert [sites.status(one)["status"] for one in (mine, outside, other)] == ["revoked", "unknown", "unknown"]
+    assert [sites.status(one)["status"] for one in (mine, outside, other)] == [
+        "revoked",
+        "unknown",
+        "unknown",
+    ]
     assert "not signed by the issuer" in sites.status(other)["detail"]
     assert "another distribution point" in sites.status(outside)["detail"]
 
 
 def test_second_url_is_fetched_if_the_first_fails(sites: Sites, issuer: Authority) -> None:
-    issued = sites.serve(ROSE, issuer.issue(ROSE, extensions=[points(sites.url("no.crl"), sites.url("2.crl"))]))
+    issued = sites.serve(
+        ROSE, issuer.issue(ROSE, extensions=[points(sites.url("no.crl"), sites.url("2.crl"))])
+    )
     sites.publish(make_list(issuer, [issued]), "2.crl")
     summary = sites.run()
     assert set(sites.findings(ROSE)) == {"revoked"}
@@ -150,7 +195,9 @@ def test_certificate_that_names_no_list_is_no_finding(sites: Sites, issuer: Auth
 
 def test_list_of_an_untrusted_certificate_is_not_fetched(sites: Sites) -> None:
     """A stranger could serve a certificate that names any URL."""
-    issued = sites.serve(ROSE, Authority("Own", clock=clock).issue(ROSE, extensions=[points(sites.url())]))
+    issued = sites.serve(
+        ROSE, Authority("Own", clock=clock).issue(ROSE, extensions=[points(sites.url())])
+    )
     with sites.database.write() as tx:
         tx.conn.execute(update(observation).values(trusted=0))
     sites.run()
@@ -158,7 +205,9 @@ def test_list_of_an_untrusted_certificate_is_not_fetched(sites: Sites) -> None:
     assert sites.status(issued) is None
 
 
-def test_list_at_an_internal_address_is_not_fetched_unless_allowed(sites: Sites, rose: Issued, issuer: Authority) -> None:
+def test_list_at_an_internal_address_is_not_fetched_unless_allowed(
+    sites: Sites, rose: Issued, issuer: Authority
+) -> None:
     sites.publish(make_list(issuer, [rose]))
     sites.settings = replace(sites.settings, network=NetworkSettings())
     assert "loopback" in sites.run().lists.problems[sites.url()]

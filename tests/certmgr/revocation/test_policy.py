@@ -1,4 +1,6 @@
-"""CAA and DANE for an inventory of two clients: findings follow what the DNS answers, and no failed query."""
+"""CAA and DANE for an inventory of two clients: findings follow what the DNS answers, and no failed
+query.
+"""
 
 from __future__ import annotations
 
@@ -59,11 +61,17 @@ def smtp(sites: Sites, host: str) -> None:
     with sites.database.write() as tx:
         endpoints.retire(tx, Target(host))
         endpoints.add(tx, Target(host, 25, "smtp"))
-        tx.conn.execute(update(endpoint).where(endpoint.c.state == "retired", endpoint.c.host == host).values(host=f"old-{host}"))
+        tx.conn.execute(
+            update(endpoint)
+            .where(endpoint.c.state == "retired", endpoint.c.host == host)
+            .values(host=f"old-{host}")
+        )
 
 
 @pytest.mark.parametrize(("mail", "severity"), [(True, "high"), (False, "info")])
-def test_tlsa_record_that_does_not_match_is_a_finding(sites: Sites, issuer: Authority, mail: bool, severity: str) -> None:
+def test_tlsa_record_that_does_not_match_is_a_finding(
+    sites: Sites, issuer: Authority, mail: bool, severity: str
+) -> None:
     if mail:
         smtp(sites, ROSE)
     name = f"_{25 if mail else 443}._tcp.{ROSE}"
@@ -99,7 +107,9 @@ def test_only_validated_and_usable_tlsa_records_count(
     assert set(sites.findings()) == expected
 
 
-def test_tlsa_finding_survives_a_failed_query_and_ends_with_the_records(sites: Sites, rose: Issued) -> None:
+def test_tlsa_finding_survives_a_failed_query_and_ends_with_the_records(
+    sites: Sites, rose: Issued
+) -> None:
     name = (f"_443._tcp.{ROSE}", "TLSA")
     sites.names.records[name] = ["3 1 1 " + "ab" * 32]
     sites.run()
@@ -117,7 +127,12 @@ def test_dns_is_queried_once_per_day_and_name(sites: Sites, rose: Issued) -> Non
     sites.run()
     questions = [(n, t) for n, t, _ in sites.names.asked]
     assert len(questions) == len(set(questions))
-    assert {(f"_443._tcp.{ROSE}", "TLSA"), (f"_443._tcp.{TULIP}", "TLSA"), (ROSE, "CAA"), ("test", "CAA")} <= set(questions)
+    assert {
+        (f"_443._tcp.{ROSE}", "TLSA"),
+        (f"_443._tcp.{TULIP}", "TLSA"),
+        (ROSE, "CAA"),
+        ("test", "CAA"),
+    } <= set(questions)
     before = len(questions)
     sites.advance(hours=20)
     summary = sites.run()

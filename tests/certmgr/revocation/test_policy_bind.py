@@ -1,4 +1,6 @@
-"""CAA, DANE and authoritative servers with BIND: signed zones, a validating resolver, and signatures that are broken in transit."""
+"""CAA, DANE and authoritative servers with BIND: signed zones, a validating resolver, and
+signatures that are broken in transit.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ ANNOUNCED = "3 1 1 " + "ab" * 32
 
 @pytest.fixture(scope="session")
 def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Named]:
-    with named(tmp_path_factory.mktemp("bind"), "example.test", dnssec=True, unsigned=("plain.test",)) as server:
+    with named(
+        tmp_path_factory.mktemp("bind"), "example.test", dnssec=True, unsigned=("plain.test",)
+    ) as server:
         for host in (SIGNED, PLAIN, "broken.example.test"):
             server.add(host, "A", "192.0.2.1")
             server.add(host, "CAA", '0 issue "other.example"')
@@ -57,7 +61,12 @@ def test_caa_is_found_through_an_alias(bind: Named) -> None:
     assert (found.status, [r.value for r in found.records]) == ("found", ["other.example"])
     assert permits(found, ("other.example",)).allowed is True
     assert permits(found, ("letsencrypt.org",)).allowed is False
-    assert permits(find(Asker((bind.resolver,)).ask, "broken.example.test"), ("other.example",)).allowed is None
+    assert (
+        permits(
+            find(Asker((bind.resolver,)).ask, "broken.example.test"), ("other.example",)
+        ).allowed
+        is None
+    )
 
 
 def test_authoritative_server_is_found_and_queried(bind: Named) -> None:
@@ -67,7 +76,9 @@ def test_authoritative_server_is_found_and_queried(bind: Named) -> None:
     assert (found.zone, found.addresses) == ("example.test", ("127.0.0.1",))
     assert asker.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").status == "nxdomain"
     bind.add(f"_acme-challenge.{SIGNED}", "TXT", '"token"')
-    assert asker.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").records == ("token",)
+    assert asker.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").records == (
+        "token",
+    )
     assert asker.ask_at(found.addresses[0], "another.zone.test", "TXT").status == "servfail"
 
 
@@ -88,7 +99,9 @@ def test_job_reports_mismatches_of_signed_and_unsigned_zones(
         serve(inventory, host, issuer.issue(host), START)
     scan = replace(settings.scan, resolvers=(bind.resolver,))
     made = replace(settings, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",)))
-    summary = run(inventory, made, START, identities_for=lambda _: (("letsencrypt.org",), None, "http-01"))
+    summary = run(
+        inventory, made, START, identities_for=lambda _: (("letsencrypt.org",), None, "http-01")
+    )
     assert summary.suspect == []
     with inventory.read() as conn:
         found = sorted((r["host"], r["code"]) for r in findings.listing(conn))

@@ -13,7 +13,10 @@ from tests.certmgr.revocation.two import HOSTS, Two
 def test_dry_run_sends_no_request(two: Two) -> None:
     done = two.run("revocation", "--dry-run", "--format", "json")
     assert (done.code, done.json["dry_run"], done.json["endpoints"]) == (0, True, 2)
-    assert [(r["url"].rpartition("/")[2], r["certificates"]) for r in done.json["lists"]] == [("1001.crl", 1), ("1002.crl", 1)]
+    assert [(r["url"].rpartition("/")[2], r["certificates"]) for r in done.json["lists"]] == [
+        ("1001.crl", 1),
+        ("1002.crl", 1),
+    ]
     assert two.files.requests() == []
     assert two.names.asked == []
     assert "Nothing was asked" in two.run("revocation", "--dry-run").out
@@ -26,10 +29,17 @@ def test_findings_are_printed_in_each_format(two: Two) -> None:
     assert done.code == 0, done.err
     assert done.json["schema"] == "certmgr.revocation/1"
     assert sorted((f["target"], f["code"], f["severity"]) for f in done.json["findings"]) == [
-        ("rose.example.test:443", "dane-mismatch", "info"), ("rose.example.test:443", "revoked", "critical"),
-        ("tulip.example.test:443", "dane-mismatch", "info"), ("tulip.example.test:443", "revoked", "critical"),
-    ]  # fmt: skip
-    assert (done.json["lists"]["fetched"], done.json["lists"]["failed"], done.json["opened"], done.json["suspect"]) == (
+        ("rose.example.test:443", "dane-mismatch", "info"),
+        ("rose.example.test:443", "revoked", "critical"),
+        ("tulip.example.test:443", "dane-mismatch", "info"),
+        ("tulip.example.test:443", "revoked", "critical"),
+    ]
+    assert (
+        done.json["lists"]["fetched"],
+        done.json["lists"]["failed"],
+        done.json["opened"],
+        done.json["suspect"],
+    ) == (
         2,
         [],
         4,

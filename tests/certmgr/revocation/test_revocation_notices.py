@@ -26,12 +26,25 @@ def subject(two: Two, code: str) -> Subject:
     from inventory.model import Finding
 
     with two.database.read() as conn:
-        row = next(r for r in findings.listing(conn) if r["code"] == code and r["host"] == HOSTS["1001"])
+        row = next(
+            r for r in findings.listing(conn) if r["code"] == code and r["host"] == HOSTS["1001"]
+        )
     one = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
     return Subject(
-        "fault:1", Kind.FAULT, str(row["id"]), row["client_id"], row["client"], row["domain_id"], row["endpoint_id"],
-        Target(row["host"], row["port"]), row["severity"], row["actor"], clock(), code=code, finding=one,
-    )  # fmt: skip
+        "fault:1",
+        Kind.FAULT,
+        str(row["id"]),
+        row["client_id"],
+        row["client"],
+        row["domain_id"],
+        row["endpoint_id"],
+        Target(row["host"], row["port"]),
+        row["severity"],
+        row["actor"],
+        clock(),
+        code=code,
+        finding=one,
+    )
 
 
 @pytest.mark.parametrize(("replaced", "seen"), [(False, Seen.SAME), (True, Seen.GONE)])
@@ -43,7 +56,9 @@ def test_recheck_confirms_a_revoked_certificate_until_it_is_replaced(
     told = subject(two, "revoked")
     shown = issuer.issue(HOSTS["1001"]) if replaced else two.issued["1001"]
     (tmp_path / "nginx").mkdir()
-    with nginx(tmp_path / "nginx", [(HOSTS["1001"], *write_pair(tmp_path / "pair", shown))]) as port:
+    with nginx(
+        tmp_path / "nginx", [(HOSTS["1001"], *write_pair(tmp_path / "pair", shown))]
+    ) as port:
         with two.database.write() as tx:
             endpoints.edit(tx, Target(HOSTS["1001"]), {"port": port, "addresses": ["127.0.0.1"]})
         made = replace(settings, network=NetworkSettings(allow=("127.0.0.0/8",)))
@@ -68,16 +83,35 @@ def test_recheck_compares_the_finding_with_what_is_served(
     from certmgr.checks.transport import finding
     from certmgr.scan.report import AddressView, Report
 
-    views = tuple(AddressView(f"192.0.2.{i}", "TLSv1.3", "x", "x", None, None, (c,), True, None) for i, c in enumerate(chains))
-    report = Report(Target(HOSTS["1001"]), clock(), None, views, (), bool(views), not views, True, (), None)
+    views = tuple(
+        AddressView(f"192.0.2.{i}", "TLSv1.3", "x", "x", None, None, (c,), True, None)
+        for i, c in enumerate(chains)
+    )
+    report = Report(
+        Target(HOSTS["1001"]), clock(), None, views, (), bool(views), not views, True, (), None
+    )
     one = finding(code, ("192.0.2.0",), **evidence)
     told = Subject(
-        "k", Kind.FAULT, "1", 1, "1001", 1, 1, report.target, one.severity, "client", report.at, code=code, finding=one
+        "k",
+        Kind.FAULT,
+        "1",
+        1,
+        "1001",
+        1,
+        1,
+        report.target,
+        one.severity,
+        "client",
+        report.at,
+        code=code,
+        finding=one,
     )
     assert compare(told, report, {}).seen is expected
 
 
-def test_revoked_certificate_is_a_subject_of_notices_to_its_client(two: Two, settings: Settings, tmp_path: Path) -> None:
+def test_revoked_certificate_is_a_subject_of_notices_to_its_client(
+    two: Two, settings: Settings, tmp_path: Path
+) -> None:
     """It is a fault of the client, visible and not suppressed."""
     from certmgr.notices.gather import gather
     from certmgr.orders.model import Leads

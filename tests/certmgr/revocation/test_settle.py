@@ -33,7 +33,9 @@ def test_unknown_status_is_a_finding_after_the_grace_period(sites: Sites, rose: 
     assert set(sites.findings()) == {"revocation-unknown"}
 
 
-def test_revoked_certificate_stays_revoked_until_it_is_replaced(sites: Sites, rose: Issued, issuer: Authority) -> None:
+def test_revoked_certificate_stays_revoked_until_it_is_replaced(
+    sites: Sites, rose: Issued, issuer: Authority
+) -> None:
     """A failed fetch, an expired list and a list without it change nothing."""
     sites.publish(make_list(issuer, [rose], at=sites.now, days=3))
     sites.run()
@@ -49,8 +51,12 @@ def test_revoked_certificate_stays_revoked_until_it_is_replaced(sites: Sites, ro
     assert (sites.findings(), summary.closed) == ({}, 1)
 
 
-def test_certificate_on_hold_is_good_once_it_is_off_the_list(sites: Sites, rose: Issued, issuer: Authority) -> None:
-    sites.publish(make_list(issuer, [rose], at=sites.now - HOUR, reason=x509.ReasonFlags.certificate_hold))
+def test_certificate_on_hold_is_good_once_it_is_off_the_list(
+    sites: Sites, rose: Issued, issuer: Authority
+) -> None:
+    sites.publish(
+        make_list(issuer, [rose], at=sites.now - HOUR, reason=x509.ReasonFlags.certificate_hold)
+    )
     sites.run()
     assert sites.findings(ROSE)["revoked"]["evidence"]["reason"] == "certificateHold"
     sites.publish(make_list(issuer, at=sites.now))
@@ -60,7 +66,9 @@ def test_certificate_on_hold_is_good_once_it_is_off_the_list(sites: Sites, rose:
 
 def test_silent_address_keeps_its_finding(sites: Sites, issuer: Authority) -> None:
     """Two addresses served it. One has a new certificate, and the other one does not answer."""
-    old = sites.serve(ROSE, issuer.issue(ROSE, extensions=[points(sites.url())]), "192.0.2.1", "192.0.2.2")
+    old = sites.serve(
+        ROSE, issuer.issue(ROSE, extensions=[points(sites.url())]), "192.0.2.1", "192.0.2.2"
+    )
     sites.publish(make_list(issuer, [old]))
     sites.run()
     new = issuer.issue(ROSE, extensions=[points(sites.url())])
@@ -74,7 +82,9 @@ def test_silent_address_keeps_its_finding(sites: Sites, issuer: Authority) -> No
     assert sites.findings() == {}, "that address is no longer the name's"
 
 
-def test_finding_stays_open_if_no_certificate_was_seen(sites: Sites, rose: Issued, issuer: Authority) -> None:
+def test_finding_stays_open_if_no_certificate_was_seen(
+    sites: Sites, rose: Issued, issuer: Authority
+) -> None:
     sites.publish(make_list(issuer, [rose]))
     sites.run()
     with sites.database.write() as tx:
@@ -91,7 +101,9 @@ def test_scan_changes_no_finding_of_this_job() -> None:
     ours = sorted(c for c, m in CODES.items() if m.layer in ELSEWHERE)
     assert ours == ["caa-mismatch", "dane-mismatch", "revocation-unknown", "revoked"]
     report = Report(Target(ROSE), START, None, (), (), True, False, True, (), None)
-    known = [Open(i, finding(c, ("192.0.2.1",), source="http://c/1.crl")) for i, c in enumerate(ours)]
+    known = [
+        Open(i, finding(c, ("192.0.2.1",), source="http://c/1.crl")) for i, c in enumerate(ours)
+    ]
     assert not reconcile(known, report)
     again = replace(report, findings=(finding("revoked", ("192.0.2.1",), source=STAPLE),))
     assert not reconcile(known, again), "known by the list already"
@@ -107,12 +119,21 @@ def _seen(address: str) -> tuple[Any, ...]:
     return (AddressView(address, "TLSv1.3", "x", "x", None, "good", ("a" * 64,), True, None),)
 
 
-def test_finding_that_scan_and_list_open_at_once_is_one(sites: Sites, rose: Issued, issuer: Authority) -> None:
+def test_finding_that_scan_and_list_open_at_once_is_one(
+    sites: Sites, rose: Issued, issuer: Authority
+) -> None:
     """The scan proposes it while the job opens it, and the end of the scan must not fail."""
     from inventory.store import results, runs
 
-    staple = finding("revoked", ("192.0.2.1",), source="staple", certificates=[parse(rose.der).sha256])
-    change = {"at": to_epoch(sites.now), "close": [], "update": [], "open": [results.columns_of(staple)]}
+    staple = finding(
+        "revoked", ("192.0.2.1",), source="staple", certificates=[parse(rose.der).sha256]
+    )
+    change = {
+        "at": to_epoch(sites.now),
+        "close": [],
+        "update": [],
+        "open": [results.columns_of(staple)],
+    }
     with sites.database.write(sites.now) as tx:
         row = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.host == ROSE)).scalar()
         assert row is not None
@@ -126,8 +147,17 @@ def test_finding_that_scan_and_list_open_at_once_is_one(sites: Sites, rose: Issu
     assert sites.findings(ROSE)["revoked"]["evidence"]["source"] == sites.url()
 
 
-def test_finding_of_a_staple_is_not_closed_by_a_list(sites: Sites, rose: Issued, issuer: Authority) -> None:
-    staple = finding("revoked", ("192.0.2.1",), source="staple", since="", reason="", certificates=[parse(rose.der).sha256])
+def test_finding_of_a_staple_is_not_closed_by_a_list(
+    sites: Sites, rose: Issued, issuer: Authority
+) -> None:
+    staple = finding(
+        "revoked",
+        ("192.0.2.1",),
+        source="staple",
+        since="",
+        reason="",
+        certificates=[parse(rose.der).sha256],
+    )
     with sites.database.write() as tx:
         row = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.host == ROSE)).scalar()
         assert row is not None
@@ -144,7 +174,9 @@ def test_revoked_certificate_on_port_25_is_info(sites: Sites, issuer: Authority)
     with sites.database.write() as tx:
         endpoints.retire(tx, Target(ROSE))
         endpoints.add(tx, Target(ROSE, 25, "smtp"))
-        tx.conn.execute(update(endpoint).where(endpoint.c.state == "retired").values(host="old.example.test"))
+        tx.conn.execute(
+            update(endpoint).where(endpoint.c.state == "retired").values(host="old.example.test")
+        )
     issued = sites.serve(ROSE, issuer.issue(ROSE, extensions=[points(sites.url())]))
     sites.publish(make_list(issuer, [issued]))
     sites.run()

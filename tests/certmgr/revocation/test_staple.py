@@ -38,19 +38,34 @@ OCSP_SIGNING = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False
 
 
 def response(
-    leaf: Issued, issuer: Authority, *, status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD, at: datetime | None = None, days: float | None = 7,
-    by: Authority | Issued | None = None, sent: list[x509.Certificate] | None = None,
+    leaf: Issued,
+    issuer: Authority,
+    *,
+    status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
+    at: datetime | None = None,
+    days: float | None = 7,
+    by: Authority | Issued | None = None,
+    sent: list[x509.Certificate] | None = None,
     algorithm: hashes.HashAlgorithm | None = None,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Return a response in DER. ``by``: signs instead of the issuer."""
     signer = by or issuer
     begin = at or now() - timedelta(hours=1)
     revoked = status is ocsp.OCSPCertStatus.REVOKED
-    builder = ocsp.OCSPResponseBuilder().add_response(
-        cert=leaf.certificate, issuer=issuer.certificate, algorithm=algorithm or hashes.SHA1(), cert_status=status, this_update=begin,
-        next_update=None if days is None else begin + timedelta(days=days), revocation_time=begin - DAY if revoked else None,
-        revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
-    ).responder_id(ocsp.OCSPResponderEncoding.HASH, signer.certificate)  # fmt: skip
+    builder = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            cert=leaf.certificate,
+            issuer=issuer.certificate,
+            algorithm=algorithm or hashes.SHA1(),
+            cert_status=status,
+            this_update=begin,
+            next_update=None if days is None else begin + timedelta(days=days),
+            revocation_time=begin - DAY if revoked else None,
+            revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
+        )
+        .responder_id(ocsp.OCSPResponderEncoding.HASH, signer.certificate)
+    )
     if sent:
         builder = builder.certificates(sent)
     return builder.sign(signer.key, hashes.SHA256()).public_bytes(Encoding.DER)
@@ -79,7 +94,9 @@ def judged(der: bytes | None, leaf: Issued, issuer: Authority | None) -> Staple:
         ({"by": Authority("Stranger", clock=clock)}, "bad-signature"),
     ],
 )
-def test_response_gets_the_state_of_its_content(leaf: Issued, issuer: Authority, given: dict[str, Any], state: str) -> None:
+def test_response_gets_the_state_of_its_content(
+    leaf: Issued, issuer: Authority, given: dict[str, Any], state: str
+) -> None:
     found = judged(response(leaf, issuer, **given), leaf, issuer)
     assert found.state == state
     assert found.invalid == (state != "good")
@@ -87,7 +104,9 @@ def test_response_gets_the_state_of_its_content(leaf: Issued, issuer: Authority,
         assert (found.reason, found.at is not None) == ("keyCompromise", True)
 
 
-def test_response_for_another_certificate_is_refused(leaf: Issued, issuer: Authority, root: Authority) -> None:
+def test_response_for_another_certificate_is_refused(
+    leaf: Issued, issuer: Authority, root: Authority
+) -> None:
     other = issuer.issue("other.example.test")
     assert judged(response(other, issuer), leaf, issuer).state == "wrong-certificate"
     namesake = Authority("Test Issuer", root)
@@ -103,11 +122,23 @@ def test_response_is_unchecked_without_the_issuer(leaf: Issued, issuer: Authorit
 @pytest.mark.parametrize(
     ("made", "state"),
     [
-        (lambda issuer: issuer.issue("ocsp.example", server_auth=False, extensions=[OCSP_SIGNING]), "good"),
-        (lambda issuer: issuer.issue("ocsp.example"), "bad-signature"),
-        (lambda issuer: issuer.issue("ocsp.example", server_auth=False, extensions=[OCSP_SIGNING], days=-1), "bad-signature"),
         (
-            lambda _: Authority("Test Issuer", clock=clock).issue("ocsp.example", server_auth=False, extensions=[OCSP_SIGNING]),
+            lambda issuer: issuer.issue(
+                "ocsp.example", server_auth=False, extensions=[OCSP_SIGNING]
+            ),
+            "good",
+        ),
+        (lambda issuer: issuer.issue("ocsp.example"), "bad-signature"),
+        (
+            lambda issuer: issuer.issue(
+                "ocsp.example", server_auth=False, extensions=[OCSP_SIGNING], days=-1
+            ),
+            "bad-signature",
+        ),
+        (
+            lambda _: Authority("Test Issuer", clock=clock).issue(
+                "ocsp.example", server_auth=False, extensions=[OCSP_SIGNING]
+            ),
             "bad-signature",
         ),
     ],
@@ -121,7 +152,9 @@ def test_delegated_responder_needs_a_valid_certificate_for_that_purpose(
     assert judged(signed, leaf, issuer).state == state
 
 
-def test_judgement_ends_with_the_certificate_of_the_responder(leaf: Issued, issuer: Authority) -> None:
+def test_judgement_ends_with_the_certificate_of_the_responder(
+    leaf: Issued, issuer: Authority
+) -> None:
     responder = issuer.issue("ocsp.example", server_auth=False, extensions=[OCSP_SIGNING], days=2)
     signed = response(leaf, issuer, by=responder, sent=[responder.certificate])
     assert judged(signed, leaf, issuer).until == responder.certificate.not_valid_after_utc
@@ -149,7 +182,9 @@ def test_must_staple_certificate_needs_a_response(issuer: Authority) -> None:
     assert parse(strict.der).must_staple
     assert judged(None, strict, issuer).state == "missing"
     assert judged(response(strict, issuer), strict, issuer).state == "good"
-    later = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER).public_bytes(Encoding.DER)
+    later = ocsp.OCSPResponseBuilder.build_unsuccessful(
+        ocsp.OCSPResponseStatus.TRY_LATER
+    ).public_bytes(Encoding.DER)
     assert judged(later, strict, issuer).state == "missing"
     plain = issuer.issue(HOST)
     assert judged(later, plain, issuer).state == "none"
@@ -161,7 +196,9 @@ def test_invalid_response_is_unreadable(leaf: Issued, issuer: Authority, der: by
     assert judged(der, leaf, issuer).state == "unreadable"
 
 
-def openssl_response(folder: Path, leaf: Issued, issuer: Authority, *, revoked: bool = False, days: int = 7) -> Path:
+def openssl_response(
+    folder: Path, leaf: Issued, issuer: Authority, *, revoked: bool = False, days: int = 7
+) -> Path:
     """Return the answer of ``openssl ocsp`` from the index of a CA, and move the clock to its date.
 
     openssl takes that date from the system, so ``leaf`` must be valid then (:func:`long_lived`).
@@ -169,16 +206,39 @@ def openssl_response(folder: Path, leaf: Issued, issuer: Authority, *, revoked: 
     key = issuer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     serial = f"{leaf.certificate.serial_number:X}"
     serial = serial if len(serial) % 2 == 0 else f"0{serial}"
-    state = f"R\t300101000000Z\t{now():%y%m%d%H%M%S}Z,keyCompromise" if revoked else "V\t300101000000Z\t"
+    state = (
+        f"R\t300101000000Z\t{now():%y%m%d%H%M%S}Z,keyCompromise"
+        if revoked
+        else "V\t300101000000Z\t"
+    )
     for name, content in (
-        ("ca.pem", issuer.pem), ("ca.key", key), ("leaf.pem", leaf.certificate.public_bytes(Encoding.PEM)),
+        ("ca.pem", issuer.pem),
+        ("ca.key", key),
+        ("leaf.pem", leaf.certificate.public_bytes(Encoding.PEM)),
         ("index.txt", f"{state}\t{serial}\tunknown\t/CN={HOST}\n".encode()),
-    ):  # fmt: skip
+    ):
         (folder / name).write_bytes(content)
     command = [
-        program("openssl", "openssl"), "ocsp", "-index", "index.txt", "-rsigner", "ca.pem", "-rkey", "ca.key", "-CA", "ca.pem",
-        "-issuer", "ca.pem", "-cert", "leaf.pem", "-ndays", str(days), "-respout", "response.der", "-noverify",
-    ]  # fmt: skip
+        program("openssl", "openssl"),
+        "ocsp",
+        "-index",
+        "index.txt",
+        "-rsigner",
+        "ca.pem",
+        "-rkey",
+        "ca.key",
+        "-CA",
+        "ca.pem",
+        "-issuer",
+        "ca.pem",
+        "-cert",
+        "leaf.pem",
+        "-ndays",
+        str(days),
+        "-respout",
+        "response.der",
+        "-noverify",
+    ]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     made = ocsp.load_der_ocsp_response((folder / "response.der").read_bytes())
     clock.reset(made.produced_at_utc)
@@ -192,28 +252,45 @@ def probed(look: Callable[..., Look], folder: Path, leaf: Issued, der: Path | No
         return look(f"{HOST}:{port}")
 
 
-def test_good_staple_of_openssl_is_no_finding(tmp_path: Path, issuer: Authority, look: Callable[..., Look]) -> None:
+def test_good_staple_of_openssl_is_no_finding(
+    tmp_path: Path, issuer: Authority, look: Callable[..., Look]
+) -> None:
     leaf = long_lived(issuer, HOST)
     seen = probed(look, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer))
     assert seen.report.addresses[0].ocsp == "good"
     assert seen.severe() == set()
 
 
-def test_revoked_staple_of_openssl_is_two_findings(tmp_path: Path, issuer: Authority, look: Callable[..., Look]) -> None:
+def test_revoked_staple_of_openssl_is_two_findings(
+    tmp_path: Path, issuer: Authority, look: Callable[..., Look]
+) -> None:
     leaf = long_lived(issuer, HOST)
     seen = probed(look, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer, revoked=True))
     assert seen.severe() == {"staple-invalid", "revoked"}
     revoked = seen.codes["revoked"]
-    assert (revoked.severity, revoked.evidence["reason"], revoked.evidence["source"]) == ("critical", "keyCompromise", "staple")
+    assert (revoked.severity, revoked.evidence["reason"], revoked.evidence["source"]) == (
+        "critical",
+        "keyCompromise",
+        "staple",
+    )
     assert seen.codes["staple-invalid"].evidence["state"] == "revoked"
 
 
 @pytest.mark.parametrize(
     ("given", "state"),
-    [({"at": START - 8 * DAY}, "expired"), ({"by": Authority("Stranger", clock=clock)}, "bad-signature"), ({}, "")],
+    [
+        ({"at": START - 8 * DAY}, "expired"),
+        ({"by": Authority("Stranger", clock=clock)}, "bad-signature"),
+        ({}, ""),
+    ],
 )
 def test_stapled_response_is_checked_in_the_handshake(
-    tmp_path: Path, leaf: Issued, issuer: Authority, look: Callable[..., Look], given: dict[str, Any], state: str
+    tmp_path: Path,
+    leaf: Issued,
+    issuer: Authority,
+    look: Callable[..., Look],
+    given: dict[str, Any],
+    state: str,
 ) -> None:
     der = tmp_path / "own.der"
     der.write_bytes(response(leaf, issuer, **given))
@@ -228,17 +305,23 @@ def test_must_staple_certificate_without_a_staple_is_a_finding(
     tmp_path: Path, issuer: Authority, look: Callable[..., Look]
 ) -> None:
     strict = issuer.issue(HOST, extensions=[MUST_STAPLE])
-    assert probed(look, tmp_path, strict, None).codes["staple-invalid"].evidence["state"] == "missing"
+    assert (
+        probed(look, tmp_path, strict, None).codes["staple-invalid"].evidence["state"] == "missing"
+    )
     der = tmp_path / "own.der"
     der.write_bytes(response(strict, issuer))
     assert probed(look, tmp_path, strict, der).severe() == set()
 
 
-def test_judgement_is_stable_until_the_staple_expires(leaf: Issued, issuer: Authority, root: Authority) -> None:
+def test_judgement_is_stable_until_the_staple_expires(
+    leaf: Issued, issuer: Authority, root: Authority
+) -> None:
     """The same bytes are an error once nextUpdate has passed."""
     begin = now() - timedelta(hours=1)
     chain = tuple(c.public_bytes(Encoding.DER) for c in leaf.chain)
-    seen = AddressEvidence("192.0.2.1", chain, "TLSv1.3", "x", "x", None, response(leaf, issuer, at=begin, days=2))
+    seen = AddressEvidence(
+        "192.0.2.1", chain, "TLSv1.3", "x", "x", None, response(leaf, issuer, at=begin, days=2)
+    )
     evidence = Evidence(Target(HOST), now(), Resolution("ok", ("192.0.2.1",)), (seen,))
     judge = Judge(TrustStore([], [parse(root.der)]), parse)
     until = judge.judge(evidence, Context(), now()).stable_until(now())

@@ -1,4 +1,7 @@
-"""Two clients on the command line. Each serves a revoked certificate and announces another one by TLSA."""
+"""Two clients on the command line.
+
+Each serves a revoked certificate and announces another one by TLSA.
+"""
 
 from __future__ import annotations
 

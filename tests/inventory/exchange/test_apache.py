@@ -11,8 +11,10 @@ from tests.inventory.exchange.files import split
 def test_apache_configuration_gives_names(tmp_path: Path) -> None:
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "a.conf").write_text(
-        "<VirtualHost *:443>\n ServerName shop.example.com:443\n ServerAlias www.example.com \\\n   *.example.com\n SSLEngine on\n"
-        ' SSLCertificateFile "/etc/ssl/a b.pem"\n</VirtualHost>\n<VirtualHost *:80>\n ServerName old.example.com\n</VirtualHost>\n# ServerName no.example.com\n'
+        "<VirtualHost *:443>\n ServerName shop.example.com:443\n ServerAlias www.example.com \\\n  "
+        ' *.example.com\n SSLEngine on\n SSLCertificateFile "/etc/ssl/a'
+        ' b.pem"\n</VirtualHost>\n<VirtualHost *:80>\n ServerName'
+        " old.example.com\n</VirtualHost>\n# ServerName no.example.com\n"
     )
     (tmp_path / "apache2.conf").write_text("IncludeOptional sites/*.conf\nServerName 'broken\n")
     entries, problems = split(apache.read(tmp_path / "apache2.conf", "1"))

@@ -13,7 +13,15 @@ from tests.inventory.exchange.files import import_text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"schema": "other/1"}', '{"schema": "certmgr.inventory/1", "clients": 5}', "[" * 100_000]
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"schema": "other/1"}',
+        '{"schema": "certmgr.inventory/1", "clients": 5}',
+        "[" * 100_000,
+    ],
 )
 def test_json_that_is_no_inventory_is_refused(database: Database, text: str) -> None:
     with pytest.raises(UsageError):
@@ -23,10 +31,23 @@ def test_json_that_is_no_inventory_is_refused(database: Database, text: str) -> 
 def test_invalid_json_records_are_problems_and_the_rest_is_imported(database: Database) -> None:
     document = {
         "schema": "certmgr.inventory/1",
-        "clients": [{"number": "1", "name": "One"}, {"number": 5}, "text", {"number": "3", "name": "One"}],
-        "domains": [{"name": "ok.example.com", "client": 0}, {"name": "bad name", "client": 0}, {"name": "lost.example.com", "client": 1}, {"name": "far.example.com", "client": 99}],
-        "endpoints": [{"host": "ok.example.com", "port": 443, "protocol": "https", "domain": 0}, {"host": "x", "port": "no", "protocol": "https", "domain": 0}],
-    }  # fmt: skip
+        "clients": [
+            {"number": "1", "name": "One"},
+            {"number": 5},
+            "text",
+            {"number": "3", "name": "One"},
+        ],
+        "domains": [
+            {"name": "ok.example.com", "client": 0},
+            {"name": "bad name", "client": 0},
+            {"name": "lost.example.com", "client": 1},
+            {"name": "far.example.com", "client": 99},
+        ],
+        "endpoints": [
+            {"host": "ok.example.com", "port": 443, "protocol": "https", "domain": 0},
+            {"host": "x", "port": "no", "protocol": "https", "domain": 0},
+        ],
+    }
     planned = import_text(database, json.dumps(document), "json")
     assert len(planned.problems) == 7
     with database.read() as conn:

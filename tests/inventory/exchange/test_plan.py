@@ -32,7 +32,9 @@ def test_row_adds_client_contact_domain_and_endpoint_once(database: Database) ->
         assert contacts.listing(conn)[0]["ways"] == ["email:ada@example.com"]
         (row,) = domains.listing(conn)
         assert (row["name"], row["tags"]) == ("shop.example.com", ["gold", "vip"])
-        assert [(e["host"], e["port"]) for e in endpoints.listing(conn)] == [("shop.example.com", 443)]
+        assert [(e["host"], e["port"]) for e in endpoints.listing(conn)] == [
+            ("shop.example.com", 443)
+        ]
         before = len(conn.execute(select(audit)).all())
     again = import_text(database, text)
     assert (again.added(), again.changed()) == ([], [])
@@ -40,7 +42,9 @@ def test_row_adds_client_contact_domain_and_endpoint_once(database: Database) ->
         assert len(conn.execute(select(audit)).all()) == before, "importing twice changes nothing"
 
 
-def test_invalid_rows_are_reported_with_their_line_and_the_rest_is_imported(database: Database) -> None:
+def test_invalid_rows_are_reported_with_their_line_and_the_rest_is_imported(
+    database: Database,
+) -> None:
     rows = [
         "1,One,,,good.example.com,,,",
         "1,,,,bad name.example.com,,,",
@@ -53,10 +57,24 @@ def test_invalid_rows_are_reported_with_their_line_and_the_rest_is_imported(data
         "5,Five,,,last.example.com,,,",
     ]
     planned = import_text(database, HEAD + "\n".join(rows) + "\n")
-    assert [p.where.rsplit(":", 1)[1] for p in planned.problems] == ["3", "4", "5", "6", "7", "8", "9"]
+    assert [p.where.rsplit(":", 1)[1] for p in planned.problems] == [
+        "3",
+        "4",
+        "5",
+        "6",
+        "7",
+        "8",
+        "9",
+    ]
     with database.read() as conn:
-        assert sorted(r["name"] for r in domains.listing(conn)) == ["good.example.com", "last.example.com"]
-        assert [r["number"] for r in clients.listing(conn)] == ["1", "5"], "a bad row leaves nothing behind"
+        assert sorted(r["name"] for r in domains.listing(conn)) == [
+            "good.example.com",
+            "last.example.com",
+        ]
+        assert [r["number"] for r in clients.listing(conn)] == [
+            "1",
+            "5",
+        ], "a bad row leaves nothing behind"
 
 
 def test_import_does_not_move_a_domain_to_another_client(database: Database) -> None:
@@ -65,7 +83,11 @@ def test_import_does_not_move_a_domain_to_another_client(database: Database) -> 
     assert "belongs to the client 1" in planned.problems[0].reason
 
 
-words = st.text(st.sampled_from(string.ascii_letters + "äß=+-@'\" ,;|0"), min_size=1, max_size=12).map(str.strip).filter(bool)
+words = (
+    st.text(st.sampled_from(string.ascii_letters + "äß=+-@'\" ,;|0"), min_size=1, max_size=12)
+    .map(str.strip)
+    .filter(bool)
+)
 labels = st.text(st.sampled_from(string.ascii_lowercase + string.digits), min_size=1, max_size=8)
 hosts = st.tuples(labels, labels).map(lambda p: f"{p[0]}.{p[1]}.test")
 party = st.sampled_from([None, "us", "client", "panel", "cdn"])
@@ -78,7 +100,12 @@ def inventories(draw: Any) -> list[dict[str, Any]]:
     numbers = draw(st.lists(words, min_size=1, max_size=3, unique=True))
     names = draw(st.lists(hosts, max_size=5, unique=True))
     made = [
-        {"number": n, "name": f"{draw(words)} {i}", "domains": [], "contacts": draw(st.lists(words, max_size=2, unique=True))}
+        {
+            "number": n,
+            "name": f"{draw(words)} {i}",
+            "domains": [],
+            "contacts": draw(st.lists(words, max_size=2, unique=True)),
+        }
         for i, n in enumerate(numbers)
     ]
     for host in names:
@@ -101,12 +128,22 @@ def fill(database: Database, made: list[dict[str, Any]]) -> None:
         for one in made:
             clients.add(tx, {"number": one["number"], "name": one["name"]})
             for person in one["contacts"]:
-                contacts.add(tx, one["number"], {"name": person, "language": "de"}, ("a@example.com", "phone:+49 30 1"))
+                contacts.add(
+                    tx,
+                    one["number"],
+                    {"name": person, "language": "de"},
+                    ("a@example.com", "phone:+49 30 1"),
+                )
             for d in one["domains"]:
                 domains.add(
                     tx,
                     d["name"],
-                    {"client": one["number"], "renews": d["renews"], "note": d["note"], "server": "web1"},
+                    {
+                        "client": one["number"],
+                        "renews": d["renews"],
+                        "note": d["note"],
+                        "server": "web1",
+                    },
                     d["tags"],
                 )
                 if d["port"]:
@@ -141,7 +178,16 @@ def test_json_export_is_lossless_on_both_databases(database: Database, tmp_path:
                 "number": "1",
                 "name": "=One",
                 "contacts": ["Ada"],
-                "domains": [{"name": "a.b.test", "renews": "us", "note": None, "tags": ("x",), "port": 8443, "retired": True}],
+                "domains": [
+                    {
+                        "name": "a.b.test",
+                        "renews": "us",
+                        "note": None,
+                        "tags": ("x",),
+                        "port": 8443,
+                        "retired": True,
+                    }
+                ],
             }
         ],
     )

@@ -14,8 +14,9 @@ from tests.inventory.exchange.files import split
 def test_zone_file_gives_names_with_addresses(tmp_path: Path) -> None:
     path = tmp_path / "db.example.com"
     path.write_text(
-        "$TTL 3600\n@ IN SOA ns1 hostmaster 1 7200 3600 1209600 3600\n@ IN NS ns1\n@ IN A 192.0.2.1\nwww IN CNAME @\nshop IN AAAA 2001:db8::1\n"
-        "* IN A 192.0.2.2\n_acme-challenge IN TXT x\n_sip._tcp IN A 192.0.2.3\nmail IN MX 10 mx.example.net.\n"
+        "$TTL 3600\n@ IN SOA ns1 hostmaster 1 7200 3600 1209600 3600\n@ IN NS ns1\n@ IN A"
+        " 192.0.2.1\nwww IN CNAME @\nshop IN AAAA 2001:db8::1\n* IN A 192.0.2.2\n_acme-challenge IN"
+        " TXT x\n_sip._tcp IN A 192.0.2.3\nmail IN MX 10 mx.example.net.\n"
     )
     entries, problems = split(zone.read(path, "1"))
     assert sorted(d for d, _ in entries) == ["example.com", "shop.example.com", "www.example.com"]

@@ -333,7 +333,7 @@ def entry_count(database: Database) -> int:
         return count(conn, audit)
 
 
-# -- rows with chosen columns -----------------------------------------------------------------------
+# -- rows with chosen columns
 
 
 def insert_row(tx: Tx, table: Table, **values: Any) -> int:
@@ -456,7 +456,7 @@ def add_standing(tx: Tx, endpoint_id: int, **columns: Any) -> None:
     results.write_standings(tx, [standing_row(endpoint_id, tx.at, **columns)])
 
 
-# -- more ids than one IN takes ---------------------------------------------------------------------
+# -- more ids than one IN takes
 
 # The ends of the first two chunks of 500, and one place in the third.
 PLACES = (0, 499, 500, 999, 1000)

@@ -120,7 +120,7 @@ def test_contact_keeps_what_is_given(pair: Database) -> None:
         "Owner 1001",
         "2026-04-01",
     )
-    (added, written) = audited(pair, before)
+    added, written = audited(pair, before)
     assert added[:3] == ("add", "contact", row_id)
     assert added[3]["name"] == [None, "-"], "a name of a person is hidden"
     assert written == ("ways", "contact", row_id, {"count": 2})

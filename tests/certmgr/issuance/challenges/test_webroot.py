@@ -38,7 +38,9 @@ def test_challenge_is_answered_by_nginx_and_removed(
     shared = tmp_path / "shared"
     shared.mkdir()
     site.mkdir(parents=True)
-    own = SolverSettings(kind=kind, path=str(tmp_path / "sites" / "{name}") if kind == "webroot" else str(shared))
+    own = SolverSettings(
+        kind=kind, path=str(tmp_path / "sites" / "{name}") if kind == "webroot" else str(shared)
+    )
     folder = tmp_path / "nginx"
     folder.mkdir()
     pair = write_pair(folder, self_signed("shop.test"))
@@ -76,7 +78,9 @@ def test_link_instead_of_the_file_is_replaced_and_not_written_through(tmp_path: 
     (folder / "token-1").symlink_to(victim)
     solver.present([PROOF])
     assert victim.read_text() == "secret"
-    assert (folder / "token-1").read_text() == "token-1.thumb" and not (folder / "token-1").is_symlink()
+    assert (folder / "token-1").read_text() == "token-1.thumb" and not (
+        folder / "token-1"
+    ).is_symlink()
     solver.clean([PROOF])
     assert list(folder.iterdir()) == []
 
@@ -93,7 +97,9 @@ def test_files_belong_to_the_owner_of_the_web_root(tmp_path: Path) -> None:
     ):
         found = path.stat()
         assert (found.st_uid, found.st_gid) == (12345, 12346)
-    assert stat.S_IMODE((site / ".well-known" / "acme-challenge" / "token-1").stat().st_mode) == 0o644
+    assert (
+        stat.S_IMODE((site / ".well-known" / "acme-challenge" / "token-1").stat().st_mode) == 0o644
+    )
 
 
 def test_path_of_the_client_begins_at_its_name() -> None:

@@ -33,7 +33,9 @@ def test_hook_proves_a_wildcard_with_its_bare_name(place: Shop, ca: Pebble, tmp_
 
 
 @pytest.fixture
-def zone_place(database: Database, settings: Settings, tmp_path: Path, dns_ca: Pebble, bind: Named) -> Shop:
+def zone_place(
+    database: Database, settings: Settings, tmp_path: Path, dns_ca: Pebble, bind: Named
+) -> Shop:
     """An inventory whose CA and solvers ask ``bind``."""
     made = shop(database, settings, tmp_path, dns_ca.directory, dns_ca.ca_file, dns=bind.server)
     made.client("1001", "shop.test")
