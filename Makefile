@@ -10,7 +10,7 @@ help:
 	@echo "make demo   inspect a street of real sites on loopback, order by ACME from a local CA, and clean up"
 	@echo "make test   run every test (installs nginx, Apache, HAProxy, pebble, BIND, PostgreSQL, Dovecot, slapd, sshd, Chromium, axe-core when root)"
 	@echo "make test-random, test-clocks, test-load, soak, coverage   the same tests shuffled, under moved clocks, on a busy machine, at full size, measured (docs/testing.md)"
-	@echo "make check  ruff, mypy, import rule, documentation"
+	@echo "make check  ruff, mypy, import contracts, documentation"
 	@echo "make bench  the speed figures, side by side with other scanners"
 	@echo "make docs   write docs/commands.md and docs/findings.md from the program; bring the catalogues up to date"
 	@echo "make lock   renew requirements.lock and requirements-dev.lock"
@@ -63,7 +63,8 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -p no:cacheprovider tests/test_imports.py tests/test_docs.py
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -p no:cacheprovider tests/test_private_apis.py tests/test_docs.py
 
 bench: $(VENV)/.dev
 	@sh tools/servers.sh bench

@@ -26,9 +26,9 @@ from typing import Any
 from sqlalchemy import insert
 
 from bench import dead, farm, reports
-from certmgr.scan.dial import Dialler, Limits, Request
-from inventory import tables
-from inventory.database import open_database
+from certmgr.scan.dial import Dialler, DialLimits, DialRequest
+from inventory.db.opening import open_database
+from inventory.models import tables
 from inventory.store import clients
 
 HERE = Path(__file__).parent
@@ -131,14 +131,14 @@ def ours() -> Measured:
 
 
 async def _handshakes(count: int, at_once: int) -> int:
-    dialler = Dialler(Limits(timeout=30, in_flight=at_once, per_address=0, rate=0))
+    dialler = Dialler(DialLimits(timeout=30, in_flight=at_once, per_address=0, rate=0))
     todo = iter(range(count))
 
     async def work() -> int:
         good = 0
         for i in todo:
             result = await dialler.dial(
-                Request(farm.ADDRESSES[i % 4], farm.PORT, "tls", farm.name_of(i))
+                DialRequest(farm.ADDRESSES[i % 4], farm.PORT, "tls", farm.name_of(i))
             )
             good += result.failure is None and len(result.chain) == 2
         return good

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from certmgr.config import Settings
-from certmgr.issuance.renewing import Fleet
-from inventory.database import open_database
+from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.config.settings import Settings
+from inventory.db.opening import open_database
+from inventory.models.tables import endpoint
 from inventory.store import lineages
-from inventory.tables import endpoint
-from tests.certmgr.issuance.shop import shop
+from tests.certmgr.acme.shop import shop
 from tests.servers.pebble import pebble
 
 COUNT = 1000
@@ -51,7 +51,7 @@ def main(count: int = COUNT) -> None:
                 marks.append((done, _memory()))
 
         started, clock = time.monotonic(), time.process_time()
-        fleet = Fleet(place.office, progress)
+        fleet = RenewalRunner(place.office, progress)
         summary = fleet.due()
         seconds, cpu = time.monotonic() - started, time.process_time() - clock
         with database.read() as conn:

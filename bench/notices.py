@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from inventory import tables
 from inventory.clock import system_clock
-from inventory.database import open_database
+from inventory.db.opening import open_database
+from inventory.models import tables
 
 DAY = 86_400
 
@@ -143,11 +143,11 @@ def inventory(path: Path, count: int, *, due: bool) -> None:
 def decide(path: Path) -> dict[str, Any]:
     """One run of notices over it, on a weekday at ten."""
     from certmgr.notices.gather import gather
-    from certmgr.orders.model import Leads
-    from notifiers.job import Run
-    from notifiers.record import Rules
-    from notifiers.rendering import Templates
-    from notifiers.subject import Look, Seen
+    from certmgr.purchases.model import LeadTimes
+    from notifiers.pipeline.record import NoticeSettings
+    from notifiers.pipeline.rendering import Templates
+    from notifiers.pipeline.run import NoticeRun
+    from notifiers.pipeline.topic import Recheck, RecheckState
 
     now = system_clock()
     while now.weekday() > 4:
@@ -158,12 +158,12 @@ def decide(path: Path) -> dict[str, Any]:
         else (now + timedelta(days=1 if now.weekday() < 4 else 3)).replace(hour=10)
     )
     database = open_database(str(path))
-    rules = Rules(zone=UTC, confirm_above=10**9)
+    rules = NoticeSettings(zone=UTC, confirm_above=10**9)
     begin = time.monotonic()
-    run = Run(
+    run = NoticeRun(
         database,
-        lambda at, told: gather(database, at, told, rules.policy.thresholds, Leads(7, 7, 7)),
-        lambda s: {x.mark: Look(Seen.SAME, "bench") for x in s},
+        lambda at, told: gather(database, at, told, rules.policy.thresholds, LeadTimes(7, 7, 7)),
+        lambda s: {x.mark: Recheck(RecheckState.SAME, "bench") for x in s},
         Templates(),
         rules,
         now,

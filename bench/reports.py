@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from inventory import tables
 from inventory.clock import system_clock
-from inventory.database import open_database
+from inventory.db.opening import open_database
+from inventory.models import tables
 
 DAY = 86_400
 

@@ -9,7 +9,9 @@ the raw DER is kept.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from typing import Any, TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import (
     AuthorityInformationAccessOID,
@@ -317,8 +320,6 @@ def from_pem(data: bytes) -> list[Certificate]:
 
     Raises ValueError when there is none.
     """
-    import base64
-    import re
 
     blocks = re.findall(
         rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.*?)-----END", data, re.DOTALL
@@ -332,7 +333,6 @@ def from_pkcs7(data: bytes) -> list[Certificate]:
     """The certificates of a PKCS#7 bundle in DER (RFC 5280 4.2.2.1 allows one behind an AIA URL);
     empty where it is none.
     """
-    from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
     try:
         return [

@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+import idna
+
 from inventory.errors import InvalidName
 from inventory.text import printable
 
@@ -36,7 +38,6 @@ def _label(label: str, name: str) -> str:
                 ),
             )
         return label
-    import idna  # its tables are large: only when a name needs them
 
     try:
         return idna.encode(label, uts46=True).decode("ascii")
@@ -75,7 +76,6 @@ def display(name: str) -> str:
     """
     if "xn--" not in name:
         return name
-    import idna
 
     shown = []
     for label in name.split("."):

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from icalendar import Calendar, Event, vCalAddress
+
 from inventory.text import printable
 
 PRODUCT = "-//certmgr//certmgr//EN"
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CalendarWindow:
     """An agreed installation window.
 
     ``uid``: for ever the same. ``sequence``: how often it was changed. ``cancelled``: it does not
@@ -33,7 +35,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CalendarEntry:
     """One entry of a calendar. ``start`` alone, as a date: a whole day."""
 
     uid: str
@@ -49,9 +51,7 @@ def _line(text: str, limit: int) -> str:
     return " ".join(printable(text, limit).split())
 
 
-def _event(entry: Entry, stamp: datetime) -> Any:
-    from icalendar import Event
-
+def _event(entry: CalendarEntry, stamp: datetime) -> Any:
     event = Event()
     event.add("uid", entry.uid)
     event.add("dtstamp", stamp.astimezone(UTC))
@@ -71,8 +71,6 @@ def _event(entry: Entry, stamp: datetime) -> Any:
 
 
 def _calendar(method: str | None) -> Any:
-    from icalendar import Calendar
-
     calendar = Calendar()
     calendar.add("prodid", PRODUCT)
     calendar.add("version", "2.0")
@@ -82,17 +80,16 @@ def _calendar(method: str | None) -> Any:
 
 
 def invitation(
-    window: Window, title: str, text: str, organizer: str, attendee: str, stamp: datetime
+    window: CalendarWindow, title: str, text: str, organizer: str, attendee: str, stamp: datetime
 ) -> str:
     """A mail's attachment: METHOD:REQUEST, or CANCEL.
 
     ``organizer`` and ``attendee``: mail addresses.
     """
-    from icalendar import vCalAddress
 
     calendar = _calendar("CANCEL" if window.cancelled else "REQUEST")
     event = _event(
-        Entry(
+        CalendarEntry(
             uid=window.uid,
             title=title,
             text=text,
@@ -113,7 +110,7 @@ def invitation(
     return str(calendar.to_ical().decode())
 
 
-def publish(entries: Sequence[Entry], name: str, stamp: datetime) -> str:
+def publish(entries: Sequence[CalendarEntry], name: str, stamp: datetime) -> str:
     """A calendar to subscribe to or to import."""
     calendar = _calendar("PUBLISH")
     calendar.add("x-wr-calname", _line(name, 100))

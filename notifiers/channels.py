@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parseaddr
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +21,7 @@ from inventory.names import mail_address
 from inventory.text import printable
 
 
-class Fate(StrEnum):
+class DeliveryStatus(StrEnum):
     SENT = "sent"
     TEMPORARY = "temporary"  # certainly not sent; later it may be
     PERMANENT = "permanent"  # certainly not sent; it never will be like this
@@ -28,14 +29,14 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class SendResult:
     """What became of one call.
 
     ``code``: of SMTP or HTTP. ``bad_address``: the server says that the recipient does not exist.
     ``channel_down``: the channel itself failed, so that the next message would too.
     """
 
-    fate: Fate
+    fate: DeliveryStatus
     reason: str = ""
     code: int | None = None
     bad_address: bool = False
@@ -43,7 +44,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutgoingMessage:
     """``mark``: comes back in a bounce (X-Certmgr-Notice) and in a reply (References)."""
 
     to: str
@@ -91,7 +92,6 @@ class Channel:
     @property
     def sender(self) -> str:
         """The address in From, of a mail channel."""
-        from email.utils import parseaddr
 
         return parseaddr(str(self._settings.get("from_addr", "")))[1]
 
@@ -102,7 +102,7 @@ class Channel:
         host = str(self._settings.get("smtp_host") or self._settings.get("host"))
         return host, int(self._settings.get("port") or (465 if mode == "ssl" else 587)), mode
 
-    def _service(self, message: Outgoing) -> Any:
+    def _service(self, message: OutgoingMessage) -> Any:
         from apprise import Apprise
 
         settings = dict(self._settings)
@@ -123,16 +123,18 @@ class Channel:
         service.request_rate_per_sec = 0  # the queue keeps the rate, over all recipients
         return service
 
-    def send(self, message: Outgoing) -> Delivery:
+    def send(self, message: OutgoingMessage) -> SendResult:
         """Blocks until it is known, or ``timeout`` seconds. Never raises for what a server does."""
         from apprise import Apprise, AppriseResultStatus
 
         try:
             service = self._service(message)
         except UsageError as error:
-            return Delivery(Fate.PERMANENT, str(error), bad_address=True)
+            return SendResult(DeliveryStatus.PERMANENT, str(error), bad_address=True)
         except (TypeError, ValueError) as error:
-            return Delivery(Fate.PERMANENT, printable(str(error), 200), channel_down=True)
+            return SendResult(
+                DeliveryStatus.PERMANENT, printable(str(error), 200), channel_down=True
+            )
         holder = Apprise(asset=_asset())
         holder.add(service)
         body, form = (message.html, "html") if self.is_mail else (message.text, "text")
@@ -150,17 +152,21 @@ class Channel:
             text[:1000] for entry in result.logs() if _TELLING.search(text := str(entry.message))
         ][:50]
         if result.status == AppriseResultStatus.SUCCESS:
-            return Delivery(Fate.SENT)
+            return SendResult(DeliveryStatus.SENT)
         if result.status == AppriseResultStatus.TIMEOUT:
-            return Delivery(
-                Fate.UNKNOWN, f"no end after {self.timeout:.0f} seconds", channel_down=True
+            return SendResult(
+                DeliveryStatus.UNKNOWN,
+                f"no end after {self.timeout:.0f} seconds",
+                channel_down=True,
             )
         if result.status == AppriseResultStatus.NOMATCH:
-            return Delivery(Fate.PERMANENT, "apprise found no service for it", channel_down=True)
+            return SendResult(
+                DeliveryStatus.PERMANENT, "apprise found no service for it", channel_down=True
+            )
         return judge(lines, mail=self.is_mail)
 
 
-def _attachments(message: Outgoing) -> Any:
+def _attachments(message: OutgoingMessage) -> Any:
     """In memory alone: no file and no URL is ever opened for one."""
     from apprise import AppriseAttachment
     from apprise.attachment.memory import AttachMemory
@@ -177,7 +183,7 @@ def _attachments(message: Outgoing) -> Any:
     return files
 
 
-def preview(message: Outgoing, sender: str) -> bytes:
+def preview(message: OutgoingMessage, sender: str) -> bytes:
     """The mail as apprise would hand it over."""
     from apprise.plugins.email.base import NotifyEmail
 
@@ -315,32 +321,32 @@ _BEFORE = re.compile(
 )
 
 
-def judge(lines: list[str], *, mail: bool) -> Delivery:
+def judge(lines: list[str], *, mail: bool) -> SendResult:
     """What became of a failed call, from what apprise logged of it. Pure."""
     text = "\n".join(lines)
     return _judge_mail(text) if mail else _judge_http(text)
 
 
-def _judge_mail(text: str) -> Delivery:
+def _judge_mail(text: str) -> SendResult:
     shown = printable(" ".join(text.split()), 300)
     if "Connection error while submitting" in text:
         # The whole dialogue before the first recipient: connection, greeting, STARTTLS, login.
         code = _first(_SMTP_CODE, text)
-        return Delivery(
-            Fate.TEMPORARY,
+        return SendResult(
+            DeliveryStatus.TEMPORARY,
             f"the mail server could not be used: {_after(shown)}",
             code,
             channel_down=True,
         )
     code = _first(_SMTP_CODE, text) or _first(_REFUSED_CODE, text)
     if code is None:
-        return Delivery(
-            Fate.UNKNOWN,
+        return SendResult(
+            DeliveryStatus.UNKNOWN,
             f"the dialogue broke off without a reply: {_after(shown)}",
             channel_down="timed out" in text,
         )
     if 400 <= code < 500:
-        return Delivery(Fate.TEMPORARY, _after(shown), code)
+        return SendResult(DeliveryStatus.TEMPORARY, _after(shown), code)
     # A dictionary of recipients is a refusal of the recipient; a bare pair that of the message.
     recipient = "{'" in text or "was refused" in text
     bad = (
@@ -348,25 +354,27 @@ def _judge_mail(text: str) -> Delivery:
         and (code in (550, 551, 553) or bool(_NO_SUCH.search(text)))
         and not re.search(r"\b5\.7\.", text)
     )
-    return Delivery(Fate.PERMANENT, _after(shown), code, bad_address=bad)
+    return SendResult(DeliveryStatus.PERMANENT, _after(shown), code, bad_address=bad)
 
 
-def _judge_http(text: str) -> Delivery:
+def _judge_http(text: str) -> SendResult:
     shown = printable(" ".join(text.split()), 300)
     code = _first(_HTTP_CODE, text)
     if code is not None:
         passing = code in (408, 425, 429) or code >= 500
-        return Delivery(
-            Fate.TEMPORARY if passing else Fate.PERMANENT,
+        return SendResult(
+            DeliveryStatus.TEMPORARY if passing else DeliveryStatus.PERMANENT,
             f"HTTP {code}",
             code,
             channel_down=not passing,
         )
     if _BEFORE.search(text):
-        return Delivery(
-            Fate.TEMPORARY, f"the hook could not be reached: {_after(shown)}", channel_down=True
+        return SendResult(
+            DeliveryStatus.TEMPORARY,
+            f"the hook could not be reached: {_after(shown)}",
+            channel_down=True,
         )
-    return Delivery(Fate.UNKNOWN, f"no answer: {_after(shown)}", channel_down=True)
+    return SendResult(DeliveryStatus.UNKNOWN, f"no answer: {_after(shown)}", channel_down=True)
 
 
 def _first(pattern: re.Pattern[str], text: str) -> int | None:

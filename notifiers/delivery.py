@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from inventory.database import Database, to_epoch
-from inventory.store import outbox, people
+from inventory.db.database import Database, to_epoch
+from inventory.store import outbox, recipients
 from inventory.store.records import Row
-from notifiers.channels import Delivery, Fate, Outgoing
-from notifiers.days import Calendar
+from notifiers.channels import DeliveryStatus, OutgoingMessage, SendResult
+from notifiers.working_days import WorkingCalendar
 
 LEASE = 300  # seconds: longer than a batch and the longest call take
 BATCH = 10
@@ -27,16 +27,16 @@ FIRST_RETRY, LONGEST_RETRY = 120.0, 6 * 3600.0
 PATIENCE = 3  # failures of the channel itself in a row, after which it is left alone for this run
 
 
-class Sends(Protocol):
+class MessageChannel(Protocol):
     """A channel, as :class:`notifiers.channels.Channel` is one."""
 
     name: str
 
-    def send(self, message: Outgoing) -> Delivery: ...
+    def send(self, message: OutgoingMessage) -> SendResult: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class Recipient:
     """The address that a notice goes to now, or why it goes nowhere.
 
     Chosen when it is sent: it may have changed since. ``calendar``: of a client, who is not woken.
@@ -44,10 +44,10 @@ class Goal:
 
     to: str | None
     why: str = ""
-    calendar: Calendar | None = None
+    calendar: WorkingCalendar | None = None
 
 
-Address = Callable[[Row], Goal]
+Address = Callable[[Row], Recipient]
 
 
 def backoff(attempts: int, jitter: float) -> int:
@@ -59,7 +59,7 @@ def backoff(attempts: int, jitter: float) -> int:
 
 
 @dataclass(slots=True)
-class Counts:
+class DeliveryCounts:
     """What became of the notices of one run."""
 
     sent: int = 0
@@ -69,13 +69,13 @@ class Counts:
     expired: int = 0
     skipped: dict[str, str] = field(default_factory=dict)  # channel -> why it was left alone
 
-    def add(self, other: Counts) -> None:
+    def add(self, other: DeliveryCounts) -> None:
         for name in ("sent", "unknown", "later", "failed", "expired"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped |= other.skipped
 
 
-class Worker:
+class DeliveryWorker:
     """Sends queued notices.
 
     Args:
@@ -89,7 +89,7 @@ class Worker:
     def __init__(
         self,
         database: Database,
-        channels: Mapping[str, Sends],
+        channels: Mapping[str, MessageChannel],
         address: Address,
         clock: Callable[[], datetime],
         *,
@@ -102,14 +102,14 @@ class Worker:
         self.rate, self.limit = rate, limit
         self.timer, self.sleep = timer, sleep
 
-    def run(self) -> Counts:
+    def run(self) -> DeliveryCounts:
         """Sends what is due on every channel, each in a thread of its own, so that one that is dead
         or slow stops nothing.
         """
         with self.database.write(self.clock()) as tx:
             outbox.recover(tx)
             names = outbox.channels_waiting(tx.conn, tx.at)
-        total = Counts()
+        total = DeliveryCounts()
         known = [n for n in names if n in self.channels]
         for name in set(names) - set(known):
             total.skipped[name] = "it is not in the configuration any more"
@@ -122,8 +122,8 @@ class Worker:
                 total.add(counts)
         return total
 
-    def _drain(self, channel: Sends) -> Counts:
-        counts, failures, done, next_at = Counts(), 0, 0, self.timer()
+    def _drain(self, channel: MessageChannel) -> DeliveryCounts:
+        counts, failures, done, next_at = DeliveryCounts(), 0, 0, self.timer()
         while self.limit is None or done < self.limit:
             token = secrets.token_hex(8)
             batch = BATCH if self.limit is None else min(BATCH, self.limit - done)
@@ -145,7 +145,9 @@ class Worker:
                     return counts
         return counts
 
-    def _one(self, channel: Sends, row: Row, token: str, counts: Counts) -> Delivery | None:
+    def _one(
+        self, channel: MessageChannel, row: Row, token: str, counts: DeliveryCounts
+    ) -> SendResult | None:
         goal, now = self.address(row), self.clock()
         to = goal.to
         if to is not None and goal.calendar is not None and not goal.calendar.may_write(now):
@@ -173,7 +175,7 @@ class Worker:
         calendar = tuple(json.loads(row["calendar"])) if row["calendar"] else ()
         # Committed: from here on a death means unknown.
         delivery = channel.send(
-            Outgoing(
+            OutgoingMessage(
                 to=to,
                 subject=row["subject"],
                 text=row["text"],
@@ -187,25 +189,25 @@ class Worker:
         return delivery
 
     def _record(
-        self, tx: Any, row: Row, token: str, to: str, delivery: Delivery, counts: Counts
+        self, tx: Any, row: Row, token: str, to: str, delivery: SendResult, counts: DeliveryCounts
     ) -> None:
         common = {"smtp_code": delivery.code, "error": delivery.reason or None, "sent_to": to}
         match delivery.fate:
-            case Fate.SENT:
+            case DeliveryStatus.SENT:
                 outbox.finish(tx, row["id"], token, "sent", **common)
                 counts.sent += 1
-            case Fate.UNKNOWN:
+            case DeliveryStatus.UNKNOWN:
                 outbox.finish(tx, row["id"], token, "unknown", **common)
                 counts.unknown += 1
-            case Fate.TEMPORARY:
+            case DeliveryStatus.TEMPORARY:
                 wait = backoff(row["attempts"] + 1, random.random())  # noqa: S311
                 outbox.finish(
                     tx, row["id"], token, "queued", next_at=tx.at + wait, token=None, **common
                 )
                 counts.later += 1
-            case Fate.PERMANENT:
+            case DeliveryStatus.PERMANENT:
                 if delivery.bad_address and row["contact_id"] is not None:
-                    people.mark_way(tx, row["contact_id"], to, "bad")
+                    recipients.mark_way(tx, row["contact_id"], to, "bad")
                 outbox.finish(tx, row["id"], token, "failed", **common)
                 # What it said is decided anew: for the fallback, where the address was bad.
                 if delivery.bad_address:

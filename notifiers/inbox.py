@@ -12,6 +12,7 @@ from __future__ import annotations
 import email
 import email.policy
 import hashlib
+import imaplib
 import re
 import ssl
 from collections import Counter
@@ -22,9 +23,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import CertmgrError, ConfigError
-from inventory.store import inbound, matters, outbox, people
+from inventory.store import inbox, outbox, recipients, tickets
 from inventory.text import printable
 from notifiers.channels import MARK_HEADER
 
@@ -36,7 +37,7 @@ _MARK = re.compile(r"\b(\d{1,18}\.[0-9a-f]{20})\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class InboundMail:
     """``kind``: reply, bounce, delay (a temporary report), automatic.
 
     ``marks``: those found where only who has seen the mail can have them from.
@@ -49,14 +50,14 @@ class Mail:
     status: str = ""
 
 
-def parse(raw: bytes) -> Mail:
+def parse(raw: bytes) -> InboundMail:
     """Never raises: what cannot be read is a mail without a mark. Pure."""
     try:
         return _parse(raw)
     except (
         Exception
     ) as error:  # the mail parser breaks in many ways on hostile mail; each means the same
-        return Mail(
+        return InboundMail(
             "reply",
             f"<{hashlib.sha256(raw).hexdigest()}>",
             (),
@@ -64,7 +65,7 @@ def parse(raw: bytes) -> Mail:
         )
 
 
-def _parse(raw: bytes) -> Mail:
+def _parse(raw: bytes) -> InboundMail:
     message = email.message_from_bytes(raw[:MAX_MAIL], policy=email.policy.compat32)
     parts = _parts(message)
     # By content: the same mail is taken once, and nobody can keep out another one by claiming its
@@ -77,11 +78,11 @@ def _parse(raw: bytes) -> Mail:
             " ".join(_header(p, MARK_HEADER) + " " + _body(p) for p in parts if _returned(p))
         )
         kind = "bounce" if action == "failed" and status.startswith("5") else "delay"
-        return Mail(kind, key, marks, printable(f"{action} {status}", 200), status)
+        return InboundMail(kind, key, marks, printable(f"{action} {status}", 200), status)
     references = f"{_header(message, 'References')} {_header(message, 'In-Reply-To')}"
     kind = "automatic" if automatic(message) else "reply"
     text = next((_body(p) for p in parts if p.get_content_type() == "text/plain"), "")
-    return Mail(
+    return InboundMail(
         kind, key, _marks(references), printable(" ".join(_own_words(text).split()), MAX_TEXT)
     )
 
@@ -170,15 +171,15 @@ def take(database: Database, raw: bytes, now: datetime, *, dry_run: bool = False
             "contact_id": row["contact_id"] if row else None,
             "text": mail.text if row else "",
         }
-        if not inbound.add(tx, values):
+        if not inbox.add(tx, values):
             return "known"
         if row is None:
             return kind
         if kind == "reply" and row["kind"] == "client":
-            about = [m["id"] for m in matters.of_notice(tx.conn, row["id"])]
-            matters.acknowledge(tx, about, f"contact {row['contact_id']}")
+            about = [m["id"] for m in tickets.of_notice(tx.conn, row["id"])]
+            tickets.acknowledge(tx, about, f"contact {row['contact_id']}")
         elif kind == "bounce" and row["contact_id"] is not None and row["sent_to"]:
-            people.mark_way(tx, row["contact_id"], row["sent_to"], "bad")
+            recipients.mark_way(tx, row["contact_id"], row["sent_to"], "bad")
             outbox.bounced(tx, row["id"], mail.text)
         tx.audit(kind, "notice", row["id"])
     return kind
@@ -213,8 +214,6 @@ def reachable(url: str, timeout: float = 10.0) -> int:
 
 @contextmanager
 def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[Any]:
-    import imaplib
-
     parts = urlsplit(url)
     if parts.scheme not in ("imaps", "imap+starttls") or not parts.hostname or not parts.username:
         raise ConfigError(

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certmgr.demo.authority import Authority, Issued, name
+from certmgr.demo.authority import Authority, IssuedCertificate, name
 from certmgr.demo.servers import Server
 from tests.clock import clock
 
@@ -41,11 +41,11 @@ def sign(tbs: bytes, authority: Authority, digest: str = "sha256") -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair(Issued):
+class _Pair(IssuedCertificate):
     """A leaf made by hand, in the shape of an issued one."""
 
 
-def resigned(issued: Issued, authority: Authority, digest: str) -> Issued:
+def resigned(issued: IssuedCertificate, authority: Authority, digest: str) -> IssuedCertificate:
     """The same leaf under another signature algorithm (cryptography signs no SHA-1 certificates any
     more).
     """
@@ -54,10 +54,10 @@ def resigned(issued: Issued, authority: Authority, digest: str) -> Issued:
         tlv(0x30, _SIGNATURE_OIDS["sha256"]), tlv(0x30, _SIGNATURE_OIDS[digest]), 1
     )
     leaf = x509.load_der_x509_certificate(sign(tlv(0x30, body), authority, digest))
-    return Issued(leaf, issued.key, (leaf,))
+    return IssuedCertificate(leaf, issued.key, (leaf,))
 
 
-def ca_leaf(authority: Authority, host: str) -> Issued:
+def ca_leaf(authority: Authority, host: str) -> IssuedCertificate:
     """A leaf that says it is a CA."""
     from datetime import timedelta
 
@@ -79,7 +79,7 @@ def ca_leaf(authority: Authority, host: str) -> Issued:
         )
         .sign(authority.key, hashes.SHA256())
     )
-    return Issued(leaf, key, (leaf,))
+    return IssuedCertificate(leaf, key, (leaf,))
 
 
 def record(kind: int, body: bytes, version: int = 0x0303) -> bytes:

@@ -13,14 +13,15 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from certmgr.config import HttpSettings, ScanSettings, Settings, TrustSettings
+from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo.authority import Authority
-from certmgr.scan.report import Report
-from certmgr.survey import Options, scan_targets
+from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.scan_run import ScanOptions, scan_targets
 from inventory.clock import Clock
-from inventory.database import Database, open_database
-from inventory.model import Finding
+from inventory.db.database import Database
+from inventory.db.opening import open_database
 from inventory.targets import parse
+from inventory.vocabulary import Finding
 from tests.campaign import SOAK, Campaign
 from tests.clock import clock as test_clock
 from tests.clock import frozen
@@ -181,7 +182,7 @@ def settings(root_file: Path) -> Settings:
 class Look:
     """What a look at one target found."""
 
-    report: Report
+    report: EndpointReport
 
     @property
     def codes(self) -> dict[str, Finding]:
@@ -204,7 +205,7 @@ def look(settings: Settings, clock: Clock) -> Callable[..., Look]:
         parsed = parse(target)
         overrides = {} if parsed.is_address else {(parsed.host, parsed.port): at}
         reports = scan_targets(
-            changes or settings, Options(overrides=overrides, **options), [parsed], clock=clock
+            changes or settings, ScanOptions(overrides=overrides, **options), [parsed], clock=clock
         )
         assert len(reports) == 1
         return Look(reports[0])

@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from inventory.clock import Clock
-from inventory.database import Database, open_database, prepare_file
+from inventory.db.database import Database, prepare_file
+from inventory.db.opening import open_database
 from tests.clock import clock as test_clock
 
 

@@ -25,7 +25,7 @@ def messages() -> Iterator[str | tuple[str, str]]:
         yield from words
     yield from english.CLIENT_DO.values()
     yield from english.OUTCOMES.values()
-    phrases = {k: v for k, v in vars(report.Phrases).items() if not k.startswith("_")}
+    phrases = {k: v for k, v in vars(report.ReportPhrases).items() if not k.startswith("_")}
     for name, text in phrases.items():
         if f"{name}_many" in phrases:
             yield text, phrases[f"{name}_many"]
@@ -34,7 +34,7 @@ def messages() -> Iterator[str | tuple[str, str]]:
     for table in (report.STATES, report.STEPS, report.WHO, report.NOTES):
         yield from table.values()
     yield from report.LABELS
-    yield from (v for k, v in vars(notice.Notice).items() if not k.startswith("_"))
+    yield from (v for k, v in vars(notice.NoticePhrases).items() if not k.startswith("_"))
     yield from notice.LABELS
     for step in (*cases.STEPS.values(), *cases.ORDERS.values()):
         yield from (text for text in step if text)

@@ -10,16 +10,16 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from certmgr.compliance.standing import all_deadlines
-from certmgr.config import HttpSettings, ScanSettings, Settings, TrustSettings
-from certmgr.demo import show
-from certmgr.demo.sites import open_street
+from certmgr.compliance.assessment import all_deadlines
+from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
+from certmgr.demo import run
+from certmgr.demo.sites import open_sites
+from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from certmgr.report import html, pdf
 from certmgr.report.load import material
 from certmgr.report.view import build
-from certmgr.survey import Options, Survey
 from inventory.clock import system_clock
-from inventory.database import open_database
+from inventory.db.opening import open_database
 from inventory.store import clients, findings
 from tests.servers import chromium
 
@@ -29,17 +29,17 @@ OUT = Path(__file__).parents[1] / "docs" / "pictures"
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name, chromium.browser() as browser:
-        folder, street = Path(name), open_street()
+        folder, street = Path(name), open_sites()
         (folder / "root.pem").write_bytes(street.root.pem)
         database = open_database(str(folder / "demo.db"), actor="demo")
-        show._build(database, street)
+        run._build(database, street)
         settings = replace(
             Settings(),
             scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
             trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
             http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
         )
-        Survey(database, settings, Options(overrides=street.overrides())).run()
+        ScanRun(database, settings, ScanOptions(overrides=street.overrides())).run()
         street.close()
         now = system_clock()
         with database.write() as tx:

@@ -9,16 +9,16 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from certmgr.cases.window import Span
-from certmgr.compliance.standing import own_deadlines
-from certmgr.config import Settings
-from certmgr.orders.load import leads_of, load
-from certmgr.orders.terms import clocks
-from inventory.database import Database, from_epoch
+from certmgr.cases.window import InstallationWindow
+from certmgr.compliance.assessment import own_deadlines
+from certmgr.config.settings import Settings
+from certmgr.purchases.load import leads_of, load
+from certmgr.purchases.terms import purchase_deadlines
+from inventory.db.database import Database, from_epoch
 from inventory.names import display
-from inventory.store import cases, clients, domains, orders
+from inventory.store import cases, clients, domains, purchases
 from inventory.store.incidents import names as names_of
-from notifiers.calendar import Entry
+from notifiers.calendar import CalendarEntry
 from notifiers.wording.cases import DATES, filled
 
 BACK, AHEAD = timedelta(days=60), timedelta(days=1200)
@@ -26,7 +26,7 @@ BACK, AHEAD = timedelta(days=60), timedelta(days=1200)
 
 def entries(
     database: Database, settings: Settings, now: datetime, client: str | None = None
-) -> list[Entry]:
+) -> list[CalendarEntry]:
     """Soonest first.
 
     Of one client nothing of another is in it: every row comes from a query of that client, and
@@ -49,7 +49,7 @@ def entries(
     for due in own_deadlines(database):
         if now - BACK <= due.at <= now + AHEAD and (row is None or due.is_for(row["number"], tags)):
             day = due.at.astimezone(zone).date()
-            found.append(Entry(f"deadline-{due.name}@certmgr", due.title, due.text, day))
+            found.append(CalendarEntry(f"deadline-{due.name}@certmgr", due.title, due.text, day))
     return sorted(
         found,
         key=lambda e: (
@@ -63,7 +63,7 @@ def entries(
     )
 
 
-def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[Entry]:
+def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[CalendarEntry]:
     found = []
     for row in cases.listing(conn, client_id=client_id):
         start, end = from_epoch(row["window_start"]), from_epoch(row["window_end"])
@@ -71,13 +71,11 @@ def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[Ent
             continue
         names = ", ".join(display(n) for n in row["names"][:10])
         title = f"{filled(DATES['window'], {'reference': row['reference']})}: {names}"
-        text = (
-            f"Client {row['client']}\n{Span(start, end, row['window_zone']).text}\nState:"
-            f" {row['state']}"
-        )
+        window = InstallationWindow(start, end, row["window_zone"])
+        text = f"Client {row['client']}\n{window.text}\nState: {row['state']}"
         cancelled = row["window_state"] == "cancelled"
         found.append(
-            Entry(
+            CalendarEntry(
                 uid=f"{row['reference'].lower()}-window@certmgr",
                 title=title,
                 text=text,
@@ -95,10 +93,10 @@ _VALIDATIONS = ("dcv", "organisation")
 
 def _orders(
     conn: Connection, settings: Settings, client_id: int | None, now: datetime
-) -> list[Entry]:
+) -> list[CalendarEntry]:
     found, zone = [], ZoneInfo(settings.provider.time_zone)
     for order in load(conn, client_id, ended=False):
-        for clock in clocks(order, leads_of(settings), now):
+        for clock in purchase_deadlines(order, leads_of(settings), now):
             if not now - BACK <= clock.at <= now + AHEAD:
                 continue
             text = f"Client {order.client}: {', '.join(display(n) for n in order.names[:10])}"
@@ -107,7 +105,7 @@ def _orders(
                 text += f"\n{verb} {clock.due.astimezone(zone):%Y-%m-%d}"
             title = filled(DATES[clock.what], {"order": order.label})
             found.append(
-                Entry(
+                CalendarEntry(
                     f"order-{order.id}-{clock.what}@certmgr",
                     title,
                     text,
@@ -117,19 +115,19 @@ def _orders(
     return found
 
 
-def _certificates(conn: Connection, client_id: int | None, now: datetime) -> list[Entry]:
+def _certificates(conn: Connection, client_id: int | None, now: datetime) -> list[CalendarEntry]:
     mine = domains.names_of_clients(
         conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)})
     )
     found = []
-    for row in orders.live(conn, client_id):
+    for row in purchases.live(conn, client_id):
         end = from_epoch(row["not_after"])
         if end is None or not now - BACK <= end <= now + AHEAD:
             continue
-        own = orders.own_names(names_of(row), mine.get(row["client_id"], ()))
+        own = purchases.own_names(names_of(row), mine.get(row["client_id"], ()))
         names = ", ".join(display(n) for n in own[:10])
         found.append(
-            Entry(
+            CalendarEntry(
                 f"certificate-{row['sha256'][:32]}-{row['client_id']}@certmgr",
                 f"Certificate ends: {names or 'a name of the client'}",
                 f"Client {row['client']}, serial {row['serial']}",

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from certmgr.cases.csr import spki
-from certmgr.cases.material import Material
-from certmgr.checks.certificate import covers, date_findings, leaf_findings
+from certmgr.checks.certificate import date_findings, leaf_findings
 from certmgr.checks.chain import path_findings
-from certmgr.checks.trust import Issuers, TrustStore
+from certmgr.x509.csr import spki
+from certmgr.x509.names import certificate_covers
+from certmgr.x509.trust import Issuers, TrustStore
+from certmgr.x509.upload import VendorUpload
 from inventory.certificates import PARSE_ERRORS, Certificate
-from inventory.model import Finding
 from inventory.names import display
+from inventory.vocabulary import Finding
 
 # Findings that keep a certificate from being installed. The others are remarks.
 _REFUSE = frozenset(
@@ -41,7 +42,7 @@ _LEFT_OUT = frozenset({"certificate-expiring", "name-mismatch", "sct-missing"})
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExpectedCertificate:
     """One certificate that the case waits for: the public key that it must have."""
 
     issuance_id: int
@@ -51,7 +52,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ReviewMessage:
     """``code`` and its values; ``refuses``: the material cannot be used as it is."""
 
     code: str
@@ -60,7 +61,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Good:
+class MatchedCertificate:
     """A leaf that is what was asked for, with its chain in order, without the root."""
 
     issuance_id: int
@@ -69,9 +70,9 @@ class Good:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    good: tuple[Good, ...]
-    said: tuple[Said, ...]
+class UploadReview:
+    good: tuple[MatchedCertificate, ...]
+    said: tuple[ReviewMessage, ...]
     leaves: tuple[Certificate, ...]
 
     @property
@@ -88,31 +89,33 @@ def key_of(certificate: Certificate) -> str:
 
 
 def judge(
-    material: Material,
-    asked: Sequence[Asked],
+    material: VendorUpload,
+    asked: Sequence[ExpectedCertificate],
     names: Sequence[str],
     trust: TrustStore,
     issuers: Issuers,
     now: datetime,
     *,
     ends: datetime | None = None,
-) -> Verdict:
+) -> UploadReview:
     """``names``: what the case is about. ``ends``: when the certificate that is replaced ends."""
-    said = [Said(r, {}, False) for r in material.remarks]
+    said = [ReviewMessage(r, {}, False) for r in material.remarks]
     leaves = [c for c in material.certificates if not c.is_ca and c.parsed is not None]
     for other in material.certificates:
         issuers.add(other)
     if not leaves:
         kinds = {c.parsed is not None for c in material.certificates}
-        return Verdict(
-            (), (*said, Said("only-chain" if True in kinds else "unreadable", {}, True)), ()
+        return UploadReview(
+            (),
+            (*said, ReviewMessage("only-chain" if True in kinds else "unreadable", {}, True)),
+            (),
         )
     by_key = {a.spki: a for a in asked}
     mine = [c for c in leaves if key_of(c) in by_key]
     if not mine:
         first = leaves[0]
         values = {"serial": first.serial, "names": _listed(first.names), "key": first.key}
-        return Verdict((), (*said, Said("wrong-key", values, True)), tuple(leaves))
+        return UploadReview((), (*said, ReviewMessage("wrong-key", values, True)), tuple(leaves))
     good = []
     # Of several for one key the one that was made last.
     latest = {
@@ -124,23 +127,25 @@ def judge(
         said += about
         if ends is not None and leaf.not_after is not None and leaf.not_after <= ends:
             said.append(
-                Said(
+                ReviewMessage(
                     "ends-no-later",
                     {"not_after": f"{leaf.not_after:%Y-%m-%d}", "present": f"{ends:%Y-%m-%d}"},
                     False,
                 )
             )
-        good.append(Good(by_key[key].issuance_id, leaf, chain))
+        good.append(MatchedCertificate(by_key[key].issuance_id, leaf, chain))
     missing = [a for a in asked if a.spki not in latest and not a.have]
     if missing:
         said.append(
-            Said("other-key-missing", {"key": ", ".join(a.key_type for a in missing)}, False)
+            ReviewMessage(
+                "other-key-missing", {"key": ", ".join(a.key_type for a in missing)}, False
+            )
         )
-    return Verdict(tuple(good), tuple(_once(said)), tuple(leaves))
+    return UploadReview(tuple(good), tuple(_once(said)), tuple(leaves))
 
 
-def _once(said: Sequence[Said]) -> list[Said]:
-    found: list[Said] = []
+def _once(said: Sequence[ReviewMessage]) -> list[ReviewMessage]:
+    found: list[ReviewMessage] = []
     for one in said:
         if one not in found:
             found.append(one)
@@ -149,19 +154,23 @@ def _once(said: Sequence[Said]) -> list[Said]:
 
 def _one(
     leaf: Certificate,
-    material: Material,
+    material: VendorUpload,
     names: Sequence[str],
     trust: TrustStore,
     issuers: Issuers,
     now: datetime,
-) -> tuple[tuple[Certificate, ...], list[Said]]:
-    said: list[Said] = []
+) -> tuple[tuple[Certificate, ...], list[ReviewMessage]]:
+    said: list[ReviewMessage] = []
     missing = [
-        n for n in names if not (covers(leaf, n) if not n.startswith("*.") else n in leaf.dns_names)
+        n
+        for n in names
+        if not (certificate_covers(leaf, n) if not n.startswith("*.") else n in leaf.dns_names)
     ]
     if missing:
         said.append(
-            Said("names-missing", {"names": _listed(missing), "has": _listed(leaf.names)}, True)
+            ReviewMessage(
+                "names-missing", {"names": _listed(missing), "has": _listed(leaf.names)}, True
+            )
         )
     extra = [
         n
@@ -171,7 +180,7 @@ def _one(
         and not any(n == f"www.{m}" for m in names)
     ]
     if extra:
-        said.append(Said("names-extra", {"names": _listed(extra)}, False))
+        said.append(ReviewMessage("names-extra", {"names": _listed(extra)}, False))
     others = [c for c in material.certificates if c.is_ca]
     verdict = trust.assess((leaf, *others), issuers, now)
     host = next((n for n in names if not n.startswith("*.")), leaf.names[0] if leaf.names else "")
@@ -192,9 +201,11 @@ def _one(
         if one.code in _LEFT_OUT:
             continue
         if one.code == "chain-incomplete" and one.evidence.get("held"):
-            said.append(Said("chain-completed", {"missing": str(one.evidence["missing"])}, False))
+            said.append(
+                ReviewMessage("chain-completed", {"missing": str(one.evidence["missing"])}, False)
+            )
             continue
-        said.append(Said(one.code, _values(one), one.code in _REFUSE))
+        said.append(ReviewMessage(one.code, _values(one), one.code in _REFUSE))
     chain = (
         (leaf, *[c for c in verdict.path[1:] if not c.self_issued])
         if verdict.path

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from certmgr.cases.keys import local_path
+from certmgr.cases.service import key_store
 from certmgr.cases.states import overdue
-from certmgr.cases.work import key_store
-from certmgr.config import Settings
-from inventory.database import Database
+from certmgr.config.settings import Settings
+from certmgr.x509.key_store import local_path
+from inventory.db.database import Database
 from inventory.errors import CertmgrError
 from inventory.store import cases
 

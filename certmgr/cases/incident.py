@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from certmgr.cases.states import ENDED, State
-from certmgr.cases.work import Desk
-from certmgr.orders.coverage import covers
-from certmgr.orders.load import robot
+from certmgr.cases.service import CaseService
+from certmgr.cases.states import ENDED, CaseState
+from certmgr.purchases.load import is_automation
+from certmgr.x509.names import name_covers
 from inventory.errors import UsageError
-from inventory.model import Parties
 from inventory.names import as_ip, registered_domain
-from inventory.store import cases, domains, incidents, orders, records, servers
+from inventory.store import cases, domains, incidents, purchases, records, servers
 from inventory.store.records import Row
 from inventory.text import printable
+from inventory.vocabulary import Parties
 
 MAX_SERIALS = 100_000
 MAX_FILE = 20_000_000
@@ -31,7 +31,7 @@ _SERIAL = re.compile(r"[0-9a-f]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class AffectedCertificate:
     """One certificate of one client.
 
     ``hosts``: where it is served, and the client's other names in it; empty where it is served
@@ -77,7 +77,7 @@ def read_serials(text: str) -> tuple[list[str], list[str]]:
 
 def sort_of(parties: Parties, tags: Iterable[str]) -> str:
     """Who replaces a certificate that is served. Pure."""
-    if robot(parties, tags):
+    if is_automation(parties, tags):
         return "automatic"
     return "ours" if "us" in (parties.renews or parties.buys, parties.buys) else "client"
 
@@ -87,12 +87,12 @@ def sort_out(
     known: Mapping[str, Sequence[Row]],
     served: Sequence[Row],
     places: Mapping[int, tuple[Parties, Sequence[str]]],
-) -> list[Item]:
+) -> list[AffectedCertificate]:
     """``known``: serial -> certificates.
 
     ``served``: rows of live leaves. ``places``: domain id -> who does what, and tags. Pure.
     """
-    found: list[Item] = []
+    found: list[AffectedCertificate] = []
     live: dict[str, list[Row]] = {}
     for row in served:
         live.setdefault(row["sha256"], []).append(row)
@@ -100,7 +100,7 @@ def sort_out(
         certificates = known.get(serial, ())
         if not certificates:
             found.append(
-                Item(
+                AffectedCertificate(
                     serial=serial,
                     sha256=None,
                     client=None,
@@ -113,7 +113,7 @@ def sort_out(
             rows = live.get(one["sha256"], [])
             if not rows:
                 found.append(
-                    Item(
+                    AffectedCertificate(
                         serial=serial,
                         sha256=one["sha256"],
                         client=None,
@@ -131,7 +131,7 @@ def _clients(
     sha256: str,
     rows: Sequence[Row],
     places: Mapping[int, tuple[Parties, Sequence[str]]],
-) -> list[Item]:
+) -> list[AffectedCertificate]:
     by_client: dict[int, list[Row]] = {}
     for row in rows:
         by_client.setdefault(row["client_id"], []).append(row)
@@ -146,9 +146,9 @@ def _clients(
             dict.fromkeys(n for r in mine[:1] for n in incidents.names(r) if _theirs(n, hosts))
         )
         # The names of the certificate that are the client's, and hosts that none of them covers.
-        names = [*own, *[h for h in hosts if not any(covers(n, h) for n in own)]]
+        names = [*own, *[h for h in hosts if not any(name_covers(n, h) for n in own)]]
         found.append(
-            Item(
+            AffectedCertificate(
                 serial=serial,
                 sha256=sha256,
                 client=mine[0]["client"],
@@ -164,7 +164,7 @@ def _theirs(name: str, hosts: Sequence[str]) -> bool:
     """Whether a name of a shared certificate is this client's: served by it, a wildcard over it, or
     beside it in one registered domain of its own.
     """
-    if any(covers(name, h) for h in hosts):
+    if any(name_covers(name, h) for h in hosts):
         return True
     bare = name.removeprefix("*.")
     return as_ip(bare) is None and any(
@@ -173,8 +173,8 @@ def _theirs(name: str, hosts: Sequence[str]) -> bool:
 
 
 def select(
-    desk: Desk, *, serials: Sequence[str] = (), issuer: str = "", server: str = ""
-) -> list[Item]:
+    desk: CaseService, *, serials: Sequence[str] = (), issuer: str = "", server: str = ""
+) -> list[AffectedCertificate]:
     """What an incident concerns. Raises NotFound for a server that is none."""
     with desk.database.read() as conn:
         if server:
@@ -193,7 +193,12 @@ def select(
 
 
 def open_(
-    desk: Desk, items: Sequence[Item], kind: str, what: str, until: datetime, reason: str
+    desk: CaseService,
+    items: Sequence[AffectedCertificate],
+    kind: str,
+    what: str,
+    until: datetime,
+    reason: str,
 ) -> tuple[Row, Counter[str]]:
     """One transaction: the incident, its items, and a case for each certificate that people
     replace. A case that is open already joins it.
@@ -232,7 +237,7 @@ def open_(
 
 
 def _cases(
-    desk: Desk, tx: Any, row: Row, item: Item, reason: str
+    desk: CaseService, tx: Any, row: Row, item: AffectedCertificate, reason: str
 ) -> list[tuple[int, list[str], bool]]:
     """(case, the names of the item that it is about, whether it was open before).
 
@@ -241,7 +246,7 @@ def _cases(
     assert item.client is not None
     assert item.client_id is not None
     found: list[tuple[int, list[str], bool]] = []
-    owners = {n: orders.owner_of(tx.conn, n.removeprefix("*.")) for n in item.hosts}
+    owners = {n: purchases.owner_of(tx.conn, n.removeprefix("*.")) for n in item.hosts}
     left = [
         n for n, owner in owners.items() if owner is None or owner["client_id"] == item.client_id
     ]
@@ -269,7 +274,7 @@ def done(item: Row) -> bool:
     without one, the certificate is served nowhere.
     """
     if item["state"] is not None:
-        return bool(item["state"] == State.CLOSED)
+        return bool(item["state"] == CaseState.CLOSED)
     return bool(item["sort"] != "unknown" and item["served"] == 0)
 
 
@@ -284,7 +289,7 @@ def stands(item: Row) -> str:
     return "not known" if item["sort"] == "unknown" else "still served"
 
 
-def settle(desk: Desk) -> list[str]:
+def settle(desk: CaseService) -> list[str]:
     """Closes the incidents of which everything was seen. Returns their references."""
     closed = []
     with desk.database.read() as conn:

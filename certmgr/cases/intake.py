@@ -16,26 +16,35 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from certmgr.cases import csr as requests
-from certmgr.cases import keys as keystore
-from certmgr.cases.check import Asked, Good, Said, Verdict, judge, key_of
-from certmgr.cases.material import Material, read_files, unpack
-from certmgr.cases.states import Action, State, after
-from certmgr.cases.work import Desk
-from certmgr.checks.trust import Issuers, TrustStore
-from certmgr.config import KEY_TYPES
-from certmgr.orders.terms import DCV_REUSE, organisation_rules, valid_for
-from certmgr.scan.fetch import Fetcher
-from certmgr.scan.report import certificate_row
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from certmgr.cases.check import (
+    ExpectedCertificate,
+    MatchedCertificate,
+    ReviewMessage,
+    UploadReview,
+    judge,
+    key_of,
+)
+from certmgr.cases.service import CaseService
+from certmgr.cases.states import CaseAction, CaseState, after
+from certmgr.config.settings import KEY_TYPES
+from certmgr.inspection.issuers import IssuerFetcher
+from certmgr.inspection.report import certificate_row
+from certmgr.inspection.scan_run import ScanOptions, setup_for
+from certmgr.purchases.terms import DCV_REUSE, organisation_rules, valid_for
 from certmgr.scan.resolve import Resolver
-from certmgr.survey import Options, setup_for
+from certmgr.x509 import csr as requests
+from certmgr.x509 import key_store as keystore
+from certmgr.x509.trust import Issuers, TrustStore
+from certmgr.x509.upload import VendorUpload, read_files, unpack
 from inventory.certificates import Certificate, describe_key, parse
-from inventory.database import Database, Tx, from_epoch
+from inventory.db.database import Database, Tx, from_epoch
 from inventory.errors import CertmgrError, Conflict, UsageError
+from inventory.models.tables import order as order_table
 from inventory.names import display
-from inventory.store import cases, orders, records, results
+from inventory.store import cases, purchases, records, scan_results
 from inventory.store.records import Row
-from inventory.tables import order as order_table
 from inventory.text import printable
 from notifiers.wording.cases import MATERIAL, filled
 
@@ -48,7 +57,7 @@ def key_type_of(key: str) -> str:
 
 
 def make_csr(
-    desk: Desk, reference: str, key_types: Sequence[str] = (), **subject: str
+    desk: CaseService, reference: str, key_types: Sequence[str] = (), **subject: str
 ) -> list[str]:
     """Makes key and CSR, one a key type.
 
@@ -69,9 +78,9 @@ def make_csr(
         )
     with desk.database.read() as conn:
         had = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-    if after(row["state"], Action.CSR) is None:
+    if after(row["state"], CaseAction.CSR) is None:
         with desk.database.read() as conn:
-            raise desk.not_allowed(Tx(conn, "", desk.now), row, Action.CSR)
+            raise desk.not_allowed(Tx(conn, "", desk.now), row, CaseAction.CSR)
     made = []
     for key_type in chosen:
         path, key = desk.keys.make(row["reference"], key_type)
@@ -99,12 +108,12 @@ def make_csr(
                 },
             )
         desk.move(
-            tx, row, Action.CSR, f"key and CSR made: {', '.join(chosen)}", own_csr=0, said="[]"
+            tx, row, CaseAction.CSR, f"key and CSR made: {', '.join(chosen)}", own_csr=0, said="[]"
         )
     return [pem for _, _, pem, _ in made]
 
 
-def take_csr(desk: Desk, reference: str, data: bytes) -> requests.Request:
+def take_csr(desk: CaseService, reference: str, data: bytes) -> requests.SigningRequest:
     """The client's own CSR. One with problems is not taken; the caller shows them."""
     row = desk.read(reference)
     request = requests.read(data, row["names"])
@@ -141,7 +150,7 @@ def take_csr(desk: Desk, reference: str, data: bytes) -> requests.Request:
         desk.move(
             tx,
             row,
-            Action.CSR,
+            CaseAction.CSR,
             f"the client's own CSR ({request.key}); the key stays with the client",
             own_csr=1,
             said="[]",
@@ -149,14 +158,14 @@ def take_csr(desk: Desk, reference: str, data: bytes) -> requests.Request:
     return request
 
 
-def _old_keys(desk: Desk, row: Row) -> set[str]:
+def _old_keys(desk: CaseService, row: Row) -> set[str]:
     """Keys of what is replaced: in an incident they may be the reason for it."""
     with desk.database.read() as conn:
         ders = cases.chain_of(conn, (row["replaces"] or "").split())
     return {key_of(parse(d)) for d in ders} - {""}
 
 
-def drop(desk: Desk, reference: str, key_type: str) -> Row:
+def drop(desk: CaseService, reference: str, key_type: str) -> Row:
     """Does without a certificate that was asked for and has not come."""
     row = desk.read(reference)
     with desk.database.read() as conn:
@@ -174,26 +183,28 @@ def drop(desk: Desk, reference: str, key_type: str) -> Row:
         return cases.change(tx, row, "drop", {}, f"done without a certificate for {key_type}")
 
 
-def send(desk: Desk, reference: str, text: str = "") -> Row:
+def send(desk: CaseService, reference: str, text: str = "") -> Row:
     row = desk.read(reference)
     with desk.database.write(desk.now) as tx:
         return desk.move(
-            tx, row, Action.SEND, text or "the CSR goes to whoever buys, with the next notice"
+            tx, row, CaseAction.SEND, text or "the CSR goes to whoever buys, with the next notice"
         )
 
 
 # -- what comes back
 
 
-def receive(desk: Desk, reference: str, material: Material, *, use_key: bool = False) -> Verdict:
+def receive(
+    desk: CaseService, reference: str, material: VendorUpload, *, use_key: bool = False
+) -> UploadReview:
     """Judges what came back, and records it with what is wrong with it.
 
     ``use_key``: take a key that came with it in the place of ours.
     """
     row = desk.read(reference)
-    if after(row["state"], Action.RECEIVE) is None:
+    if after(row["state"], CaseAction.RECEIVE) is None:
         with desk.database.read() as conn:
-            raise desk.not_allowed(Tx(conn, "", desk.now), row, Action.RECEIVE)
+            raise desk.not_allowed(Tx(conn, "", desk.now), row, CaseAction.RECEIVE)
     verdict, asked = _judge(desk, row, material)
     if not asked and not use_key:
         raise Conflict(
@@ -205,7 +216,9 @@ def receive(desk: Desk, reference: str, material: Material, *, use_key: bool = F
         _refuse_strangers(desk, row, verdict)
     enclosed = None
     if not verdict.good and use_key and (enclosed := _enclosed(material)) is not None:
-        verdict, asked = _judge(desk, row, material, [Asked(0, enclosed[0], enclosed[1])])
+        verdict, asked = _judge(
+            desk, row, material, [ExpectedCertificate(0, enclosed[0], enclosed[1])]
+        )
     with desk.database.write(desk.now) as tx:
         if enclosed is not None and not verdict.refused:
             path = desk.keys.keep(row["reference"], enclosed[0], enclosed[2], enclosed=True)
@@ -224,16 +237,18 @@ def receive(desk: Desk, reference: str, material: Material, *, use_key: bool = F
     return verdict
 
 
-def judge_only(desk: Desk, reference: str, material: Material, *, use_key: bool = False) -> Verdict:
+def judge_only(
+    desk: CaseService, reference: str, material: VendorUpload, *, use_key: bool = False
+) -> UploadReview:
     """Says what :func:`receive` would say, and records nothing."""
     row = desk.read(reference)
     verdict = _judge(desk, row, material)[0]
     if not verdict.good and use_key and (enclosed := _enclosed(material)) is not None:
-        return _judge(desk, row, material, [Asked(0, enclosed[0], enclosed[1])])[0]
+        return _judge(desk, row, material, [ExpectedCertificate(0, enclosed[0], enclosed[1])])[0]
     return verdict
 
 
-def _refuse_strangers(desk: Desk, row: Row, verdict: Verdict) -> None:
+def _refuse_strangers(desk: CaseService, row: Row, verdict: UploadReview) -> None:
     """A certificate of another client is a slip of ours: nothing of it is recorded, and the client
     of this case reads nothing of it.
     """
@@ -244,7 +259,7 @@ def _refuse_strangers(desk: Desk, row: Row, verdict: Verdict) -> None:
             if not (verdict.good and set(x.names) & set(row["names"]))
         ]
         for name in [n for leaf in leaves for n in leaf.names[:50]]:
-            owner = orders.owner_of(conn, name.removeprefix("*."))
+            owner = purchases.owner_of(conn, name.removeprefix("*."))
             if owner is not None and owner["client_id"] != row["client_id"]:
                 raise Conflict(
                     f"This is a certificate of the client {owner['number']}",
@@ -254,18 +269,21 @@ def _refuse_strangers(desk: Desk, row: Row, verdict: Verdict) -> None:
 
 
 def _judge(
-    desk: Desk, row: Row, material: Material, asked: Sequence[Asked] | None = None
-) -> tuple[Verdict, Sequence[Asked]]:
+    desk: CaseService,
+    row: Row,
+    material: VendorUpload,
+    asked: Sequence[ExpectedCertificate] | None = None,
+) -> tuple[UploadReview, Sequence[ExpectedCertificate]]:
     with desk.database.read() as conn:
         if asked is None:
             known = cases.issuances(conn, [row["id"]]).get(row["id"], [])
             asked = [
-                Asked(i["id"], i["key_type"], i["spki"], i["sha256"] is not None)
+                ExpectedCertificate(i["id"], i["key_type"], i["spki"], i["sha256"] is not None)
                 for i in known
                 if i["spki"]
             ]
         issuers = Issuers()
-        for der in results.issuers(conn):
+        for der in scan_results.issuers(conn):
             issuers.add(parse(der))
     for certificate in missing_issuers(desk, material):
         issuers.add(certificate)
@@ -284,7 +302,7 @@ def _judge(
     )
 
 
-def missing_issuers(desk: Desk, material: Material) -> list[Certificate]:
+def missing_issuers(desk: CaseService, material: VendorUpload) -> list[Certificate]:
     """Issuers by AIA, where [trust] fetch_issuers allows it: of the leaves that came without
     theirs, and of what was fetched.
     """
@@ -299,10 +317,10 @@ def missing_issuers(desk: Desk, material: Material) -> list[Certificate]:
     return asyncio.run(_fetch(desk, waiting[:5])) if waiting else []
 
 
-async def _fetch(desk: Desk, waiting: list[Certificate]) -> list[Certificate]:
-    setup = setup_for(desk.settings, Options(), guarded=True)
+async def _fetch(desk: CaseService, waiting: list[Certificate]) -> list[Certificate]:
+    setup = setup_for(desk.settings, ScanOptions(), guarded=True)
     resolver = Resolver(servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed)
-    fetcher, found = Fetcher(resolver, setup.allowed), []
+    fetcher, found = IssuerFetcher(resolver, setup.allowed), []
     try:
         for _ in range(3):  # a few floors up at most
             new = [c for one in waiting for c in await fetcher.issuers(one)]
@@ -313,9 +331,8 @@ async def _fetch(desk: Desk, waiting: list[Certificate]) -> list[Certificate]:
     return found
 
 
-def _enclosed(material: Material) -> tuple[str, str, Any] | None:
+def _enclosed(material: VendorUpload) -> tuple[str, str, Any] | None:
     """(key type, fingerprint, key) of a key that came with a certificate of its own."""
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     leaves = {key_of(c) for c in material.certificates if not c.is_ca}
     for data in material.keys:
@@ -328,17 +345,17 @@ def _enclosed(material: Material) -> tuple[str, str, Any] | None:
 
 
 def _record(
-    desk: Desk,
+    desk: CaseService,
     tx: Tx,
     row: Row,
-    verdict: Verdict,
+    verdict: UploadReview,
     ids: Mapping[int, int],
-    material: Material,
+    material: VendorUpload,
     use_key: bool,
 ) -> None:
     said = json.dumps([[s.code, s.values, s.refuses] for s in verdict.said])
     seen = [f"serial {c.serial}, SHA-256 {c.sha256}" for c in verdict.leaves[:5]]
-    if verdict.refused and row["state"] == State.CHECKED:
+    if verdict.refused and row["state"] == CaseState.CHECKED:
         # What is there already is good, and stays.
         words = " ".join(sentences(verdict.said, refusing=True))
         cases.change(
@@ -352,12 +369,12 @@ def _record(
     now_ = desk.move(
         tx,
         row,
-        Action.RECEIVE,
+        CaseAction.RECEIVE,
         f"received: {'; '.join(seen) or 'no certificate of its own'}",
         said=said,
     )
     if verdict.refused:
-        desk.move(tx, now_, Action.REFUSE, " ".join(sentences(verdict.said, refusing=True)))
+        desk.move(tx, now_, CaseAction.REFUSE, " ".join(sentences(verdict.said, refusing=True)))
         return
     for good in verdict.good:
         store(tx, good.chain)
@@ -368,15 +385,16 @@ def _record(
         )
     _validated(desk, tx, row, verdict)
     desk.move(
-        tx, now_, Action.ACCEPT, " ".join(sentences(verdict.said)) or "it is what was asked for"
+        tx, now_, CaseAction.ACCEPT, " ".join(sentences(verdict.said)) or "it is what was asked for"
     )
 
 
-def _keep_theirs(desk: Desk, tx: Tx, row: Row, material: Material, good: Good) -> None:
+def _keep_theirs(
+    desk: CaseService, tx: Tx, row: Row, material: VendorUpload, good: MatchedCertificate
+) -> None:
     """The key of the client's own CSR, which came with its certificate: stored before the case says
     that we have it.
     """
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     known = next(
         i
@@ -393,13 +411,13 @@ def _keep_theirs(desk: Desk, tx: Tx, row: Row, material: Material, good: Good) -
             cases.has_key(tx, known["id"], keystore.key_reference(path))
 
 
-def _validated(desk: Desk, tx: Tx, row: Row, verdict: Verdict) -> None:
+def _validated(desk: CaseService, tx: Tx, row: Row, verdict: UploadReview) -> None:
     """A certificate that could not have been issued without a new validation says that there was
     one.
     """
     if row["order_id"] is None:
         return
-    purchase = orders.find(tx.conn, f"#{row['order_id']}")
+    purchase = purchases.find(tx.conn, f"#{row['order_id']}")
     at = max(
         (g.leaf.not_before for g in verdict.good if g.leaf.not_before is not None), default=desk.now
     )
@@ -414,10 +432,10 @@ def _validated(desk: Desk, tx: Tx, row: Row, verdict: Verdict) -> None:
 
 
 def store(tx: Tx, certificates: Sequence[Certificate]) -> None:
-    results.add_certificates(tx, [asdict(certificate_row(c)) for c in certificates])
+    scan_results.add_certificates(tx, [asdict(certificate_row(c)) for c in certificates])
 
 
-def sentences(said: Sequence[Said], *, refusing: bool = False) -> list[str]:
+def sentences(said: Sequence[ReviewMessage], *, refusing: bool = False) -> list[str]:
     """In English; of the refusing ones alone where asked."""
     return [
         filled(MATERIAL.get(s.code, s.code), s.values) for s in said if s.refuses or not refusing
@@ -431,7 +449,7 @@ def attach(database: Database, now: datetime, order_key: str, given: str) -> str
     """
     path = Path(given)
     with database.write(now) as tx:
-        purchase = orders.find(tx.conn, order_key)
+        purchase = purchases.find(tx.conn, order_key)
         if path.is_file():
             leaves = [c for c in unpack(read_files([given])).certificates if not c.is_ca]
             if len(leaves) != 1:
@@ -443,6 +461,6 @@ def attach(database: Database, now: datetime, order_key: str, given: str) -> str
             store(tx, leaves)
             sha256 = leaves[0].sha256
         else:
-            sha256 = orders.find_certificate(tx.conn, given)["sha256"]
-        orders.attach(tx, purchase["id"], sha256)
+            sha256 = purchases.find_certificate(tx.conn, given)["sha256"]
+        purchases.attach(tx, purchase["id"], sha256)
     return sha256

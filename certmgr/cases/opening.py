@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certmgr.cases import incident
-from certmgr.cases.proof import Proven
-from certmgr.cases.states import Action, State
-from certmgr.cases.work import Desk, Overrides
-from certmgr.orders.coverage import covers
-from certmgr.orders.load import leads_of, load, looked_after, parents
-from certmgr.orders.model import Leads, Order
-from certmgr.orders.terms import DAY, plan, term_of
-from inventory.database import Database, from_epoch, to_epoch
+from certmgr.cases.service import CaseService, Overrides
+from certmgr.cases.states import CaseAction, CaseState
+from certmgr.inspection.verification import VerificationState
+from certmgr.purchases.load import leads_of, load, looked_after, parents
+from certmgr.purchases.model import LeadTimes, Purchase
+from certmgr.purchases.terms import DAY, plan, term_of
+from certmgr.x509.names import name_covers
+from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import cases, findings, jobs
 from inventory.store.records import Row
@@ -29,7 +29,7 @@ JOB = "cases"
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueCase:
     """A case that has to be opened, and why."""
 
     client: str
@@ -38,7 +38,9 @@ class Due:
     why: str
 
 
-def due_of_order(order: Order, now: datetime, leads: Leads, ahead: timedelta) -> Due | None:
+def due_of_order(
+    order: Purchase, now: datetime, leads: LeadTimes, ahead: timedelta
+) -> DueCase | None:
     """Of an order: its first certificate, a reissue that comes within ``ahead``, or its renewal
     where the provider or the client buys again. Pure.
     """
@@ -52,14 +54,14 @@ def due_of_order(order: Order, now: datetime, leads: Leads, ahead: timedelta) ->
             if first
             else f"reissue {steps[0].number} of the order, due {steps[0].issue:%Y-%m-%d}"
         )
-        return Due(
+        return DueCase(
             order.client,
             order.names,
             {"order": f"#{order.id}", "kind": "new" if first else "reissue"},
             why,
         )
     if not steps and not order.renewed and order.ends - leads.buy <= now + ahead:
-        return Due(
+        return DueCase(
             order.client,
             order.names,
             {"order": f"#{order.id}", "kind": "renewal"},
@@ -69,8 +71,8 @@ def due_of_order(order: Order, now: datetime, leads: Leads, ahead: timedelta) ->
 
 
 def due_of_case(
-    row: Row, issued: Sequence[Row], now: datetime, leads: Leads, ahead: timedelta
-) -> Due | None:
+    row: Row, issued: Sequence[Row], now: datetime, leads: LeadTimes, ahead: timedelta
+) -> DueCase | None:
     """Of a closed case without an order: its certificate ends. Pure."""
     ends = [
         i["not_after"] for i in issued if i["sha256"] is not None and i["not_after"] is not None
@@ -78,7 +80,7 @@ def due_of_case(
     end = from_epoch(max(ends)) if ends else None
     if (
         row["order_id"] is not None
-        or row["state"] != State.CLOSED
+        or row["state"] != CaseState.CLOSED
         or end is None
         or end - leads.buy > now + ahead
         or end < now - 60 * DAY
@@ -87,7 +89,7 @@ def due_of_case(
     given = {k: row[k] for k in ("bought_by", "own_csr", "price", "fee", "currency")} | {
         "kind": "renewal"
     }
-    return Due(
+    return DueCase(
         row["client"],
         tuple(row["names"]),
         given,
@@ -95,7 +97,9 @@ def due_of_case(
     )
 
 
-def due_cases(database: Database, now: datetime, leads: Leads, ahead: timedelta) -> list[Due]:
+def due_cases(
+    database: Database, now: datetime, leads: LeadTimes, ahead: timedelta
+) -> list[DueCase]:
     """Everything that is due and has no open case; names that a robot renews are left out."""
     with database.read() as conn:
         known = load(conn, ended=False)
@@ -108,7 +112,7 @@ def due_cases(database: Database, now: datetime, leads: Leads, ahead: timedelta)
             conn, {o.client_id for o in known} | {r["client_id"] for r in closed}
         )
         issued = cases.issuances(conn, [r["id"] for r in closed])
-    found: list[Due] = []
+    found: list[DueCase] = []
     taken: dict[str, set[str]] = {}
     by_client = {o.client: o.client_id for o in known} | {
         r["client"]: r["client_id"] for r in closed
@@ -131,7 +135,7 @@ def due_cases(database: Database, now: datetime, leads: Leads, ahead: timedelta)
             # none of its names is looked after for this client any more, or a robot renews them
             continue
         served = [
-            u for n in names for host, u in until.get(client_id, {}).items() if covers(n, host)
+            u for n in names for host, u in until.get(client_id, {}).items() if name_covers(n, host)
         ]
         if served and min(served) > to_epoch(now + leads.buy + ahead):
             continue  # whatever it is, what is served lasts longer
@@ -152,7 +156,7 @@ def _succeeded(closed: Sequence[Row]) -> set[int]:
 
 
 @dataclass(slots=True)
-class Round:
+class OpeningResult:
     """What one run did: references of cases by what became of them; ``problems``: what could not be
     done.
     """
@@ -163,11 +167,11 @@ class Round:
     problems: list[str]
 
 
-def run(desk: Desk, overrides: Overrides | None = None) -> Round:
+def run(desk: CaseService, overrides: Overrides | None = None) -> OpeningResult:
     """Opens what is due, looks at what waits for its proof, and reopens where an old certificate is
     back. One at a time for a database.
     """
-    done = Round([], [], [], [])
+    done = OpeningResult([], [], [], [])
     with jobs.alone(desk.database, JOB):
         ahead = timedelta(days=desk.settings.cases.open_ahead)
         for due in due_cases(desk.database, desk.now, leads_of(desk.settings), ahead):
@@ -193,27 +197,29 @@ def awaiting(rows: Sequence[Row], now: datetime) -> list[Row]:
     return [
         r
         for r in rows
-        if r["state"] in (State.INSTALLED, State.LIVE, State.REOPENED)
-        or (r["state"] == State.WINDOW and r["window_end"] is not None and r["window_end"] <= at)
+        if r["state"] in (CaseState.INSTALLED, CaseState.LIVE, CaseState.REOPENED)
+        or (
+            r["state"] == CaseState.WINDOW and r["window_end"] is not None and r["window_end"] <= at
+        )
     ]
 
 
-def _prove(desk: Desk, overrides: Overrides, done: Round) -> None:
+def _prove(desk: CaseService, overrides: Overrides, done: OpeningResult) -> None:
     with desk.database.read() as conn:
         rows = awaiting(cases.listing(conn, states=cases.OPEN), desk.now)
     for row in rows:
         try:
-            if row["state"] == State.REOPENED and not desk.expected(row):
+            if row["state"] == CaseState.REOPENED and not desk.expected(row):
                 continue
             after, proof = desk.verify(row["reference"], overrides)
         except CertmgrError as error:
             done.problems.append(f"{row['reference']}: {error}")
             continue
-        if after["state"] == State.CLOSED and proof.state is Proven.LIVE:
+        if after["state"] == CaseState.CLOSED and proof.state is VerificationState.LIVE:
             done.closed.append(row["reference"])
 
 
-def _back(desk: Desk, done: Round) -> None:
+def _back(desk: CaseService, done: OpeningResult) -> None:
     """A scan saw a certificate that a closed case had replaced."""
     with desk.database.read() as conn:
         open_ = [f for f in findings.listing(conn) if f["code"] == "unexpected-certificate"]
@@ -230,7 +236,7 @@ def _back(desk: Desk, done: Round) -> None:
             for f in open_
             if f["client"] == row["client"]
             and old & set(f["evidence"].get("sha256", ()))
-            and any(covers(n, f["host"]) for n in row["names"])
+            and any(name_covers(n, f["host"]) for n in row["names"])
             and f["opened_at"] >= (row["live_at"] or 0)
         ]
         if not seen:
@@ -242,7 +248,7 @@ def _back(desk: Desk, done: Round) -> None:
         )
         try:
             done.reopened.append(
-                desk.end(row["reference"], Action.REOPEN, OLD_IS_BACK, detail=why[:1000])[
+                desk.end(row["reference"], CaseAction.REOPEN, OLD_IS_BACK, detail=why[:1000])[
                     "reference"
                 ]
             )

@@ -15,17 +15,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+)
 
-from certmgr.cases.keys import pem
+from certmgr.x509.key_store import pem
+from certmgr.x509.pkcs12 import build_pkcs12
 from inventory.certificates import Certificate
 from inventory.names import display
 from inventory.text import printable
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PackagePart:
     """One certificate of the package. ``key`` None: the client has it."""
 
     key_type: str
@@ -43,7 +45,7 @@ def fingerprint(sha256: str) -> str:
 
 
 def build(
-    reference: str, names: Sequence[str], parts: Sequence[Part], password: str, now: datetime
+    reference: str, names: Sequence[str], parts: Sequence[PackagePart], password: str, now: datetime
 ) -> bytes:
     """``password``: of the PKCS#12; empty: none is made, since one without a password is a key in
     the open for most tools.
@@ -88,7 +90,7 @@ def _pem(certificates: Sequence[Certificate]) -> bytes:
     )
 
 
-def _material(part: Part, reference: str, password: str) -> dict[str, bytes]:
+def _material(part: PackagePart, reference: str, password: str) -> dict[str, bytes]:
     files = {
         "cert.pem": _pem(part.chain[:1]),
         "chain.pem": _pem(part.chain[1:]),
@@ -99,43 +101,17 @@ def _material(part: Part, reference: str, password: str) -> dict[str, bytes]:
     private = pem(part.key)
     files |= {"privkey.pem": private, "combined.pem": _pem(part.chain) + private}
     if password:
-        files["certificate.p12"] = pkcs12(part, reference, password)
+        files["certificate.p12"] = build_pkcs12(
+            part.key, part.chain, alias=reference, password=password
+        )
     return files
 
 
-def pkcs12(part: Part, alias: str, password: str, *, legacy: bool = False) -> bytes:
-    """A PFX with key, leaf and chain.
-
-    ``alias``: its friendly name. ``legacy``: 3DES and SHA-1, which Windows Server 2016 and Java 8
-    need.
-    """
-    from cryptography.hazmat.primitives.hashes import SHA1
-    from cryptography.hazmat.primitives.serialization import (
-        BestAvailableEncryption,
-        KeySerializationEncryption,
-        PrivateFormat,
-    )
-    from cryptography.hazmat.primitives.serialization.pkcs12 import (
-        PBES,
-        serialize_key_and_certificates,
-    )
-
-    leaf = x509.load_der_x509_certificate(part.chain[0].der)
-    others = [x509.load_der_x509_certificate(c.der) for c in part.chain[1:]]
-    how: KeySerializationEncryption = BestAvailableEncryption(password.encode())
-    if legacy:
-        builder = PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(
-            PBES.PBESv1SHA1And3KeyTripleDESCBC
-        )
-        how = builder.hmac_hash(SHA1()).build(password.encode())  # noqa: S303 - what those read
-    return serialize_key_and_certificates(alias.encode(), part.key, leaf, others, how)
-
-
-def _paths(parts: Sequence[Part], file: str) -> list[str]:
+def _paths(parts: Sequence[PackagePart], file: str) -> list[str]:
     return [f"{p.folder}/{file}" if len(parts) > 1 else file for p in parts]
 
 
-def snippets(reference: str, names: Sequence[str], parts: Sequence[Part]) -> dict[str, str]:
+def snippets(reference: str, names: Sequence[str], parts: Sequence[PackagePart]) -> dict[str, str]:
     """How each server is told.
 
     Names are DNS names by their table, so that none can end a line or a quotation.
@@ -193,7 +169,7 @@ def snippets(reference: str, names: Sequence[str], parts: Sequence[Part]) -> dic
 
 
 def _readme(
-    reference: str, names: Sequence[str], parts: Sequence[Part], password: str, now: datetime
+    reference: str, names: Sequence[str], parts: Sequence[PackagePart], password: str, now: datetime
 ) -> str:
     lines = [
         f"Case {reference}, made {now:%Y-%m-%d %H:%M} UTC",

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from certmgr.orders.model import Leads
+from certmgr.purchases.model import LeadTimes
 
 
-class State(StrEnum):
+class CaseState(StrEnum):
     REQUESTED = "requested"
     CSR_READY = "csr-ready"
     WAITING = "waiting-purchase"
@@ -33,19 +33,19 @@ class State(StrEnum):
     REOPENED = "reopened"
 
 
-ENDED = frozenset({State.CLOSED, State.DECLINED, State.CANCELLED})
-OPEN = tuple(s for s in State if s not in ENDED)
+ENDED = frozenset({CaseState.CLOSED, CaseState.DECLINED, CaseState.CANCELLED})
+OPEN = tuple(s for s in CaseState if s not in ENDED)
 _BEFORE_WINDOW = (
-    State.REQUESTED,
-    State.CSR_READY,
-    State.WAITING,
-    State.RECEIVED,
-    State.CHECKED,
-    State.REOPENED,
+    CaseState.REQUESTED,
+    CaseState.CSR_READY,
+    CaseState.WAITING,
+    CaseState.RECEIVED,
+    CaseState.CHECKED,
+    CaseState.REOPENED,
 )
 
 
-class Action(StrEnum):
+class CaseAction(StrEnum):
     CSR = "csr"  # key and CSR exist, made by us or checked
     SEND = "send"  # the CSR is with whoever buys
     RECEIVE = "receive"  # something came back
@@ -61,8 +61,8 @@ class Action(StrEnum):
     REOPEN = "reopen"
 
 
-_A, _S = Action, State
-TABLE: dict[tuple[State, Action], State] = {
+_A, _S = CaseAction, CaseState
+TABLE: dict[tuple[CaseState, CaseAction], CaseState] = {
     **{(s, _A.CSR): _S.CSR_READY for s in (*_BEFORE_WINDOW, _S.CSR_READY)},
     (_S.CSR_READY, _A.SEND): _S.WAITING,
     **{(s, _A.RECEIVE): _S.RECEIVED for s in _BEFORE_WINDOW},
@@ -82,13 +82,13 @@ TABLE: dict[tuple[State, Action], State] = {
 }
 
 
-def after(state: str, action: Action) -> State | None:
+def after(state: str, action: CaseAction) -> CaseState | None:
     """The state that the action leads to; None where it is not allowed."""
-    return TABLE.get((State(state), action))
+    return TABLE.get((CaseState(state), action))
 
 
-def allowed(state: str) -> tuple[Action, ...]:
-    return tuple(a for a in Action if (State(state), a) in TABLE)
+def allowed(state: str) -> tuple[CaseAction, ...]:
+    return tuple(a for a in CaseAction if (CaseState(state), a) in TABLE)
 
 
 CLIENT, PROVIDER, NOBODY = "client", "provider", "nobody"
@@ -96,14 +96,14 @@ CLIENT, PROVIDER, NOBODY = "client", "provider", "nobody"
 
 def waits_for(case: Mapping[str, Any]) -> str:
     """client, provider or nobody. ``case``: its row."""
-    match State(case["state"]):
-        case State.REQUESTED:
+    match CaseState(case["state"]):
+        case CaseState.REQUESTED:
             return CLIENT if case["own_csr"] else PROVIDER
-        case State.WAITING:
+        case CaseState.WAITING:
             return PROVIDER if case["bought_by"] == "us" else CLIENT
-        case State.CHECKED:
+        case CaseState.CHECKED:
             return PROVIDER if case["approved_at"] is not None else CLIENT
-        case State.CLOSED | State.DECLINED | State.CANCELLED:
+        case CaseState.CLOSED | CaseState.DECLINED | CaseState.CANCELLED:
             return NOBODY
         case _:
             return PROVIDER
@@ -111,17 +111,17 @@ def waits_for(case: Mapping[str, Any]) -> str:
 
 # What has to be done in each state, for the work list.
 TODO = {
-    State.REQUESTED: "make the CSR: certmgr case csr REF (or receive the client's: --from FILE)",
-    State.CSR_READY: "give the CSR to whoever buys: certmgr case send REF",
-    State.WAITING: "wait for the certificate; then certmgr case receive REF FILE",
-    State.RECEIVED: "look at what came: certmgr case receive REF FILE again",
-    State.CHECKED: "agree on price and window: certmgr case approve REF, certmgr case window REF",
-    State.WINDOW: (
+    CaseState.REQUESTED: "make the CSR: certmgr case csr REF (or take the client's: --from FILE)",
+    CaseState.CSR_READY: "give the CSR to whoever buys: certmgr case send REF",
+    CaseState.WAITING: "wait for the certificate; then certmgr case receive REF FILE",
+    CaseState.RECEIVED: "look at what came: certmgr case receive REF FILE again",
+    CaseState.CHECKED: "agree on price and window: certmgr case approve REF, then window REF",
+    CaseState.WINDOW: (
         "install it in the window: certmgr case package REF; then certmgr case install REF"
     ),
-    State.INSTALLED: "prove it: certmgr case verify REF",
-    State.LIVE: "certmgr case close REF",
-    State.REOPENED: "look why: certmgr case show REF",
+    CaseState.INSTALLED: "prove it: certmgr case verify REF",
+    CaseState.LIVE: "certmgr case close REF",
+    CaseState.REOPENED: "look why: certmgr case show REF",
 }
 
 
@@ -130,14 +130,16 @@ LEVEL_2 = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Climb:
+class Escalation:
     """Who hears of a case that stands still, and from when on."""
 
     who: str
     at: datetime
 
 
-def due(case: Mapping[str, Any], now: datetime, leads: Leads, verify: timedelta) -> datetime | None:
+def due(
+    case: Mapping[str, Any], now: datetime, leads: LeadTimes, verify: timedelta
+) -> datetime | None:
     """By when the state should be left.
 
     Where the certificate that is replaced ends, backwards from there; not in less than a day from
@@ -146,30 +148,30 @@ def due(case: Mapping[str, Any], now: datetime, leads: Leads, verify: timedelta)
     ``case``: the row with the state that was just entered. ``verify``: how long after a window the
     proof is awaited.
     """
-    state, end = State(case["state"]), case["ends_at"]
+    state, end = CaseState(case["state"]), case["ends_at"]
     if state in ENDED:
         return None
-    if state is State.WINDOW and case["window_end"] is not None:
+    if state is CaseState.WINDOW and case["window_end"] is not None:
         return datetime.fromtimestamp(case["window_end"], now.tzinfo)
     days = {
-        State.REQUESTED: 2,
-        State.CSR_READY: 1,
-        State.WAITING: leads.purchase + leads.validation,
-        State.RECEIVED: 1,
-        State.CHECKED: leads.installation,
-        State.WINDOW: leads.installation,
-        State.LIVE: 1,
-        State.REOPENED: 1,
+        CaseState.REQUESTED: 2,
+        CaseState.CSR_READY: 1,
+        CaseState.WAITING: leads.purchase + leads.validation,
+        CaseState.RECEIVED: 1,
+        CaseState.CHECKED: leads.installation,
+        CaseState.WINDOW: leads.installation,
+        CaseState.LIVE: 1,
+        CaseState.REOPENED: 1,
     }
-    if state is State.INSTALLED:
+    if state is CaseState.INSTALLED:
         return now + verify
     usual = now + timedelta(days=days[state])
     if end is None:
         return usual
     after_it = {
-        State.REQUESTED: leads.buy,
-        State.CSR_READY: leads.buy,
-        State.WAITING: timedelta(days=leads.installation),
+        CaseState.REQUESTED: leads.buy,
+        CaseState.CSR_READY: leads.buy,
+        CaseState.WAITING: timedelta(days=leads.installation),
     }
     last = datetime.fromtimestamp(end, now.tzinfo) - after_it.get(state, timedelta(days=1))
     least = min(usual, max(last, now + timedelta(days=1)))
@@ -177,7 +179,7 @@ def due(case: Mapping[str, Any], now: datetime, leads: Leads, verify: timedelta)
     return min(least, over) if over > now else least
 
 
-def climbs(case: Mapping[str, Any], climb_days: int, tz: Any) -> tuple[Climb, ...]:
+def escalations(case: Mapping[str, Any], climb_days: int, tz: Any) -> tuple[Escalation, ...]:
     """Whom a case climbs to when nothing moves, in their order."""
     if case["due_at"] is None:
         return ()
@@ -185,12 +187,12 @@ def climbs(case: Mapping[str, Any], climb_days: int, tz: Any) -> tuple[Climb, ..
     step = timedelta(days=climb_days)
     if waits_for(case) == CLIENT:
         return (
-            Climb("the client's fallback contact", since + step),
-            Climb("the account manager, by telephone", max(due_at, since + step)),
+            Escalation("the client's fallback contact", since + step),
+            Escalation("the account manager, by telephone", max(due_at, since + step)),
         )
     return (
-        Climb("all administrators, in their digest", due_at),
-        Climb("level 2: all administrators, by mail", due_at + LEVEL_2),
+        Escalation("all administrators, in their digest", due_at),
+        Escalation("level 2: all administrators, by mail", due_at + LEVEL_2),
     )
 
 

@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 
 from inventory.errors import UsageError
 from inventory.text import printable
-from notifiers.calendar import Window
+from notifiers.calendar import CalendarWindow
 
 LONGEST = timedelta(days=2)
 AHEAD = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class InstallationWindow:
     """``start`` and ``end`` in UTC; ``zone`` is the client's."""
 
     start: datetime
@@ -84,7 +84,7 @@ def _offset(moment: datetime) -> str:
     return f"{text[:3]}:{text[3:]}"
 
 
-def span(start: str, minutes: int, zone: str, now: datetime) -> Span:
+def span(start: str, minutes: int, zone: str, now: datetime) -> InstallationWindow:
     """Raises :class:`UsageError`: in the past, too long, too far ahead, in a gap or an overlap of
     the clocks.
     """
@@ -115,12 +115,14 @@ def span(start: str, minutes: int, zone: str, now: datetime) -> Span:
             f"that is over {AHEAD.days} days ahead",
             "Correct the year.",
         )
-    return Span(begin, end, zone)
+    return InstallationWindow(begin, end, zone)
 
 
-def entry(reference: str, sequence: int, start: int, end: int, *, cancelled: bool) -> Window:
+def entry(
+    reference: str, sequence: int, start: int, end: int, *, cancelled: bool
+) -> CalendarWindow:
     """The calendar's view of a case's window. Instants are epoch seconds."""
-    return Window(
+    return CalendarWindow(
         f"{reference.lower()}-window@certmgr",
         sequence,
         datetime.fromtimestamp(start, UTC),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from certmgr.checks.codes import CODES
-from inventory.model import Actor, Finding, Parties, Severity
+from inventory.vocabulary import Actor, Finding, Parties, Severity
 
 
 def _actor(party: str | None, parties: Parties) -> Actor:

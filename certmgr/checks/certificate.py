@@ -8,28 +8,16 @@ from datetime import datetime, timedelta
 from certmgr.checks.distrusted import distrusted
 from certmgr.checks.lifetimes import too_long
 from certmgr.checks.transport import finding
-from certmgr.checks.trust import PathVerdict
+from certmgr.x509.names import certificate_covers
+from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate
-from inventory.model import Finding, Severity
-from inventory.names import as_ip, matches
+from inventory.vocabulary import Finding, Severity
 
 _BROWSER_CURVES = ("EC P-256", "EC P-384", "EC P-521")
 _WEAK_HASHES = ("md5", "sha1", "md2", "1.2.840.113549.1.1.2")
 # Chrome CT policy: certificates issued from 2018-04-30 on must be logged.
 _CT_SINCE = datetime.fromisoformat("2018-04-30T00:00:00+00:00")
 _CT_LONG = timedelta(days=180)
-
-
-def covers(certificate: Certificate, host: str) -> bool:
-    """Whether the SAN covers the host: a dNSName by RFC 9525 6.3, an address by equality.
-
-    The common name does not count.
-    """
-    if host in certificate.dns_names or host in certificate.ip_names:
-        return True
-    if as_ip(host) is not None:
-        return False
-    return any(matches(name, host) for name in certificate.dns_names)
 
 
 def expiring(not_before: datetime, not_after: datetime, now: datetime) -> str | None:
@@ -91,7 +79,7 @@ def leaf_findings(
                 yield finding("san-missing", at, subject=leaf.subject)
             else:
                 yield finding("name-mismatch", at, names=[])
-        elif not covers(leaf, host):
+        elif not certificate_covers(leaf, host):
             yield finding(
                 "name-mismatch",
                 at,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from certmgr.checks.transport import finding
-from certmgr.checks.trust import PathVerdict
+from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate
-from inventory.model import Finding, Severity
+from inventory.vocabulary import Finding, Severity
 
 
 def path_findings(verdict: PathVerdict, at: tuple[str, ...], explained: bool) -> Iterator[Finding]:

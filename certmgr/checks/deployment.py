@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from certmgr.checks.certificate import covers
 from certmgr.checks.transport import finding
+from certmgr.x509.names import certificate_covers
 from inventory.certificates import Certificate
-from inventory.model import Finding, Severity
 from inventory.names import as_ip, registered_domain
+from inventory.vocabulary import Finding, Severity
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedCertificate:
     """One certificate of one address, judged."""
 
     address: str
@@ -24,12 +24,12 @@ class Served:
     trusted: bool | None
 
 
-def consistency_findings(served: Sequence[Served]) -> Iterator[Finding]:
+def consistency_findings(served: Sequence[ServedCertificate]) -> Iterator[Finding]:
     """Addresses that serve the same key type with other names, expiry or trust: high.
 
     Other differences: info.
     """
-    by_type: dict[str, list[Served]] = {}
+    by_type: dict[str, list[ServedCertificate]] = {}
     for one in served:
         by_type.setdefault(one.leaf.key_type, []).append(one)
     addresses = tuple(dict.fromkeys(s.address for s in served))
@@ -68,10 +68,10 @@ def default_certificate(
         domain = registered_domain(host)
         if any(n == domain or n.endswith("." + domain) for n in certificate.dns_names):
             return False
-    return not any(covers(certificate, name) for name in client_names())
+    return not any(certificate_covers(certificate, name) for name in client_names())
 
 
-def unexpected(served: Sequence[Served], expected: frozenset[str]) -> Iterator[Finding]:
+def unexpected(served: Sequence[ServedCertificate], expected: frozenset[str]) -> Iterator[Finding]:
     """A leaf that is none of those that we installed and proved; nothing where none is expected."""
     strange = [s for s in served if s.leaf.sha256 not in expected] if expected else []
     if strange:

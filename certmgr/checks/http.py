@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from certmgr.checks.transport import finding
-from certmgr.scan.web import End, Visit
-from inventory.model import Finding, Purpose
+from certmgr.scan.visits import Visit, VisitEnd
 from inventory.targets import Target
+from inventory.vocabulary import Finding, Purpose
 
 # Names that nobody opens in a browser: no page is expected, so none can be wrong.
 NO_PAGE = frozenset({Purpose.PARKED, Purpose.MAIL, Purpose.CDN})
@@ -63,33 +63,33 @@ def _endpoint_itself(url: str, target: Target) -> bool:
 
 def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Iterator[Finding]:
     host = target.host
-    if visit.end is End.CLOSED and len(visit.hops) == 1:
+    if visit.end is VisitEnd.CLOSED and len(visit.hops) == 1:
         return
-    if visit.end is End.SILENT and len(visit.hops) == 1:
+    if visit.end is VisitEnd.SILENT and len(visit.hops) == 1:
         # Beside HTTPS that answers it is a packet filter: nothing is served. Else nobody can tell.
         if not https_works:
             yield _unknown(visit)
         return
-    if visit.end is End.LOOP:
+    if visit.end is VisitEnd.LOOP:
         yield from _loop(host, visit)
         return
     final = visit.final_url
     if final.startswith("https:"):
         if (
-            visit.end in (End.UNKNOWN, End.SILENT)
+            visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT)
             and not _endpoint_itself(final, target)
             and visit.last.status is None
         ):
             yield _unknown(visit)  # it leads to a place that does not open
         return
-    if visit.end in (End.UNKNOWN, End.SILENT):
+    if visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT):
         yield _unknown(visit)
         return
     home = urlsplit(visit.url).path == "/"
     own = urlsplit(final).hostname == host
-    if own and visit.end is End.PAGE:
+    if own and visit.end is VisitEnd.PAGE:
         yield from _served(visit)
-    if home and (https_works or purpose == Purpose.REDIRECT) and (visit.end is not End.CLOSED):
+    if home and (https_works or purpose == Purpose.REDIRECT) and (visit.end is not VisitEnd.CLOSED):
         yield finding(
             "redirect-missing", (visit.address,), url=visit.url, status=visit.last.status, to=final
         )
@@ -120,7 +120,7 @@ def _served(visit: Visit) -> Iterator[Finding]:
 
 def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
     at = (visit.address,)
-    if visit.end is End.LOOP:
+    if visit.end is VisitEnd.LOOP:
         yield from _loop(host, visit)
     # Only a redirect that this endpoint sends: what another host does after it is that host's.
     for hop in visit.hops:
@@ -136,7 +136,7 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
         yield _unknown(visit)
     if (
         purpose == Purpose.REDIRECT
-        and visit.end is End.PAGE
+        and visit.end is VisitEnd.PAGE
         and len(visit.hops) == 1
         and urlsplit(visit.url).path == "/"
     ):
@@ -174,12 +174,12 @@ def undetermined(visits: Sequence[Visit]) -> tuple[frozenset[str], frozenset[str
     for visit in visits:
         unread = visit.page is not None and bool(visit.page.note)
         if visit.secure:
-            if not visit.told or visit.end is End.CLOSED or unread:
+            if not visit.told or visit.end is VisitEnd.CLOSED or unread:
                 secure_unknown.add(visit.address)
         elif unread or (
             not visit.told
             and not visit.final_url.startswith("https:")
-            and not (visit.end is End.SILENT and visit.address in secure)
+            and not (visit.end is VisitEnd.SILENT and visit.address in secure)
         ):
             plain_unknown.add(visit.address)
     return frozenset(plain_unknown), frozenset(secure_unknown)

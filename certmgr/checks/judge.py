@@ -12,11 +12,17 @@ from datetime import datetime, timedelta
 from certmgr.checks.actors import with_actor
 from certmgr.checks.certificate import change_dates, date_findings, leaf_findings
 from certmgr.checks.chain import order_findings, path_findings
-from certmgr.checks.deployment import Served, consistency_findings, default_certificate, unexpected
+from certmgr.checks.deployment import (
+    ServedCertificate,
+    consistency_findings,
+    default_certificate,
+    unexpected,
+)
 from certmgr.checks.http import NO_PAGE, http_findings
+from certmgr.checks.ocsp import Staple
 from certmgr.checks.stapling import staple_findings, staple_of
 from certmgr.checks.transport import (
-    History,
+    FailureHistory,
     confirmed_unreachable,
     dns_findings,
     finding,
@@ -24,13 +30,12 @@ from certmgr.checks.transport import (
     pointing_findings,
     transport_findings,
 )
-from certmgr.checks.trust import SETTLED, Issuers, PathVerdict, TrustStore
-from certmgr.revocation.staple import Staple
-from certmgr.scan.evidence import AddressEvidence, Evidence, Kind
-from certmgr.scan.guard import Network
+from certmgr.net.addresses import Network
+from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
+from certmgr.x509.trust import SETTLED, Issuers, PathVerdict, TrustStore
 from inventory.certificates import Certificate
-from inventory.model import SEVERITY_ORDER, Finding, Parties, Severity
 from inventory.targets import Target
+from inventory.vocabulary import SEVERITY_ORDER, Finding, Parties, Severity
 
 # Findings that say why a verifier refuses a chain.
 _EXPLAINS = frozenset(
@@ -61,7 +66,7 @@ _NOT_CHECKED_BY_SENDERS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class JudgingContext:
     """What the judgement of an endpoint needs to know beside the evidence.
 
     ``parties`` None: not in the inventory.
@@ -70,7 +75,7 @@ class Context:
     parties: Parties | None = None
     networks: tuple[Network, ...] = ()
     servers: frozenset[str] = frozenset()
-    history: History | None = None
+    history: FailureHistory | None = None
     ever_good: bool = False
     client_names: Callable[[], frozenset[str]] = frozenset
     purpose: str = "site"
@@ -157,7 +162,7 @@ class Judge:
     parse: Callable[[bytes], Certificate]
     issuers: Issuers = field(default_factory=Issuers)
 
-    def judge(self, evidence: Evidence, context: Context, now: datetime) -> Judgement:
+    def judge(self, evidence: Evidence, context: JudgingContext, now: datetime) -> Judgement:
         if evidence.error is not None:
             error = finding("scanner-error", error=evidence.error)
             return Judgement(
@@ -171,7 +176,7 @@ class Judge:
             one = self._address(evidence, address, context, now, found)
             judged.append(one)
             if one.leaf is not None:
-                served.append(Served(address.address, one.leaf, one.trusted))
+                served.append(ServedCertificate(address.address, one.leaf, one.trusted))
                 unresolved |= one.verdict is not None and one.verdict.reason not in SETTLED
             if address.other_chain:
                 self._other(evidence, address, now, found, served)
@@ -209,7 +214,7 @@ class Judge:
         self,
         evidence: Evidence,
         address: AddressEvidence,
-        context: Context,
+        context: JudgingContext,
         now: datetime,
         found: list[Finding],
     ) -> JudgedAddress:
@@ -220,7 +225,7 @@ class Judge:
             self.issuers.add(certificate)
         host = evidence.target.host
         at = (address.address,)
-        malformed = address.failure is not None and address.failure.kind is Kind.MALFORMED
+        malformed = address.failure is not None and address.failure.kind is FailureKind.MALFORMED
         verdict = self.trust.assess(chain, self.issuers, now)
         leaf = chain[0]
         about = [*date_findings(leaf, now, at), *leaf_findings(leaf, host, verdict, at)]
@@ -247,7 +252,7 @@ class Judge:
         address: AddressEvidence,
         now: datetime,
         found: list[Finding],
-        served: list[Served],
+        served: list[ServedCertificate],
     ) -> None:
         """The certificate of the other key type is judged like the first (``--deep``)."""
         chain = tuple(self.parse(der) for der in address.other_chain)
@@ -261,7 +266,7 @@ class Judge:
         found += [
             replace(f, evidence=f.evidence | {"key": chain[0].key, "deep": True}) for f in about
         ]
-        served.append(Served(address.address, chain[0], verdict.trusted))
+        served.append(ServedCertificate(address.address, chain[0], verdict.trusted))
 
 
 def for_port(target: Target, findings: Iterable[Finding]) -> list[Finding]:

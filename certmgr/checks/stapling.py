@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from certmgr.checks.codes import STAPLE
+from certmgr.checks.ocsp import Staple, check
 from certmgr.checks.transport import finding
-from certmgr.checks.trust import PathVerdict
-from certmgr.revocation.crl import REASONS
-from certmgr.revocation.staple import Staple, check
 from certmgr.scan.evidence import AddressEvidence
+from certmgr.x509.crl import REASONS
+from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate, issued_by
-from inventory.model import Finding
+from inventory.vocabulary import Finding
 
 # By the state of the staple; these texts stand in sentences (notifiers/wording/values.py).
 PROBLEMS = {

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certmgr.checks.codes import CODES
-from certmgr.scan.evidence import AddressEvidence, Evidence, Kind
-from certmgr.scan.guard import Network, within
+from certmgr.net.addresses import Network, within
+from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
 from certmgr.scan.openssl_names import BROWSER_CIPHER_NAMES
-from inventory.model import Finding
+from inventory.vocabulary import Finding
 
 UNREACHABLE_RUNS = 3
 UNREACHABLE_AFTER = timedelta(hours=24)
@@ -22,7 +22,7 @@ _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class FailureHistory:
     """How long an endpoint could not be told: since when, and in how many runs whose control
     targets answered, this one not counted.
     """
@@ -75,25 +75,25 @@ def transport_findings(evidence: Evidence, address: AddressEvidence) -> Iterator
     target = evidence.target
     said: dict[str, Any] = {"reason": failure.reason, "looks": address.looks}
     match failure.kind:
-        case Kind.NO_ROUTE:
+        case FailureKind.NO_ROUTE:
             return
-        case Kind.TIMEOUT | Kind.UNREACHABLE:
+        case FailureKind.TIMEOUT | FailureKind.UNREACHABLE:
             yield finding("connection-timeout", at, **said)
-        case Kind.REFUSED:
+        case FailureKind.REFUSED:
             yield finding(
                 "https-missing" if target.protocol == "https" else "connection-failed", at, **said
             )
-        case Kind.STARTTLS:
+        case FailureKind.STARTTLS:
             yield finding("starttls-missing", at, **said)
-        case Kind.NOT_TLS:
+        case FailureKind.NOT_TLS:
             yield finding("not-tls", at, **said)
-        case Kind.TOO_LARGE:
+        case FailureKind.TOO_LARGE:
             yield finding("too-large", at, **said)
-        case Kind.MALFORMED:
+        case FailureKind.MALFORMED:
             yield finding("certificate-malformed", at, **said)
-        case Kind.LOCAL:
+        case FailureKind.LOCAL:
             yield finding("scanner-error", at, **said)
-        case Kind.RESET | Kind.CLOSED if failure.layer in ("connect", "starttls"):
+        case FailureKind.RESET | FailureKind.CLOSED if failure.layer in ("connect", "starttls"):
             yield finding("connection-failed", at, **said)
         case _:
             if address.client_certificate and failure.alert in _CLIENT_CERTIFICATE_ALERTS:
@@ -118,12 +118,12 @@ def no_route(evidence: Evidence) -> bool:
     """Whether this machine had no way to any of the addresses."""
     found = evidence.addresses
     return bool(found) and all(
-        a.failure is not None and a.failure.kind is Kind.NO_ROUTE for a in found
+        a.failure is not None and a.failure.kind is FailureKind.NO_ROUTE for a in found
     )
 
 
 def confirmed_unreachable(
-    findings: Sequence[Finding], history: History | None, now: datetime
+    findings: Sequence[Finding], history: FailureHistory | None, now: datetime
 ) -> list[Finding]:
     """A time-out or SERVFAIL in three runs over 24 hours, on every address, is ``unreachable``;
     until then nobody can tell.

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import click
 
+from certmgr.acme import accounts as acme_accounts
+from certmgr.acme import accounts as work
+from certmgr.acme import cas
+from certmgr.acme.accounts import AccountRequest
+from certmgr.acme.accounts import add as register
 from certmgr.cli import output
-from certmgr.cli.shared import App, format_option, pass_app
+from certmgr.cli.shared import CommandContext, format_option, pass_app
+from inventory.db.database import default_actor
+from inventory.errors import UsageError
+from inventory.store import accounts, acme_orders
 
 KEY_TYPES = ["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
 
@@ -24,9 +32,8 @@ def account() -> None:
 @account.command("cas")
 @format_option
 @pass_app
-def cas_(app: App, form: str) -> None:
+def cas_(app: CommandContext, form: str) -> None:
     """The CAs that are known by name, and those of the configuration."""
-    from certmgr.issuance import cas
 
     rows = [
         {
@@ -103,7 +110,7 @@ def cas_(app: App, form: str) -> None:
 )
 @pass_app
 def add(
-    app: App,
+    app: CommandContext,
     ca: str,
     name: str | None,
     directory: str,
@@ -115,10 +122,6 @@ def add(
     key_type: str,
 ) -> None:
     """Registers an account at CA: a name of `account cas`, or any name with --directory."""
-    from certmgr.issuance.accounts import Wanted
-    from certmgr.issuance.accounts import add as register
-    from inventory.database import default_actor
-    from inventory.errors import UsageError
 
     if eab_key and not eab_key.startswith(("env:", "file:")):
         raise UsageError(
@@ -126,7 +129,7 @@ def add(
             "",
             "Give env:NAME or file:PATH.",
         )
-    wanted = Wanted(
+    wanted = AccountRequest(
         ca=ca,
         name=name or ca,
         directory=directory,
@@ -150,9 +153,8 @@ def add(
 @click.option("--retired", is_flag=True, help="Also those that were deactivated.")
 @format_option
 @pass_app
-def list_(app: App, retired: bool, form: str) -> None:
+def list_(app: CommandContext, retired: bool, form: str) -> None:
     """All accounts."""
-    from inventory.store import accounts
 
     with app.open().read() as conn:
         rows = [
@@ -173,11 +175,8 @@ def list_(app: App, retired: bool, form: str) -> None:
 @click.argument("name")
 @click.option("--ask", is_flag=True, help="Ask the CA too.")
 @pass_app
-def show(app: App, name: str, ask: bool) -> None:
+def show(app: CommandContext, name: str, ask: bool) -> None:
     """One account; with --ask what the CA says of it, its profiles and its limits."""
-    from certmgr.issuance import accounts as work
-    from certmgr.issuance import cas
-    from inventory.store import accounts, acme_orders
 
     database = app.open()
     with database.read() as conn:
@@ -243,12 +242,9 @@ def _limits(ca: object) -> list[tuple[object, str]]:
 @account.command("agree")
 @click.argument("name")
 @pass_app
-def agree(app: App, name: str) -> None:
+def agree(app: CommandContext, name: str) -> None:
     """Agrees to the terms of service that the CA has now."""
-    from certmgr.issuance.accounts import agree as work
-    from inventory.database import default_actor
-
-    terms = work(app.open(), app.settings, name, default_actor())
+    terms = acme_accounts.agree(app.open(), app.settings, name, default_actor())
     click.echo(f"'{name}' agrees to {terms or 'the terms; the CA names none'}.")
 
 
@@ -263,14 +259,12 @@ def agree(app: App, name: str) -> None:
     help="Kind of the new key.",
 )
 @pass_app
-def rollover(app: App, name: str, key_type: str) -> None:
+def rollover(app: CommandContext, name: str, key_type: str) -> None:
     """Gives the account a new key.
 
     The old key file stays where it is, and can do nothing any more.
     """
-    from certmgr.issuance.accounts import rollover as work
-
-    row = work(app.open(), app.settings, name, key_type)
+    row = acme_accounts.rollover(app.open(), app.settings, name, key_type)
     click.echo(f"'{name}' has a new key: {row['key_reference'].partition(':')[2]}. Back it up.")
 
 
@@ -282,10 +276,8 @@ def rollover(app: App, name: str, key_type: str) -> None:
     help="The account that stands in while this CA fails; empty: none.",
 )
 @pass_app
-def edit(app: App, name: str, fallback: str | None) -> None:
+def edit(app: CommandContext, name: str, fallback: str | None) -> None:
     """Changes what is kept here of an account."""
-    from inventory.errors import UsageError
-    from inventory.store import accounts
 
     if fallback == name:
         raise UsageError("An account cannot stand in for itself")
@@ -308,13 +300,11 @@ def edit(app: App, name: str, fallback: str | None) -> None:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
-def deactivate(app: App, name: str, yes: bool) -> None:
+def deactivate(app: CommandContext, name: str, yes: bool) -> None:
     """Ends an account at its CA, for good."""
-    from certmgr.issuance.accounts import deactivate as work
-
     if not yes:
         click.confirm(
             f"Deactivate '{name}' at its CA? It can never order or revoke again", abort=True
         )
-    work(app.open(), app.settings, name)
+    acme_accounts.deactivate(app.open(), app.settings, name)
     click.echo(f"'{name}' is deactivated.")

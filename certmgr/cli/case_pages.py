@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
+from certmgr.cases.states import (
+    ENDED,
+    TODO,
+    CaseState,
+    allowed,
+    escalations,
+    next_reminder,
+    overdue,
+    waits_for,
+)
+from certmgr.cases.states import overdue as is_late
+from certmgr.cases.statistics import measures as of
+from certmgr.cases.window import InstallationWindow
 from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show, table
-from certmgr.cli.shared import App, client_filter, format_option, pass_app
+from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
+from inventory.db.database import from_epoch
+from inventory.store import cases, clients, contacts, outbox
 
 if TYPE_CHECKING:
     from inventory.store.records import Row
@@ -57,7 +73,7 @@ _KEYS = (
 @format_option
 @pass_app
 def list_(
-    app: App,
+    app: CommandContext,
     client: str | None,
     mine: str | None,
     waiting: str | None,
@@ -67,9 +83,6 @@ def list_(
     form: str,
 ) -> None:
     """The work list: the next due first."""
-    from certmgr.cases.states import overdue as is_late
-    from certmgr.cases.states import waits_for
-    from inventory.store import cases, clients, contacts
 
     moment = app.now()
     with app.open().read() as conn:
@@ -117,17 +130,14 @@ def list_(
 
 def case_row(row: Row, moment: Any) -> dict[str, Any]:
     """One case of ``certmgr.cases/1``."""
-    from certmgr.cases.states import ENDED, TODO, State, overdue, waits_for
-    from certmgr.cases.window import Span
-    from inventory.database import from_epoch
 
     start, end = from_epoch(row["window_start"]), from_epoch(row["window_end"])
     window = (
-        Span(start, end, row["window_zone"]).text
+        InstallationWindow(start, end, row["window_zone"]).text
         if start and end and row["window_state"] == "agreed"
         else None
     )
-    state = State(row["state"])
+    state = CaseState(row["state"])
     return {
         **{
             k: row[k]
@@ -164,12 +174,10 @@ def case_row(row: Row, moment: Any) -> dict[str, Any]:
 @click.argument("reference")
 @format_option
 @pass_app
-def show_(app: App, reference: str, form: str) -> None:
+def show_(app: CommandContext, reference: str, form: str) -> None:
     """Tell the whole story of a case: where it stands, whom it climbs to, certificates, messages,
     and everything that was done and said.
     """
-    from certmgr.cases.states import allowed, climbs, next_reminder
-    from inventory.store import cases, outbox
 
     moment = app.now()
     with app.open().read() as conn:
@@ -183,7 +191,7 @@ def show_(app: App, reference: str, form: str) -> None:
     reminds = next_reminder(row, moment)
     climbing = [
         {"who": c.who, "at": epoch_text(int(c.at.timestamp()))}
-        for c in climbs(row, app.settings.notify.climb_days, moment.tzinfo)
+        for c in escalations(row, app.settings.notify.climb_days, moment.tzinfo)
     ]
     certificates = [
         {
@@ -309,12 +317,8 @@ def _page(page: dict[str, Any], row: Row, document: dict[str, Any]) -> None:
 @client_filter
 @format_option
 @pass_app
-def measures(app: App, client: str | None, form: str) -> None:
+def measures(app: CommandContext, client: str | None, form: str) -> None:
     """Time per state, time to resolve, and what is overdue by whom, a month."""
-    from zoneinfo import ZoneInfo
-
-    from certmgr.cases.measures import measures as of
-    from inventory.store import cases, clients
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from certmgr.cases import intake
+from certmgr.cases.intake import sentences
+from certmgr.cases.opening import awaiting, due_cases
+from certmgr.cases.opening import run as work
+from certmgr.cases.package import fingerprint
+from certmgr.cases.package_files import pack
+from certmgr.cases.service import CaseService
+from certmgr.cases.states import CaseAction, waits_for
 from certmgr.cli.case_pages import list_, measures, show_
 from certmgr.cli.output import cell, echo_json, epoch_text
-from certmgr.cli.shared import App, pass_app
+from certmgr.cli.scan import overrides_of
+from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.config.settings import secret
+from certmgr.files import write_whole
+from certmgr.inspection.verification import VerificationState
+from certmgr.purchases.load import leads_of
+from certmgr.x509.upload import read_files, unpack
+from inventory.errors import Conflict, UsageError
+from inventory.names import display
+from inventory.store import cases
+from notifiers.wording.cases import INSTRUCTIONS, MATERIAL, filled
 
 if TYPE_CHECKING:
-    from certmgr.cases.proof import Proof
-    from certmgr.cases.work import Desk
+    from certmgr.cases.service import CaseService
+    from certmgr.inspection.verification import Verification
     from inventory.store.records import Row
 
 seen_option = click.option(
@@ -33,15 +52,11 @@ for _command in (list_, show_, measures):
     case.add_command(_command)
 
 
-def desk_of(app: App, seen: int | None = None) -> Desk:
-    from certmgr.cases.work import Desk
-
-    return Desk(app.open(), app.settings, app.now(), seen=seen)
+def desk_of(app: CommandContext, seen: int | None = None) -> CaseService:
+    return CaseService(app.open(), app.settings, app.now(), seen=seen)
 
 
 def said(row: Row, text: str = "") -> None:
-    from certmgr.cases.states import waits_for
-
     due = f", due {epoch_text(row['due_at'])}" if row["due_at"] else ""
     click.echo(
         f"{row['reference']}: {text or row['state']}. It waits for {waits_for(row)}{due}. Version"
@@ -71,7 +86,7 @@ def said(row: Row, text: str = "") -> None:
 @click.option("--reason", metavar="TEXT", default="", help="Why it was opened.")
 @pass_app
 def open_(
-    app: App,
+    app: CommandContext,
     /,
     client: str,
     names: tuple[str, ...],
@@ -94,7 +109,7 @@ def open_(
 )
 @seen_option
 @pass_app
-def take(app: App, reference: str, staff: str, seen: int | None) -> None:
+def take(app: CommandContext, reference: str, staff: str, seen: int | None) -> None:
     """Say who of the staff leads a case: clients are told their name, and they are told what waits
     for them.
     """
@@ -106,7 +121,7 @@ def take(app: App, reference: str, staff: str, seen: int | None) -> None:
 @click.argument("text")
 @seen_option
 @pass_app
-def note(app: App, reference: str, text: str, seen: int | None) -> None:
+def note(app: CommandContext, reference: str, text: str, seen: int | None) -> None:
     """Add what was said on the telephone."""
     said(desk_of(app, seen).note(reference, text), "noted")
 
@@ -146,7 +161,7 @@ def note(app: App, reference: str, text: str, seen: int | None) -> None:
 @seen_option
 @pass_app
 def csr(
-    app: App,
+    app: CommandContext,
     /,
     reference: str,
     key_types: tuple[str, ...],
@@ -161,7 +176,6 @@ def csr(
 
     The key stays on this machine; the next step is case send.
     """
-    from certmgr.cases import intake
 
     desk = desk_of(app, seen)
     if drop is not None:
@@ -188,17 +202,12 @@ def csr(
     return 0
 
 
-def _row(desk: Desk, reference: str) -> Row:
-    from inventory.store import cases
-
+def _row(desk: CaseService, reference: str) -> Row:
     with desk.database.read() as conn:
         return cases.find(conn, reference)
 
 
-def _known_csrs(desk: Desk, reference: str) -> list[str]:
-    from inventory.errors import Conflict
-    from inventory.store import cases
-
+def _known_csrs(desk: CaseService, reference: str) -> list[str]:
     with desk.database.read() as conn:
         row = cases.find(conn, reference)
         found = [
@@ -214,11 +223,6 @@ def _known_csrs(desk: Desk, reference: str) -> list[str]:
 
 
 def _export(row: Row, text: str, output: Path) -> None:
-    from certmgr.files import write_whole
-    from inventory.errors import Conflict
-    from inventory.names import display
-    from notifiers.wording.cases import INSTRUCTIONS, filled
-
     words = filled(
         INSTRUCTIONS,
         {"names": ", ".join(display(n) for n in row["names"]), "reference": row["reference"]},
@@ -233,11 +237,7 @@ def _export(row: Row, text: str, output: Path) -> None:
     )
 
 
-def _own_csr(desk: Desk, reference: str, source: Path) -> int:
-    from certmgr.cases import intake
-    from certmgr.cases.material import read_files
-    from notifiers.wording.cases import MATERIAL, filled
-
+def _own_csr(desk: CaseService, reference: str, source: Path) -> int:
     request = intake.take_csr(desk, reference, read_files([str(source)])[0])
     refused = any(code != "csr-extra" for code, _ in request.problems)
     for code, values in request.problems:
@@ -256,9 +256,8 @@ def _own_csr(desk: Desk, reference: str, source: Path) -> int:
 @click.option("--reason", metavar="TEXT", default="", help="How it went to them.")
 @seen_option
 @pass_app
-def send(app: App, reference: str, reason: str, seen: int | None) -> None:
+def send(app: CommandContext, reference: str, reason: str, seen: int | None) -> None:
     """Hand the CSR to whoever buys: the client gets it with the next notice."""
-    from certmgr.cases import intake
 
     said(intake.send(desk_of(app, seen), reference, reason))
 
@@ -281,7 +280,7 @@ def send(app: App, reference: str, reason: str, seen: int | None) -> None:
 @seen_option
 @pass_app
 def receive(
-    app: App,
+    app: CommandContext,
     reference: str,
     files: tuple[str, ...],
     password: str,
@@ -293,9 +292,6 @@ def receive(
 
     Exit 3 where it cannot be used.
     """
-    from certmgr.cases import intake
-    from certmgr.cases.intake import sentences
-    from certmgr.cases.material import read_files, unpack
 
     desk = desk_of(app, seen)
     material = unpack(read_files(list(files)), _secret(password))
@@ -330,9 +326,6 @@ def receive(
 
 
 def _secret(text: str) -> str:
-    from certmgr.config import secret
-    from inventory.errors import UsageError
-
     if text and not text.startswith(("env:", "file:")):
         raise UsageError(
             "A password is not passed as an option",
@@ -352,7 +345,7 @@ def _secret(text: str) -> str:
 @seen_option
 @pass_app
 def approve(
-    app: App,
+    app: CommandContext,
     reference: str,
     by: str,
     how: str,
@@ -386,7 +379,7 @@ def approve(
 @seen_option
 @pass_app
 def window(
-    app: App,
+    app: CommandContext,
     reference: str,
     start: str | None,
     minutes: int | None,
@@ -398,7 +391,6 @@ def window(
     """Agree on an installation window from START (2026-11-30T10:00, in the client's time), or move
     it. Both sides get it as a calendar entry.
     """
-    from inventory.errors import UsageError
 
     desk = desk_of(app, seen)
     if lift:
@@ -429,14 +421,10 @@ def window(
 )
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @pass_app
-def package(app: App, reference: str, output: Path, password: str, force: bool) -> None:
+def package(app: CommandContext, reference: str, output: Path, password: str, force: bool) -> None:
     """Write what an administrator installs: chain, key, combined file, PKCS#12, snippets for nginx,
     Apache, HAProxy, IIS and Java, checksums.
     """
-    from certmgr.cases.package import fingerprint
-    from certmgr.cases.packing import pack
-    from certmgr.files import write_whole
-    from inventory.errors import Conflict
 
     if output.exists() and not force:
         raise Conflict(
@@ -461,7 +449,7 @@ def package(app: App, reference: str, output: Path, password: str, force: bool) 
 )
 @seen_option
 @pass_app
-def install(app: App, reference: str, reason: str, seen: int | None) -> None:
+def install(app: CommandContext, reference: str, reason: str, seen: int | None) -> None:
     """Say that it is installed. The proof is case verify, or the next scan."""
     said(desk_of(app, seen).installed(reference, reason))
 
@@ -487,13 +475,13 @@ def install(app: App, reference: str, reason: str, seen: int | None) -> None:
 )
 @seen_option
 @pass_app
-def verify(app: App, reference: str, resolve: tuple[str, ...], form: str, seen: int | None) -> int:
+def verify(
+    app: CommandContext, reference: str, resolve: tuple[str, ...], form: str, seen: int | None
+) -> int:
     """Look for the expected certificate at every address, key type and backend.
 
     Seen on all closes the case; exit 1 where it is not.
     """
-    from certmgr.cases.proof import Proven
-    from certmgr.cli.scan import overrides_of
 
     row, proof = desk_of(app, seen).verify(reference, overrides_of(resolve))
     if form == "json":
@@ -517,10 +505,16 @@ def verify(app: App, reference: str, resolve: tuple[str, ...], form: str, seen: 
             click.echo("These were addresses of your choice: nothing was recorded.")
         else:
             said(row)
-    return 0 if proof.state is Proven.LIVE else 3 if proof.state is Proven.UNKNOWN else 1
+    return (
+        0
+        if proof.state is VerificationState.LIVE
+        else 3
+        if proof.state is VerificationState.UNKNOWN
+        else 1
+    )
 
 
-def _proof(proof: Proof) -> None:
+def _proof(proof: Verification) -> None:
     for symbol, places in (
         ("✓ live", proof.seen),
         ("✗ not there", proof.missing),
@@ -535,7 +529,7 @@ def _proof(proof: Proof) -> None:
 @click.argument("reference")
 @seen_option
 @pass_app
-def close(app: App, reference: str, seen: int | None) -> None:
+def close(app: CommandContext, reference: str, seen: int | None) -> None:
     """Close a case that was seen live.
 
     Without that proof there is only case cancel, with its reason.
@@ -551,10 +545,8 @@ def _ending(name: str, text: str) -> None:
     )
     @seen_option
     @pass_app
-    def command(app: App, reference: str, reason: str, seen: int | None) -> None:
-        from certmgr.cases.states import Action
-
-        said(desk_of(app, seen).end(reference, Action(name), reason))
+    def command(app: CommandContext, reference: str, reason: str, seen: int | None) -> None:
+        said(desk_of(app, seen).end(reference, CaseAction(name), reason))
 
 
 _ending("decline", "The client does not want it.")
@@ -569,14 +561,8 @@ _ending("reopen", "Take up a case again that ended, or that was installed wrongl
     help="Only show which cases would be opened, and which would be looked at.",
 )
 @pass_app
-def run(app: App, dry_run: bool) -> int:
+def run(app: CommandContext, dry_run: bool) -> int:
     """Open the cases that are due, and verify those that are installed (part of certmgr run)."""
-    from datetime import timedelta
-
-    from certmgr.cases.opening import awaiting, due_cases
-    from certmgr.cases.opening import run as work
-    from certmgr.orders.load import leads_of
-    from inventory.store import cases
 
     desk = desk_of(app)
     if dry_run:

@@ -10,7 +10,7 @@ from certmgr.cli.contacts import CONTACT_COLUMNS
 from certmgr.cli.output import echo_json, pairs, show
 from certmgr.cli.shared import (
     PARTIES,
-    App,
+    CommandContext,
     change_tags,
     changed,
     format_option,
@@ -22,6 +22,9 @@ from certmgr.cli.shared import (
     tag_option,
     untag_option,
 )
+from inventory.db import maintenance
+from inventory.names import display
+from inventory.store import clients, contacts, domains, erase, records
 
 
 @click.group()
@@ -40,9 +43,10 @@ def client() -> None:
 @party_options
 @tag_option
 @pass_app
-def client_add(app: App, /, number: str, name: str, tags: tuple[str, ...], **values: Any) -> None:
+def client_add(
+    app: CommandContext, /, number: str, name: str, tags: tuple[str, ...], **values: Any
+) -> None:
     """Add the client NUMBER called NAME."""
-    from inventory.store import clients
 
     with app.open().write(app.now()) as tx:
         clients.add(tx, given(number=number, name=name, **values), tags)
@@ -54,9 +58,8 @@ def client_add(app: App, /, number: str, name: str, tags: tuple[str, ...], **val
 @retired_option
 @format_option
 @pass_app
-def client_list(app: App, tag: str | None, retired: bool, form: str) -> None:
+def client_list(app: CommandContext, tag: str | None, retired: bool, form: str) -> None:
     """Show clients."""
-    from inventory.store import clients
 
     with app.open().read() as conn:
         rows = clients.listing(conn, retired=retired, tag=tag)
@@ -74,10 +77,8 @@ def client_list(app: App, tag: str | None, retired: bool, form: str) -> None:
 @click.argument("number")
 @format_option
 @pass_app
-def client_show(app: App, number: str, form: str) -> None:
+def client_show(app: CommandContext, number: str, form: str) -> None:
     """Show one client with its contacts and domains."""
-    from inventory.names import display
-    from inventory.store import clients, contacts, domains, records
 
     with app.open().read() as conn:
         row = clients.find(conn, number)
@@ -124,7 +125,7 @@ def client_show(app: App, number: str, form: str) -> None:
 @untag_option
 @pass_app
 def client_edit(
-    app: App,
+    app: CommandContext,
     /,
     number: str,
     new_number: str | None,
@@ -133,7 +134,6 @@ def client_edit(
     **values: Any,
 ) -> None:
     """Change what is known of a client."""
-    from inventory.store import clients
 
     with app.open().write(app.now()) as tx:
         row_id = clients.find(tx.conn, number)["id"]
@@ -147,9 +147,8 @@ def client_edit(
 @client.command("retire")
 @click.argument("number")
 @pass_app
-def client_retire(app: App, number: str) -> None:
+def client_retire(app: CommandContext, number: str) -> None:
     """Retire a client with its domains: kept for the record, and silent."""
-    from inventory.store import clients
 
     with app.open().write(app.now()) as tx:
         count = clients.retire(tx, number)
@@ -160,12 +159,10 @@ def client_retire(app: App, number: str) -> None:
 @click.argument("number")
 @click.option("--yes", is_flag=True, help="Do it; without this the command says what would go.")
 @pass_app
-def client_erase(app: App, number: str, yes: bool) -> None:
+def client_erase(app: CommandContext, number: str, yes: bool) -> None:
     """Delete the personal data of a client: contacts, domains, what was seen there, the texts of
     notices. The audit log stays valid; backups keep what they hold.
     """
-    from inventory import upkeep
-    from inventory.store import clients, contacts, domains, erase
 
     database = app.open()
     with database.read() as conn:
@@ -186,5 +183,5 @@ def client_erase(app: App, number: str, yes: bool) -> None:
         return
     with database.write(app.now()) as tx:
         erase.erase(tx, row["number"])
-    upkeep.forget(database)
+    maintenance.forget(database)
     click.echo(f"Erased {said}. Erase or age out the backups too.")

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
 from certmgr.cli.deadlines import shown_date
 from certmgr.cli.output import cell, echo_json, instant, show, table
-from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
+from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
+from certmgr.compliance.assessment import all_deadlines, judge, subjects
+from inventory.errors import NotFound
+from inventory.names import display
+from notifiers.wording.sentences import sentence, short
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from certmgr.compliance.standing import Row
+    from certmgr.compliance.assessment import ComplianceRow
 
 _COLUMNS = (
     "domain",
@@ -64,7 +69,7 @@ _STYLES = {
 @format_option
 @pass_app
 def compliance(
-    app: App,
+    app: CommandContext,
     client: str | None,
     tag: str | None,
     as_of: str | None,
@@ -78,10 +83,6 @@ def compliance(
 
     Exit code 1 where a domain does not comply for a fault of severity high or critical.
     """
-    from zoneinfo import ZoneInfo
-
-    from certmgr.compliance.standing import all_deadlines, judge, subjects
-    from inventory.errors import NotFound
 
     moment = app.now()
     at = app.moment(as_of)
@@ -134,9 +135,8 @@ def compliance(
     return 1 if severe and not exit_zero else 0
 
 
-def row_values(row: Row) -> dict[str, Any]:
+def row_values(row: ComplianceRow) -> dict[str, Any]:
     """One row of ``certmgr.compliance/1``."""
-    from notifiers.wording.sentences import sentence
 
     why = [sentence(f, t) for t, f in row.findings] or ([row.note] if row.note else [])
     coming = next((s for s in row.steps if not s.late), row.steps[-1] if row.steps else None)
@@ -171,10 +171,7 @@ def row_values(row: Row) -> dict[str, Any]:
     }
 
 
-def _table(rows: Sequence[Row], zone: ZoneInfo) -> None:
-    from inventory.names import display
-    from notifiers.wording.sentences import short
-
+def _table(rows: Sequence[ComplianceRow], zone: ZoneInfo) -> None:
     if not rows:
         return
     lines, styles = [], []

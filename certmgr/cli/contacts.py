@@ -8,7 +8,7 @@ import click
 
 from certmgr.cli.output import epoch_text, pairs, show
 from certmgr.cli.shared import (
-    App,
+    CommandContext,
     changed,
     client_filter,
     format_option,
@@ -17,6 +17,7 @@ from certmgr.cli.shared import (
     retired_option,
 )
 from inventory.errors import UsageError
+from inventory.store import clients, contacts
 
 CONTACT_COLUMNS = (
     "id",
@@ -69,7 +70,7 @@ def _contact_options(command: Any) -> Any:
     return command
 
 
-def _given(app: App, /, away_until: str | None = None, **values: Any) -> dict[str, Any]:
+def _given(app: CommandContext, /, away_until: str | None = None, **values: Any) -> dict[str, Any]:
     made = given(**values)
     if away_until is not None:
         made["away_until"] = until = app.moment(away_until) if away_until else None
@@ -92,10 +93,9 @@ def _given(app: App, /, away_until: str | None = None, **values: Any) -> dict[st
 @_contact_options
 @pass_app
 def contact_add(
-    app: App, /, name: str, client: str | None, ways: tuple[str, ...], **values: Any
+    app: CommandContext, /, name: str, client: str | None, ways: tuple[str, ...], **values: Any
 ) -> None:
     """Add a contact."""
-    from inventory.store import contacts
 
     with app.open().write(app.now()) as tx:
         row_id = contacts.add(tx, client, _given(app, name=name, **values), ways)
@@ -107,9 +107,8 @@ def contact_add(
 @retired_option
 @format_option
 @pass_app
-def contact_list(app: App, client: str | None, retired: bool, form: str) -> None:
+def contact_list(app: CommandContext, client: str | None, retired: bool, form: str) -> None:
     """Show contacts."""
-    from inventory.store import clients, contacts
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
@@ -121,9 +120,8 @@ def contact_list(app: App, client: str | None, retired: bool, form: str) -> None
 @click.argument("contact")
 @format_option
 @pass_app
-def contact_show(app: App, contact: str, form: str) -> None:
+def contact_show(app: CommandContext, contact: str, form: str) -> None:
     """Show one contact, by id, name or address."""
-    from inventory.store import contacts
 
     with app.open().read() as conn:
         row_id = contacts.find(conn, contact)["id"]
@@ -139,9 +137,10 @@ def contact_show(app: App, contact: str, form: str) -> None:
 @click.option("--name", metavar="NAME")
 @_contact_options
 @pass_app
-def contact_edit(app: App, /, contact: str, ways: tuple[str, ...], **values: Any) -> None:
+def contact_edit(
+    app: CommandContext, /, contact: str, ways: tuple[str, ...], **values: Any
+) -> None:
     """Change a contact. --way replaces all ways."""
-    from inventory.store import contacts
 
     with app.open().write(app.now()) as tx:
         changes = contacts.edit(tx, contact, _given(app, **values), ways)
@@ -154,9 +153,8 @@ def contact_edit(app: App, /, contact: str, ways: tuple[str, ...], **values: Any
 @contact.command("retire")
 @click.argument("contact")
 @pass_app
-def contact_retire(app: App, contact: str) -> None:
+def contact_retire(app: CommandContext, contact: str) -> None:
     """Retire a contact."""
-    from inventory.store import contacts
 
     with app.open().write(app.now()) as tx:
         contacts.retire(tx, contact)

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
-from certmgr.cli.shared import App, pass_app
+from certmgr.cli.shared import CommandContext, pass_app
+from inventory.db import maintenance as upkeep
+from inventory.db.database import HEAD, make_engine, shown
+from inventory.db.opening import open_database
+from inventory.errors import DatabaseError
 
 
 @click.group()
@@ -16,9 +20,8 @@ def database() -> None:
 
 @database.command()
 @pass_app
-def upgrade(app: App) -> None:
+def upgrade(app: CommandContext) -> None:
     """Bring the database to this program's version (an SQLite file is backed up first)."""
-    from inventory.database import HEAD, open_database, shown
 
     opened = open_database(app.url, migrate=True, clock=app.clock)
     click.echo(f"{shown(opened.engine.url)} is at version {HEAD}.")
@@ -27,9 +30,8 @@ def upgrade(app: App) -> None:
 @database.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @pass_app
-def backup(app: App, file: Path) -> None:
+def backup(app: CommandContext, file: Path) -> None:
     """Write a whole copy to FILE, which must not exist. Others may go on working."""
-    from inventory import upkeep
 
     upkeep.backup(app.open().engine, file)
     click.echo(f"Backup written to {file}.")
@@ -39,10 +41,8 @@ def backup(app: App, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
-def restore(app: App, file: Path, yes: bool) -> None:
+def restore(app: CommandContext, file: Path, yes: bool) -> None:
     """Put the backup FILE in the place of the database. What was there is kept beside it."""
-    from inventory import upkeep
-    from inventory.database import make_engine, shown
 
     engine = make_engine(app.url)
     if not yes:
@@ -54,10 +54,8 @@ def restore(app: App, file: Path, yes: bool) -> None:
 
 @database.command()
 @pass_app
-def check(app: App) -> None:
+def check(app: CommandContext) -> None:
     """Look for damage: integrity, references, permissions."""
-    from inventory import upkeep
-    from inventory.errors import DatabaseError
 
     opened = app.open()
     problems = upkeep.check(opened)

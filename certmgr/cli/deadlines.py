@@ -7,7 +7,19 @@ from typing import Any
 import click
 
 from certmgr.cli.output import epoch_text, show
-from certmgr.cli.shared import App, changed, format_option, needs, pass_app, retired_option
+from certmgr.cli.shared import (
+    CommandContext,
+    changed,
+    format_option,
+    needs,
+    pass_app,
+    retired_option,
+)
+from certmgr.compliance import milestones as shipped
+from certmgr.compliance.milestones import milestones
+from certmgr.compliance.rules import RULES
+from inventory.errors import Conflict, UsageError
+from inventory.store import deadlines
 
 _COLUMNS = (
     "name",
@@ -76,7 +88,7 @@ def _options(command: Any) -> Any:
     return command
 
 
-def _given(app: App, date: str | None, values: dict[str, Any]) -> dict[str, Any]:
+def _given(app: CommandContext, date: str | None, values: dict[str, Any]) -> dict[str, Any]:
     return {"at": app.moment(date), **values}
 
 
@@ -85,7 +97,7 @@ def _given(app: App, date: str | None, values: dict[str, Any]) -> dict[str, Any]
 @_options
 @pass_app
 def add(
-    app: App,
+    app: CommandContext,
     /,
     name: str,
     date: str | None,
@@ -94,10 +106,6 @@ def add(
     **values: Any,
 ) -> None:
     """Add a deadline of your own. Without --client and --tag it is for everybody."""
-    from certmgr.compliance import milestones as shipped
-    from certmgr.compliance.rules import RULES
-    from inventory.errors import Conflict
-    from inventory.store import deadlines
 
     needs(date, "--date")
     values["rule"] = values["rule"] or "https-only"
@@ -124,14 +132,12 @@ def add(
 @retired_option
 @format_option
 @pass_app
-def list_(app: App, own: bool, retired: bool, form: str) -> None:
+def list_(app: CommandContext, own: bool, retired: bool, form: str) -> None:
     """Show your own deadlines and the milestones of browsers and CAs, with source and confidence.
 
     Confidence: V read in the primary source, S seen as an excerpt of it, M from memory. What is
     announced and not known to have taken effect is shown as not confirmed.
     """
-    from certmgr.compliance.milestones import milestones
-    from inventory.store import deadlines
 
     rows: list[dict[str, Any]] = []
     with app.open().read() as conn:
@@ -195,7 +201,7 @@ def shown_date(day: str, precision: str) -> str:
 @_options
 @pass_app
 def edit(
-    app: App,
+    app: CommandContext,
     /,
     name: str,
     date: str | None,
@@ -206,8 +212,6 @@ def edit(
     """Change a deadline. --client and --tag replace whom it is for; --client '' empties the
     clients, --tag '' the tags.
     """
-    from certmgr.compliance.rules import RULES
-    from inventory.store import deadlines
 
     with app.open().write(app.now()) as tx:
         changes = deadlines.edit(
@@ -226,11 +230,8 @@ def edit(
 @deadline.command("retire")
 @click.argument("name")
 @pass_app
-def retire(app: App, name: str) -> None:
+def retire(app: CommandContext, name: str) -> None:
     """Retire a deadline of your own; the record stays."""
-    from certmgr.compliance.milestones import milestones
-    from inventory.errors import UsageError
-    from inventory.store import deadlines
 
     if name in {m.name for m in milestones()}:
         raise UsageError(

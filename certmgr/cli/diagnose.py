@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, instant
 from certmgr.cli.scan import SECONDS, overrides_of
-from certmgr.cli.shared import App, pass_app
+from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.diagnose.examination import diagnose as run
+from certmgr.diagnose.question import parse
+from certmgr.inspection.scan_run import ScanOptions
+from inventory.store.runs import vantage
+from notifiers.wording.catalogue import require
+from notifiers.wording.english import OUTCOMES
 
 if TYPE_CHECKING:
-    from certmgr.diagnose.context import Context
+    from certmgr.diagnose.context import HostContext
     from certmgr.diagnose.examination import Diagnosis
-    from inventory.database import Database
+    from inventory.db.database import Database
 
 _SYMBOLS = {"ok": "✓", "fault": "✗", "unknown": "?", "not reached": "-"}
 _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
@@ -68,7 +75,7 @@ _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
 )
 @pass_app
 def diagnose(
-    app: App,
+    app: CommandContext,
     url: str,
     only_message: bool,
     chosen: str | None,
@@ -87,14 +94,9 @@ def diagnose(
     For a host of the inventory it first shows whose it is, what is open, and what changed since it
     was last good. Exit code 1 where there is a fault of severity high or critical.
     """
-    from certmgr.diagnose.examination import diagnose as run
-    from certmgr.diagnose.question import parse
-    from certmgr.survey import Options
-    from inventory.store.runs import vantage
-    from notifiers.wording.catalogue import require
 
     question, clock = parse(url, https_port), app.moment(visitor_clock)
-    options = Options(
+    options = ScanOptions(
         overrides=overrides_of(resolves),
         ca_files=ca_files,
         http_port=question.http_port or http_port,
@@ -120,9 +122,8 @@ def diagnose(
     return 1 if found.severe and not exit_zero else 0
 
 
-def _inventory(app: App) -> Database | None:
+def _inventory(app: CommandContext) -> Database | None:
     """The inventory, where there is one; a diagnosis makes none."""
-    from pathlib import Path
 
     url = app.url
     path = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else url
@@ -132,8 +133,6 @@ def _inventory(app: App) -> Database | None:
 
 
 def _show(found: Diagnosis) -> None:
-    from notifiers.wording.english import OUTCOMES
-
     click.echo(found.url)
     if found.context is None:
         click.echo("  not in the inventory")
@@ -162,7 +161,7 @@ def _show(found: Diagnosis) -> None:
     click.echo(f"\n--- message to the client\n{_lines(found.message)}")
 
 
-def _show_context(known: Context, changes: list[str]) -> None:
+def _show_context(known: HostContext, changes: list[str]) -> None:
     click.echo(
         f"  client {cell(known.client)} {cell(known.client_name)}, account manager"
         f" {cell(known.account_manager) or 'nobody'}"

@@ -11,15 +11,16 @@ from sqlalchemy import select
 
 from certmgr.cases.states import waits_for
 from certmgr.cli.output import cell, epoch_text, instant, pairs
-from certmgr.moments import days_left
-from certmgr.orders.coverage import covers
-from certmgr.status import split_accepted
-from inventory.database import Database, from_epoch
-from inventory.model import SEVERITY_ORDER, Finding, Verdict, verdict_of
+from certmgr.inspection.status import split_accepted
+from certmgr.x509.names import name_covers
+from inventory.dates import days_left
+from inventory.db.database import Database, from_epoch
+from inventory.models.tables import audit, certificate, endpoint, observation, standing
 from inventory.names import display
-from inventory.store import cases, contacts, domains, findings, orders, records
-from inventory.tables import audit, certificate, endpoint, observation, standing
+from inventory.store import cases, contacts, domains, findings, records
+from inventory.store import purchases as orders
 from inventory.targets import Target, parse
+from inventory.vocabulary import SEVERITY_ORDER, Finding, Verdict, verdict_of
 from notifiers.wording.english import ACTORS, VERDICTS
 from notifiers.wording.sentences import instruction, sentence
 
@@ -58,12 +59,12 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
         purchases = [
             o
             for o in orders.listing(conn, client_id=row["client_id"], ended=False)
-            if any(covers(n, row["name"]) for n in o["names"])
+            if any(name_covers(n, row["name"]) for n in o["names"])
         ]
         led = [
             c
             for c in cases.listing(conn, client_id=row["client_id"])
-            if any(covers(n, row["name"]) for n in c["names"])
+            if any(name_covers(n, row["name"]) for n in c["names"])
         ]
     return {
         "schema": "certmgr.domain/1",

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from certmgr.cli.domain_page import document, render
 from certmgr.cli.output import echo_json, show
 from certmgr.cli.shared import (
     PARTIES,
-    App,
+    CommandContext,
     change_tags,
     changed,
     client_filter,
@@ -22,6 +23,9 @@ from certmgr.cli.shared import (
     tag_option,
     untag_option,
 )
+from certmgr.inspection.suggested_names import related, resolving
+from inventory.names import as_ip, display, normalise_host
+from inventory.store import clients, domains
 
 _DOMAIN_COLUMNS = (
     "name",
@@ -82,14 +86,11 @@ def _domain_options(command: Any) -> Any:
 )
 @pass_app
 def domain_add(
-    app: App, /, name: str, tags: tuple[str, ...], with_proposed: bool, **values: Any
+    app: CommandContext, /, name: str, tags: tuple[str, ...], with_proposed: bool, **values: Any
 ) -> None:
     """Add a domain and its endpoint NAME:443/https; apex, www and mail names that resolve are
     proposed.
     """
-    from certmgr.scan.propose import related, resolving
-    from inventory.names import as_ip, display, normalise_host
-    from inventory.store import domains
 
     values["paths"] = values["paths"] or None
     host = normalise_host(name)
@@ -126,11 +127,14 @@ def domain_add(
 @format_option
 @pass_app
 def domain_list(
-    app: App, client: str | None, tag: str | None, server: str | None, retired: bool, form: str
+    app: CommandContext,
+    client: str | None,
+    tag: str | None,
+    server: str | None,
+    retired: bool,
+    form: str,
 ) -> None:
     """Show domains. Who hosts, runs DNS, buys and renews is shown with what is inherited."""
-    from inventory.names import display
-    from inventory.store import clients, domains
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
@@ -158,11 +162,10 @@ def domain_list(
 @click.argument("name")
 @format_option
 @pass_app
-def domain_show(app: App, name: str, form: str) -> None:
+def domain_show(app: CommandContext, name: str, form: str) -> None:
     """Show everything known about a name: owner, contacts, endpoints, certificates, findings,
     history.
     """
-    from certmgr.cli.domain_page import document, render
 
     page = document(app.open(), name, app.now())
     if form == "json":
@@ -187,10 +190,9 @@ def domain_show(app: App, name: str, form: str) -> None:
 @untag_option
 @pass_app
 def domain_edit(
-    app: App, /, name: str, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any
+    app: CommandContext, /, name: str, tags: tuple[str, ...], untags: tuple[str, ...], **values: Any
 ) -> None:
     """Change a domain. --client moves it to another client."""
-    from inventory.store import domains
 
     values["paths"] = values["paths"] or None
 
@@ -204,9 +206,8 @@ def domain_edit(
 @domain.command("retire")
 @click.argument("name")
 @pass_app
-def domain_retire(app: App, name: str) -> None:
+def domain_retire(app: CommandContext, name: str) -> None:
     """Retire a domain with its endpoints."""
-    from inventory.store import domains
 
     with app.open().write(app.now()) as tx:
         domains.retire(tx, name)

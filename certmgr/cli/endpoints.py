@@ -8,7 +8,7 @@ import click
 
 from certmgr.cli.output import epoch_text, pairs, show
 from certmgr.cli.shared import (
-    App,
+    CommandContext,
     change_tags,
     changed,
     client_filter,
@@ -20,6 +20,8 @@ from certmgr.cli.shared import (
     tag_option,
     untag_option,
 )
+from inventory.store import clients, endpoints
+from inventory.targets import Target, parse
 
 _ENDPOINT_COLUMNS = ("target", "client", "domain", "addresses", "state", "created_at", "tags")
 fixed_option = click.option(
@@ -48,7 +50,7 @@ def endpoint() -> None:
 @tag_option
 @pass_app
 def endpoint_add(
-    app: App,
+    app: CommandContext,
     /,
     target: str,
     domain_name: str | None,
@@ -56,8 +58,6 @@ def endpoint_add(
     tags: tuple[str, ...],
 ) -> None:
     """Add an endpoint: host[:port][/protocol]."""
-    from inventory.store import endpoints
-    from inventory.targets import parse
 
     parsed = parse(target)
     with app.open().write(app.now()) as tx:
@@ -66,8 +66,6 @@ def endpoint_add(
 
 
 def _endpoint_row(row: dict[str, Any]) -> dict[str, Any]:
-    from inventory.targets import Target
-
     return row | {
         "target": Target(row["host"], row["port"], row["protocol"]).key,
         "created_at": epoch_text(row["created_at"]),
@@ -81,9 +79,10 @@ def _endpoint_row(row: dict[str, Any]) -> dict[str, Any]:
 @retired_option
 @format_option
 @pass_app
-def endpoint_list(app: App, client: str | None, tag: str | None, retired: bool, form: str) -> None:
+def endpoint_list(
+    app: CommandContext, client: str | None, tag: str | None, retired: bool, form: str
+) -> None:
     """Show endpoints."""
-    from inventory.store import clients, endpoints
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
@@ -95,10 +94,8 @@ def endpoint_list(app: App, client: str | None, tag: str | None, retired: bool, 
 @click.argument("target")
 @format_option
 @pass_app
-def endpoint_show(app: App, target: str, form: str) -> None:
+def endpoint_show(app: CommandContext, target: str, form: str) -> None:
     """Show one endpoint."""
-    from inventory.store import endpoints
-    from inventory.targets import parse
 
     with app.open().read() as conn:
         row_id = endpoints.find(conn, parse(target))["id"]
@@ -122,7 +119,7 @@ def endpoint_show(app: App, target: str, form: str) -> None:
 @untag_option
 @pass_app
 def endpoint_edit(
-    app: App,
+    app: CommandContext,
     /,
     target: str,
     port: int | None,
@@ -133,8 +130,6 @@ def endpoint_edit(
     untags: tuple[str, ...],
 ) -> None:
     """Change an endpoint."""
-    from inventory.store import endpoints
-    from inventory.targets import parse
 
     parsed = parse(target)
     fixed = list(addresses) if addresses else ([] if by_dns else None)
@@ -151,10 +146,8 @@ def endpoint_edit(
 @endpoint.command("retire")
 @click.argument("target")
 @pass_app
-def endpoint_retire(app: App, target: str) -> None:
+def endpoint_retire(app: CommandContext, target: str) -> None:
     """Retire an endpoint."""
-    from inventory.store import endpoints
-    from inventory.targets import parse
 
     with app.open().write(app.now()) as tx:
         endpoints.retire(tx, parse(target))

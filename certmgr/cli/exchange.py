@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 
 import click
+from sqlalchemy.exc import IntegrityError
 
 from certmgr.cli.output import cell
-from certmgr.cli.shared import App, pass_app
+from certmgr.cli.shared import CommandContext, pass_app
 from inventory.errors import CertmgrError, UsageError
+from inventory.importers import apache, certbot, csv_format, json_format, nginx, plan, zone
+from inventory.store import clients
 
 SHOWN = 200
 
@@ -29,15 +32,11 @@ SHOWN = 200
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @pass_app
-def import_(app: App, source: Path, kind: str, client: str | None, dry_run: bool) -> int:
+def import_(app: CommandContext, source: Path, kind: str, client: str | None, dry_run: bool) -> int:
     """Take records from SOURCE.
 
     A bad row is reported with its line, the rest goes in; importing twice changes nothing.
     """
-    from sqlalchemy.exc import IntegrityError
-
-    from inventory.exchange import apache, certbot, csv_format, json_format, nginx, plan, zone
-    from inventory.store import clients
 
     database = app.open()
     with database.read() as conn:
@@ -107,9 +106,8 @@ def import_(app: App, source: Path, kind: str, client: str | None, dry_run: bool
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output."
 )
 @pass_app
-def export(app: App, form: str, output: Path | None) -> None:
+def export(app: CommandContext, form: str, output: Path | None) -> None:
     """Write the records: everything (json), or what is active in the documented columns (csv)."""
-    from inventory.exchange import csv_format, json_format, plan
 
     with app.open().read() as conn:
         everything = plan.snapshot(conn)

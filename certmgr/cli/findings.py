@@ -7,8 +7,13 @@ from typing import Any
 
 import click
 
+from certmgr.checks.codes import CODES
 from certmgr.cli.output import epoch_text, instant, show
-from certmgr.cli.shared import App, client_filter, format_option, needs, pass_app
+from certmgr.cli.shared import CommandContext, client_filter, format_option, needs, pass_app
+from inventory.store import clients, domains, endpoints, findings
+from inventory.targets import Target, parse
+from inventory.vocabulary import Finding
+from notifiers.wording.sentences import sentence
 
 
 @click.group()
@@ -26,7 +31,7 @@ def finding() -> None:
 @format_option
 @pass_app
 def list_(
-    app: App,
+    app: CommandContext,
     client: str | None,
     domain: str | None,
     code: str | None,
@@ -36,9 +41,6 @@ def list_(
     form: str,
 ) -> None:
     """Show findings, or the acceptances in force."""
-    from inventory.store import clients, domains, findings
-    from inventory.targets import Target
-    from notifiers.wording.sentences import sentence
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
@@ -74,7 +76,6 @@ def list_(
         found = findings.listing(
             conn, client_id=client_id, domain_id=domain_id, code=code, closed=closed
         )
-    from inventory.model import Finding
 
     rows = []
     for row in found:
@@ -112,7 +113,7 @@ def list_(
 @click.option("--endpoint", metavar="TARGET", help="For this endpoint.")
 @pass_app
 def accept(
-    app: App,
+    app: CommandContext,
     code: str,
     until: str | None,
     reason: str | None,
@@ -138,7 +139,7 @@ def accept(
 @click.option("--endpoint", metavar="TARGET", help="For this endpoint.")
 @pass_app
 def take(
-    app: App,
+    app: CommandContext,
     code: str,
     by: str | None,
     until: str | None,
@@ -160,7 +161,7 @@ def take(
 
 
 def _record(
-    app: App,
+    app: CommandContext,
     kind: str,
     code: str,
     until: str | None,
@@ -170,10 +171,6 @@ def _record(
     endpoint: str | None,
     by: str | None,
 ) -> tuple[int, datetime]:
-    from certmgr.checks.codes import CODES
-    from inventory.store import clients, domains, endpoints, findings
-    from inventory.targets import parse
-
     moment = app.moment(needs(until, "--until"))
     assert moment is not None
     with app.open().write(app.now()) as tx:
@@ -191,9 +188,8 @@ def _record(
 @finding.command()
 @click.argument("number", type=click.IntRange(1, (1 << 63) - 1))
 @pass_app
-def withdraw(app: App, number: int) -> None:
+def withdraw(app: CommandContext, number: int) -> None:
     """End an acceptance, or a promise to mend, now."""
-    from inventory.store import findings
 
     with app.open().write(app.now()) as tx:
         findings.withdraw(tx, number)

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import click
 
+from certmgr.cases import incident as work
+from certmgr.cases.incident import done, stands
+from certmgr.cli.cases import desk_of
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
-from certmgr.cli.shared import App, format_option, pass_app
+from certmgr.cli.shared import CommandContext, format_option, pass_app
+from inventory.errors import UsageError
+from inventory.files import read_regular
+from inventory.store import incidents
 
 _WORDS = {
     "replaced": "already replaced",
@@ -51,7 +57,7 @@ def incident() -> None:
 @format_option
 @pass_app
 def open_(
-    app: App,
+    app: CommandContext,
     serials: Path | None,
     issuer: str | None,
     server: str | None,
@@ -63,10 +69,6 @@ def open_(
     """Sort the certificates into already replaced, automatic, ours and the client's, and open the
     cases.
     """
-    from certmgr.cases import incident as work
-    from certmgr.cli.cases import desk_of
-    from inventory.errors import UsageError
-    from inventory.exchange.files import read_regular
 
     if sum(x is not None for x in (serials, issuer, server)) != 1:
         raise UsageError(
@@ -155,10 +157,8 @@ def _counts(counts: Counter[str]) -> None:
 @click.option("--all", "everything", is_flag=True, help="Also what is done.")
 @format_option
 @pass_app
-def show_(app: App, reference: str, everything: bool, form: str) -> int:
+def show_(app: CommandContext, reference: str, everything: bool, form: str) -> int:
     """Count down to seen live. Exit 1 while something is left."""
-    from certmgr.cases.incident import done, stands
-    from inventory.store import incidents
 
     with app.open().read() as conn:
         row = incidents.find(conn, reference)
@@ -242,10 +242,8 @@ def show_(app: App, reference: str, everything: bool, form: str) -> int:
 @click.option("--all", "everything", is_flag=True, help="Also those that are closed.")
 @format_option
 @pass_app
-def list_(app: App, everything: bool, form: str) -> None:
+def list_(app: CommandContext, everything: bool, form: str) -> None:
     """Show incidents, the next to end first."""
-    from certmgr.cases.incident import done
-    from inventory.store import incidents
 
     with app.open().read() as conn:
         found = [

@@ -8,9 +8,19 @@ from typing import Any
 
 import click
 
+from certmgr.acme import arrange as arranging
+from certmgr.acme.arrange import IssueRequest, arrange
+from certmgr.acme.context import IssuanceContext
+from certmgr.acme.preflight_run import PreflightRequest, preflight
+from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.cli import output
 from certmgr.cli.accounts import KEY_TYPES
-from certmgr.cli.shared import App, format_option, pass_app
+from certmgr.cli.issue_states import SYMBOLS, WORDS
+from certmgr.cli.lineages import rows_of
+from certmgr.cli.shared import CommandContext, format_option, pass_app
+from certmgr.x509.csr import MAX_CSR
+from inventory.errors import UsageError
+from inventory.files import read_regular
 
 SORTS = {
     "automate": "✓ automate now",
@@ -105,7 +115,7 @@ SORTS = {
 @format_option
 @pass_app
 def issue(
-    app: App,
+    app: CommandContext,
     names: tuple[str, ...],
     client: str,
     lineage: str,
@@ -132,17 +142,13 @@ def issue(
     certmgr issue '*.example.com' --solver dns
     certmgr issue --preflight --all    which names could be automated, and what the others need
     """
-    from inventory.errors import UsageError
 
     if preflight or everything:
         if everything and names:
             raise UsageError("--all means every name", "", "Leave the names out, or --all.")
         return _preflight(app, names, client, account, solver, everything, form)
-    from certmgr.issuance.arrange import Wanted, arrange
-    from certmgr.issuance.office import Office
-    from certmgr.issuance.renewing import Fleet
 
-    wanted = Wanted(
+    wanted = IssueRequest(
         names=names,
         client=client,
         lineage=lineage,
@@ -160,7 +166,7 @@ def issue(
     if dry_run:
         return _dry(database, app, wanted)
     arranged = arrange(database, app.settings, wanted)
-    fleet = Fleet(Office(database, app.settings))
+    fleet = RenewalRunner(IssuanceContext(database, app.settings))
     wanted_now = [p.name for p in fleet.plan(arranged) if p.due.at <= app.now()]
     code = told(database, wanted_now, fleet.named(wanted_now), form) if wanted_now else 0
     rest = [n for n in arranged if n not in wanted_now]
@@ -171,7 +177,6 @@ def issue(
 
 def _there_already(database: Any, names: list[str], form: str) -> int:
     """Typed twice is not ordered twice: a CA counts."""
-    from certmgr.cli.lineages import rows_of
 
     with database.read() as conn:
         rows = [r for r in rows_of(conn, None, ("active", "paused")) if r["lineage"] in names]
@@ -191,9 +196,8 @@ def _there_already(database: Any, names: list[str], form: str) -> int:
     return 0
 
 
-def _dry(database: Any, app: App, wanted: Any) -> int:
+def _dry(database: Any, app: CommandContext, wanted: Any) -> int:
     """Everything that arranging checks, rolled back."""
-    from certmgr.issuance import arrange as arranging
 
     found = arranging.check(database, app.settings, wanted)
     click.echo(
@@ -204,15 +208,11 @@ def _dry(database: Any, app: App, wanted: Any) -> int:
 
 
 def _read_csr(path: Path) -> bytes:
-    from certmgr.cases.csr import MAX_CSR
-    from inventory.exchange.files import read_regular
-
     return read_regular(path, MAX_CSR)
 
 
 def told(database: Any, names: list[str], summary: Any, form: str) -> int:
     """How each of these lineages stands after a run, and the exit code."""
-    from certmgr.cli.lineages import rows_of
 
     with database.read() as conn:
         rows = [r for r in rows_of(conn, None, ("active", "paused")) if r["lineage"] in names]
@@ -242,21 +242,8 @@ def told(database: Any, names: list[str], summary: Any, form: str) -> int:
     return 3 if summary.failed or summary.counts["busy"] else 0
 
 
-SYMBOLS = {"waits": "…", "held": "!", "busy": "…", "untold": "?"}
-WORDS = {
-    "waits": "put off",
-    "held": "waits for you",
-    "busy": "not now",
-    "untold": "in place, and nobody could tell whether it is live",
-    "unseen": "in place, and not live",
-    "failed": "failed",
-    "rolled-back": "taken back",
-    "staff": "somebody has to look",
-}
-
-
 def _preflight(
-    app: App,
+    app: CommandContext,
     names: tuple[str, ...],
     client: str,
     account: str,
@@ -264,12 +251,9 @@ def _preflight(
     everything: bool,
     form: str,
 ) -> int:
-    from certmgr.issuance.preflighting import Question, answer
-    from inventory.errors import UsageError
-
     if not names and not everything:
         raise UsageError("Which names?", "", "Name them, or give --all for the whole inventory.")
-    found = answer(app.open(), app.settings, Question(names, client, account, solver))
+    found = preflight(app.open(), app.settings, PreflightRequest(names, client, account, solver))
     rows: list[dict[str, Any]] = [
         {
             "name": a.name,

@@ -8,8 +8,22 @@ from typing import Any
 
 import click
 
+from certmgr.acme import adopt as work
+from certmgr.acme import arrange, deployment
+from certmgr.acme.accounts import base_directory
+from certmgr.acme.challenges.build import challenge_of, find
+from certmgr.acme.challenges.build import snippet as made
+from certmgr.acme.context import IssuanceContext
+from certmgr.acme.planning import plan_one
+from certmgr.acme.renewal import failure
 from certmgr.cli import output
-from certmgr.cli.shared import App, client_filter, format_option, given, pass_app
+from certmgr.cli.issue_states import SYMBOLS, WORDS
+from certmgr.cli.shared import CommandContext, client_filter, format_option, given, pass_app
+from certmgr.deploy.lineage import Lineage
+from inventory.errors import Conflict, UsageError
+from inventory.names import display
+from inventory.store import accounts, acme_orders, clients, lineages
+from inventory.store import purchases as orders
 
 _STATES = {
     "live": "✓ live",
@@ -27,8 +41,6 @@ _STATES = {
 
 def rows_of(conn: Any, client_id: int | None, states: Sequence[str]) -> list[dict[str, Any]]:
     """Lineages as they are shown."""
-    from certmgr.issuance.renewal import failure
-    from inventory.store import lineages
 
     found = []
     condemned = lineages.condemned(conn)
@@ -87,9 +99,8 @@ def lineage() -> None:
 @click.option("--retired", is_flag=True, help="Also what was retired.")
 @format_option
 @pass_app
-def list_(app: App, client: str | None, retired: bool, form: str) -> None:
+def list_(app: CommandContext, client: str | None, retired: bool, form: str) -> None:
     """All lineages, or those of a client."""
-    from inventory.store import clients
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
@@ -139,12 +150,8 @@ def list_(app: App, client: str | None, retired: bool, form: str) -> None:
 @click.argument("name")
 @format_option
 @pass_app
-def show(app: App, name: str, form: str) -> None:
+def show(app: CommandContext, name: str, form: str) -> None:
     """One lineage: certificates, names, targets, when it is renewed and why."""
-    from certmgr.deploy.lineage import Lineage
-    from certmgr.issuance.accounts import base_directory
-    from certmgr.issuance.planning import plan_one
-    from inventory.store import acme_orders, lineages
 
     with app.open().read() as conn:
         row = lineages.find(conn, name)
@@ -249,7 +256,7 @@ def show(app: App, name: str, form: str) -> None:
 @click.option("--reuse-key/--new-key", default=None, help="Whether the key stays over renewals.")
 @pass_app
 def edit(
-    app: App,
+    app: CommandContext,
     name: str,
     account: str | None,
     solver: str | None,
@@ -261,9 +268,6 @@ def edit(
     reuse_key: bool | None,
 ) -> None:
     """Changes an arrangement; its next certificate follows it."""
-    from certmgr.issuance import arrange
-    from inventory.errors import UsageError
-    from inventory.store import accounts, clients, lineages, orders
 
     if (
         all(x is None for x in (account, solver, names, profile, chain, shrink, reuse_key))
@@ -308,14 +312,11 @@ def edit(
 @lineage.command("approve")
 @click.argument("name")
 @pass_app
-def approve(app: App, name: str) -> None:
+def approve(app: CommandContext, name: str) -> None:
     """Lets the names in quarantine be left out of the next certificate.
 
     They return by themselves when they can be had again.
     """
-    from inventory.errors import Conflict
-    from inventory.names import display
-    from inventory.store import lineages
 
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
@@ -336,8 +337,6 @@ def approve(app: App, name: str) -> None:
 
 
 def _not_retired(row: Any) -> None:
-    from inventory.errors import Conflict
-
     if row["state"] == "retired":
         raise Conflict(
             f"'{row['name']}' is retired",
@@ -346,9 +345,7 @@ def _not_retired(row: Any) -> None:
         )
 
 
-def _set_state(app: App, name: str, state: str) -> None:
-    from inventory.store import lineages
-
+def _set_state(app: CommandContext, name: str, state: str) -> None:
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
         if state != "active":
@@ -359,7 +356,7 @@ def _set_state(app: App, name: str, state: str) -> None:
 @lineage.command("pause")
 @click.argument("name")
 @pass_app
-def pause(app: App, name: str) -> None:
+def pause(app: CommandContext, name: str) -> None:
     """Renews it no more, until it is resumed."""
     _set_state(app, name, "paused")
     click.echo(f"'{name}' is paused: nothing renews it.")
@@ -368,7 +365,7 @@ def pause(app: App, name: str) -> None:
 @lineage.command("resume")
 @click.argument("name")
 @pass_app
-def resume(app: App, name: str) -> None:
+def resume(app: CommandContext, name: str) -> None:
     """Renews it again, also one that was retired."""
     _set_state(app, name, "active")
     click.echo(f"'{name}' is renewed again.")
@@ -377,7 +374,7 @@ def resume(app: App, name: str) -> None:
 @lineage.command("retire")
 @click.argument("name")
 @pass_app
-def retire(app: App, name: str) -> None:
+def retire(app: CommandContext, name: str) -> None:
     """Ends the arrangement.
 
     Files stay where they are, and so does the certificate until its end.
@@ -389,20 +386,16 @@ def retire(app: App, name: str) -> None:
 @lineage.command("deploy")
 @click.argument("name")
 @pass_app
-def deploy(app: App, name: str) -> int:
+def deploy(app: CommandContext, name: str) -> int:
     """Brings the newest certificate to its targets again, also one that was taken back, and looks
     whether it is live.
     """
-    from certmgr.cli.issue import SYMBOLS, WORDS
-    from certmgr.issuance.bring import bring
-    from certmgr.issuance.office import Office
-    from inventory.store import lineages
 
     database = app.open()
     with database.read() as conn:
         row = lineages.find(conn, name)
     _not_retired(row)
-    done = bring(Office(database, app.settings), row["id"], again=True)
+    done = deployment.deploy(IssuanceContext(database, app.settings), row["id"], again=True)
     symbol = SYMBOLS.get(done.state, "✓" if done.good else "✗")
     click.echo(
         f"{symbol} {done.lineage}: {WORDS.get(done.state, done.state)}:"
@@ -437,7 +430,7 @@ def deploy(app: App, name: str) -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def adopt(
-    app: App,
+    app: CommandContext,
     names: tuple[str, ...],
     path: Path,
     solver_name: str,
@@ -451,8 +444,6 @@ def adopt(
     Its timer is ended first; live/NAME stays where it is, so that no server's configuration
     changes.
     """
-    from certmgr.issuance import adopt as work
-    from inventory.errors import UsageError
 
     database = app.open()
     if undo:
@@ -465,7 +456,7 @@ def adopt(
                 " over."
             )
         return 0
-    wanted = work.Wanted(path, names, solver_name, targets)
+    wanted = work.AdoptionRequest(path, names, solver_name, targets)
     planned = work.plan(database, app.settings, wanted)
     for one in planned.chosen:
         click.echo(
@@ -506,9 +497,8 @@ def solver() -> None:
 @solver.command("list")
 @format_option
 @pass_app
-def solvers(app: App, form: str) -> None:
+def solvers(app: CommandContext, form: str) -> None:
     """The solvers of the configuration."""
-    from certmgr.issuance.challenges.build import challenge_of
 
     rows = [
         {
@@ -544,9 +534,7 @@ def solvers(app: App, form: str) -> None:
     help="For which web server.",
 )
 @pass_app
-def snippet(app: App, name: str, server: str) -> None:
+def snippet(app: CommandContext, name: str, server: str) -> None:
     """What a web server's configuration needs so that a CA finds the answers of a solver."""
-    from certmgr.issuance.challenges.build import find
-    from certmgr.issuance.challenges.build import snippet as made
 
     click.echo(made(find(app.settings, name), server), nl=False)

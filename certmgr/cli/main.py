@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import click
 
 from certmgr import __version__
-from certmgr.cli import (
-    accounts,
-    cases,
-    clients,
-    compliance,
-    contacts,
-    database,
-    deadlines,
-    demo,
-    diagnose,
-    domains,
-    endpoints,
-    exchange,
-    findings,
-    incidents,
-    issue,
-    lineages,
-    notices,
-    notify,
-    operations,
-    orders,
-    planning,
-    renew,
-    report,
-    revocation,
-    scan,
-    servers,
-    status,
-)
-from certmgr.cli.shared import App, guard
+from certmgr.cli.lazy import LazyCommand, LazyGroup
+from certmgr.cli.shared import CommandContext, guard
 from inventory.clock import Clock, system_clock
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class CertmgrGroup(LazyGroup):
+    """The commands. A new one is a line here and a module of its name."""
+
+    commands_by_name: ClassVar[Mapping[str, LazyCommand]] = {
+        name: LazyCommand(f"certmgr.{path}", summary)
+        for name, path, summary in (
+            ("account", "cli.accounts:account", "Manage ACME accounts."),
+            ("audit", "cli.operations:audit", "List and verify the audit log."),
+            ("calendar", "cli.planning:calendar", "Write dates ahead as an iCalendar file."),
+            ("case", "cli.cases:case", "Coordinate installations with clients."),
+            ("check", "cli.operations:check", "Run as a monitoring plug-in (Nagios, Icinga)."),
+            ("client", "cli.clients:client", "Manage clients, who own domains."),
+            ("compliance", "cli.compliance:compliance", "Check domains against dated rules."),
+            ("contact", "cli.contacts:contact", "Manage people and mailboxes."),
+            ("database", "cli.database:database", "Migrate, back up, restore, check."),
+            ("deadline", "cli.deadlines:deadline", "Manage dated rules."),
+            ("demo", "demo.command:demo", "Show the main job on local TLS sites."),
+            ("diagnose", "cli.diagnose:diagnose", "Explain what a visitor sees at a URL."),
+            ("doctor", "cli.operations:doctor", "Check the set-up of certmgr."),
+            ("domain", "cli.domains:domain", "Manage domains and who does what for them."),
+            ("endpoint", "cli.endpoints:endpoint", "Manage the servers that a scan visits."),
+            ("export", "cli.exchange:export", "Write all records as JSON or CSV."),
+            ("finding", "cli.findings:finding", "List, accept and assign findings."),
+            ("forecast", "cli.planning:forecast", "Show purchases and installations ahead."),
+            ("import", "cli.exchange:import_", "Import records from a file or directory."),
+            ("incident", "cli.incidents:incident", "Replace many certificates by a time."),
+            ("issue", "cli.issue:issue", "Issue a certificate by ACME and deploy it."),
+            ("lineage", "cli.lineages:lineage", "Manage automatically renewed certificates."),
+            ("metrics", "cli.operations:metrics", "Write metrics for Prometheus."),
+            ("notice", "cli.notices:notice", "Manage queued notices and replies."),
+            ("notify", "cli.notify:notify", "Compose and send the notices that are due."),
+            ("purchase", "cli.purchases:purchase", "Manage certificates bought for years."),
+            ("renew", "cli.renew:renew", "Renew the ACME certificates that are due."),
+            ("report", "cli.report:report", "Write reports for clients."),
+            ("revocation", "cli.revocation:revocation", "Check revocation, CAA and DANE."),
+            ("revoke", "cli.renew:revoke", "Revoke a certificate at its CA."),
+            ("run", "cli.operations:run", "Do all scheduled work; the line for cron."),
+            ("scan", "cli.scan:scan", "Inspect the certificates that are served."),
+            ("server", "cli.servers:server", "Manage our machines and load balancers."),
+            ("solver", "cli.lineages:solver", "Show how domain control is validated."),
+            ("status", "cli.status:status", "Show what needs attention, soonest first."),
+        )
+    }
+
+
+@click.group(
+    cls=CertmgrGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="certmgr")
 @click.option(
     "--config",
@@ -57,56 +78,16 @@ from inventory.clock import Clock, system_clock
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.pass_context
 def cli(context: click.Context, config: str | None, database_url: str | None, debug: bool) -> None:
-    """Certificates of other people's domains: inventory, inspection, and who has to do what.
+    """Manage the certificates of other people's domains.
 
     \b
-    certmgr scan shop.example.com        look at a server; nothing is stored
+    certmgr scan shop.example.com        inspect a server; nothing is stored
     certmgr domain add shop.example.com --client 1001
-    certmgr scan                         look at the whole inventory
-    certmgr status --causes              what needs attention, and what would mend it
+    certmgr scan                         inspect the whole inventory
+    certmgr status --causes              what needs attention, and what would fix it
     """
-    app = context.obj = App(config, database_url, debug, context.obj or system_clock)
+    app = context.obj = CommandContext(config, database_url, debug, context.obj or system_clock)
     context.call_on_close(app.close)
-
-
-for command in (
-    scan.scan,
-    status.status,
-    clients.client,
-    contacts.contact,
-    servers.server,
-    domains.domain,
-    endpoints.endpoint,
-    findings.finding,
-    deadlines.deadline,
-    compliance.compliance,
-    report.report,
-    diagnose.diagnose,
-    notify.notify,
-    notices.notice,
-    orders.order,
-    cases.case,
-    incidents.incident,
-    planning.forecast,
-    revocation.revocation,
-    accounts.account,
-    issue.issue,
-    renew.renew,
-    renew.revoke,
-    lineages.lineage,
-    lineages.solver,
-    planning.calendar,
-    operations.run,
-    operations.check,
-    operations.metrics,
-    operations.doctor,
-    operations.audit,
-    exchange.import_,
-    exchange.export,
-    database.database,
-    demo.demo,
-):
-    cli.add_command(command)
 
 
 def run() -> None:

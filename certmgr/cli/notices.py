@@ -9,7 +9,21 @@ from typing import Any
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, pairs, show
-from certmgr.cli.shared import App, client_filter, format_option, pass_app
+from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
+from certmgr.config.settings import secret
+from certmgr.files import write_whole
+from certmgr.notices.broadcast import broadcast
+from certmgr.notices.run import run_of
+from certmgr.notices.setup import channels_of, rules_of
+from inventory.db.database import to_epoch
+from inventory.errors import CertmgrError, ConfigError, NotFound, UsageError
+from inventory.store import clients, domains, inbox, outbox, recipients, records, servers
+from inventory.store import tickets as matters
+from notifiers.channels import OutgoingMessage, preview
+from notifiers.inbox import MAX_MAIL, read, take
+from notifiers.pipeline.compose import Message
+from notifiers.pipeline.plan import Snapshot
+from notifiers.pipeline.staff import calls
 
 COLUMNS = (
     "id",
@@ -35,8 +49,6 @@ def notice() -> None:
 
 
 def _client_id(conn: Any, key: str | None) -> int | None:
-    from inventory.store import clients
-
     return clients.find(conn, key)["id"] if key else None
 
 
@@ -55,14 +67,13 @@ def _client_id(conn: Any, key: str | None) -> int | None:
 @format_option
 @pass_app
 def notice_list(
-    app: App, client: str | None, states: tuple[str, ...], limit: int, form: str
+    app: CommandContext, client: str | None, states: tuple[str, ...], limit: int, form: str
 ) -> None:
     """Show notices, newest first."""
-    from inventory.store import outbox, people
 
     with app.open().read() as conn:
         rows = outbox.listing(conn, states=states, client_id=_client_id(conn, client), limit=limit)
-        numbers = {i: c["number"] for i, c in people.clients(conn).items()}
+        numbers = {i: c["number"] for i, c in recipients.clients(conn).items()}
     shown = [
         dict(r)
         | {
@@ -76,9 +87,6 @@ def notice_list(
 
 
 def _one(conn: Any, notice_id: int) -> Any:
-    from inventory.errors import NotFound
-    from inventory.store import outbox
-
     rows = outbox.listing(conn, ids=[notice_id])
     if not rows:
         raise NotFound(f"There is no notice {notice_id}", "", "See certmgr notice list.")
@@ -96,15 +104,14 @@ def _one(conn: Any, notice_id: int) -> Any:
     help="How to show it.",
 )
 @pass_app
-def notice_show(app: App, notice_id: int, form: str) -> None:
+def notice_show(app: CommandContext, notice_id: int, form: str) -> None:
     """Show one notice: what it said, about what, what became of it, and what came back."""
-    from inventory.store import inbound, matters, outbox
 
     with app.open().read() as conn:
         row = _one(conn, notice_id)
         items = outbox.items_of(conn, notice_id)
         about = matters.of_notice(conn, notice_id)
-        answers = inbound.of_notice(conn, notice_id)
+        answers = inbox.of_notice(conn, notice_id)
     keys = (
         "id",
         "reference",
@@ -163,13 +170,8 @@ def notice_show(app: App, notice_id: int, form: str) -> None:
     help="Where the .eml files go; it is made where it is missing.",
 )
 @pass_app
-def notice_preview(app: App, output: str) -> None:
+def notice_preview(app: CommandContext, output: str) -> None:
     """Write what notify would send now as .eml files. Nothing is queued or sent."""
-    from certmgr.files import write_whole
-    from certmgr.notices.wiring import channels_of, run_of
-    from inventory.errors import CertmgrError
-    from notifiers.channels import Outgoing, preview
-    from notifiers.compose import Message
 
     folder = Path(output)
     try:
@@ -186,7 +188,9 @@ def notice_preview(app: App, output: str) -> None:
     def write(name: str, message: Message, to: str) -> None:
         write_whole(
             folder / name,
-            preview(Outgoing(to, message.subject, message.text, message.html, "preview"), sender),
+            preview(
+                OutgoingMessage(to, message.subject, message.text, message.html, "preview"), sender
+            ),
         )
 
     count = 0
@@ -207,13 +211,11 @@ def notice_preview(app: App, output: str) -> None:
 @notice.command("retry")
 @click.argument("notice_id", type=click.IntRange(1, 2**62), metavar="ID")
 @pass_app
-def notice_retry(app: App, notice_id: int) -> None:
+def notice_retry(app: CommandContext, notice_id: int) -> None:
     """Queue a notice again that failed, or of which nobody knows whether it arrived.
 
     It may then arrive twice: that is your decision.
     """
-    from inventory.errors import UsageError
-    from inventory.store import outbox
 
     with app.open().write(app.now()) as tx:
         row = _one(tx.conn, notice_id)
@@ -230,12 +232,11 @@ def notice_retry(app: App, notice_id: int) -> None:
 @click.argument("reference")
 @click.option("--by", required=True, metavar="NAME", help="Who said that they know.")
 @pass_app
-def notice_ack(app: App, reference: str, by: str) -> None:
+def notice_ack(app: CommandContext, reference: str, by: str) -> None:
     """Enter an acknowledgement: the client knows.
 
     What is not mended by then climbs again after some days ([notify] ack_days).
     """
-    from inventory.store import matters, records
 
     with app.open().write(app.now()) as tx:
         row = matters.find(tx.conn, reference)
@@ -259,7 +260,7 @@ def notice_ack(app: App, reference: str, by: str) -> None:
 @click.option("--reason", required=True, metavar="TEXT")
 @pass_app
 def notice_snooze(
-    app: App,
+    app: CommandContext,
     reference: str | None,
     domain: str | None,
     server: str | None,
@@ -272,9 +273,6 @@ def notice_snooze(
     """Be silent towards clients about one matter, or about a domain, server or client, until a
     date.
     """
-    from inventory.database import to_epoch
-    from inventory.errors import UsageError
-    from inventory.store import clients, domains, matters, records, servers
 
     given = [v for v in (reference, domain, server, client, everything) if v]
     if len(given) != 1:
@@ -320,10 +318,8 @@ def notice_snooze(
 @notice.command("wake")
 @click.argument("number", type=click.IntRange(1, 2**62))
 @pass_app
-def notice_wake(app: App, number: int) -> None:
+def notice_wake(app: CommandContext, number: int) -> None:
     """End a snooze before its date."""
-    from inventory.errors import NotFound
-    from inventory.store import matters
 
     with app.open().write(app.now()) as tx:
         if not matters.end_snooze(tx, number):
@@ -334,10 +330,8 @@ def notice_wake(app: App, number: int) -> None:
 @notice.command("snoozes")
 @format_option
 @pass_app
-def notice_snoozes(app: App, form: str) -> None:
+def notice_snoozes(app: CommandContext, form: str) -> None:
     """Show snoozes that are in force or to come."""
-    from inventory.database import to_epoch
-    from inventory.store import matters
 
     with app.open().read() as conn:
         rows = [r for r in matters.snoozes(conn) if r["until"] > to_epoch(app.now())]
@@ -372,14 +366,12 @@ def notice_snoozes(app: App, form: str) -> None:
 )
 @format_option
 @pass_app
-def notice_release(app: App, cause: str | None, per_day: int, form: str) -> None:
+def notice_release(app: CommandContext, cause: str | None, per_day: int, form: str) -> None:
     """Show what is held (after a first scan, or a run that changed too much), or let one CAUSE go,
     to some clients a day.
 
     '* CODE' is every cause with that finding.
     """
-    from inventory.errors import NotFound
-    from inventory.store import matters, records
 
     database = app.open()
     with database.read() as conn:
@@ -453,18 +445,14 @@ def _count(group: dict[str, Any], row: Any) -> None:
 @notice.command("calls")
 @format_option
 @pass_app
-def notice_calls(app: App, form: str) -> None:
+def notice_calls(app: CommandContext, form: str) -> None:
     """Who has to be telephoned: clients who did not answer, or cannot be written to; by account
     manager.
     """
-    from certmgr.notices.wiring import rules_of
-    from inventory.store import matters, outbox
-    from notifiers.plan import World
-    from notifiers.staff import calls
 
     rules = rules_of(app.settings)
     with app.open().read() as conn:
-        world = World(app.now(), rules.policy, rules.people(conn))
+        world = Snapshot(app.now(), rules.policy, rules.recipients(conn))
         found = calls(matters.listing(conn), outbox.said(conn), world, rules.policy)
     columns = ("manager", "client", "name", "phones", "reference", "site", "why", "since")
     shown = [
@@ -490,13 +478,10 @@ def notice_calls(app: App, form: str) -> None:
     help="Say what each mail is; nothing is recorded and no mail is marked as read.",
 )
 @pass_app
-def notice_inbox(app: App, dry_run: bool) -> int:
+def notice_inbox(app: CommandContext, dry_run: bool) -> int:
     """Read the mailbox that answers come to ([notify] inbox): replies acknowledge, bounces start
     the fallback, automatic replies do neither.
     """
-    from certmgr.config import secret
-    from inventory.errors import ConfigError
-    from notifiers.inbox import read
 
     url = app.settings.notify.inbox
     if not url:
@@ -513,12 +498,11 @@ def notice_inbox(app: App, dry_run: bool) -> int:
 
 @notice.command("bounce")
 @pass_app
-def notice_bounce(app: App) -> int:
+def notice_bounce(app: CommandContext) -> int:
     """Take one delivery report (RFC 3464) from standard input, as a mail server's pipe gives it.
 
     Exit 0 also where it is none of ours.
     """
-    from notifiers.inbox import MAX_MAIL, take
 
     raw = sys.stdin.buffer.read(MAX_MAIL + 1)
     kind = take(app.open(), raw[:MAX_MAIL], app.now())
@@ -564,7 +548,7 @@ _TAKEN = {
 @click.option("--dry-run", is_flag=True, help="Show the messages; nothing is queued.")
 @pass_app
 def notice_broadcast(
-    app: App,
+    app: CommandContext,
     template: str,
     deadline: str,
     tag: str | None,
@@ -578,7 +562,6 @@ def notice_broadcast(
     It goes out with the next runs of notify, to so many clients a day. The same bulletin about the
     same deadline reaches nobody twice.
     """
-    from certmgr.notices.broadcast import broadcast
 
     made = broadcast(
         app.open(),

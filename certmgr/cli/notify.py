@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
-from certmgr.cli.shared import App, pass_app
-from notifiers.report import problems_of, summary
+from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.notices.run import run_of, worker_of
+from inventory.errors import NotFound, UsageError
+from inventory.names import normalise_host
+from inventory.store import certificate_ends, tickets
+from notifiers.pipeline.report import problems_of, summary
 
 if TYPE_CHECKING:
-    from notifiers.record import Outcome
+    from notifiers.pipeline.record import RunOutcome
 
 
 @click.command()
@@ -45,7 +50,7 @@ if TYPE_CHECKING:
 )
 @pass_app
 def notify(
-    app: App,
+    app: CommandContext,
     dry_run: bool,
     explain: str | None,
     clients: int | None,
@@ -59,7 +64,6 @@ def notify(
     For cron, once an hour: silent when all is well, one line and exit 3 when something was not
     done.
     """
-    from inventory.errors import UsageError
 
     if sum((dry_run, explain is not None, queue_only, send_only)) > 1:
         raise UsageError(
@@ -73,10 +77,9 @@ def notify(
         raise UsageError(
             "There is no csv of a run", "messages are no rows", "Choose table or json."
         )
-    from certmgr.notices.wiring import run_of, worker_of
 
     database = app.open()
-    outcome: Outcome | None = None
+    outcome: RunOutcome | None = None
     if not send_only:
         outcome = run_of(database, app.settings, app.now(), expected=clients).decide(
             dry_run=dry_run
@@ -102,12 +105,10 @@ def notify(
 
 
 def _is_terminal() -> bool:
-    import sys
-
     return sys.stdout.isatty()
 
 
-def _show_dry(outcome: Outcome, form: str) -> int:
+def _show_dry(outcome: RunOutcome, form: str) -> int:
     if form == "json":
         echo_json(
             {
@@ -164,21 +165,18 @@ def _lines(text: str) -> str:
 _COLUMNS = ("last", "since", "subject", "threshold", "contact", "action", "reason")
 
 
-def _explain(app: App, name: str, form: str) -> int:
+def _explain(app: CommandContext, name: str, form: str) -> int:
     """Every decision that is kept about this name, newest first."""
-    from inventory.errors import NotFound
-    from inventory.names import normalise_host
-    from inventory.store import matters, news
 
     host = normalise_host(name.partition(":")[0])
     with app.open().read() as conn:
-        pairs = news.named(conn, host)
+        pairs = certificate_ends.named(conn, host)
         if not pairs:
             raise NotFound(
                 f"There is no name '{host}' in the inventory", "", "See certmgr domain list."
             )
-        subjects = matters.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
-        rows = matters.decisions(conn, subjects)
+        subjects = tickets.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
+        rows = tickets.decisions(conn, subjects)
     shown = [
         {
             "last": epoch_text(r["last_at"]),

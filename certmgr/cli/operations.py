@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from certmgr.cli.output import cell
-from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
+from certmgr.cli.output import cell, epoch_text, show, table
+from certmgr.cli.scan import terminated_as_interrupt
+from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
+from certmgr.files import write_whole
+from certmgr.operations import metrics as numbers
+from certmgr.operations.cron import run as work
+from certmgr.operations.doctor import FAULT, examine
+from certmgr.operations.health import UNKNOWN, Thresholds, judge, read
+from inventory.db import audit_chain
+from inventory.errors import CertmgrError
+from inventory.store import audit_log as auditlog
+from inventory.store import jobs
 
 
 @click.command()
@@ -45,7 +57,7 @@ from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_
 )
 @pass_app
 def check(
-    app: App,
+    app: CommandContext,
     client: str | None,
     tag: str | None,
     warning: int,
@@ -59,8 +71,6 @@ def check(
     Exit codes are those of plug-ins: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; also 3 where it cannot
     be done.
     """
-    from certmgr.operations.health import UNKNOWN, Thresholds, judge, read
-    from inventory.errors import CertmgrError
 
     try:
         moment = app.now()
@@ -79,14 +89,12 @@ def check(
 @click.option("--no-scan", is_flag=True, help="Only read the answers and notify.")
 @click.option("--verbose", "-v", is_flag=True, help="Say what was done also when all is well.")
 @pass_app
-def run(app: App, no_scan: bool, verbose: bool) -> int:
+def run(app: CommandContext, no_scan: bool, verbose: bool) -> int:
     """The one line for cron: scan, read the answers, notify, and call the heartbeat URL.
 
     Silent when all was done; otherwise one line on standard error and exit 3. A notice that is
     tried again later is no failure.
     """
-    from certmgr.cli.scan import terminated_as_interrupt
-    from certmgr.operations.round import run as work
 
     with terminated_as_interrupt():
         done = work(app.open(), app.settings, scan=not no_scan)
@@ -101,13 +109,11 @@ def run(app: App, no_scan: bool, verbose: bool) -> int:
 @click.command()
 @format_option
 @pass_app
-def doctor(app: App, form: str) -> int:
+def doctor(app: CommandContext, form: str) -> int:
     """Check configuration, database, clock, resolver, secrets, mail server, SPF, notices and runs.
 
     Exit 3 where there is a fault.
     """
-    from certmgr.cli.output import show, table
-    from certmgr.operations.doctor import FAULT, examine
 
     lines = list(examine(app.settings, app.url, app.now()))
     shown = [{"check": x.check, "state": x.state, "what": x.what, "todo": x.todo} for x in lines]
@@ -142,10 +148,8 @@ def audit() -> None:
 )
 @format_option
 @pass_app
-def audit_list(app: App, limit: int, kind: str | None, form: str) -> None:
+def audit_list(app: CommandContext, limit: int, kind: str | None, form: str) -> None:
     """Show the last entries, newest first."""
-    from certmgr.cli.output import epoch_text, show
-    from inventory.store import auditlog
 
     with app.open().read() as conn:
         rows = auditlog.last(conn, limit, kind)
@@ -166,18 +170,15 @@ def audit_list(app: App, limit: int, kind: str | None, form: str) -> None:
     help="A head that left this machine with a digest: it must still be in the log.",
 )
 @pass_app
-def audit_verify(app: App, expect: str | None) -> int:
+def audit_verify(app: CommandContext, expect: str | None) -> int:
     """Walk the whole chain. Exit 3 where an entry was changed, or entries were taken away."""
-    from inventory import chain
-    from inventory.errors import CertmgrError
-    from inventory.store import auditlog, jobs
 
     with app.open().read() as conn:
-        wrong, head, count = chain.broken(auditlog.entries(conn))
+        wrong, head, count = audit_chain.broken(auditlog.entries(conn))
         known = [
             h
             for h in (expect, jobs.state(conn, "digest")["detail"].get("head"))
-            if h and h != chain.START
+            if h and h != audit_chain.START
         ]
         missing = next((h for h in known if auditlog.has(conn, h.lower()) is None), None)
     if wrong is not None:
@@ -203,15 +204,10 @@ def audit_verify(app: App, expect: str | None) -> int:
     help="The file for the textfile collector, ending in .prom; else standard output.",
 )
 @pass_app
-def metrics(app: App, output: str | None) -> None:
+def metrics(app: CommandContext, output: str | None) -> None:
     """Write numbers for Prometheus: verdicts, findings by code, the end of each certificate, the
     last good scan.
     """
-    from pathlib import Path
-
-    from certmgr.files import write_whole
-    from certmgr.operations import metrics as numbers
-    from certmgr.operations.health import read
 
     database, moment = app.open(), app.now()
     content = numbers.text(database, read(database, moment), moment)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -35,7 +36,6 @@ def instant(moment: datetime | None) -> str | None:
 
 def day_in(moment: str | None, zone: str) -> str:
     """The day of an RFC 3339 instant in a time zone; empty for none."""
-    from zoneinfo import ZoneInfo
 
     return (
         ""

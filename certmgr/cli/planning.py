@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from certmgr.cases.calendars import entries
 from certmgr.cli.output import cell, csv_text, echo_json, instant, table
-from certmgr.cli.shared import App, client_filter, format_option, pass_app
+from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
+from certmgr.files import write_whole
+from certmgr.purchases.planning import lifetime_days, prices_of, read
+from notifiers.calendar import publish
 
 if TYPE_CHECKING:
-    from certmgr.orders.forecast import Line
+    from certmgr.purchases.forecast import ForecastTotals
 
 WIDTH = 40
 
@@ -38,7 +42,7 @@ WIDTH = 40
 @format_option
 @pass_app
 def forecast(
-    app: App,
+    app: CommandContext,
     until: str,
     lifetime: str | None,
     as_of: str | None,
@@ -50,7 +54,6 @@ def forecast(
     """Installations, reissues and purchases ahead, a month and a client, under the known steps of
     lifetimes; what they cost, and what ACME would save.
     """
-    from certmgr.orders.planning import lifetime_days, prices_of, read
 
     moment, end = app.moment(as_of) or app.now(), app.moment(until)
     assert end is not None
@@ -121,7 +124,7 @@ def money(sums: dict[str, Decimal]) -> str:
     return ", ".join(f"{v:.2f} {k}" for k, v in sorted(sums.items()))
 
 
-def line_row(line: Line, rate: Decimal) -> dict[str, Any]:
+def line_row(line: ForecastTotals, rate: Decimal) -> dict[str, Any]:
     """``cost``: purchases, fees and (where a rate is set) work, by currency."""
     both = dict(line.spend)
     for currency, value in line.fees.items():
@@ -153,13 +156,10 @@ def bars(values: dict[str, int]) -> None:
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output."
 )
 @pass_app
-def calendar(app: App, client: str | None, output: Path | None) -> None:
+def calendar(app: CommandContext, client: str | None, output: Path | None) -> None:
     """Write windows, ends of certificates, order dates and your deadlines as an iCalendar file, of
     one client or of all.
     """
-    from certmgr.cases.calendars import entries
-    from certmgr.files import write_whole
-    from notifiers.calendar import publish
 
     moment = app.now()
     found = entries(app.open(), app.settings, moment, client)

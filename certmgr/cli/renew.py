@@ -9,8 +9,17 @@ from typing import Any
 
 import click
 
+from certmgr.acme.context import IssuanceContext
+from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.revoke import revoke as work
+from certmgr.acme.simulate import simulate
+from certmgr.acme.simulation_input import fleet_of
 from certmgr.cli import output
-from certmgr.cli.shared import App, format_option, pass_app
+from certmgr.cli.issue import told
+from certmgr.cli.issue_states import SYMBOLS, WORDS
+from certmgr.cli.shared import CommandContext, format_option, pass_app
+from inventory.errors import UsageError
+from inventory.store import lineages
 
 REASONS = [
     "unspecified",
@@ -47,7 +56,7 @@ REASONS = [
 @format_option
 @pass_app
 def renew(
-    app: App,
+    app: CommandContext,
     names: tuple[str, ...],
     due: bool,
     dry_run: bool,
@@ -65,7 +74,6 @@ def renew(
     certmgr renew --due --dry-run    what is due, and why
     certmgr renew --simulate --lifetime 45d --until 2028-12-31
     """
-    from inventory.errors import UsageError
 
     if simulate:
         return _simulate(app, lifetime, until, form)
@@ -73,16 +81,12 @@ def renew(
         raise UsageError("What is to be renewed?", "", "Name lineages, or give --due.")
     if names and due:
         raise UsageError("--due chooses by itself", "", "Leave the names out, or --due.")
-    from certmgr.issuance.office import Office
-    from certmgr.issuance.renewing import Fleet
 
     database = app.open()
-    fleet = Fleet(Office(database, app.settings), _progress())
+    fleet = RenewalRunner(IssuanceContext(database, app.settings), _progress())
     if dry_run:
         return _dry(fleet, names, form)
     if names:
-        from certmgr.cli.issue import told
-
         return told(database, list(names), fleet.named(names), form)
     summary = fleet.due()
     if form == "csv":
@@ -116,7 +120,6 @@ def _progress() -> Callable[[int, int], None] | None:
 
 def _said(summary: Any) -> None:
     """Silent for cron when there is nothing to say."""
-    from certmgr.cli.issue import SYMBOLS, WORDS
 
     for name, state, said in summary.troubles:
         click.echo(
@@ -164,8 +167,6 @@ def _when(row: dict[str, Any], moment: Any) -> str:
 
 
 def _days(text: str) -> timedelta:
-    from inventory.errors import UsageError
-
     bare = text.strip().lower().removesuffix("d")
     if not (bare.isascii() and bare.isdigit() and 1 <= int(bare) <= 398):
         raise UsageError(
@@ -174,11 +175,7 @@ def _days(text: str) -> timedelta:
     return timedelta(days=int(bare))
 
 
-def _simulate(app: App, lifetime: str, until: str | None, form: str) -> int:
-    from certmgr.issuance.fleet import fleet_of
-    from certmgr.issuance.simulate import simulate
-    from inventory.errors import UsageError
-
+def _simulate(app: CommandContext, lifetime: str, until: str | None, form: str) -> int:
     moment, life = app.now(), _days(lifetime)
     end = app.moment(until) or moment + timedelta(days=365)
     if not moment < end < moment + timedelta(days=3660):
@@ -267,14 +264,11 @@ def _simulate(app: App, lifetime: str, until: str | None, form: str) -> int:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
-def revoke(app: App, name: str, reason: str, by: str, sha256: str, yes: bool) -> int:
+def revoke(app: CommandContext, name: str, reason: str, by: str, sha256: str, yes: bool) -> int:
     """Revokes a certificate at its CA, for good.
 
     A site that still shows it stops working in browsers that look.
     """
-    from certmgr.issuance.office import Office
-    from certmgr.issuance.revoking import revoke as work
-    from inventory.store import lineages
 
     database = app.open()
     with database.read() as conn:
@@ -291,7 +285,7 @@ def revoke(app: App, name: str, reason: str, by: str, sha256: str, yes: bool) ->
         ):
             click.echo("Nothing was revoked.")
             return 3
-    done = work(Office(database, app.settings), name, reason, by=by, sha256=sha256)
+    done = work(IssuanceContext(database, app.settings), name, reason, by=by, sha256=sha256)
     click.echo(
         f"{'It was revoked already' if done.already else 'Revoked'}: {done.sha256[:16]}, serial"
         f" {done.serial}."

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
-from certmgr.cli.shared import App, pass_app
+from certmgr.cli.output import show
+from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.compliance.assessment import all_deadlines
+from certmgr.files import write_whole
+from certmgr.operations.support_statistics import measure, read
+from certmgr.purchases.load import leads_of
+from certmgr.report import html, pdf, tabular
+from certmgr.report.html import render_index
+from certmgr.report.load import material
+from certmgr.report.view import build
+from certmgr.report.write import file_name, folder
 from inventory.errors import UsageError
+from inventory.store import clients
+from notifiers.wording.catalogue import require
 
 if TYPE_CHECKING:
     from certmgr.compliance.milestones import Deadline
-    from certmgr.report.model import Report
-    from inventory.database import Database
+    from certmgr.report.model import ClientReport
+    from inventory.db.database import Database
     from notifiers.wording.catalogue import Language
 
 
@@ -60,7 +74,7 @@ if TYPE_CHECKING:
 )
 @pass_app
 def report(
-    app: App,
+    app: CommandContext,
     client: str | None,
     everybody: bool,
     support: bool,
@@ -73,8 +87,6 @@ def report(
     """Write the report that a client reads: what to do, by when, the dates ahead, and each site
     with its evidence in words.
     """
-    from certmgr.compliance.standing import all_deadlines
-    from notifiers.wording.catalogue import require
 
     if support:
         _support(app, days, form or "table", client or everybody or output or as_of or chosen)
@@ -106,8 +118,6 @@ def report(
     if output is None:
         click.echo(data.decode(), nl=False)
     else:
-        from certmgr.files import write_whole
-
         write_whole(Path(output), data)
         click.echo(f"{output}: {made.summary}")
 
@@ -123,13 +133,7 @@ _SUPPORT = (
 )
 
 
-def _support(app: App, days: int, form: str, other: object) -> None:
-    from datetime import timedelta
-    from zoneinfo import ZoneInfo
-
-    from certmgr.cli.output import show
-    from certmgr.operations.support import measure, read
-
+def _support(app: CommandContext, days: int, form: str, other: object) -> None:
     if other:
         raise UsageError(
             "--support is about all clients",
@@ -150,18 +154,14 @@ def _support(app: App, days: int, form: str, other: object) -> None:
 
 
 def _one(
-    app: App,
+    app: CommandContext,
     database: Database,
     dues: tuple[Deadline, ...],
     client: str,
     moment: datetime,
     at: datetime | None,
     chosen: str | None,
-) -> tuple[Report, Language]:
-    from certmgr.orders.load import leads_of
-    from certmgr.report.load import material
-    from certmgr.report.view import build
-
+) -> tuple[ClientReport, Language]:
     provider = app.settings.provider
     read = material(
         database,
@@ -178,23 +178,19 @@ def _one(
     return build(read), read.language
 
 
-def _rendered(made: Report, language: Language, form: str) -> bytes:
-    from certmgr.report import html, tabular
-
+def _rendered(made: ClientReport, language: Language, form: str) -> bytes:
     if form == "json":
         return tabular.to_json(made).encode()
     if form == "csv":
         return tabular.to_csv(made).encode()
     page = html.render(made, language)
     if form == "pdf":
-        from certmgr.report import pdf
-
         return pdf.render(page, made, language)
     return page.encode()
 
 
 def _everybody(
-    app: App,
+    app: CommandContext,
     database: Database,
     dues: tuple[Deadline, ...],
     form: str,
@@ -204,10 +200,6 @@ def _everybody(
     chosen: str | None,
 ) -> None:
     """One client after the other, so that memory does not grow with their number."""
-    from certmgr.files import write_whole
-    from certmgr.report.html import render_index
-    from certmgr.report.write import file_name, folder
-    from inventory.store import clients
 
     folder(target)
     with database.read() as conn:
@@ -257,8 +249,6 @@ _STATES = {
 
 
 def _progress(numbers: list[str]) -> Iterator[str]:
-    import sys
-
     if not sys.stderr.isatty():
         yield from numbers
         return

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from certmgr.acme.caa_identity import identities_for
 from certmgr.cli.output import csv_text, echo_json, instant, table
-from certmgr.cli.shared import App, client_filter, format_option, pass_app
+from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
+from certmgr.revocation.job import plan, run
+from inventory.store import clients, findings
+from inventory.targets import Target
+from inventory.vocabulary import Finding
+from notifiers.wording.sentences import sentence
 
 if TYPE_CHECKING:
-    from certmgr.revocation.job import Summary
-    from inventory.database import Database
+    from certmgr.revocation.job import RevocationSummary
+    from inventory.db.database import Database
 
 CODES = ("revoked", "revocation-unknown", "caa-mismatch", "dane-mismatch")
 COLUMNS = ("target", "client", "code", "severity", "actor", "addresses", "detail")
@@ -31,7 +38,9 @@ FAILED = 3
 @click.option("--dry-run", is_flag=True, help="Only say what would be asked.")
 @format_option
 @pass_app
-def revocation(app: App, client: str | None, every: bool, dry_run: bool, form: str) -> int:
+def revocation(
+    app: CommandContext, client: str | None, every: bool, dry_run: bool, form: str
+) -> int:
     """Asks the CAs' lists of revoked certificates, and the DNS whether it announces what is served
     (DANE) and allows our CA (CAA).
 
@@ -41,8 +50,6 @@ def revocation(app: App, client: str | None, every: bool, dry_run: bool, form: s
     database = app.open()
     if dry_run:
         return _planned(app, database, client, every, form)
-    from certmgr.issuance.identity import identities_for
-    from certmgr.revocation.job import run
 
     ours = identities_for(database, app.settings)
     with _progress() as progress:
@@ -65,9 +72,9 @@ def revocation(app: App, client: str | None, every: bool, dry_run: bool, form: s
     return FAILED if summary.suspect else 0
 
 
-def _planned(app: App, database: Database, client: str | None, every: bool, form: str) -> int:
-    from certmgr.revocation.job import plan
-
+def _planned(
+    app: CommandContext, database: Database, client: str | None, every: bool, form: str
+) -> int:
     made = plan(database, app.settings, app.now(), client=client, every=every)
     rows = [{"url": u, "certificates": n} for u, n in sorted(made.lists.items())]
     if form == "json":
@@ -93,10 +100,6 @@ def _planned(app: App, database: Database, client: str | None, every: bool, form
 
 def _rows(database: Database, client: str | None) -> list[dict[str, Any]]:
     """The open findings that this job is about: of one client alone, where one is named."""
-    from inventory.model import Finding
-    from inventory.store import clients, findings
-    from inventory.targets import Target
-    from notifiers.wording.sentences import sentence
 
     with database.read() as conn:
         client_id = int(clients.find(conn, client)["id"]) if client else None
@@ -130,7 +133,7 @@ def _rows(database: Database, client: str | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _document(summary: Summary, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _document(summary: RevocationSummary, rows: list[dict[str, Any]]) -> dict[str, Any]:
     dns = None
     if summary.policy is not None:
         dns = {
@@ -157,7 +160,7 @@ def _document(summary: Summary, rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _said(summary: Summary, rows: list[dict[str, Any]]) -> None:
+def _said(summary: RevocationSummary, rows: list[dict[str, Any]]) -> None:
     if rows:
         table([c.upper() for c in COLUMNS], [[r[c] for c in COLUMNS] for r in rows])
     done = summary.lists
@@ -182,7 +185,6 @@ def _said(summary: Summary, rows: list[dict[str, Any]]) -> None:
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
     """A line on stderr, where it is a terminal."""
-    import sys
 
     if not sys.stderr.isatty():
         yield None

@@ -10,9 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from certmgr.cli.output import cell, csv_text, echo_json, instant
 from certmgr.cli.scan_report import (
@@ -24,12 +26,20 @@ from certmgr.cli.scan_report import (
     note_families,
     scan_table,
 )
-from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
-from inventory.errors import InvalidName, UsageError
+from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
+from certmgr.cli.status import standing_table
+from certmgr.inspection.scan_run import ScanOptions, ScanRun, scan_targets
+from certmgr.inspection.status import counts, load, totals
+from inventory.db.database import HEAD, make_engine, version
+from inventory.errors import CertmgrError, InvalidName, UsageError
+from inventory.names import as_ip, normalise
+from inventory.store import scan_results
+from inventory.targets import parse, parse_port
+from inventory.vocabulary import verdict_of
 
 if TYPE_CHECKING:
-    from certmgr.scan.report import Report
-    from certmgr.survey import Options, Summary
+    from certmgr.inspection.report import EndpointReport
+    from certmgr.inspection.scan_run import ScanOptions, ScanSummary
     from inventory.targets import Target
 
 
@@ -50,8 +60,6 @@ SECONDS = _Seconds(min=0.1, max=600)
 
 def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]:
     """``HOST:PORT:ADDRESS[,ADDRESS]`` as curl has it; IPv6 addresses in brackets or bare."""
-    from inventory.names import as_ip, normalise
-    from inventory.targets import parse_port
 
     found: dict[tuple[str, int], tuple[str, ...]] = {}
     for text in texts:
@@ -112,7 +120,7 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
 @format_option
 @pass_app
 def scan(
-    app: App,
+    app: CommandContext,
     targets: tuple[str, ...],
     client: str | None,
     tag: str | None,
@@ -136,9 +144,8 @@ def scan(
     postgres. Exit codes: 0 fine, 1 findings of severity high or critical, 2 wrong call, 3 it could
     not be done or more than 20% stayed undetermined.
     """
-    from certmgr.survey import Options
 
-    options = Options(
+    options = ScanOptions(
         client=client,
         tag=tag,
         deep=deep,
@@ -167,11 +174,8 @@ def scan(
 
 
 def _scan_targets(
-    app: App, texts: tuple[str, ...], options: Options, form: str, verbose: bool
+    app: CommandContext, texts: tuple[str, ...], options: ScanOptions, form: str, verbose: bool
 ) -> int:
-    from certmgr.survey import scan_targets
-    from inventory.targets import parse
-
     targets: list[Target] = list(dict.fromkeys(parse(t) for t in texts))
     started = app.now()
     with terminated_as_interrupt():
@@ -188,18 +192,11 @@ def _scan_targets(
     return exit_code(rows)
 
 
-def _known_issuers(app: App) -> tuple[bytes, ...]:
+def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:
     """Intermediates of the inventory, where there is one of this version.
 
     A scan of targets neither makes nor migrates a database.
     """
-    from pathlib import Path
-
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from inventory.database import HEAD, make_engine, version
-    from inventory.errors import CertmgrError
-    from inventory.store import results
 
     url = app.url
     if "://" not in url and not Path(url).is_file():
@@ -211,7 +208,7 @@ def _known_issuers(app: App) -> tuple[bytes, ...]:
         if version(engine) != HEAD:
             return ()
         with engine.connect() as conn:
-            return tuple(results.issuers(conn))
+            return tuple(scan_results.issuers(conn))
     except (CertmgrError, SQLAlchemyError):
         return ()
 
@@ -257,18 +254,16 @@ def terminated_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, interrupt)
 
 
-def _scan_inventory(app: App, options: Options, form: str, verbose: bool) -> int:
-    from certmgr.survey import Survey
-
+def _scan_inventory(app: CommandContext, options: ScanOptions, form: str, verbose: bool) -> int:
     database = app.open()
     progress = _Progress()
     # A hundred thousand reports do not stay in memory: they wait on disk for the end of the run.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
 
-        def keep(key: int, report: Report) -> None:
+        def keep(key: int, report: EndpointReport) -> None:
             spool.write(json.dumps([key, endpoint_row(report, None, [])], default=str) + "\n")
 
-        survey = Survey(database, app.settings, options, progress, keep if options.full else None)
+        survey = ScanRun(database, app.settings, options, progress, keep if options.full else None)
         with terminated_as_interrupt():
             summary = survey.run()
         progress.end()
@@ -291,10 +286,8 @@ def _scan_inventory(app: App, options: Options, form: str, verbose: bool) -> int
     return 3 if summary.too_undetermined and code == 0 else code
 
 
-def _write_run(app: App, summary: Summary, spool: Any, form: str) -> int:
+def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, form: str) -> int:
     """JSON or CSV of everything that the run looked at, written as a stream."""
-    from certmgr.status import counts, load
-    from inventory.model import verdict_of
 
     standings = {s.id: s for s in load(app.open(), app.now(), run_id=summary.run_id)}
     verdicts: list[str] = []
@@ -337,10 +330,7 @@ def _write_run(app: App, summary: Summary, spool: Any, form: str) -> int:
     return 1 if "fault" in verdicts else 0
 
 
-def _show_run(app: App, summary: Summary, verbose: bool) -> int:
-    from certmgr.cli.status import standing_table
-    from certmgr.status import load, totals
-
+def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
     moment, database = app.now(), app.open()
     everything = verbose or summary.looked <= 30
     standings = load(database, moment, run_id=summary.run_id, troubled=not everything)

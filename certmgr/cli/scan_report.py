@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.output import STYLES, cell, instant, table
+from certmgr.inspection.status import counts
+from inventory.dates import days_left
+from inventory.targets import Target
+from inventory.vocabulary import Finding, verdict_of
+from notifiers.wording.english import VERDICTS
+from notifiers.wording.sentences import sentence, short
 
 if TYPE_CHECKING:
-    from certmgr.scan.report import Report
-    from inventory.model import Acceptance
+    from certmgr.inspection.report import EndpointReport
+    from inventory.vocabulary import Acceptance
 
 CSV_COLUMNS = (
     "target",
@@ -32,8 +38,6 @@ CSV_COLUMNS = (
 
 
 def document(started: datetime, finished: datetime, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    from certmgr.status import counts
-
     return {
         "schema": "certmgr.scan/1",
         "started_at": instant(started),
@@ -44,15 +48,12 @@ def document(started: datetime, finished: datetime, rows: list[dict[str, Any]]) 
 
 
 def endpoint_row(
-    report: Report, client: str | None, acceptances: list[tuple[str, Acceptance]]
+    report: EndpointReport, client: str | None, acceptances: list[tuple[str, Acceptance]]
 ) -> dict[str, Any]:
     """One endpoint of ``certmgr.scan/1``.
 
     ``acceptances``: (code, acceptance) of those in force for this endpoint.
     """
-    from certmgr.moments import days_left
-    from inventory.model import verdict_of
-    from notifiers.wording.sentences import sentence
 
     accepted = dict(acceptances)
     target, leaf = report.target, report.certificate
@@ -131,9 +132,6 @@ def csv_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def wrong_in_words(row: dict[str, Any]) -> str:
     """What is wrong in words; remarks only where nothing else is."""
-    from inventory.model import Finding
-    from inventory.targets import Target
-    from notifiers.wording.sentences import short
 
     target = Target(row["host"], row["port"], row["protocol"])
     said = []
@@ -153,9 +151,6 @@ def wrong_in_words(row: dict[str, Any]) -> str:
 
 
 def scan_table(rows: list[dict[str, Any]], verbose: bool) -> None:
-    from inventory.targets import Target
-    from notifiers.wording.english import VERDICTS
-
     lines, styles = [], []
     for row in rows:
         leaf = row["certificate"] or {}

@@ -9,7 +9,7 @@ import click
 from certmgr.cli.output import pairs, show
 from certmgr.cli.shared import (
     PARTIES,
-    App,
+    CommandContext,
     change_tags,
     changed,
     format_option,
@@ -20,6 +20,8 @@ from certmgr.cli.shared import (
     tag_option,
     untag_option,
 )
+from inventory.names import display
+from inventory.store import domains, servers
 
 _SERVER_COLUMNS = ("name", "kind", "keeper", "addresses", "backends", "domains", "state")
 
@@ -63,7 +65,7 @@ def _lists(
 @tag_option
 @pass_app
 def server_add(
-    app: App,
+    app: CommandContext,
     /,
     name: str,
     addresses: tuple[str, ...],
@@ -72,7 +74,6 @@ def server_add(
     **values: Any,
 ) -> None:
     """Add a server."""
-    from inventory.store import servers
 
     with app.open().write(app.now()) as tx:
         servers.add(tx, _lists({"name": name, **values}, addresses, backends), tags)
@@ -83,9 +84,8 @@ def server_add(
 @retired_option
 @format_option
 @pass_app
-def server_list(app: App, retired: bool, form: str) -> None:
+def server_list(app: CommandContext, retired: bool, form: str) -> None:
     """Show servers."""
-    from inventory.store import servers
 
     with app.open().read() as conn:
         rows = servers.listing(conn, retired=retired)
@@ -96,10 +96,8 @@ def server_list(app: App, retired: bool, form: str) -> None:
 @click.argument("name")
 @format_option
 @pass_app
-def server_show(app: App, name: str, form: str) -> None:
+def server_show(app: CommandContext, name: str, form: str) -> None:
     """Show one server with its domains."""
-    from inventory.names import display
-    from inventory.store import domains, servers
 
     with app.open().read() as conn:
         servers.find(conn, name)
@@ -121,7 +119,7 @@ def server_show(app: App, name: str, form: str) -> None:
 @untag_option
 @pass_app
 def server_edit(
-    app: App,
+    app: CommandContext,
     /,
     name: str,
     new_name: str | None,
@@ -132,7 +130,6 @@ def server_edit(
     **values: Any,
 ) -> None:
     """Change a server. --address and --backend replace them all."""
-    from inventory.store import servers
 
     with app.open().write(app.now()) as tx:
         row_id = servers.find(tx.conn, name)["id"]
@@ -147,9 +144,8 @@ def server_edit(
 @server.command("retire")
 @click.argument("name")
 @pass_app
-def server_retire(app: App, name: str) -> None:
+def server_retire(app: CommandContext, name: str) -> None:
     """Retire a server that has no domains any more."""
-    from inventory.store import servers
 
     with app.open().write(app.now()) as tx:
         servers.retire(tx, name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from certmgr.cases.states import overdue
 from certmgr.cli.output import (
     STYLES,
     cell,
@@ -19,11 +20,19 @@ from certmgr.cli.output import (
     show,
     table,
 )
-from certmgr.cli.shared import App, client_filter, format_option, pass_app, tag_filter
+from certmgr.cli.scan_report import issuer_name
+from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
+from certmgr.inspection.status import causes as fold
+from certmgr.inspection.status import counts, load, totals
+from certmgr.purchases import load as purchases
+from certmgr.purchases.terms import due_soon
+from inventory.store import cases, clients
+from notifiers.wording.english import ACTORS, VERDICTS
+from notifiers.wording.sentences import instruction, sentence, short
 
 if TYPE_CHECKING:
-    from certmgr.status import Cause, Standing
-    from inventory.database import Database
+    from certmgr.inspection.status import Cause, EndpointStatus
+    from inventory.db.database import Database
 
 _COLUMNS = (
     "target",
@@ -71,7 +80,7 @@ _CAUSE_COLUMNS = (
 @format_option
 @pass_app
 def status(
-    app: App,
+    app: CommandContext,
     client: str | None,
     tag: str | None,
     as_of: str | None,
@@ -86,8 +95,6 @@ def status(
 
     Exit code 1 where something is at fault.
     """
-    from certmgr.status import causes as fold
-    from certmgr.status import counts, load, totals
 
     moment = app.now()
     at = app.moment(as_of)
@@ -141,18 +148,16 @@ ORDERS_AHEAD = timedelta(days=60)
 
 
 def work_ahead(
-    app: App, database: Database, moment: datetime, client: str | None
+    app: CommandContext, database: Database, moment: datetime, client: str | None
 ) -> dict[str, Any]:
     """Dates of orders within 60 days, soonest first, and how many cases are open."""
-    from certmgr.cases.states import overdue
-    from certmgr.orders.load import leads_of, load
-    from certmgr.orders.terms import due_soon
-    from inventory.store import cases, clients
-
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         soon = due_soon(
-            load(conn, client_id, ended=False), leads_of(app.settings), moment, ORDERS_AHEAD
+            purchases.load(conn, client_id, ended=False),
+            purchases.leads_of(app.settings),
+            moment,
+            ORDERS_AHEAD,
         )
         rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
     return {
@@ -194,7 +199,7 @@ def _show_ahead(ahead: dict[str, Any], zone: str) -> None:
             f" {cell(one['number'] or one['order'])} ({one['actor']}): {what}"
         )
     if len(ahead["orders"]) > 20:
-        click.echo("  ... and more: certmgr order list --due 60")
+        click.echo("  ... and more: certmgr purchase list --due 60")
     if ahead["cases"]["open"]:
         click.echo(
             f"Cases: {ahead['cases']['open']} open, {ahead['cases']['overdue']} overdue (certmgr"
@@ -202,9 +207,8 @@ def _show_ahead(ahead: dict[str, Any], zone: str) -> None:
         )
 
 
-def standing_row(standing: Standing, moment: datetime) -> dict[str, Any]:
+def standing_row(standing: EndpointStatus, moment: datetime) -> dict[str, Any]:
     """One endpoint of ``certmgr.status/1``."""
-    from notifiers.wording.sentences import sentence
 
     return {
         "target": standing.target.key,
@@ -236,11 +240,7 @@ def standing_row(standing: Standing, moment: datetime) -> dict[str, Any]:
     }
 
 
-def standing_table(standings: Sequence[Standing], moment: datetime, verbose: bool) -> None:
-    from certmgr.cli.scan_report import issuer_name
-    from notifiers.wording.english import VERDICTS
-    from notifiers.wording.sentences import sentence, short
-
+def standing_table(standings: Sequence[EndpointStatus], moment: datetime, verbose: bool) -> None:
     lines, styles = [], []
     for s in standings:
         said = [short(f, s.target) for f in s.findings if f.severity != "info"]
@@ -270,8 +270,6 @@ def standing_table(standings: Sequence[Standing], moment: datetime, verbose: boo
 
 
 def cause_row(cause: Cause) -> dict[str, Any]:
-    from notifiers.wording.sentences import instruction, sentence
-
     first = cause.endpoints[0]
     return {
         "endpoints": len(cause.endpoints),
@@ -288,8 +286,6 @@ def cause_row(cause: Cause) -> dict[str, Any]:
 
 
 def show_causes(found: Sequence[Cause], form: str, limit: int) -> None:
-    from notifiers.wording.english import ACTORS
-
     if form == "json":
         echo_json({"schema": "certmgr.causes/1", "causes": [cause_row(c) for c in found]})
         return

@@ -14,11 +14,11 @@ from enum import StrEnum
 
 from certmgr.checks.certificate import expiring
 from certmgr.checks.lifetimes import BACKDATING, LIMITS, lifetime_seconds, limit_days, too_long
-from inventory.model import Acceptance, Finding
 from inventory.targets import Target
+from inventory.vocabulary import Acceptance, Finding
 
 
-class State(StrEnum):
+class ComplianceState(StrEnum):
     COMPLIES = "complies"
     FAILS = "does-not-comply"
     WILL_FAIL = "will-not-comply"
@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class LeafFacts:
     """A certificate that is served.
 
     ``public``: it leads to an anchor of the browsers' store; None: not determined.
@@ -42,7 +42,7 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class EndpointFacts:
     """What is known of one HTTPS endpoint at an instant.
 
     ``looked``: it was judged at all; ``visited``: plain HTTP was asked.
@@ -51,7 +51,7 @@ class Known:
     target: Target
     purpose: str
     findings: tuple[Finding, ...]
-    leaves: tuple[Leaf, ...]
+    leaves: tuple[LeafFacts, ...]
     looked: bool
     visited: bool
     accepted: tuple[tuple[Finding, Acceptance], ...] = ()
@@ -72,19 +72,19 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RuleResult:
     """``findings``: why it does not comply, or could not be told.
 
     ``since``: from when it will not. ``note``: in words, a message id.
     """
 
-    state: State
+    state: ComplianceState
     findings: tuple[Finding, ...] = ()
     since: datetime | None = None
     note: str = ""
 
 
-Rule = Callable[[Known, datetime], Result]
+Rule = Callable[[EndpointFacts, datetime], RuleResult]
 _SECRETS = frozenset({"http-collects-secrets"})
 _INPUTS = _SECRETS | {"http-collects-input"}
 _PAGES = _INPUTS | {"http-served"}
@@ -147,36 +147,38 @@ NEAR_BOUNDARY = "it was issued within 48 hours of the change, so the older limit
 
 
 def _by_page(codes: frozenset[str]) -> Rule:
-    def rule(known: Known, at: datetime) -> Result:
+    def rule(known: EndpointFacts, at: datetime) -> RuleResult:
         if failed := known.having(codes):
-            return Result(State.FAILS, failed)
+            return RuleResult(ComplianceState.FAILS, failed)
         if not known.looked or not known.visited:
-            return Result(State.UNKNOWN, note=NOT_VISITED if known.looked else NOT_LOOKED)
+            return RuleResult(
+                ComplianceState.UNKNOWN, note=NOT_VISITED if known.looked else NOT_LOOKED
+            )
         if doubts := tuple(f for f in known.undetermined if f.code in _OF_THE_PAGE):
-            return Result(State.UNKNOWN, doubts)
-        return Result(State.COMPLIES)
+            return RuleResult(ComplianceState.UNKNOWN, doubts)
+        return RuleResult(ComplianceState.COMPLIES)
 
     return rule
 
 
 def _by_tls(codes: frozenset[str], needs_certificate: bool = False) -> Rule:
-    def rule(known: Known, at: datetime) -> Result:
+    def rule(known: EndpointFacts, at: datetime) -> RuleResult:
         if failed := known.having(codes):
-            return Result(State.FAILS, failed)
+            return RuleResult(ComplianceState.FAILS, failed)
         if not known.looked:
-            return Result(State.UNKNOWN, note=NOT_LOOKED)
+            return RuleResult(ComplianceState.UNKNOWN, note=NOT_LOOKED)
         if doubts := tuple(f for f in known.undetermined if f.code in _OF_TLS):
-            return Result(State.UNKNOWN, doubts)
+            return RuleResult(ComplianceState.UNKNOWN, doubts)
         if not known.leaves:
             missing = known.having(_NO_CONNECTION)
             if not needs_certificate:
-                return Result(State.NONE)
-            return Result(
-                State.FAILS if missing else State.UNKNOWN,
+                return RuleResult(ComplianceState.NONE)
+            return RuleResult(
+                ComplianceState.FAILS if missing else ComplianceState.UNKNOWN,
                 missing,
                 note="" if missing else NOT_LOOKED,
             )
-        return Result(State.COMPLIES)
+        return RuleResult(ComplianceState.COMPLIES)
 
     return rule
 
@@ -196,7 +198,7 @@ def _not_of(cas: frozenset[str]) -> Rule:
     certmgr/checks/distrusted.py).
     """
 
-    def rule(known: Known, at: datetime) -> Result:
+    def rule(known: EndpointFacts, at: datetime) -> RuleResult:
         others = tuple(
             f for f in known.findings if f.code != "ca-distrusted" or f.evidence.get("ca") in cas
         )
@@ -213,34 +215,34 @@ _redirects = _by_page(frozenset({"redirect-missing"}))
 _certificate_now = _by_tls(_BAD_CERTIFICATE | _NO_CONNECTION | _OLD_TLS, needs_certificate=True)
 
 
-def valid_certificate(known: Known, at: datetime) -> Result:
+def valid_certificate(known: EndpointFacts, at: datetime) -> RuleResult:
     """A browser accepts the certificate; where it ends soon, it will not from then on."""
     result = _certificate_now(known, at)
-    if result.state is State.COMPLIES and (
+    if result.state is ComplianceState.COMPLIES and (
         doubts := tuple(f for f in known.undetermined if f.code == "sct-missing")
     ):
-        return Result(State.UNKNOWN, doubts)
-    if result.state is State.COMPLIES:
+        return RuleResult(ComplianceState.UNKNOWN, doubts)
+    if result.state is ComplianceState.COMPLIES:
         ends = [
             leaf.not_after
             for leaf in known.leaves
             if expiring(leaf.not_before, leaf.not_after, at) is not None
         ]
         if ends:
-            return Result(
-                State.WILL_FAIL,
+            return RuleResult(
+                ComplianceState.WILL_FAIL,
                 known.having({"certificate-expiring"}),
                 since=min(ends) + timedelta(seconds=1),
             )
     return result
 
 
-def opens_over_https(known: Known, at: datetime) -> Result:
+def opens_over_https(known: EndpointFacts, at: datetime) -> RuleResult:
     """Who asks for https:// gets there, and stays there."""
     return worst([_stays_there(known, at), valid_certificate(known, at)])
 
 
-def https_only(known: Known, at: datetime) -> Result:
+def https_only(known: EndpointFacts, at: datetime) -> RuleResult:
     """A valid certificate, no page over plain HTTP, and every plain address leads to HTTPS.
 
     The usual rule of a provider's own.
@@ -249,7 +251,7 @@ def https_only(known: Known, at: datetime) -> Result:
     return worst(results)
 
 
-def certificate_lifetime(known: Known, at: datetime) -> Result:
+def certificate_lifetime(known: EndpointFacts, at: datetime) -> RuleResult:
     """Each served certificate lives no longer than the rule at its time of issue allows.
 
     Baseline Requirements 6.3.2; public CAs only.
@@ -260,11 +262,11 @@ def certificate_lifetime(known: Known, at: datetime) -> Result:
     return _lifetimes(known, known.leaves)
 
 
-def _lifetimes(known: Known, leaves: Sequence[Leaf]) -> Result:
+def _lifetimes(known: EndpointFacts, leaves: Sequence[LeafFacts]) -> RuleResult:
     if not known.looked:
-        return Result(State.UNKNOWN, note=NOT_LOOKED)
+        return RuleResult(ComplianceState.UNKNOWN, note=NOT_LOOKED)
     if not leaves:
-        return Result(State.NONE)
+        return RuleResult(ComplianceState.NONE)
     return worst(lifetime_of(leaf, known.having({"validity-too-long"})) for leaf in leaves)
 
 
@@ -273,24 +275,24 @@ def _issued_between(since: datetime, until: datetime | None) -> Rule:
     beginning both may hold.
     """
 
-    def rule(known: Known, at: datetime) -> Result:
+    def rule(known: EndpointFacts, at: datetime) -> RuleResult:
         mine = [
             leaf
             for leaf in known.leaves
             if since <= leaf.not_before + BACKDATING and (until is None or leaf.not_before < until)
         ]
-        return _lifetimes(known, mine) if known.looked else Result(State.NONE)
+        return _lifetimes(known, mine) if known.looked else RuleResult(ComplianceState.NONE)
 
     return rule
 
 
-def lifetime_of(leaf: Leaf, findings: tuple[Finding, ...] = ()) -> Result:
+def lifetime_of(leaf: LeafFacts, findings: tuple[Finding, ...] = ()) -> RuleResult:
     if leaf.public is False:
-        return Result(State.NONE)
+        return RuleResult(ComplianceState.NONE)
     if leaf.public is None:
-        return Result(State.UNKNOWN, note=TRUST_UNKNOWN)
+        return RuleResult(ComplianceState.UNKNOWN, note=TRUST_UNKNOWN)
     if too_long(leaf.not_before, leaf.not_after) is not None:
-        return Result(State.FAILS, findings)
+        return RuleResult(ComplianceState.FAILS, findings)
     days = -(-lifetime_seconds(leaf.not_before, leaf.not_after) // 86_400)
     strictest = min(
         (
@@ -304,23 +306,30 @@ def lifetime_of(leaf: Leaf, findings: tuple[Finding, ...] = ()) -> Result:
         default=days,
     )
     if days > strictest:
-        return Result(State.UNKNOWN, note=NEAR_BOUNDARY)
-    return Result(State.COMPLIES)
+        return RuleResult(ComplianceState.UNKNOWN, note=NEAR_BOUNDARY)
+    return RuleResult(ComplianceState.COMPLIES)
 
 
-_ORDER = (State.FAILS, State.UNKNOWN, State.WILL_FAIL, State.WAIVED, State.COMPLIES, State.NONE)
+_ORDER = (
+    ComplianceState.FAILS,
+    ComplianceState.UNKNOWN,
+    ComplianceState.WILL_FAIL,
+    ComplianceState.WAIVED,
+    ComplianceState.COMPLIES,
+    ComplianceState.NONE,
+)
 
 
-def worst(results: Iterable[Result]) -> Result:
+def worst(results: Iterable[RuleResult]) -> RuleResult:
     """The worst of several, with the findings of all that are as bad."""
     listed = list(results)
     if len(listed) == 1:
         return listed[0]
-    state = min((r.state for r in listed), key=_ORDER.index, default=State.COMPLIES)
+    state = min((r.state for r in listed), key=_ORDER.index, default=ComplianceState.COMPLIES)
     same = [r for r in listed if r.state is state]
     findings = tuple({(f.code, f.addresses): f for r in same for f in r.findings}.values())
     since = min((r.since for r in same if r.since is not None), default=None)
-    return Result(state, findings, since, next((r.note for r in same if r.note), ""))
+    return RuleResult(state, findings, since, next((r.note for r in same if r.note), ""))
 
 
 RULES: dict[str, Rule] = {

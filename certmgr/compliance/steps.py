@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from certmgr.checks.actors import actor_of
 from certmgr.compliance.milestones import Deadline
-from inventory.model import Parties
+from inventory.vocabulary import Parties
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ComplianceStep:
     """``name``: decide, buy, validate, install or configure.
 
     ``by``: its last moment. ``actor``: client, provider or staff.
@@ -31,7 +31,7 @@ def backwards(
     *,
     needs_certificate: bool,
     elsewhere: bool = False,
-) -> tuple[Step, ...]:
+) -> tuple[ComplianceStep, ...]:
     """The steps that lead to compliance at ``end``, in their order.
 
     Lead times of the deadline, else the usual ones.
@@ -65,5 +65,5 @@ def backwards(
     return tuple(_step(name, by, actor, now) for name, by, actor in named)
 
 
-def _step(name: str, by: datetime, actor: str, now: datetime) -> Step:
-    return Step(name, by, str(actor), by < now)
+def _step(name: str, by: datetime, actor: str, now: datetime) -> ComplianceStep:
+    return ComplianceStep(name, by, str(actor), by < now)

@@ -22,7 +22,7 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedCertificate:
     """A leaf with its key, and the chain that a server should send: leaf first, root left out."""
 
     certificate: x509.Certificate
@@ -135,7 +135,7 @@ class Authority:
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
         server_auth: bool = True,
         subject: x509.Name | None = None,
-    ) -> Issued:
+    ) -> IssuedCertificate:
         """A leaf for ``names`` (DNS names and addresses), begun a day ago unless dates are given.
 
         ``days`` counts from now.
@@ -173,10 +173,10 @@ class Authority:
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)
         leaf = builder.sign(self.key, digest or hashes.SHA256())
-        return Issued(leaf, key, (leaf, *self.chain()))
+        return IssuedCertificate(leaf, key, (leaf, *self.chain()))
 
 
-def self_signed(*names: str, days: float = 365, clock: Clock = system_clock) -> Issued:
+def self_signed(*names: str, days: float = 365, clock: Clock = system_clock) -> IssuedCertificate:
     """A leaf that nobody but itself signed."""
     now = clock().replace(microsecond=0)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -191,4 +191,4 @@ def self_signed(*names: str, days: float = 365, clock: Clock = system_clock) -> 
         .add_extension(x509.SubjectAlternativeName(general_names(names)), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return Issued(leaf, key, (leaf,))
+    return IssuedCertificate(leaf, key, (leaf,))

@@ -17,10 +17,14 @@ from pathlib import Path
 
 import click
 
-from certmgr.config import NetworkSettings, Settings
-from certmgr.config_acme import AcmeSettings, CaSettings, SolverSettings, TargetSettings
-from certmgr.demo.authority import Authority, Issued
-from inventory.database import Database, from_epoch
+from certmgr.acme import accounts
+from certmgr.acme.arrange import IssueRequest, arrange
+from certmgr.acme.context import IssuanceContext
+from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.config.acme import AcmeSettings, CaSettings, SolverSettings, TargetSettings
+from certmgr.config.settings import NetworkSettings, Settings
+from certmgr.demo.authority import Authority, IssuedCertificate
+from inventory.db.database import Database, from_epoch
 from inventory.store import clients, domains, endpoints, lineages
 from inventory.targets import Target
 
@@ -50,14 +54,14 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Ca:
+class DemoCa:
     directory: str
     ca_file: Path
     http_port: int
     resolver: str
 
 
-def _write(folder: Path, name: str, issued: Issued) -> tuple[Path, Path]:
+def _write(folder: Path, name: str, issued: IssuedCertificate) -> tuple[Path, Path]:
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     certificate.write_bytes(issued.chain_pem)
     key.write_bytes(issued.key_pem)
@@ -87,7 +91,7 @@ def _started(
 
 
 @contextlib.contextmanager
-def _pebble(folder: Path) -> Iterator[Ca]:
+def _pebble(folder: Path) -> Iterator[DemoCa]:
     """pebble with challtestsrv as its DNS, on loopback; it really asks for the challenge."""
     tls = Authority("Demo pebble TLS")
     ca_file = folder / "pebble-ca.pem"
@@ -137,11 +141,13 @@ def _pebble(folder: Path) -> Iterator[Ca]:
             environment={"PEBBLE_VA_NOSLEEP": "1"},
         ),
     ):
-        yield Ca(f"https://127.0.0.1:{listen}/dir", ca_file, http, f"127.0.0.1:{dns}")
+        yield DemoCa(f"https://127.0.0.1:{listen}/dir", ca_file, http, f"127.0.0.1:{dns}")
 
 
 @contextlib.contextmanager
-def _nginx(folder: Path, live: Path, placeholder: Issued) -> Iterator[tuple[int, TargetSettings]]:
+def _nginx(
+    folder: Path, live: Path, placeholder: IssuedCertificate
+) -> Iterator[tuple[int, TargetSettings]]:
     """Shows a placeholder until the first certificate is there."""
     folder.mkdir(parents=True)
     live.mkdir(parents=True, mode=0o700)
@@ -192,7 +198,7 @@ def show(database: Database, settings: Settings, root: Authority, folder: Path) 
         click.echo(f"Left out: {error}")
 
 
-def _settings(settings: Settings, folder: Path, ca: Ca, target: TargetSettings) -> Settings:
+def _settings(settings: Settings, folder: Path, ca: DemoCa, target: TargetSettings) -> Settings:
     acme = AcmeSettings(
         directory=str(folder / "acme"),
         default_account="demo",
@@ -215,22 +221,17 @@ def _settings(settings: Settings, folder: Path, ca: Ca, target: TargetSettings) 
 
 
 def _lead(database: Database, settings: Settings, port: int) -> None:
-    from certmgr.issuance import accounts
-    from certmgr.issuance.arrange import Wanted, arrange
-    from certmgr.issuance.office import Office
-    from certmgr.issuance.renewing import Fleet
-
     with database.write() as tx:
         clients.add(tx, {"number": "1004", "name": "Automatic Ltd", "renews": "us"})
         domains.add(tx, HOST, {"client": "1004"})
         endpoints.edit(tx, Target(HOST), {"port": port, "addresses": ["127.0.0.1"]})
     account = accounts.add(
-        database, settings, accounts.Wanted("demo", "demo", agree=True, by="demo")
+        database, settings, accounts.AccountRequest("demo", "demo", agree=True, by="demo")
     )
     click.echo(f"certmgr account add      an account at a local pebble: {account['url']}")
-    names = arrange(database, settings, Wanted((HOST,), targets=("nginx",)))
+    names = arrange(database, settings, IssueRequest((HOST,), targets=("nginx",)))
     for command in (f"certmgr issue {HOST} --target nginx", f"certmgr renew {HOST}"):
-        summary = Fleet(Office(database, settings)).named(names)
+        summary = RenewalRunner(IssuanceContext(database, settings)).named(names)
         with database.read() as conn:
             row = lineages.find(conn, names[0])
         end = from_epoch(row["not_after"])

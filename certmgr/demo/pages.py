@@ -15,25 +15,25 @@ from certmgr.demo.servers import Talk
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PageResponse:
     status: int = 200
     body: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
 
 # (host without port, path) -> answer
-Respond = Callable[[str, str], Answer]
+Respond = Callable[[str, str], PageResponse]
 
 HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 
-def page(title: str, content: str = "", *, hsts: bool = True) -> Answer:
+def page(title: str, content: str = "", *, hsts: bool = True) -> PageResponse:
     text = f"<!doctype html><html lang=en><title>{title}</title><h1>{title}</h1>{content}</html>"
-    return Answer(200, text, (HSTS,) if hsts else ())
+    return PageResponse(200, text, (HSTS,) if hsts else ())
 
 
-def redirect(location: str, *, hsts: bool = False) -> Answer:
-    return Answer(301, "", (("Location", location), *((HSTS,) if hsts else ())))
+def redirect(location: str, *, hsts: bool = False) -> PageResponse:
+    return PageResponse(301, "", (("Location", location), *((HSTS,) if hsts else ())))
 
 
 def _serve(receive: Callable[[], bytes], send: Callable[[bytes], object], respond: Respond) -> None:

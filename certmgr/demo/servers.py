@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from OpenSSL import SSL
 
-from certmgr.demo.authority import Issued
+from certmgr.demo.authority import IssuedCertificate
 
 Talk = Callable[[socket.socket], None]
 
@@ -68,13 +68,13 @@ class Server:
 
 
 def server_context(
-    issued: Issued,
+    issued: IssuedCertificate,
     *,
     chain: Sequence[bytes] | None = None,
     lowest: int = SSL.TLS1_2_VERSION,
     highest: int | None = None,
     ciphers: bytes = b"ALL:@SECLEVEL=0",
-    extra: Sequence[Issued] = (),
+    extra: Sequence[IssuedCertificate] = (),
     verify: int = SSL.VERIFY_NONE,
 ) -> SSL.Context:
     """``chain``: the DER of what is sent behind the leaf, in place of the issued chain.

@@ -12,14 +12,14 @@ from typing import Any
 from OpenSSL import SSL
 
 from certmgr.demo import servers
-from certmgr.demo.authority import Authority, Issued, self_signed
-from certmgr.demo.pages import Answer, Respond, page, plain, redirect, secure
+from certmgr.demo.authority import Authority, IssuedCertificate, self_signed
+from certmgr.demo.pages import PageResponse, Respond, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
 from inventory.clock import Clock, system_clock
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class DemoSite:
     """One endpoint of the demonstration: whose, its name, where it is served, and what is the
     matter with it.
     """
@@ -34,7 +34,7 @@ class Site:
 
 
 @dataclass(slots=True)
-class Street:
+class DemoSites:
     """All sites with their servers and their CA.
 
     ``http_port``: where every site is asked over plain HTTP. ``plain``: how each answers there.
@@ -42,9 +42,9 @@ class Street:
 
     root: Authority
     http_port: int = 0
-    sites: list[Site] = field(default_factory=list)
+    sites: list[DemoSite] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
-    plain: dict[str, Answer] = field(default_factory=dict)
+    plain: dict[str, PageResponse] = field(default_factory=dict)
 
     def close(self) -> None:
         for server in self.servers:
@@ -56,7 +56,7 @@ class Street:
             (s.host, port): s.addresses for s in self.sites for port in (s.port, self.http_port)
         }
 
-    def respond(self, host: str, path: str) -> Answer:
+    def respond(self, host: str, path: str) -> PageResponse:
         """Plain HTTP of every site on one machine: to HTTPS, unless the site is one that does
         otherwise.
         """
@@ -64,7 +64,7 @@ class Street:
             return self.plain[host]
         port = next((s.port for s in self.sites if s.host == host), None)
         return (
-            Answer(404, "no such site")
+            PageResponse(404, "no such site")
             if port is None
             else redirect(f"https://{host}:{port}{path}")
         )
@@ -83,7 +83,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _open_plain(street: Street) -> None:
+def _open_plain(street: DemoSites) -> None:
     """One port for plain HTTP, on both addresses."""
     first = Server(plain(street.respond))
     street.servers.append(first)
@@ -92,11 +92,11 @@ def _open_plain(street: Street) -> None:
         street.servers.append(Server(plain(street.respond), address="127.0.0.2", port=first.port))
 
 
-def _served(answer: Answer) -> Respond:
+def _served(answer: PageResponse) -> Respond:
     return lambda host, path: answer
 
 
-def open_street(clock: Clock = system_clock) -> Street:
+def open_sites(clock: Clock = system_clock) -> DemoSites:
     """Start every site on a free port of the loopback range.
 
     Certificates are dated by ``clock``.
@@ -105,16 +105,16 @@ def open_street(clock: Clock = system_clock) -> Street:
     now = root.clock().replace(microsecond=0)
     issuer = Authority("Demo Issuing CA", root, organisation="certmgr demo", path_length=0)
     hidden = Authority("Demo Issuing CA 2", root, organisation="certmgr demo", path_length=0)
-    street = Street(root)
+    street = DemoSites(root)
     _open_plain(street)
 
     def add(
         client: str, host: str, talk: servers.Talk, matter: str, machine: str, purpose: str = "site"
-    ) -> Site:
+    ) -> DemoSite:
         server = Server(talk)
         street.servers.append(server)
         street.sites.append(
-            Site(
+            DemoSite(
                 client=client,
                 host=host,
                 port=server.port,
@@ -126,7 +126,9 @@ def open_street(clock: Clock = system_clock) -> Street:
         )
         return street.sites[-1]
 
-    def site(issued: Issued, answer: Answer | None = None, **options: Any) -> servers.Talk:
+    def site(
+        issued: IssuedCertificate, answer: PageResponse | None = None, **options: Any
+    ) -> servers.Talk:
         return secure(server_context(issued, **options), _served(answer or page("Welcome")))
 
     add(
@@ -185,7 +187,7 @@ def open_street(clock: Clock = system_clock) -> Street:
     future = issuer.issue("2027.kanzlei-nguyen.test", not_before=now + timedelta(days=2), days=90)
     add("1003", "2027.kanzlei-nguyen.test", site(future), "not valid yet", "web3")
     street.sites.append(
-        Site(
+        DemoSite(
             client="1003",
             host="mandat.kanzlei-nguyen.test",
             port=_free_port(),
@@ -207,11 +209,14 @@ def open_street(clock: Clock = system_clock) -> Street:
 
 
 def _pages(
-    street: Street, issuer: Authority, add: Callable[..., Site], site: Callable[..., servers.Talk]
+    street: DemoSites,
+    issuer: Authority,
+    add: Callable[..., DemoSite],
+    site: Callable[..., servers.Talk],
 ) -> None:
     """Sites whose certificates are well, and whose pages are not."""
 
-    def own(host: str, answer: Answer | None = None) -> servers.Talk:
+    def own(host: str, answer: PageResponse | None = None) -> servers.Talk:
         return site(issuer.issue(host), answer)
 
     login = "<form action=/login><input name=user><input type=password name=pw></form>"
@@ -242,7 +247,7 @@ def _pages(
     )
     host = "kasse.hotel-seeblick.test"
     street.sites.append(
-        Site(
+        DemoSite(
             client="1002",
             host=host,
             port=_free_port(),
@@ -267,13 +272,13 @@ def _pages(
     add(
         "1003",
         host,
-        own(host, Answer(403, "checking your browser", (("cf-mitigated", "challenge"),))),
+        own(host, PageResponse(403, "checking your browser", (("cf-mitigated", "challenge"),))),
         "a protection service that asks for a browser",
         "web3",
     )
 
 
-def _two_addresses(street: Street, issuer: Authority, client: str, host: str) -> None:
+def _two_addresses(street: DemoSites, issuer: Authority, client: str, host: str) -> None:
     """One name on two machines, of which one was forgotten at the last renewal."""
     now = issuer.clock().replace(microsecond=0)
     fresh = issuer.issue(host)
@@ -293,7 +298,7 @@ def _two_addresses(street: Street, issuer: Authority, client: str, host: str) ->
     except OSError:
         pass  # a system with one loopback address shows one
     street.sites.append(
-        Site(
+        DemoSite(
             client=client,
             host=host,
             port=first.port,

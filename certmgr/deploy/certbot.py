@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from josepy.jwk import JWK, JWKEC, JWKRSA
+
 from certmgr.deploy.lineage import safe_name
-from certmgr.deploy.material import Material, checked
+from certmgr.x509.bundle import CertificateBundle, checked
+from certmgr.x509.key_store import pem
 from inventory.certificates import from_pem
 from inventory.errors import CertmgrError, UsageError
-from inventory.exchange.files import read_regular
+from inventory.files import read_regular
 from inventory.text import printable
 
 LIMIT = 1_000_000
@@ -64,7 +67,7 @@ class CertbotLineage:
     profile: str
     hooks: Mapping[str, str]
     live: Path
-    material: Material
+    material: CertificateBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +157,6 @@ def _account_folders(base: Path) -> Iterator[Path]:
 
 
 def _account(base: Path, path: Path) -> CertbotAccount:
-    from josepy.jwk import JWK, JWKEC, JWKRSA
-
-    from certmgr.cases.keys import pem
-
     registration = json.loads(read_regular(path / "regr.json", LIMIT))
     uri, body = registration["uri"], registration.get("body") or {}
     contacts = tuple(
@@ -202,12 +201,12 @@ def _lineage(base: Path, path: Path) -> CertbotLineage:
     )
 
 
-def _key_type(material: Material) -> str:
+def _key_type(material: CertificateBundle) -> str:
     """As in [acme] key_type."""
     return material.leaf.key.lower().replace("p-", "p").replace(" ", "-")
 
 
-def read_material(live: Path) -> Material:
+def read_material(live: Path) -> CertificateBundle:
     """Key and chain as the links of ``live`` have them now. Raises :class:`CertmgrError`."""
     key, chain = (
         read_regular(live / "privkey.pem", LIMIT),
@@ -220,7 +219,7 @@ def read_material(live: Path) -> Material:
 
 
 def _webroots(
-    sections: Mapping[tuple[str, ...], Mapping[str, Value]], material: Material
+    sections: Mapping[tuple[str, ...], Mapping[str, Value]], material: CertificateBundle
 ) -> dict[str, str]:
     """[[webroot_map]]; names that it does not have get the last of webroot_path, as certbot does
     it.

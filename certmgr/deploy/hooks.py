@@ -40,7 +40,7 @@ _AFTER = 0.5  # seconds in which a daemon that was left behind may still write
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CommandResult:
     """``code``: the exit code, None where it was ended by ``signal`` or by us (``timed_out``).
 
     ``output``: both streams, printable, lines kept, at most 64 KB.
@@ -74,7 +74,7 @@ def run(
     timeout: float = 60.0,
     extra_environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
-) -> Outcome:
+) -> CommandResult:
     """Blocks until it ended.
 
     ``command``: from the configuration. ``user``: empty for our own. ``timeout``: seconds, then the
@@ -166,7 +166,7 @@ def _identity(user: str) -> dict[str, Any]:
     }
 
 
-def _follow(process: subprocess.Popen[bytes], end: float) -> Outcome:
+def _follow(process: subprocess.Popen[bytes], end: float) -> CommandResult:
     assert process.stdout is not None
     kept = bytearray()
     timed_out = False
@@ -193,8 +193,8 @@ def _follow(process: subprocess.Popen[bytes], end: float) -> Outcome:
             process.wait()
     code = process.returncode
     if timed_out:
-        return Outcome(False, timed_out=True, output=printable_output(kept))
-    return Outcome(
+        return CommandResult(False, timed_out=True, output=printable_output(kept))
+    return CommandResult(
         code == 0,
         code if code >= 0 else None,
         -code if code < 0 else None,

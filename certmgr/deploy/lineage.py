@@ -31,12 +31,12 @@ from certmgr.deploy.disk import (
     writing,
 )
 from certmgr.deploy.locks import alone
-from certmgr.deploy.material import Material, checked
-from certmgr.deploy.shelf import Shelf, Version
+from certmgr.deploy.versions import Version, VersionStore
+from certmgr.x509.bundle import CertificateBundle, checked
 from inventory.errors import Conflict, UsageError
 from inventory.text import printable
 
-__all__ = ["Lineage", "Material", "Modes", "Version", "safe_name"]
+__all__ = ["CertificateBundle", "Lineage", "Modes", "Version", "safe_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _HELD = "held"
@@ -65,7 +65,7 @@ class Lineage:
     def __init__(self, base: Path, name: str) -> None:
         self.base, self.name = base, safe_name(name)
         self.archive, self.live = base / "archive" / name, base / "live" / name
-        self._shelf = Shelf(f"'{name}'", self.archive, self.archive / "current", self.live)
+        self._shelf = VersionStore(f"'{name}'", self.archive, self.archive / "current", self.live)
 
     @contextmanager
     def lock(self, seconds: float = 600.0) -> Iterator[None]:
@@ -158,14 +158,14 @@ class Lineage:
         """From the oldest to the newest."""
         return self._shelf.versions()
 
-    def holding(self, material: Material) -> Version | None:
+    def holding(self, material: CertificateBundle) -> Version | None:
         """The version of this key and leaf, if it is whole."""
         return self._shelf.holding(material)
 
-    def read(self, version: Version) -> Material:
+    def read(self, version: Version) -> CertificateBundle:
         return self._shelf.read(version)
 
-    def read_current(self) -> Material | None:
+    def read_current(self) -> CertificateBundle | None:
         return self._shelf.read_current()
 
     def prune(self, keep: int = 5, protect: Collection[Version] = ()) -> list[Version]:

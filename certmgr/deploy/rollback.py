@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from certmgr.cases.proof import Sight
+from certmgr.inspection.verification import Observation
 from inventory.certificates import Certificate, parse
 from inventory.names import as_ip, matches
 
@@ -33,7 +33,7 @@ _HARM = {
 _BROKEN = frozenset({"tls", "malformed"})
 
 
-class Standing(StrEnum):
+class SwitchState(StrEnum):
     """Of one place, after the switch."""
 
     LIVE = "live"
@@ -44,7 +44,7 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Act(StrEnum):
+class RollbackAction(StrEnum):
     KEEP = "keep"
     ROLL_BACK = "roll-back"
     STAFF = "staff"
@@ -65,55 +65,55 @@ class OldVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class SwitchObservation:
     """``ours``: the old version was served there before."""
 
     where: str
-    standing: Standing
+    standing: SwitchState
     why: str = ""
     ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    act: Act
+class RollbackDecision:
+    act: RollbackAction
     reason: str
-    places: tuple[Stand, ...] = ()
+    places: tuple[SwitchObservation, ...] = ()
 
     @property
     def cdn(self) -> tuple[str, ...]:
         """Places where ours is never seen: no proof is to be waited for there."""
-        return tuple(p.where for p in self.places if p.standing is Standing.CDN)
+        return tuple(p.where for p in self.places if p.standing is SwitchState.CDN)
 
 
 def decide(
-    before: Sequence[Sight],
-    after: Sequence[Sight],
+    before: Sequence[Observation],
+    after: Sequence[Observation],
     ours_before: bool,
     old: OldVersion | None,
     rolled_back_already: bool,
     now: datetime,
     *,
     new_sha256: str,
-) -> Verdict:
+) -> RollbackDecision:
     """``before``, ``after``: looks at the same places before the switch and now.
 
     ``ours_before``: whether the old version was proved live, for places that ``before`` does not
     have. ``old`` None: there is no version before: then harm is for people.
     """
-    places = standings(
+    places = switch_states(
         before, after, ours_before, old.sha256 if old is not None else "", new_sha256, now
     )
-    harmed = [p for p in places if p.standing is Standing.HARMED]
+    harmed = [p for p in places if p.standing is SwitchState.HARMED]
     if not harmed:
-        return Verdict(Act.KEEP, _calm(places), places)
+        return RollbackDecision(RollbackAction.KEEP, _calm(places), places)
     what = "; ".join(f"{p.where}: {p.why}" for p in harmed[:6])
     against = _against(old, rolled_back_already, now)
     if against is None and not any(p.ours for p in harmed):
         against = "The version before was not served there, so that it is no way back"
     if against is not None:
-        return Verdict(Act.STAFF, f"{what}. {against}", places)
-    return Verdict(Act.ROLL_BACK, what, places)
+        return RollbackDecision(RollbackAction.STAFF, f"{what}. {against}", places)
+    return RollbackDecision(RollbackAction.ROLL_BACK, what, places)
 
 
 def _against(old: OldVersion | None, rolled_back_already: bool, now: datetime) -> str | None:
@@ -131,19 +131,19 @@ def _against(old: OldVersion | None, rolled_back_already: bool, now: datetime) -
     return None
 
 
-def _calm(places: Sequence[Stand]) -> str:
-    count = {s: sum(p.standing is s for p in places) for s in Standing}
+def _calm(places: Sequence[SwitchObservation]) -> str:
+    count = {s: sum(p.standing is s for p in places) for s in SwitchState}
     return ", ".join(f"{n} {s.value}" for s, n in count.items() if n) or "no place was looked at"
 
 
-def standings(
-    before: Sequence[Sight],
-    after: Sequence[Sight],
+def switch_states(
+    before: Sequence[Observation],
+    after: Sequence[Observation],
     ours_before: bool,
     old: str,
     new: str,
     now: datetime,
-) -> tuple[Stand, ...]:
+) -> tuple[SwitchObservation, ...]:
     """Each place of ``after``, in its order."""
     had, groups = _grouped(before), _grouped(after)
     return tuple(
@@ -158,38 +158,46 @@ def standings(
     )
 
 
-def _grouped(sights: Sequence[Sight]) -> Mapping[tuple[str, int, str, str], list[Sight]]:
-    found: dict[tuple[str, int, str, str], list[Sight]] = {}
+def _grouped(
+    sights: Sequence[Observation],
+) -> Mapping[tuple[str, int, str, str], list[Observation]]:
+    found: dict[tuple[str, int, str, str], list[Observation]] = {}
     for sight in sights:
         found.setdefault((sight.host, sight.port, sight.address, sight.backend), []).append(sight)
     return found
 
 
-def _stand(group: Sequence[Sight], ours: bool, old: str, new: str, now: datetime) -> Stand:
+def _stand(
+    group: Sequence[Observation], ours: bool, old: str, new: str, now: datetime
+) -> SwitchObservation:
     where, host = group[0].place, group[0].host
     shown = {s.sha256: s for s in group if s.sha256 is not None}
     if new in shown:
         wrong = _unfit(shown[new], host, now)
-        return Stand(where, Standing.HARMED if wrong else Standing.LIVE, wrong, ours)
+        return SwitchObservation(
+            where, SwitchState.HARMED if wrong else SwitchState.LIVE, wrong, ours
+        )
     if old and old in shown:
-        return Stand(where, Standing.NOT_YET, ours=ours)
+        return SwitchObservation(where, SwitchState.NOT_YET, ours=ours)
     faults = [_unfit(s, host, now) for s in shown.values()]
     if shown and not all(faults):
-        return Stand(where, Standing.OTHER if ours else Standing.CDN, ours=ours)
+        return SwitchObservation(where, SwitchState.OTHER if ours else SwitchState.CDN, ours=ours)
     silent = [s for s in group if s.sha256 is None]
     if not shown and any(s.kind not in _HARM or (not s.kind and s.error) for s in silent):
-        return Stand(where, Standing.UNKNOWN, next((s.error for s in silent if s.error), ""), ours)
+        return SwitchObservation(
+            where, SwitchState.UNKNOWN, next((s.error for s in silent if s.error), ""), ours
+        )
     if not ours:
-        return Stand(where, Standing.UNKNOWN, "it never showed ours")
-    return Stand(
+        return SwitchObservation(where, SwitchState.UNKNOWN, "it never showed ours")
+    return SwitchObservation(
         where,
-        Standing.HARMED,
+        SwitchState.HARMED,
         next(f for f in faults if f) if shown else _HARM[silent[0].kind],
         True,
     )
 
 
-def _unfit(sight: Sight, host: str, now: datetime) -> str:
+def _unfit(sight: Observation, host: str, now: datetime) -> str:
     """Why a browser would not take what was shown; empty where it would.
 
     What cannot be told does not count.

@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from certmgr.config_acme import TargetSettings
+from certmgr.config.acme import TargetSettings
 from certmgr.deploy.disk import LEFTOVER
-from certmgr.deploy.hooks import MAX_OUTPUT, Outcome, printable_output
-from certmgr.deploy.material import Material
+from certmgr.deploy.hooks import MAX_OUTPUT, CommandResult, printable_output
+from certmgr.x509.bundle import CertificateBundle
 from inventory.errors import CertmgrError, UsageError
 from inventory.text import printable
 
@@ -35,7 +35,7 @@ KEPT = 5
 _VERSION = re.compile(r"\d{6}-[0-9a-f]{12}")
 
 
-class Refused(UsageError):
+class SshError(UsageError):
     """The machine's key is unknown, or it refuses our login: a retry changes nothing."""
 
 
@@ -64,7 +64,7 @@ def _require_private(path: Path) -> None:
 
 @contextmanager
 def connected(target: TargetSettings) -> Iterator[Remote]:
-    """Raises :class:`Refused`, :class:`UsageError` for what an administrator has to correct,
+    """Raises :class:`SshError`, :class:`UsageError` for what an administrator has to correct,
     :class:`CertmgrError` for what may pass.
     """
     try:
@@ -78,7 +78,7 @@ def connected(target: TargetSettings) -> Iterator[Remote]:
 
     class Strict(paramiko.RejectPolicy):
         def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> NoReturn:
-            raise Refused(
+            raise SshError(
                 f"The host key of {hostname} is unknown: {_fingerprint(key)}",
                 f"it is not in {target.known_hosts}",
                 "Compare it with the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_*.pub there),"
@@ -112,20 +112,20 @@ def connected(target: TargetSettings) -> Iterator[Remote]:
                     channel.settimeout(target.timeout)
                 yield Remote(transport, sftp, where, target.timeout)
         except paramiko.BadHostKeyException as error:
-            raise Refused(
+            raise SshError(
                 f"The host key of {target.host} has CHANGED: it shows {_fingerprint(error.key)},"
                 f" known is {_fingerprint(error.expected_key)}",
                 "the machine was set up anew, or somebody stands between",
                 f"Nothing was sent. Find out which; then replace its line in {target.known_hosts}.",
             ) from None
         except paramiko.PasswordRequiredException:
-            raise Refused(
+            raise SshError(
                 f"The key file {target.key_file} is encrypted",
                 "",
                 "Use one without a passphrase, for this machine alone.",
             ) from None
         except paramiko.AuthenticationException:
-            raise Refused(
+            raise SshError(
                 f"{where} does not accept our key",
                 "",
                 f"Put the public part of {target.key_file} into its authorized_keys.",
@@ -172,7 +172,7 @@ def _load_known(client: SSHClient, path: Path) -> list[str]:
 def _require_not_revoked(marked: Sequence[str], key: PKey, known_hosts: str) -> None:
     for line in marked:
         if line.startswith("@revoked") and key.get_base64() in line.split():
-            raise Refused(
+            raise SshError(
                 f"The host key {_fingerprint(key)} is revoked",
                 f"{known_hosts} says so",
                 "Find out why, and what this machine is.",
@@ -193,7 +193,7 @@ class Remote:
     def __init__(self, transport: Transport, sftp: SFTPClient, where: str, timeout: float) -> None:
         self._transport, self._sftp, self.where, self._timeout = transport, sftp, where, timeout
 
-    def run(self, command: Sequence[str]) -> Outcome:
+    def run(self, command: Sequence[str]) -> CommandResult:
         """Each argument is quoted for the login shell of the other side."""
         channel = self._transport.open_session(timeout=self._timeout)
         end = time.monotonic() + self._timeout
@@ -212,9 +212,9 @@ class Remote:
                     if not channel.status_event.wait(max(0.0, end - time.monotonic())):
                         break
                     code = channel.recv_exit_status()
-                    return Outcome(code == 0, code, output=printable_output(kept))
+                    return CommandResult(code == 0, code, output=printable_output(kept))
                 kept += data[: max(0, MAX_OUTPUT - len(kept))]
-        return Outcome(False, timed_out=True, output=printable_output(kept))
+        return CommandResult(False, timed_out=True, output=printable_output(kept))
 
     # -- version folders
 
@@ -244,7 +244,13 @@ class Remote:
                         self._remove(posixpath.join(path, entry))
 
     def store(
-        self, directory: str, version: str, material: Material, owner: str, group: str, mode: int
+        self,
+        directory: str,
+        version: str,
+        material: CertificateBundle,
+        owner: str,
+        group: str,
+        mode: int,
     ) -> None:
         """Files are 0600 in a folder of 0700 until owner and mode stand; the folder gets its name
         last. A version that is there has to hold the same.

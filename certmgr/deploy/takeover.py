@@ -26,8 +26,10 @@ from certmgr.deploy.disk import (
     writing,
 )
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.material import Material
+from certmgr.x509.bundle import CertificateBundle, checked
+from inventory.certificates import from_pem
 from inventory.errors import CertmgrError, UsageError
+from inventory.files import read_regular
 
 LINKS = ("privkey.pem", "cert.pem", "chain.pem", "fullchain.pem")
 COMBINED = "combined.pem"
@@ -222,12 +224,12 @@ def _our_links(live: Path, lineage: Lineage) -> dict[str, str]:
     }
 
 
-def _same(a: Material, b: Material) -> bool:
+def _same(a: CertificateBundle, b: CertificateBundle) -> bool:
     """Both are checked, so the same leaf means the same public key."""
     return a.chain_der == b.chain_der and a.key_pem is not None and b.key_pem is not None
 
 
-def _require_same(theirs: Material, ours: Material, live: Path) -> None:
+def _require_same(theirs: CertificateBundle, ours: CertificateBundle, live: Path) -> None:
     if not _same(theirs, ours):
         raise CertmgrError(
             f"{live} shows another certificate than ours",
@@ -237,11 +239,8 @@ def _require_same(theirs: Material, ours: Material, live: Path) -> None:
         )
 
 
-def _material_behind(live: Path, texts: Mapping[str, str]) -> Material:
+def _material_behind(live: Path, texts: Mapping[str, str]) -> CertificateBundle:
     """What the links of certbot led to."""
-    from certmgr.deploy.material import checked
-    from inventory.certificates import from_pem
-    from inventory.exchange.files import read_regular
 
     key = read_regular(live / texts["privkey.pem"], 1_000_000)
     return checked(

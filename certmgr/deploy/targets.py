@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from certmgr.config_acme import TargetSettings
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from certmgr.config.acme import TargetSettings
+from certmgr.config.settings import secret as configured
 from certmgr.deploy import hooks
 from certmgr.deploy.disk import (
     Modes,
@@ -30,11 +33,13 @@ from certmgr.deploy.disk import (
     write_at,
     writing,
 )
-from certmgr.deploy.hooks import Outcome
+from certmgr.deploy.hooks import CommandResult
 from certmgr.deploy.lineage import Lineage, safe_name
 from certmgr.deploy.locks import alone, mark_reload, settle
-from certmgr.deploy.material import Material
-from certmgr.deploy.shelf import Shelf, Version
+from certmgr.deploy.ssh import connected
+from certmgr.deploy.versions import Version, VersionStore
+from certmgr.x509.bundle import CertificateBundle
+from certmgr.x509.pkcs12 import build_pkcs12
 from inventory.errors import CertmgrError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +49,7 @@ KEPT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class TargetResult:
     """``what``: one sentence.
 
     ``retry``: whether trying again later may help without anybody's help. ``output``: of the
@@ -58,7 +63,7 @@ class Delivered:
     output: str = ""
 
 
-class Place(Protocol):
+class TargetWriter(Protocol):
     """Where it is put.
 
     ``put`` makes it what the server will load; ``back`` undoes that; ``keep`` is called when it
@@ -71,7 +76,7 @@ class Place(Protocol):
 
     def keep(self) -> None: ...
 
-    def run(self, command: Sequence[str]) -> Outcome: ...
+    def run(self, command: Sequence[str]) -> CommandResult: ...
 
     @property
     def lock_file(self) -> Path: ...
@@ -80,29 +85,28 @@ class Place(Protocol):
 def deliver(
     target: TargetSettings,
     name: str,
-    material: Material,
+    material: CertificateBundle,
     lineage_dir: Path,
     *,
     label: str = "",
     secret: Callable[[str], str] | None = None,
-) -> Delivered:
+) -> TargetResult:
     """Blocks for at most a few times ``target.timeout``, and for the lock.
 
     ``name``: of the lineage below ``lineage_dir``. ``label``: the target's word in the
     configuration. ``secret``: the value behind ``env:NAME`` or ``file:PATH``. Never raises for what
     goes wrong at the target.
     """
-    from certmgr.config import secret as configured
 
     try:
         lineage = Lineage(lineage_dir, safe_name(name))
         with _place(target, lineage, material, secret or configured) as place:
             return _carry_out(target, place, label)
     except CertmgrError as error:
-        return Delivered(label, False, str(error), retry=not isinstance(error, UsageError))
+        return TargetResult(label, False, str(error), retry=not isinstance(error, UsageError))
 
 
-def _carry_out(target: TargetSettings, place: Place, label: str) -> Delivered:
+def _carry_out(target: TargetSettings, place: TargetWriter, label: str) -> TargetResult:
     settle(place.lock_file, target.settle)
     place.put()
     if target.test:
@@ -117,7 +121,7 @@ def _carry_out(target: TargetSettings, place: Place, label: str) -> Delivered:
                 f"{hooks.shown(target.test)} does not accept it: {tested.sentence}; it was taken"
                 " back, and nothing was reloaded"
             )
-            return Delivered(label, False, what, True, tested.output)
+            return TargetResult(label, False, what, True, tested.output)
     place.keep()
     if target.reload:
         try:
@@ -129,14 +133,17 @@ def _carry_out(target: TargetSettings, place: Place, label: str) -> Delivered:
                 f"it is in place, but {hooks.shown(target.reload)} failed: {done.sentence}; the"
                 " server may still show the old one"
             )
-            return Delivered(label, False, what, True, done.output)
-    return Delivered(label, True, "in place, and reloaded" if target.reload else "in place")
+            return TargetResult(label, False, what, True, done.output)
+    return TargetResult(label, True, "in place, and reloaded" if target.reload else "in place")
 
 
 @contextmanager
 def _place(
-    target: TargetSettings, lineage: Lineage, material: Material, secret: Callable[[str], str]
-) -> Iterator[Place]:
+    target: TargetSettings,
+    lineage: Lineage,
+    material: CertificateBundle,
+    secret: Callable[[str], str],
+) -> Iterator[TargetWriter]:
     if target.kind == "ssh":
         with _over_ssh(target, lineage, material) as place:
             yield place
@@ -181,7 +188,7 @@ class _Local:
     ) -> None:
         self._target, self._environment, self.lock_file = target, environment, lock_file
 
-    def run(self, command: Sequence[str]) -> Outcome:
+    def run(self, command: Sequence[str]) -> CommandResult:
         return hooks.run(
             command,
             user=self._target.user,
@@ -201,7 +208,7 @@ class _Local:
 class _Live:
     """The live folder of the lineage, which the server is configured with."""
 
-    def __init__(self, local: _Local, lineage: Lineage, material: Material) -> None:
+    def __init__(self, local: _Local, lineage: Lineage, material: CertificateBundle) -> None:
         self.run, self.lock_file, self._local, self._lineage, self._material = (
             local.run,
             local.lock_file,
@@ -229,7 +236,9 @@ class _Files:
     Another lineage's is refused.
     """
 
-    def __init__(self, local: _Local, directory: str, name: str, material: Material) -> None:
+    def __init__(
+        self, local: _Local, directory: str, name: str, material: CertificateBundle
+    ) -> None:
         self.run, self.lock_file, self._modes, self._name, self._material = (
             local.run,
             local.lock_file,
@@ -238,7 +247,7 @@ class _Files:
             material,
         )
         self._directory = Path(directory)
-        self._shelf = Shelf(
+        self._shelf = VersionStore(
             f"'{name}'", self._directory / "versions", self._directory / "current", self._directory
         )
 
@@ -292,7 +301,7 @@ class _Pkcs12:
     """
 
     def __init__(
-        self, local: _Local, path: str, material: Material, password: str, alias: str
+        self, local: _Local, path: str, material: CertificateBundle, password: str, alias: str
     ) -> None:
         self.run, self.lock_file, self._local, self._path, self._material = (
             local.run,
@@ -351,12 +360,13 @@ class _Pkcs12:
             os.fsync(handle)
 
     def _built(self, key_pem: bytes) -> bytes:
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-        from certmgr.cases.package import Part, pkcs12
-
-        part = Part("", self._material.chain, load_pem_private_key(key_pem, None))
-        return pkcs12(part, self._alias, self._password, legacy=self._local.legacy)
+        return build_pkcs12(
+            load_pem_private_key(key_pem, None),
+            self._material.chain,
+            alias=self._alias,
+            password=self._password,
+            legacy=self._local.legacy,
+        )
 
     def back(self) -> None:
         with (
@@ -390,7 +400,7 @@ class _Far:
         target: TargetSettings,
         name: str,
         version: Version,
-        material: Material,
+        material: CertificateBundle,
         lock_file: Path,
     ) -> None:
         self.run, self.lock_file, self._remote, self._target = remote.run, lock_file, remote, target
@@ -426,9 +436,10 @@ class _Far:
 
 
 @contextmanager
-def _over_ssh(target: TargetSettings, lineage: Lineage, material: Material) -> Iterator[Place]:
+def _over_ssh(
+    target: TargetSettings, lineage: Lineage, material: CertificateBundle
+) -> Iterator[TargetWriter]:
     """Its own lock: a machine that hangs keeps nobody from reloading here."""
-    from certmgr.deploy.ssh import connected
 
     version = lineage.holding(material)
     if version is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inventory.model import SEVERITY_ORDER, Finding
+from inventory.vocabulary import SEVERITY_ORDER, Finding
 
 # The error pages, as chrome://network-errors names them.
 ERRORS = {

@@ -12,21 +12,21 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from certmgr.diagnose.outcome import Facts
-from certmgr.scan.guard import Network, within
-from certmgr.scan.report import Report
-from inventory.database import Database, from_epoch
-from inventory.model import Acceptance, Finding, Parties
+from certmgr.diagnose.outcome import OutcomeFacts
+from certmgr.inspection.report import EndpointReport
+from certmgr.net.addresses import Network, within
+from inventory.db.database import Database, from_epoch
+from inventory.models.tables import audit, certificate, endpoint, observation, server, standing
+from inventory.models.tables import client as client_table
+from inventory.models.tables import domain as domain_table
 from inventory.names import registered_domain
 from inventory.store import contacts, domains, findings, outbox, servers
-from inventory.tables import audit, certificate, endpoint, observation, server, standing
-from inventory.tables import client as client_table
-from inventory.tables import domain as domain_table
 from inventory.targets import Target
+from inventory.vocabulary import Acceptance, Finding, Parties
 
 
 @dataclass(slots=True)
-class Context:
+class HostContext:
     """``open``: what is open at the endpoint as stored, with since when.
 
     ``served``: address -> (SHA-256, serial, first seen) of the last good look.
@@ -54,7 +54,7 @@ class Context:
     fixed: tuple[str, ...] = ()
 
 
-def load(database: Database, target: Target, now: datetime) -> Context | None:
+def load(database: Database, target: Target, now: datetime) -> HostContext | None:
     """None where neither the host nor the domain above it is in the inventory."""
     with database.read() as conn:
         place = (
@@ -75,7 +75,7 @@ def load(database: Database, target: Target, now: datetime) -> Context | None:
         people = contacts.listing(conn, client_id=row["client_id"])
         people.sort(key=lambda p: p["role"] != "owner")
         first = people[0] if people else None
-        context = Context(
+        context = HostContext(
             domain=row["name"],
             client=row["client"],
             client_name=row["client_name"],
@@ -132,7 +132,7 @@ def _domain(conn: Connection, target: Target, place: Any) -> Any:
     return dict(row) | {"account_manager": manager}
 
 
-def _endpoint(conn: Connection, context: Context, place: Any, row: Any, now: datetime) -> None:
+def _endpoint(conn: Connection, context: HostContext, place: Any, row: Any, now: datetime) -> None:
     state = (
         conn.execute(select(standing).where(standing.c.endpoint_id == place["id"]))
         .mappings()
@@ -187,7 +187,7 @@ def _edits(conn: Connection, domain_id: int) -> list[str]:
     return said
 
 
-def changes(context: Context, report: Report) -> list[str]:
+def changes(context: HostContext, report: EndpointReport) -> list[str]:
     """What is otherwise than at the last good look that is stored. Pure."""
     said = []
     before, now = set(context.served), {a.address for a in report.addresses}
@@ -213,11 +213,11 @@ def changes(context: Context, report: Report) -> list[str]:
 
 def facts(
     database: Database | None,
-    context: Context | None,
-    report: Report,
+    context: HostContext | None,
+    report: EndpointReport,
     networks: tuple[Network, ...],
     clock: datetime | None,
-) -> Facts:
+) -> OutcomeFacts:
     """``database`` None: there is no inventory."""
     own: frozenset[str] = frozenset()
     if database is not None:
@@ -227,13 +227,13 @@ def facts(
         a.address for a in report.addresses if a.address in own or within(a.address, networks)
     )
     if context is None:
-        return Facts(ours=ours, clock=clock)
+        return OutcomeFacts(ours=ours, clock=clock)
     parties = context.parties
     hosted = parties.hosts == "us" or (parties.hosts == "panel" and parties.on_our_server)
     elsewhere = any(f.code == "points-elsewhere" for f in report.findings)
     if not own and not networks and hosted:
         ours = frozenset(a.address for a in report.addresses)
-    return Facts(
+    return OutcomeFacts(
         known=True,
         dns_is_ours=parties.dns == "us",
         own_addresses=context.own_addresses,

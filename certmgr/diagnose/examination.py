@@ -7,17 +7,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.diagnose import chrome, message
 from certmgr.diagnose import context as contexts
-from certmgr.diagnose.context import Context
-from certmgr.diagnose.outcome import Outcome, decide
-from certmgr.diagnose.question import Question
-from certmgr.diagnose.steps import Step, page_error, steps
-from certmgr.scan.guard import networks
-from certmgr.survey import Options, look_at
-from inventory.database import Database
-from inventory.model import Finding
+from certmgr.diagnose.context import HostContext
+from certmgr.diagnose.outcome import DiagnosisOutcome, decide
+from certmgr.diagnose.question import DiagnosisRequest
+from certmgr.diagnose.steps import DiagnosisStep, page_error, steps
+from certmgr.inspection.scan_run import ScanOptions, probe_targets
+from certmgr.net.addresses import networks
+from inventory.db.database import Database
+from inventory.vocabulary import Finding
 from notifiers.wording.catalogue import language
 from notifiers.wording.scope import STRANGE, for_client
 
@@ -30,11 +30,11 @@ class Diagnosis:
     """
 
     url: str
-    context: Context | None
-    steps: tuple[Step, ...]
+    context: HostContext | None
+    steps: tuple[DiagnosisStep, ...]
     shown: str
-    outcome: Outcome
-    staff: Outcome
+    outcome: DiagnosisOutcome
+    staff: DiagnosisOutcome
     message: str
     questions: list[tuple[str, str]]
     escalation: str
@@ -46,8 +46,8 @@ class Diagnosis:
 def diagnose(
     settings: Settings,
     database: Database | None,
-    question: Question,
-    options: Options,
+    question: DiagnosisRequest,
+    options: ScanOptions,
     now: datetime,
     *,
     vantage: str,
@@ -62,7 +62,7 @@ def diagnose(
     known = contexts.load(database, target, now) if database is not None else None
     if known is not None and known.fixed:
         options.overrides = {(target.host, target.port): known.fixed, **options.overrides}
-    report = look_at(
+    report = probe_targets(
         settings,
         options,
         target,
@@ -115,6 +115,6 @@ def diagnose(
     )
 
 
-def _purpose(known: Context | None) -> str:
+def _purpose(known: HostContext | None) -> str:
     """A visitor opens whatever there is, also under a name for which no page is expected."""
     return "redirect" if known is not None and known.purpose == "redirect" else "site"

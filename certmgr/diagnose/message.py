@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from certmgr.diagnose.context import Context
-from certmgr.diagnose.outcome import Outcome
-from certmgr.diagnose.steps import Step
-from certmgr.scan.report import Report
+from certmgr.diagnose.context import HostContext
+from certmgr.diagnose.outcome import DiagnosisOutcome
+from certmgr.diagnose.steps import DiagnosisStep
+from certmgr.inspection.report import EndpointReport
 from inventory.names import display
 from notifiers.wording import diagnose as words
 from notifiers.wording.catalogue import Language
-from notifiers.wording.report import Phrases
+from notifiers.wording.report import ReportPhrases
 
 
 def message(
-    outcome: Outcome,
-    context: Context | None,
+    outcome: DiagnosisOutcome,
+    context: HostContext | None,
     url: str,
     now: datetime,
     provider: str,
@@ -34,7 +34,7 @@ def message(
     elif outcome.outcome == "you-act":
         lines += ["", f"{language(words.ACT)} {outcome.cause}", outcome.instruction]
     elif outcome.outcome == "we-act" and outcome.by is not None:
-        by = language(Phrases.until).format(date=language.date(outcome.by))
+        by = language(ReportPhrases.until).format(date=language.date(outcome.by))
         lines += [
             "",
             f"{language(words.WE)} {outcome.cause}",
@@ -48,7 +48,7 @@ def message(
     return "\n".join([*lines, "", language(words.THANKS), *signed])
 
 
-def questions(report: Report, now: datetime) -> list[tuple[str, str]]:
+def questions(report: EndpointReport, now: datetime) -> list[tuple[str, str]]:
     """What to ask, and what each answer would mean."""
     leaf = report.certificate
     validity = "at times that could not be read"
@@ -69,9 +69,9 @@ def questions(report: Report, now: datetime) -> list[tuple[str, str]]:
 
 def escalation(
     url: str,
-    report: Report,
-    made: Sequence[Step],
-    context: Context | None,
+    report: EndpointReport,
+    made: Sequence[DiagnosisStep],
+    context: HostContext | None,
     since: Sequence[str],
     now: datetime,
     vantage: str,

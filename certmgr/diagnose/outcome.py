@@ -10,9 +10,9 @@ from datetime import datetime
 
 from certmgr.checks.codes import CODES
 from certmgr.diagnose.chrome import ERRORS
-from certmgr.scan.report import Report
-from inventory.model import SEVERITY_ORDER, Acceptance, Finding
+from certmgr.inspection.report import EndpointReport
 from inventory.names import display
+from inventory.vocabulary import SEVERITY_ORDER, Acceptance, Finding
 from notifiers.wording import diagnose as words
 from notifiers.wording.catalogue import ENGLISH, Language
 from notifiers.wording.sentences import client_instruction, instruction, sentence
@@ -46,7 +46,7 @@ _OF_ANOTHER_SERVER = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class OutcomeFacts:
     """What is known beside the look.
 
     ``known``: the host is in the inventory. ``own_addresses``: where the host should point, of its
@@ -64,7 +64,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DiagnosisOutcome:
     """``outcome``: you-act, we-act or escalated.
 
     ``who``: client, provider or staff. ``code``: the finding that decides; empty: nothing found.
@@ -108,14 +108,14 @@ def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
 
 
 def decide(
-    report: Report,
+    report: EndpointReport,
     findings: Sequence[Finding],
-    facts: Facts,
+    facts: OutcomeFacts,
     language: Language = ENGLISH,
     *,
     plain: bool = False,
     error: tuple[str, int] | None = None,
-) -> Outcome:
+) -> DiagnosisOutcome:
     """``findings``: with their actors; accepted ones too, since a visitor knows nothing of that.
 
     ``error``: (URL, status) of a page that answers with an error of its own.
@@ -135,13 +135,13 @@ def decide(
             cause = language(words.CLOCK_CAUSE).format(
                 clock=language.instant(facts.clock), host=host, **dates
             )
-            return Outcome(
+            return DiagnosisOutcome(
                 "you-act", "clock", cause, language(words.CLOCK_DO).format(host=host), "client"
             )
     if error is not None and (finding is None or finding.severity in ("medium", "undetermined")):
         return _page_error(facts, language, *error)
     if finding is None:
-        return Outcome("escalated", "", "", "", "staff")
+        return DiagnosisOutcome("escalated", "", "", "", "staff")
     every = {a.address for a in report.addresses}
     partial = (
         tuple(a for a in finding.addresses if a in every) if set(finding.addresses) < every else ()
@@ -160,25 +160,29 @@ def decide(
     return _by_actor(report, finding, facts, partial, language)
 
 
-def _page_error(facts: Facts, language: Language, url: str, status: int) -> Outcome:
+def _page_error(facts: OutcomeFacts, language: Language, url: str, status: int) -> DiagnosisOutcome:
     """The site itself answers with an error: whoever builds it looks; an error of the server (5xx)
     where we host is for us.
     """
     cause = language(words.PAGE_ERROR_CAUSE).format(url=url, status=status)
     if status >= 500 and (facts.we_install or (facts.ours and not facts.known)):
-        return Outcome(
+        return DiagnosisOutcome(
             "escalated",
             "page-error",
             cause,
             "Look in the error log of the site and of its application server.",
             "provider",
         )
-    return Outcome("you-act", "page-error", cause, language(words.PAGE_ERROR_DO), "client")
+    return DiagnosisOutcome("you-act", "page-error", cause, language(words.PAGE_ERROR_DO), "client")
 
 
 def _record(
-    report: Report, finding: Finding, facts: Facts, partial: tuple[str, ...], language: Language
-) -> Outcome | None:
+    report: EndpointReport,
+    finding: Finding,
+    facts: OutcomeFacts,
+    partial: tuple[str, ...],
+    language: Language,
+) -> DiagnosisOutcome | None:
     """One address of several is wrong.
 
     Where it is not ours, its record goes; where it is ours, the server there is mended.
@@ -198,7 +202,7 @@ def _record(
             words.OR_SERVE
         )  # nobody said that the record is wrong; a machine of theirs may be down
     if facts.dns_is_ours:
-        return Outcome(
+        return DiagnosisOutcome(
             "escalated",
             finding.code,
             cause,
@@ -206,12 +210,12 @@ def _record(
             "provider",
             partial=partial,
         )
-    return Outcome("you-act", finding.code, cause, do, "client", partial=partial)
+    return DiagnosisOutcome("you-act", finding.code, cause, do, "client", partial=partial)
 
 
 def _points_elsewhere(
-    report: Report, findings: Sequence[Finding], facts: Facts, language: Language
-) -> Outcome | None:
+    report: EndpointReport, findings: Sequence[Finding], facts: OutcomeFacts, language: Language
+) -> DiagnosisOutcome | None:
     """The name points to none of our machines although it belongs on one: then that is the cause,
     and not what the stranger serves.
     """
@@ -229,17 +233,21 @@ def _points_elsewhere(
     )
     do = language(words.CHANGE_RECORD).format(kind=kind, host=host, old=old[0], new=new[0])
     if facts.dns_is_ours:
-        return Outcome("escalated", "points-elsewhere", cause, do, "provider")
-    return Outcome("you-act", "points-elsewhere", cause, do, "client")
+        return DiagnosisOutcome("escalated", "points-elsewhere", cause, do, "provider")
+    return DiagnosisOutcome("you-act", "points-elsewhere", cause, do, "client")
 
 
 def _by_actor(
-    report: Report, finding: Finding, facts: Facts, partial: tuple[str, ...], language: Language
-) -> Outcome:
+    report: EndpointReport,
+    finding: Finding,
+    facts: OutcomeFacts,
+    partial: tuple[str, ...],
+    language: Language,
+) -> DiagnosisOutcome:
     target = report.target
     cause = sentence(finding, target, language)
     if finding.severity == "undetermined":
-        return Outcome(
+        return DiagnosisOutcome(
             "escalated", finding.code, cause, instruction(finding, target), "staff", partial=partial
         )
     who = str(finding.actor)
@@ -247,7 +255,7 @@ def _by_actor(
         # Nobody said whose it is: where the machine is ours we look, else it is its owner's.
         who = "staff" if facts.ours else "client"
     if who == "client":
-        return Outcome(
+        return DiagnosisOutcome(
             "you-act",
             finding.code,
             cause,
@@ -257,7 +265,7 @@ def _by_actor(
         )
     taken = next((t for t in facts.taken if t.code == finding.code), None)
     if taken is not None:
-        return Outcome(
+        return DiagnosisOutcome(
             outcome="we-act",
             code=finding.code,
             cause=cause,
@@ -267,6 +275,6 @@ def _by_actor(
             by=taken.until,
             partial=partial,
         )
-    return Outcome(
+    return DiagnosisOutcome(
         "escalated", finding.code, cause, instruction(finding, target), who, partial=partial
     )

@@ -15,7 +15,7 @@ _WRITE = "Write https://shop.example.com/path."
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DiagnosisRequest:
     """``url``: as it is shown and said to the client.
 
     ``target``: the HTTPS endpoint of its host. ``plain``: http:// was asked for, then ``http_port``
@@ -29,7 +29,7 @@ class Question:
     http_port: int | None
 
 
-def parse(text: str, https_port: int | None = None) -> Question:
+def parse(text: str, https_port: int | None = None) -> DiagnosisRequest:
     """Without a scheme https is taken.
 
     ``https_port``: of the endpoint, where the URL is http://. Raises :class:`InvalidName`.
@@ -59,4 +59,4 @@ def parse(text: str, https_port: int | None = None) -> Question:
     named = f"[{host}]" if ":" in host else display(host)
     clean = f"{parts.scheme}://{named}{f':{port}' if port else ''}{path}"
     secure_port = (https_port or 443) if plain else (port or 443)
-    return Question(clean, Target(host, secure_port), plain, path, port if plain else None)
+    return DiagnosisRequest(clean, Target(host, secure_port), plain, path, port if plain else None)

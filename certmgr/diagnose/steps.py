@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from certmgr.moments import days_left
-from certmgr.scan.report import AddressView, Report
+from certmgr.inspection.report import AddressView, EndpointReport
+from inventory.dates import days_left
 from inventory.names import display
 from inventory.text import printable
+from notifiers.wording.sentences import sentence
 
 OK, FAULT, UNKNOWN, SKIPPED = "ok", "fault", "unknown", "not reached"
 _NAME_CODES = frozenset({"name-mismatch", "default-certificate", "san-missing"})
@@ -32,7 +33,7 @@ _CHAIN_CODES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DiagnosisStep:
     """``state``: ok, fault, unknown or not reached."""
 
     name: str
@@ -41,15 +42,15 @@ class Step:
 
 
 def steps(
-    report: Report, url: str, now: datetime, clock: datetime | None = None
-) -> tuple[Step, ...]:
+    report: EndpointReport, url: str, now: datetime, clock: datetime | None = None
+) -> tuple[DiagnosisStep, ...]:
     """``clock``: what the visitor's device shows, where it is known."""
     made = [_resolution(report), *[_reach(a) for a in report.addresses]]
     seen = [a for a in report.addresses if a.seen]
     made += [_tls(a) for a in report.addresses if _connected(a)]
     if not seen:
         made += [
-            Step(name, SKIPPED, "there was no certificate to look at")
+            DiagnosisStep(name, SKIPPED, "there was no certificate to look at")
             for name in ("chain", "name", "dates")
         ]
     else:
@@ -57,11 +58,11 @@ def steps(
     return (*made, *_pages(report, url))
 
 
-def _resolution(report: Report) -> Step:
+def _resolution(report: EndpointReport) -> DiagnosisStep:
     codes = {f.code: f for f in report.findings}
     host = display(report.target.host)
     if "name-not-found" in codes:
-        return Step(
+        return DiagnosisStep(
             "name resolution",
             FAULT,
             f"{host}: {codes['name-not-found'].evidence.get('answer', 'no address')}",
@@ -69,54 +70,52 @@ def _resolution(report: Report) -> Step:
     addresses = ", ".join(a.address for a in report.addresses)
     if "dns-failure" in codes:
         said = codes["dns-failure"].evidence.get("answer", "no answer")
-        return Step(
+        return DiagnosisStep(
             "name resolution",
             UNKNOWN,
             f"{host}: {said}" + (f"; known are {addresses}" if addresses else ""),
         )
     if not addresses:
-        return Step("name resolution", UNKNOWN, f"{host}: no address that may be visited")
-    return Step("name resolution", OK, f"{host} is {addresses}")
+        return DiagnosisStep("name resolution", UNKNOWN, f"{host}: no address that may be visited")
+    return DiagnosisStep("name resolution", OK, f"{host} is {addresses}")
 
 
 def _connected(address: AddressView) -> bool:
     return address.error is None or address.error[0] in ("tls", "starttls") or address.seen
 
 
-def _reach(address: AddressView) -> Step:
+def _reach(address: AddressView) -> DiagnosisStep:
     if address.no_route:
-        return Step(
+        return DiagnosisStep(
             "reachability",
             UNKNOWN,
             f"{address.address}: this machine has no route to"
             f" IPv{6 if ':' in address.address else 4}; test it from another network",
         )
     if _connected(address):
-        return Step("reachability", OK, f"{address.address} accepts the connection")
+        return DiagnosisStep("reachability", OK, f"{address.address} accepts the connection")
     layer, reason = address.error or ("", "")
-    return Step(
+    return DiagnosisStep(
         "reachability",
         UNKNOWN if layer in ("timeout", "local") else FAULT,
         f"{address.address}: {reason}",
     )
 
 
-def _tls(address: AddressView) -> Step:
+def _tls(address: AddressView) -> DiagnosisStep:
     if address.tls_version:
         old = address.tls_version in ("TLSv1", "TLSv1.1", "SSLv3")
         facts = ", ".join(f for f in (address.tls_version, address.cipher) if f)
-        return Step(
+        return DiagnosisStep(
             "TLS",
             FAULT if old else OK,
             f"{address.address}: {facts}" + (", which browsers no longer use" if old else ""),
         )
     reason = address.error[1] if address.error else "no handshake"
-    return Step("TLS", FAULT, f"{address.address}: {reason}")
+    return DiagnosisStep("TLS", FAULT, f"{address.address}: {reason}")
 
 
-def _found(report: Report, codes: frozenset[str]) -> list[str]:
-    from notifiers.wording.sentences import sentence
-
+def _found(report: EndpointReport, codes: frozenset[str]) -> list[str]:
     return [
         sentence(f, report.target)
         for f in report.findings
@@ -124,16 +123,16 @@ def _found(report: Report, codes: frozenset[str]) -> list[str]:
     ]
 
 
-def _chain(report: Report) -> Step:
+def _chain(report: EndpointReport) -> DiagnosisStep:
     if said := _found(report, _CHAIN_CODES):
-        return Step("chain", FAULT, " ".join(said))
+        return DiagnosisStep("chain", FAULT, " ".join(said))
     if any(a.seen and a.trusted is None for a in report.addresses):
-        return Step("chain", UNKNOWN, "whether it is trusted could not be told")
+        return DiagnosisStep("chain", UNKNOWN, "whether it is trusted could not be told")
     if any(a.seen and a.trusted is False for a in report.addresses) and not _found(
         report, _DATE_CODES
     ):
-        return Step("chain", FAULT, "it does not lead to a CA that browsers trust")
-    return Step(
+        return DiagnosisStep("chain", FAULT, "it does not lead to a CA that browsers trust")
+    return DiagnosisStep(
         "chain",
         OK,
         "it leads to a CA that browsers trust; issuer"
@@ -141,29 +140,29 @@ def _chain(report: Report) -> Step:
     )
 
 
-def _name(report: Report) -> Step:
+def _name(report: EndpointReport) -> DiagnosisStep:
     if said := _found(report, _NAME_CODES):
-        return Step("name", FAULT, " ".join(said))
+        return DiagnosisStep("name", FAULT, " ".join(said))
     names = ", ".join(
         printable(n, 80) for n in (report.certificate.names[:4] if report.certificate else ())
     )
-    return Step("name", OK, f"the certificate is for {names}")
+    return DiagnosisStep("name", OK, f"the certificate is for {names}")
 
 
-def _dates(report: Report, now: datetime, clock: datetime | None) -> Step:
+def _dates(report: EndpointReport, now: datetime, clock: datetime | None) -> DiagnosisStep:
     leaf = report.certificate
     if leaf is None or leaf.not_before is None or leaf.not_after is None:
-        return Step("dates", UNKNOWN, "the certificate gives no dates that can be read")
+        return DiagnosisStep("dates", UNKNOWN, "the certificate gives no dates that can be read")
     valid = f"valid from {leaf.not_before:%Y-%m-%d %H:%M} to {leaf.not_after:%Y-%m-%d %H:%M} UTC"
     if said := _found(report, _DATE_CODES):
-        return Step("dates", FAULT, f"{' '.join(said)} It is {valid}.")
+        return DiagnosisStep("dates", FAULT, f"{' '.join(said)} It is {valid}.")
     if clock is not None and not leaf.not_before <= clock <= leaf.not_after:
-        return Step(
+        return DiagnosisStep(
             "dates",
             FAULT,
             f"the visitor's clock shows {clock:%Y-%m-%d %H:%M} UTC, and the certificate is {valid}",
         )
-    return Step(
+    return DiagnosisStep(
         "dates",
         OK,
         f"{valid} ({days_left(leaf.not_after, now)} days left); a device whose clock is outside of"
@@ -171,9 +170,9 @@ def _dates(report: Report, now: datetime, clock: datetime | None) -> Step:
     )
 
 
-def _pages(report: Report, url: str) -> tuple[Step, ...]:
+def _pages(report: EndpointReport, url: str) -> tuple[DiagnosisStep, ...]:
     if report.web is None or report.web.document is None:
-        return (Step("HTTP", SKIPPED, "the pages were not asked"),)
+        return (DiagnosisStep("HTTP", SKIPPED, "the pages were not asked"),)
     wanted = urlsplit(url)
     made = []
     for visit in report.web.document["visits"]:
@@ -185,7 +184,7 @@ def _pages(report: Report, url: str) -> tuple[Step, ...]:
         ):
             made.append(_page(visit))
     return tuple(made) or (
-        Step(
+        DiagnosisStep(
             "HTTP",
             SKIPPED,
             f"{printable(url, 120)} was not reached: the connection before it failed",
@@ -193,7 +192,7 @@ def _pages(report: Report, url: str) -> tuple[Step, ...]:
     )
 
 
-def _page(visit: dict[str, Any]) -> Step:
+def _page(visit: dict[str, Any]) -> DiagnosisStep:
     hops = "".join(
         f"{h['status']} to {printable(h['location'], 120)}, " for h in visit["redirects"]
     )
@@ -203,22 +202,26 @@ def _page(visit: dict[str, Any]) -> Step:
         case "page":
             title = f" '{printable(visit['title'], 60)}'" if visit["title"] else ""
             state = OK if 200 <= (visit["status"] or 0) < 400 or visit["status"] == 401 else FAULT
-            return Step("HTTP", state, f"{at}{visit['status']}{title}")
+            return DiagnosisStep("HTTP", state, f"{at}{visit['status']}{title}")
         case "left":
-            return Step("HTTP", OK, f"{at.rstrip(', ')}; that is another site and was not opened")
+            return DiagnosisStep(
+                "HTTP", OK, f"{at.rstrip(', ')}; that is another site and was not opened"
+            )
         case "loop":
-            return Step("HTTP", FAULT, f"{at}and so on without end ({visit['error']})")
+            return DiagnosisStep("HTTP", FAULT, f"{at}and so on without end ({visit['error']})")
         case "closed":
-            return Step(
+            return DiagnosisStep(
                 "HTTP",
                 FAULT if visit["url"].startswith("https") else OK,
                 f"{at}nothing listens there",
             )
         case _:
-            return Step("HTTP", UNKNOWN, f"{at}{printable(visit['error'] or 'no answer', 150)}")
+            return DiagnosisStep(
+                "HTTP", UNKNOWN, f"{at}{printable(visit['error'] or 'no answer', 150)}"
+            )
 
 
-def page_error(report: Report, url: str) -> tuple[str, int] | None:
+def page_error(report: EndpointReport, url: str) -> tuple[str, int] | None:
     """(URL, status) where the page that was asked for answers with an error of its own, or None."""
     wanted = urlsplit(url)
     for visit in (

@@ -4,32 +4,33 @@ client's own sites.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, subjects
 from certmgr.compliance.milestones import Deadline
-from certmgr.compliance.rules import State
-from certmgr.compliance.standing import Row as Compliance
-from certmgr.compliance.standing import all_deadlines, judge, subjects
-from certmgr.config import Settings
-from inventory.database import Database
+from certmgr.compliance.rules import ComplianceState
+from certmgr.config.settings import Settings
+from certmgr.notices.setup import rules_of, templates_of
+from inventory.db.database import Database
 from inventory.errors import NotFound, UsageError
 from inventory.names import display
-from inventory.store import clients, matters, overview, people, records
+from inventory.store import clients, endpoint_status, recipients, records, tickets
 from inventory.store.records import Row
 from inventory.text import printable
-from notifiers.compose import Bulletin, Message, bulletin_message
-from notifiers.people import Person
+from notifiers.pipeline.compose import Announcement, Message, announcement_message
+from notifiers.pipeline.recipients import Person
 from notifiers.wording.catalogue import Language, language
-from notifiers.wording.notice import Notice as N
+from notifiers.wording.notice import NoticePhrases as N
 from notifiers.wording.scope import for_client
 from notifiers.wording.sentences import client_instruction, short
 
 
 @dataclass(slots=True)
-class Made:
+class AnnouncementResult:
     """``messages``: one a client that gets it; ``before``: clients that had it; ``nobody``: clients
     without anybody to write to.
     """
@@ -42,8 +43,6 @@ class Made:
 def find_deadline(database: Database, name: str) -> Deadline:
     known = {d.name: d for d in all_deadlines(database)}
     if name not in known:
-        import difflib
-
         near = difflib.get_close_matches(name, list(known), n=1)
         raise NotFound(
             f"There is no deadline '{printable(name, 60)}'",
@@ -64,12 +63,10 @@ def broadcast(
     text: str | None,
     per_day: int,
     dry_run: bool,
-) -> Made:
+) -> AnnouncementResult:
     """Opens a matter for each client, and releases them to ``per_day`` clients a day; notify
     composes and queues them.
     """
-    from certmgr.notices.wiring import rules_of, templates_of
-
     due, rules, templates = (
         find_deadline(database, name),
         rules_of(settings),
@@ -87,16 +84,16 @@ def broadcast(
             "a bulletin is about one that comes",
             "Choose another one.",
         )
-    words, made = records.clean(text, "text", 2000), Made()
-    say = bulletins_of(database, settings, now)
+    words, made = records.clean(text, "text", 2000), AnnouncementResult()
+    say = announcements_of(database, settings, now)
     with database.read() as conn:
-        everybody = rules.people(conn)
+        everybody = rules.recipients(conn)
         numbers = clients.with_domains(conn)
         chosen = [i for i, c in everybody.clients.items() if c["number"] in set(numbers)]
         if tag is not None:
-            mine = overview.clients_with_tag(conn, tag)
+            mine = endpoint_status.clients_with_tag(conn, tag)
             chosen = [i for i in chosen if i in mine]
-        known = matters.by_key(conn, [_key(template, name, i) for i in chosen])
+        known = tickets.by_key(conn, [_key(template, name, i) for i in chosen])
     sheet = {"id": 0, "template": template, "deadline": name, "text": words}
     fresh = []
     for client_id in sorted(chosen):
@@ -112,7 +109,7 @@ def broadcast(
             made.messages.append(
                 (
                     person,
-                    bulletin_message(
+                    announcement_message(
                         template, person, bulletin, rules.sender, templates, manager, "CM-......"
                     ),
                 )
@@ -120,9 +117,9 @@ def broadcast(
             fresh.append(client_id)
     if fresh and not dry_run:
         with database.write(now) as tx:
-            number = matters.add_broadcast(tx, template, name, tag, words)
+            number = tickets.add_broadcast(tx, template, name, tag, words)
             cause = f"broadcast {name} {template}"
-            matters.open_(
+            tickets.open_(
                 tx,
                 [
                     {
@@ -139,7 +136,7 @@ def broadcast(
                     for i in fresh
                 ],
             )
-            matters.release(tx, cause, per_day, tx.actor)
+            tickets.release(tx, cause, per_day, tx.actor)
     return made
 
 
@@ -147,16 +144,16 @@ def _key(template: str, name: str, client_id: int) -> str:
     return f"broadcast:{template}:{name}:{client_id}"
 
 
-def bulletins_of(
+def announcements_of(
     database: Database, settings: Settings, now: datetime
-) -> Callable[[Row, int, Language], Bulletin | None]:
+) -> Callable[[Row, int, Language], Announcement | None]:
     """A function that composes one client's announcement, from the sites of that client alone."""
 
-    def say(sheet: Row, client_id: int, reader: Language) -> Bulletin | None:
+    def say(sheet: Row, client_id: int, reader: Language) -> Announcement | None:
         due = find_deadline(database, sheet["deadline"])
         with database.read() as conn:
             number = next(
-                (c["number"] for i, c in people.clients(conn).items() if i == client_id), None
+                (c["number"] for i, c in recipients.clients(conn).items() if i == client_id), None
             )
         if number is None:
             return None
@@ -169,18 +166,18 @@ def bulletins_of(
         own = (due.at + timedelta(seconds=1)).astimezone(ZoneInfo(settings.provider.time_zone))
         at = own.date() if due.own else due.at.date()
         text = sheet["text"] or (due.text if due.own else due.affects)
-        return Bulletin(
+        return Announcement(
             due.title, at, text or "", tuple(line for r in rows if (line := _line(r, reader)))
         )
 
     return say
 
 
-def _line(row: Compliance, reader: Language) -> str:
+def _line(row: ComplianceRow, reader: Language) -> str:
     host = display(row.subject.name)
-    if row.state in (State.COMPLIES, State.WAIVED):
+    if row.state in (ComplianceState.COMPLIES, ComplianceState.WAIVED):
         return reader(N.bulletin_comply).format(host=host)
-    if row.state is State.UNKNOWN:
+    if row.state is ComplianceState.UNKNOWN:
         return reader(N.bulletin_unknown).format(host=host)
     target, finding = next(iter(row.findings), (None, None))
     if finding is None or target is None:

@@ -13,26 +13,25 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Any
 
-from certmgr.cases import news as casework
+from certmgr.acme import staff_news as automation
+from certmgr.cases import topics as casework
 from certmgr.checks.actors import actor_of, we_install
 from certmgr.checks.codes import CODES
 from certmgr.checks.folding import parent_of
+from certmgr.compliance.assessment import ComplianceRow, judge, own_deadlines, subjects
 from certmgr.compliance.milestones import Deadline
-from certmgr.compliance.rules import State
-from certmgr.compliance.standing import Row as Compliance
-from certmgr.compliance.standing import judge, own_deadlines, subjects
+from certmgr.compliance.rules import ComplianceState
 from certmgr.compliance.steps import backwards
-from certmgr.issuance import news as automation
-from certmgr.orders.model import Leads
-from certmgr.status import place_of
+from certmgr.inspection.status import place_of
+from certmgr.purchases.model import LeadTimes
 from inventory.certificates import organisation
-from inventory.database import Database, to_epoch
-from inventory.model import Acceptance, Actor, Finding, Parties
-from inventory.store import domains, findings, news
-from inventory.store.news import Leaf
+from inventory.db.database import Database, to_epoch
+from inventory.store import certificate_ends, domains, findings
+from inventory.store.certificate_ends import ServedLeaf
 from inventory.targets import Target
-from notifiers.subject import Ended, Kind, News, Subject
-from notifiers.thresholds import DAY, Rules, learnt, usual_lead
+from inventory.vocabulary import Acceptance, Actor, Finding, Parties
+from notifiers.pipeline.thresholds import DAY, ThresholdRules, learnt, usual_lead
+from notifiers.pipeline.topic import EndedTopic, NoticeSource, Topic, TopicKind
 from notifiers.wording.scope import STRANGE, for_client
 
 # A domain or client with this tag renews by a robot that nobody entered otherwise.
@@ -58,13 +57,13 @@ def gather(
     database: Database,
     now: datetime,
     matters: Mapping[str, Mapping[str, Any]],
-    rules: Rules,
-    leads: Leads,
+    rules: ThresholdRules,
+    leads: LeadTimes,
     freeze: timedelta = timedelta(0),
     zone: tzinfo = UTC,
     window_minutes: int = 60,
     provider: str = "",
-) -> News:
+) -> NoticeSource:
     """``matters``: those that are open and were told, by key; of them it is said whether they are
     over. ``window_minutes``: of a window that is proposed.
     """
@@ -72,29 +71,31 @@ def gather(
     until = now + max(rules.longest, leads.total + 7) * DAY + freeze
     horizon = to_epoch(until)
     with database.read() as conn:
-        ids = news.ending(conn, at, horizon, scaled=not (rules.by_client or rules.by_tag or freeze))
+        ids = certificate_ends.ending(
+            conn, at, horizon, scaled=not (rules.by_client or rules.by_tag or freeze)
+        )
         open_rows = [r for r in findings.listing(conn) if r["severity"] != "low"]
         told_ids = [int(m["endpoint_id"]) for m in matters.values() if m["endpoint_id"] is not None]
         every = sorted(
             {*ids, *(r["endpoint_id"] for r in open_rows if r["severity"] in _WORTH), *told_ids}
         )
-        places = news.places(conn, every)
-        served = news.leaves(conn, every)
-        history = news.replacements(conn, ids)
+        places = certificate_ends.places(conn, every)
+        served = certificate_ends.leaves(conn, every)
+        history = certificate_ends.replacements(conn, ids)
         accepted = findings.acceptances(conn, now)
         taken = findings.acceptances(conn, kind="take")
-        run = news.last_run(conn)
-        complete = news.last_complete(conn)
-        clients = news.count_clients(conn)
+        run = certificate_ends.last_run(conn)
+        complete = certificate_ends.last_complete(conn)
+        clients = certificate_ends.count_clients(conn)
         names = domains.names_of_clients(conn, sorted({p["client_id"] for p in places.values()}))
-        ends = news.ends_of(
-            conn, [str(m["round"]) for m in matters.values() if m["kind"] == Kind.COVER]
+        ends = certificate_ends.ends_of(
+            conn, [str(m["round"]) for m in matters.values() if m["kind"] == TopicKind.COVER]
         )
         led = casework.gather(conn, now, matters, leads, window_minutes, provider)
         bought = casework.of_orders(conn, now, leads, until - now, led.open_names)
         robot = automation.gather(conn, now)
-        known = news.fault_rows(
-            conn, [int(m["round"]) for m in matters.values() if m["kind"] == Kind.FAULT]
+        known = certificate_ends.fault_rows(
+            conn, [int(m["round"]) for m in matters.values() if m["kind"] == TopicKind.FAULT]
         )
     by_endpoint: dict[int, list[Any]] = {}
     for row in open_rows:
@@ -116,7 +117,7 @@ def gather(
     covered = {s.endpoint_id for s in found}
     found += faults(basis, covered)
     due = [d for d in own_deadlines(database) if now - timedelta(days=400) <= d.at <= until]
-    met: dict[str, Subject | None] = {}
+    met: dict[str, Topic | None] = {}
     if due:
         more, met = deadlines(database, now, due, basis)
         found = [*_parented(found, more), *more]
@@ -133,7 +134,7 @@ def gather(
         if run and run["state"] == "suspect"
         else ""
     )
-    return News(
+    return NoticeSource(
         subjects=tuple(found),
         ended=ended,
         suspect=suspect,
@@ -153,7 +154,7 @@ class _Basis:
     now: datetime
     places: Mapping[int, Any]
     open: Mapping[int, Sequence[Any]]
-    served: Mapping[int, Sequence[Leaf]]
+    served: Mapping[int, Sequence[ServedLeaf]]
     accepted: Sequence[Acceptance]
     taken: Sequence[Acceptance]
     names: Mapping[int, frozenset[str]]
@@ -216,8 +217,8 @@ def _target(place: Mapping[str, Any]) -> Target:
 
 
 def cover(
-    basis: _Basis, endpoint_id: int, history: Sequence[tuple[str, int, int, int]], leads: Leads
-) -> Subject | None:
+    basis: _Basis, endpoint_id: int, history: Sequence[tuple[str, int, int, int]], leads: LeadTimes
+) -> Topic | None:
     """The first end of what its addresses serve.
 
     None where the certificate is not the client's at all: that is a fault, and not an end.
@@ -268,9 +269,9 @@ def cover(
     kind, where = place_of(
         _target(place), place["client"], place["server"], first.sha256, first.issuer, finding
     )
-    return Subject(
+    return Topic(
         key=f"cover:{endpoint_id}:{place['client_id']}",
-        kind=Kind.COVER,
+        kind=TopicKind.COVER,
         round=first.sha256,
         client_id=place["client_id"],
         client=place["client"],
@@ -333,7 +334,7 @@ def _usual(
 # -- faults
 
 
-def faults(basis: _Basis, covered: set[int | None]) -> list[Subject]:
+def faults(basis: _Basis, covered: set[int | None]) -> list[Topic]:
     found = []
     for endpoint_id, rows in basis.open.items():
         place = basis.places.get(endpoint_id)
@@ -356,7 +357,7 @@ def _fault(
     place: Mapping[str, Any],
     row: Mapping[str, Any],
     codes: set[str],
-) -> Subject:
+) -> Topic:
     code = row["code"]
     raw = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
     finding = for_client(
@@ -375,9 +376,9 @@ def _fault(
     parent = parent_of(code, codes)
     parties = domains.parties_of_row(place)
     critical = row["severity"] == "critical"
-    return Subject(
+    return Topic(
         key=f"fault:{endpoint_id}:{code}:{place['client_id']}",
-        kind=Kind.FAULT,
+        kind=TopicKind.FAULT,
         round=str(row["id"]),
         client_id=place["client_id"],
         client=place["client"],
@@ -403,7 +404,7 @@ def _fault(
     )
 
 
-def _served(leaf: Leaf | None) -> dict[str, Any]:
+def _served(leaf: ServedLeaf | None) -> dict[str, Any]:
     """The certificate that a message names; none where what is served may be somebody else's."""
     return (
         {}
@@ -421,7 +422,7 @@ def _served(leaf: Leaf | None) -> dict[str, Any]:
 
 def deadlines(
     database: Database, now: datetime, dues: Sequence[Deadline], basis: _Basis
-) -> tuple[list[Subject], dict[str, Subject | None]]:
+) -> tuple[list[Topic], dict[str, Topic | None]]:
     """The provider's own deadlines that a domain does not meet, or will not; and, by key, those
     that it meets (None: nobody can say).
     """
@@ -430,16 +431,18 @@ def deadlines(
     unsure = {
         f"deadline:{r.subject.domain_id}:{r.deadline.name}:{r.subject.client_id}"
         for r in rows
-        if r.state is State.UNKNOWN
+        if r.state is ComplianceState.UNKNOWN
     }
     late = [
-        _deadline(row, now, basis) for row in rows if row.state in (State.FAILS, State.WILL_FAIL)
+        _deadline(row, now, basis)
+        for row in rows
+        if row.state in (ComplianceState.FAILS, ComplianceState.WILL_FAIL)
     ]
-    met = [_deadline(row, now, basis) for row in rows if row.state is State.COMPLIES]
+    met = [_deadline(row, now, basis) for row in rows if row.state is ComplianceState.COMPLIES]
     return late, {s.key: s for s in met} | dict.fromkeys(unsure)
 
 
-def _deadline(row: Compliance, now: datetime, basis: _Basis) -> Subject:
+def _deadline(row: ComplianceRow, now: datetime, basis: _Basis) -> Topic:
     subject, due = row.subject, row.deadline
     target, finding = next(iter(row.findings), (None, None))
     names = frozenset({subject.name, *(k.target.host for k in subject.known)})
@@ -458,9 +461,9 @@ def _deadline(row: Compliance, now: datetime, basis: _Basis) -> Subject:
         ),
         "",
     )
-    return Subject(
+    return Topic(
         key=f"deadline:{subject.domain_id}:{due.name}:{subject.client_id}",
-        kind=Kind.DEADLINE,
+        kind=TopicKind.DEADLINE,
         round=due.at.isoformat(),
         client_id=subject.client_id,
         client=subject.client,
@@ -487,7 +490,7 @@ def _deadline(row: Compliance, now: datetime, basis: _Basis) -> Subject:
     )
 
 
-def _parented(found: Sequence[Subject], dues: Sequence[Subject]) -> list[Subject]:
+def _parented(found: Sequence[Topic], dues: Sequence[Topic]) -> list[Topic]:
     """A fault that is why a deadline will not be met is told with the deadline, unless visitors see
     an error today.
     """
@@ -495,7 +498,7 @@ def _parented(found: Sequence[Subject], dues: Sequence[Subject]) -> list[Subject
     return [
         (
             replace(s, parent=by_domain[(s.domain_id, s.code)])
-            if s.kind is Kind.FAULT
+            if s.kind is TopicKind.FAULT
             and s.severity != "critical"
             and (s.domain_id, s.code) in by_domain
             else s
@@ -509,11 +512,11 @@ def _parented(found: Sequence[Subject], dues: Sequence[Subject]) -> list[Subject
 
 def over(
     matter: Mapping[str, Any],
-    now_: Subject | None,
+    now_: Topic | None,
     basis: _Basis,
     closed: Mapping[int, Mapping[str, Any]],
-    met: Mapping[str, Subject | None],
-) -> Ended | None:
+    met: Mapping[str, Topic | None],
+) -> EndedTopic | None:
     """Whether a matter that was told is over, and whether it was mended.
 
     None while it goes on, or nobody can say.
@@ -528,10 +531,10 @@ def over(
             place["domain_state"],
             place["client_state"],
         ):
-            return Ended(key, False, "it is retired")
+            return EndedTopic(key, False, "it is retired")
         if place["client_id"] != matter["client_id"]:
-            return Ended(key, False, "it belongs to another client now")
-    if kind == Kind.COVER:
+            return EndedTopic(key, False, "it belongs to another client now")
+    if kind == TopicKind.COVER:
         served = basis.served.get(matter["endpoint_id"], ())
         if not served or any(leaf.sha256 == matter["round"] for leaf in served):
             return None  # still served, or nothing was seen: the last thing that was known stands
@@ -540,35 +543,39 @@ def over(
             matter["round"], 0
         ):
             return None  # another certificate, and no better one
-        return Ended(key, True, f"replaced: {served[0].serial} is served", _remnant(matter, place))
-    if kind == Kind.FAULT:
+        return EndedTopic(
+            key, True, f"replaced: {served[0].serial} is served", _remnant(matter, place)
+        )
+    if kind == TopicKind.FAULT:
         row_id = int(matter["round"])
         if row_id not in closed:
-            return Ended(key, False, "its record is gone")
+            return EndedTopic(key, False, "its record is gone")
         if closed[row_id]["closed_at"] is None:
             return (
-                Ended(key, False, "it was accepted, or is no longer the client's")
+                EndedTopic(key, False, "it was accepted, or is no longer the client's")
                 if now_ is None
                 else None
             )
-        return Ended(
+        return EndedTopic(
             key,
             True,
             "it was not seen any more",
             _remnant(matter, place, _mended(closed[row_id], place, basis)),
             closed[row_id]["closed_run"] or 0,
         )
-    if kind == Kind.ORDER:
+    if kind == TopicKind.ORDER:
         return casework.order_ended(key, set() if now_ is None else {key})
-    if kind == Kind.DEADLINE:
+    if kind == TopicKind.DEADLINE:
         if key in met:
             good = met[key]
             return (
                 None
                 if good is None
-                else Ended(key, True, "it complies now", replace(good, end=None, severity="medium"))
+                else EndedTopic(
+                    key, True, "it complies now", replace(good, end=None, severity="medium")
+                )
             )
-        return Ended(key, False, "the deadline, or the domain, is no longer looked at")
+        return EndedTopic(key, False, "the deadline, or the domain, is no longer looked at")
     return None
 
 
@@ -581,11 +588,11 @@ def _mended(row: Mapping[str, Any], place: Any, basis: _Basis) -> Finding:
     )
 
 
-def _remnant(matter: Mapping[str, Any], place: Any, finding: Finding | None = None) -> Subject:
+def _remnant(matter: Mapping[str, Any], place: Any, finding: Finding | None = None) -> Topic:
     """Enough of the subject to say that it is done."""
-    return Subject(
+    return Topic(
         key=matter["key"],
-        kind=Kind(matter["kind"]),
+        kind=TopicKind(matter["kind"]),
         round=matter["round"],
         client_id=matter["client_id"],
         client=place["client"],

@@ -15,19 +15,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import dns.exception
+import dns.resolver
 from sqlalchemy import select
 
+from certmgr.acme import health
 from certmgr.cases import health as cases
-from certmgr.config import Settings, resolver_parts, secret
-from inventory import chain, upkeep
-from inventory.database import Database, open_database, to_epoch
+from certmgr.config.settings import Settings, resolver_parts, secret
+from certmgr.notices.setup import channels_of, rules_of, templates_of
+from inventory.db import audit_chain, maintenance
+from inventory.db.database import Database, to_epoch
+from inventory.db.opening import open_database
 from inventory.errors import CertmgrError
-from inventory.store import auditlog, contacts, jobs, matters, news, outbox
-from inventory.store import people as everybody
-from inventory.tables import run
+from inventory.models.tables import run
+from inventory.store import audit_log, certificate_ends, contacts, jobs, outbox, tickets
+from inventory.store import recipients as everybody
 from inventory.text import printable
 from notifiers.channels import Channel
-from notifiers.limits import clock_fault
+from notifiers.inbox import reachable
+from notifiers.pipeline.limits import clock_fault
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 SYNCHRONISED = (
@@ -40,7 +46,7 @@ MAX_AGE = 26 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CheckResult:
     """``state``: ok, warning or fault."""
 
     check: str
@@ -49,26 +55,26 @@ class Line:
     todo: str = ""
 
 
-Check = Callable[[], Iterator[Line]]
+Check = Callable[[], Iterator[CheckResult]]
 _TODO = {
     "mail server": "Start it, open its port, or correct [notify] mail.",
     "database": "See certmgr database check.",
 }
 
 
-def examine(settings: Settings, url: str, now: datetime) -> Iterator[Line]:
+def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult]:
     """Every check, each by itself: one that breaks is a fault, and the others go on."""
     database: Database | None = None
     yield from _guarded("configuration", lambda: _configuration(settings))
     try:
         database = open_database(url, migrate=False) if _exists(url) else None
     except CertmgrError as error:
-        yield Line(
+        yield CheckResult(
             "database", FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo
         )
     else:
         if database is None:
-            yield Line(
+            yield CheckResult(
                 "database",
                 WARNING,
                 "there is none yet",
@@ -102,13 +108,15 @@ def _exists(url: str) -> bool:
     return "://" in url or Path(url).is_file()
 
 
-def _guarded(name: str, check: Check) -> Iterator[Line]:
+def _guarded(name: str, check: Check) -> Iterator[CheckResult]:
     try:
         yield from check()
     except CertmgrError as error:
-        yield Line(name, FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo)
+        yield CheckResult(
+            name, FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo
+        )
     except (OSError, ssl.SSLError, smtplib.SMTPException) as error:
-        yield Line(
+        yield CheckResult(
             name,
             FAULT,
             printable(str(error) or type(error).__name__, 200),
@@ -116,40 +124,40 @@ def _guarded(name: str, check: Check) -> Iterator[Line]:
         )
 
 
-def _configuration(settings: Settings) -> Iterator[Line]:
-    from certmgr.notices.wiring import channels_of, rules_of, templates_of
-
-    yield Line("configuration", OK, settings.source)
+def _configuration(settings: Settings) -> Iterator[CheckResult]:
+    yield CheckResult("configuration", OK, settings.source)
     rules_of(settings)
     templates_of(settings)
     found = channels_of(settings.notify)
     if not settings.notify.mail:
-        yield Line(
+        yield CheckResult(
             "channels",
             WARNING,
             "no mail can be sent: [notify] mail is empty",
             'Write mail = "env:CERTMGR_MAIL" with a mailtos:// URL.',
         )
     else:
-        yield Line("channels", OK, ", ".join(sorted(found)))
+        yield CheckResult("channels", OK, ", ".join(sorted(found)))
     if not settings.provider.name:
-        yield Line(
+        yield CheckResult(
             "provider",
             WARNING,
             "notices have no sender's name: [provider] name is empty",
             "Write the name that clients know.",
         )
     if not settings.notify.inbox:
-        yield Line(
+        yield CheckResult(
             "inbox",
             WARNING,
             "answers and bounces are not read: [notify] inbox is empty",
             "Name a mailbox, or enter answers with certmgr notice ack.",
         )
     if settings.notify.heartbeat and not secret(settings.notify.heartbeat).startswith("https://"):
-        yield Line("heartbeat", FAULT, "its URL is not https://", "Correct [notify] heartbeat.")
+        yield CheckResult(
+            "heartbeat", FAULT, "its URL is not https://", "Correct [notify] heartbeat."
+        )
     if not settings.notify.heartbeat:
-        yield Line(
+        yield CheckResult(
             "heartbeat",
             WARNING,
             "nobody notices when this machine is dead: [notify] heartbeat is empty",
@@ -157,17 +165,19 @@ def _configuration(settings: Settings) -> Iterator[Line]:
         )
 
 
-def _clock(database: Database | None, now: datetime) -> Iterator[Line]:
+def _clock(database: Database | None, now: datetime) -> Iterator[CheckResult]:
     if database is not None:
         with database.read() as conn:
-            wrong = clock_fault(now, news.newest_instant(conn))
+            wrong = clock_fault(now, certificate_ends.newest_instant(conn))
         if wrong:
-            yield Line("clock", FAULT, wrong, "Set the clock; until then no client is written to.")
+            yield CheckResult(
+                "clock", FAULT, wrong, "Set the clock; until then no client is written to."
+            )
             return
     if any(p.exists() for p in SYNCHRONISED):
-        yield Line("clock", OK, f"{now:%Y-%m-%d %H:%M:%S} UTC, kept by a time service")
+        yield CheckResult("clock", OK, f"{now:%Y-%m-%d %H:%M:%S} UTC, kept by a time service")
     else:
-        yield Line(
+        yield CheckResult(
             "clock",
             WARNING,
             f"{now:%Y-%m-%d %H:%M:%S} UTC, and no time service was found",
@@ -175,15 +185,15 @@ def _clock(database: Database | None, now: datetime) -> Iterator[Line]:
         )
 
 
-def _resolver(settings: Settings) -> Iterator[Line]:
-    import dns.exception
-
+def _resolver(settings: Settings) -> Iterator[CheckResult]:
     resolver = _resolver_of(settings)
     try:
         resolver.resolve(".", "NS", raise_on_no_answer=False)
-        yield Line("resolver", OK, f"{', '.join(str(n) for n in resolver.nameservers[:3])} answers")
+        yield CheckResult(
+            "resolver", OK, f"{', '.join(str(n) for n in resolver.nameservers[:3])} answers"
+        )
     except dns.exception.DNSException as error:
-        yield Line(
+        yield CheckResult(
             "resolver",
             FAULT,
             printable(str(error), 150),
@@ -192,8 +202,6 @@ def _resolver(settings: Settings) -> Iterator[Line]:
 
 
 def _resolver_of(settings: Settings) -> Any:
-    import dns.resolver
-
     if not settings.scan.resolvers:
         made = dns.resolver.Resolver()
     else:
@@ -209,7 +217,7 @@ def _resolver_of(settings: Settings) -> Any:
     return made
 
 
-def _secrets(settings: Settings) -> Iterator[Line]:
+def _secrets(settings: Settings) -> Iterator[CheckResult]:
     """Files that hold secrets, and who may read them."""
     paths: list[Path] = []
     values = [
@@ -222,7 +230,7 @@ def _secrets(settings: Settings) -> Iterator[Line]:
     paths += [Path(v.partition(":")[2]) for v in values if v.startswith("file:")]
     plain = [v for v in values if "://" in v and "@" in v and not v.startswith(("env:", "file:"))]
     if plain and settings.source != "built-in defaults":
-        yield Line(
+        yield CheckResult(
             "secrets",
             WARNING,
             "the configuration holds a password in clear",
@@ -231,17 +239,17 @@ def _secrets(settings: Settings) -> Iterator[Line]:
         paths.append(Path(settings.source))
     bad = [p for p in paths if p.exists() and stat.S_IMODE(p.stat().st_mode) & 0o077]
     for path in bad:
-        yield Line("secrets", FAULT, f"{path} can be read by others", f"chmod 600 {path}")
+        yield CheckResult("secrets", FAULT, f"{path} can be read by others", f"chmod 600 {path}")
     folder = Path(settings.notify.templates) if settings.notify.templates else None
     if folder is not None and folder.exists() and stat.S_IMODE(folder.stat().st_mode) & 0o022:
-        yield Line(
+        yield CheckResult(
             "secrets",
             FAULT,
             f"{folder} can be written by others, and its templates are sent to clients",
             f"chmod go-w {folder}",
         )
     if not bad and not plain:
-        yield Line(
+        yield CheckResult(
             "secrets",
             OK,
             (
@@ -252,12 +260,11 @@ def _secrets(settings: Settings) -> Iterator[Line]:
         )
 
 
-def _mail(settings: Settings, now: datetime) -> Iterator[Line]:
+def _mail(settings: Settings, now: datetime) -> Iterator[CheckResult]:
     """Connects, starts TLS as a sender does, and says goodbye.
 
     No message, and no login: that would count as one where logins are limited.
     """
-    from certmgr.notices.wiring import channels_of
 
     channel = channels_of(settings.notify).get("mail")
     if channel is None:
@@ -282,7 +289,7 @@ def _mail(settings: Settings, now: datetime) -> Iterator[Line]:
             else None
         )
     left = (end - now).days if end is not None else 0
-    yield Line(
+    yield CheckResult(
         "mail server",
         WARNING if left < 7 else OK,
         f"{host}:{port} answers with {version}; its certificate ends in {left} days",
@@ -290,16 +297,13 @@ def _mail(settings: Settings, now: datetime) -> Iterator[Line]:
     )
 
 
-def _inbox(settings: Settings) -> Iterator[Line]:
-    from notifiers.inbox import reachable
-
+def _inbox(settings: Settings) -> Iterator[CheckResult]:
     if settings.notify.inbox:
-        yield Line("inbox", OK, f"{reachable(secret(settings.notify.inbox))} new mail(s)")
+        yield CheckResult("inbox", OK, f"{reachable(secret(settings.notify.inbox))} new mail(s)")
 
 
-def _contacts(database: Database, settings: Settings) -> Iterator[Line]:
+def _contacts(database: Database, settings: Settings) -> Iterator[CheckResult]:
     """Ways that lead nowhere, and thresholds of nobody."""
-    from certmgr.notices.wiring import channels_of, rules_of
 
     known = set(channels_of(settings.notify))
     with database.read() as conn:
@@ -313,7 +317,7 @@ def _contacts(database: Database, settings: Settings) -> Iterator[Line]:
     ]
     bad = [c["name"] for c in people if c["bad"]]
     if lost:
-        yield Line(
+        yield CheckResult(
             "contacts",
             FAULT,
             f"{len(lost)} way(s) lead to channels that are not configured:"
@@ -321,7 +325,7 @@ def _contacts(database: Database, settings: Settings) -> Iterator[Line]:
             "Correct [notify] channels, or the contacts.",
         )
     if bad:
-        yield Line(
+        yield CheckResult(
             "contacts",
             WARNING,
             f"{len(bad)} contact(s) have an address that mail came back from:"
@@ -330,7 +334,7 @@ def _contacts(database: Database, settings: Settings) -> Iterator[Line]:
         )
     strange = sorted(set(rules_of(settings).policy.thresholds.by_client) - numbers)
     if strange:
-        yield Line(
+        yield CheckResult(
             "contacts",
             WARNING,
             "[notify] thresholds names clients that are not there:"
@@ -338,17 +342,13 @@ def _contacts(database: Database, settings: Settings) -> Iterator[Line]:
             "Correct their numbers.",
         )
     if not (lost or bad or strange):
-        yield Line("contacts", OK, f"{len(people)}, and every way leads somewhere")
+        yield CheckResult("contacts", OK, f"{len(people)}, and every way leads somewhere")
 
 
-def _spf(settings: Settings) -> Iterator[Line]:
+def _spf(settings: Settings) -> Iterator[CheckResult]:
     """Whether the domain in From says who may send for it (RFC 7208): mail without that is often
     refused.
     """
-    import dns.exception
-    import dns.resolver
-
-    from certmgr.notices.wiring import channels_of
 
     channel: Channel | None = channels_of(settings.notify).get("mail")
     if channel is None:
@@ -360,7 +360,7 @@ def _spf(settings: Settings) -> Iterator[Line]:
     except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN):
         texts = []
     except dns.exception.DNSException as error:
-        yield Line(
+        yield CheckResult(
             "SPF",
             WARNING,
             f"the record of {domain} could not be asked for: {printable(str(error), 100)}",
@@ -369,36 +369,36 @@ def _spf(settings: Settings) -> Iterator[Line]:
         return
     records = [t for t in texts if t.lower() == "v=spf1" or t.lower().startswith("v=spf1 ")]
     if len(records) > 1:
-        yield Line(
+        yield CheckResult(
             "SPF",
             FAULT,
             f"{domain} has {len(records)} SPF records, which makes all of them void",
             "Leave one.",
         )
     elif not records:
-        yield Line(
+        yield CheckResult(
             "SPF",
             WARNING,
             f"{domain} has no SPF record",
             f"Add a TXT record v=spf1 that names the mail server of {channel.server[0]}.",
         )
     elif records[0].split()[-1] in ("+all", "all"):
-        yield Line(
+        yield CheckResult(
             "SPF",
             WARNING,
             f"{domain} lets everybody send for it ({printable(records[0], 80)})",
             "End it with ~all or -all.",
         )
     else:
-        yield Line("SPF", OK, f"{domain}: {printable(records[0], 80)}")
+        yield CheckResult("SPF", OK, f"{domain}: {printable(records[0], 80)}")
 
 
-def _database(database: Database) -> Iterator[Line]:
-    problems = upkeep.check(database)
+def _database(database: Database) -> Iterator[CheckResult]:
+    problems = maintenance.check(database)
     for problem in problems:
-        yield Line("database", FAULT, problem, "See certmgr database check.")
+        yield CheckResult("database", FAULT, problem, "See certmgr database check.")
     if not problems:
-        yield Line(
+        yield CheckResult(
             "database",
             OK,
             str(database.path or database.engine.url.render_as_string(hide_password=True)),
@@ -408,7 +408,7 @@ def _database(database: Database) -> Iterator[Line]:
         path is not None
         and (free := os.statvfs(path.parent)).f_bavail * free.f_frsize < 500_000_000
     ):
-        yield Line(
+        yield CheckResult(
             "database",
             WARNING,
             f"its disk has {free.f_bavail * free.f_frsize // 1_000_000} MB left",
@@ -416,77 +416,81 @@ def _database(database: Database) -> Iterator[Line]:
         )
 
 
-def _audit(database: Database) -> Iterator[Line]:
+def _audit(database: Database) -> Iterator[CheckResult]:
     with database.read() as conn:
-        wrong, head, count = chain.broken(auditlog.entries(conn))
+        wrong, head, count = audit_chain.broken(audit_log.entries(conn))
         sent = jobs.state(conn, "digest")["detail"].get("head")
-        cut = sent is not None and sent != chain.START and auditlog.has(conn, sent) is None
+        cut = sent is not None and sent != audit_chain.START and audit_log.has(conn, sent) is None
     if wrong is not None:
-        yield Line(
+        yield CheckResult(
             "audit log",
             FAULT,
             f"entry {wrong} does not follow the one before it",
             "See certmgr audit verify.",
         )
     elif cut:
-        yield Line(
+        yield CheckResult(
             "audit log",
             FAULT,
             "the head that went out with the last digest is not in it: entries were taken away",
             "See certmgr audit verify.",
         )
     else:
-        yield Line("audit log", OK, f"{count} entries, head {head[:16]}")
+        yield CheckResult("audit log", OK, f"{count} entries, head {head[:16]}")
 
 
-def _staff(database: Database) -> Iterator[Line]:
+def _staff(database: Database) -> Iterator[CheckResult]:
     with database.read() as conn:
         people = [c for c in contacts.listing(conn) if c["client_id"] is None]
     reachable = [c for c in people if any(w.startswith(("email:", "channel:")) for w in c["ways"])]
     if not reachable:
-        yield Line(
+        yield CheckResult(
             "staff",
             FAULT,
             "nobody of the staff can be written to",
             "certmgr contact add NAME --role administrator --way email:ADDRESS",
         )
     elif not any(c["role"] == "administrator" for c in reachable):
-        yield Line(
+        yield CheckResult(
             "staff",
             WARNING,
             "nobody has the role administrator, so nobody is on call",
             "certmgr contact edit NAME --role administrator",
         )
     else:
-        yield Line("staff", OK, f"{len(reachable)} contact(s)")
+        yield CheckResult("staff", OK, f"{len(reachable)} contact(s)")
 
 
-def _notices(database: Database, now: datetime) -> Iterator[Line]:
+def _notices(database: Database, now: datetime) -> Iterator[CheckResult]:
     at = to_epoch(now)
     with database.read() as conn:
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
-        quiet = matters.waiting_since(conn, "wait", "quiet hours", at - 86_400)
-        held = len(matters.listing(conn, held=True))
+        quiet = tickets.waiting_since(conn, "wait", "quiet hours", at - 86_400)
+        held = len(tickets.listing(conn, held=True))
     for state, todo in (
         ("unknown", "certmgr notice list --state unknown"),
         ("failed", "certmgr notice list --state failed"),
     ):
         if depth.get(state):
-            yield Line("notices", WARNING, f"{depth[state]} {state}", todo)
+            yield CheckResult("notices", WARNING, f"{depth[state]} {state}", todo)
     if oldest is not None and at - oldest > 6 * 3600:
-        yield Line(
+        yield CheckResult(
             "notices",
             FAULT,
             f"the oldest queued one waits since {(at - oldest) // 3600} hours",
             "certmgr notify; look at the mail server.",
         )
     elif not depth.get("unknown") and not depth.get("failed"):
-        yield Line("notices", OK, f"{depth.get('sent', 0)} sent, {depth.get('queued', 0)} queued")
+        yield CheckResult(
+            "notices", OK, f"{depth.get('sent', 0)} sent, {depth.get('queued', 0)} queued"
+        )
     if held:
-        yield Line("notices", WARNING, f"{held} matter(s) are held", "certmgr notice release")
+        yield CheckResult(
+            "notices", WARNING, f"{held} matter(s) are held", "certmgr notice release"
+        )
     stuck = [since for since in quiet.values() if at - since > 36 * 3600]
     if stuck:
-        yield Line(
+        yield CheckResult(
             "notices",
             FAULT,
             f"{len(stuck)} notice(s) wait for hours in which notify never runs",
@@ -494,40 +498,38 @@ def _notices(database: Database, now: datetime) -> Iterator[Line]:
         )
 
 
-def _cases(database: Database, settings: Settings, now: datetime) -> Iterator[Line]:
+def _cases(database: Database, settings: Settings, now: datetime) -> Iterator[CheckResult]:
     for state, what, todo in cases.examine(database, settings, now):
-        yield Line("cases", state, what, todo)
+        yield CheckResult("cases", state, what, todo)
 
 
-def _acme(database: Database, settings: Settings, now: datetime) -> Iterator[Line]:
-    from certmgr.issuance import health  # the acme library, where ACME is used
-
+def _acme(database: Database, settings: Settings, now: datetime) -> Iterator[CheckResult]:
     for state, what, todo in health.examine(database, settings, now):
-        yield Line("ACME", state, what, todo)
+        yield CheckResult("ACME", state, what, todo)
 
 
-def _runs(database: Database, now: datetime) -> Iterator[Line]:
+def _runs(database: Database, now: datetime) -> Iterator[CheckResult]:
     at = to_epoch(now)
     with database.read() as conn:
-        complete = news.last_complete(conn)
+        complete = certificate_ends.last_complete(conn)
         last = conn.execute(
             select(run.c.id, run.c.state, run.c.reason).order_by(run.c.id.desc()).limit(1)
         ).first()
         notify = jobs.state(conn, "notify")
     for name, success in (("scan", complete), ("notify", notify["success_at"])):
         if success is None:
-            yield Line("runs", WARNING, f"{name} never ended well", f"certmgr {name}")
+            yield CheckResult("runs", WARNING, f"{name} never ended well", f"certmgr {name}")
         elif at - success > MAX_AGE:
-            yield Line(
+            yield CheckResult(
                 "runs",
                 FAULT,
                 f"{name} ended well {(at - success) // 3600} hours ago for the last time",
                 "Is cron running? See docs/notices.md.",
             )
         else:
-            yield Line("runs", OK, f"{name} ended well {(at - success) // 60} minutes ago")
+            yield CheckResult("runs", OK, f"{name} ended well {(at - success) // 60} minutes ago")
     if last is not None and last.state == "suspect":
-        yield Line(
+        yield CheckResult(
             "runs",
             WARNING,
             f"the last run ({last.id}) is suspect: {printable(last.reason or '', 120)}",

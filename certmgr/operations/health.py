@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
-from certmgr.moments import days_left
-from certmgr.status import Standing, load, totals
-from inventory.database import Database, from_epoch
-from inventory.store import clients, outbox, overview
-from inventory.tables import run
+from certmgr.inspection.status import EndpointStatus, load, totals
+from inventory.dates import days_left
+from inventory.db.database import Database, from_epoch
+from inventory.models.tables import run
+from inventory.store import clients, endpoint_status, outbox
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
@@ -34,7 +34,7 @@ class Health:
     findings: Counter[tuple[str, str]]
     soonest: tuple[str, datetime] | None
     last_complete: datetime | None
-    troubled: Sequence[Standing] = field(default=(), repr=False)
+    troubled: Sequence[EndpointStatus] = field(default=(), repr=False)
     notices: dict[str, int] = field(default_factory=dict)  # by state
     oldest_queued: datetime | None = None
 
@@ -47,7 +47,7 @@ def read(
     verdicts = totals(database, troubled, client=client, tag=tag)
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        first = overview.soonest(conn, client_id=client_id, tag_name=tag)
+        first = endpoint_status.soonest(conn, client_id=client_id, tag_name=tag)
         complete = conn.execute(
             select(func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.scope == "")
         ).scalar()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
 from certmgr.cases.states import overdue, waits_for
 from certmgr.operations.health import Health
-from inventory.database import Database
-from inventory.store import cases, jobs, outbox, overview
+from inventory.db.database import Database
+from inventory.store import cases, endpoint_status, jobs, outbox
 
 
 def text(database: Database, health: Health, now: datetime) -> str:
     """The exposition format. One series an endpoint: its certificate's end."""
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
     registry = CollectorRegistry()
     verdicts = Gauge("certmgr_endpoints", "Endpoints by verdict", ["verdict"], registry=registry)
@@ -39,7 +40,7 @@ def text(database: Database, health: Health, now: datetime) -> str:
         registry=registry,
     )
     with database.read() as conn:
-        for target, client, end in overview.ends(conn):
+        for target, client, end in endpoint_status.ends(conn):
             ends.labels(target, client).set(end)
             days.labels(target, client).set(round((end - now.timestamp()) / 86_400, 3))
     success = Gauge(

@@ -16,7 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from certmgr.report.model import Bar, Event, Report
+from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
+
+from certmgr.report.model import Bar, ClientReport, ReportEvent
 from inventory.text import printable
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
@@ -43,9 +47,6 @@ MAX_LISTED = 8
 
 @lru_cache(maxsize=1)
 def _environment() -> Any:
-    from jinja2 import FileSystemLoader, StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
     return ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -56,8 +57,6 @@ def _environment() -> Any:
 
 @lru_cache(maxsize=1)
 def _style() -> tuple[Any, str]:
-    from markupsafe import Markup
-
     text = (FOLDER / "style.css").read_text(encoding="utf-8")
     return (
         Markup(text),  # noqa: S704 - our own file
@@ -65,7 +64,7 @@ def _style() -> tuple[Any, str]:
     )
 
 
-def render(report: Report, language: Language) -> str:
+def render(report: ClientReport, language: Language) -> str:
     style, style_hash = _style()
     kinds = {
         "rule": language("of browsers and CAs"),
@@ -135,17 +134,17 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TimeLine:
     height: float
     axis: float
     marks: tuple[Mark, ...]
     ticks: tuple[Tick, ...]
 
 
-def time_line(events: Sequence[Event], now: datetime, language: Language) -> Line:
+def time_line(events: Sequence[ReportEvent], now: datetime, language: Language) -> TimeLine:
     """Marks with the numbers of the list below; marks that would overlap are drawn higher."""
     if not events:
-        return Line(0, 0, (), ())
+        return TimeLine(0, 0, (), ())
     end = max(events[-1].at, now + timedelta(days=30))
     span = (end - now).total_seconds()
     levels: list[float] = []
@@ -168,7 +167,7 @@ def time_line(events: Sequence[Event], now: datetime, language: Language) -> Lin
         Tick((_LEFT + _RIGHT) / 2, language.month(middle), "middle"),
         Tick(_RIGHT, language.month(end), "end"),
     )
-    return Line(axis + 30, axis, marks, ticks)
+    return TimeLine(axis + 30, axis, marks, ticks)
 
 
 @dataclass(frozen=True, slots=True)

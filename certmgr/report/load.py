@@ -12,22 +12,22 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, select
 
-from certmgr.cases import news as casework
+from certmgr.cases import topics as casework
+from certmgr.compliance.assessment import judge, subjects
 from certmgr.compliance.milestones import Deadline
-from certmgr.compliance.standing import judge, subjects
-from certmgr.orders.load import load
-from certmgr.orders.model import Leads
-from certmgr.orders.terms import clocks
-from certmgr.report.view import Dated, Material
-from inventory.database import Database, from_epoch, to_epoch
-from inventory.model import Acceptance
+from certmgr.purchases.load import load
+from certmgr.purchases.model import LeadTimes
+from certmgr.purchases.terms import purchase_deadlines
+from certmgr.report.view import DatedItem, ReportInput
+from inventory.db.database import Database, from_epoch, to_epoch
+from inventory.models.tables import run
 from inventory.store import cases, clients, contacts, findings
-from inventory.tables import run
-from notifiers.subject import Subject as Matter
+from inventory.vocabulary import Acceptance
+from notifiers.pipeline.topic import Topic
 from notifiers.wording.cases import DATES
 from notifiers.wording.catalogue import Language, language
 
-LEADS = Leads()
+LEADS = LeadTimes()
 AHEAD_OF_ORDERS = timedelta(days=60)
 _ROLES = ("owner", "technical", "billing")
 
@@ -43,8 +43,8 @@ def material(
     default_language: str,
     default_zone: str,
     chosen: str | None = None,
-    leads: Leads = LEADS,
-) -> Material:
+    leads: LeadTimes = LEADS,
+) -> ReportInput:
     """``number``: the client's.
 
     ``as_of``: the past as it was known then. ``chosen``: a language in place of the contact's.
@@ -74,7 +74,7 @@ def material(
     )
     zone = next((p["time_zone"] for p in people if p["time_zone"]), None) or default_zone
     reader: Language = language(spoken, zone)
-    return Material(
+    return ReportInput(
         number=row["number"],
         name=row["name"],
         provider=provider,
@@ -96,8 +96,8 @@ def material(
 
 
 def _purchases(
-    conn: Connection, client_id: int, at: datetime, leads: Leads
-) -> tuple[list[Matter], list[Dated], dict[str, str]]:
+    conn: Connection, client_id: int, at: datetime, leads: LeadTimes
+) -> tuple[list[Topic], list[DatedItem], dict[str, str]]:
     """The actions and dates of the client's orders and open cases, and the names under a case."""
     rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
     known = load(conn, client_id, ended=False)
@@ -110,16 +110,16 @@ def _purchases(
     ]
     led += casework.of_orders(conn, at, leads, AHEAD_OF_ORDERS, {client_id: names}, client_id)
     dates = [
-        Dated(c.at, "order", DATES[c.what], {"order": o.label}, o.names)
+        DatedItem(c.at, "order", DATES[c.what], {"order": o.label}, o.names)
         for o in known
-        for c in clocks(o, leads, at)
+        for c in purchase_deadlines(o, leads, at)
         if c.what != "certificate" or c.due is not None
     ]
     for row in rows:
         start = from_epoch(row["window_start"])
         if row["window_state"] == "agreed" and start is not None:
             dates.append(
-                Dated(
+                DatedItem(
                     start,
                     "window",
                     DATES["window"],

@@ -10,7 +10,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class ReportAction:
     """One thing to be done.
 
     ``outcome``: you-act, we-act or escalated. ``by``: its last day, None: as soon as possible.
@@ -29,7 +29,7 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ReportSite:
     """One site.
 
     ``state``: ok, attention, fault or unknown; ``state_text`` with its symbol. ``facts``: evidence
@@ -52,7 +52,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ReportEvent:
     """A date ahead.
 
     ``kind``: rule (of browsers and CAs), own (the provider's), certificate, order, window (of an
@@ -79,7 +79,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ClientReport:
     client: str
     client_name: str
     provider: str
@@ -91,11 +91,11 @@ class Report:
     summary: str
     state: str
     counts: dict[str, int]
-    you_act: tuple[Action, ...]
-    we_act: tuple[Action, ...]
-    escalated: tuple[Action, ...]
-    events: tuple[Event, ...]
-    sites: tuple[Site, ...]
+    you_act: tuple[ReportAction, ...]
+    we_act: tuple[ReportAction, ...]
+    escalated: tuple[ReportAction, ...]
+    events: tuple[ReportEvent, ...]
+    sites: tuple[ReportSite, ...]
     bars: tuple[Bar, ...]
     why: tuple[str, ...]
     method: tuple[str, ...]

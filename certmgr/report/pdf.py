@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from certmgr.report.model import Report
+from certmgr.report.model import ClientReport
 from inventory.errors import CertmgrError
 from notifiers.wording.catalogue import Language
 
 
-def render(html: str, report: Report, language: Language) -> bytes:
+def render(html: str, report: ClientReport, language: Language) -> bytes:
     try:
         import weasyprint
         from weasyprint.urls import URLFetcher

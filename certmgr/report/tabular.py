@@ -9,7 +9,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from certmgr.report.model import Report
+from certmgr.report.model import ClientReport
 from inventory.text import guard_cell, printable
 
 COLUMNS = (
@@ -36,12 +36,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def to_json(report: Report) -> str:
+def to_json(report: ClientReport) -> str:
     values = {"schema": "certmgr.report/1", **_plain(dataclasses.asdict(report))}
     return json.dumps(values, ensure_ascii=True, indent=2) + "\n"
 
 
-def to_csv(report: Report) -> str:
+def to_csv(report: ClientReport) -> str:
     """One row a site; what has to be done there, and by when."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

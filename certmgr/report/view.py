@@ -1,4 +1,4 @@
-"""What is known of one client -> :class:`Report`.
+"""What is known of one client -> :class:`ClientReport`.
 
 Pure: everything comes in as values, scoped to that client by whoever loaded it.
 """
@@ -14,34 +14,34 @@ from certmgr.checks.actors import we_install
 from certmgr.checks.codes import CODES
 from certmgr.checks.folding import parent_of
 from certmgr.checks.http import NO_PAGE
+from certmgr.compliance.assessment import ComplianceRow, DomainFacts
 from certmgr.compliance.milestones import Deadline
-from certmgr.compliance.rules import State
-from certmgr.compliance.standing import Row, Subject
+from certmgr.compliance.rules import ComplianceState
 from certmgr.compliance.steps import backwards
-from certmgr.moments import days_left
-from certmgr.report.model import Action, Bar, Event, Report, Site
-from certmgr.status import Standing
+from certmgr.inspection.status import EndpointStatus
+from certmgr.report.model import Bar, ClientReport, ReportAction, ReportEvent, ReportSite
 from inventory.certificates import organisation
-from inventory.database import from_epoch
-from inventory.model import SEVERITY_ORDER, Acceptance, Finding
+from inventory.dates import days_left
+from inventory.db.database import from_epoch
 from inventory.names import display
-from notifiers.compose import CASE_DO, CASE_WHAT, case_text
-from notifiers.subject import Subject as Matter
+from inventory.vocabulary import SEVERITY_ORDER, Acceptance, Finding
+from notifiers.pipeline.compose import CASE_DO, CASE_WHAT, case_text
+from notifiers.pipeline.topic import Topic
 from notifiers.wording.cases import filled
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
-from notifiers.wording.report import NOTES, STATES, STEPS, WHO, Phrases
+from notifiers.wording.report import NOTES, STATES, STEPS, WHO, ReportPhrases
 from notifiers.wording.scope import STRANGE, for_client
 from notifiers.wording.sentences import client_instruction, sentence
 
-P = Phrases
+P = ReportPhrases
 _WORTH = ("critical", "high", "medium")
 MAX_BARS = 25
 AHEAD = timedelta(days=800)
 
 
 @dataclass(frozen=True, slots=True)
-class Dated:
+class DatedItem:
     """A date of an order or a case.
 
     ``kind``: order, window. ``words``: a text of the catalogue with its ``values``.
@@ -55,7 +55,7 @@ class Dated:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class ReportInput:
     """What the report of one client is made from."""
 
     number: str
@@ -64,19 +64,19 @@ class Material:
     contact: str
     language: Language
     as_of: datetime
-    subjects: Sequence[Subject]
-    standings: Sequence[Standing]
-    rows: Sequence[Row]
+    subjects: Sequence[DomainFacts]
+    standings: Sequence[EndpointStatus]
+    rows: Sequence[ComplianceRow]
     deadlines: Sequence[Deadline]
     taken: Sequence[Acceptance]
     vantage: str
     measured: datetime | None
     zone: tzinfo = UTC  # of the provider: in it their own dates end
-    led: Sequence[Matter] = ()  # orders and cases of the client, as its notices speak of them
+    led: Sequence[Topic] = ()  # orders and cases of the client, as its notices speak of them
     led_names: Mapping[str, str] = field(
         default_factory=dict
     )  # name -> reference of the case that leads it
-    dates: Sequence[Dated] = ()
+    dates: Sequence[DatedItem] = ()
 
 
 def outcome_of(finding: Finding, taken: Acceptance | None) -> str | None:
@@ -90,14 +90,14 @@ def outcome_of(finding: Finding, taken: Acceptance | None) -> str | None:
     return "we-act" if taken is not None else "escalated"
 
 
-def build(material: Material) -> Report:
+def build(material: ReportInput) -> ClientReport:
     material = _scoped(material)
     language = material.language
     by_domain = {s.domain_id: s for s in material.subjects}
-    rows: dict[int, list[Row]] = {}
+    rows: dict[int, list[ComplianceRow]] = {}
     for row in material.rows:
         rows.setdefault(row.subject.domain_id, []).append(row)
-    actions: list[Action] = []
+    actions: list[ReportAction] = []
     sites = []
     for standing in sorted(material.standings, key=lambda s: (s.target.host, s.target.port)):
         subject, own_rows = by_domain.get(standing.domain_id), rows.get(standing.domain_id, [])
@@ -116,7 +116,7 @@ def build(material: Material) -> Report:
     summary, state = _summary(
         language, counts, grouped, events, any(s.accepted for s in material.standings)
     )
-    return Report(
+    return ClientReport(
         client=material.number,
         client_name=material.name,
         provider=material.provider,
@@ -140,7 +140,7 @@ def build(material: Material) -> Report:
     )
 
 
-def _scoped(material: Material) -> Material:
+def _scoped(material: ReportInput) -> ReportInput:
     """What a shared certificate says of other clients goes out before anything is said.
 
     Behind a missing virtual host the whole certificate is another's, so that nothing is said of it
@@ -167,7 +167,7 @@ def _scoped(material: Material) -> Material:
     return dataclasses.replace(material, standings=standings)
 
 
-def _led(material: Material, subject: Matter) -> Action | None:
+def _led(material: ReportInput, subject: Topic) -> ReportAction | None:
     """A step of a case, or an order's date, as something to do."""
     language = material.language
     outcome = (
@@ -187,7 +187,7 @@ def _led(material: Material, subject: Matter) -> Action | None:
         if outcome == "you-act"
         else _ours(language, outcome, person, text)
     )
-    return Action(
+    return ReportAction(
         outcome=outcome,
         site=display(subject.target.host),
         code=subject.code,
@@ -205,8 +205,11 @@ def _led(material: Material, subject: Matter) -> Action | None:
 
 
 def _actions(
-    material: Material, standing: Standing, subject: Subject | None, rows: Sequence[Row]
-) -> list[Action]:
+    material: ReportInput,
+    standing: EndpointStatus,
+    subject: DomainFacts | None,
+    rows: Sequence[ComplianceRow],
+) -> list[ReportAction]:
     made = []
     for finding in standing.findings:
         if parent_of(finding.code, {f.code for f in standing.findings}):
@@ -255,7 +258,7 @@ def _actions(
                 finding, standing.target, language, we_install=installs(subject, standing.findings)
             )
         made.append(
-            Action(
+            ReportAction(
                 outcome=outcome,
                 site=display(standing.target.host),
                 code=finding.code,
@@ -271,7 +274,7 @@ def _actions(
     return made
 
 
-def installs(subject: Subject | None, findings: Iterable[Finding]) -> bool:
+def installs(subject: DomainFacts | None, findings: Iterable[Finding]) -> bool:
     """Whether we install: the host is ours, and the name points to it."""
     elsewhere = any(f.code == "points-elsewhere" for f in findings)
     return we_install(subject.parties if subject is not None else None, elsewhere)
@@ -284,11 +287,11 @@ def _ours(language: Language, outcome: str, person: str, by: str) -> str:
 
 
 def _by(
-    material: Material,
-    standing: Standing,
+    material: ReportInput,
+    standing: EndpointStatus,
     finding: Finding,
-    subject: Subject | None,
-    rows: Sequence[Row],
+    subject: DomainFacts | None,
+    rows: Sequence[ComplianceRow],
 ) -> datetime | None:
     """The last day: of a certificate that ends, the purchase before it; else the next deadline of
     one's own; else at once.
@@ -305,7 +308,7 @@ def _by(
     dates = []
     for row in rows:
         if (
-            row.state is State.WILL_FAIL
+            row.state is ComplianceState.WILL_FAIL
             and row.deadline.own
             and any(f.code == finding.code for _, f in row.findings)
         ):
@@ -318,12 +321,12 @@ def _by(
 
 
 def _site(
-    material: Material,
-    standing: Standing,
-    actions: Sequence[Action],
-    subject: Subject | None,
-    rows: Sequence[Row],
-) -> Site:
+    material: ReportInput,
+    standing: EndpointStatus,
+    actions: Sequence[ReportAction],
+    subject: DomainFacts | None,
+    rows: Sequence[ComplianceRow],
+) -> ReportSite:
     language = material.language
     facts = []
     end = from_epoch(standing.not_after)
@@ -386,7 +389,7 @@ def _site(
     measured = from_epoch(standing.last_attempt)
     state = "unknown" if standing.verdict == "ok" and unsure else str(standing.verdict)
     worst = next((o for o in OUTCOMES if any(a.outcome == o for a in actions)), "")
-    return Site(
+    return ReportSite(
         name=display(standing.target.host),
         target=str(standing.target),
         state=state,
@@ -402,19 +405,21 @@ def _site(
     )
 
 
-def _unsure(standing: Standing, rows: Sequence[Row]) -> tuple[str, ...]:
+def _unsure(standing: EndpointStatus, rows: Sequence[ComplianceRow]) -> tuple[str, ...]:
     """Why a rule could not be told for this site, beside its findings: its page was not asked, or
     it was not looked at.
     """
     if standing.target.protocol != "https":
         return ()
-    return tuple(dict.fromkeys(r.note for r in rows if r.state is State.UNKNOWN and r.note))
+    return tuple(
+        dict.fromkeys(r.note for r in rows if r.state is ComplianceState.UNKNOWN and r.note)
+    )
 
 
 # -- dates ahead
 
 
-def _events(material: Material) -> tuple[Event, ...]:
+def _events(material: ReportInput) -> tuple[ReportEvent, ...]:
     language, now = material.language, material.as_of
     horizon = (
         now + AHEAD
@@ -434,7 +439,7 @@ def _events(material: Material) -> tuple[Event, ...]:
             continue
         if due.issuer and not any(due.issuer in (s.issuer or "") for s in material.standings):
             continue
-        failing = [r for r in rows if r.state is State.WILL_FAIL]
+        failing = [r for r in rows if r.state is ComplianceState.WILL_FAIL]
         note = due.text or (language(due.affects) if due.affects else "")
         when = (
             language.day(due.at, material.zone if due.own else UTC)
@@ -442,7 +447,7 @@ def _events(material: Material) -> tuple[Event, ...]:
             else language.month(due.at)
         )
         found.append(
-            Event(
+            ReportEvent(
                 at=due.at,
                 at_text=when,
                 kind="own" if due.own else "rule",
@@ -453,7 +458,7 @@ def _events(material: Material) -> tuple[Event, ...]:
                 steps=_steps(failing, material),
             )
         )
-    ends: dict[int, list[Standing]] = {}
+    ends: dict[int, list[EndpointStatus]] = {}
     for standing in material.standings:
         end = from_epoch(standing.not_after)
         if end is not None and now < end <= horizon and standing.not_after is not None:
@@ -463,7 +468,7 @@ def _events(material: Material) -> tuple[Event, ...]:
         assert end is not None
         names = tuple(dict.fromkeys(display(s.target.host) for s in ending))
         found.append(
-            Event(
+            ReportEvent(
                 at=end,
                 at_text=language.date(end),
                 kind="certificate",
@@ -479,7 +484,7 @@ def _events(material: Material) -> tuple[Event, ...]:
             when = language.instant(date.at) if date.kind == "window" else language.date(date.at)
             title = filled(language(date.words), date.values)
             found.append(
-                Event(
+                ReportEvent(
                     at=date.at,
                     at_text=when,
                     kind=date.kind,
@@ -493,7 +498,7 @@ def _events(material: Material) -> tuple[Event, ...]:
     return tuple(sorted(found, key=lambda e: (e.at, e.kind, e.title)))
 
 
-def _steps(rows: Sequence[Row], material: Material) -> tuple[str, ...]:
+def _steps(rows: Sequence[ComplianceRow], material: ReportInput) -> tuple[str, ...]:
     """The steps that lead there, in words and in their order; sites that have the same ones stand
     together before them.
     """
@@ -522,8 +527,8 @@ def _steps(rows: Sequence[Row], material: Material) -> tuple[str, ...]:
 def _summary(
     language: Language,
     counts: dict[str, int],
-    grouped: dict[str, tuple[Action, ...]],
-    events: Sequence[Event],
+    grouped: dict[str, tuple[ReportAction, ...]],
+    events: Sequence[ReportEvent],
     accepted: bool,
 ) -> tuple[str, str]:
     """One sentence, and the state that stands beside it.
@@ -555,7 +560,7 @@ def _summary(
     return language(P.all_good), "ok"
 
 
-def _why(material: Material) -> tuple[str, str, str]:
+def _why(material: ReportInput) -> tuple[str, str, str]:
     """Three sentences, by what the sites do."""
     language = material.language
     codes: dict[str, str] = {}
@@ -575,7 +580,7 @@ def _why(material: Material) -> tuple[str, str, str]:
     return first, second, third
 
 
-def _method(material: Material) -> tuple[str, ...]:
+def _method(material: ReportInput) -> tuple[str, ...]:
     language = material.language
     lines = []
     if material.measured is not None:
@@ -589,7 +594,7 @@ def _method(material: Material) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _bars(sites: Sequence[Site], language: Language) -> tuple[Bar, ...]:
+def _bars(sites: Sequence[ReportSite], language: Language) -> tuple[Bar, ...]:
     known = sorted((s for s in sites if s.days_left is not None), key=lambda s: s.days_left or 0)
     bars = []
     for site in known[:MAX_BARS]:

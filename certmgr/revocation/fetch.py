@@ -1,6 +1,6 @@
 """Revocation lists over plain http: a few at once, each within bounds, none from inside.
 
-The guards are certmgr/scan/download.py's.
+The guards are certmgr/net/downloads.py's.
 """
 
 from __future__ import annotations
@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from certmgr.dns.ask import Asker
-from certmgr.revocation.crl import MAX_BYTES
-from certmgr.scan.download import Download, download, literal, permitted, place_of
-from certmgr.scan.guard import Network
+from certmgr.net.addresses import Network
+from certmgr.net.dns import DnsClient
+from certmgr.net.downloads import Download, download, literal, permitted, place_of
+from certmgr.x509.crl import MAX_BYTES
 
 AT_ONCE = 4
 SECONDS = 60.0  # for one list, whatever its size
 
 
-class Fetcher:
+class CrlFetcher:
     """``allowed``: internal networks that may be asked."""
 
     def __init__(
         self,
-        asker: Asker,
+        asker: DnsClient,
         allowed: Sequence[Network],
         *,
         limit: int = MAX_BYTES,

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from certmgr.checks.reconcile import Open
-from certmgr.checks.trust import TrustStore
-from certmgr.config import Settings
-from certmgr.dns.ask import Asker
+from certmgr.config.settings import Settings
+from certmgr.inspection.reconcile import OpenFinding
+from certmgr.net.addresses import networks
+from certmgr.net.dns import DnsClient
 from certmgr.revocation import lists, policy, settle
-from certmgr.revocation.fetch import Fetcher
+from certmgr.revocation.fetch import CrlFetcher
 from certmgr.revocation.policy import IdentitiesFor
-from certmgr.scan.guard import networks
+from certmgr.x509.trust import TrustStore
 from inventory.certificates import Certificate, parse
-from inventory.database import Database, Tx, from_epoch, to_epoch
-from inventory.store import clients, domains, endpoints, findings, jobs, results
+from inventory.db.database import Database, Tx, from_epoch, to_epoch
+from inventory.store import clients, domains, endpoints, findings, jobs, scan_results
 from inventory.store import revocation as store
 from inventory.targets import Target
 
@@ -38,14 +38,14 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)
-class Summary:
+class RevocationSummary:
     """``suspect``: why nothing was opened as unknown, empty where it could be.
 
     ``dns_asked_at``: of the last pass over the DNS, where this one asked nothing.
     """
 
-    lists: lists.Lists = field(default_factory=lists.Lists)
-    policy: policy.Policy | None = None
+    lists: lists.CrlSummary = field(default_factory=lists.CrlSummary)
+    policy: policy.DnsPolicySummary | None = None
     opened: int = 0
     closed: int = 0
     suspect: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Summary:
 
 
 @dataclass(slots=True)
-class Plan:
+class RevocationPlan:
     """What a run would ask.
 
     ``lists``: URL -> certificates. ``endpoints``: whose DNS would be asked.
@@ -72,7 +72,7 @@ def run(
     client: str | None = None,
     every: bool = False,
     progress: Progress | None = None,
-) -> Summary:
+) -> RevocationSummary:
     """``client``: only this one's (its number or name).
 
     ``every``: also what is not due. Raises :class:`Busy` where another run is under way.
@@ -100,19 +100,19 @@ def plan(
     *,
     client: str | None = None,
     every: bool = False,
-) -> Plan:
+) -> RevocationPlan:
     """What :func:`run` would ask now; nothing is asked and nothing stored."""
     with database.read() as conn:
         client_id = int(clients.find(conn, client)["id"]) if client else None
         count = endpoints.count_visited(conn, client_id, None)
-    asker, allowed = Asker.of(settings), _allowed(settings)
+    asker, allowed = DnsClient.of(settings), _allowed(settings)
     due = {}
     if settings.scan.revocation:
-        due = lists.Look(database, Fetcher(asker, allowed), now, anchors={}, every=every).plan(
-            client_id
-        )
+        due = lists.CrlCheck(
+            database, CrlFetcher(asker, allowed), now, anchors={}, every=every
+        ).plan(client_id)
     asks = settings.scan.dane and (every or _asked(database, client_id, now) is None)
-    return Plan(due, count if asks else 0)
+    return RevocationPlan(due, count if asks else 0)
 
 
 def _run(
@@ -123,12 +123,12 @@ def _run(
     identities_for: IdentitiesFor | None,
     every: bool,
     progress: Progress | None,
-) -> Summary:
-    summary = Summary()
-    asker = Asker.of(settings)
+) -> RevocationSummary:
+    summary = RevocationSummary()
+    asker = DnsClient.of(settings)
     if settings.scan.revocation:
-        fetcher = Fetcher(asker, _allowed(settings))
-        look = lists.Look(
+        fetcher = CrlFetcher(asker, _allowed(settings))
+        look = lists.CrlCheck(
             database,
             fetcher,
             now,
@@ -157,11 +157,11 @@ def _policy(
     client_id: int | None,
     identities_for: IdentitiesFor | None,
     progress: Progress | None,
-    summary: Summary,
+    summary: RevocationSummary,
 ) -> None:
     """With an asker of its own, whose counts are about these questions alone."""
-    done = policy.Look(
-        database, Asker.of(settings), now, identities_for, _about(progress, "names")
+    done = policy.DnsPolicyCheck(
+        database, DnsClient.of(settings), now, identities_for, _about(progress, "names")
     ).run(client_id)
     if done.broken:
         summary.suspect.append(f"{done.failed} of {done.asked} questions to the DNS failed")
@@ -190,7 +190,9 @@ def _anchors(settings: Settings) -> dict[bytes, list[Certificate]]:
 # -- findings about the lists
 
 
-def _settle(database: Database, now: datetime, client_id: int | None, summary: Summary) -> None:
+def _settle(
+    database: Database, now: datetime, client_id: int | None, summary: RevocationSummary
+) -> None:
     with database.read() as conn:
         ids = store.concerned(conn, client_id, CODES)
     for start in range(0, len(ids), CHUNK):
@@ -203,7 +205,7 @@ def _settle(database: Database, now: datetime, client_id: int | None, summary: S
 
 def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tuple[int, int]:
     conn = tx.conn
-    served, known = store.served(conn, ids), results.open_findings(conn, ids)
+    served, known = store.served(conn, ids), scan_results.open_findings(conn, ids)
     leaves = sorted({s.leaf for one in served.values() for s in one})
     rows = store.statuses(conn, leaves)
     serials = {
@@ -215,11 +217,11 @@ def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tup
     said = {h: {**r, "serial": serials.get(h, "")} for h, r in rows.items()}
     opened, updated, closed = [], [], []
     for row in endpoints.visited(conn, ids):
-        place = settle.Place(
+        place = settle.EndpointState(
             row["id"],
             Target(row["host"], row["port"], row["protocol"]),
             domains.parties_of_row(row),
-            [Open(i, f) for i, f in known.get(row["id"], ())],
+            [OpenFinding(i, f) for i, f in known.get(row["id"], ())],
             served.get(row["id"], ()),
         )
         changes = settle.revocations(place, said, now, lists.GRACE.total_seconds(), suspect=suspect)
@@ -246,7 +248,9 @@ def _asked(database: Database, client_id: int | None, now: datetime) -> datetime
     )
 
 
-def _remembered(tx: Tx, summary: Summary, client_id: int | None, now: datetime) -> dict[str, Any]:
+def _remembered(
+    tx: Tx, summary: RevocationSummary, client_id: int | None, now: datetime
+) -> dict[str, Any]:
     """A pass that was given up counts as none: the next run asks again."""
     since = to_epoch(now - DAY)
     stamps = {

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from certmgr.revocation import crl as crls
-from certmgr.revocation.crl import Crl, Status
-from certmgr.revocation.fetch import Fetcher
-from certmgr.scan.download import Download
+from certmgr.net.downloads import Download
+from certmgr.revocation.fetch import CrlFetcher
+from certmgr.x509 import crl as crls
+from certmgr.x509.crl import Crl, RevocationStatus
 from inventory.certificates import MAX_CRL_URLS, Certificate, issued_by, parse
-from inventory.database import Database, to_epoch
+from inventory.db.database import Database, to_epoch
 from inventory.store import revocation as store
 from inventory.store.records import Row
 
@@ -29,7 +29,7 @@ SAMPLE = 20  # leaves of a list whose issuers are looked for
 
 
 @dataclass(slots=True)
-class Lists:
+class CrlSummary:
     """How it went.
 
     ``lists``: that certificates of ours name. ``problems``: URL -> why it failed.
@@ -75,7 +75,7 @@ def backed_off(failures: int, now: datetime) -> datetime:
     return now + min(SHORTEST * (1 << min(failures - 1, 10)), LONGEST)
 
 
-class Look:
+class CrlCheck:
     """One pass over the lists.
 
     ``anchors``: trust anchors, by the DER of their subject; an issuer may be one of them.
@@ -84,7 +84,7 @@ class Look:
     def __init__(
         self,
         database: Database,
-        fetcher: Fetcher,
+        fetcher: CrlFetcher,
         now: datetime,
         *,
         anchors: Mapping[bytes, Sequence[Certificate]],
@@ -93,17 +93,17 @@ class Look:
     ) -> None:
         self.database, self.fetcher, self.now, self.every = database, fetcher, now, every
         self.progress = progress
-        self.done = Lists()
+        self.done = CrlSummary()
         self._anchors = anchors
         self._issuers: dict[bytes, list[Certificate]] = {}
         self._at = to_epoch(now)
 
-    def run(self, client_id: int | None) -> Lists:
+    def run(self, client_id: int | None) -> CrlSummary:
         with self.database.read() as conn:
             hashes = store.due_leaves(conn, self._at, client_id, every=self.every)
         waiting = self._leaves(hashes)
         self.done.leaves = len(waiting)
-        unknown: dict[str, tuple[_Source, Status]] = {}
+        unknown: dict[str, tuple[_Source, RevocationStatus]] = {}
         for position in range(MAX_CRL_URLS):
             groups: dict[str, list[_Leaf]] = {}
             for leaf in waiting:
@@ -160,7 +160,9 @@ class Look:
         return self.every or state is None or state["next_at"] <= self._at
 
     def _round(
-        self, groups: Mapping[str, list[_Leaf]], unknown: dict[str, tuple[_Source, Status]]
+        self,
+        groups: Mapping[str, list[_Leaf]],
+        unknown: dict[str, tuple[_Source, RevocationStatus]],
     ) -> list[_Leaf]:
         """Each list of the groups; the leaves of which it told nothing."""
         with self.database.read() as conn:
@@ -182,7 +184,7 @@ class Look:
         leaves: Sequence[_Leaf],
         state: Row | None,
         got: Download | None,
-        unknown: dict[str, tuple[_Source, Status]],
+        unknown: dict[str, tuple[_Source, RevocationStatus]],
     ) -> list[_Leaf]:
         certificates = {c.sha256: c for c in self._read([one.sha256 for one in leaves[:CHUNK]])}
         sample = list(certificates.values())
@@ -217,15 +219,15 @@ class Look:
 
     def _status(
         self, source: _Source, certificate: Certificate, leaf: _Leaf, entries: Mapping[int, Any]
-    ) -> Status:
+    ) -> RevocationStatus:
         if source.crl is None or source.signer is None:
-            return Status("unknown", detail=source.problem)
+            return RevocationStatus("unknown", detail=source.problem)
         if not issued_by(certificate, source.signer):
-            return Status(
+            return RevocationStatus(
                 "unknown", detail="the list was not signed by the issuer of the certificate"
             )
         if why := crls.out_of_scope(source.crl, certificate.crl_urls, is_ca=certificate.is_ca):
-            return Status("unknown", detail=why)
+            return RevocationStatus("unknown", detail=why)
         return crls.status_of(source.crl, leaf.serial, entries)
 
     def _fetched(
@@ -319,7 +321,7 @@ class Look:
 
     # -- what is written
 
-    def _write(self, source: _Source, told: Sequence[tuple[_Leaf, Status]]) -> None:
+    def _write(self, source: _Source, told: Sequence[tuple[_Leaf, RevocationStatus]]) -> None:
         if not told:
             return
         with self.database.write(self.now) as tx:
@@ -332,7 +334,9 @@ class Look:
         self.done.revoked += sum(r["status"] == "revoked" for r in rows)
 
     @staticmethod
-    def _told(sha256: str, source: _Source, status: Status, before: Row | None) -> dict[str, Any]:
+    def _told(
+        sha256: str, source: _Source, status: RevocationStatus, before: Row | None
+    ) -> dict[str, Any]:
         """Revoked stays revoked, but for a certificate that was only on hold (RFC 5280 5.3.1)."""
         if (
             before is not None
@@ -353,7 +357,7 @@ class Look:
         }
 
     def _failed(
-        self, sha256: str, source: _Source, status: Status, before: Row | None
+        self, sha256: str, source: _Source, status: RevocationStatus, before: Row | None
     ) -> dict[str, Any]:
         """Nothing was told: what was known stays, with when it was known.
 

@@ -1,8 +1,8 @@
 """What the DNS says of what is served and of what will be: TLSA (DANE) and CAA, of each endpoint, a
 bounded number at once.
 
-Judging is pure (certmgr/dns/caa.py, certmgr/dns/tlsa.py); here the questions are asked and the
-findings changed, some endpoints at a time.
+Judging is pure (certmgr/checks/caa.py, certmgr/checks/tlsa.py); here the questions are asked and
+the findings changed, some endpoints at a time.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from certmgr.checks.reconcile import Changes, Open
+from certmgr.checks import caa
+from certmgr.checks.tlsa import announcement, match
 from certmgr.checks.transport import finding
-from certmgr.dns import caa
-from certmgr.dns.ask import Answer, Asker
-from certmgr.dns.tlsa import TlsaRecord, announcement, match
-from certmgr.revocation.settle import Place, change
+from certmgr.inspection.reconcile import FindingChanges, OpenFinding
+from certmgr.net.dns import DnsAnswer, DnsClient
+from certmgr.net.dns_records import TlsaRecord
+from certmgr.revocation.settle import EndpointState, change
 from inventory.certificates import Certificate, parse
-from inventory.database import Database
-from inventory.model import Finding, Severity
+from inventory.db.database import Database
 from inventory.names import as_ip
-from inventory.store import domains, endpoints, findings, results
+from inventory.store import domains, endpoints, findings, scan_results
 from inventory.store import revocation as store
 from inventory.targets import Target
+from inventory.vocabulary import Finding, Severity
 
 CHUNK = 200
 AT_ONCE = 16
@@ -43,7 +44,7 @@ or dns-01). None: we get no certificate for it.
 
 
 @dataclass(slots=True)
-class Policy:
+class DnsPolicySummary:
     """How it went.
 
     ``asked`` and ``failed``: questions to the DNS. ``broken``: it was given up, since most failed.
@@ -58,11 +59,11 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DnsPolicyAnswers:
     """What the DNS said of an endpoint; None: not asked. ``name``: where TLSA stands."""
 
     name: str
-    tlsa: Answer | None = None
+    tlsa: DnsAnswer | None = None
     caa: caa.CaaSet | None = None
 
 
@@ -71,22 +72,22 @@ def announced_at(target: Target) -> str | None:
     return None if as_ip(target.host) is not None else f"_{target.port}._tcp.{target.host}"
 
 
-class Look:
+class DnsPolicyCheck:
     """``identities_for`` None: CAA is not asked."""
 
     def __init__(
         self,
         database: Database,
-        asker: Asker,
+        asker: DnsClient,
         now: datetime,
         identities_for: IdentitiesFor | None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.database, self.asker, self.now = database, asker, now
         self.identities_for, self.progress = identities_for, progress
-        self.done = Policy()
+        self.done = DnsPolicySummary()
 
-    def run(self, client_id: int | None) -> Policy:
+    def run(self, client_id: int | None) -> DnsPolicySummary:
         with self.database.read() as conn:
             ids = endpoints.visited_ids(conn, client_id, None)
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -119,14 +120,14 @@ class Look:
             )
         )
         with self.database.write(self.now) as tx:
-            known = results.open_findings(tx.conn, ids)
+            known = scan_results.open_findings(tx.conn, ids)
             opened, updated, closed = [], [], []
             for row in rows:
-                place = Place(
+                place = EndpointState(
                     row["id"],
                     Target(row["host"], row["port"], row["protocol"]),
                     domains.parties_of_row(row),
-                    [Open(i, f) for i, f in known.get(row["id"], ())],
+                    [OpenFinding(i, f) for i, f in known.get(row["id"], ())],
                     served.get(row["id"], ()),
                 )
                 changes = self._changes(tx.conn, place, told[row["id"]], ours[row["id"]])
@@ -138,21 +139,29 @@ class Look:
         self.done.opened += len(opened)
         self.done.closed += len(closed)
 
-    def _ask(self, row: Mapping[str, Any], serves: bool, ours: Identities | None) -> Told:
+    def _ask(
+        self, row: Mapping[str, Any], serves: bool, ours: Identities | None
+    ) -> DnsPolicyAnswers:
         """In a thread.
 
         Once most questions fail, nothing more is asked: each would only wait for its time-out.
         """
         name = announced_at(Target(row["host"], row["port"], row["protocol"]))
         if name is None or self._hopeless():
-            return Told("")
+            return DnsPolicyAnswers("")
         tlsa = self.asker.ask(name, "TLSA") if serves else None
-        return Told(name, tlsa, caa.find(self.asker.ask, row["host"]) if ours is not None else None)
+        return DnsPolicyAnswers(
+            name, tlsa, caa.find(self.asker.ask, row["host"]) if ours is not None else None
+        )
 
     def _changes(
-        self, conn: Connection, place: Place, told: Told, ours: Identities | None
-    ) -> Changes:
-        changes = Changes()
+        self,
+        conn: Connection,
+        place: EndpointState,
+        told: DnsPolicyAnswers,
+        ours: Identities | None,
+    ) -> FindingChanges:
+        changes = FindingChanges()
         if told.caa is not None and ours is not None:
             _caa(place, told.caa, ours, changes)
         elif self.identities_for is not None and ours is None:
@@ -162,7 +171,12 @@ class Look:
         return changes
 
     def _dane(
-        self, conn: Connection, place: Place, told: Told, answer: Answer, changes: Changes
+        self,
+        conn: Connection,
+        place: EndpointState,
+        told: DnsPolicyAnswers,
+        answer: DnsAnswer,
+        changes: FindingChanges,
     ) -> None:
         """Only records that were validated count; where there are none, or none that is validated,
         nothing is announced.
@@ -218,7 +232,7 @@ def _mismatch(
     )
 
 
-def _caa(place: Place, said: caa.CaaSet, ours: Identities, changes: Changes) -> None:
+def _caa(place: EndpointState, said: caa.CaaSet, ours: Identities, changes: FindingChanges) -> None:
     identities, account, method = ours
     permission = caa.permits(said, identities, account_uri=account, method=method)
     if permission.allowed is None:

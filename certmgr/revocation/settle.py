@@ -16,27 +16,27 @@ from typing import Any
 from certmgr.checks.actors import with_actor
 from certmgr.checks.codes import STAPLE, layer_of
 from certmgr.checks.judge import for_port
-from certmgr.checks.reconcile import Changes, Open
 from certmgr.checks.transport import finding
-from certmgr.revocation.crl import REASONS
-from inventory.database import to_epoch
-from inventory.model import Finding, Parties
-from inventory.store.revocation import Served
+from certmgr.inspection.reconcile import FindingChanges, OpenFinding
+from certmgr.x509.crl import REASONS
+from inventory.db.database import to_epoch
+from inventory.store.revocation import ServedAddress
 from inventory.targets import Target
+from inventory.vocabulary import Finding, Parties
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EndpointState:
     """An endpoint: its open findings, and what its addresses served last."""
 
     id: int
     target: Target
     parties: Parties
-    known: Sequence[Open]
-    served: Sequence[Served]
+    known: Sequence[OpenFinding]
+    served: Sequence[ServedAddress]
 
     @property
-    def live(self) -> tuple[Served, ...]:
+    def live(self) -> tuple[ServedAddress, ...]:
         return tuple(s for s in self.served if s.live)
 
     @property
@@ -62,7 +62,9 @@ class Place:
         )
 
 
-def change(place: Place, code: str, wanted: Finding | None, changes: Changes) -> None:
+def change(
+    place: EndpointState, code: str, wanted: Finding | None, changes: FindingChanges
+) -> None:
     """``wanted``: what is so now, None where it is not.
 
     To be called only where that could be told.
@@ -86,19 +88,19 @@ def change(place: Place, code: str, wanted: Finding | None, changes: Changes) ->
 
 
 def revocations(
-    place: Place,
+    place: EndpointState,
     rows: Mapping[str, Mapping[str, Any]],
     now: datetime,
     grace: float,
     *,
     suspect: bool,
-) -> Changes:
+) -> FindingChanges:
     """``rows``: leaf -> what was said of it.
 
     ``grace``: seconds for which it may stay unknown. ``suspect``: so much failed that nothing is
     opened as unknown.
     """
-    changes = Changes()
+    changes = FindingChanges()
     if not place.live:
         return changes
     _revoked(place, rows, changes)
@@ -114,7 +116,9 @@ def revocations(
     return changes
 
 
-def _revoked(place: Place, rows: Mapping[str, Mapping[str, Any]], changes: Changes) -> None:
+def _revoked(
+    place: EndpointState, rows: Mapping[str, Mapping[str, Any]], changes: FindingChanges
+) -> None:
     bad = [
         s
         for s in place.live
@@ -150,7 +154,7 @@ def _revoked(place: Place, rows: Mapping[str, Mapping[str, Any]], changes: Chang
     change(place, "revoked", wanted, changes)
 
 
-def _unknown(unknown: Sequence[Served], rows: Mapping[str, Mapping[str, Any]]) -> Finding:
+def _unknown(unknown: Sequence[ServedAddress], rows: Mapping[str, Mapping[str, Any]]) -> Finding:
     first = min((rows[s.leaf] for s in unknown), key=lambda r: (r["checked_at"], r["sha256"]))
     return finding(
         "revocation-unknown",

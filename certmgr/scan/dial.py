@@ -21,11 +21,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from certmgr.net.http_exchange import HttpExchange
 from certmgr.scan import openssl
-from certmgr.scan.evidence import TRANSIENT, Failure, Kind
-from certmgr.scan.exchange import Exchange
-from certmgr.scan.politeness import Politeness
-from certmgr.scan.starttls import DIALOGUES, Dialogue, Refused
+from certmgr.scan.evidence import TRANSIENT, Failure, FailureKind
+from certmgr.scan.rate_limits import AddressRateLimiter
+from certmgr.scan.starttls import DIALOGUES, Dialogue, StartTlsRefused
 from inventory.text import printable
 
 MAX_HANDSHAKE_BYTES = 524_288
@@ -41,18 +41,18 @@ _NO_ROUTE = frozenset(
     {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 )
 _ERRNO_KINDS = {
-    errno.ECONNREFUSED: Kind.REFUSED,
-    errno.ECONNRESET: Kind.RESET,
-    errno.EPIPE: Kind.RESET,
-    errno.ETIMEDOUT: Kind.TIMEOUT,
-    errno.EHOSTUNREACH: Kind.UNREACHABLE,
-    errno.ENETDOWN: Kind.UNREACHABLE,
-    errno.EHOSTDOWN: Kind.UNREACHABLE,
+    errno.ECONNREFUSED: FailureKind.REFUSED,
+    errno.ECONNRESET: FailureKind.RESET,
+    errno.EPIPE: FailureKind.RESET,
+    errno.ETIMEDOUT: FailureKind.TIMEOUT,
+    errno.EHOSTUNREACH: FailureKind.UNREACHABLE,
+    errno.ENETDOWN: FailureKind.UNREACHABLE,
+    errno.EHOSTDOWN: FailureKind.UNREACHABLE,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DialLimits:
     """Seconds, and counts.
 
     ``timeout`` is the whole time for one address; 0 in ``rate`` or ``per_address`` means no limit.
@@ -66,7 +66,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Dialled:
+class DialResult:
     """What one dial gave.
 
     ``failure`` None: the handshake was completed, so the server holds the leaf's key.
@@ -81,11 +81,11 @@ class Dialled:
     client_certificate: bool = False
     failure: Failure | None = None
     looks: int = 1
-    exchange: Exchange | None = None
+    exchange: HttpExchange | None = None
 
 
 @dataclass(slots=True)
-class Request:
+class DialRequest:
     """``deadline``: loop time; None starts the whole time (``timeout``, else that of the limits)
     when the first connection starts.
 
@@ -100,7 +100,7 @@ class Request:
     profile: str = "browser"
     deadline: float | None = None
     timeout: float | None = None
-    exchange: Callable[[], Exchange] | None = None
+    exchange: Callable[[], HttpExchange] | None = None
 
 
 class _Dial:
@@ -108,10 +108,10 @@ class _Dial:
 
     __slots__ = ("connections", "failure", "future", "looks", "request", "second_at", "started")
 
-    def __init__(self, request: Request, future: asyncio.Future[Dialled]) -> None:
+    def __init__(self, request: DialRequest, future: asyncio.Future[DialResult]) -> None:
         self.request, self.future = request, future
         self.connections: list[_Connection] = []
-        self.failure: Dialled | None = None
+        self.failure: DialResult | None = None
         self.looks = 0
         self.started = False
         self.second_at = float("inf")
@@ -136,7 +136,7 @@ class _Connection:
         self.state = "connect"
         self.tls: openssl.Handshake | None = None
         self.dialogue: Dialogue | None = None
-        self.exchange: Exchange | None = None
+        self.exchange: HttpExchange | None = None
         self.received = 0
         self.first = b""
         self.unsent = b""
@@ -145,14 +145,14 @@ class _Connection:
 class Dialler:
     """Start with :meth:`dial`; end with :meth:`close`. Not for several threads."""
 
-    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, limits: DialLimits, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.loop = loop or asyncio.get_running_loop()
         self.limits = limits
         self.active = 0
         # (address, port) -> a failure before TLS that a second look confirmed: it holds for every
         # endpoint there.
         self.dead: dict[tuple[str, int], Failure] = {}
-        self._politeness = Politeness(
+        self._politeness = AddressRateLimiter(
             limits.per_address, limits.rate, self.loop, self._start, self._admit
         )
         self._ready: deque[_Dial] = deque()
@@ -172,7 +172,7 @@ class Dialler:
             self.loop.remove_reader(self._poller.fileno())
             self._poller.close()
 
-    def dial(self, request: Request) -> asyncio.Future[Dialled]:
+    def dial(self, request: DialRequest) -> asyncio.Future[DialResult]:
         """Never raises and never fails: a failure is in the result."""
         dial = _Dial(request, self.loop.create_future())
         self._admit(dial)
@@ -185,7 +185,7 @@ class Dialler:
             return
         known = self.dead.get((dial.request.address, dial.request.port))
         if known is not None:
-            self._settle(dial, Dialled(failure=known, looks=2))
+            self._settle(dial, DialResult(failure=known, looks=2))
         elif self.active >= self.limits.in_flight:
             self._ready.append(dial)
         else:
@@ -204,7 +204,9 @@ class Dialler:
         assert request.deadline is not None
         if now >= request.deadline:
             self._politeness.leave(request.address)
-            self._fail(dial, None, Failure("timeout", Kind.TIMEOUT, "no time was left for it"))
+            self._fail(
+                dial, None, Failure("timeout", FailureKind.TIMEOUT, "no time was left for it")
+            )
             return
         dial.looks += 1
         family = socket.AF_INET6 if ":" in request.address else socket.AF_INET
@@ -214,7 +216,7 @@ class Dialler:
             )
         except OSError as error:
             self._politeness.leave(request.address)
-            kind = Kind.NO_ROUTE if error.errno in _NO_ROUTE else Kind.LOCAL
+            kind = FailureKind.NO_ROUTE if error.errno in _NO_ROUTE else FailureKind.LOCAL
             self._fail(dial, None, Failure("local", kind, os.strerror(error.errno or 0)))
             return
         code = sock.connect_ex((request.address, request.port))
@@ -273,7 +275,7 @@ class Dialler:
             self._fail(connection.dial, connection, self._from_errno(error.errno or 0, connection))
         except Exception as error:  # a bug of ours ends this look and no other
             reason = printable(f"{type(error).__name__}: {error}", 200)
-            self._fail(connection.dial, connection, Failure("local", Kind.LOCAL, reason))
+            self._fail(connection.dial, connection, Failure("local", FailureKind.LOCAL, reason))
 
     def _connected(self, connection: _Connection) -> None:
         request = connection.dial.request
@@ -338,7 +340,7 @@ class Dialler:
             if connection.received > MAX_HANDSHAKE_BYTES:
                 failure = Failure(
                     "tls",
-                    Kind.TOO_LARGE,
+                    FailureKind.TOO_LARGE,
                     f"more than {MAX_HANDSHAKE_BYTES} bytes in the handshake",
                     answered=True,
                 )
@@ -359,11 +361,11 @@ class Dialler:
             self._send(connection, connection.dialogue.send(data))
         except StopIteration:
             self._begin_tls(connection)
-        except Refused as refused:
+        except StartTlsRefused as refused:
             self._fail(
                 connection.dial,
                 connection,
-                Failure("starttls", Kind.STARTTLS, str(refused), answered=True),
+                Failure("starttls", FailureKind.STARTTLS, str(refused), answered=True),
             )
 
     def _shake(self, connection: _Connection, data: bytes) -> None:
@@ -380,7 +382,7 @@ class Dialler:
                 self._fail(
                     connection.dial,
                     connection,
-                    Failure("tls", Kind.NOT_TLS, f"the server said: {said}", answered=True),
+                    Failure("tls", FailureKind.NOT_TLS, f"the server said: {said}", answered=True),
                 )
                 return
         tls.feed(data)
@@ -462,7 +464,7 @@ class Dialler:
             self._fail(
                 connection.dial,
                 connection,
-                Failure("http", Kind.CLOSED, words, alert, answered=True),
+                Failure("http", FailureKind.CLOSED, words, alert, answered=True),
             )
             return
         if connection.state == "after":
@@ -472,7 +474,7 @@ class Dialler:
         layer = "starttls" if connection.state == "starttls" else "tls"
         failure = Failure(
             layer,
-            Kind.CLOSED,
+            FailureKind.CLOSED,
             "the server closed the connection in the handshake",
             answered=answered,
         )
@@ -481,39 +483,41 @@ class Dialler:
     # -- results
 
     def _from_errno(self, code: int, connection: _Connection) -> Failure:
-        kind = Kind.NO_ROUTE if code in _NO_ROUTE else _ERRNO_KINDS.get(code, Kind.LOCAL)
+        kind = (
+            FailureKind.NO_ROUTE if code in _NO_ROUTE else _ERRNO_KINDS.get(code, FailureKind.LOCAL)
+        )
         layer = {"connect": "connect", "starttls": "starttls", "exchange": "http"}.get(
             connection.state, "tls"
         )
-        if kind in (Kind.NO_ROUTE, Kind.LOCAL):
+        if kind in (FailureKind.NO_ROUTE, FailureKind.LOCAL):
             layer = "local"
-        elif kind is Kind.TIMEOUT:
+        elif kind is FailureKind.TIMEOUT:
             layer = "timeout"
         return Failure(layer, kind, os.strerror(code), answered=connection.received > 0)
 
     def _from_tls(self, connection: _Connection, tls: openssl.Handshake) -> Failure:
         reason = printable(tls.error, 200) or "the handshake failed"
         if (alert := tls.alert) is not None:
-            return Failure("tls", Kind.ALERT, reason, alert=alert, answered=True)
-        kind = Kind.TLS
+            return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True)
+        kind = FailureKind.TLS
         if tls.too_large:
-            kind = Kind.TOO_LARGE
+            kind = FailureKind.TOO_LARGE
         elif tls.not_tls:
-            kind = Kind.NOT_TLS
+            kind = FailureKind.NOT_TLS
         elif tls.malformed:
-            kind = Kind.MALFORMED
+            kind = FailureKind.MALFORMED
         return Failure("tls", kind, reason, answered=True)
 
-    def _collect(self, connection: _Connection, failure: Failure | None) -> Dialled:
+    def _collect(self, connection: _Connection, failure: Failure | None) -> DialResult:
         tls = connection.tls
         if tls is None or connection.dial.request.exchange is not None:
-            return Dialled(failure=failure, exchange=connection.exchange)
+            return DialResult(failure=failure, exchange=connection.exchange)
         chain = tls.chain()
         asked = tls.client_certificate_asked()
         if failure is not None:
-            return Dialled(chain=chain, failure=failure, client_certificate=asked)
+            return DialResult(chain=chain, failure=failure, client_certificate=asked)
         version, cipher, group, alpn = tls.negotiated()
-        return Dialled(
+        return DialResult(
             chain=chain,
             tls_version=version,
             cipher=cipher,
@@ -534,7 +538,7 @@ class Dialler:
         """
         if dial.future.done():
             return
-        result = Dialled(failure=failure)
+        result = DialResult(failure=failure)
         if connection is not None:
             result = self._collect(connection, failure)
             self._drop(connection)
@@ -561,7 +565,7 @@ class Dialler:
             self._bury(dial.request, failure)
         self._settle(dial, result)
 
-    def _settle(self, dial: _Dial, result: Dialled) -> None:
+    def _settle(self, dial: _Dial, result: DialResult) -> None:
         for other in list(dial.connections):
             self._drop(other)
         if not dial.future.done():
@@ -570,7 +574,7 @@ class Dialler:
         while self._ready and self.active < self.limits.in_flight:
             self._admit(self._ready.popleft())
 
-    def _bury(self, request: Request, failure: Failure) -> None:
+    def _bury(self, request: DialRequest, failure: Failure) -> None:
         """A confirmed failure before TLS holds for every endpoint of that address and port in this
         run.
 
@@ -642,5 +646,9 @@ class Dialler:
         reason = words.get(connection.state, "no end to the TLS handshake")
         accepted = connection.state != "connect"
         return Failure(
-            "timeout", Kind.TIMEOUT, reason, answered=connection.received > 0, accepted=accepted
+            "timeout",
+            FailureKind.TIMEOUT,
+            reason,
+            answered=connection.received > 0,
+            accepted=accepted,
         )

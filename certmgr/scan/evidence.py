@@ -7,11 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
 
-from certmgr.scan.web import Visit
+from certmgr.scan.visits import Visit
 from inventory.targets import Target
 
 
-class Kind(StrEnum):
+class FailureKind(StrEnum):
     """Why a look at an address ended without a certificate that was proved by a handshake."""
 
     REFUSED = "refused"
@@ -30,7 +30,15 @@ class Kind(StrEnum):
 
 
 # Kinds that a second look may not see again.
-TRANSIENT = frozenset({Kind.REFUSED, Kind.RESET, Kind.CLOSED, Kind.TIMEOUT, Kind.UNREACHABLE})
+TRANSIENT = frozenset(
+    {
+        FailureKind.REFUSED,
+        FailureKind.RESET,
+        FailureKind.CLOSED,
+        FailureKind.TIMEOUT,
+        FailureKind.UNREACHABLE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ class Failure:
     """
 
     layer: str
-    kind: Kind
+    kind: FailureKind
     reason: str
     alert: int | None = None
     answered: bool = False  # the server sent something after the connection stood

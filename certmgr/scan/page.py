@@ -3,7 +3,8 @@
 Pure.
 
 lexbor parses by the HTML standard. What it is handed is a stranger's: some inputs take it minutes
-for a megabyte, so :mod:`certmgr.scan.reader` runs this in a process of its own that can be ended.
+for a megabyte, so :mod:`certmgr.scan.page_process` runs this in a process of its own that can be
+ended.
 
 Fields outside of a form and fields hidden by style count: a script shows them, and then the browser
 counts them. Text in comments, scripts, templates and noscript is no field.
@@ -17,7 +18,10 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from certmgr.scan.web import Page
+import webencodings
+from selectolax.lexbor import LexborHTMLParser
+
+from certmgr.scan.visits import Page
 from inventory.text import printable
 
 MAX_LISTED = 10
@@ -118,7 +122,6 @@ _CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 def read(body: bytes, content_type: str | None, url: str, policies: tuple[str, ...] = ()) -> Page:
     """``content_type`` and ``policies`` (Content-Security-Policy) as the server sent them."""
-    from selectolax.lexbor import LexborHTMLParser
 
     tree = LexborHTMLParser(decode(body, content_type), scripting=True, options=1)
     return _Reading(url, policies).of(tree)
@@ -128,7 +131,6 @@ def decode(body: bytes, content_type: str | None) -> str:
     """By BOM, the charset of the Content-Type, a meta element in the first 1,024 bytes, else
     windows-1252 (HTML standard 13.2.3.2).
     """
-    import webencodings
 
     label = _charset(content_type or "") or _meta_charset(body[:1024])
     encoding = (webencodings.lookup(label) if label else None) or webencodings.lookup(
@@ -144,8 +146,6 @@ def _charset(content_type: str) -> str | None:
 
 
 def _meta_charset(head: bytes) -> str | None:
-    from selectolax.lexbor import LexborHTMLParser
-
     if b"charset" not in head.lower():
         return None
     for meta in LexborHTMLParser(head.decode("latin-1"), scripting=True, options=1).css("meta"):

@@ -8,10 +8,15 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
+import aiodns
+import pycares
+import pycares.errno as codes
+
+from certmgr.net.addresses import Network, refusal
 from certmgr.scan.evidence import Resolution
-from certmgr.scan.guard import Network, refusal
 
 MAX_ADDRESSES = 32
 MAX_CACHE = 20_000
@@ -78,7 +83,6 @@ class Resolver:
 
     async def _family(self, host: str, family: int) -> Resolution:
         """One family on its own: c-ares takes a partial answer for a whole one."""
-        import aiodns
 
         try:
             answer = await self._channel.getaddrinfo(host, family=family, type=socket.SOCK_STREAM)
@@ -92,9 +96,6 @@ class Resolver:
         )
 
     def _open(self) -> Any:
-        import aiodns
-        import pycares
-
         options: dict[str, Any] = {
             "timeout": self._timeout,
             "tries": self._tries,
@@ -103,8 +104,6 @@ class Resolver:
         return aiodns.DNSResolver(nameservers=self._servers or None, **options)
 
     def _failed(self, error: Exception) -> Resolution:
-        import pycares.errno as codes
-
         code = error.args[0] if error.args else 0
         reason = codes.strerror(code) if isinstance(code, int) else str(error)
         if code == codes.ARES_ENOTFOUND:
@@ -117,7 +116,6 @@ class Resolver:
 
     def _sorted(self, addresses: list[str]) -> Resolution:
         """IPv4 before IPv6, in a fixed order, so that the same answer gives the same evidence."""
-        from ipaddress import ip_address
 
         allowed, refused = [], []
         for address in sorted(addresses, key=lambda a: (ip_address(a).version, int(ip_address(a))))[

@@ -2,7 +2,7 @@
 wait) and receives what came.
 
 This is the one place where a protocol is added. A generator returns when TLS may begin, and raises
-:class:`Refused` when the server does not offer it. Input is bounded: a reply has at most
+:class:`StartTlsRefused` when the server does not offer it. Input is bounded: a reply has at most
 :data:`MAX_REPLY` bytes. Sources: RFC 3207 (SMTP), RFC 9051 6.2.1 (IMAP), RFC 2595 4 (POP3), RFC
 4217 (FTP), RFC 4511 4.14 (LDAP), PostgreSQL 55.2.11.
 """
@@ -17,7 +17,7 @@ MAX_REPLY = 16_384
 Dialogue = Generator[bytes, bytes, None]
 
 
-class Refused(Exception):
+class StartTlsRefused(Exception):
     """The server will not start TLS, in its own (printable) words."""
 
 
@@ -25,7 +25,7 @@ def _line(buffer: bytearray) -> Generator[bytes, bytes, bytes]:
     """The next line without its end."""
     while (end := buffer.find(b"\n")) < 0:
         if len(buffer) > MAX_REPLY:
-            raise Refused("a reply without end")
+            raise StartTlsRefused("a reply without end")
         buffer += yield b""
     line = bytes(buffer[:end]).rstrip(b"\r")
     del buffer[: end + 1]
@@ -43,14 +43,14 @@ def _reply(buffer: bytearray, expected: bytes) -> Generator[bytes, bytes, list[b
         line = yield from _line(buffer)
         size += len(line) + 2
         if size > MAX_REPLY:
-            raise Refused("a reply without end")
+            raise StartTlsRefused("a reply without end")
         lines.append(line)
         if line[:3].isdigit() and line[3:4] != b"-":
             if not line.startswith(expected):
-                raise Refused(_words(line))
+                raise StartTlsRefused(_words(line))
             return lines
         if not line[:3].isdigit() and len(lines) == 1:
-            raise Refused(_words(line))
+            raise StartTlsRefused(_words(line))
 
 
 def _words(line: bytes) -> str:
@@ -63,7 +63,7 @@ def smtp() -> Dialogue:
     buffer += yield b"EHLO certmgr.invalid\r\n"
     lines = yield from _reply(buffer, b"250")
     if not any(line[4:].strip().upper() == b"STARTTLS" for line in lines):
-        raise Refused("the server does not offer STARTTLS")
+        raise StartTlsRefused("the server does not offer STARTTLS")
     buffer += yield b"STARTTLS\r\n"
     yield from _reply(buffer, b"220")
 
@@ -72,26 +72,26 @@ def imap() -> Dialogue:
     buffer = bytearray()
     greeting = yield from _line(buffer)
     if not greeting.upper().startswith(b"* OK"):
-        raise Refused(_words(greeting))
+        raise StartTlsRefused(_words(greeting))
     buffer += yield b"c1 STARTTLS\r\n"
     for _ in range(50):
         line = yield from _line(buffer)
         if line.startswith(b"c1 "):
             if not line[3:].upper().startswith(b"OK"):
-                raise Refused(_words(line))
+                raise StartTlsRefused(_words(line))
             return
-    raise Refused("no answer to STARTTLS")
+    raise StartTlsRefused("no answer to STARTTLS")
 
 
 def pop3() -> Dialogue:
     buffer = bytearray()
     greeting = yield from _line(buffer)
     if not greeting.startswith(b"+OK"):
-        raise Refused(_words(greeting))
+        raise StartTlsRefused(_words(greeting))
     buffer += yield b"STLS\r\n"
     answer = yield from _line(buffer)
     if not answer.startswith(b"+OK"):
-        raise Refused(_words(answer))
+        raise StartTlsRefused(_words(answer))
 
 
 def ftp() -> Dialogue:
@@ -111,30 +111,30 @@ def ldap() -> Dialogue:
     while True:
         if len(buffer) >= 2:
             if buffer[0] != 0x30:
-                raise Refused("the answer is not LDAP")
+                raise StartTlsRefused("the answer is not LDAP")
             # The answer is short; a long-form length has one or two more bytes here.
             extra = buffer[1] & 0x7F if buffer[1] & 0x80 else 0
             if extra > 2:
-                raise Refused("an answer without end")
+                raise StartTlsRefused("an answer without end")
             if len(buffer) >= 2 + extra:
                 length = int.from_bytes(buffer[2 : 2 + extra], "big") if extra else buffer[1]
                 if len(buffer) >= 2 + extra + length:
                     break
         if len(buffer) > MAX_REPLY:
-            raise Refused("an answer without end")
+            raise StartTlsRefused("an answer without end")
         buffer += yield b""
     body = bytes(buffer[2 + extra :])
     # messageID INTEGER (3 bytes), then [APPLICATION 24], its length, then resultCode ENUMERATED.
     position = body.find(b"\x78")
     if position < 0:
-        raise Refused("the answer is not an extended response")
+        raise StartTlsRefused("the answer is not an extended response")
     inner = body[position + 1 :]
     skip = 1 + (inner[0] & 0x7F if inner[:1] and inner[0] & 0x80 else 0)
     code = inner[skip : skip + 3]
     if code[:2] != b"\x0a\x01":
-        raise Refused("the answer has no result code")
+        raise StartTlsRefused("the answer has no result code")
     if code[2] != 0:
-        raise Refused(f"the server answered with LDAP result {code[2]}")
+        raise StartTlsRefused(f"the server answered with LDAP result {code[2]}")
 
 
 def postgres() -> Dialogue:
@@ -142,7 +142,7 @@ def postgres() -> Dialogue:
     while not answer:
         answer = yield b""
     if answer[:1] != b"S":
-        raise Refused(
+        raise StartTlsRefused(
             "the server answered that it has no TLS"
             if answer[:1] == b"N"
             else "the answer is not PostgreSQL"

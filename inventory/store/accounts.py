@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
-from inventory.database import Tx
+from inventory.db.database import Tx
 from inventory.errors import Conflict
+from inventory.models.acme_tables import acme_account, acme_order, lineage
 from inventory.store import records
 from inventory.store.records import Row
-from inventory.tables_acme import acme_account, acme_order, lineage
 
 
 def find(conn: Connection, name: str) -> Row:

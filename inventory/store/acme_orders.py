@@ -15,12 +15,12 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
-from inventory.database import Tx
+from inventory.db.database import Tx
 from inventory.errors import Busy
+from inventory.models.acme_tables import acme_backoff, acme_event, acme_order, lineage
 from inventory.store import runs
 from inventory.store.records import Row
-from inventory.store.results import upsert
-from inventory.tables_acme import acme_backoff, acme_event, acme_order, lineage
+from inventory.store.scan_results import upsert
 
 LEASE = 900
 

@@ -10,11 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from inventory.database import Tx, from_epoch
+from inventory.db.database import Tx, from_epoch
 from inventory.errors import Conflict, NotFound
-from inventory.store import matters
-from inventory.store.records import Row
-from inventory.tables import (
+from inventory.models.tables import (
     case,
     case_event,
     case_name,
@@ -30,6 +28,8 @@ from inventory.tables import (
     order_name,
     server,
 )
+from inventory.store import tickets
+from inventory.store.records import Row
 from inventory.text import printable
 
 OPEN = (
@@ -64,11 +64,11 @@ def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) ->
         "reference": "",
     } | dict(values)
     inherited = _matter_of(tx.conn, row["client_id"], names)
-    reference = inherited["reference"] if inherited is not None else matters.new_reference()
+    reference = inherited["reference"] if inherited is not None else tickets.new_reference()
     while (
         tx.conn.execute(select(case.c.id).where(case.c.reference == reference)).first() is not None
     ):
-        inherited, reference = None, matters.new_reference()
+        inherited, reference = None, tickets.new_reference()
     row["reference"] = reference
     key = tx.conn.execute(insert(case).values(row)).inserted_primary_key
     assert key is not None

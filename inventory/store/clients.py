@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
-from inventory.database import Tx
+from inventory.db.database import Tx
 from inventory.errors import Conflict, UsageError
+from inventory.models.tables import client, contact, domain, endpoint
 from inventory.store import records
 from inventory.store.records import Row
-from inventory.tables import client, contact, domain, endpoint
 
 
 def find(conn: Connection, key: str) -> Row:

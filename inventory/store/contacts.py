@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
 from inventory.countries import known_country
-from inventory.database import Tx, from_epoch, to_epoch
+from inventory.db.database import Tx, from_epoch, to_epoch
 from inventory.errors import UsageError
-from inventory.model import Role
+from inventory.models.tables import client, contact, contact_way
 from inventory.names import mail_address
 from inventory.store import clients, records
 from inventory.store.records import Row
-from inventory.tables import client, contact, contact_way
 from inventory.text import printable
+from inventory.vocabulary import Role
 
 KINDS = ("email", "phone", "channel")
 
@@ -124,8 +125,6 @@ def country(text: str | None) -> str | None:
 
 
 def time_zone(text: str | None) -> str | None:
-    from zoneinfo import ZoneInfo
-
     value = records.clean(text, "time zone", 60)
     if value is not None:
         try:

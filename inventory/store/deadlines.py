@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
-from inventory.database import Tx, to_epoch
+from inventory.db.database import Tx, to_epoch
 from inventory.errors import UsageError
+from inventory.models.tables import client, deadline, deadline_scope
 from inventory.store import clients, records
 from inventory.store.records import Row
-from inventory.tables import client, deadline, deadline_scope
 
 LEADS = ("purchase_days", "validation_days", "installation_days")
 MAX_DAYS = 730

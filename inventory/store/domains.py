@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from inventory.database import Tx
+from inventory.db.database import Tx
 from inventory.errors import Conflict, UsageError
-from inventory.model import PARTY_FIELDS, Parties, Purpose
+from inventory.models.tables import client, domain, endpoint, server
 from inventory.names import display, normalise_host
 from inventory.store import clients, records, servers
 from inventory.store.records import Row
-from inventory.tables import client, domain, endpoint, server
 from inventory.text import printable
+from inventory.vocabulary import PARTY_FIELDS, Parties, Purpose
 
 
 def resolve_parties(

@@ -8,14 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, exists, func, or_, select
 
-from inventory.database import Tx
+from inventory.db.database import Tx
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.model import PARTY_FIELDS
+from inventory.models.tables import client, domain, endpoint, server, standing, tag
 from inventory.names import display
 from inventory.store import domains, records, servers
 from inventory.store.records import Row
-from inventory.tables import client, domain, endpoint, server, standing, tag
 from inventory.targets import Target
+from inventory.vocabulary import PARTY_FIELDS
 
 
 def find(conn: Connection, target: Target) -> Row:

@@ -9,11 +9,17 @@ from typing import Any
 
 from sqlalchemy import delete, or_, select, update
 
-from inventory.database import Tx
-from inventory.names import display, registered_domain
-from inventory.store import clients
-from inventory.store.records import Row
-from inventory.tables import (
+from inventory.db.database import Tx
+from inventory.models.acme_tables import (
+    acme_backoff,
+    acme_event,
+    acme_order,
+    deployment,
+    lineage,
+    lineage_name,
+    revocation,
+)
+from inventory.models.tables import (
     acceptance,
     case,
     case_event,
@@ -43,15 +49,9 @@ from inventory.tables import (
     tag,
     web_observation,
 )
-from inventory.tables_acme import (
-    acme_backoff,
-    acme_event,
-    acme_order,
-    deployment,
-    lineage,
-    lineage_name,
-    revocation,
-)
+from inventory.names import display, registered_domain
+from inventory.store import clients
+from inventory.store.records import Row
 
 
 def erase(tx: Tx, number: str) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
-from inventory.database import Tx, from_epoch, to_epoch
+from inventory.db.database import Tx, from_epoch, to_epoch
 from inventory.errors import NotFound, UsageError
-from inventory.model import Acceptance, Finding
+from inventory.models.tables import acceptance, client, domain, endpoint, finding
 from inventory.store import records
 from inventory.store.records import Row
-from inventory.store.results import columns_of, upsert
-from inventory.tables import acceptance, client, domain, endpoint, finding
+from inventory.store.scan_results import columns_of, upsert
+from inventory.vocabulary import Acceptance, Finding
 
 
 def _acceptance(row: Mapping[str, Any]) -> Acceptance:
@@ -72,8 +73,6 @@ def accept(
     named.
     """
     if code not in known:
-        import difflib
-
         near = difflib.get_close_matches(code, sorted(known), n=1)
         raise UsageError(
             f"'{code[:60]}' is not a finding code",

@@ -8,10 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from inventory.database import Tx
-from inventory.store import matters, records
-from inventory.store.records import Row
-from inventory.tables import (
+from inventory.db.database import Tx
+from inventory.models.tables import (
     case,
     certificate,
     client,
@@ -22,10 +20,12 @@ from inventory.tables import (
     observation,
     server,
 )
+from inventory.store import records, tickets
+from inventory.store.records import Row
 
 
 def add(tx: Tx, kind: str, what: str, until: int, reason: str) -> Row:
-    reference = "IN-" + matters.new_reference().removeprefix("CM-")
+    reference = "IN-" + tickets.new_reference().removeprefix("CM-")
     values = {
         "reference": reference,
         "kind": kind,

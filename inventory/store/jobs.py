@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from inventory.database import Database, Tx
-from inventory.store.results import upsert
-from inventory.store.runs import held
-from inventory.tables import job
+from inventory.db.database import Database, Tx
+from inventory.db.locks import held
+from inventory.models.tables import job
+from inventory.store.scan_results import upsert
 
 
 def state(conn: Connection, name: str) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
-from inventory.database import Tx
+from inventory.db.database import Tx
 from inventory.errors import Conflict, UsageError
+from inventory.models.acme_tables import acme_account, deployment, lineage, lineage_name, revocation
+from inventory.models.tables import certificate, client, finding, incident, incident_item, standing
 from inventory.names import as_ip, display, registered_domain
-from inventory.store import clients, orders, records
+from inventory.store import clients, purchases, records
 from inventory.store.records import Row
-from inventory.store.results import upsert
-from inventory.tables import certificate, client, finding, incident, incident_item, standing
-from inventory.tables_acme import acme_account, deployment, lineage, lineage_name, revocation
+from inventory.store.scan_results import upsert
 
 MAX_NAMES = 100
 
@@ -116,7 +116,7 @@ def require_owned(conn: Connection, who: Row, names: Sequence[str]) -> None:
     the name of somebody else.
     """
     for name in names:
-        owner = orders.owner_of(conn, name.removeprefix("*."))
+        owner = purchases.owner_of(conn, name.removeprefix("*."))
         if owner is not None and owner["client_id"] == who["id"]:
             continue
         what = f"{display(name)} does not belong to client {who['number']}"

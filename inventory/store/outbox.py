@@ -21,10 +21,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from inventory.database import Tx
+from inventory.db.database import Tx
+from inventory.models.tables import contact, matter, notice, notice_item
 from inventory.store.records import Row
-from inventory.store.results import upsert
-from inventory.tables import contact, matter, notice, notice_item
+from inventory.store.scan_results import upsert
 
 WAITING = ("queued", "leased")
 LIVE = ("queued", "leased", "sending", "sent", "unknown")

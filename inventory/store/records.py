@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, exc, insert, select, update
 
-from inventory.database import Tx
+from inventory.db.database import Tx
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.model import PARTY_FIELDS, Party
-from inventory.tables import tag as tag_table
+from inventory.models.tables import tag as tag_table
 from inventory.text import printable
+from inventory.vocabulary import PARTY_FIELDS, Party
 
 Row = Mapping[str, Any]
 MAX_TEXT = 4000

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
-from inventory.database import Tx
+from inventory.db.database import Tx
+from inventory.models.acme_tables import crl, revocation
+from inventory.models.tables import certificate, client, domain, endpoint, finding, observation
 from inventory.store.records import Row
-from inventory.store.results import upsert
-from inventory.tables import certificate, client, domain, endpoint, finding, observation
-from inventory.tables_acme import crl, revocation
+from inventory.store.scan_results import upsert
 
 CHUNK = 500
 
@@ -172,7 +172,7 @@ def forget_unused(tx: Tx, before: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedAddress:
     """An address of an endpoint.
 
     ``chain``: SHA-256, leaf first. ``live``: the last attempt saw it. ``trusted``: its path
@@ -186,9 +186,9 @@ class Served:
     trusted: bool | None
 
 
-def served(conn: Connection, ids: Sequence[int]) -> dict[int, list[Served]]:
+def served(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedAddress]]:
     """Endpoint id -> what its addresses served last."""
-    found: dict[int, list[Served]] = {}
+    found: dict[int, list[ServedAddress]] = {}
     o = observation.c
     for part in _parts(ids):
         query = select(
@@ -196,7 +196,7 @@ def served(conn: Connection, ids: Sequence[int]) -> dict[int, list[Served]]:
         ).where(o.endpoint_id.in_(part), o.open == 1, o.leaf.is_not(None))
         for r in conn.execute(query.order_by(o.endpoint_id, o.address)):
             trusted = None if r.trusted is None else bool(r.trusted and r.public)
-            one = Served(r.address, r.leaf, tuple(r.chain.split()), bool(r.live), trusted)
+            one = ServedAddress(r.address, r.leaf, tuple(r.chain.split()), bool(r.live), trusted)
             found.setdefault(r.endpoint_id, []).append(one)
     return found
 

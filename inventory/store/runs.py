@@ -7,27 +7,17 @@ the lock died, and becomes incomplete.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from sqlalchemy import case, delete, insert, select, text, update
+from sqlalchemy import case, delete, insert, select, update
 
-from inventory.database import Database, Tx, from_epoch
+from inventory.db.database import Database, Tx, from_epoch
+from inventory.db.locks import LockHeld, held
 from inventory.errors import Busy
-from inventory.tables import proposal, run, standing
-
-_ADVISORY = {
-    "scan": 7301002,
-    "notify": 7301004,
-    "cases": 7301005,
-    "renew": 7301006,
-    "revocation": 7301007,
-}
+from inventory.models.tables import proposal, run, standing
 
 
 def vantage() -> str:
@@ -41,65 +31,8 @@ def exclusive(database: Database) -> Iterator[None]:
     try:
         with held(database, "scan"):
             yield
-    except _Held:
+    except LockHeld:
         raise _busy(database) from None
-
-
-@contextmanager
-def held(database: Database, name: str) -> Iterator[None]:
-    """The lock of this name, which dies with its process: a file beside an SQLite database, an
-    advisory lock on PostgreSQL. Raises :class:`Busy`.
-    """
-    path = database.path
-    if path is not None:
-        with file_lock(path, name):
-            yield
-        return
-    key = {"k": _ADVISORY[name]}
-    with database.engine.connect() as conn:
-        # The server notices a moment later that a holder was killed, so it is asked for two
-        # seconds.
-        end = time.monotonic() + 2
-        while True:
-            got = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), key).scalar()
-            conn.commit()
-            if got:
-                break
-            if time.monotonic() > end:
-                raise _Held(
-                    f"Another {name} is running on this database", "", "Wait for it to end."
-                )
-            time.sleep(0.1)
-        try:
-            yield
-        finally:
-            conn.execute(text("SELECT pg_advisory_unlock(:k)"), key)
-            conn.commit()
-
-
-class _Held(Busy):
-    """The lock of a file is held by another process."""
-
-
-@contextmanager
-def file_lock(path: Path, name: str = "scan") -> Iterator[None]:
-    """The lock beside an SQLite file, without opening the database. Raises :class:`Busy`.
-
-    Close-on-exec, and not inherited by the scanning processes, which are started before.
-    """
-    descriptor = os.open(
-        path.with_name(f"{path.name}.{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-    )
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _Held(
-                f"A {name} is running on this database", "", "Wait for it to end."
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _busy(database: Database) -> Busy:

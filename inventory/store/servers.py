@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from inventory.database import Tx
+from inventory.db.database import Tx
 from inventory.errors import UsageError
+from inventory.models.tables import domain, server
 from inventory.names import as_ip
 from inventory.store import records
 from inventory.store.records import Row
-from inventory.tables import domain, server
 from inventory.targets import parse as parse_target
 from inventory.text import printable
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 
-class Step(NamedTuple):
+class CaseText(NamedTuple):
     """``what``: where it stands, in one sentence.
 
     ``do``: what the client does now; empty where nothing.
@@ -22,83 +22,83 @@ class Step(NamedTuple):
 
 _NEVER = "Send us the certificate (never a key)."
 # By state, and where it matters by who acts.
-STEPS: dict[str, Step] = {
-    "requested": Step("We prepare a new certificate for {names}."),
-    "requested-own": Step(
+STEPS: dict[str, CaseText] = {
+    "requested": CaseText("We prepare a new certificate for {names}."),
+    "requested-own": CaseText(
         "A new certificate for {names} is due, and its key is made by you.",
         "Make a key and a CSR (certificate signing request) that names {names}, and send us the CSR"
         " (never the key).",
     ),
-    "csr-ready": Step("Key and CSR of the new certificate for {names} are made."),
-    "waiting-purchase": Step(
+    "csr-ready": CaseText("Key and CSR of the new certificate for {names} are made."),
+    "waiting-purchase": CaseText(
         "A new certificate for {names} has to be ordered or reissued at {vendor}.",
         "Order it ({product}), or have it reissued under your order {order}, with the CSR below. "
         + _NEVER
         + " We install it.",
     ),
-    "waiting-free": Step(
+    "waiting-free": CaseText(
         "A new certificate for {names} has to be ordered.",
         "Order it from a vendor of your choice, or have it reissued where you bought it, with the"
         " CSR below. " + _NEVER + " We install it.",
     ),
-    "requested-incident": Step(
+    "requested-incident": CaseText(
         "The certificate of {names} must be replaced by {until}: after that it may no longer be"
         " valid, and visitors may see a warning. We prepare a new one."
     ),
-    "waiting-incident": Step(
+    "waiting-incident": CaseText(
         "The certificate of {names} must be replaced by {until}: after that it may no longer be"
         " valid, and visitors may see a warning.",
         "Have it reissued where you bought it, with the CSR below (it has a new key). "
         + _NEVER
         + " We install it.",
     ),
-    "waiting-own": Step(
+    "waiting-own": CaseText(
         "A new certificate for {names} has to be ordered or reissued with your own CSR.",
         "Order it where you like, with the CSR that you sent us. "
         + _NEVER
         + " For the installation we agree with you how its key comes to the server.",
     ),
-    "waiting-again-own": Step(
+    "waiting-again-own": CaseText(
         "What you sent us for {names} cannot be installed: {problems}",
         "Have it corrected with the CSR that you sent us, and send us the new certificate (never a"
         " key).",
     ),
-    "waiting-again": Step(
+    "waiting-again": CaseText(
         "What you sent us for {names} cannot be installed: {problems}",
         "Have it corrected by {vendor} with the CSR below, and send us the new certificate (never a"
         " key).",
     ),
-    "waiting-renewal": Step(
+    "waiting-renewal": CaseText(
         "Your order {order} for {names} ends on {order_end}, and a new one is needed.",
         "Buy it again at {vendor} or another vendor of your choice ({product}), with the CSR"
         " below. " + _NEVER[:-1] + ", and tell us the new order number. We install it.",
     ),
-    "waiting-us": Step("We order the new certificate for {names} at {vendor}."),
-    "received": Step("We have your certificate for {names}, and check it."),
-    "checked": Step(
+    "waiting-us": CaseText("We order the new certificate for {names} at {vendor}."),
+    "received": CaseText("We have your certificate for {names}, and check it."),
+    "checked": CaseText(
         "Your certificate for {names} is right: it can be installed.",
         "Reply that you agree to the installation ({fee}), and at which time it suits you; we"
         " propose a window of {minutes} minutes.",
     ),
-    "checked-approved": Step(
+    "checked-approved": CaseText(
         "Your certificate for {names} is right, and you agreed. We propose a time for the"
         " installation."
     ),
-    "window-agreed": Step(
+    "window-agreed": CaseText(
         "We install the certificate for {names} on {window}; it takes {minutes} minutes at most."
         " Your sites stay reachable."
     ),
-    "installed": Step(
+    "installed": CaseText(
         "The certificate for {names} is installed. We now look whether every address shows it."
     ),
-    "seen-live": Step("Every address shows the new certificate for {names}."),
-    "reopened": Step("We look at the certificate of {names} again: {why}"),
-    "closed": Step(
+    "seen-live": CaseText("Every address shows the new certificate for {names}."),
+    "reopened": CaseText("We look at the certificate of {names} again: {why}"),
+    "closed": CaseText(
         "The new certificate for {names} is live on every address: serial {serial}, valid until"
         " {not_after}. Before, {before}.",
         "Next date: {next}.",
     ),
-    "cancelled": Step("The installation for {names} was stopped: {why}"),
+    "cancelled": CaseText("The installation for {names} was stopped: {why}"),
 }
 
 OLD_IS_BACK = "the earlier certificate is shown again"
@@ -121,19 +121,19 @@ PHRASES = (
     "none known",
 )
 
-ORDERS: dict[str, Step] = {
-    "order-ending": Step(
+ORDERS: dict[str, CaseText] = {
+    "order-ending": CaseText(
         "Your order {order} for {names} ends on {date}. After that no certificate of it is valid.",
         "Buy it again, at {vendor} or another vendor of your choice, by the day named above:"
         " certificate and installation take their time. Tell us the new order number.",
     ),
-    "dcv-ending": Step(
+    "dcv-ending": CaseText(
         "A new certificate under your order {order} is due on {issue}, and {vendor} then asks again"
         " for proof that {names} are yours.",
         "When {vendor} asks, complete the domain validation (a DNS record, a file, or a mail), or"
         " forward the request to us.",
     ),
-    "organisation-ending": Step(
+    "organisation-ending": CaseText(
         "A new certificate under your order {order} is due on {issue}, and {vendor} then checks"
         " your organisation again.",
         "When {vendor} calls or writes, answer their questions about your organisation; have your"

@@ -12,6 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from babel.dates import format_date, format_time
+from babel.messages.pofile import read_po
+
 from inventory.errors import UsageError
 from inventory.text import printable
 
@@ -45,27 +48,21 @@ class Language:
 
     def date(self, moment: datetime) -> str:
         """24 December 2026, 24. Dezember 2026; in the time zone of the reader."""
-        from babel.dates import format_date
 
         return format_date(moment.astimezone(self.zone).date(), "long", locale=self.locale)
 
     def day(self, moment: datetime, zone: tzinfo) -> str:
         """A day that was set in a given time zone, which is the same day for each reader."""
-        from babel.dates import format_date
 
         return format_date(moment.astimezone(zone).date(), "long", locale=self.locale)
 
     def instant(self, moment: datetime) -> str:
-        from babel.dates import format_time
-
         return (
             f"{self.date(moment)},"
             f" {format_time(moment, 'HH:mm z', tzinfo=self.zone, locale=self.locale)}"
         )
 
     def month(self, moment: datetime) -> str:
-        from babel.dates import format_date
-
         return format_date(moment.date(), "MMMM y", locale=self.locale)
 
     @property
@@ -101,7 +98,6 @@ def require(code: str) -> str:
 def _catalogue(code: str) -> Language:
     if code == "en":
         return Language("en")
-    from babel.messages.pofile import read_po
 
     with (FOLDER / f"{code}.po").open("rb") as file:
         catalogue = read_po(file, locale=code)

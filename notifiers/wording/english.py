@@ -10,215 +10,215 @@ text is ever a template.
 from typing import NamedTuple
 
 
-class Words(NamedTuple):
+class FindingText(NamedTuple):
     short: str
     sentence: str
     instruction: str
 
 
-FINDINGS: dict[str, Words] = {
-    "name-not-found": Words(
+FINDINGS: dict[str, FindingText] = {
+    "name-not-found": FindingText(
         "name does not exist",
         "The name {host} does not exist in the DNS, so nobody can reach it.",
         "Create the A (and AAAA) record of {host} at its DNS provider, or renew the domain's"
         " registration if it lapsed.",
     ),
-    "dns-failure": Words(
+    "dns-failure": FindingText(
         "DNS did not answer",
         "We could not find out for certain where {host} points: {answer}.",
         "Ask the authoritative name servers of {host} directly (dig +trace {host}); if only our"
         " resolver fails, mend the resolver.",
     ),
-    "address-refused": Words(
+    "address-refused": FindingText(
         "points to an internal address",
         "{host} points to an address that is not on the public internet: {addresses}.",
         "Correct the record of {host}, or allow that network in the configuration ([network] allow)"
         " if the service is meant to be internal.",
     ),
-    "points-elsewhere": Words(
+    "points-elsewhere": FindingText(
         "points elsewhere",
         "{host} points to {addresses}, which is none of the provider's servers.",
         "Nothing, if that is meant. Otherwise set the A and AAAA records of {host} to the server's"
         " addresses.",
     ),
-    "connection-timeout": Words(
+    "connection-timeout": FindingText(
         "no answer",
         "We got no answer from {host} ({addresses}) in time, twice; that alone does not say that it"
         " is down.",
         "Look whether {addresses} answers on port {port} from another network; if it does, a"
         " firewall keeps us out.",
     ),
-    "unreachable": Words(
+    "unreachable": FindingText(
         "unreachable since {since}",
         "{host} ({addresses}) has not answered in {runs} looks since {since}.",
         "Start the server at {addresses}, or open port {port} in its firewall, or remove the record"
         " that points there.",
     ),
-    "connection-failed": Words(
+    "connection-failed": FindingText(
         "connection refused",
         "The server of {host} ({addresses}) refuses connections on port {port}.",
         "Start the service on port {port} at {addresses}, or retire this endpoint if it is no"
         " longer offered.",
     ),
-    "https-missing": Words(
+    "https-missing": FindingText(
         "no HTTPS",
         "{host} cannot be opened over HTTPS: its server ({addresses}) refuses the connection.",
         "Install a certificate for {host} and let the web server at {addresses} listen on port"
         " {port}.",
     ),
-    "not-tls": Words(
+    "not-tls": FindingText(
         "not TLS",
         "Something other than TLS answers on port {port} of {host} ({reason}), so browsers show an"
         " error.",
         "Turn TLS on for port {port} at {addresses} (nginx: 'listen {port} ssl;'; Apache:"
         " 'SSLEngine on').",
     ),
-    "starttls-missing": Words(
+    "starttls-missing": FindingText(
         "no STARTTLS",
         "The mail or data service of {host} does not start TLS: {reason}.",
         "Turn STARTTLS on at {addresses}, port {port}, with a certificate for {host}.",
     ),
-    "handshake-failed": Words(
+    "handshake-failed": FindingText(
         "TLS handshake fails",
         "A secure connection to {host} ({addresses}) cannot be established: {reason}.",
         "Look in the server's error log at the time of this look; check its certificate, its key"
         " and its TLS settings for {host}.",
     ),
-    "client-certificate-required": Words(
+    "client-certificate-required": FindingText(
         "asks for a client certificate",
         "{host} is open only to visitors with a certificate of their own.",
         "Nothing, if that is meant.",
     ),
-    "tls-legacy-only": Words(
+    "tls-legacy-only": FindingText(
         "only {version}",
         "{host} offers nothing newer than {version}, which every current browser refuses.",
         "Turn TLS 1.2 and 1.3 on at {addresses} (nginx: 'ssl_protocols TLSv1.2 TLSv1.3;').",
     ),
-    "tls-legacy-offered": Words(
+    "tls-legacy-offered": FindingText(
         "offers {versions}",
         "{host} still offers {versions}, which is no longer needed.",
         "Turn {versions} off at {addresses} (nginx: 'ssl_protocols TLSv1.2 TLSv1.3;').",
     ),
-    "ciphers-obsolete": Words(
+    "ciphers-obsolete": FindingText(
         "only obsolete ciphers",
         "{host} offers only encryption that current browsers no longer accept ({cipher}).",
         "Allow current cipher suites at {addresses} (for example ECDHE with AES-GCM or CHACHA20).",
     ),
-    "certificate-expired": Words(
+    "certificate-expired": FindingText(
         "expired {not_after}",
         "The certificate of {host} expired on {not_after}; visitors see a warning instead of the"
         " site.",
         "Renew the certificate of {host}, install it at {addresses}, and reload the server.",
     ),
-    "certificate-expiring": Words(
+    "certificate-expiring": FindingText(
         "expires {not_after}",
         "The certificate of {host} expires on {not_after}; after that visitors see a warning.",
         "Renew the certificate of {host} and have it installed at {addresses} before {not_after}.",
     ),
-    "certificate-not-yet-valid": Words(
+    "certificate-not-yet-valid": FindingText(
         "not valid before {not_before}",
         "The certificate of {host} becomes valid only on {not_before}; until then visitors see a"
         " warning.",
         "Compare our clock ({our_clock}) first. If it is right, install the previous certificate at"
         " {addresses} until {not_before}.",
     ),
-    "name-mismatch": Words(
+    "name-mismatch": FindingText(
         "wrong name",
         "The certificate that {host} shows is for other names ({names}), so visitors see a"
         " warning.",
         "Issue a certificate that covers {host}, or install the right one at {addresses}.",
     ),
-    "default-certificate": Words(
+    "default-certificate": FindingText(
         "site missing on the server",
         "The server at {addresses} does not know the site {host} and shows another's certificate.",
         "Create the virtual host for {host} with its certificate at {addresses}, or point {host} to"
         " the server that has it.",
     ),
-    "san-missing": Words(
+    "san-missing": FindingText(
         "no SAN",
         "The certificate of {host} names it only in an outdated way (common name), which browsers"
         " no longer accept.",
         "Reissue the certificate with {host} as a subject alternative name and install it at"
         " {addresses}.",
     ),
-    "self-signed": Words(
+    "self-signed": FindingText(
         "self-signed",
         "The certificate of {host} was signed by nobody but itself, so visitors see a warning.",
         "Get a certificate for {host} from a public CA and install it at {addresses}.",
     ),
-    "chain-incomplete": Words(
+    "chain-incomplete": FindingText(
         "intermediate missing",
         "The server of {host} does not send the certificate of '{missing}', so some visitors see a"
         " warning.",
         "Install the full chain at {addresses}: add the certificate of '{missing}' behind the leaf"
         " (nginx: fullchain in 'ssl_certificate').",
     ),
-    "chain-disordered": Words(
+    "chain-disordered": FindingText(
         "chain untidy",
         "The server of {host} sends its certificates in an unusual way; visitors notice nothing.",
         "Send the leaf first, then each issuer in order, without the root and without others, at"
         " {addresses}.",
     ),
-    "intermediate-expired": Words(
+    "intermediate-expired": FindingText(
         "intermediate expired",
         "A certificate behind that of {host} ('{intermediate}') expired on {not_after}; visitors"
         " see a warning.",
         "Replace the chain at {addresses} by the CA's current intermediate certificate.",
     ),
-    "untrusted-root": Words(
+    "untrusted-root": FindingText(
         "untrusted CA",
         "The certificate of {host} comes from '{root}', which browsers do not trust.",
         "Get a certificate for {host} from a public CA and install it at {addresses}; for an inside"
         " CA, name its root with --ca-file.",
     ),
-    "verification-disputed": Words(
+    "verification-disputed": FindingText(
         "verifiers disagree",
         "Our two ways of checking the certificate of {host} disagree; somebody must look.",
         "Open {host} in current browsers and compare: {words}.",
     ),
-    "ca-distrusted": Words(
+    "ca-distrusted": FindingText(
         "distrusted CA ({ca})",
         "The certificate of {host} comes from {ca}, which browsers no longer trust.",
         "Get a certificate for {host} from another CA and install it at {addresses}.",
     ),
-    "certificate-malformed": Words(
+    "certificate-malformed": FindingText(
         "malformed certificate",
         "The certificate of {host} breaks a rule for certificates: {problems}{reason}.",
         "Have the certificate of {host} reissued by the CA and install it at {addresses}.",
     ),
-    "validity-too-long": Words(
+    "validity-too-long": FindingText(
         "valid too long ({days} days)",
         "The certificate of {host} is valid for {days} days, and browsers accept at most"
         " {allowed}.",
         "Have it reissued with at most {allowed} days and install it at {addresses}.",
     ),
-    "key-weak": Words(
+    "key-weak": FindingText(
         "weak key ({key})",
         "The key of the certificate of {host} ({key}) is too weak, or of a kind that browsers"
         " refuse.",
         "Make a new key (EC P-256 or RSA 2048), have the certificate reissued, and install both at"
         " {addresses}.",
     ),
-    "signature-weak": Words(
+    "signature-weak": FindingText(
         "weak signature ({signature})",
         "The certificate of {host} is signed with {signature}, which browsers refuse.",
         "Have the certificate reissued (SHA-256) and install it with its chain at {addresses}.",
     ),
-    "revoked": Words(
+    "revoked": FindingText(
         "revoked {since}",
         "The certificate of {host} was revoked by its issuer on {since} ({why}); browsers that know"
         " it show a warning instead of the site.",
         "Find out from the CA why (serial {serial}, reason {reason}), make a new key, have a new"
         " certificate for {host} issued, and install both at {addresses}.",
     ),
-    "revocation-unknown": Words(
+    "revocation-unknown": FindingText(
         "revocation not known",
         "We could not find out since {since} whether the certificate of {host} was revoked:"
         " {detail}.",
         "Fetch {source} from here and from another network; if it is the CA's fault, tell the CA,"
         " and if ours, mend the way out (plain http, our resolver).",
     ),
-    "staple-invalid": Words(
+    "staple-invalid": FindingText(
         "OCSP staple not valid",
         "The server of {host} is to send a confirmation (OCSP) along with its certificate, and what"
         " it sends does not hold: {problem}. Some browsers show an error.",
@@ -226,100 +226,100 @@ FINDINGS: dict[str, Words] = {
         " a 'resolver', then reload). Where the certificate does not demand one, stapling may be"
         " turned off.",
     ),
-    "caa-mismatch": Words(
+    "caa-mismatch": FindingText(
         "CAA forbids our CA",
         "The DNS does not allow the CA that would issue the next certificate of {host} ({ca}) to"
         " do so.",
         'At the DNS provider of {found_at}, add the record: CAA 0 issue "{ca}". Present: {record}.',
     ),
-    "dane-mismatch": Words(
+    "dane-mismatch": FindingText(
         "TLSA does not match",
         "The DNS announces another certificate for {host} than its server shows ({reason}); whoever"
         " checks that, as many mail servers do, refuses the connection.",
         "Publish at {name} the record: TLSA {needed}, and remove those that are out of date; or"
         " install the announced certificate at {addresses}.",
     ),
-    "sct-missing": Words(
+    "sct-missing": FindingText(
         "too few SCTs seen",
         "The certificate of {host} has {embedded} of {needed} proofs of public logging in it; more"
         " may come another way.",
         "Open {host} in Chrome; if it shows ERR_CERTIFICATE_TRANSPARENCY_REQUIRED, have the"
         " certificate reissued.",
     ),
-    "inconsistent-deployment": Words(
+    "inconsistent-deployment": FindingText(
         "addresses differ",
         "The servers of {host} ({addresses}) show different certificates.",
         "Install the same certificate on every server of {host}: {expires}.",
     ),
-    "unexpected-certificate": Words(
+    "unexpected-certificate": FindingText(
         "unexpected certificate",
         "{host} shows another certificate (serial {serial}) than the one that we installed and saw"
         " there.",
         "Find out who changed it at {addresses}: an old certificate that is back is replaced again;"
-        " a new one of the client's belongs into the order (certmgr order attach).",
+        " a new one of the client's belongs into the order (certmgr purchase attach).",
     ),
-    "http-collects-secrets": Words(
+    "http-collects-secrets": FindingText(
         "password or card over HTTP",
         "A page of {host} asks for a password or a payment card without encryption ({url});"
         " browsers say 'Not secure'.",
         "Let {url} redirect to HTTPS at {addresses}, and install a certificate first where there is"
         " none. The field: {field}.",
     ),
-    "http-collects-input": Words(
+    "http-collects-input": FindingText(
         "form over HTTP",
         "A page of {host} takes what visitors type without encryption ({url}); browsers say 'Not"
         " secure'.",
         "Let {url} redirect to HTTPS at {addresses}, and install a certificate first where there is"
         " none. The field: {field}.",
     ),
-    "http-served": Words(
+    "http-served": FindingText(
         "served over HTTP",
         "{host} shows its pages without encryption ({url}); browsers say 'Not secure'.",
         "Let {url} redirect to HTTPS at {addresses} (301), and install a certificate first where"
         " there is none.",
     ),
-    "redirect-missing": Words(
+    "redirect-missing": FindingText(
         "no redirect to HTTPS",
         "{host} does not send visitors of {url} on to HTTPS, so they stay without encryption.",
         "Redirect {url} to HTTPS at {addresses} (nginx: 'return 301 https://$host$request_uri;').",
     ),
-    "redirect-insecure": Words(
+    "redirect-insecure": FindingText(
         "HTTPS redirects to HTTP",
         "{host} sends its visitors from the secure address {url} to one without encryption ({to}).",
         "Remove the redirect from {url} to {to} at {addresses}; look for it in the web server and"
         " in the site's own settings.",
     ),
-    "redirect-loop": Words(
+    "redirect-loop": FindingText(
         "redirects without end",
         "{host} cannot be opened: it redirects {url} again and again ({why}).",
         "Find the two rules that redirect to each other ({path}) at {addresses}; often one stands"
         " in the web server and one in the site or its CDN.",
     ),
-    "mixed-content": Words(
+    "mixed-content": FindingText(
         "loads over HTTP",
         "The page {url} is secure, but loads or sends parts of it without encryption ({example});"
         " browsers block or mark them.",
         "Change these addresses from http:// to https:// in the site {host}: {urls}.",
     ),
-    "hsts-missing": Words(
+    "hsts-missing": FindingText(
         "no HSTS",
         "{host} does not tell browsers to use only HTTPS; visitors notice nothing.",
         "Once HTTPS works everywhere, send 'Strict-Transport-Security: max-age=31536000' at"
         " {addresses}; begin with a small max-age.",
     ),
-    "http-unknown": Words(
+    "http-unknown": FindingText(
         "page could not be told",
         "We could not tell what visitors of {host} see at {url}: {why}.",
         "Open {url} in a browser from another network; allow our scanner there ([http] contact says"
         " who we are), or accept this finding.",
     ),
-    "too-large": Words(
+    "too-large": FindingText(
         "too large to read",
         "We could not read everything that the server of {host} sends: {reason}.",
         "At {addresses}: a handshake should hold only the leaf and its intermediates; a page should"
         " be readable in its first megabyte.",
     ),
-    "scanner-error": Words(
+    "scanner-error": FindingText(
         "could not be looked at",
         "We could not look at {host}: {error}{reason}.",
         "This is a matter of the scanning machine; the client need not act.",

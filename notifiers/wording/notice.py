@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Notice:
+class NoticePhrases:
     greeting = "Hello {name},"
     you_by = "You need to act by {date}."
     you_now = "You need to act as soon as possible."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Phrases:
+class ReportPhrases:
     title = "HTTPS report"
     no_sites = "There is no site of yours in our inventory."
     you_now = "{n} site needs you now: below is what to do."

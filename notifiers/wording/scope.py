@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from inventory.model import Finding
 from inventory.names import as_ip, registered_domain
+from inventory.vocabulary import Finding
 from notifiers.wording.values import NOT_NAMED, NOT_YOURS
 
 # Evidence that names whose certificate it is, or who issued it.

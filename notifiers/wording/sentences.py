@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from inventory.model import Finding
 from inventory.names import display
 from inventory.targets import Target
 from inventory.text import printable
+from inventory.vocabulary import Finding
 from notifiers.wording import english
 from notifiers.wording.catalogue import ENGLISH, Language
 from notifiers.wording.values import VALUES
@@ -75,7 +75,7 @@ def _filled(template: str, finding: Finding, target: Target, language: Language)
 _UNKNOWN = english.FINDINGS["scanner-error"]
 
 
-def _words(finding: Finding) -> english.Words:
+def _words(finding: Finding) -> english.FindingText:
     """A code that this version does not know (the database was used by a newer one) is said as what
     could not be looked at.
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
-from inventory.database import prepare_file
+from inventory.db.database import prepare_file
 from inventory.store import domains, endpoints
 from inventory.targets import Target
 from tests import program

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from certmgr.config import HttpSettings, ScanSettings, Settings, TrustSettings
+from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo.authority import Authority
 
 

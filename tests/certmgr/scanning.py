@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.demo.servers import Server
-from certmgr.survey import Options, Summary, Survey
-from inventory.database import Database, Tx
+from certmgr.inspection.scan_run import ScanOptions, ScanRun, ScanSummary
+from inventory.db.database import Database, Tx
 from inventory.errors import NotFound
 from inventory.store import clients, domains, endpoints, findings
 from inventory.targets import Target
@@ -43,9 +43,9 @@ def add(database: Database, port: int, *hosts: str, **options: Any) -> None:
             add_endpoint(tx, host, port, **options)
 
 
-def scan(database: Database, settings: Settings, **options: Any) -> Summary:
-    """Scan the inventory. ``options`` are fields of :class:`Options`."""
-    return Survey(database, settings, Options(**options)).run()
+def scan(database: Database, settings: Settings, **options: Any) -> ScanSummary:
+    """Scan the inventory. ``options`` are fields of :class:`ScanOptions`."""
+    return ScanRun(database, settings, ScanOptions(**options)).run()
 
 
 def open_codes(database: Database) -> dict[str, str]:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.demo import servers
-from certmgr.demo.authority import Issued
+from certmgr.demo.authority import IssuedCertificate
 from certmgr.demo.servers import Server, server_context
 from tests.conftest import Look
 
@@ -27,7 +27,7 @@ def serve(opened: Stack, talk: servers.Talk) -> int:
     return server.port
 
 
-def serve_certificate(opened: Stack, issued: Issued, **options: Any) -> int:
+def serve_certificate(opened: Stack, issued: IssuedCertificate, **options: Any) -> int:
     """Serve a certificate by TLS. ``options`` are those of ``server_context``."""
     return serve(opened, servers.tls(server_context(issued, **options)))
 

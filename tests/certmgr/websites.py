@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from certmgr.config import HttpSettings, Settings
+from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import Authority
-from certmgr.scan.examine import Job, Result, examine
-from certmgr.scan.report import Report
-from certmgr.survey import Options, scan_targets, setup_for
-from inventory.model import Finding
+from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.scan_run import ScanOptions, scan_targets, setup_for
+from certmgr.inspection.worker import ScanJob, ScanResult, examine
 from inventory.targets import Target
+from inventory.vocabulary import Finding
 from tests.certmgr.tls_servers import HOST
 from tests.clock import clock
 from tests.servers import real
@@ -29,12 +29,12 @@ GOOD = f"{HSTS} return 200 ok;"
 NO_POLITENESS = HttpSettings(per_address=0, rate=0.0)
 
 
-def codes(report: Report) -> dict[str, Finding]:
+def codes(report: EndpointReport) -> dict[str, Finding]:
     """Return the findings of a report by their code."""
     return {f.code: f for f in report.findings}
 
 
-def document(report: Report) -> dict[str, Any]:
+def document(report: EndpointReport) -> dict[str, Any]:
     """Return what the report keeps of the pages."""
     assert report.web is not None
     assert report.web.document is not None
@@ -60,11 +60,11 @@ class Website:
         server = real.web(self.folder, self.pair, plain, secure)
         self.plain, self.secure = self.stack.enter_context(server)
 
-    def options(self, *others: str, **options: Any) -> Options:
+    def options(self, *others: str, **options: Any) -> ScanOptions:
         """Resolve the name of the site, and ``others``, to this machine."""
         names = (HOST, *others)
         overrides = {(n, p): ("127.0.0.1",) for n in names for p in (self.plain, self.secure)}
-        return Options(overrides=overrides, http_port=self.plain, **options)
+        return ScanOptions(overrides=overrides, http_port=self.plain, **options)
 
     def scan(
         self,
@@ -92,7 +92,7 @@ class Scanned:
 
     plain: int
     secure: int
-    reports: dict[str, Report]
+    reports: dict[str, EndpointReport]
 
     def codes(self, host: str) -> dict[str, Finding]:
         return codes(self.reports[host])
@@ -121,7 +121,7 @@ class Sites:
         pair = real.write_pair(folder, issuer.issue("*.example.test"))
         blocks = "\n".join(self._blocks(folder, pair))
         with real.web(folder, pair, "return 404;", "return 404;", http=blocks) as (plain, secure):
-            options = Options(
+            options = ScanOptions(
                 overrides={(h, p): ("127.0.0.1",) for h in self._sites for p in (plain, secure)},
                 http_port=plain,
                 timeout=60,  # nothing here takes the whole time
@@ -131,14 +131,14 @@ class Sites:
             setup.full = True
             hosts = list(self._sites)
             jobs = [
-                Job(
+                ScanJob(
                     n,
                     Target(host, secure),
                     purpose=self._sites[host].purpose,
                 )
                 for n, host in enumerate(hosts)
             ]
-            found: list[Result] = []
+            found: list[ScanResult] = []
             examine(setup, jobs, found.append)
         reports = {hosts[r.key]: r.report for r in found if r.report is not None}
         assert len(reports) == len(hosts)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.store import clients, contacts, domains, endpoints, servers
 from inventory.store.domains import resolve_parties

@@ -12,10 +12,10 @@ from apprise.manager_plugins import NotificationManager
 from sqlalchemy import event
 from sqlalchemy.pool import QueuePool
 
-import inventory.database
+import inventory.db.database
 from certmgr.demo.authority import Authority
-from inventory.database import Database
-from notifiers.compose import Message
+from inventory.db.database import Database
+from notifiers.pipeline.compose import Message
 from tests.databases import open_sqlite
 from tests.notifiers.samples import sample_messages
 from tests.notifiers.street import Street
@@ -38,7 +38,7 @@ def street_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     One connection is used for all of them, and it does not wait for the disk. Both cost more than
     most transactions, and nothing here has to outlive a crash of the machine.
     """
-    monkeypatch.setattr(inventory.database, "NullPool", QueuePool)
+    monkeypatch.setattr(inventory.db.database, "NullPool", QueuePool)
     with contextlib.closing(open_sqlite(tmp_path / "street.db")) as database:
         event.listen(database.engine, "connect", _write_without_waiting)
         database.close()  # the connection that it was opened with

@@ -21,11 +21,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from inventory.database import Database, open_database
+from inventory.db.database import Database
+from inventory.db.opening import open_database
 from inventory.store import clients, contacts, outbox
-from notifiers.channels import Channel, Delivery, Outgoing
-from notifiers.delivery import BATCH, LEASE, Worker
-from notifiers.job import address_of
+from notifiers.channels import Channel, OutgoingMessage, SendResult
+from notifiers.delivery import BATCH, LEASE, DeliveryWorker
+from notifiers.pipeline.run import address_of
 from tests.campaign import PATIENCE
 from tests.clock import START
 
@@ -137,7 +138,7 @@ class Doomed:
             self._step(locked=True)
         self._step()
 
-    def send(self, message: Outgoing) -> Delivery:
+    def send(self, message: OutgoingMessage) -> SendResult:
         self._step()
         delivery = self._channel.send(message)
         self._step()
@@ -225,7 +226,7 @@ class Driver:
             database = open_database(self._url, actor="worker", clock=clock)
             doomed: Any = Doomed(database, self._channel, step, stop)
             address = address_of(database, "mail")
-            Worker(doomed, {"mail": doomed}, address, clock, rate=0, limit=40).run()
+            DeliveryWorker(doomed, {"mail": doomed}, address, clock, rate=0, limit=40).run()
             code = 0
         except BaseException:
             traceback.print_exc()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 
 from inventory.store import contacts, findings
-from notifiers.compose import Bulletin, Message, bulletin_message
-from notifiers.outcome import name_of
+from notifiers.pipeline.compose import Announcement, Message, announcement_message
+from notifiers.pipeline.outcome import name_of
 from tests.notifiers.street import DAY, START, Street, fault
 
 KINDS = (
@@ -69,14 +69,14 @@ def sample_messages(street: Street) -> dict[str, Message]:
         "late.example: nothing to do, it complies.",
         "other.example: no HTTPS. Order a certificate.",
     )
-    bulletin = Bulletin(
+    bulletin = Announcement(
         "All sites on HTTPS",
         date(2027, 7, 1),
         "From then on HTTP is switched off.",
         lines,
     )
     sender = street.rules.sender
-    found["bulletin"] = bulletin_message(
+    found["bulletin"] = announcement_message(
         "bulletin",
         person,
         bulletin,

@@ -15,18 +15,18 @@ from sqlalchemy import select, update
 
 from certmgr.checks.certificate import date_findings_of
 from certmgr.notices.gather import gather
-from certmgr.notices.wiring import freeze_of
-from certmgr.orders.model import Leads
-from inventory.database import Database, to_epoch
-from inventory.model import Finding
-from inventory.store import clients, contacts, domains, matters, people, results, runs
-from inventory.tables import endpoint, notice
-from notifiers.compose import Sender
-from notifiers.job import Run
-from notifiers.plan import Policy
-from notifiers.record import Outcome, Rules
-from notifiers.rendering import Templates
-from notifiers.subject import Kind, Look, News, Seen, Subject
+from certmgr.notices.run import freeze_of
+from certmgr.purchases.model import LeadTimes
+from inventory.db.database import Database, to_epoch
+from inventory.models.tables import endpoint, notice
+from inventory.store import clients, contacts, domains, recipients, runs, scan_results, tickets
+from inventory.vocabulary import Finding
+from notifiers.pipeline.compose import Sender
+from notifiers.pipeline.plan import NoticePolicy
+from notifiers.pipeline.record import NoticeSettings, RunOutcome
+from notifiers.pipeline.rendering import Templates
+from notifiers.pipeline.run import NoticeRun
+from notifiers.pipeline.topic import NoticeSource, Recheck, RecheckState, Topic, TopicKind
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)  # a Monday
@@ -84,14 +84,14 @@ class Site:
 class Street:
     """Clients, staff and sites, and the time at which they are.
 
-    Keyword arguments replace those of :class:`notifiers.record.Rules`.
+    Keyword arguments replace those of :class:`notifiers.pipeline.record.NoticeSettings`.
     """
 
     def __init__(
         self,
         database: Database,
         now: datetime = START,
-        policy: Policy | None = None,
+        policy: NoticePolicy | None = None,
         **rules: Any,
     ) -> None:
         self.database, self.now = database, now
@@ -102,7 +102,7 @@ class Street:
             "zone": UTC,
             "confirm_above": 10_000,
         }
-        self.rules = Rules(policy or Policy(), **config | rules)
+        self.rules = NoticeSettings(policy or NoticePolicy(), **config | rules)
         self.templates = Templates()
         self.expected: int | None = None
         self.looked = 0
@@ -152,12 +152,12 @@ class Street:
             run_id = runs.start(tx, scope, len(self.sites))
             seen = [s for s in self.sites.values() if not s.blind]
             self._facts(tx, run_id, seen)
-            known = results.open_findings(tx.conn, [s.id for s in seen])
+            known = scan_results.open_findings(tx.conn, [s.id for s in seen])
             proposals = []
             for site in seen:
                 now_ = {f.code: f for f in self._findings(site)}
                 before = {f.code: i for i, f in known.get(site.id, ())}
-                values = {c: results.columns_of(f) for c, f in now_.items()}
+                values = {c: scan_results.columns_of(f) for c, f in now_.items()}
                 change = {
                     "at": tx.at,
                     "close": [i for c, i in before.items() if c not in now_],
@@ -166,14 +166,14 @@ class Street:
                 }
                 proposals.append(((site.id, "f", "", None), change))
             if state == "complete":
-                results.propose(tx, run_id, proposals)
-                results.apply_proposals(tx, run_id)
+                scan_results.propose(tx, run_id, proposals)
+                scan_results.apply_proposals(tx, run_id)
             runs.finish(tx, run_id, state, reason, len(seen), 0)
         return run_id
 
     def _facts(self, tx: Any, run_id: int, seen: Sequence[Site]) -> None:
         leaves = {leaf.sha256: (site, leaf) for site in seen for leaf in site.leaves.values()}
-        results.add_certificates(
+        scan_results.add_certificates(
             tx,
             [
                 {
@@ -229,8 +229,8 @@ class Street:
                 }
                 for address, leaf in site.leaves.items()
             }
-        results.write_standings(tx, rows)
-        results.write_spans(tx, spans)
+        scan_results.write_standings(tx, rows)
+        scan_results.write_spans(tx, spans)
 
     def _findings(self, site: Site) -> list[Finding]:
         found = list(site.faults.values())
@@ -244,27 +244,33 @@ class Street:
 
     # -- notices -----------------------------------------------------------------------------------
 
-    def gather(self, now: datetime, told: Mapping[str, Mapping[str, Any]]) -> News:
+    def gather(self, now: datetime, told: Mapping[str, Mapping[str, Any]]) -> NoticeSource:
         policy = self.rules.policy
-        leads, freeze = Leads(7, 7, 7), freeze_of(policy)
+        leads, freeze = LeadTimes(7, 7, 7), freeze_of(policy)
         return gather(self.database, now, told, policy.thresholds, leads, freeze)
 
-    def look(self, subjects: Sequence[Subject]) -> dict[tuple[str, str], Look]:
+    def look(self, subjects: Sequence[Topic]) -> dict[tuple[str, str], Recheck]:
         """Recheck the sites themselves, and not what a scan stored of them."""
         by_id = {s.id: s for s in self.sites.values()}
-        found: dict[tuple[str, str], Look] = {}
+        found: dict[tuple[str, str], Recheck] = {}
         self.looked += len(subjects)
         for subject in subjects:
             site = by_id.get(subject.endpoint_id or 0)
             if site is None:
-                found[subject.mark] = Look(Seen.SAME, "not looked at")
+                found[subject.mark] = Recheck(RecheckState.SAME, "not looked at")
             elif site.blind:
-                found[subject.mark] = Look(Seen.UNKNOWN, "no resolver answered")
-            elif subject.kind is Kind.COVER:
+                found[subject.mark] = Recheck(RecheckState.UNKNOWN, "no resolver answered")
+            elif subject.kind is TopicKind.COVER:
                 old = [leaf for leaf in site.leaves.values() if leaf.sha256 == subject.round]
                 new = [leaf for leaf in site.leaves.values() if leaf.sha256 != subject.round]
-                seen = Seen.PARTIAL if old and new else Seen.SAME if old else Seen.GONE
-                found[subject.mark] = Look(
+                seen = (
+                    RecheckState.PARTIAL
+                    if old and new
+                    else RecheckState.SAME
+                    if old
+                    else RecheckState.GONE
+                )
+                found[subject.mark] = Recheck(
                     seen,
                     {
                         "partial": "replaced on some",
@@ -273,15 +279,15 @@ class Street:
                     }[seen],
                 )
             else:
-                found[subject.mark] = Look(
-                    Seen.SAME if subject.code in site.faults else Seen.GONE,
+                found[subject.mark] = Recheck(
+                    RecheckState.SAME if subject.code in site.faults else RecheckState.GONE,
                     "looked",
                 )
         return found
 
-    def notify(self, *, dry_run: bool = False) -> Outcome:
+    def notify(self, *, dry_run: bool = False) -> RunOutcome:
         """Decide which notices are due now, and queue them."""
-        run = Run(
+        run = NoticeRun(
             self.database,
             self.gather,
             self.look,
@@ -303,7 +309,7 @@ class Street:
     def pass_(self, days: float = 0, hours: float = 0) -> None:
         self.now += timedelta(days=days, hours=hours)
 
-    def day(self, days: float = 1, *, scan: bool = True) -> Outcome:
+    def day(self, days: float = 1, *, scan: bool = True) -> RunOutcome:
         """Let time pass, then scan and notify."""
         self.pass_(days)
         if scan:
@@ -340,7 +346,7 @@ def fault(
 # -- short ways for tests ----
 
 
-def said(outcome: Outcome) -> list[tuple[str, str, str]]:
+def said(outcome: RunOutcome) -> list[tuple[str, str, str]]:
     """(subject, threshold, step) of everything that went out to clients."""
     return [(i.subject.key, i.label, i.step) for d, _ in outcome.drafts for i in d.items]
 
@@ -348,7 +354,7 @@ def said(outcome: Outcome) -> list[tuple[str, str, str]]:
 def reasons(street: Street, key: str) -> list[str]:
     """The decisions about a subject with their reasons, newest first."""
     with street.database.read() as conn:
-        return [f"{r['action']}: {r['reason']}" for r in matters.decisions(conn, [key])]
+        return [f"{r['action']}: {r['reason']}" for r in tickets.decisions(conn, [key])]
 
 
 def year(
@@ -364,7 +370,7 @@ def year(
         The key of the subject.
     """
     with street.database.read() as conn:
-        known = {c["number"] for c in people.clients(conn).values()}
+        known = {c["number"] for c in recipients.clients(conn).values()}
     if number not in known:
         street.client(number)
     site = street.site(host, number)

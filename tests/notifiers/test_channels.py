@@ -16,7 +16,7 @@ from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server
 from inventory.errors import CertmgrError, ConfigError
 from inventory.names import mail_address
-from notifiers.channels import Channel, Delivery, Fate, Outgoing, judge, preview
+from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage, SendResult, judge, preview
 from tests.campaign import PATIENCE
 from tests.clock import frozen
 from tests.servers.mail import PASSWORD, Hook, MailServer, hook, mail_server
@@ -34,11 +34,11 @@ def hooked(root: Authority, tmp_path: Path, trusted: None) -> Iterator[Hook]:
         yield found
 
 
-def message(to: str = "ada@example.com") -> Outgoing:
+def message(to: str = "ada@example.com") -> OutgoingMessage:
     link = '<a href="https://shop.example/">https://shop.example/</a>'
     html = f'<html lang="de"><body><p>Grüße an {link}</p><ul><li>eins</li></ul></body></html>'
     subject, mark = "[CM-AAAAAA] Prüfen Sie Ihr Zertifikat", "17.0123456789abcdef0123"
-    return Outgoing(to, subject, "Grüße", html, mark)
+    return OutgoingMessage(to, subject, "Grüße", html, mark)
 
 
 def channel(port: int, timeout: float = PATIENT, connect_timeout: float = PATIENT) -> Channel:
@@ -47,14 +47,14 @@ def channel(port: int, timeout: float = PATIENT, connect_timeout: float = PATIEN
     return Channel("mail", url, timeout=timeout, connect_timeout=connect_timeout)
 
 
-def send(server: MailServer, to: str = "ada@example.com", silence: float = PATIENT) -> Delivery:
+def send(server: MailServer, to: str = "ada@example.com", silence: float = PATIENT) -> SendResult:
     """Send a message; ``silence`` is how long the server may take for an answer."""
     mail = Channel("mail", server.url, timeout=PATIENT, connect_timeout=silence)
     return mail.send(message(to))
 
 
 def test_mail_arrives_with_text_html_and_marks(server: MailServer) -> None:
-    assert send(server) == Delivery(Fate.SENT)
+    assert send(server) == SendResult(DeliveryStatus.SENT)
     (got,) = server.received
     assert got.to == "ada@example.com"
     assert got.subject == "[CM-AAAAAA] Prüfen Sie Ihr Zertifikat"
@@ -70,22 +70,22 @@ def test_mail_arrives_with_text_html_and_marks(server: MailServer) -> None:
 @pytest.mark.parametrize(
     ("stage", "answer", "fate", "bad"),
     [
-        ("rcpt", "550 5.1.1 No such user here", Fate.PERMANENT, True),
-        ("rcpt", "553 5.1.3 Bad mailbox syntax", Fate.PERMANENT, True),
-        ("rcpt", "550 5.7.1 You may not send here", Fate.PERMANENT, False),
-        ("rcpt", "450 4.2.0 Greylisted", Fate.TEMPORARY, False),
-        ("rcpt", "452 4.2.2 Mailbox full", Fate.TEMPORARY, False),
-        ("data", "451 4.3.0 Try again later", Fate.TEMPORARY, False),
-        ("data", "554 5.7.1 Looks like spam", Fate.PERMANENT, False),
-        ("data", "drop", Fate.UNKNOWN, False),
-        ("data", "hang", Fate.UNKNOWN, False),
+        ("rcpt", "550 5.1.1 No such user here", DeliveryStatus.PERMANENT, True),
+        ("rcpt", "553 5.1.3 Bad mailbox syntax", DeliveryStatus.PERMANENT, True),
+        ("rcpt", "550 5.7.1 You may not send here", DeliveryStatus.PERMANENT, False),
+        ("rcpt", "450 4.2.0 Greylisted", DeliveryStatus.TEMPORARY, False),
+        ("rcpt", "452 4.2.2 Mailbox full", DeliveryStatus.TEMPORARY, False),
+        ("data", "451 4.3.0 Try again later", DeliveryStatus.TEMPORARY, False),
+        ("data", "554 5.7.1 Looks like spam", DeliveryStatus.PERMANENT, False),
+        ("data", "drop", DeliveryStatus.UNKNOWN, False),
+        ("data", "hang", DeliveryStatus.UNKNOWN, False),
     ],
 )
 def test_answer_of_the_mail_server_decides_the_fate(
     server: MailServer,
     stage: str,
     answer: str,
-    fate: Fate,
+    fate: DeliveryStatus,
     bad: bool,
 ) -> None:
     server.answers = lambda at, to: answer if at == stage else None
@@ -101,20 +101,20 @@ def test_refused_recipient_does_not_stop_the_others(server: MailServer) -> None:
     server.answers = lambda at, to: "550 5.1.1 gone" if to.startswith("bob") else None
     recipients = ("ada@example.com", "bob@example.com", "eve@example.com")
     fates = [send(server, to).fate for to in recipients]
-    assert fates == [Fate.SENT, Fate.PERMANENT, Fate.SENT]
+    assert fates == [DeliveryStatus.SENT, DeliveryStatus.PERMANENT, DeliveryStatus.SENT]
     assert [r.to for r in server.received] == ["ada@example.com", "eve@example.com"]
 
 
 def test_closed_port_is_temporary() -> None:
     got = channel(free_port()).send(message())
-    assert (got.fate, got.channel_down) == (Fate.TEMPORARY, True)
+    assert (got.fate, got.channel_down) == (DeliveryStatus.TEMPORARY, True)
 
 
 def test_server_that_never_greets_is_temporary() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         got = channel(port, connect_timeout=0.5).send(message())
-    assert (got.fate, got.channel_down) == (Fate.TEMPORARY, True), got
+    assert (got.fate, got.channel_down) == (DeliveryStatus.TEMPORARY, True), got
 
 
 def test_tarpit_ends_with_the_time_limit() -> None:
@@ -133,7 +133,7 @@ def test_tarpit_ends_with_the_time_limit() -> None:
         got = channel(tarpit.port, timeout=1, connect_timeout=PATIENT).send(message())
         assert not ended.is_set(), "the time limit was reached first"
         stop.set()
-    assert got.fate in (Fate.UNKNOWN, Fate.TEMPORARY)
+    assert got.fate in (DeliveryStatus.UNKNOWN, DeliveryStatus.TEMPORARY)
     assert got.channel_down
 
 
@@ -147,7 +147,11 @@ def test_wrong_password_is_temporary_and_not_a_bad_address(server: MailServer) -
     url = server.url.replace(PASSWORD, "wrong")
     mail = Channel("mail", url, timeout=PATIENT, connect_timeout=PATIENT)
     got = mail.send(message())
-    assert (got.fate, got.bad_address, got.channel_down) == (Fate.TEMPORARY, False, True), got
+    assert (got.fate, got.bad_address, got.channel_down) == (
+        DeliveryStatus.TEMPORARY,
+        False,
+        True,
+    ), got
     assert server.received == []
 
 
@@ -161,21 +165,23 @@ def test_untrusted_certificate_sends_nothing(
     monkeypatch.setenv("SSL_CERT_FILE", str(other))
     with mail_server(root, tmp_path / "mail") as server:
         got = send(server)
-    assert (got.fate, got.channel_down) == (Fate.TEMPORARY, True)
+    assert (got.fate, got.channel_down) == (DeliveryStatus.TEMPORARY, True)
     assert server.received == []
 
 
 @pytest.mark.parametrize(
     ("answer", "fate"),
     [
-        (200, Fate.SENT),
-        (500, Fate.TEMPORARY),
-        (429, Fate.TEMPORARY),
-        (404, Fate.PERMANENT),
-        ("hang", Fate.UNKNOWN),
+        (200, DeliveryStatus.SENT),
+        (500, DeliveryStatus.TEMPORARY),
+        (429, DeliveryStatus.TEMPORARY),
+        (404, DeliveryStatus.PERMANENT),
+        ("hang", DeliveryStatus.UNKNOWN),
     ],
 )
-def test_answer_of_the_hook_decides_the_fate(hooked: Hook, answer: int | str, fate: Fate) -> None:
+def test_answer_of_the_hook_decides_the_fate(
+    hooked: Hook, answer: int | str, fate: DeliveryStatus
+) -> None:
     hooked.answer = answer
     limit = SHORT if answer == "hang" else PATIENT
     desk = Channel("desk", hooked.url, timeout=limit, connect_timeout=PATIENT)
@@ -188,7 +194,7 @@ def test_answer_of_the_hook_decides_the_fate(hooked: Hook, answer: int | str, fa
 def test_hook_that_is_not_there_is_temporary(trusted: None) -> None:
     desk = Channel("desk", f"jsons://localhost:{free_port()}/x", timeout=PATIENT)
     got = desk.send(message())
-    assert (got.fate, got.channel_down) == (Fate.TEMPORARY, True)
+    assert (got.fate, got.channel_down) == (DeliveryStatus.TEMPORARY, True)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +236,7 @@ def test_invalid_address_is_permanent_and_bad(text: str) -> None:
     with pytest.raises(CertmgrError):
         mail_address(text)
     got = channel(9).send(message(text))
-    assert (got.fate, got.bad_address) == (Fate.PERMANENT, True)
+    assert (got.fate, got.bad_address) == (DeliveryStatus.PERMANENT, True)
 
 
 def test_idn_host_of_an_address_becomes_an_a_label() -> None:
@@ -249,9 +255,11 @@ def test_body_and_password_do_not_reach_another_log(
 
 
 def test_log_without_a_reply_code_is_unknown_and_with_one_has_its_fate() -> None:
-    assert judge([], mail=True).fate is Fate.UNKNOWN
-    assert judge([], mail=False).fate is Fate.UNKNOWN
-    assert judge(["Socket Exception: (421, b'4.7.0 bye')"], mail=True).fate is Fate.TEMPORARY
+    assert judge([], mail=True).fate is DeliveryStatus.UNKNOWN
+    assert judge([], mail=False).fate is DeliveryStatus.UNKNOWN
+    assert (
+        judge(["Socket Exception: (421, b'4.7.0 bye')"], mail=True).fate is DeliveryStatus.TEMPORARY
+    )
     refused = judge(["Socket Exception: {'a@b.example': (450, b'x 550 y')}"], mail=True)
     assert refused.code == 450
 

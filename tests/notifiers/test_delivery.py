@@ -17,14 +17,15 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from inventory import upkeep
 from inventory.clock import Clock
-from inventory.database import Database, open_database, to_epoch
+from inventory.db import maintenance
+from inventory.db.database import Database, to_epoch
+from inventory.db.opening import open_database
+from inventory.models.tables import notice
 from inventory.store import contacts, outbox
-from inventory.tables import notice
-from notifiers.channels import Channel, Delivery, Fate, Outgoing
-from notifiers.delivery import LEASE, Worker, backoff
-from notifiers.job import address_of
+from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage, SendResult
+from notifiers.delivery import LEASE, DeliveryWorker, backoff
+from notifiers.pipeline.run import address_of
 from tests.campaign import Campaign, follow
 from tests.clock import START, ManualClock, frozen
 from tests.notifiers.crash import PAUSES, fill
@@ -48,9 +49,11 @@ def worker(
     clock: Clock | None = None,
     rate: float = 0,
     **options: Any,
-) -> Worker:
+) -> DeliveryWorker:
     address = address_of(database, "mail")
-    return Worker(database, channels, address, clock or database.clock, rate=rate, **options)
+    return DeliveryWorker(
+        database, channels, address, clock or database.clock, rate=rate, **options
+    )
 
 
 def states(database: Database) -> dict[str, int]:
@@ -63,13 +66,13 @@ class AnsweringChannel:
 
     name = "mail"
 
-    def __init__(self, fate: Fate = Fate.SENT) -> None:
-        self.messages: list[Outgoing] = []
+    def __init__(self, fate: DeliveryStatus = DeliveryStatus.SENT) -> None:
+        self.messages: list[OutgoingMessage] = []
         self._fate = fate
 
-    def send(self, message: Outgoing) -> Delivery:
+    def send(self, message: OutgoingMessage) -> SendResult:
         self.messages.append(message)
-        return Delivery(self._fate)
+        return SendResult(self._fate)
 
 
 def test_queued_notice_is_sent_once(database: Database, server: MailServer) -> None:
@@ -104,17 +107,17 @@ def test_same_item_is_not_queued_again(database: Database) -> None:
 
 
 STATES = {
-    Fate.SENT: "sent",
-    Fate.TEMPORARY: "queued",
-    Fate.PERMANENT: "failed",
-    Fate.UNKNOWN: "unknown",
+    DeliveryStatus.SENT: "sent",
+    DeliveryStatus.TEMPORARY: "queued",
+    DeliveryStatus.PERMANENT: "failed",
+    DeliveryStatus.UNKNOWN: "unknown",
 }
 
 
-@pytest.mark.parametrize("fate", Fate)
+@pytest.mark.parametrize("fate", DeliveryStatus)
 def test_fate_of_a_message_decides_the_state_of_its_notice(
     sqlite_database: Database,
-    fate: Fate,
+    fate: DeliveryStatus,
 ) -> None:
     fill(sqlite_database, 1)
     worker(sqlite_database, {"mail": AnsweringChannel(fate)}).run()
@@ -204,10 +207,10 @@ def test_client_is_not_written_to_outside_office_hours(street: Street) -> None:
     night, morning = street.now.replace(hour=23), (street.now + DAY).replace(hour=8, minute=30)
     channel = AnsweringChannel()
     address = address_of(street.database, "mail", street.rules)
-    late = Worker(street.database, {"mail": channel}, address, lambda: night, rate=0)
+    late = DeliveryWorker(street.database, {"mail": channel}, address, lambda: night, rate=0)
     assert late.run().later == 1
     assert channel.messages == []
-    early = Worker(street.database, {"mail": channel}, address, lambda: morning, rate=0)
+    early = DeliveryWorker(street.database, {"mail": channel}, address, lambda: morning, rate=0)
     assert early.run().sent == 1
 
 
@@ -320,10 +323,10 @@ def test_notices_in_a_restored_queue_are_unknown_and_not_sent_again(
     street = Street(sqlite_database)
     year(street, left=8)
     street.day()
-    upkeep.backup(street.database.engine, tmp_path / "backup.db")
+    maintenance.backup(street.database.engine, tmp_path / "backup.db")
     street.sent()
     street.database.close()
-    upkeep.restore(street.database.engine, tmp_path / "backup.db")
+    maintenance.restore(street.database.engine, tmp_path / "backup.db")
     assert states(street.database) == {"unknown": 1}
     assert said(street.notify()) == [], "it may have been sent"
 
@@ -335,15 +338,15 @@ def test_restore_that_is_killed_leaves_the_queue_as_it_was(
     street = Street(sqlite_database)
     year(street, left=8)
     street.day()
-    upkeep.backup(street.database.engine, tmp_path / "backup.db")
+    maintenance.backup(street.database.engine, tmp_path / "backup.db")
     street.sent()
     street.database.close()
 
     def die(_connection: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(upkeep, "_unsure", die)
+    monkeypatch.setattr(maintenance, "_unsure", die)
     with pytest.raises(KeyboardInterrupt):
-        upkeep.restore(street.database.engine, tmp_path / "backup.db")
+        maintenance.restore(street.database.engine, tmp_path / "backup.db")
     assert states(street.database) == {"sent": 1}, "nothing was restored"
     assert not list(tmp_path.glob(".*.restoring"))

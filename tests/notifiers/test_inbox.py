@@ -18,8 +18,8 @@ from sqlalchemy import update
 
 from certmgr.demo.authority import Authority
 from inventory.errors import CertmgrError, ConfigError
-from inventory.store import contacts, inbound, matters, outbox
-from inventory.tables import notice
+from inventory.models.tables import notice
+from inventory.store import contacts, inbox, outbox, tickets
 from notifiers.inbox import parse, read, take
 from tests.databases import open_sqlite
 from tests.notifiers.street import DAY, START, Site, Street
@@ -103,7 +103,7 @@ def dsn(
 
 def acked(street: Street) -> bool:
     with street.database.read() as conn:
-        return any(m["acked_at"] is not None for m in matters.listing(conn))
+        return any(m["acked_at"] is not None for m in tickets.listing(conn))
 
 
 def bad(street: Street) -> list[str]:
@@ -116,7 +116,7 @@ def test_reply_acknowledges_the_notice_once(street: Street) -> None:
     assert take(street.database, raw, NOW) == "reply"
     assert acked(street)
     with street.database.read() as conn:
-        (answer,) = inbound.of_notice(conn, outbox.listing(conn)[0]["id"])
+        (answer,) = inbox.of_notice(conn, outbox.listing(conn)[0]["id"])
         assert outbox.listing(conn)[0]["acked_at"] == int(NOW.timestamp())
     assert answer["text"] == "Thank you, we are on it."
     assert take(street.database, raw, NOW) == "known"

@@ -26,7 +26,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from certmgr.demo.authority import Authority, Issued
+from certmgr.demo.authority import Authority, IssuedCertificate
 from tests.servers.ports import free_port
 from tests.servers.real import dovecot, long_lived, write_pair
 
@@ -97,7 +97,9 @@ class MailServer:
         return answer or "250 OK"
 
 
-def _contexts(root: Authority, folder: Path, issued: Issued | None = None) -> ssl.SSLContext:
+def _contexts(
+    root: Authority, folder: Path, issued: IssuedCertificate | None = None
+) -> ssl.SSLContext:
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = write_pair(
         folder, issued or long_lived(root, "localhost", "127.0.0.1"), "mail"
@@ -109,7 +111,7 @@ def _contexts(root: Authority, folder: Path, issued: Issued | None = None) -> ss
 
 @contextmanager
 def mail_server(
-    root: Authority, folder: Path, issued: Issued | None = None
+    root: Authority, folder: Path, issued: IssuedCertificate | None = None
 ) -> Iterator[MailServer]:
     """Whoever uses it must trust ``root``: SSL_CERT_FILE."""
     server = MailServer()

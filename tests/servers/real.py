@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from certmgr.demo.authority import Authority, Issued
+from certmgr.demo.authority import Authority, IssuedCertificate
 from tests.servers.ports import free_port, wait_for
 from tests.servers.processes import stop
 
@@ -24,7 +24,7 @@ def program(name: str, package: str) -> str:
     return path
 
 
-def long_lived(authority: Authority, *names: str) -> Issued:
+def long_lived(authority: Authority, *names: str) -> IssuedCertificate:
     """Issue a certificate as long as its CA's.
 
     For servers whose peers, such as a mail library or a browser, compare it with the system's clock
@@ -39,7 +39,7 @@ def long_lived(authority: Authority, *names: str) -> Issued:
 
 
 def write_pair(
-    folder: Path, issued: Issued, name: str = "site", *, whole: bool = True
+    folder: Path, issued: IssuedCertificate, name: str = "site", *, whole: bool = True
 ) -> tuple[Path, Path]:
     """Certificate chain (or leaf) and key as files."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import event
 
 from certmgr.cases import intake
-from certmgr.cases.csr import spki
-from certmgr.cases.keys import pem
-from certmgr.cases.work import Desk
-from certmgr.config import Settings
-from inventory.database import open_database
+from certmgr.cases.service import CaseService
+from certmgr.config.settings import Settings
+from certmgr.x509.csr import spki
+from certmgr.x509.key_store import pem
+from inventory.db.opening import open_database
 from inventory.errors import CertmgrError
 from inventory.store import cases
 from tests.certmgr.cases.place import START, Place
@@ -39,7 +39,7 @@ def _make_csr(place: Place, reference: str, step: int) -> Callable[[], None]:
 
     def act() -> None:
         database = open_database(str(place.folder / NAME), actor="Bob")
-        desk = Desk(database, place.settings, START)
+        desk = CaseService(database, place.settings, START)
         if not step:
             intake.make_csr(desk, reference)
             return

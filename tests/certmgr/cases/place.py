@@ -17,17 +17,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import select
 
 from certmgr.cases import intake
-from certmgr.cases.material import Material
-from certmgr.cases.proof import Sight
-from certmgr.cases.work import Desk, Eyes
-from certmgr.config import CasesSettings, Settings
-from certmgr.demo.authority import Authority, Issued
-from certmgr.scan.report import certificate_row
+from certmgr.cases.service import CaseService, Eyes
+from certmgr.config.settings import CasesSettings, Settings
+from certmgr.demo.authority import Authority, IssuedCertificate
+from certmgr.inspection.report import certificate_row
+from certmgr.inspection.verification import Observation
+from certmgr.x509.upload import VendorUpload
 from inventory.certificates import Certificate, parse
-from inventory.database import Database, to_epoch
-from inventory.store import cases, clients, contacts, domains, endpoints, results, runs
+from inventory.db.database import Database, to_epoch
+from inventory.models.tables import endpoint
+from inventory.store import cases, clients, contacts, domains, endpoints, runs, scan_results
 from inventory.store.records import Row
-from inventory.tables import endpoint
 from inventory.targets import Target
 from tests.clock import clock
 from tests.servers.ports import free_port, wait_for
@@ -60,7 +60,7 @@ def issue(
     start: datetime | None = None,
     life: timedelta = timedelta(days=190),
     **given: Any,
-) -> Issued:
+) -> IssuedCertificate:
     """Issue what a vendor makes of a CSR. ``names``: instead of those that it asks for."""
     request = x509.load_pem_x509_csr(csr.encode())
     names_in_it = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -74,16 +74,16 @@ def issue(
     )
 
 
-def certificates(issued: Issued) -> tuple[Certificate, ...]:
+def certificates(issued: IssuedCertificate) -> tuple[Certificate, ...]:
     return tuple(parse(c.public_bytes(Encoding.DER)) for c in issued.chain)
 
 
-def material(issued: Issued) -> Material:
+def material(issued: IssuedCertificate) -> VendorUpload:
     """Return the chain as if a vendor had sent it."""
-    return Material(certificates(issued))
+    return VendorUpload(certificates(issued))
 
 
-def sha256(issued: Issued) -> str:
+def sha256(issued: IssuedCertificate) -> str:
     return parse(issued.der).sha256
 
 
@@ -93,7 +93,7 @@ def sha256(issued: Issued) -> str:
 def serve(
     database: Database,
     host: str,
-    issued: Issued,
+    issued: IssuedCertificate,
     now: datetime,
     addresses: Sequence[str] = ("192.0.2.1",),
     findings: Sequence[Any] = (),
@@ -104,7 +104,9 @@ def serve(
         row_id = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.host == host)).scalar()
         assert row_id is not None
         run_id = runs.start(tx, "", 1)
-        results.add_certificates(tx, [asdict(certificate_row(c)) for c in certificates(issued)])
+        scan_results.add_certificates(
+            tx, [asdict(certificate_row(c)) for c in certificates(issued)]
+        )
         standing = {
             "endpoint_id": row_id,
             "fingerprint": "",
@@ -122,7 +124,7 @@ def serve(
             "not_after": to_epoch(leaf.not_after) if leaf.not_after else None,
             "issuer": leaf.issuer,
         }
-        results.write_standings(tx, [standing])
+        scan_results.write_standings(tx, [standing])
         facts = {
             "at": tx.at,
             "chain": leaf.sha256,
@@ -135,21 +137,21 @@ def serve(
             "trusted": 1,
             "public": 1,
         }
-        results.write_spans(tx, {row_id: dict.fromkeys(addresses, facts)})
+        scan_results.write_spans(tx, {row_id: dict.fromkeys(addresses, facts)})
         if findings:
-            opened = [results.columns_of(f) for f in findings]
+            opened = [scan_results.columns_of(f) for f in findings]
             change = {"at": tx.at, "close": [], "update": [], "open": opened}
-            results.propose(tx, run_id, [((row_id, "f", "", None), change)])
-            results.apply_proposals(tx, run_id)
+            scan_results.propose(tx, run_id, [((row_id, "f", "", None), change)])
+            scan_results.apply_proposals(tx, run_id)
         runs.finish(tx, run_id, "complete", None, 1, 0)
 
 
 def shows(leaf: str | None, *addresses: str) -> Eyes:
     """Return a prober of servers that show this EC leaf, or none, at these addresses."""
 
-    def probe(_settings: Any, wanted: Any, _overrides: Any) -> list[Sight]:
+    def probe(_settings: Any, wanted: Any, _overrides: Any) -> list[Observation]:
         return [
-            Sight(w.target.host, w.target.port, address, key, leaf if key == "EC" else None)
+            Observation(w.target.host, w.target.port, address, key, leaf if key == "EC" else None)
             for w in wanted
             for address in addresses or ("192.0.2.1",)
             for key in ("EC", "RSA")
@@ -171,7 +173,7 @@ class Machine:
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
-    def show(self, issued: Issued, key: Any, *addresses: str) -> None:
+    def show(self, issued: IssuedCertificate, key: Any, *addresses: str) -> None:
         """Show it at these addresses, or at all. Return when it is served."""
         digest = sha256(issued)[:12]
         for address in addresses or self.addresses:
@@ -215,10 +217,10 @@ class Place:
     servers: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
-    def desk(self) -> Desk:
-        return Desk(self.database, self.settings, self.now)
+    def desk(self) -> CaseService:
+        return CaseService(self.database, self.settings, self.now)
 
-    def desk_seeing(self, leaf: str | None, *addresses: str) -> Desk:
+    def desk_seeing(self, leaf: str | None, *addresses: str) -> CaseService:
         """Return the desk with a prober of servers that show this leaf."""
         return replace(self.desk, eyes=shows(leaf, *addresses))
 

@@ -13,15 +13,15 @@ import pytest
 from sqlalchemy import update
 
 from certmgr.cases import incident, intake
-from certmgr.cases.material import Material
-from certmgr.cases.states import Action
-from certmgr.config import Settings
+from certmgr.cases.states import CaseAction
+from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
-from certmgr.notices.wiring import run_of
+from certmgr.notices.run import run_of
+from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
-from inventory.store import cases, orders
-from inventory.tables import notice
-from notifiers.compose import Message
+from inventory.models.tables import notice
+from inventory.store import cases, purchases
+from notifiers.pipeline.compose import Message
 from tests.certmgr.cases.place import Place, issue, material, serve
 from tests.certmgr.cases.place import place as make
 from tests.databases import open_sqlite
@@ -51,7 +51,7 @@ def messages(
             "ends_at": place.now.replace(year=2027),
         }
         with place.database.write(place.now) as tx:
-            orders.add(tx, number, order, [name])
+            purchases.add(tx, number, order, [name])
         _work(place, issuer, number, name, found)
         _incident(place, issuer, number, name, found)
     place.database.close()
@@ -75,14 +75,14 @@ def _work(
     intake.send(place.desk, reference)
     _notify(place, "waiting", found)
     wrong = parse(issuer.issue("elsewhere.example").der)
-    intake.receive(place.desk, reference, Material((wrong,), (), ("key-sent",)))
+    intake.receive(place.desk, reference, VendorUpload((wrong,), (), ("key-sent",)))
     _notify(place, "again", found)
     intake.receive(place.desk, reference, material(issue(issuer, pem, start=place.now)))
     _notify(place, "checked", found)
     place.desk.approve(reference, "Ada", "telephone")
     place.desk.agree(reference, "2026-11-26T10:00")
     _notify(place, "window", found)
-    place.desk.end(reference, Action.CANCEL, "der Laden schließt <script>alert(1)</script>")
+    place.desk.end(reference, CaseAction.CANCEL, "der Laden schließt <script>alert(1)</script>")
     _notify(place, "stopped", found)
 
 

@@ -69,15 +69,15 @@ def test_order_leads_to_a_case_that_closes_when_its_certificate_is_seen(
     what = ("--vendor", "DigiCert", "--number", "D-7", "--name", "shop.example.com")
     price = ("--years", "3", "--price", "300", "--fee", "25", "--currency", "EUR")
     dates = ("--start", today(), "--domain-validated", today())
-    program("order", "add", "1001", *what, *price, *dates, "--document", "/srv/d7.pdf")
-    page = program("order", "show", "D-7", "--format", "json").json
+    program("purchase", "add", "1001", *what, *price, *dates, "--document", "/srv/d7.pdf")
+    page = program("purchase", "show", "D-7", "--format", "json").json
     assert page["schema"] == "certmgr.order/1"
     assert page["ahead"][0]["days"] == 199
     assert {c["what"] for c in page["order"]["clocks"]} == {"order", "dcv"}
-    listed = program("order", "list", "--format", "json").json
+    listed = program("purchase", "list", "--format", "json").json
     assert listed["schema"] == "certmgr.orders/1"
     assert listed["orders"][0]["number"] == "D-7"
-    assert "names without" in program("order", "list", "--help").out
+    assert "names without" in program("purchase", "list", "--help").out
 
     # -- the case opens, and its CSR is sent
     would = program("case", "run", "--dry-run").out
@@ -135,7 +135,7 @@ def test_order_leads_to_a_case_that_closes_when_its_certificate_is_seen(
     assert story["schema"] == "certmgr.case/1"
     assert [e["action"] for e in story["events"]][-3:] == ["look", "see", "close"]
     assert story["certificates"][0]["sha256"] == parse(issued.der).sha256
-    bill = program("order", "billing", "--month", today()[:7], "--format", "json").json
+    bill = program("purchase", "billing", "--month", today()[:7], "--format", "json").json
     entries = [(e["client"], e["kind"], e["amount"]) for e in bill["entries"]]
     assert entries == [("1001", "installation", "25")]
     measures = program("case", "measures", "--format", "json").json["measures"]
@@ -146,7 +146,7 @@ def test_order_leads_to_a_case_that_closes_when_its_certificate_is_seen(
 @pytest.fixture
 def ending(program: Program) -> Program:
     """As ``program``, with an order that ends in three weeks."""
-    add = ("order", "add", "1001", "--vendor", "V", "--name", "shop.example.com")
+    add = ("purchase", "add", "1001", "--vendor", "V", "--name", "shop.example.com")
     program(*add, "--start", today(-345), "--price", "50", "--currency", "EUR")
     return program
 
@@ -180,7 +180,7 @@ def test_forecast_until_an_invalid_date_is_refused(
 
 
 def test_terms_are_compared_with_acme(ending: Program) -> None:
-    side = ending("order", "compare", "shop.example.com", "--format", "json").json
+    side = ending("purchase", "compare", "shop.example.com", "--format", "json").json
     assert [c["choice"] for c in side["choices"]] == ["1 year", "2 years", "3 years", "ACME"]
     assert side["assumptions"]
 
@@ -220,18 +220,18 @@ def test_incident_opens_from_a_file_of_serials_and_names_other_lines(
 
 
 SHOP = ("--name", "shop.example.com")
-ADD = ("order", "add", "1001", "--vendor")
+ADD = ("purchase", "add", "1001", "--vendor")
 RECEIVE = ("case", "receive", "CM-XXXXXX")
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        (("order", "show", "nothing"), 2, "no order"),
-        (("order", "add", "1009", "--vendor", "V", "--name", "x.example"), 2, "no client"),
+        (("purchase", "show", "nothing"), 2, "no order"),
+        (("purchase", "add", "1009", "--vendor", "V", "--name", "x.example"), 2, "no client"),
         ((*ADD, "V", *SHOP, "--start", "2026-02-30"), 2, "not a date"),
         ((*ADD, "V\x1b[31m", *SHOP), 2, "control characters"),
-        (("order", "billing", "--month", "November"), 2, "not a month"),
+        (("purchase", "billing", "--month", "November"), 2, "not a month"),
         (("case", "show", "CM-XXXXXX"), 2, "no case"),
         (("case", "open", "1001"), 2, "at least one name"),
         (("case", "open", "1001", "../../etc"), 2, "not a domain name"),
@@ -241,7 +241,7 @@ RECEIVE = ("case", "receive", "CM-XXXXXX")
             2,
             "not passed as an option",
         ),
-        (("order", "import", "/nonexistent.csv", "--from", "csv"), 3, "cannot be read"),
+        (("purchase", "import", "/nonexistent.csv", "--from", "csv"), 3, "cannot be read"),
         (("incident", "show", "IN-XXXXXX"), 2, "no incident"),
         (("calendar", "--client", "9"), 2, "no client"),
     ],
@@ -269,7 +269,7 @@ def test_hostile_text_stays_text_in_every_output_at_any_hour(
     program: Program, now: str, decision: str
 ) -> None:
     evil = "=cmd|'/C calc'!A0 {0.__class__} {names} {{1234*4321}} </pre><script>x</script>"
-    order = ("order", "add", "1001", "--vendor", evil, "--number", "=1+1")
+    order = ("purchase", "add", "1001", "--vendor", evil, "--number", "=1+1")
     program(*order, "--name", "shop.example.com", "--start", today(-320))
     clocks.clock.reset(datetime.fromisoformat(now).replace(tzinfo=UTC))
     ref = reference_in(program("case", "open", "1001", "--order", "#1", "--reason", evil).out)
@@ -282,7 +282,7 @@ def test_hostile_text_stays_text_in_every_output_at_any_hour(
     dry = program("notify", "--dry-run").out
     assert "{0.__class__}" in dry, "as it was typed, and never evaluated"
     assert "5332114" not in dry
-    assert "'=cmd" in program("order", "list", "--format", "csv").out
+    assert "'=cmd" in program("purchase", "list", "--format", "csv").out
     story = program("case", "show", ref, "--format", "json").json
     assert story["events"][0]["text"] == evil
     page = program("report", "--client", "1001", "--format", "html").out

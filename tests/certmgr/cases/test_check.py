@@ -10,12 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certmgr.cases.check import Asked, Verdict, judge
-from certmgr.cases.csr import spki
+from certmgr.cases.check import ExpectedCertificate, UploadReview, judge
 from certmgr.cases.intake import sentences
-from certmgr.cases.material import Material
-from certmgr.checks.trust import Issuers, TrustStore
-from certmgr.demo.authority import Authority, Issued, self_signed
+from certmgr.demo.authority import Authority, IssuedCertificate, self_signed
+from certmgr.x509.csr import spki
+from certmgr.x509.trust import Issuers, TrustStore
+from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
 from tests.clock import START, frozen
 
@@ -27,22 +27,22 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 
 def run(
     root: Authority,
-    issued: Issued | list[Any],
+    issued: IssuedCertificate | list[Any],
     names: tuple[str, ...] = NAMES,
     keys: tuple[Any, ...] = (KEY,),
     public: bool = False,
     **given: Any,
-) -> Verdict:
+) -> UploadReview:
     chain = issued if isinstance(issued, list) else list(issued.chain)
     certificates = tuple(parse(c.public_bytes(Encoding.DER)) for c in chain)
-    asked = [Asked(i, "key", spki(k.public_key())) for i, k in enumerate(keys)]
+    asked = [ExpectedCertificate(i, "key", spki(k.public_key())) for i, k in enumerate(keys)]
     anchors = [parse(root.der)]
     trust = TrustStore(anchors if public else [], [] if public else anchors)
-    material = Material(certificates, **given.pop("material", {}))
+    material = VendorUpload(certificates, **given.pop("material", {}))
     return judge(material, asked, names, trust, Issuers(), NOW, **given)
 
 
-def codes(verdict: Verdict) -> set[str]:
+def codes(verdict: UploadReview) -> set[str]:
     return {s.code for s in verdict.said}
 
 
@@ -71,8 +71,8 @@ def test_missing_intermediate_is_completed_if_we_hold_it(
     assert verdict.refused
     held = Issuers()
     held.add(parse(issuer.der))
-    material = Material((parse(issued.der),))
-    asked = [Asked(1, "key", spki(KEY.public_key()))]
+    material = VendorUpload((parse(issued.der),))
+    asked = [ExpectedCertificate(1, "key", spki(KEY.public_key()))]
     trust = TrustStore([], [parse(root.der)])
     completed = judge(material, asked, NAMES, trust, held, NOW)
     assert not completed.refused
@@ -80,7 +80,7 @@ def test_missing_intermediate_is_completed_if_we_hold_it(
     assert len(completed.good[0].chain) == 2
 
 
-def _valid(issuer: Authority, begin: timedelta, end: timedelta) -> Issued:
+def _valid(issuer: Authority, begin: timedelta, end: timedelta) -> IssuedCertificate:
     return issuer.issue(*NAMES, key=KEY, not_before=NOW + begin, not_after=NOW + end)
 
 
@@ -100,7 +100,7 @@ FAULTS: dict[str, Callable[[Authority], Any]] = {
 }
 
 
-def require_refused(verdict: Verdict, fault: str) -> None:
+def require_refused(verdict: UploadReview, fault: str) -> None:
     """It is refused for this fault, in complete sentences."""
     assert verdict.refused
     assert fault in codes(verdict), verdict.said

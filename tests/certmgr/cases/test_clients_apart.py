@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from certmgr.cases.calendars import entries
-from certmgr.cases.news import gather
-from certmgr.compliance.standing import all_deadlines
+from certmgr.cases.topics import gather
+from certmgr.compliance.assessment import all_deadlines
 from certmgr.demo.authority import Authority
-from certmgr.orders.model import Leads
+from certmgr.purchases.model import LeadTimes
 from certmgr.report.load import material
 from certmgr.report.tabular import to_json
 from certmgr.report.view import build
-from inventory.store import orders
+from inventory.store import purchases
 from notifiers.calendar import publish
 from tests.certmgr.cases.place import HOST, OTHER_HOST, Place, serve
 
@@ -29,7 +29,7 @@ def test_output_for_one_of_two_clients_with_a_shared_certificate_is_about_that_o
         serve(place.database, name, shared, place.now)
         order = {"vendor": f"Vendor{number}", "number": f"N{number}", "ends_at": soon}
         with place.database.write(place.now) as tx:
-            orders.add(tx, number, order, [name])
+            purchases.add(tx, number, order, [name])
         reference, _ = place.ready(issuer, name, client=number)
         place.desk.agree(reference, "2026-11-27T10:00", text=f"word of {number}")
     for client, other, other_name in (
@@ -53,7 +53,7 @@ def test_output_for_one_of_two_clients_with_a_shared_certificate_is_about_that_o
             )
         )
         with place.database.read() as conn:
-            news = gather(conn, place.now, {}, Leads(), 60)
+            news = gather(conn, place.now, {}, LeadTimes(), 60)
         notices = [repr(s) for s in news.subjects if s.client == client]
         assert notices
         for text in (calendar, report, *notices):

@@ -14,10 +14,10 @@ from certmgr.cases import incident, intake
 from certmgr.cases.opening import run
 from certmgr.demo.authority import Authority
 from inventory.certificates import parse
-from inventory.database import to_epoch
+from inventory.db.database import to_epoch
 from inventory.errors import UsageError
-from inventory.store import cases, clients, domains, incidents, results, servers
-from inventory.tables import case, endpoint, observation
+from inventory.models.tables import case, endpoint, observation
+from inventory.store import cases, clients, domains, incidents, scan_results, servers
 from tests.campaign import Campaign
 from tests.certmgr.cases.place import (
     HOST,
@@ -102,7 +102,7 @@ def fleet(place: Place, count: int) -> dict[str, list[str]]:
                 }
             )
             serials[kind].append(serial)
-        results.add_certificates(tx, certificates)
+        scan_results.add_certificates(tx, certificates)
         tx.conn.execute(insert(observation), spans)
     return serials
 
@@ -223,7 +223,7 @@ def test_incident_of_a_server_is_about_its_certificates_alone(
 
 @pytest.mark.parametrize("hours", [0, -1])
 def test_incident_until_a_time_that_has_passed_is_refused(place: Place, hours: int) -> None:
-    items = [incident.Item("1", None, None, None, (), "unknown")]
+    items = [incident.AffectedCertificate("1", None, None, None, (), "unknown")]
     until = place.now + hours * HOURS
     with pytest.raises(UsageError, match="has passed"):
         incident.open_(place.desk, items, "serials", "1", until, "x")

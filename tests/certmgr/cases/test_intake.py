@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from certmgr.cases import intake
-from certmgr.cases.csr import make
-from certmgr.cases.material import Material
 from certmgr.demo.authority import Authority
+from certmgr.x509.csr import make
+from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
 from inventory.errors import Conflict
-from inventory.store import orders
+from inventory.store import purchases
 from tests.certmgr.cases.place import HOST, OTHER_HOST, Place, issue, material
 
 DAY = timedelta(days=1)
@@ -101,7 +101,7 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
         (pem,) = intake.make_csr(place.desk, reference)
         intake.send(place.desk, reference)
         issued = issue(ca, pem, start=place.now, extensions=((aia, False),))
-        alone = Material((parse(issued.der),))
+        alone = VendorUpload((parse(issued.der),))
         assert intake.judge_only(place.desk, reference, alone).refused
         assert requested == []
         trust = replace(place.settings.trust, fetch_issuers=True)
@@ -118,15 +118,15 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
 def test_renewal_goes_on_under_the_order_that_follows(place: Place, issuer: Authority) -> None:
     term = {"starts_at": place.now - 360 * DAY, "ends_at": place.now + 20 * DAY}
     with place.database.write(place.now) as tx:
-        orders.add(tx, "1001", {"vendor": "V", "number": "1", **term}, [HOST])
+        purchases.add(tx, "1001", {"vendor": "V", "number": "1", **term}, [HOST])
     given = {"order": "1", "kind": "renewal"}
     reference = place.desk.open("1001", [], given)["reference"]
     (pem,) = intake.make_csr(place.desk, reference)
     intake.send(place.desk, reference)
     with place.database.write(place.now) as tx:
-        new_id = orders.renew(tx, "1", {"number": "2"})
+        new_id = purchases.renew(tx, "1", {"number": "2"})
     assert place.row(reference)["order_id"] == new_id
     issued = issue(issuer, pem, start=place.now)
     intake.receive(place.desk, reference, material(issued))
     with place.database.read() as conn:
-        assert [len(o["issued"]) for o in orders.listing(conn, ids=[new_id])] == [1]
+        assert [len(o["issued"]) for o in purchases.listing(conn, ids=[new_id])] == [1]

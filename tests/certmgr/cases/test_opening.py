@@ -7,18 +7,18 @@ from datetime import timedelta
 from typing import Any
 
 from certmgr.cases.opening import due_cases, run
-from certmgr.cases.proof import Sight
-from certmgr.cases.states import Action
+from certmgr.cases.states import CaseAction
 from certmgr.demo.authority import Authority
-from certmgr.operations.round import run as cron
-from certmgr.orders.model import Leads
+from certmgr.inspection.verification import Observation
+from certmgr.operations.cron import run as cron
+from certmgr.purchases.model import LeadTimes
 from inventory.errors import CertmgrError
-from inventory.model import Finding
-from inventory.store import cases, clients, contacts, domains, orders
+from inventory.store import cases, clients, contacts, domains, purchases
+from inventory.vocabulary import Finding
 from tests.certmgr.cases.place import HOST, OTHER_HOST, Place, serve, sha256, shows
 
 DAY = timedelta(days=1)
-LEADS, AHEAD = Leads(7, 7, 7), timedelta(days=14)
+LEADS, AHEAD = LeadTimes(7, 7, 7), timedelta(days=14)
 
 
 def buy(
@@ -29,7 +29,7 @@ def buy(
     if begun is not None:
         dates = {"starts_at": place.now - begun * DAY, "ends_at": place.now + left * DAY}
     with place.database.write(place.now) as tx:
-        orders.add(tx, client, {"vendor": "V", "number": number, **dates}, names)
+        purchases.add(tx, client, {"vendor": "V", "number": number, **dates}, names)
 
 
 # -- what waits for its verification -------------------------------------------------------------
@@ -44,7 +44,7 @@ def test_case_whose_window_is_over_is_verified_despite_an_error_of_another(
         place.desk.agree(reference, "2026-11-26T10:00", text="agreed by mail")
     place.pass_(days=2)
 
-    def probe(settings: Any, wanted: Any, overrides: Any) -> list[Sight]:
+    def probe(settings: Any, wanted: Any, overrides: Any) -> list[Observation]:
         if wanted[0].target.host == HOST:
             raise CertmgrError("The resolver is dead")
         return shows(leaf)(settings, wanted, overrides)
@@ -120,8 +120,8 @@ def test_order_that_ends_opens_a_renewal_until_it_is_renewed(
     (second,) = run(place.desk).opened
     assert place.row(second)["kind"] == "renewal"
     with place.database.write(place.now) as tx:
-        orders.renew(tx, "1", {"number": "1b"})
-    place.desk.end(second, Action.CANCEL, "bought already")
+        purchases.renew(tx, "1", {"number": "1b"})
+    place.desk.end(second, CaseAction.CANCEL, "bought already")
     assert due_cases(place.database, place.now, LEADS, AHEAD) == []
 
 
@@ -141,11 +141,11 @@ def test_leaving_domain_and_retired_client_open_nothing(place: Place, issuer: Au
     place.closed(issuer, life=90)
     buy(place, "1002", "1", OTHER_HOST, begun=None)
     place.pass_(days=80)
-    assert len(due_cases(place.database, place.now, Leads(), AHEAD)) == 2
+    assert len(due_cases(place.database, place.now, LeadTimes(), AHEAD)) == 2
     with place.database.write(place.now) as tx:
         domains.edit(tx, HOST, {"state": "leaving"})
         clients.retire(tx, "1002")
-    assert due_cases(place.database, place.now, Leads(), AHEAD) == []
+    assert due_cases(place.database, place.now, LeadTimes(), AHEAD) == []
 
 
 def test_cron_run_opens_what_is_due(place: Place) -> None:

@@ -15,27 +15,27 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from cryptography.x509.oid import NameOID
 
-from certmgr.cases.csr import spki
-from certmgr.cases.package import Part, build, fingerprint
-from certmgr.demo.authority import Authority, Issued
+from certmgr.cases.package import PackagePart, build, fingerprint
+from certmgr.demo.authority import Authority, IssuedCertificate
+from certmgr.x509.csr import spki
 from tests.certmgr.cases.place import START, certificates
 from tests.servers.real import program
 
 NAMES = ["shop.example.com", "www.shop.example.com"]
 
 
-def part(issued: Issued, key: Any) -> Part:
-    return Part("x", certificates(issued), key)
+def part(issued: IssuedCertificate, key: Any) -> PackagePart:
+    return PackagePart("x", certificates(issued), key)
 
 
 @pytest.fixture(scope="module")
-def one(issuer: Authority) -> Part:
+def one(issuer: Authority) -> PackagePart:
     key = ec.generate_private_key(ec.SECP256R1())
     return part(issuer.issue(*NAMES, key=key), key)
 
 
 @pytest.fixture(scope="module")
-def one_rsa(issuer: Authority, rsa_key: rsa.RSAPrivateKey) -> Part:
+def one_rsa(issuer: Authority, rsa_key: rsa.RSAPrivateKey) -> PackagePart:
     return part(issuer.issue(*NAMES, key=rsa_key), rsa_key)
 
 
@@ -51,7 +51,7 @@ def files(data: bytes) -> dict[str, bytes]:
         return {n.partition("/")[2]: archive.read(n) for n in archive.namelist()}
 
 
-def test_package_holds_all_files_and_their_checksums(one: Part) -> None:
+def test_package_holds_all_files_and_their_checksums(one: PackagePart) -> None:
     found = files(build("CM-ABC234", NAMES, [one], "pw", START))
     assert {
         "fullchain.pem",
@@ -75,19 +75,21 @@ def test_package_holds_all_files_and_their_checksums(one: Part) -> None:
     assert spki(p12.key.public_key()) == spki(one.key.public_key())
 
 
-def test_package_without_a_password_has_no_pkcs12(one: Part) -> None:
+def test_package_without_a_password_has_no_pkcs12(one: PackagePart) -> None:
     found = files(build("CM-ABC234", NAMES, [one], "", START))
     assert "certificate.p12" not in found
     assert b"No PKCS#12" in found["README.txt"]
 
 
-def test_package_without_a_key_has_no_files_that_need_it(one: Part) -> None:
-    found = files(build("CM-ABC234", NAMES, [Part("x", one.chain)], "pw", START))
+def test_package_without_a_key_has_no_files_that_need_it(one: PackagePart) -> None:
+    found = files(build("CM-ABC234", NAMES, [PackagePart("x", one.chain)], "pw", START))
     assert not {"privkey.pem", "combined.pem", "certificate.p12"} & set(found)
     assert b"with the client" in found["README.txt"]
 
 
-def test_package_of_two_key_types_has_a_folder_for_each(one: Part, one_rsa: Part) -> None:
+def test_package_of_two_key_types_has_a_folder_for_each(
+    one: PackagePart, one_rsa: PackagePart
+) -> None:
     found = files(build("CM-ABC234", NAMES, [one, one_rsa], "pw", START))
     expected = {"ec/privkey.pem", "rsa/privkey.pem", "ec/certificate.p12", "rsa/combined.pem"}
     assert expected <= set(found)
@@ -152,7 +154,12 @@ def unpack(data: bytes, folder: Path) -> None:
 @pytest.mark.parametrize("server", SNIPPETS)
 @pytest.mark.parametrize("shape", ["one", "two keys", "a wildcard alone"])
 def test_server_accepts_the_files_with_their_snippet_and_not_without_the_keys(
-    issuer: Authority, one: Part, one_rsa: Part, tmp_path: Path, server: str, shape: str
+    issuer: Authority,
+    one: PackagePart,
+    one_rsa: PackagePart,
+    tmp_path: Path,
+    server: str,
+    shape: str,
 ) -> None:
     names, parts = list(NAMES), [one]
     if shape == "two keys":
@@ -175,7 +182,7 @@ def test_server_accepts_the_files_with_their_snippet_and_not_without_the_keys(
     assert check(server, tmp_path).returncode, "the check reads the files that the snippet names"
 
 
-def test_openssl_shows_the_fingerprint_that_is_named(one: Part, tmp_path: Path) -> None:
+def test_openssl_shows_the_fingerprint_that_is_named(one: PackagePart, tmp_path: Path) -> None:
     unpack(build("CM-ABC234", NAMES, [one], "", START), tmp_path)
     certificate = str(tmp_path / "ssl/cert.pem")
     command = [program("openssl", "openssl"), "x509", "-in", certificate, "-noout"]

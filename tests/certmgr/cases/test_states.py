@@ -11,17 +11,17 @@ from certmgr.cases.states import (
     ENDED,
     TABLE,
     TODO,
-    Action,
-    State,
+    CaseAction,
+    CaseState,
     after,
     allowed,
-    climbs,
     due,
+    escalations,
     next_reminder,
     reminder,
     waits_for,
 )
-from certmgr.orders.model import Leads
+from certmgr.purchases.model import LeadTimes
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -50,40 +50,40 @@ def at(days: float) -> int:
 
 
 def test_usual_actions_lead_from_requested_to_closed() -> None:
-    state: State | None = State.REQUESTED
+    state: CaseState | None = CaseState.REQUESTED
     for action in (
-        Action.CSR,
-        Action.SEND,
-        Action.RECEIVE,
-        Action.ACCEPT,
-        Action.AGREE,
-        Action.INSTALL,
-        Action.SEE,
-        Action.CLOSE,
+        CaseAction.CSR,
+        CaseAction.SEND,
+        CaseAction.RECEIVE,
+        CaseAction.ACCEPT,
+        CaseAction.AGREE,
+        CaseAction.INSTALL,
+        CaseAction.SEE,
+        CaseAction.CLOSE,
     ):
         assert state is not None
         state = after(state, action)
-    assert state is State.CLOSED
+    assert state is CaseState.CLOSED
 
 
 def test_closed_follows_only_from_live_and_live_only_from_being_seen() -> None:
-    closing = [k for k, v in TABLE.items() if v is State.CLOSED]
-    assert closing == [(State.LIVE, Action.CLOSE)]
-    assert {a for (_, a), v in TABLE.items() if v is State.LIVE} == {Action.SEE}
+    closing = [k for k, v in TABLE.items() if v is CaseState.CLOSED]
+    assert closing == [(CaseState.LIVE, CaseAction.CLOSE)]
+    assert {a for (_, a), v in TABLE.items() if v is CaseState.LIVE} == {CaseAction.SEE}
 
 
-@pytest.mark.parametrize("state", State)
-def test_each_state_has_a_next_action_and_only_open_ones_can_be_cancelled(state: State) -> None:
+@pytest.mark.parametrize("state", CaseState)
+def test_each_state_has_a_next_action_and_only_open_ones_can_be_cancelled(state: CaseState) -> None:
     assert allowed(state)
-    assert (Action.CANCEL in allowed(state)) == (state not in ENDED)
+    assert (CaseAction.CANCEL in allowed(state)) == (state not in ENDED)
     assert (state in TODO) == (state not in ENDED)
     if state in ENDED:
-        assert allowed(state) == (Action.REOPEN,)
+        assert allowed(state) == (CaseAction.REOPEN,)
 
 
 def test_installed_certificate_cannot_be_declined() -> None:
-    assert after(State.INSTALLED, Action.DECLINE) is None
-    assert after(State.LIVE, Action.DECLINE) is None
+    assert after(CaseState.INSTALLED, CaseAction.DECLINE) is None
+    assert after(CaseState.LIVE, CaseAction.DECLINE) is None
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_due_date_is_counted_backwards_from_the_end_of_what_is_replaced(
     state: str, given: dict[str, Any], days: int | None
 ) -> None:
     expected = NOW + days * DAY if days is not None else None
-    assert due(row(state, **given), NOW, Leads(7, 7, 7), timedelta(hours=24)) == expected
+    assert due(row(state, **given), NOW, LeadTimes(7, 7, 7), timedelta(hours=24)) == expected
 
 
 def test_reminders_come_weekly_and_every_two_days_when_it_is_urgent() -> None:
@@ -152,13 +152,13 @@ def test_next_reminder_of_a_client_is_weekly_and_staff_have_none() -> None:
 
 
 def test_overdue_case_escalates_to_those_who_can_move_it() -> None:
-    waiting = climbs(row("waiting-purchase", due_at=at(14)), 7, UTC)
+    waiting = escalations(row("waiting-purchase", due_at=at(14)), 7, UTC)
     assert [(c.who, c.at) for c in waiting] == [
         ("the client's fallback contact", NOW + 7 * DAY),
         ("the account manager, by telephone", NOW + 14 * DAY),
     ]
-    assert [c.who for c in climbs(row("received", due_at=at(1)), 7, UTC)] == [
+    assert [c.who for c in escalations(row("received", due_at=at(1)), 7, UTC)] == [
         "all administrators, in their digest",
         "level 2: all administrators, by mail",
     ]
-    assert climbs(row("closed"), 7, UTC) == ()
+    assert escalations(row("closed"), 7, UTC) == ()

@@ -16,22 +16,22 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 from icalendar import Calendar
 
 from certmgr.cases import intake
-from certmgr.cases.check import Verdict
-from certmgr.cases.material import unpack
+from certmgr.cases.check import UploadReview
 from certmgr.cases.opening import run as work
-from certmgr.cases.proof import Proven
-from certmgr.cases.states import Action
-from certmgr.config import NotifySettings, Settings
-from certmgr.demo.authority import Authority, Issued
-from certmgr.notices.wiring import run_of
-from certmgr.orders.load import load
-from certmgr.orders.planning import read as forecast
+from certmgr.cases.states import CaseAction
+from certmgr.config.settings import NotifySettings, Settings
+from certmgr.demo.authority import Authority, IssuedCertificate
+from certmgr.inspection.verification import VerificationState
+from certmgr.notices.run import run_of
+from certmgr.purchases.load import load
+from certmgr.purchases.planning import read as forecast
+from certmgr.x509.upload import unpack
 from inventory.certificates import parse
 from inventory.errors import Conflict
-from inventory.store import cases, orders
+from inventory.store import cases, purchases
 from notifiers.channels import Channel
-from notifiers.delivery import Worker
-from notifiers.job import address_of
+from notifiers.delivery import DeliveryWorker
+from notifiers.pipeline.run import address_of
 from tests.certmgr.cases.place import Machine, Place, issue, serve, sha256
 from tests.certmgr.cases.place import place as make
 from tests.databases import open_sqlite
@@ -55,7 +55,7 @@ class Office:
         """Run notices now. Return what the mail server received, without digests."""
         place = self.place
         run_of(place.database, place.settings, place.now).decide()
-        worker = Worker(
+        worker = DeliveryWorker(
             place.database,
             {"mail": Channel("mail", self.mail.url)},
             address_of(place.database, "mail"),
@@ -81,15 +81,15 @@ class Office:
         intake.send(self.place.desk, reference)
         return pem
 
-    def receive(self, reference: str, *files: bytes, password: str = "") -> Verdict:
+    def receive(self, reference: str, *files: bytes, password: str = "") -> UploadReview:
         return intake.receive(self.place.desk, reference, unpack(list(files), password))
 
     def order(self, client: str, *names: str, **given: Any) -> int:
         order = {"vendor": "DigiCert", "number": f"D-{client}", "currency": "EUR", "fee": "25"}
         with self.place.database.write(self.place.now) as tx:
-            return orders.add(tx, client, {**order, **given}, names)[0]
+            return purchases.add(tx, client, {**order, **given}, names)[0]
 
-    def complete(self, reference: str, machine: Machine, life: int) -> Issued:
+    def complete(self, reference: str, machine: Machine, life: int) -> IssuedCertificate:
         """Lead a case from its CSR to closed, without regard to the mails."""
         place = self.place
         csr, lifetime = self.csr(reference), timedelta(days=life)
@@ -102,7 +102,7 @@ class Office:
         machine.show(issued, place.key(reference))
         place.desk.installed(reference)
         row, proof = place.desk.verify(reference)
-        assert (proof.state, row["state"]) == (Proven.LIVE, "closed"), proof
+        assert (proof.state, row["state"]) == (VerificationState.LIVE, "closed"), proof
         return issued
 
 
@@ -242,7 +242,7 @@ def test_order_of_three_years_is_reissued_at_each_step_of_the_rules(office: Offi
     machine.show(issued, place.key(reference))
     place.desk.installed(reference, "reloaded")
     row, proof = place.desk.verify(reference)
-    assert (proof.state, row["state"]) == (Proven.LIVE, "closed")
+    assert (proof.state, row["state"]) == (VerificationState.LIVE, "closed")
     mail = office.only(to)
     assert mail.subject == f"[{reference}] Done: shop.example.com"
     assert parse(issued.der).serial in mail.text
@@ -374,7 +374,7 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
     place.now = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
     machine.show(issued, place.key(reference), first)
     row, proof = place.desk.verify(reference)
-    assert proof.state is Proven.PARTIAL
+    assert proof.state is VerificationState.PARTIAL
     assert proof.missing == proof.old == (f"{name}:{machine.port} at {second}",)
     assert row["state"] == "installed"
     place.pass_(hours=30)
@@ -414,7 +414,7 @@ def test_cancelled_case_cancels_its_calendar_entry_and_gives_the_reason(office: 
     place.desk.approve(reference, "Zoe", "telephone")
     place.desk.agree(reference, "2026-11-26T10:00")
     office.only(to)
-    place.desk.end(reference, Action.CANCEL, "the shop closes")
+    place.desk.end(reference, CaseAction.CANCEL, "the shop closes")
     mail = office.only(to)
     assert mail.subject == f"[{reference}] Stopped: gone.example.com"
     assert "the shop closes" in mail.text

@@ -10,7 +10,7 @@ from icalendar import Calendar
 
 from certmgr.cases.window import entry, local_instant, span
 from inventory.errors import UsageError
-from notifiers.calendar import Entry, invitation, publish
+from notifiers.calendar import CalendarEntry, invitation, publish
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 
@@ -94,14 +94,16 @@ def test_invitations_of_a_case_update_and_cancel_under_one_uid() -> None:
 
 def test_hostile_text_cannot_leave_its_property() -> None:
     title = "x\r\nATTENDEE:mailto:eve@evil.example\r\nEND:VEVENT \x1b[31m"
-    text = publish([Entry("u@x", title, title, date(2026, 12, 1))], title, NOW)
+    text = publish([CalendarEntry("u@x", title, title, date(2026, 12, 1))], title, NOW)
     (event,) = events(text)
     assert "ATTENDEE" not in event
     assert "\x1b" not in text
 
 
 def test_entry_of_a_day_takes_the_whole_day_and_no_time() -> None:
-    (event,) = events(publish([Entry("u@x", "Order ends", "", date(2026, 12, 1))], "c", NOW))
+    (event,) = events(
+        publish([CalendarEntry("u@x", "Order ends", "", date(2026, 12, 1))], "c", NOW)
+    )
     assert event["DTSTART"].dt == date(2026, 12, 1)
     assert event["DTEND"].dt == date(2026, 12, 2)
     assert str(event["TRANSP"]) == "TRANSPARENT"

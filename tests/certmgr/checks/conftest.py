@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.checks import trust
+from certmgr.x509 import trust
 
 
 @pytest.fixture

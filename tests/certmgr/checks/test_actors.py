@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from certmgr.checks.actors import actor_of
-from inventory.model import Parties
+from inventory.vocabulary import Parties
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 
 from certmgr.checks.certificate import leaf_findings
-from certmgr.checks.judge import Context, Judge
-from certmgr.checks.trust import PathVerdict, TrustStore
+from certmgr.checks.judge import Judge, JudgingContext
 from certmgr.demo.authority import Authority
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
+from certmgr.x509.trust import PathVerdict, TrustStore
 from inventory.certificates import parse
 from inventory.targets import Target
 from tests.certificates import raw_server, resigned
@@ -140,7 +140,9 @@ def _codes(der: bytes) -> set[str]:
     now = clock()
     address = AddressEvidence("192.0.2.1", (der,), "TLSv1.3", "TLS_AES_128_GCM_SHA256")
     evidence = Evidence(Target(HOST), now, Resolution("fixed", ("192.0.2.1",)), (address,))
-    return {f.code for f in Judge(TrustStore([]), parse).judge(evidence, Context(), now).findings}
+    return {
+        f.code for f in Judge(TrustStore([]), parse).judge(evidence, JudgingContext(), now).findings
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)

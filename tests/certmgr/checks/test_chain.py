@@ -8,19 +8,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority, self_signed
-from certmgr.scan.report import Report
-from certmgr.survey import Options, scan_targets
+from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.scan_run import ScanOptions, scan_targets
 from inventory.targets import Target
 from tests.certificates import ca_leaf
 from tests.certmgr.tls_servers import HOST, Looker, Stack, serve_certificate
 from tests.clock import clock
 
 
-def _scan(settings: Settings, *targets: Target) -> list[Report]:
+def _scan(settings: Settings, *targets: Target) -> list[EndpointReport]:
     """Scan several targets of this machine in one run."""
-    options = Options(overrides={(t.host, t.port): ("127.0.0.1",) for t in targets})
+    options = ScanOptions(overrides={(t.host, t.port): ("127.0.0.1",) for t in targets})
     return scan_targets(settings, options, list(targets), clock=clock)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from certmgr.demo import servers
-from certmgr.demo.authority import Authority, Issued
+from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.demo.servers import Server, server_context
 from tests.certmgr.tls_servers import HOST, Looker, Stack, serve, serve_certificate
 from tests.clock import clock
@@ -42,7 +42,9 @@ def test_wrong_certificate_with_sni_only_is_not_a_default_certificate(
     assert look(f"{HOST}:{port}").severe() == {"name-mismatch"}
 
 
-def _look_at_two(look: Looker, opened: Stack, first: Issued, second: Issued) -> Look:
+def _look_at_two(
+    look: Looker, opened: Stack, first: IssuedCertificate, second: IssuedCertificate
+) -> Look:
     """Scan a name with two addresses, each with a certificate."""
     one = Server(servers.tls(server_context(first)))
     opened.callback(one.close)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from certmgr.checks.http import http_findings, undetermined
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
-from certmgr.scan.web import End, Hop, Visit
-from certmgr.survey import Options, scan_targets
+from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.scan.visits import Hop, Visit, VisitEnd
 from inventory.targets import Target
 from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port
@@ -167,7 +167,7 @@ def test_page_over_http_without_https_is_both_findings(
     plain, _ = opened.enter_context(server)
     refusing = refusing_port(opened)
     visiting = replace(settings, http=NO_POLITENESS)
-    options = Options(overrides={(HOST, refusing): ("127.0.0.1",)}, http_port=plain)
+    options = ScanOptions(overrides={(HOST, refusing): ("127.0.0.1",)}, http_port=plain)
     (report,) = scan_targets(visiting, options, [Target(HOST, refusing)], clock=clock)
     assert set(codes(report)) == {"https-missing", "http-served"}
 
@@ -286,7 +286,7 @@ PLAIN, SECURE = f"http://{HOST}/", f"https://{HOST}/"
 TO_HTTPS = Hop(PLAIN, A, 301, SECURE)
 
 
-def visit(url: str, end: End, *hops: Hop, why: str = "") -> Visit:
+def visit(url: str, end: VisitEnd, *hops: Hop, why: str = "") -> Visit:
     return Visit(url, A, end, hops or (Hop(url, A),), why=why)
 
 
@@ -294,16 +294,16 @@ def visit(url: str, end: End, *hops: Hop, why: str = "") -> Visit:
     ("visits", "plain", "secure"),
     [
         pytest.param(
-            (visit(PLAIN, End.SILENT), visit(SECURE, End.PAGE)),
+            (visit(PLAIN, VisitEnd.SILENT), visit(SECURE, VisitEnd.PAGE)),
             False,
             False,
             id="HTTP filtered, HTTPS answers",
         ),
-        pytest.param((visit(PLAIN, End.SILENT),), True, False, id="HTTP filtered alone"),
+        pytest.param((visit(PLAIN, VisitEnd.SILENT),), True, False, id="HTTP filtered alone"),
         pytest.param(
             (
-                visit(PLAIN, End.UNKNOWN, why="no end to the HTTP answer"),
-                visit(SECURE, End.PAGE),
+                visit(PLAIN, VisitEnd.UNKNOWN, why="no end to the HTTP answer"),
+                visit(SECURE, VisitEnd.PAGE),
             ),
             True,
             False,
@@ -311,21 +311,21 @@ def visit(url: str, end: End, *hops: Hop, why: str = "") -> Visit:
         ),
         pytest.param(
             (
-                visit(PLAIN, End.UNKNOWN, TO_HTTPS, Hop(SECURE, A, 403)),
-                visit(SECURE, End.UNKNOWN),
+                visit(PLAIN, VisitEnd.UNKNOWN, TO_HTTPS, Hop(SECURE, A, 403)),
+                visit(SECURE, VisitEnd.UNKNOWN),
             ),
             False,
             True,
             id="HTTP redirects to an HTTPS that refuses",
         ),
         pytest.param(
-            (visit(PLAIN, End.CLOSED), visit(SECURE, End.PAGE)),
+            (visit(PLAIN, VisitEnd.CLOSED), visit(SECURE, VisitEnd.PAGE)),
             False,
             False,
             id="HTTP closed, HTTPS answers",
         ),
         pytest.param(
-            (visit(PLAIN, End.CLOSED), visit(SECURE, End.CLOSED)),
+            (visit(PLAIN, VisitEnd.CLOSED), visit(SECURE, VisitEnd.CLOSED)),
             False,
             True,
             id="both closed",
@@ -345,7 +345,7 @@ def test_loop_at_another_host_is_not_a_finding_of_this_endpoint() -> None:
     other = "https://other.example.test/"
     foreign = visit(
         SECURE,
-        End.LOOP,
+        VisitEnd.LOOP,
         Hop(SECURE, A, 302, other),
         Hop(other, "192.0.2.9", 302, f"{other}x"),
         Hop(f"{other}x", "192.0.2.9", 302, other),
@@ -355,7 +355,7 @@ def test_loop_at_another_host_is_not_a_finding_of_this_endpoint() -> None:
 
 
 def test_page_over_https_is_a_missing_redirect_for_a_redirecting_name_only() -> None:
-    page = Visit(SECURE, A, End.PAGE, (Hop(SECURE, A, 200),))
+    page = Visit(SECURE, A, VisitEnd.PAGE, (Hop(SECURE, A, 200),))
     for purpose, missing in (("redirect", True), ("site", False)):
         found = {f.code for f in http_findings(Target(HOST), (page,), purpose)}
         assert ("redirect-missing" in found) is missing

@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmgr.checks.judge import Context, Judge
-from certmgr.checks.trust import TrustStore
+from certmgr.checks.judge import Judge, JudgingContext
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
+from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse
 from inventory.targets import Target
 from tests.certmgr.tls_servers import HOST
@@ -30,7 +30,7 @@ def test_wrong_name_and_missing_trust_are_info_on_smtp_port_25_only() -> None:
     at_25, at_587 = (
         judge.judge(
             Evidence(Target(HOST, port, "smtp"), now, FIXED, (address,)),
-            Context(),
+            JudgingContext(),
             now,
         )
         for port in (25, 587)
@@ -53,7 +53,9 @@ def test_any_mutated_certificate_is_judged_and_its_evidence_is_json(issuer: Auth
             data[position] = value
         der = bytes(data[:cut]) if cut % 7 == 0 else bytes(data)
         address = AddressEvidence(ADDRESS, (der, issuer.der))
-        judgement = judge.judge(Evidence(Target(HOST), now, FIXED, (address,)), Context(), now)
+        judgement = judge.judge(
+            Evidence(Target(HOST), now, FIXED, (address,)), JudgingContext(), now
+        )
         for finding in judgement.findings:
             json.dumps(finding.evidence)
         certificate = parse(der)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from certmgr.checks.judge import Context, Judge
-from certmgr.checks.trust import TrustStore
+from certmgr.checks.judge import Judge, JudgingContext
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
+from certmgr.x509.trust import TrustStore
 from inventory.certificates import from_pem, parse
 from inventory.targets import Target
 from tests.campaign import Campaign, size
@@ -115,7 +115,7 @@ def judged(case: dict[str, Any]) -> dict[str, str]:
     host = peer["value"].lower() if peer else next(iter(parse(chain[0]).names), "unnamed.test")
     seen = AddressEvidence("192.0.2.1", tuple(chain), "TLSv1.3", "TLS_AES_128_GCM_SHA256")
     evidence = Evidence(Target(host), now, Resolution("fixed", ("192.0.2.1",)), (seen,))
-    found = Judge(TrustStore(roots), parse).judge(evidence, Context(), now).findings
+    found = Judge(TrustStore(roots), parse).judge(evidence, JudgingContext(), now).findings
     return {
         f.code: str(f.severity) for f in found if f.severity in ("critical", "high", "undetermined")
     }

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from certmgr.checks.judge import Context, Judge
-from certmgr.checks.trust import TrustStore
-from certmgr.config import NetworkSettings, Settings
+from certmgr.checks.judge import Judge, JudgingContext
+from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server
-from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, Kind, Resolution
-from certmgr.survey import Options, scan_targets
+from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, FailureKind, Resolution
+from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse
 from inventory.targets import Target
 from tests.certmgr.tls_servers import (
@@ -138,7 +138,7 @@ def test_address_family_without_a_route_is_no_finding_unless_it_is_the_only_one(
     now = clock()
     chain = (issuer.issue(HOST).der, issuer.der)
     good = AddressEvidence("192.0.2.1", chain, "TLSv1.3", "TLS_AES_128_GCM_SHA256")
-    failure = Failure("local", Kind.NO_ROUTE, "Network is unreachable")
+    failure = Failure("local", FailureKind.NO_ROUTE, "Network is unreachable")
     unreachable = AddressEvidence("2001:db8::1", failure=failure)
     assert issuer.parent is not None
     judge = Judge(TrustStore([parse(issuer.parent.der)]), parse)
@@ -146,7 +146,7 @@ def test_address_family_without_a_route_is_no_finding_unless_it_is_the_only_one(
     def codes(*addresses: AddressEvidence) -> list[str]:
         resolution = Resolution("ok", tuple(a.address for a in addresses))
         evidence = Evidence(Target(HOST), now, resolution, addresses)
-        findings = judge.judge(evidence, Context(), now).findings
+        findings = judge.judge(evidence, JudgingContext(), now).findings
         return [f.code for f in findings if f.code != "sct-missing"]
 
     assert codes(good, unreachable) == []
@@ -173,7 +173,7 @@ def test_name_without_an_address_is_not_found_or_undetermined(
     resolver = opened.enter_context(real.dns({HOST: answer}))
     (report,) = scan_targets(
         resolved_by(settings, resolver),
-        Options(timeout=timeout),
+        ScanOptions(timeout=timeout),
         [Target(HOST)],
         clock=clock,
     )

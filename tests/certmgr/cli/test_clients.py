@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from certmgr.demo.authority import Authority
-from inventory.database import sqlite_module
+from inventory.db.database import sqlite_module
 from tests.certmgr.cli.refusals import assert_refused
 from tests.certmgr.installation import Installation
 from tests.certmgr.tls_servers import Stack, serve_certificate

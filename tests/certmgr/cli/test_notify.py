@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 
-from inventory.database import sqlite_module
+from inventory.db.database import sqlite_module
 from tests.certmgr.installation import ADA, EVE, Installation
 from tests.servers.real import dns
 

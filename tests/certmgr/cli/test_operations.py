@@ -6,7 +6,7 @@ import json
 import sqlite3
 from contextlib import closing
 
-from inventory.database import sqlite_module
+from inventory.db.database import sqlite_module
 from tests.certmgr.installation import Installation
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server
-from inventory.tables import run
+from inventory.models.tables import run
 from tests.certmgr.cli.refusals import assert_refused
 from tests.certmgr.scanning import running_scan
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve, serve_certificate

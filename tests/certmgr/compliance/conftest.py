@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from tests.certmgr.compliance.town import HOST, HSTS, REDIRECT, Town
 from tests.certmgr.loopback import loopback_settings

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from certmgr.compliance.assessment import ComplianceRow, DomainFacts, assess
 from certmgr.compliance.milestones import Deadline
-from certmgr.compliance.rules import Known, Leaf
-from certmgr.compliance.standing import Row, Subject, assess
-from inventory.model import Finding, Parties
+from certmgr.compliance.rules import EndpointFacts, LeafFacts
 from inventory.targets import Target
+from inventory.vocabulary import Finding, Parties
 from tests.certmgr.compliance.town import DAY, HOST
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -17,21 +17,23 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 def known(
     *findings: Finding, looked: bool = True, visited: bool = True, accepted: tuple[Any, ...] = ()
-) -> Known:
-    good = Leaf(NOW - 10 * DAY, NOW + 80 * DAY, True)
-    return Known(Target(HOST), "site", findings, (good,), looked, visited, accepted)
+) -> EndpointFacts:
+    good = LeafFacts(NOW - 10 * DAY, NOW + 80 * DAY, True)
+    return EndpointFacts(Target(HOST), "site", findings, (good,), looked, visited, accepted)
 
 
 def subject(
-    *parts: Known,
+    *parts: EndpointFacts,
     purpose: str = "site",
     policy: str | None = None,
     tags: frozenset[str] = frozenset(),
-) -> Subject:
-    return Subject(1, HOST, "1001", 1, purpose, policy, Parties(), tags, parts)
+) -> DomainFacts:
+    return DomainFacts(1, HOST, "1001", 1, purpose, policy, Parties(), tags, parts)
 
 
-def stand(due: Deadline, *parts: Known, at: datetime = NOW, **options: Any) -> Row:
+def stand(
+    due: Deadline, *parts: EndpointFacts, at: datetime = NOW, **options: Any
+) -> ComplianceRow:
     row = assess(subject(*parts, **options), due, at)
     assert row is not None
     return row

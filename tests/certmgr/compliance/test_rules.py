@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from OpenSSL import SSL
 
-from certmgr.checks.trust import TrustStore
 from certmgr.compliance import rules
-from certmgr.compliance.rules import RULES, Leaf, State
-from certmgr.compliance.standing import all_deadlines, judge, subjects
+from certmgr.compliance.assessment import all_deadlines, judge, subjects
+from certmgr.compliance.rules import RULES, ComplianceState, LeafFacts
 from certmgr.demo import servers as demo_servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
+from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse as parse_certificate
 from inventory.store import domains
 from tests.certmgr.compliance.town import DAY, HOST, HSTS, REDIRECT, Town
@@ -30,21 +30,25 @@ BOUNDARIES = [
 ]
 
 
-def leaf(issued: datetime, seconds: int, public: bool | None = True) -> Leaf:
+def leaf(issued: datetime, seconds: int, public: bool | None = True) -> LeafFacts:
     """Make a leaf that lives ``seconds``, the last one included."""
-    return Leaf(issued, issued + timedelta(seconds=seconds - 1), public)
+    return LeafFacts(issued, issued + timedelta(seconds=seconds - 1), public)
 
 
 @pytest.mark.parametrize(("day", "limit"), BOUNDARIES)
 def test_lifetime_of_the_limit_complies_and_one_second_more_fails(day: date, limit: int) -> None:
     """Ten days after a boundary, when only one limit applies (BR 1.6.1, 6.3.2)."""
     issued = datetime(day.year, day.month, day.day, tzinfo=UTC) + 10 * DAY
-    assert rules.lifetime_of(leaf(issued, limit * 86_400)).state is State.COMPLIES
-    assert rules.lifetime_of(leaf(issued, limit * 86_400 + 1)).state is State.FAILS
-    assert rules.lifetime_of(leaf(issued, limit * 86_400 + 1, public=False)).state is State.NONE, (
-        "a private CA is not bound"
+    assert rules.lifetime_of(leaf(issued, limit * 86_400)).state is ComplianceState.COMPLIES
+    assert rules.lifetime_of(leaf(issued, limit * 86_400 + 1)).state is ComplianceState.FAILS
+    assert (
+        rules.lifetime_of(leaf(issued, limit * 86_400 + 1, public=False)).state
+        is ComplianceState.NONE
+    ), "a private CA is not bound"
+    assert (
+        rules.lifetime_of(leaf(issued, limit * 86_400, public=None)).state
+        is ComplianceState.UNKNOWN
     )
-    assert rules.lifetime_of(leaf(issued, limit * 86_400, public=None)).state is State.UNKNOWN
 
 
 @pytest.mark.parametrize("index", range(1, len(BOUNDARIES)))
@@ -55,38 +59,44 @@ def test_either_limit_may_hold_within_48_hours_of_a_boundary(index: int) -> None
     boundary = datetime(day.year, day.month, day.day, tzinfo=UTC)
     long, short = older * 86_400, limit * 86_400
     second = timedelta(seconds=1)
-    assert rules.lifetime_of(leaf(boundary - 2 * DAY - second, long)).state is State.COMPLIES
-    assert rules.lifetime_of(leaf(boundary - 2 * DAY, long)).state is State.UNKNOWN
-    assert rules.lifetime_of(leaf(boundary - second, long)).state is State.UNKNOWN
-    assert rules.lifetime_of(leaf(boundary, long)).state is State.UNKNOWN
-    assert rules.lifetime_of(leaf(boundary + 2 * DAY - second, long)).state is State.UNKNOWN
-    assert rules.lifetime_of(leaf(boundary + 2 * DAY, long)).state is State.FAILS
-    assert rules.lifetime_of(leaf(boundary, short)).state is State.COMPLIES
-    assert rules.lifetime_of(leaf(boundary, long + 1)).state is State.FAILS, "too long under either"
+    assert (
+        rules.lifetime_of(leaf(boundary - 2 * DAY - second, long)).state is ComplianceState.COMPLIES
+    )
+    assert rules.lifetime_of(leaf(boundary - 2 * DAY, long)).state is ComplianceState.UNKNOWN
+    assert rules.lifetime_of(leaf(boundary - second, long)).state is ComplianceState.UNKNOWN
+    assert rules.lifetime_of(leaf(boundary, long)).state is ComplianceState.UNKNOWN
+    assert (
+        rules.lifetime_of(leaf(boundary + 2 * DAY - second, long)).state is ComplianceState.UNKNOWN
+    )
+    assert rules.lifetime_of(leaf(boundary + 2 * DAY, long)).state is ComplianceState.FAILS
+    assert rules.lifetime_of(leaf(boundary, short)).state is ComplianceState.COMPLIES
+    assert rules.lifetime_of(leaf(boundary, long + 1)).state is ComplianceState.FAILS, (
+        "too long under either"
+    )
 
 
-CASES: dict[str, tuple[str, str, str, State]] = {
+CASES: dict[str, tuple[str, str, str, ComplianceState]] = {
     # milestone: page, server block of HTTP, server block of HTTPS, expected state
-    "chrome-56": ("<input type=password>", "index page.html;", HSTS, State.FAILS),
-    "chrome-62": ("<input name=q>", "index page.html;", HSTS, State.FAILS),
-    "chrome-68": ("<h1>Welcome</h1>", "index page.html;", HSTS, State.FAILS),
+    "chrome-56": ("<input type=password>", "index page.html;", HSTS, ComplianceState.FAILS),
+    "chrome-62": ("<input name=q>", "index page.html;", HSTS, ComplianceState.FAILS),
+    "chrome-68": ("<h1>Welcome</h1>", "index page.html;", HSTS, ComplianceState.FAILS),
     "chrome-79": (
         "<script src=http://x.test/a.js></script>",
         REDIRECT,
         f"{HSTS} index page.html;",
-        State.FAILS,
+        ComplianceState.FAILS,
     ),
     "chrome-147": (
         "x",
         "return 200 ok;",
         f"{HSTS} return 302 http://{HOST}:HTTP_PORT/;",
-        State.FAILS,
+        ComplianceState.FAILS,
     ),
     "chrome-154": (
         "x",
         "return 200 ok;",
         f"{HSTS} return 302 http://{HOST}:HTTP_PORT/;",
-        State.FAILS,
+        ComplianceState.FAILS,
     ),
 }
 
@@ -107,7 +117,7 @@ def test_page_that_violates_a_browser_milestone_fails(
 )
 def test_good_site_complies_with_each_milestone(good_town: Town, name: str) -> None:
     row = good_town.row(name)
-    assert (row.state, row.findings) == (State.COMPLIES, ())
+    assert (row.state, row.findings) == (ComplianceState.COMPLIES, ())
 
 
 def test_server_with_tls_1_1_at_most_fails_the_tls_1_2_milestone(
@@ -121,7 +131,7 @@ def test_server_with_tls_1_1_at_most_fails_the_tls_1_2_milestone(
     )
     town.stack.callback(old.close)
     town.at(town.settings.http.port, old.port)
-    assert town.stand("tls-1-2").state is State.FAILS
+    assert town.stand("tls-1-2").state is ComplianceState.FAILS
 
 
 def test_rsa_key_of_1024_bits_fails_the_key_milestone(town: Town, issuer: Authority) -> None:
@@ -135,7 +145,7 @@ def test_rsa_key_of_1024_bits_fails_the_key_milestone(town: Town, issuer: Author
     )
     town.stack.callback(weak.close)
     town.at(town.settings.http.port, weak.port)
-    assert town.stand("keys").state is State.FAILS
+    assert town.stand("keys").state is ComplianceState.FAILS
 
 
 def test_sha1_signature_fails_the_sha1_milestone(town: Town, root: Authority) -> None:
@@ -143,7 +153,7 @@ def test_sha1_signature_fails_the_sha1_milestone(town: Town, root: Authority) ->
 
     issued = resigned(root.issue(HOST), root, "sha1")
     town.serve(issued, REDIRECT, f"{HSTS} ssl_ciphers ALL:@SECLEVEL=0; return 200 ok;")
-    assert town.stand("sha-1").state is State.FAILS
+    assert town.stand("sha-1").state is ComplianceState.FAILS
 
 
 @pytest.mark.parametrize(
@@ -165,9 +175,9 @@ def test_distrusted_ca_fails_only_its_milestone(
     anchor = parse_certificate(distrusted.certificate.public_bytes(Encoding.DER))
     monkeypatch.setattr(TrustStore, "load", classmethod(lambda cls, *_, **__: cls([anchor])))
     town.serve(Authority("Test Issuer", distrusted).issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
-    assert town.stand(name).state is State.FAILS
+    assert town.stand(name).state is ComplianceState.FAILS
     for other in {"entrust", "symantec", "chunghwa-netlock"} - {name}:
-        assert town.row(other).state is State.COMPLIES
+        assert town.row(other).state is ComplianceState.COMPLIES
 
 
 @pytest.mark.parametrize(
@@ -195,7 +205,7 @@ def test_site_without_https_fails_the_deadline_of_the_provider(
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1001"], tags=[])
     town.serve(issuer.issue(HOST), plain, secure, "<h1>Shop</h1>")
     row = town.stand("own")
-    assert row.state is State.FAILS
+    assert row.state is ComplianceState.FAILS
     assert code in {f.code for _, f in row.findings}
 
 
@@ -213,7 +223,7 @@ def test_expired_certificate_fails_pci_if_card_data_is_handled(
     with town.database.write() as tx:
         records.change_tags(tx, "domain", domains.find(tx.conn, HOST)["id"], add=["card-data"])
     row = town.stand("pci-4")
-    assert row.state is State.FAILS
+    assert row.state is ComplianceState.FAILS
     assert {f.code for _, f in row.findings} >= {"certificate-expired"}
 
 
@@ -227,7 +237,7 @@ def test_certificate_of_398_days_from_a_public_ca_fails_lifetime_200(
     monkeypatch.setattr(TrustStore, "load", classmethod(lambda cls, *_, **__: cls([anchor])))
     town.serve(issuer.issue(HOST, days=398), REDIRECT, f"{HSTS} return 200 ok;")
     row = town.stand("lifetime-200")
-    assert row.state is State.FAILS
+    assert row.state is ComplianceState.FAILS
     assert {f.code for _, f in row.findings} == {"validity-too-long"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.steps import backwards
-from inventory.model import Parties
+from inventory.vocabulary import Parties
 from tests.certmgr.compliance.standings import NOW
 from tests.certmgr.compliance.town import DAY
 

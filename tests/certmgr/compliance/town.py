@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from certmgr.compliance.standing import Row, all_deadlines, judge, subjects
-from certmgr.config import HttpSettings, Settings
-from certmgr.demo.authority import Issued
-from certmgr.survey import Options, Survey
+from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, subjects
+from certmgr.config.settings import HttpSettings, Settings
+from certmgr.demo.authority import IssuedCertificate
+from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from inventory.store import clients, domains, endpoints
 from inventory.targets import Target
 from tests.clock import clock
@@ -47,7 +47,7 @@ class Town:
             )
             domains.add(tx, HOST, {"client": "1001"})
 
-    def serve(self, issued: Issued, plain: str, secure: str, page: str = "") -> None:
+    def serve(self, issued: IssuedCertificate, plain: str, secure: str, page: str = "") -> None:
         (self.folder / "page.html").write_text(page)
         pair = real.write_pair(self.folder, issued)
         plain_port, secure_port = self.stack.enter_context(
@@ -64,14 +64,14 @@ class Town:
         self.port = secure_port
 
     def scan(self) -> None:
-        Survey(self.database, self.settings, Options()).run()
+        ScanRun(self.database, self.settings, ScanOptions()).run()
 
-    def stand(self, name: str, as_of: datetime | None = None) -> Row:
+    def stand(self, name: str, as_of: datetime | None = None) -> ComplianceRow:
         """Scan, and return how the domain stands against the deadline ``name``."""
         self.scan()
         return self.row(name, as_of)
 
-    def row(self, name: str, as_of: datetime | None = None) -> Row:
+    def row(self, name: str, as_of: datetime | None = None) -> ComplianceRow:
         """Return how the domain stands by the last scan."""
         now = clock()
         found, _ = subjects(self.database, now, as_of=as_of)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from josepy.jwk import JWKEC, JWKRSA
 from josepy.util import ComparableECKey, ComparableRSAKey
 
-from certmgr.demo.authority import Issued
+from certmgr.demo.authority import IssuedCertificate
 
 SERVER = "https://acme-v02.api.letsencrypt.org/directory"
 ACCOUNTS = "https://acme-v02.api.letsencrypt.org/acme/acct"
@@ -38,7 +38,7 @@ def certbot_account(base: Path, key: Any, *, server: str = SERVER, contact: str 
 def certbot_lineage(
     base: Path,
     name: str,
-    issued: Issued,
+    issued: IssuedCertificate,
     *,
     account: str = "0" * 32,
     more: str = "",

@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
-from certmgr.config_acme import TargetSettings
+from certmgr.config.acme import TargetSettings
 from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.takeover import take_over_links, undo
 from certmgr.deploy.targets import deliver

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.material import checked
+from certmgr.x509.bundle import checked
 from inventory.certificates import from_pem
 from inventory.errors import Busy, CertmgrError
 from tests.campaign import PATIENCE, wait_until

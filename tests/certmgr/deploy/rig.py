@@ -13,10 +13,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certmgr.config_acme import TargetSettings
-from certmgr.demo.authority import Authority, Issued
+from certmgr.config.acme import TargetSettings
+from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.deploy.lineage import Lineage, Version
-from certmgr.deploy.material import Material, checked, from_files
+from certmgr.x509.bundle import CertificateBundle, checked, from_files
 from inventory.certificates import from_pem
 from tests.clock import frozen
 from tests.servers.ports import free_port, wait_for
@@ -26,19 +26,19 @@ from tests.servers.real import program
 NAME = "shop.example.com"
 
 
-def ders(issued: Issued) -> list[bytes]:
+def ders(issued: IssuedCertificate) -> list[bytes]:
     return [c.public_bytes(Encoding.DER) for c in issued.chain]
 
 
-def material(issued: Issued, *, key: bool = True) -> Material:
+def material(issued: IssuedCertificate, *, key: bool = True) -> CertificateBundle:
     return checked(issued.key_pem if key else None, ders(issued))
 
 
-def stored(lineage: Lineage, issued: Issued) -> Version:
+def stored(lineage: Lineage, issued: IssuedCertificate) -> Version:
     return lineage.store(issued.key_pem, ders(issued))
 
 
-def by_path(folder: Path) -> Material:
+def by_path(folder: Path) -> CertificateBundle:
     """Read each file of a folder by its path, as a simple reader does.
 
     They are checked to belong together.
@@ -47,17 +47,17 @@ def by_path(folder: Path) -> Material:
     return _belonging({n: (folder / n).read_bytes() for n in names if (folder / n).exists()})
 
 
-def _belonging(files: Mapping[str, bytes]) -> Material:
+def _belonging(files: Mapping[str, bytes]) -> CertificateBundle:
     return _belonging_once(tuple(files.items()))
 
 
 @lru_cache(maxsize=64)
-def _belonging_once(files: tuple[tuple[str, bytes], ...]) -> Material:
+def _belonging_once(files: tuple[tuple[str, bytes], ...]) -> CertificateBundle:
     """Check files whose bytes were not checked before: a campaign reads the same ones often."""
     return from_files(dict(files))
 
 
-def by_links(live: Path) -> Material:
+def by_links(live: Path) -> CertificateBundle:
     """As :func:`by_path`, for a folder of certbot's, which may have no combined.pem yet."""
     files = {n: (live / n).read_bytes() for n in ("privkey.pem", "fullchain.pem")}
     found = _chained(files["privkey.pem"], files["fullchain.pem"])
@@ -68,7 +68,7 @@ def by_links(live: Path) -> Material:
 
 
 @lru_cache(maxsize=64)
-def _chained(key: bytes, chain: bytes) -> Material:
+def _chained(key: bytes, chain: bytes) -> CertificateBundle:
     return checked(key, [c.der for c in from_pem(chain)])
 
 

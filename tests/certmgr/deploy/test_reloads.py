@@ -22,11 +22,11 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.config_acme import TargetSettings
+from certmgr.config.acme import TargetSettings
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.material import Material
 from certmgr.deploy.targets import deliver
+from certmgr.x509.bundle import CertificateBundle
 from tests.campaign import Campaign, wait_until
 from tests.certmgr.deploy.rig import NAME, material
 from tests.servers.ports import free_port, wait_for
@@ -185,7 +185,7 @@ class Prober:
         return False
 
 
-def certificate(issuer: Authority, name: str = NAME) -> Material:
+def certificate(issuer: Authority, name: str = NAME) -> CertificateBundle:
     """A certificate for clients that compare it with the system's clock."""
     return material(long_lived(issuer, name))
 

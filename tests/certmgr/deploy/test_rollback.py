@@ -11,11 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.cases.look import Place, look
-from certmgr.cases.proof import Sight
-from certmgr.config import Settings
-from certmgr.demo.authority import Authority, Issued
-from certmgr.deploy.rollback import Act, OldVersion, Standing, Verdict, decide
+from certmgr.config.settings import Settings
+from certmgr.demo.authority import Authority, IssuedCertificate
+from certmgr.deploy.rollback import (
+    OldVersion,
+    RollbackAction,
+    RollbackDecision,
+    SwitchState,
+    decide,
+)
+from certmgr.inspection.live_check import LiveCheckTarget, check_live
+from certmgr.inspection.verification import Observation
 from inventory.certificates import parse
 from inventory.clock import Clock
 from inventory.targets import Target
@@ -50,17 +56,19 @@ OLD, NEW = (parse(LEAVES[n]).sha256 for n in ("old", "new"))
 GOOD_OLD = OldVersion(OLD, NOW + 30 * DAY)
 
 
-def seen(what: str, address: str = "192.0.2.1", key_type: str = "EC", backend: str = "") -> Sight:
+def seen(
+    what: str, address: str = "192.0.2.1", key_type: str = "EC", backend: str = ""
+) -> Observation:
     """Return what was seen: a word of LEAVES, or a kind of failure."""
     if what in LEAVES:
         der = LEAVES[what]
-        return Sight(HOST, 443, address, key_type, parse(der).sha256, "", backend, der=der)
+        return Observation(HOST, 443, address, key_type, parse(der).sha256, "", backend, der=der)
     if what == "mismatch":
         der = LEAVES["new"]
-        return Sight(HOST, 443, address, key_type, NEW, "", backend, kind="tls", der=der)
+        return Observation(HOST, 443, address, key_type, NEW, "", backend, kind="tls", der=der)
     error = "" if what in ("alert", "none") else what
     kind = "" if what == "none" else what
-    return Sight(HOST, 443, address, key_type, None, error, backend, kind=kind)
+    return Observation(HOST, 443, address, key_type, None, error, backend, kind=kind)
 
 
 REGRESSIONS = [
@@ -98,7 +106,7 @@ def verdict(
     old: OldVersion | None = GOOD_OLD,
     rolled: bool = False,
     ours: bool = False,
-) -> Verdict:
+) -> RollbackDecision:
     sights = [seen(b) for b in before], [seen(a) for a in after]
     return decide(*sights, ours, old, rolled, NOW, new_sha256=NEW)
 
@@ -106,21 +114,21 @@ def verdict(
 @pytest.mark.parametrize("after", REGRESSIONS)
 def test_regression_where_ours_was_served_brings_the_old_version_back(after: str) -> None:
     found = verdict(["old"], [after])
-    assert found.act is Act.ROLL_BACK, found
+    assert found.act is RollbackAction.ROLL_BACK, found
     assert found.reason.startswith("shop.example.com:443 at 192.0.2.1: ")
-    assert found.places[0].standing is Standing.HARMED
+    assert found.places[0].standing is SwitchState.HARMED
 
 
 @pytest.mark.parametrize("after", NO_REGRESSIONS)
 def test_result_that_is_not_a_regression_keeps_the_new_version(after: str) -> None:
-    assert verdict(["old"], [after]).act is Act.KEEP
+    assert verdict(["old"], [after]).act is RollbackAction.KEEP
 
 
 @pytest.mark.parametrize("after", [*REGRESSIONS, *NO_REGRESSIONS])
 @pytest.mark.parametrize("before", ["cdn", "timeout", "refused", "expired", "none"])
 def test_place_that_never_served_ours_brings_nothing_back(before: str, after: str) -> None:
     """A broken pair with the new leaf is for the staff: there is nothing to go back to there."""
-    expected = Act.STAFF if after == "mismatch" else Act.KEEP
+    expected = RollbackAction.STAFF if after == "mismatch" else RollbackAction.KEEP
     assert verdict([before], [after]).act is expected
 
 
@@ -140,60 +148,63 @@ def test_regression_without_a_usable_old_version_is_for_the_staff(
     old: OldVersion | None, rolled: bool, why: str
 ) -> None:
     found = verdict(["old"] if old is not None else [], ["refused"], old, rolled, ours=True)
-    assert found.act is Act.STAFF
+    assert found.act is RollbackAction.STAFF
     assert why in found.reason
 
 
 @pytest.mark.parametrize("revoked", [None, False])
 def test_old_version_whose_revocation_is_undetermined_comes_back(revoked: bool | None) -> None:
-    assert verdict(["old"], ["refused"], replace(GOOD_OLD, revoked=revoked)).act is Act.ROLL_BACK
+    assert (
+        verdict(["old"], ["refused"], replace(GOOD_OLD, revoked=revoked)).act
+        is RollbackAction.ROLL_BACK
+    )
 
 
 @pytest.mark.parametrize(
     "before, after, ours, standing",
     [
-        ("old", "new", False, Standing.LIVE),
-        ("cdn", "new", False, Standing.LIVE),
-        ("old", "old", False, Standing.NOT_YET),
-        ("cdn", "cdn", False, Standing.CDN),
-        ("cdn", "cdn", True, Standing.CDN),  # what was seen counts more than the inventory
-        ("old", "cdn", False, Standing.OTHER),
-        ("old", "timeout", False, Standing.UNKNOWN),
-        ("cdn", "refused", False, Standing.UNKNOWN),
-        ("old", "refused", False, Standing.HARMED),
-        ("", "refused", True, Standing.HARMED),
-        ("", "refused", False, Standing.UNKNOWN),
-        ("", "cdn", False, Standing.CDN),
-        ("", "cdn", True, Standing.OTHER),
+        ("old", "new", False, SwitchState.LIVE),
+        ("cdn", "new", False, SwitchState.LIVE),
+        ("old", "old", False, SwitchState.NOT_YET),
+        ("cdn", "cdn", False, SwitchState.CDN),
+        ("cdn", "cdn", True, SwitchState.CDN),  # what was seen counts more than the inventory
+        ("old", "cdn", False, SwitchState.OTHER),
+        ("old", "timeout", False, SwitchState.UNKNOWN),
+        ("cdn", "refused", False, SwitchState.UNKNOWN),
+        ("old", "refused", False, SwitchState.HARMED),
+        ("", "refused", True, SwitchState.HARMED),
+        ("", "refused", False, SwitchState.UNKNOWN),
+        ("", "cdn", False, SwitchState.CDN),
+        ("", "cdn", True, SwitchState.OTHER),
     ],
 )
 def test_state_of_a_place_follows_from_what_was_seen_before_and_after(
-    before: str, after: str, ours: bool, standing: Standing
+    before: str, after: str, ours: bool, standing: SwitchState
 ) -> None:
     found = verdict([before] if before else [], [after], ours=ours)
     assert [p.standing for p in found.places] == [standing]
-    assert bool(found.cdn) is (standing is Standing.CDN)
+    assert bool(found.cdn) is (standing is SwitchState.CDN)
 
 
 def test_new_certificate_that_does_not_cover_the_name_is_a_regression() -> None:
     after = [seen("new-uncovering")]
     new = str(after[0].sha256)
     found = decide([seen("old")], after, False, GOOD_OLD, False, NOW, new_sha256=new)
-    assert found.act is Act.ROLL_BACK
+    assert found.act is RollbackAction.ROLL_BACK
     assert "does not cover the name" in found.reason
 
 
 @pytest.mark.parametrize(
     "rsa, ec, act",
     [
-        ("alert", "new", Act.KEEP),
-        ("alert", "alert", Act.ROLL_BACK),
-        ("alert", "timeout", Act.KEEP),
-        ("expired", "new", Act.KEEP),
-        ("expired", "cdn", Act.KEEP),
+        ("alert", "new", RollbackAction.KEEP),
+        ("alert", "alert", RollbackAction.ROLL_BACK),
+        ("alert", "timeout", RollbackAction.KEEP),
+        ("expired", "new", RollbackAction.KEEP),
+        ("expired", "cdn", RollbackAction.KEEP),
     ],
 )
-def test_key_types_of_one_place_are_judged_together(rsa: str, ec: str, act: Act) -> None:
+def test_key_types_of_one_place_are_judged_together(rsa: str, ec: str, act: RollbackAction) -> None:
     """From RSA to EC: no RSA certificate any more is no regression; no certificate at all is."""
     before = [seen("old", key_type="RSA"), seen("alert")]
     after = [seen(rsa, key_type="RSA"), seen(ec)]
@@ -210,26 +221,31 @@ def test_regression_at_one_place_of_several_is_enough_and_is_named() -> None:
         seen("old", "10.0.0.1", backend="lb"),
     ]
     found = decide(before, after, False, GOOD_OLD, False, NOW, new_sha256=NEW)
-    assert found.act is Act.ROLL_BACK
+    assert found.act is RollbackAction.ROLL_BACK
     assert found.reason == "shop.example.com:443 at 192.0.2.3: the connection is refused"
 
 
 def test_without_any_probe_the_new_version_stays() -> None:
-    assert decide([], [], True, GOOD_OLD, False, NOW, new_sha256=NEW).act is Act.KEEP
+    assert decide([], [], True, GOOD_OLD, False, NOW, new_sha256=NEW).act is RollbackAction.KEEP
 
 
 # -- real servers --------------------------------------------------------------------------------
 
 
-def probe(settings: Settings, port: int) -> list[Sight]:
+def probe(settings: Settings, port: int) -> list[Observation]:
     """Probe a server, as if it were at port 443."""
-    found = look(settings, [Place(Target(HOST, port), ("127.0.0.1",))])
+    found = check_live(settings, [LiveCheckTarget(Target(HOST, port), ("127.0.0.1",))])
     return [replace(s, port=443) for s in found]
 
 
 def after_switch(
-    settings: Settings, folder: Path, old: Issued, new: Issued, shown: Issued, how: str
-) -> tuple[list[Sight], list[Sight]]:
+    settings: Settings,
+    folder: Path,
+    old: IssuedCertificate,
+    new: IssuedCertificate,
+    shown: IssuedCertificate,
+    how: str,
+) -> tuple[list[Observation], list[Observation]]:
     """Probe a server with the old certificate, then another one that took its place."""
     with nginx(folder, [(HOST, *write_pair(folder, old, "old"))]) as port:
         before = probe(settings, port)
@@ -252,17 +268,22 @@ def after_switch(
 @pytest.mark.parametrize(
     "after, act",
     [
-        ("new", Act.KEEP),
-        ("old", Act.KEEP),
-        ("refused", Act.ROLL_BACK),
-        ("alert", Act.ROLL_BACK),
-        ("plain", Act.ROLL_BACK),
-        ("uncovering", Act.ROLL_BACK),
-        ("expired", Act.ROLL_BACK),
+        ("new", RollbackAction.KEEP),
+        ("old", RollbackAction.KEEP),
+        ("refused", RollbackAction.ROLL_BACK),
+        ("alert", RollbackAction.ROLL_BACK),
+        ("plain", RollbackAction.ROLL_BACK),
+        ("uncovering", RollbackAction.ROLL_BACK),
+        ("expired", RollbackAction.ROLL_BACK),
     ],
 )
 def test_regression_of_a_real_server_is_recognised(
-    settings: Settings, issuer: Authority, clock: Clock, tmp_path: Path, after: str, act: Act
+    settings: Settings,
+    issuer: Authority,
+    clock: Clock,
+    tmp_path: Path,
+    after: str,
+    act: RollbackAction,
 ) -> None:
     now = clock()
     old, new = issuer.issue(HOST), issuer.issue(HOST)

@@ -11,7 +11,7 @@ import pytest
 
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.targets import Delivered, deliver
+from certmgr.deploy.targets import TargetResult, deliver
 from tests.certmgr.deploy.rig import (
     NAME,
     Sshd,
@@ -56,7 +56,7 @@ def test_delivery_makes_the_same_layout_there_tests_and_reloads(
         version = stored(lineage, issued)
         for _ in range(2 if n == 0 else 1):
             done = deliver(target, NAME, material(issued), lineage.base, label="far")
-            assert done == Delivered("far", True, "in place, and reloaded")
+            assert done == TargetResult("far", True, "in place, and reloaded")
         assert by_path(directory).sha256 == material(issued).sha256
         assert str((directory / "current").readlink()) == f"versions/{version.name}"
     assert Path(log).read_text().splitlines() == ["tested", "reloaded $(id); a b"] * 8

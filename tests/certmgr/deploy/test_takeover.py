@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.config_acme import TargetSettings
+from certmgr.config.acme import TargetSettings
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.material import Material
 from certmgr.deploy.takeover import Schedule, schedules, take_over_links, timers_enabled, undo
-from certmgr.deploy.targets import Delivered, deliver
+from certmgr.deploy.targets import TargetResult, deliver
+from certmgr.x509.bundle import CertificateBundle
 from inventory.errors import CertmgrError, UsageError
 from tests.certmgr.deploy.certbot_place import certbot_lineage, content
 from tests.certmgr.deploy.rig import NAME, by_links, material, stored
@@ -54,7 +54,7 @@ def test_schedules_are_found_with_the_way_to_end_them(tmp_path: Path) -> None:
 # -- its links -----------------------------------------------------------------------------------
 
 
-def deliver_live(lineage: Lineage, new: Material) -> Delivered:
+def deliver_live(lineage: Lineage, new: CertificateBundle) -> TargetResult:
     """Deliver a certificate to the live folder."""
     target = TargetSettings("reload", reload=("/bin/true",), settle=0.0)
     return deliver(target, NAME, new, lineage.base)

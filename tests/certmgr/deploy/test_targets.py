@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from certmgr.config_acme import TargetSettings
+from certmgr.config.acme import TargetSettings
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.targets import Delivered, deliver
+from certmgr.deploy.targets import TargetResult, deliver
 from inventory.certificates import from_pem
 from tests.certmgr.deploy.rig import NAME, by_path, hook, leftovers, material, stored
 from tests.servers.real import program
@@ -31,7 +31,7 @@ def test_files_have_one_link_that_switches_and_stable_links_through_it(
     folder = tmp_path / "tls" / NAME
     for wanted in (one, two, two):
         done = deliver(target, NAME, wanted, lineage.base, label="web")
-        assert done == Delivered("web", True, "in place, and reloaded")
+        assert done == TargetResult("web", True, "in place, and reloaded")
         assert by_path(folder).sha256 == wanted.sha256
     log = (tmp_path / "log").read_text().split()
     assert log == [w for m in (one, two, two) for w in (NAME, m.sha256)]
@@ -236,7 +236,7 @@ def test_pkcs12_is_read_back_by_openssl(
         settle=0.0,
     )
     done = deliver(target, NAME, material(issued), lineage.base)
-    assert done == Delivered("", True, "in place")
+    assert done == TargetResult("", True, "in place")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = _pkcs12(path, "a pass word", "-nodes", "-info")
     assert ("pbeWithSHA1And3-KeyTripleDES-CBC" in text) is legacy

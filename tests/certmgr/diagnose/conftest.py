@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from certmgr.config import HttpSettings, ScanSettings, Settings, TrustSettings
-from certmgr.demo import show
-from certmgr.demo.sites import open_street
-from certmgr.survey import Options, Survey
+from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
+from certmgr.demo import run
+from certmgr.demo.sites import open_sites
+from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from tests.certmgr.diagnose.demonstration import Demo
 from tests.clock import frozen
 from tests.databases import open_sqlite
@@ -20,17 +20,17 @@ from tests.databases import open_sqlite
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """A test that changes the inventory changes it back."""
     folder = tmp_path_factory.mktemp("demo")
-    street = open_street(frozen)
+    street = open_sites(frozen)
     (folder / "root.pem").write_bytes(street.root.pem)
     database = open_sqlite(folder / "demo.db", clock=frozen)
-    show._build(database, street)
+    run._build(database, street)
     settings = replace(
         Settings(),
         scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
         trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
         http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
     )
-    Survey(database, settings, Options(overrides=street.overrides())).run()
+    ScanRun(database, settings, ScanOptions(overrides=street.overrides())).run()
     yield Demo(street, database, folder)
     street.close()
     database.close()

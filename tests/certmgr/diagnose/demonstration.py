@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from certmgr.demo.sites import Street
-from inventory.database import Database
+from certmgr.demo.sites import DemoSites
+from inventory.db.database import Database
 from tests.program import Ran
 
 
@@ -15,7 +15,7 @@ from tests.program import Ran
 class Demo:
     """The sites, and the inventory that was scanned."""
 
-    street: Street
+    street: DemoSites
     database: Database
     folder: Path
 

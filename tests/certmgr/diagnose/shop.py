@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
-from certmgr.config import NetworkSettings, Settings
+from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
-from certmgr.scan.report import Report
-from certmgr.survey import Options, look_at
+from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.scan_run import ScanOptions, probe_targets
 from inventory.targets import Target
 from tests.clock import clock
 from tests.servers.ports import free_port
@@ -33,12 +33,12 @@ def served(
 
 def look(
     settings: Settings, port: int, addresses: tuple[str, ...], **network: tuple[str, ...]
-) -> Report:
+) -> EndpointReport:
     """Probe the site at these addresses; nothing serves it over plain HTTP."""
     chosen = replace(settings, network=NetworkSettings(**network))
-    return look_at(
+    return probe_targets(
         chosen,
-        Options(overrides={(HOST, port): addresses}, http_port=free_port(), always_http=True),
+        ScanOptions(overrides={(HOST, port): addresses}, http_port=free_port(), always_http=True),
         Target(HOST, port),
         ("/",),
         None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certmgr.demo.authority import Authority
-from certmgr.demo.pages import Answer, page, secure
+from certmgr.demo.pages import PageResponse, page, secure
 from certmgr.demo.servers import Server, server_context
 from tests.certmgr.diagnose.demonstration import Demo, Run, call
 from tests.certmgr.diagnose.shop import HOST
@@ -125,7 +125,7 @@ def test_error_page_of_the_site_is_the_cause(
     server = Server(
         secure(
             server_context(issuer.issue(HOST)),
-            lambda host, path: Answer(500 if path == "/cart?id=7" else 200, "x"),
+            lambda host, path: PageResponse(500 if path == "/cart?id=7" else 200, "x"),
         )
     )
     opened.callback(server.close)

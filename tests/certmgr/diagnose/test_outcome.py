@@ -6,13 +6,13 @@ import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.demo import servers as demo_servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
 from certmgr.diagnose import chrome, steps
-from certmgr.diagnose.outcome import Facts, Outcome, decide
-from certmgr.survey import Options, look_at
+from certmgr.diagnose.outcome import DiagnosisOutcome, OutcomeFacts, decide
+from certmgr.inspection.scan_run import ScanOptions, probe_targets
 from inventory.targets import Target
 from tests.certmgr.diagnose.shop import HOST, look, served
 from tests.clock import clock
@@ -26,10 +26,10 @@ def test_wrong_aaaa_record_should_be_deleted(
     """The client reads one sentence that names the record."""
     port = served(issuer, opened)
     report = look(settings, port, ("127.0.0.1", "::1"))
-    outcome = decide(report, report.findings, Facts(ours=frozenset({"127.0.0.1"})))
+    outcome = decide(report, report.findings, OutcomeFacts(ours=frozenset({"127.0.0.1"})))
     assert (outcome.outcome, outcome.partial) == ("you-act", ("::1",))
     assert outcome.instruction.startswith(f"Please delete the AAAA record ::1 of {HOST}.")
-    known = decide(report, report.findings, Facts(known=True, ours=frozenset({"127.0.0.1"})))
+    known = decide(report, report.findings, OutcomeFacts(known=True, ours=frozenset({"127.0.0.1"})))
     assert known.instruction == f"Please delete the AAAA record ::1 of {HOST}."
     assert "at ::1" in chrome.shown(
         report.findings, [a.address for a in report.addresses], plain=False
@@ -45,7 +45,9 @@ def test_record_of_a_silent_address_should_not_be_deleted(
     opened.callback(silent.close)
     chosen = replace(settings, scan=replace(settings.scan, timeout=1.5))
     report = look(chosen, port, ("127.0.0.1", "127.0.0.2"))
-    outcome = decide(report, report.findings, Facts(known=True, ours=frozenset({"127.0.0.1"})))
+    outcome = decide(
+        report, report.findings, OutcomeFacts(known=True, ours=frozenset({"127.0.0.1"}))
+    )
     assert (outcome.outcome, outcome.code) == ("escalated", "connection-timeout")
     assert "could not be told" in chrome.shown(
         report.findings, [a.address for a in report.addresses], plain=False
@@ -58,7 +60,9 @@ def test_record_of_our_own_address_should_not_be_deleted(
     port = served(issuer, opened)
     report = look(settings, port, ("127.0.0.1", "127.0.0.2"))
     outcome = decide(
-        report, report.findings, Facts(known=True, ours=frozenset({"127.0.0.1", "127.0.0.2"}))
+        report,
+        report.findings,
+        OutcomeFacts(known=True, ours=frozenset({"127.0.0.1", "127.0.0.2"})),
     )
     assert outcome.outcome == "escalated"
     assert "delete" not in outcome.instruction.lower()
@@ -70,7 +74,7 @@ def test_record_that_points_to_another_server_should_be_changed(
     strange = Server(demo_servers.tls(server_context(issuer.issue("panel.other.test"))))
     opened.callback(strange.close)
     report = look(settings, strange.port, ("127.0.0.1",), provider=("192.0.2.0/24",))
-    facts = Facts(known=True, own_addresses=("192.0.2.10",))
+    facts = OutcomeFacts(known=True, own_addresses=("192.0.2.10",))
     outcome = decide(report, report.findings, facts)
     assert (outcome.outcome, outcome.code) == ("you-act", "points-elsewhere")
     assert (
@@ -85,9 +89,9 @@ def test_name_that_does_not_exist_is_the_cause(settings: Settings) -> None:
 
     with real.dns({}) as resolver:
         chosen = replace(settings, scan=replace(settings.scan, resolvers=(resolver,)))
-        report = look_at(
+        report = probe_targets(
             chosen,
-            Options(always_http=True),
+            ScanOptions(always_http=True),
             Target("nobody.example.test"),
             ("/",),
             None,
@@ -95,7 +99,7 @@ def test_name_that_does_not_exist_is_the_cause(settings: Settings) -> None:
             None,
             clock=clock,
         )
-    outcome = decide(report, report.findings, Facts())
+    outcome = decide(report, report.findings, OutcomeFacts())
     assert (outcome.outcome, outcome.code) == ("you-act", "name-not-found")
     made = steps.steps(report, "https://nobody.example.test/", NOW)
     assert made[0].state == "fault"
@@ -107,14 +111,14 @@ def test_each_code_has_one_outcome_with_cause_and_instruction(
 ) -> None:
     """For each actor, and for hosts inside and outside the inventory."""
     from certmgr.checks.codes import CODES
-    from inventory.model import Actor, Finding
+    from inventory.vocabulary import Actor, Finding
 
     report = look(settings, served(issuer, opened), ("127.0.0.1",))
     for code, meta in CODES.items():
         for actor in Actor:
             for known in (True, False):
                 finding = Finding(code, meta.severity, ("127.0.0.1",), {}, actor)
-                outcome: Outcome = decide(report, [finding], Facts(known=known))
+                outcome: DiagnosisOutcome = decide(report, [finding], OutcomeFacts(known=known))
                 assert outcome.outcome in ("you-act", "we-act", "escalated"), code
                 if outcome.code:
                     assert outcome.cause, code

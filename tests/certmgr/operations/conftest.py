@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
-from inventory.database import Database
+from inventory.db.database import Database
 from tests.certmgr.scanning import add, scan
 from tests.certmgr.tls_servers import Stack, serve_certificate
 from tests.clock import clock

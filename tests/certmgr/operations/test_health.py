@@ -20,7 +20,7 @@ from certmgr.operations.health import (
     Thresholds,
     judge,
 )
-from inventory.database import Database
+from inventory.db.database import Database
 from tests.program import Ran
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

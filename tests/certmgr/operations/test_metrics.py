@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from inventory.database import Database
+from inventory.db.database import Database
 from tests.clock import START, clock
 from tests.program import Ran
 

@@ -13,7 +13,7 @@ from certmgr.demo.authority import Authority, self_signed
 from certmgr.demo.pages import page
 from certmgr.demo.servers import server_context
 from certmgr.report import html, pdf, tabular
-from certmgr.report.model import Report
+from certmgr.report.model import ClientReport
 from certmgr.report.view import build
 from inventory.store import contacts
 from notifiers.wording.catalogue import Language, language
@@ -21,7 +21,7 @@ from tests.certmgr.report.village import Village, hostile_input, pdf_text, text_
 from tests.clock import clock
 
 
-def formats(report: Report, spoken: Language, folder: Path) -> dict[str, str]:
+def formats(report: ClientReport, spoken: Language, folder: Path) -> dict[str, str]:
     """Return the report in each format; the PDF as its text."""
     made = html.render(report, spoken)
     return {

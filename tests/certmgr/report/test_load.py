@@ -8,17 +8,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from certmgr.compliance.assessment import all_deadlines, judge
 from certmgr.compliance.rules import RULES
-from certmgr.compliance.standing import all_deadlines, judge
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
+from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from certmgr.report.load import material
-from certmgr.report.model import Report
+from certmgr.report.model import ClientReport
 from certmgr.report.view import build
-from certmgr.survey import Options, Survey
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.store import clients, deadlines, domains, endpoints
 from inventory.targets import Target
 from tests.certmgr.report.village import Village
@@ -76,7 +76,7 @@ def test_report_of_today_equals_the_current_one_on_both_databases(
             "installation_days": 1,
         }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1"], tags=[])
-    Survey(database, settings, Options(always_http=True)).run()
+    ScanRun(database, settings, ScanOptions(always_http=True)).run()
     now = clock()
     read = material(
         database,
@@ -117,7 +117,7 @@ def test_report_of_a_past_date_shows_what_was_known_then(village: Village) -> No
     assert after.state == "ok"
     again, _ = village.report("1001", then)
 
-    def content(report: Report) -> Any:
+    def content(report: ClientReport) -> Any:
         """Return all but the second of the probe, which the stored observations do not keep."""
         sites = tuple(replace(site, measured=None, measured_text="") for site in report.sites)
         return replace(report, sites=sites, method=report.method[1:])

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from certmgr.demo.pages import Answer, plain
+from certmgr.demo.pages import PageResponse, plain
 from certmgr.demo.servers import Server, server_context
 from certmgr.report import html, pdf
 from certmgr.report.view import build
@@ -18,9 +18,9 @@ def test_pdf_fetches_nothing(tmp_path: Path) -> None:
     """The page asks for a picture."""
     asked: list[str] = []
 
-    def answer(host: str, path: str) -> Answer:
+    def answer(host: str, path: str) -> PageResponse:
         asked.append(path)
-        return Answer(200, "x")
+        return PageResponse(200, "x")
 
     server = Server(plain(answer))
     try:

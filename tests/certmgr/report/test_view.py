@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from certmgr.compliance.rules import RULES
-from certmgr.demo.pages import Answer, page
+from certmgr.demo.pages import PageResponse, page
 from certmgr.demo.servers import server_context
+from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from certmgr.report import tabular
-from certmgr.survey import Options, Survey
 from inventory.store import clients, contacts, deadlines, findings
 from tests.certmgr.report.village import Village
 from tests.clock import clock
@@ -79,7 +79,7 @@ def test_undetermined_site_is_not_reported_as_good(village: Village) -> None:
         "1001",
         "guarded.example.test",
         server_context(village.issuer.issue("guarded.example.test")),
-        Answer(403),
+        PageResponse(403),
     )
     village.scan()
     report, _ = village.report("1001")
@@ -103,7 +103,7 @@ def test_site_whose_pages_were_not_opened_is_not_reported_as_good(village: Villa
     village.client("1", "One")
     village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
     village.plain["one.example.test"] = page("Login", "<input type=password>", hsts=False)
-    Survey(village.database, village.settings, Options(http=False)).run()
+    ScanRun(village.database, village.settings, ScanOptions(http=False)).run()
     report, _ = village.report("1")
     assert report.state == "unknown"
     assert report.untested == ("one.example.test: Its pages were not opened yet.",)

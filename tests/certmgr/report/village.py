@@ -11,22 +11,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from certmgr.compliance.assessment import all_deadlines
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import RULES
-from certmgr.compliance.standing import all_deadlines
-from certmgr.config import HttpSettings, Settings
+from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import Authority
-from certmgr.demo.pages import Answer, page, plain, redirect, secure
+from certmgr.demo.pages import PageResponse, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
+from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.status import EndpointStatus
 from certmgr.report.load import material
-from certmgr.report.model import Report
-from certmgr.report.view import Material, build
-from certmgr.status import Standing
-from certmgr.survey import Options, Survey
+from certmgr.report.model import ClientReport
+from certmgr.report.view import ReportInput, build
 from inventory.clock import Clock
-from inventory.model import Finding, Verdict
 from inventory.store import clients, deadlines, domains, endpoints, findings
 from inventory.targets import Target
+from inventory.vocabulary import Finding, Verdict
 from notifiers.wording.catalogue import Language, language
 from tests.clock import clock as test_clock
 from tests.databases import open_sqlite
@@ -46,7 +46,7 @@ class Village:
         clock: Clock = test_clock,
     ) -> None:
         self.issuer, self.folder, self.stack, self.clock = issuer, folder, stack, clock
-        self.plain: dict[str, Answer] = {}
+        self.plain: dict[str, PageResponse] = {}
         self.ports: dict[str, int] = {}
         http = Server(
             plain(
@@ -70,11 +70,13 @@ class Village:
                 {"number": number, "name": name, "account_manager": f"Manager of {name}"} | fields,
             )
 
-    def site(self, client: str, host: str, context: Any, answer: Answer | None = None) -> None:
+    def site(
+        self, client: str, host: str, context: Any, answer: PageResponse | None = None
+    ) -> None:
         self.sites(client, (host,), context, answer)
 
     def sites(
-        self, client: str, hosts: Sequence[str], context: Any, answer: Answer | None = None
+        self, client: str, hosts: Sequence[str], context: Any, answer: PageResponse | None = None
     ) -> None:
         """Add sites that one server serves with one certificate."""
         server = Server(secure(context, lambda h, p: answer or page("Welcome")))
@@ -86,11 +88,11 @@ class Village:
                 endpoints.edit(tx, Target(host), {"port": server.port, "addresses": ["127.0.0.1"]})
 
     def scan(self) -> None:
-        Survey(self.database, self.settings, Options()).run()
+        ScanRun(self.database, self.settings, ScanOptions()).run()
 
     def report(
         self, number: str, as_of: datetime | None = None, chosen: str | None = None
-    ) -> tuple[Report, Language]:
+    ) -> tuple[ClientReport, Language]:
         now = self.clock()
         past = as_of if as_of is not None and as_of <= now else None
         read = material(
@@ -138,7 +140,7 @@ def pdf_text(data: bytes, path: Path) -> str:
     )
 
 
-def hostile_input(**changes: Any) -> Material:
+def hostile_input(**changes: Any) -> ReportInput:
     """Make report input whose texts are HTML, templates, control characters and formulas."""
     evil = "<script>alert(1)</script>{{ 7*7 }}{% for x in y %}\x1b[31m\u202e=cmd()"
     finding = Finding(
@@ -149,7 +151,7 @@ def hostile_input(**changes: Any) -> Material:
         "client",
         "you-act",
     )
-    standing = Standing(
+    standing = EndpointStatus(
         1,
         Target("shop.example.test"),
         "1001",
@@ -179,14 +181,14 @@ def hostile_input(**changes: Any) -> Material:
         "vantage": evil,
         "measured": NOW,
     }
-    return Material(**values | changes)
+    return ReportInput(**values | changes)
 
 
-States = tuple[Village, dict[str, tuple[Report, Language]]]
+States = tuple[Village, dict[str, tuple[ClientReport, Language]]]
 """The fixture ``all_states``: the inventory, and the report of each client in its language."""
 
 
-def states(village: Village) -> dict[str, tuple[Report, Language]]:
+def states(village: Village) -> dict[str, tuple[ClientReport, Language]]:
     """Return a report in each state.
 
     They are: good, the client acts, we act and level 2 acts, unknown, without a site, and in
@@ -224,7 +226,7 @@ def states(village: Village) -> dict[str, tuple[Report, Language]]:
         "unknown",
         "guarded.example.test",
         server_context(issue("guarded.example.test")),
-        Answer(403),
+        PageResponse(403),
     )
     with village.database.write() as tx:
         due = {

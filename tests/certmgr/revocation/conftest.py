@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.config import NetworkSettings, Settings
-from certmgr.demo.authority import Authority, Issued
-from inventory.database import Database
+from certmgr.config.settings import NetworkSettings, Settings
+from certmgr.demo.authority import Authority, IssuedCertificate
+from inventory.db.database import Database
 from inventory.store import clients, contacts, domains
 from tests.certmgr.cases.place import serve
-from tests.certmgr.dns.server import serving
+from tests.certmgr.net.server import serving
 from tests.certmgr.revocation.files import Files, FileServer, file_server
 from tests.certmgr.revocation.lists import make_list, points
 from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
@@ -47,7 +47,7 @@ def sites(database: Database, settings: Settings, files: Files) -> Iterator[Site
 
 
 @pytest.fixture
-def rose(sites: Sites, issuer: Authority) -> Issued:
+def rose(sites: Sites, issuer: Authority) -> IssuedCertificate:
     """The certificate of the first client, which names a list."""
     return sites.serve(ROSE, issuer.issue(ROSE, extensions=[points(sites.url())]))
 
@@ -65,7 +65,7 @@ def two(
             f'[scan]\nresolvers = ["{names.address}"]\nper_address = 0\nrate = 0.0\n'
             '[http]\nenabled = false\n[network]\nallow = ["127.0.0.0/8"]\n'
         )
-        issued: dict[str, Issued] = {}
+        issued: dict[str, IssuedCertificate] = {}
         for number, host in HOSTS.items():
             with database.write(START) as tx:
                 clients.add(tx, {"number": number, "name": f"Client {number}", **parties})

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certmgr.demo.authority import Authority, Issued
+from certmgr.demo.authority import Authority, IssuedCertificate
 from tests.clock import clock
 
 DAY = timedelta(days=1)
@@ -46,7 +46,7 @@ def shard(*urls: str, **given: Any) -> tuple[x509.ExtensionType, bool]:
 
 def make_list(
     authority: Authority,
-    revoked: Sequence[Issued | int] = (),
+    revoked: Sequence[IssuedCertificate | int] = (),
     *,
     at: datetime | None = None,
     days: float = 7,

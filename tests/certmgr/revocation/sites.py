@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from certmgr.config import Settings
-from certmgr.demo.authority import Issued
-from certmgr.revocation.job import Summary, run
+from certmgr.config.settings import Settings
+from certmgr.demo.authority import IssuedCertificate
+from certmgr.revocation.job import RevocationSummary, run
 from inventory.certificates import parse
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.store import clients, domains, findings
 from inventory.store import revocation as store
 from tests.certmgr.cases.place import serve
-from tests.certmgr.dns.server import NameServer
+from tests.certmgr.net.server import NameServer
 from tests.certmgr.revocation.files import Files
 from tests.clock import START
 
@@ -31,15 +31,17 @@ class Sites:
     names: NameServer
     now: datetime = START
     identities: Any = None
-    known: dict[str, Issued] = field(default_factory=dict)
+    known: dict[str, IssuedCertificate] = field(default_factory=dict)
 
-    def serve(self, host: str, issued: Issued, *addresses: str, **given: Any) -> Issued:
+    def serve(
+        self, host: str, issued: IssuedCertificate, *addresses: str, **given: Any
+    ) -> IssuedCertificate:
         """Store that a scan saw this certificate at these addresses."""
         serve(self.database, host, issued, self.now, addresses or ("192.0.2.1",), **given)
         self.known[host] = issued
         return issued
 
-    def run(self, **given: Any) -> Summary:
+    def run(self, **given: Any) -> RevocationSummary:
         return run(self.database, self.settings, self.now, identities_for=self.identities, **given)
 
     def findings(self, host: str | None = None) -> dict[str, Any]:
@@ -48,7 +50,7 @@ class Sites:
             rows = findings.listing(conn)
         return {r["code"]: r for r in rows if host is None or r["host"] == host}
 
-    def status(self, issued: Issued) -> Any:
+    def status(self, issued: IssuedCertificate) -> Any:
         sha256 = parse(issued.der).sha256
         with self.database.read() as conn:
             return store.statuses(conn, [sha256]).get(sha256)

@@ -10,11 +10,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from certmgr.dns.ask import Asker
-from certmgr.revocation.fetch import AT_ONCE, Fetcher
-from certmgr.scan.download import place_of
-from certmgr.scan.guard import Network
-from tests.certmgr.dns.server import serving
+from certmgr.net.addresses import Network
+from certmgr.net.dns import DnsClient
+from certmgr.net.downloads import place_of
+from certmgr.revocation.fetch import AT_ONCE, CrlFetcher
+from tests.certmgr.net.server import serving
 from tests.certmgr.revocation.files import Files
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -26,10 +26,10 @@ def fetcher(
     limit: int = 1_000_000,
     seconds: float = 60.0,
     timeout: float = 5.0,
-) -> Fetcher:
+) -> CrlFetcher:
     """``timeout``: of the resolver. ``seconds``: of the fetch."""
-    return Fetcher(
-        Asker((resolver,), timeout=timeout, tries=1), allowed, limit=limit, seconds=seconds
+    return CrlFetcher(
+        DnsClient((resolver,), timeout=timeout, tries=1), allowed, limit=limit, seconds=seconds
     )
 
 
@@ -176,7 +176,7 @@ def test_unreachable_server_and_unknown_name_are_problems() -> None:
 def test_few_fetches_run_at_once() -> None:
     running, most, lock = 0, 0, threading.Lock()
 
-    class Counting(Fetcher):
+    class Counting(CrlFetcher):
         def fetch(self, url: str):  # type: ignore[no-untyped-def]
             nonlocal running, most
             with lock:
@@ -189,6 +189,6 @@ def test_few_fetches_run_at_once() -> None:
                     running -= 1
 
     urls = [f"https://not.asked/{i}" for i in range(50)]
-    got = dict(Counting(Asker(), ()).each(urls))
+    got = dict(Counting(DnsClient(), ()).each(urls))
     assert sorted(got) == sorted(urls)
     assert most <= AT_ONCE

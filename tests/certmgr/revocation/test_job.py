@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from certmgr.demo.authority import Authority, Issued
+from certmgr.demo.authority import Authority, IssuedCertificate
 from inventory.errors import Busy
+from inventory.models.tables import audit
 from inventory.store import jobs
-from inventory.tables import audit
 from tests.certmgr.revocation.lists import make_list, points
 from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
 
 
 def test_revoked_certificate_is_a_finding_of_its_client_only(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     tulip = sites.serve(TULIP, issuer.issue(TULIP, extensions=[points(sites.url())]))
     sites.publish(make_list(issuer, [rose]))
@@ -69,7 +69,7 @@ def test_no_unknown_finding_is_opened_if_most_lists_fail(sites: Sites, issuer: A
 
 
 def test_run_for_one_client_fetches_only_its_lists(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     tulip = sites.serve(TULIP, issuer.issue(TULIP, extensions=[points(sites.url("2.crl"))]))
     sites.publish(make_list(issuer, [rose]))
@@ -89,7 +89,7 @@ def test_second_run_is_refused_and_an_error_is_recorded(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(lists.Look, "run", broken)
+    monkeypatch.setattr(lists.CrlCheck, "run", broken)
     with pytest.raises(ZeroDivisionError):
         sites.run()
     with sites.database.read() as conn:
@@ -101,7 +101,7 @@ def test_second_run_is_refused_and_an_error_is_recorded(
 
 
 def test_opened_and_closed_findings_are_audited(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     sites.publish(make_list(issuer, [rose]))
     sites.run()
@@ -119,7 +119,7 @@ def test_opened_and_closed_findings_are_audited(
 
 
 def test_client_with_checked_certificates_can_be_erased(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     from inventory.store.erase import erase
 
@@ -131,7 +131,7 @@ def test_client_with_checked_certificates_can_be_erased(
 
 
 def test_disabled_job_fetches_and_queries_nothing(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     sites.settings = replace(
         sites.settings, scan=replace(sites.settings.scan, revocation=False, dane=False)

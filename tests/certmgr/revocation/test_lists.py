@@ -10,11 +10,11 @@ import pytest
 from cryptography import x509
 from sqlalchemy import select, update
 
-from certmgr.config import NetworkSettings
-from certmgr.demo.authority import Authority, Issued
-from inventory.database import to_epoch
-from inventory.tables import observation
-from inventory.tables_acme import crl
+from certmgr.config.settings import NetworkSettings
+from certmgr.demo.authority import Authority, IssuedCertificate
+from inventory.db.database import to_epoch
+from inventory.models.acme_tables import crl
+from inventory.models.tables import observation
 from tests.certmgr.revocation.lists import DAY, make_list, points, shard
 from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
 from tests.clock import START, clock
@@ -22,7 +22,7 @@ from tests.clock import START, clock
 HOUR = timedelta(hours=1)
 
 
-def test_list_is_fetched_when_due(sites: Sites, rose: Issued, issuer: Authority) -> None:
+def test_list_is_fetched_when_due(sites: Sites, rose: IssuedCertificate, issuer: Authority) -> None:
     """Half of the way to nextUpdate, at least an hour, at most a day."""
     sites.publish(make_list(issuer, at=sites.now, days=0.5))
     sites.run()
@@ -39,7 +39,7 @@ def test_list_is_fetched_when_due(sites: Sites, rose: Issued, issuer: Authority)
 
 
 def test_new_certificate_is_checked_against_the_stored_list(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     tulip = issuer.issue(TULIP, extensions=[points(sites.url())])
     sites.publish(make_list(issuer, [tulip]))
@@ -52,7 +52,7 @@ def test_new_certificate_is_checked_against_the_stored_list(
 
 
 def test_failed_fetch_keeps_the_stored_list_until_its_next_update(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     """Then good becomes unknown, after the grace period.
 
@@ -88,7 +88,7 @@ def test_failed_fetch_keeps_the_stored_list_until_its_next_update(
     assert sites.findings() == {}
 
 
-WRONG: dict[str, tuple[Callable[[Sites, Authority, Issued], bytes], str]] = {
+WRONG: dict[str, tuple[Callable[[Sites, Authority, IssuedCertificate], bytes], str]] = {
     "expired": (
         lambda s, ca, leaf: make_list(ca, [leaf], at=s.now - 10 * DAY),
         "was to be replaced",
@@ -124,7 +124,7 @@ WRONG: dict[str, tuple[Callable[[Sites, Authority, Issued], bytes], str]] = {
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_unreliable_list_does_not_replace_a_reliable_one(
-    sites: Sites, rose: Issued, issuer: Authority, kind: str
+    sites: Sites, rose: IssuedCertificate, issuer: Authority, kind: str
 ) -> None:
     sites.publish(make_list(issuer, at=sites.now - HOUR, extensions=[shard(sites.url())]))
     sites.run()
@@ -138,7 +138,9 @@ def test_unreliable_list_does_not_replace_a_reliable_one(
     assert sites.findings() == {}
 
 
-def test_shard_covers_only_its_certificates(sites: Sites, rose: Issued, issuer: Authority) -> None:
+def test_shard_covers_only_its_certificates(
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
+) -> None:
     other = sites.serve(TULIP, issuer.issue(TULIP, extensions=[points(sites.url("2.crl"))]))
     sites.publish(make_list(issuer, [rose], extensions=[shard(sites.url())]))
     sites.publish(make_list(issuer, [other], extensions=[shard(sites.url())]), "2.crl")
@@ -206,7 +208,7 @@ def test_list_of_an_untrusted_certificate_is_not_fetched(sites: Sites) -> None:
 
 
 def test_list_at_an_internal_address_is_not_fetched_unless_allowed(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     sites.publish(make_list(issuer, [rose]))
     sites.settings = replace(sites.settings, network=NetworkSettings())
@@ -214,7 +216,9 @@ def test_list_at_an_internal_address_is_not_fetched_unless_allowed(
     assert sites.files.requests() == []
 
 
-def test_unused_list_loses_its_body(sites: Sites, rose: Issued, issuer: Authority) -> None:
+def test_unused_list_loses_its_body(
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
+) -> None:
     sites.publish(make_list(issuer))
     sites.run()
     sites.serve(ROSE, issuer.issue(ROSE))

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from certmgr.demo.authority import Authority, Issued
+from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.revocation.policy import AT_ONCE, LEAST
+from inventory.models.tables import endpoint
 from inventory.store import endpoints
-from inventory.tables import endpoint
 from inventory.targets import Target
 from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
 from tests.clock import START
@@ -25,7 +25,7 @@ def by_host(**said: Any) -> Callable[[Mapping[str, Any]], Any]:
     return lambda row: said.get(row["host"].partition(".")[0])
 
 
-def test_caa_record_that_forbids_our_ca_is_a_finding(sites: Sites, rose: Issued) -> None:
+def test_caa_record_that_forbids_our_ca_is_a_finding(sites: Sites, rose: IssuedCertificate) -> None:
     sites.names.records[ROSE, "CAA"] = ['0 issue "other.example"']
     sites.identities = by_host(rose=(OURS, None, "http-01"))
     sites.run()
@@ -44,7 +44,9 @@ def test_caa_record_that_forbids_our_ca_is_a_finding(sites: Sites, rose: Issued)
     assert sites.findings() == {}
 
 
-def test_caa_finding_is_closed_once_we_issue_no_certificate(sites: Sites, rose: Issued) -> None:
+def test_caa_finding_is_closed_once_we_issue_no_certificate(
+    sites: Sites, rose: IssuedCertificate
+) -> None:
     sites.names.records[ROSE, "CAA"] = ['0 issue ";"']
     sites.identities = by_host(rose=(OURS, None, None))
     sites.run()
@@ -99,7 +101,11 @@ def test_tlsa_record_that_does_not_match_is_a_finding(
     ],
 )
 def test_only_validated_and_usable_tlsa_records_count(
-    sites: Sites, rose: Issued, records: Any, authentic: tuple[str, ...], expected: set[str]
+    sites: Sites,
+    rose: IssuedCertificate,
+    records: Any,
+    authentic: tuple[str, ...],
+    expected: set[str],
 ) -> None:
     sites.names.authentic = authentic
     sites.names.records[f"_443._tcp.{ROSE}", "TLSA"] = records
@@ -108,7 +114,7 @@ def test_only_validated_and_usable_tlsa_records_count(
 
 
 def test_tlsa_finding_survives_a_failed_query_and_ends_with_the_records(
-    sites: Sites, rose: Issued
+    sites: Sites, rose: IssuedCertificate
 ) -> None:
     name = (f"_443._tcp.{ROSE}", "TLSA")
     sites.names.records[name] = ["3 1 1 " + "ab" * 32]
@@ -121,7 +127,7 @@ def test_tlsa_finding_survives_a_failed_query_and_ends_with_the_records(
     assert sites.findings() == {}
 
 
-def test_dns_is_queried_once_per_day_and_name(sites: Sites, rose: Issued) -> None:
+def test_dns_is_queried_once_per_day_and_name(sites: Sites, rose: IssuedCertificate) -> None:
     sites.serve(TULIP, rose)
     sites.identities = lambda row: (OURS, None, None)
     sites.run()

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.config import NetworkSettings, Settings
+from certmgr.checks.caa import find, permits
+from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo.authority import Authority
-from certmgr.dns.ask import Asker
-from certmgr.dns.caa import find, permits
+from certmgr.net.dns import DnsClient
 from certmgr.revocation.job import run
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.store import clients, domains, findings
 from tests.certmgr.cases.place import serve
 from tests.clock import START
@@ -46,7 +46,7 @@ def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Named]:
 
 
 def test_validating_resolver_reports_authentic_and_broken_answers(bind: Named) -> None:
-    asker = Asker((bind.resolver,))
+    asker = DnsClient((bind.resolver,))
     assert asker.ask(f"_443._tcp.{SIGNED}", "TLSA").authentic
     assert asker.ask("nothing.example.test", "TLSA").status == "nxdomain"
     assert asker.ask("nothing.example.test", "TLSA").authentic, "its absence was validated too"
@@ -57,13 +57,13 @@ def test_validating_resolver_reports_authentic_and_broken_answers(bind: Named) -
 
 
 def test_caa_is_found_through_an_alias(bind: Named) -> None:
-    found = find(Asker((bind.resolver,)).ask, "*.www.example.test")
+    found = find(DnsClient((bind.resolver,)).ask, "*.www.example.test")
     assert (found.status, [r.value for r in found.records]) == ("found", ["other.example"])
     assert permits(found, ("other.example",)).allowed is True
     assert permits(found, ("letsencrypt.org",)).allowed is False
     assert (
         permits(
-            find(Asker((bind.resolver,)).ask, "broken.example.test"), ("other.example",)
+            find(DnsClient((bind.resolver,)).ask, "broken.example.test"), ("other.example",)
         ).allowed
         is None
     )
@@ -71,7 +71,7 @@ def test_caa_is_found_through_an_alias(bind: Named) -> None:
 
 def test_authoritative_server_is_found_and_queried(bind: Named) -> None:
     loopback = (ip_network("127.0.0.0/8"),)
-    asker = Asker((bind.resolver,), allowed=loopback, port=bind.port)
+    asker = DnsClient((bind.resolver,), allowed=loopback, port=bind.port)
     found = asker.authoritative(f"_acme-challenge.{SIGNED}")
     assert (found.zone, found.addresses) == ("example.test", ("127.0.0.1",))
     assert asker.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").status == "nxdomain"

@@ -9,30 +9,30 @@ from typing import Any
 
 import pytest
 
-from certmgr.config import NetworkSettings, Settings
+from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo.authority import Authority
-from certmgr.notices.fresh import compare, looker
+from certmgr.notices.recheck import compare, looker
 from inventory.certificates import parse
 from inventory.store import endpoints, findings
 from inventory.targets import Target
-from notifiers.subject import Kind, Seen, Subject
+from notifiers.pipeline.topic import RecheckState, Topic, TopicKind
 from tests.certmgr.revocation.two import HOSTS, Two
 from tests.clock import clock
 from tests.servers.real import nginx, write_pair
 
 
-def subject(two: Two, code: str) -> Subject:
+def subject(two: Two, code: str) -> Topic:
     """Return the subject of a notice about this finding of the first client."""
-    from inventory.model import Finding
+    from inventory.vocabulary import Finding
 
     with two.database.read() as conn:
         row = next(
             r for r in findings.listing(conn) if r["code"] == code and r["host"] == HOSTS["1001"]
         )
     one = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
-    return Subject(
+    return Topic(
         "fault:1",
-        Kind.FAULT,
+        TopicKind.FAULT,
         str(row["id"]),
         row["client_id"],
         row["client"],
@@ -47,9 +47,16 @@ def subject(two: Two, code: str) -> Subject:
     )
 
 
-@pytest.mark.parametrize(("replaced", "seen"), [(False, Seen.SAME), (True, Seen.GONE)])
+@pytest.mark.parametrize(
+    ("replaced", "seen"), [(False, RecheckState.SAME), (True, RecheckState.GONE)]
+)
 def test_recheck_confirms_a_revoked_certificate_until_it_is_replaced(
-    two: Two, settings: Settings, issuer: Authority, tmp_path: Path, replaced: bool, seen: Seen
+    two: Two,
+    settings: Settings,
+    issuer: Authority,
+    tmp_path: Path,
+    replaced: bool,
+    seen: RecheckState,
 ) -> None:
     """A handshake does not show the revocation, so the recheck compares certificates."""
     two.run("revocation")
@@ -69,31 +76,31 @@ def test_recheck_confirms_a_revoked_certificate_until_it_is_replaced(
 @pytest.mark.parametrize(
     ("code", "evidence", "chains", "expected"),
     [
-        ("caa-mismatch", {}, ["b"], Seen.SAME),
-        ("dane-mismatch", {"certificates": ["b"]}, ["b"], Seen.SAME),
-        ("dane-mismatch", {"certificates": ["a"]}, ["b"], Seen.UNKNOWN),
-        ("revoked", {"certificates": ["a"]}, ["a", "b"], Seen.SAME),
-        ("revoked", {"certificates": ["a"]}, [], Seen.UNKNOWN),
-        ("revoked", {"certificates": ["a"], "source": "staple"}, ["a"], Seen.GONE),
+        ("caa-mismatch", {}, ["b"], RecheckState.SAME),
+        ("dane-mismatch", {"certificates": ["b"]}, ["b"], RecheckState.SAME),
+        ("dane-mismatch", {"certificates": ["a"]}, ["b"], RecheckState.UNKNOWN),
+        ("revoked", {"certificates": ["a"]}, ["a", "b"], RecheckState.SAME),
+        ("revoked", {"certificates": ["a"]}, [], RecheckState.UNKNOWN),
+        ("revoked", {"certificates": ["a"], "source": "staple"}, ["a"], RecheckState.GONE),
     ],
 )
 def test_recheck_compares_the_finding_with_what_is_served(
-    code: str, evidence: dict[str, Any], chains: Sequence[str], expected: Seen
+    code: str, evidence: dict[str, Any], chains: Sequence[str], expected: RecheckState
 ) -> None:
     from certmgr.checks.transport import finding
-    from certmgr.scan.report import AddressView, Report
+    from certmgr.inspection.report import AddressView, EndpointReport
 
     views = tuple(
         AddressView(f"192.0.2.{i}", "TLSv1.3", "x", "x", None, None, (c,), True, None)
         for i, c in enumerate(chains)
     )
-    report = Report(
+    report = EndpointReport(
         Target(HOSTS["1001"]), clock(), None, views, (), bool(views), not views, True, (), None
     )
     one = finding(code, ("192.0.2.0",), **evidence)
-    told = Subject(
+    told = Topic(
         "k",
-        Kind.FAULT,
+        TopicKind.FAULT,
         "1",
         1,
         "1001",
@@ -114,11 +121,11 @@ def test_revoked_certificate_is_a_subject_of_notices_to_its_client(
 ) -> None:
     """It is a fault of the client, visible and not suppressed."""
     from certmgr.notices.gather import gather
-    from certmgr.orders.model import Leads
-    from notifiers.thresholds import Rules
+    from certmgr.purchases.model import LeadTimes
+    from notifiers.pipeline.thresholds import ThresholdRules
 
     two.run("revocation")
-    news = gather(two.database, clock(), {}, Rules(), Leads(7, 7, 7))
+    news = gather(two.database, clock(), {}, ThresholdRules(), LeadTimes(7, 7, 7))
     told = [s for s in news.subjects if s.code == "revoked"]
     assert {s.client for s in told} == {"1001", "1002"}
     mine = next(s for s in told if s.client == "1001")

@@ -10,12 +10,12 @@ from cryptography import x509
 from sqlalchemy import select, update
 
 from certmgr.checks.transport import finding
-from certmgr.demo.authority import Authority, Issued
+from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.revocation.lists import GRACE
 from inventory.certificates import parse
-from inventory.database import to_epoch
+from inventory.db.database import to_epoch
+from inventory.models.tables import endpoint, observation
 from inventory.store import endpoints, findings
-from inventory.tables import endpoint, observation
 from inventory.targets import Target
 from tests.certmgr.revocation.lists import make_list, points
 from tests.certmgr.revocation.sites import ROSE, Sites
@@ -24,7 +24,9 @@ from tests.clock import START
 HOUR = timedelta(hours=1)
 
 
-def test_unknown_status_is_a_finding_after_the_grace_period(sites: Sites, rose: Issued) -> None:
+def test_unknown_status_is_a_finding_after_the_grace_period(
+    sites: Sites, rose: IssuedCertificate
+) -> None:
     sites.run()
     assert sites.status(rose)["status"] == "unknown"
     assert sites.findings() == {}
@@ -34,7 +36,7 @@ def test_unknown_status_is_a_finding_after_the_grace_period(sites: Sites, rose: 
 
 
 def test_revoked_certificate_stays_revoked_until_it_is_replaced(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     """A failed fetch, an expired list and a list without it change nothing."""
     sites.publish(make_list(issuer, [rose], at=sites.now, days=3))
@@ -52,7 +54,7 @@ def test_revoked_certificate_stays_revoked_until_it_is_replaced(
 
 
 def test_certificate_on_hold_is_good_once_it_is_off_the_list(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     sites.publish(
         make_list(issuer, [rose], at=sites.now - HOUR, reason=x509.ReasonFlags.certificate_hold)
@@ -83,7 +85,7 @@ def test_silent_address_keeps_its_finding(sites: Sites, issuer: Authority) -> No
 
 
 def test_finding_stays_open_if_no_certificate_was_seen(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     sites.publish(make_list(issuer, [rose]))
     sites.run()
@@ -95,35 +97,36 @@ def test_finding_stays_open_if_no_certificate_was_seen(
 
 def test_scan_changes_no_finding_of_this_job() -> None:
     from certmgr.checks.codes import CODES, ELSEWHERE, STAPLE
-    from certmgr.checks.reconcile import Open, reconcile
-    from certmgr.scan.report import Report
+    from certmgr.inspection.reconcile import OpenFinding, reconcile
+    from certmgr.inspection.report import EndpointReport
 
     ours = sorted(c for c, m in CODES.items() if m.layer in ELSEWHERE)
     assert ours == ["caa-mismatch", "dane-mismatch", "revocation-unknown", "revoked"]
-    report = Report(Target(ROSE), START, None, (), (), True, False, True, (), None)
+    report = EndpointReport(Target(ROSE), START, None, (), (), True, False, True, (), None)
     known = [
-        Open(i, finding(c, ("192.0.2.1",), source="http://c/1.crl")) for i, c in enumerate(ours)
+        OpenFinding(i, finding(c, ("192.0.2.1",), source="http://c/1.crl"))
+        for i, c in enumerate(ours)
     ]
     assert not reconcile(known, report)
     again = replace(report, findings=(finding("revoked", ("192.0.2.1",), source=STAPLE),))
     assert not reconcile(known, again), "known by the list already"
     assert [f.code for f in reconcile([], again).opened] == ["revoked"]
-    by_staple = [Open(1, finding("revoked", ("192.0.2.1",), source=STAPLE))]
+    by_staple = [OpenFinding(1, finding("revoked", ("192.0.2.1",), source=STAPLE))]
     changed = reconcile(by_staple, replace(report, addresses=_seen("192.0.2.1")))
     assert changed.closed == [1], "a finding of a staple ends with the staple"
 
 
 def _seen(address: str) -> tuple[Any, ...]:
-    from certmgr.scan.report import AddressView
+    from certmgr.inspection.report import AddressView
 
     return (AddressView(address, "TLSv1.3", "x", "x", None, "good", ("a" * 64,), True, None),)
 
 
 def test_finding_that_scan_and_list_open_at_once_is_one(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     """The scan proposes it while the job opens it, and the end of the scan must not fail."""
-    from inventory.store import results, runs
+    from inventory.store import runs, scan_results
 
     staple = finding(
         "revoked", ("192.0.2.1",), source="staple", certificates=[parse(rose.der).sha256]
@@ -132,23 +135,23 @@ def test_finding_that_scan_and_list_open_at_once_is_one(
         "at": to_epoch(sites.now),
         "close": [],
         "update": [],
-        "open": [results.columns_of(staple)],
+        "open": [scan_results.columns_of(staple)],
     }
     with sites.database.write(sites.now) as tx:
         row = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.host == ROSE)).scalar()
         assert row is not None
         run_id = runs.start(tx, "", 1)
-        results.propose(tx, run_id, [((row, "f", "", None), change)])
+        scan_results.propose(tx, run_id, [((row, "f", "", None), change)])
     sites.publish(make_list(issuer, [rose]))
     sites.run()
     with sites.database.write(sites.now) as tx:
-        results.apply_proposals(tx, run_id)
+        scan_results.apply_proposals(tx, run_id)
         runs.finish(tx, run_id, "complete", None, 1, 0)
     assert sites.findings(ROSE)["revoked"]["evidence"]["source"] == sites.url()
 
 
 def test_finding_of_a_staple_is_not_closed_by_a_list(
-    sites: Sites, rose: Issued, issuer: Authority
+    sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     staple = finding(
         "revoked",

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from certmgr.demo.authority import Issued
-from inventory.database import Database
-from tests.certmgr.dns.server import NameServer
+from certmgr.demo.authority import IssuedCertificate
+from inventory.db.database import Database
+from tests.certmgr.net.server import NameServer
 from tests.certmgr.revocation.files import Files
 from tests.program import Ran
 
@@ -25,4 +25,4 @@ class Two:
     database: Database
     files: Files
     names: NameServer
-    issued: dict[str, Issued]
+    issued: dict[str, IssuedCertificate]

@@ -15,8 +15,8 @@ import pytest
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import server_context
-from certmgr.scan.dial import Dialled, Dialler, Limits, Request
-from certmgr.scan.evidence import Kind
+from certmgr.scan.dial import Dialler, DialLimits, DialRequest, DialResult
+from certmgr.scan.evidence import FailureKind
 from tests.certmgr.tls_servers import HOST, Stack, serve
 
 
@@ -24,7 +24,7 @@ from tests.certmgr.tls_servers import HOST, Stack, serve
 class Dials:
     """The results of some dials, and how the dialler went about them."""
 
-    results: list[Dialled] = field(default_factory=list)
+    results: list[DialResult] = field(default_factory=list)
     seconds: float = 0.0
     most: int = 0
     """Connections that were open at once."""
@@ -32,7 +32,7 @@ class Dials:
     """The deadline that each connection started with."""
 
 
-def dial(limits: Limits, port: int, count: int = 1) -> Dials:
+def dial(limits: DialLimits, port: int, count: int = 1) -> Dials:
     """Dial a port of this machine ``count`` times at once."""
     dials = Dials()
 
@@ -42,9 +42,9 @@ def dial(limits: Limits, port: int, count: int = 1) -> Dials:
             dials.most = max(dials.most, self.active)
             dials.deadlines.append(dial.request.deadline)
 
-    async def run() -> list[Dialled]:
+    async def run() -> list[DialResult]:
         dialler = Watched(limits)
-        requests = [Request("127.0.0.1", port, "tls", HOST) for _ in range(count)]
+        requests = [DialRequest("127.0.0.1", port, "tls", HOST) for _ in range(count)]
         try:
             return await asyncio.gather(*[dialler.dial(request) for request in requests])
         finally:
@@ -76,13 +76,13 @@ def test_address_gets_at_most_its_share_of_connections_at_once(
     opened: Stack,
 ) -> None:
     port = serve(opened, slow(talk, 0.03))
-    dials = dial(Limits(per_address=3, rate=0, timeout=60), port, 30)
+    dials = dial(DialLimits(per_address=3, rate=0, timeout=60), port, 30)
     assert all(r.failure is None for r in dials.results)
     assert dials.most == 3
 
 
 def test_address_gets_at_most_its_rate_of_connections(talk: servers.Talk, opened: Stack) -> None:
-    dials = dial(Limits(per_address=4, rate=20, timeout=60), serve(opened, talk), 24)
+    dials = dial(DialLimits(per_address=4, rate=20, timeout=60), serve(opened, talk), 24)
     assert all(r.failure is None for r in dials.results)
     assert dials.seconds >= (24 - 4 - 1) / 20, "a burst of four, then twenty per second"
 
@@ -92,7 +92,7 @@ def test_waiting_for_a_turn_does_not_count_towards_the_timeout(
     opened: Stack,
 ) -> None:
     port = serve(opened, slow(talk, 0.3))
-    dials = dial(Limits(per_address=1, rate=0, timeout=2.0), port, 8)
+    dials = dial(DialLimits(per_address=1, rate=0, timeout=2.0), port, 8)
     assert [r.failure for r in dials.results] == [None] * 8
     assert dials.seconds > 2.0
 
@@ -114,15 +114,15 @@ def test_first_connection_of_a_slow_server_stays_open_next_to_the_second(
             second.set()
             servers.silent(sock)
 
-    (result,) = dial(Limits(timeout=3.0), serve(opened, answer_the_first)).results
+    (result,) = dial(DialLimits(timeout=3.0), serve(opened, answer_the_first)).results
     assert (result.failure, len(connections)) == (None, 2)
 
 
 def test_both_attempts_at_a_silent_address_share_one_deadline(opened: Stack) -> None:
-    dials = dial(Limits(timeout=1.0), serve(opened, servers.silent))
+    dials = dial(DialLimits(timeout=1.0), serve(opened, servers.silent))
     (result,) = dials.results
     assert result.failure is not None
-    assert (result.failure.kind, result.looks) == (Kind.TIMEOUT, 2)
+    assert (result.failure.kind, result.looks) == (FailureKind.TIMEOUT, 2)
     first, second = dials.deadlines
     assert first == second
     assert dials.seconds >= 1.0
@@ -130,7 +130,7 @@ def test_both_attempts_at_a_silent_address_share_one_deadline(opened: Stack) -> 
 
 def test_number_of_all_connections_at_once_is_limited(talk: servers.Talk, opened: Stack) -> None:
     port = serve(opened, slow(talk, 0.02))
-    dials = dial(Limits(in_flight=5, per_address=0, rate=0, timeout=60), port, 40)
+    dials = dial(DialLimits(in_flight=5, per_address=0, rate=0, timeout=60), port, 40)
     assert all(r.failure is None for r in dials.results)
     assert dials.most == 5
 
@@ -141,7 +141,7 @@ def test_system_without_epoll_dials_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(select, "epoll")
-    dials = dial(Limits(timeout=60), serve(opened, talk), 5)
+    dials = dial(DialLimits(timeout=60), serve(opened, talk), 5)
     assert all(r.failure is None and len(r.chain) == 2 for r in dials.results)
-    (silent,) = dial(Limits(timeout=0.6), serve(opened, servers.silent)).results
+    (silent,) = dial(DialLimits(timeout=0.6), serve(opened, servers.silent)).results
     assert silent.failure is not None

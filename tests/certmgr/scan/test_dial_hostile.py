@@ -11,12 +11,12 @@ import pytest
 from cryptography import x509
 from OpenSSL import SSL
 
-from certmgr.config import Settings
+from certmgr.config.settings import Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import server_context
-from certmgr.scan.report import Report
-from certmgr.survey import Options, scan_targets
+from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.scan_run import ScanOptions, scan_targets
 from inventory.targets import Target
 from tests.certificates import (
     certificate_message,
@@ -41,7 +41,7 @@ def scan_next_to_a_good_server(
     issuer: Authority,
     opened: Stack,
     ports: dict[str, int],
-) -> dict[str, Report]:
+) -> dict[str, EndpointReport]:
     """Scan hostile ports and a good server in one run, and return the report of each host.
 
     The good server must be ok. Returning at all shows the deadline: a hostile server goes on for
@@ -49,7 +49,7 @@ def scan_next_to_a_good_server(
     """
     ports = ports | {GOOD: serve_certificate(opened, issuer.issue(GOOD))}
     targets = [Target(host, port) for host, port in ports.items()]
-    options = Options(
+    options = ScanOptions(
         overrides={(t.host, t.port): ("127.0.0.1",) for t in targets},
         timeout=TIMEOUT,
     )
@@ -58,7 +58,7 @@ def scan_next_to_a_good_server(
     return reports
 
 
-def codes(report: Report) -> set[str]:
+def codes(report: EndpointReport) -> set[str]:
     return {f.code for f in report.findings}
 
 
@@ -108,7 +108,7 @@ def hostile(
     root: Authority,
     issuer: Authority,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], Report]]:
+) -> Iterator[Callable[[str], EndpointReport]]:
     """Returns the report about a hostile server by its kind. They are scanned in one run."""
     with Stack() as opened:
         ports = {
@@ -132,7 +132,7 @@ def hostile(
 
 @pytest.mark.parametrize("kind", ["silent", "drip", "never accepting"])
 def test_server_that_does_not_end_its_answer_times_out(
-    hostile: Callable[[str], Report],
+    hostile: Callable[[str], EndpointReport],
     kind: str,
 ) -> None:
     assert codes(hostile(kind)) == {"connection-timeout"}
@@ -140,7 +140,7 @@ def test_server_that_does_not_end_its_answer_times_out(
 
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_is_not_tls_or_a_failed_handshake(
-    hostile: Callable[[str], Report],
+    hostile: Callable[[str], EndpointReport],
     kind: str,
 ) -> None:
     assert codes(hostile(f"garbage {kind}")) <= {"not-tls", "handshake-failed"}
@@ -148,7 +148,7 @@ def test_garbage_is_not_tls_or_a_failed_handshake(
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_alert_fails_the_handshake_and_is_kept(
-    hostile: Callable[[str], Report],
+    hostile: Callable[[str], EndpointReport],
     alert: int,
 ) -> None:
     report = hostile(f"alert {alert}")
@@ -157,14 +157,14 @@ def test_alert_fails_the_handshake_and_is_kept(
 
 
 def test_reset_next_to_a_good_server_fails_the_handshake(
-    hostile: Callable[[str], Report],
+    hostile: Callable[[str], EndpointReport],
 ) -> None:
     assert codes(hostile("reset")) == {"handshake-failed"}
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_malformed_certificate_of_a_server_is_a_finding_and_not_trusted(
-    hostile: Callable[[str], Report],
+    hostile: Callable[[str], EndpointReport],
     kind: str,
 ) -> None:
     report = hostile(f"malformed {kind}")
@@ -175,7 +175,7 @@ def test_malformed_certificate_of_a_server_is_a_finding_and_not_trusted(
 # -- servers that cost the scan work: each in a run of its own ----------------------------------
 
 
-def _scan(settings: Settings, issuer: Authority, opened: Stack, port: int) -> Report:
+def _scan(settings: Settings, issuer: Authority, opened: Stack, port: int) -> EndpointReport:
     return scan_next_to_a_good_server(settings, issuer, opened, {HOST: port})[HOST]
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
-from certmgr.scan.report import Report
-from certmgr.scan.starttls import DIALOGUES, Refused
-from certmgr.survey import Options, scan_targets
+from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.scan.starttls import DIALOGUES, StartTlsRefused
 from inventory.targets import Target
 from tests.campaign import wait_until
 from tests.certmgr.loopback import loopback_settings
@@ -149,7 +149,7 @@ def _greeting(data: bytes) -> servers.Talk:
 def garbage(
     root: Authority,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[str, str], Report]:
+) -> Callable[[str, str], EndpointReport]:
     """Returns the report about a server by protocol and kind of garbage.
 
     They are scanned in one run, since some of them take the whole time for an answer.
@@ -164,7 +164,7 @@ def garbage(
         overrides = {(t.host, t.port): ("127.0.0.1",) for t in targets.values()}
         reports = scan_targets(
             loopback_settings(root, tmp_path_factory.mktemp("garbage")),
-            Options(overrides=overrides, timeout=1.5),
+            ScanOptions(overrides=overrides, timeout=1.5),
             list(targets.values()),
             clock=clock,
         )
@@ -175,7 +175,7 @@ def garbage(
 @pytest.mark.parametrize("protocol", sorted(DIALOGUES))
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_is_no_starttls_or_a_timeout(
-    garbage: Callable[[str, str], Report],
+    garbage: Callable[[str, str], EndpointReport],
     protocol: str,
     kind: str,
 ) -> None:
@@ -189,7 +189,7 @@ def test_reply_without_end_is_refused_after_a_bounded_number_of_bytes(protocol: 
     dialogue = DIALOGUES[protocol]()
     next(dialogue)
     fed = 0
-    with pytest.raises((Refused, StopIteration)):
+    with pytest.raises((StartTlsRefused, StopIteration)):
         for _ in range(100):
             fed += 1000
             dialogue.send(b"2" * 1000)

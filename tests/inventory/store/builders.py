@@ -16,7 +16,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, func, insert, select
 
-from inventory.database import Database, Tx, to_epoch
+from inventory.db.database import Database, Tx, to_epoch
+from inventory.models.tables import audit, endpoint, finding, matter, notice, notice_item
+from inventory.models.tables import client as client_table
+from inventory.models.tables import domain as domain_table
 from inventory.store import (
     accounts,
     acme_orders,
@@ -25,12 +28,9 @@ from inventory.store import (
     contacts,
     domains,
     lineages,
-    results,
+    scan_results,
 )
 from inventory.store.records import Row
-from inventory.tables import audit, endpoint, finding, matter, notice, notice_item
-from inventory.tables import client as client_table
-from inventory.tables import domain as domain_table
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday
 AT = to_epoch(NOW)
@@ -117,7 +117,7 @@ def add_certificate(
 ) -> str:
     """A certificate, whose DER is the label: the store never parses it. Returns its SHA-256."""
     sha256 = fingerprint(label)
-    results.add_certificates(
+    scan_results.add_certificates(
         tx,
         [
             {
@@ -157,8 +157,8 @@ def serve(
         "trusted": 1,
         "public": 1,
     }
-    results.write_spans(tx, {at_endpoint: dict.fromkeys(addresses or ("192.0.2.1",), facts)})
-    results.write_standings(
+    scan_results.write_spans(tx, {at_endpoint: dict.fromkeys(addresses or ("192.0.2.1",), facts)})
+    scan_results.write_standings(
         tx,
         [
             {
@@ -386,7 +386,7 @@ def certificate_row(label: str, *names: str, **columns: Any) -> dict[str, Any]:
 def add_leaf(tx: Tx, label: str, *names: str, **columns: Any) -> str:
     """Stores a certificate with chosen columns. Returns its SHA-256."""
     row = certificate_row(label, *names, **columns)
-    results.add_certificates(tx, [row])
+    scan_results.add_certificates(tx, [row])
     return str(row["sha256"])
 
 
@@ -416,7 +416,7 @@ def observe(
 ) -> None:
     """One scan that finds this certificate at these addresses and nothing at the others."""
     found = facts(tx.at if at is None else at, sha256, **changes)
-    results.write_spans(tx, {endpoint_id: dict.fromkeys(addresses or ("192.0.2.1",), found)})
+    scan_results.write_spans(tx, {endpoint_id: dict.fromkeys(addresses or ("192.0.2.1",), found)})
 
 
 def standing_row(endpoint_id: int, at: int, **columns: Any) -> dict[str, Any]:
@@ -453,7 +453,7 @@ def failure_row(endpoint_id: int, at: int, **columns: Any) -> dict[str, Any]:
 
 
 def add_standing(tx: Tx, endpoint_id: int, **columns: Any) -> None:
-    results.write_standings(tx, [standing_row(endpoint_id, tx.at, **columns)])
+    scan_results.write_standings(tx, [standing_row(endpoint_id, tx.at, **columns)])
 
 
 # -- more ids than one IN takes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inventory.database import Database
+from inventory.db.database import Database
 from tests.inventory.store.builders import NOW, two_clients
 
 

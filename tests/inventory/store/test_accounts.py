@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import NoResultFound
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound
 from inventory.store import accounts, acme_orders
 from tests.inventory.store.builders import (

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import NoResultFound
 
-from inventory.database import Database, Tx
+from inventory.db.database import Database, Tx
 from inventory.errors import Busy
+from inventory.models.acme_tables import acme_backoff, acme_event, acme_order
 from inventory.store import acme_orders, runs
 from inventory.store.records import Row
-from inventory.tables_acme import acme_backoff, acme_event, acme_order
 from tests.inventory.store.builders import (
     AT,
     DAY,

@@ -7,12 +7,21 @@ from typing import Any
 import pytest
 from sqlalchemy import exc, insert, select, text
 
-from inventory.database import Database, Tx
+from inventory.db.database import Database, Tx
 from inventory.errors import Conflict, NotFound
-from inventory.store import cases, clients, contacts, domains, endpoints, matters, orders, servers
+from inventory.models.tables import case, case_event, case_name, issuance, matter, observation
+from inventory.models.tables import client as client_table
+from inventory.store import (
+    cases,
+    clients,
+    contacts,
+    domains,
+    endpoints,
+    purchases,
+    servers,
+    tickets,
+)
 from inventory.store.records import Row
-from inventory.tables import case, case_event, case_name, issuance, matter, observation
-from inventory.tables import client as client_table
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
@@ -57,7 +66,7 @@ def issued(tx: Tx, row: Row, label: str, *, live: bool = False, **certificate: A
 
 
 def add_order(tx: Tx, number: str, *names: str) -> int:
-    return orders.add(tx, number, {"vendor": "DigiCert", "starts_at": NOW, "years": 1}, names)[0]
+    return purchases.add(tx, number, {"vendor": "DigiCert", "starts_at": NOW, "years": 1}, names)[0]
 
 
 # -- opening ---------------------------------------------------------------------------------------
@@ -85,7 +94,7 @@ def test_opened_case_has_names_an_event_and_a_matter(pair: Database) -> None:
     with pair.read() as conn:
         assert cases.find(conn, f" {row['reference'].lower()} ") == row
         (event,) = cases.events(conn, row["id"])
-        topic = matters.find(conn, row["reference"])
+        topic = tickets.find(conn, row["reference"])
         for unknown in ("", "CM-000000"):
             with pytest.raises(NotFound, match="There is no case"):
                 cases.find(conn, unknown)
@@ -135,7 +144,7 @@ def test_case_goes_on_under_the_reference_the_client_knows(told: Told) -> None:
         elsewhere = open_case(tx, one, "other.example")
         row = open_case(tx, one, "shop1001.example", "www.shop1001.example")
     with database.read() as conn:
-        topic = matters.find(conn, row["reference"])
+        topic = tickets.find(conn, row["reference"])
         assert count(conn, matter) == 3
     assert (topic["id"], topic["kind"]) == (matter_id, "case")
     assert topic["key"] == cases.matter_key(row["id"], one)
@@ -150,9 +159,9 @@ def test_matter_that_does_not_fit_keeps_its_reference(told: Told, change: dict[s
     database, matter_id = told
     with database.write(LATER) as tx:
         one, _ = ids_of_clients(tx)
-        matters.change(tx, matter_id, **change)
+        tickets.change(tx, matter_id, **change)
         row = open_case(tx, one, "shop1001.example")
-        assert matters.find(tx.conn, row["reference"])["id"] != matter_id
+        assert tickets.find(tx.conn, row["reference"])["id"] != matter_id
 
 
 def test_reference_of_an_older_case_is_not_given_again(told: Told) -> None:
@@ -163,11 +172,11 @@ def test_reference_of_an_older_case_is_not_given_again(told: Told) -> None:
         # The matter is about cover again, and still has the reference of the first case.
         about = endpoint_id(tx.conn, "shop1001.example")
         given = {"kind": "cover", "endpoint_id": about, "told_at": AT, "key": "cover:again"}
-        matters.change(tx, matter_id, **given)
+        tickets.change(tx, matter_id, **given)
         second = open_case(tx, one, "shop1001.example")
         assert second["reference"] != first["reference"]
         assert cases.find(tx.conn, first["reference"])["id"] == first["id"]
-        topic = matters.find(tx.conn, second["reference"])
+        topic = tickets.find(tx.conn, second["reference"])
         assert topic["key"] == cases.matter_key(second["id"], one)
 
 

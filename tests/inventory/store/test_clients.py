@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
+from inventory.models.tables import client as client_table
+from inventory.models.tables import contact, domain, endpoint
 from inventory.store import clients, contacts, domains, endpoints
-from inventory.tables import client as client_table
-from inventory.tables import contact, domain, endpoint
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from inventory.database import Database, to_epoch
+from inventory.db.database import Database, to_epoch
 from inventory.errors import InvalidName, NotFound, UsageError
+from inventory.models.tables import contact, contact_way
 from inventory.store import clients, contacts
-from inventory.tables import contact, contact_way
 from tests.inventory.store.builders import (
     AT,
     LATER,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from inventory.database import Database, to_epoch
+from inventory.db.database import Database, to_epoch
 from inventory.errors import Conflict, NotFound, UsageError
+from inventory.models.tables import deadline, deadline_scope
 from inventory.store import clients, deadlines
 from inventory.store.records import Row
-from inventory.tables import deadline, deadline_scope
 from tests.inventory.store.builders import (
     AT,
     DAY,

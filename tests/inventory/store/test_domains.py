@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import Conflict, InvalidName, NotFound, UsageError
-from inventory.model import Parties
+from inventory.models.tables import domain
 from inventory.store import clients, domains, endpoints, servers
 from inventory.store.records import Row
-from inventory.tables import domain
 from inventory.targets import Target
+from inventory.vocabulary import Parties
 from tests.inventory.store.builders import (
     AT,
     DAY,

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
+from inventory.models.tables import client, domain, endpoint
 from inventory.store import clients, domains, endpoints, records, servers
-from inventory.tables import client, domain, endpoint
 from inventory.targets import Target, parse
 from tests.inventory.store.builders import (
     AT,

@@ -7,31 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from inventory import chain
-from inventory.database import Database, Tx
+from inventory.db import audit_chain
+from inventory.db.database import Database, Tx
 from inventory.errors import NotFound
-from inventory.store import (
-    acme_orders,
-    auditlog,
-    cases,
-    clients,
-    contacts,
-    deadlines,
-    domains,
-    endpoints,
-    erase,
-    findings,
-    inbound,
-    lineages,
-    matters,
-    orders,
-    outbox,
-    records,
-    revocation,
-    runs,
-)
-from inventory.store.records import Row
-from inventory.tables import (
+from inventory.models.acme_tables import acme_backoff, acme_event
+from inventory.models.tables import (
     acceptance,
     certificate,
     contact,
@@ -52,9 +32,29 @@ from inventory.tables import (
     proposal,
     web_observation,
 )
-from inventory.tables import deadline as deadline_table
-from inventory.tables import inbound as inbound_table
-from inventory.tables_acme import acme_backoff, acme_event
+from inventory.models.tables import deadline as deadline_table
+from inventory.models.tables import inbound as inbound_table
+from inventory.store import (
+    acme_orders,
+    audit_log,
+    cases,
+    clients,
+    contacts,
+    deadlines,
+    domains,
+    endpoints,
+    erase,
+    findings,
+    inbox,
+    lineages,
+    outbox,
+    purchases,
+    records,
+    revocation,
+    runs,
+    tickets,
+)
+from inventory.store.records import Row
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
@@ -163,20 +163,22 @@ def _conversation(tx: Tx, word: str, owner: int, ada: int, home: int, shop: int)
     about = {"endpoint_id": shop, "domain_id": home, "cause": word, "acked_by": word}
     topic = add_matter(tx, owner, f"fault:{shop}:{owner}", **about)
     for scope, scope_id in (("matter", topic), ("domain", home), ("client", owner)):
-        matters.add_snooze(tx, scope, scope_id, AT, AT + DAY, word, word)
+        tickets.add_snooze(tx, scope, scope_id, AT, AT + DAY, word, word)
     texts = dict.fromkeys(("subject", "text", "html", "calendar", "sent_to", "error"), word)
     sent = add_notice(tx, owner, ada, topic, state="sent", sent_at=AT, **texts)
     add_notice(tx, owner, ada, topic, state="queued", **texts)
     mail = {"message_id": f"<{sent}@mail>", "kind": "reply", "notice_id": sent, "contact_id": ada}
-    inbound.add(tx, mail | {"text": word})
+    inbox.add(tx, mail | {"text": word})
     keys = {"subject": f"fault:{shop}:{owner}", "threshold": "30", "round": "", "action": "send"}
-    matters.decided(tx, [keys | {"client_id": owner, "contact_id": ada, "reason": word}])
+    tickets.decided(tx, [keys | {"client_id": owner, "contact_id": ada, "reason": word}])
 
 
 def _purchases(tx: Tx, word: str, owner: int, ada: int, leaf: str, incident_id: int) -> None:
     given = {"vendor": "DigiCert", "contact": str(ada), "note": word, "years": 1, "starts_at": NOW}
     site = (f"{word}.example",)
-    first, second = (orders.add(tx, word, given | {"number": f"{word} {i}"}, site)[0] for i in "12")
+    first, second = (
+        purchases.add(tx, word, given | {"number": f"{word} {i}"}, site)[0] for i in "12"
+    )
     tx.conn.execute(update(order).where(order.c.id == first).values(successor_id=second))
     row = open_case(tx, owner, f"{word}.example", order_id=first, contact_id=ada, reason=word)
     row = cases.change(tx, row, "note", {"approved_by": word}, word)
@@ -243,7 +245,7 @@ def test_nothing_personal_of_the_client_is_left_and_no_row_of_another_changed(
     }
     with database.read() as conn:
         after = dump(conn)
-        assert chain.broken(auditlog.entries(conn))[0] is None, "the log is still a chain"
+        assert audit_chain.broken(audit_log.entries(conn))[0] is None, "the log is still a chain"
     for name, found in after.items():
         assert before[name] <= found, f"{name}: a row of another client changed"
         for row in found:
@@ -470,11 +472,11 @@ def test_answer_to_a_notice_loses_its_words(pair: Database) -> None:
         mine, theirs = add_notice(tx, one, ada), add_notice(tx, two, bob)
         for i, (about, who) in enumerate(((mine, ada), (theirs, bob))):
             mail = {"message_id": f"<{i}>", "kind": "reply", "text": "Hello."}
-            inbound.add(tx, mail | {"notice_id": about, "contact_id": who})
+            inbox.add(tx, mail | {"notice_id": about, "contact_id": who})
         decided = {"threshold": "", "round": "", "action": "send", "reason": "due"}
         for number, row_id in (("1", one), ("2", two)):
             about_it = {"subject": number, "client_id": row_id, "contact_id": 0}
-            matters.decided(tx, [decided | about_it])
+            tickets.decided(tx, [decided | about_it])
         erase.erase(tx, ONE)
     with pair.read() as conn:
         left = [(r["text"], r["contact_id"]) for r in rows(conn, inbound_table)]
@@ -629,16 +631,16 @@ def test_acceptances_snoozes_and_tags_of_others_stay(pair: Database) -> None:
             for scope in scopes:
                 findings.accept(tx, "x", frozenset({"x"}), LATER, "known", **scope)
             made[number] = add_matter(tx, row_id, f"fault:{number}")
-            matters.add_snooze(tx, "matter", made[number], AT, AT + DAY, "", "")
-            matters.add_snooze(tx, "client", row_id, AT, AT + DAY, "", "")
+            tickets.add_snooze(tx, "matter", made[number], AT, AT + DAY, "", "")
+            tickets.add_snooze(tx, "client", row_id, AT, AT + DAY, "", "")
             records.change_tags(tx, "client", row_id, add=("gold",))
-        matters.add_snooze(tx, "server", one, AT, AT + DAY, "", "")
-        matters.add_snooze(tx, "all", 0, AT, AT + DAY, "", "")
+        tickets.add_snooze(tx, "server", one, AT, AT + DAY, "", "")
+        tickets.add_snooze(tx, "all", 0, AT, AT + DAY, "", "")
         erase.erase(tx, ONE)
-        left = [(s["scope"], s["scope_id"]) for s in matters.snoozes(tx.conn)]
+        left = [(s["scope"], s["scope_id"]) for s in tickets.snoozes(tx.conn)]
         assert count(tx.conn, acceptance) == 3
         assert records.tags_of(tx.conn, "client") == {two: ("gold",)}
-        assert [r["client_id"] for r in matters.listing(tx.conn)] == [two]
+        assert [r["client_id"] for r in tickets.listing(tx.conn)] == [two]
         assert outbox.said(tx.conn) == {}
     assert left == [("matter", made[TWO]), ("client", two), ("server", one), ("all", 0)]
 

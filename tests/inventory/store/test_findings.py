@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from inventory.database import Database, Tx
+from inventory.db.database import Database, Tx
 from inventory.errors import NotFound, UsageError
-from inventory.model import Acceptance, Finding
+from inventory.models.tables import acceptance, finding
 from inventory.store import clients, domains, endpoints, findings
-from inventory.tables import acceptance, finding
 from inventory.targets import Target
+from inventory.vocabulary import Acceptance, Finding
 from tests.inventory.store.builders import (
     AT,
     DAY,

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import NotFound
+from inventory.models.tables import certificate, incident, incident_item
 from inventory.store import clients, domains, endpoints, incidents, servers
 from inventory.store.records import Row
-from inventory.tables import certificate, incident, incident_item
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,

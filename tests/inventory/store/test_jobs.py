@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import Busy
 from inventory.store import jobs
 from tests.inventory.store.builders import AT, NOW, audited

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import exc, insert, select
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
+from inventory.models.acme_tables import acme_account, deployment, lineage, lineage_name, revocation
+from inventory.models.tables import certificate
 from inventory.store import clients, domains, incidents, lineages, runs
 from inventory.store.records import Row
-from inventory.tables import certificate
-from inventory.tables_acme import acme_account, deployment, lineage, lineage_name, revocation
 from tests.inventory.store.builders import (
     AT,
     DAY,

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from inventory.database import Database, open_database
+from inventory.db.database import Database
+from inventory.db.opening import open_database
+from inventory.models.tables import matter, notice, notice_item
 from inventory.store import clients, contacts, outbox
 from inventory.store.records import Row
-from inventory.tables import matter, notice, notice_item
 from tests.inventory.store.builders import (
     AT,
     DAY,

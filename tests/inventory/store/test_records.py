@@ -7,11 +7,11 @@ import re
 import pytest
 from sqlalchemy import select
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.model import Party
+from inventory.models.tables import client, tag
 from inventory.store import clients, records
-from inventory.tables import client, tag
+from inventory.vocabulary import Party
 from tests.inventory.store.builders import (
     AT,
     LATER,

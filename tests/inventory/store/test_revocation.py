@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from inventory.database import Database
+from inventory.db.database import Database
+from inventory.models.acme_tables import crl
+from inventory.models.acme_tables import revocation as status_table
+from inventory.models.tables import certificate, endpoint
 from inventory.store import clients, domains, endpoints, revocation
-from inventory.tables import certificate, endpoint
-from inventory.tables_acme import crl
-from inventory.tables_acme import revocation as status_table
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
@@ -214,8 +214,8 @@ def test_served_leaves_carry_their_chain_and_whether_browsers_trust_them(pair: D
         assert revocation.served(tx.conn, []) == {}
     assert served == {
         one: [
-            revocation.Served("192.0.2.1", leaf, (leaf,), False, True),
-            revocation.Served("192.0.2.2", leaf, (leaf,), True, True),
+            revocation.ServedAddress("192.0.2.1", leaf, (leaf,), False, True),
+            revocation.ServedAddress("192.0.2.2", leaf, (leaf,), True, True),
         ],
     }
     assert found.chain == (leaf, "ca")

@@ -6,15 +6,15 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from inventory.database import Database
+from inventory.db.database import Database
+from inventory.db.locks import held
 from inventory.errors import Busy
-from inventory.store import results, runs
-from inventory.tables import proposal, run, standing
+from inventory.models.tables import proposal, run, standing
+from inventory.store import runs, scan_results
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -35,10 +35,10 @@ def test_new_run_marks_those_that_died_and_drops_their_proposals(pair: Database)
     with pair.write(NOW) as tx:
         one = site(tx, "shop1001.example").endpoint_id
         whole = runs.start(tx, "", 2)
-        results.propose(tx, whole, [((one, "f", "", None), {"open": []})])
+        scan_results.propose(tx, whole, [((one, "f", "", None), {"open": []})])
         runs.finish(tx, whole, "complete", None, 2, 1)
         dead = runs.start(tx, "client 1001", 1)
-        results.propose(tx, dead, [((one, "f", "", None), {"open": []})])
+        scan_results.propose(tx, dead, [((one, "f", "", None), {"open": []})])
     with pair.write(LATER) as tx:
         new = runs.start(tx, "", 2)
         assert list(tx.conn.scalars(select(proposal.c.run_id))) == [whole]
@@ -84,7 +84,7 @@ def test_complete_run_marks_which_of_its_endpoints_were_good(pair: Database) -> 
         runs.finish(tx, cut, "incomplete", "interrupted", 1, 0)
     with pair.write(LATER) as tx:
         second = runs.start(tx, "", 1)
-        results.write_standings(tx, [failure_row(one, tx.at, last_run_id=second)])
+        scan_results.write_standings(tx, [failure_row(one, tx.at, last_run_id=second)])
         runs.finish(tx, second, "complete", None, 1, 1)
         found = {r["endpoint_id"]: r for r in rows(tx.conn, standing)}
     assert (found[one]["good"], found[one]["failing_runs"]) == (0, 1)
@@ -101,15 +101,15 @@ def test_run_that_is_not_complete_counts_no_failure_and_leaves_no_proposal(
         one, two = (site(tx, f"shop{n}.example").endpoint_id for n in (1001, 1002))
         first = runs.start(tx, "", 2)
         failed = failure_row(one, tx.at, last_run_id=first, failing_runs=2)
-        results.write_standings(tx, [failed, failure_row(two, tx.at, last_run_id=first)])
+        scan_results.write_standings(tx, [failed, failure_row(two, tx.at, last_run_id=first)])
         runs.finish(tx, first, "complete", None, 2, 2)
         second = runs.start(tx, "", 2)
-        results.seen_again(tx, second, [(one, tx.at, False, True)])
+        scan_results.seen_again(tx, second, [(one, tx.at, False, True)])
         new = add_site(tx, "1001", "new.example").endpoint_id
-        results.write_standings(tx, [failure_row(new, tx.at, last_run_id=second)])
-        results.propose(tx, second, [((one, "f", "", None), {"open": []})])
+        scan_results.write_standings(tx, [failure_row(new, tx.at, last_run_id=second)])
+        scan_results.propose(tx, second, [((one, "f", "", None), {"open": []})])
         other = rows(tx.conn, run)[0]
-        results.propose(tx, first, [((two, "f", "", None), {"open": []})])
+        scan_results.propose(tx, first, [((two, "f", "", None), {"open": []})])
         assert {r["endpoint_id"]: r["failing_runs"] for r in rows(tx.conn, standing)} == {
             one: 3,
             two: 1,
@@ -156,7 +156,7 @@ def test_second_scan_is_refused_and_names_the_holder(database: Database) -> None
             row_id = runs.start(tx, "", 1)
         with pytest.raises(Busy) as refused, runs.exclusive(database):
             raise AssertionError("two scans hold one database")
-        with runs.held(database, "notify"):
+        with held(database, "notify"):
             pass
     named = f"run {row_id} on {runs.vantage()}, process {os.getpid()}"
     named += ", since 2026-03-02 09:00:00 UTC"
@@ -167,24 +167,11 @@ def test_second_scan_is_refused_and_names_the_holder(database: Database) -> None
         pass
 
 
-def test_lock_beside_a_file_is_for_its_owner_alone_and_has_one_holder(tmp_path: Path) -> None:
-    path = tmp_path / "inventory.db"
-    with runs.file_lock(path), runs.file_lock(path, "notify"):
-        with pytest.raises(Busy, match="A scan is running"), runs.file_lock(path):
-            raise AssertionError("two hold one lock")
-        for name in ("scan", "notify"):
-            lock = path.with_name(f"inventory.db.{name}.lock")
-            assert lock.stat().st_mode & 0o777 == 0o600
-    assert not path.exists(), "the database itself is not opened"
-    with runs.file_lock(path):
-        pass
-
-
 HOLDER = """
 import subprocess, sys
-from inventory.database import open_database
-from inventory.store import runs
-with runs.held(open_database(sys.argv[1]), "scan"):
+from inventory.db.opening import open_database
+from inventory.db.locks import held
+with held(open_database(sys.argv[1]), "scan"):
     child = "import sys; print('held', flush=True); sys.stdin.read()"
     subprocess.run([sys.executable, "-c", child])
 """

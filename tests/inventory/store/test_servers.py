@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from inventory.database import Database
+from inventory.db.database import Database
 from inventory.errors import Conflict, InvalidName, NotFound, UsageError
+from inventory.models.tables import server
 from inventory.store import domains, records, servers
-from inventory.tables import server
 from tests.inventory.store.builders import AT, DAY, LATER, NOW, add_site, audited, entry_count
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from inventory.model import Finding
 from inventory.targets import Target
+from inventory.vocabulary import Finding
 from notifiers.wording.scope import for_client
 from notifiers.wording.sentences import sentence
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inventory.model import Finding
 from inventory.targets import Target
+from inventory.vocabulary import Finding
 from notifiers.wording.catalogue import language
 from notifiers.wording.english import FINDINGS
 from notifiers.wording.sentences import instruction, sentence, short

@@ -1,0 +1,91 @@
+"""What may be wrong around ACME: keys that are gone or open to others, words that the configuration
+lost, runs that did not happen. For ``certmgr doctor``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from certmgr.acme.accounts import key_store
+from certmgr.acme.staff_news import gather
+from certmgr.config.settings import Settings
+from certmgr.x509.key_store import local_path
+from inventory.db.database import Database, to_epoch
+from inventory.errors import CertmgrError
+from inventory.store import accounts, jobs, lineages
+
+OK, WARNING, FAULT = "ok", "warning", "fault"
+MAX_AGE = 26 * 3600
+
+
+def examine(
+    database: Database, settings: Settings, now: datetime
+) -> Iterator[tuple[str, str, str]]:
+    """(state, what, what to do). Nothing where ACME is not used."""
+    with database.read() as conn:
+        known = accounts.listing(conn)
+        rows = lineages.listing(conn, states=("active",))
+        state = jobs.state(conn, "renew")
+        said = gather(conn, now)
+    if not known:
+        return
+    keys = key_store(settings)
+    for account in known:
+        try:
+            keys.load(local_path(account["key_reference"]))
+        except CertmgrError as error:
+            yield (
+                FAULT,
+                f"account '{account['name']}': {error.what}{': ' + error.why if error.why else ''}",
+                error.todo,
+            )
+        if account["state"] == "lost":
+            yield (
+                FAULT,
+                f"the CA does not know the account '{account['name']}' any more",
+                (
+                    f"certmgr account add {account['ca']} --name OTHER, then certmgr lineage edit"
+                    " NAME --account OTHER"
+                ),
+            )
+    acme = settings.acme
+    for row in rows:
+        if row["solver"] not in acme.solvers:
+            yield (
+                FAULT,
+                f"lineage '{row['name']}': the configuration has no [acme.solver.{row['solver']}]",
+                f"Write it, or certmgr lineage edit {row['name']} --solver NAME.",
+            )
+        for target in row["targets"].split():
+            if target not in acme.places:
+                yield (
+                    FAULT,
+                    f"lineage '{row['name']}': the configuration has no [acme.target.{target}]",
+                    f"Write it, or certmgr lineage edit {row['name']} --target NAME.",
+                )
+    for _, text in said.alarms:
+        yield FAULT, text, "certmgr lineage list"
+    if rows:
+        success = state["success_at"]
+        if success is None:
+            yield (
+                WARNING,
+                "certmgr renew --due never ended well",
+                "Put certmgr run, or certmgr renew --due, into cron.",
+            )
+        elif to_epoch(now) - success > MAX_AGE:
+            yield (
+                FAULT,
+                (
+                    f"certmgr renew --due ended well {(to_epoch(now) - success) // 3600} hours ago"
+                    " for the last time"
+                ),
+                "Is cron running?",
+            )
+        else:
+            yield (
+                OK,
+                f"{len(rows)} lineage(s), renewed {(to_epoch(now) - success) // 60} minutes ago",
+                "",
+            )

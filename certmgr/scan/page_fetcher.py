@@ -1,0 +1,630 @@
+"""What a visitor meets at one address of an endpoint: http:// and https://, redirects followed as a
+browser does, within bounds.
+
+The address of the endpoint is pinned for its own host. A redirect is a stranger's word: another
+host is resolved once, internal addresses are refused unless configured, and what is served there is
+never this endpoint's. Only GET is sent; 2 fetches at once and 5 a second for one address, since
+thousands of shops share a machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.message
+import http.cookiejar
+import re
+import urllib.request
+from dataclasses import dataclass, replace
+from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
+
+from certmgr.net.addresses import Network, refusal
+from certmgr.net.http_exchange import HttpExchange
+from certmgr.scan.dial import Dialler, DialRequest, DialResult
+from certmgr.scan.evidence import Failure, FailureKind
+from certmgr.scan.page_process import PageParserProcess
+from certmgr.scan.rate_limits import AddressRateLimiter
+from certmgr.scan.resolve import Resolver
+from certmgr.scan.visits import Hop, Hsts, Page, Visit, VisitEnd
+from inventory.errors import CertmgrError
+from inventory.names import as_ip, normalise_host, registered_domain
+from inventory.targets import Target
+from inventory.text import printable
+
+MAX_REDIRECTS = 10
+MAX_URL = 2000
+MAX_BODIES = 100  # answers in memory at once, in one process
+MAX_COOKIES = 8000  # characters of a Cookie header; beyond it none is sent
+# Ports that a browser opens for nobody (Fetch standard, "bad port").
+BAD_PORTS = frozenset(
+    {
+        0,
+        1,
+        7,
+        9,
+        11,
+        13,
+        15,
+        17,
+        19,
+        20,
+        21,
+        22,
+        23,
+        25,
+        37,
+        42,
+        43,
+        53,
+        69,
+        77,
+        79,
+        87,
+        95,
+        101,
+        102,
+        103,
+        104,
+        109,
+        110,
+        111,
+        113,
+        115,
+        117,
+        119,
+        123,
+        135,
+        137,
+        139,
+        143,
+        161,
+        179,
+        389,
+        427,
+        465,
+        512,
+        513,
+        514,
+        515,
+        526,
+        530,
+        531,
+        532,
+        540,
+        548,
+        554,
+        556,
+        563,
+        587,
+        601,
+        636,
+        989,
+        990,
+        993,
+        995,
+        1719,
+        1720,
+        1723,
+        2049,
+        3659,
+        4045,
+        4190,
+        5060,
+        5061,
+        6000,
+        6566,
+        6665,
+        6666,
+        6667,
+        6668,
+        6669,
+        6679,
+        6697,
+        10080,
+    }
+)
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_BLOCKED = {
+    403: "it refuses us (403)",
+    406: "it refuses us (406)",
+    451: "it refuses us (451)",
+    429: "it has had enough of our questions (429)",
+    503: "it is unavailable for the moment (503)",
+}
+# Headers by which a protection service says that this is a challenge and not the page.
+_CHALLENGE_HEADERS = (
+    ("cf-mitigated", "challenge"),
+    ("x-amzn-waf-action", ""),
+    ("x-datadome", "protected"),
+)
+_CHALLENGE_MARKS = (
+    b"_Incapsula_Resource",
+    b"/cdn-cgi/challenge-platform/h/",
+    b"sucuri_cloudproxy_js",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """``port``: of plain HTTP.
+
+    ``per_address`` and ``rate``: fetches at once and a second for one address (0: no limit).
+    """
+
+    port: int = 80
+    user_agent: str = "certmgr"
+    per_address: int = 2
+    rate: float = 5.0
+
+
+@dataclass(slots=True)
+class _Answer:
+    status: int | None = None
+    location: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    page: Page | None = None
+    blocked: str = ""
+    failure: Failure | None = None
+
+    def header(self, name: str) -> str | None:
+        return next((v for n, v in self.headers if n == name), None)
+
+
+@dataclass(slots=True)
+class _Budget:
+    left: float
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    address: str
+    future: asyncio.Future[None]
+
+
+class PageFetcher:
+    """Visits with one dialler and one resolver, which must be guarded."""
+
+    def __init__(
+        self,
+        dialler: Dialler,
+        resolver: Resolver,
+        allowed: tuple[Network, ...],
+        options: WebOptions,
+    ) -> None:
+        self._dialler, self._resolver, self._allowed, self._options = (
+            dialler,
+            resolver,
+            allowed,
+            options,
+        )
+        self._reader = PageParserProcess()
+        self._bodies = asyncio.Semaphore(MAX_BODIES)
+        self._gate: AddressRateLimiter[_Waiting] = AddressRateLimiter(
+            options.per_address,
+            options.rate,
+            dialler.loop,
+            lambda w: w.future.set_result(None),
+            self._enter,
+        )
+
+    def _enter(self, waiting: _Waiting) -> None:
+        self._gate.enter(waiting, waiting.address)
+
+    async def visit(
+        self, target: Target, address: str, paths: tuple[str, ...], *, secure: bool
+    ) -> tuple[Visit, ...]:
+        """Plain HTTP, and HTTPS where ``secure`` says that a handshake succeeds; the home page
+        first, then the further paths.
+        """
+        known: dict[str, _Answer] = {}
+        visits = []
+        budget = _Budget(self._dialler.limits.timeout)
+        for path in dict.fromkeys(("/", *paths)):
+            visits.append(
+                await self._follow(
+                    _url("http", target.host, self._options.port, path),
+                    target.host,
+                    address,
+                    known,
+                    budget,
+                )
+            )
+            if secure:
+                visits.append(
+                    await self._follow(
+                        _url("https", target.host, target.port, path),
+                        target.host,
+                        address,
+                        known,
+                        budget,
+                    )
+                )
+        return tuple(visits)
+
+    def failed(self, target: Target, address: str, error: BaseException) -> Visit:
+        """The visit that could not be made by our own fault, with what went wrong in its hop."""
+        url = _url("http", target.host, self._options.port, "/")
+        hop = Hop(url, address, why=printable(f"{type(error).__name__}: {error}", 200))
+        return Visit(
+            url, address, VisitEnd.UNKNOWN, (hop,), why="the visit failed by our own fault"
+        )
+
+    async def _follow(
+        self, url: str, host: str, own_address: str, known: dict[str, _Answer], budget: _Budget
+    ) -> Visit:
+        """``known``: answers to requests without cookies at this address, so that a hop that was
+        asked is not asked again. ``budget``: the whole time for the pages of this address; waiting
+        for one's turn does not count.
+        """
+        jar: http.cookiejar.CookieJar | None = None
+        hops: list[Hop] = []
+        seen: set[tuple[str, str | None]] = set()
+        current, address, first, answer = url, own_address, _Answer(), _Answer()
+        while True:
+            cookies = _cookies_for(jar, current)
+            if (current, cookies) in seen:
+                return self._visit(
+                    url, own_address, VisitEnd.LOOP, hops, first, None, "the same address again"
+                )
+            if (
+                len(hops) > MAX_REDIRECTS
+            ):  # a browser follows some more, so nobody can tell where it ends
+                return self._visit(
+                    url,
+                    own_address,
+                    VisitEnd.UNKNOWN,
+                    hops,
+                    first,
+                    None,
+                    f"more than {MAX_REDIRECTS} redirects",
+                )
+            seen.add((current, cookies))
+            started = self._dialler.loop.time()
+            if len(hops):
+                where = await self._where(current, host, own_address)
+                if where.why:
+                    hops.append(where)
+                    return self._visit(
+                        url, own_address, VisitEnd.UNKNOWN, hops, first, None, where.why
+                    )
+                address = where.address
+            if budget.left <= 0 and current not in known:
+                why = (
+                    "no time was left to follow its redirects"
+                    if hops
+                    else "no time was left for it"
+                )
+                return self._visit(
+                    url,
+                    own_address,
+                    VisitEnd.UNKNOWN,
+                    hops or [Hop(current, address, why=why)],
+                    first,
+                    None,
+                    why,
+                )
+            if cookies is None and address == own_address and current in known:
+                answer = known[current]
+            else:
+                answer, waited = await self._fetch(
+                    current, address, cookies, budget.left, own=_host(current) == host
+                )
+                budget.left -= self._dialler.loop.time() - started - waited
+                if cookies is None and address == own_address:
+                    known[current] = answer
+            first = answer if not hops else first
+            location = answer.location if answer.failure is None and not answer.blocked else None
+            said = answer.failure.reason if answer.failure is not None else answer.blocked
+            hops.append(Hop(current, address, answer.status, location, said))
+            if location is None:
+                return self._end(url, own_address, hops, first, answer, host)
+            jar = _remember(jar, current, answer)
+            if _leaves(location, host):
+                return self._visit(url, own_address, VisitEnd.LEFT, hops, first, None)
+            current = location
+
+    def _end(
+        self, url: str, address: str, hops: list[Hop], first: _Answer, answer: _Answer, host: str
+    ) -> Visit:
+        failure = answer.failure
+        if failure is not None:
+            end = VisitEnd.UNKNOWN
+            if len(hops) > 1:
+                # what a redirect leads to does not open: a visitor sees an error, and not what was
+                # asked for
+                pass
+            elif failure.kind is FailureKind.REFUSED:
+                end = VisitEnd.CLOSED
+            elif (
+                failure.kind in (FailureKind.TIMEOUT, FailureKind.UNREACHABLE, FailureKind.NO_ROUTE)
+                and not failure.accepted
+            ):
+                end = VisitEnd.SILENT  # one that accepts and is slow may serve anything
+            return self._visit(url, address, end, hops, first, None, failure.reason)
+        if answer.blocked:
+            return self._visit(url, address, VisitEnd.UNKNOWN, hops, first, None, answer.blocked)
+        own = _host(hops[-1].url) == host
+        visit = self._visit(url, address, VisitEnd.PAGE, hops, first, answer.page if own else None)
+        offered = [v.strip().lower() for n, v in answer.headers if n == "www-authenticate"]
+        basic = any(v.startswith("basic") or ", basic " in v for v in offered)
+        asks = own and basic and answer.status == 401 and hops[-1].url.startswith("http:")
+        return replace(visit, asks_password=asks)
+
+    def _visit(
+        self,
+        url: str,
+        address: str,
+        end: VisitEnd,
+        hops: list[Hop],
+        first: _Answer,
+        page: Page | None,
+        why: str = "",
+    ) -> Visit:
+        secure = url.startswith("https:")
+        told = secure and first.failure is None and not first.blocked and first.status is not None
+        hsts = parse_hsts(first.header("strict-transport-security")) if told else None
+        return Visit(
+            url=url,
+            address=address,
+            end=end,
+            hops=tuple(hops),
+            page=page,
+            hsts=hsts,
+            hsts_seen=told,
+            why=printable(why, 200),
+        )
+
+    async def _where(self, url: str, host: str, own_address: str) -> Hop:
+        """The address at which a redirect's target may be asked, or why it is not."""
+        parts = urlsplit(url)
+        name = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        if port in BAD_PORTS:
+            return Hop(url, "", why="it redirects to a port that browsers do not open")
+        if name == host:
+            return Hop(url, own_address)
+        literal = as_ip(name)
+        if literal is not None:
+            why = refusal(str(literal), self._allowed)
+            refused = f"it redirects to {literal}, which is not visited ({why})"
+            return Hop(url, str(literal)) if why is None else Hop(url, "", why=refused)
+        resolution = await self._resolver.resolve(name, port)
+        if resolution.addresses:
+            return Hop(url, resolution.addresses[0])
+        if resolution.refused:
+            return Hop(
+                url,
+                "",
+                why=(
+                    f"it redirects to {name}, whose address is not visited"
+                    f" ({resolution.refused[0][1]})"
+                ),
+            )
+        return Hop(
+            url, "", why=f"it redirects to {name}, which has no address ({resolution.reason})"
+        )
+
+    async def _fetch(
+        self, url: str, address: str, cookies: str | None, timeout: float, *, own: bool
+    ) -> tuple[_Answer, float]:
+        """(answer, seconds that it waited for its turn).
+
+        The page is read where it is the endpoint's own.
+        """
+        parts = urlsplit(url)
+        loop = self._dialler.loop
+        arrived = loop.time()
+        waiting = _Waiting(address, loop.create_future())
+        self._enter(waiting)
+        await waiting.future
+        # A body stays in memory until the page is read: so many at once and no more.
+        async with self._bodies:
+            waited = loop.time() - arrived
+            try:
+                request = self._request(parts, address, cookies, max(timeout, 0.5), own)
+                dialled = await self._dialler.dial(request)
+            finally:
+                self._gate.leave(address)
+            return await self._answer(dialled, url, own), waited
+
+    async def _answer(self, dialled: DialResult, url: str, own: bool) -> _Answer:
+        exchange = dialled.exchange
+        if exchange is None or (exchange.status is None and not exchange.error):
+            failure = dialled.failure or Failure(
+                "http", FailureKind.CLOSED, "the server closed the connection without an answer"
+            )
+            return _Answer(failure=failure)
+        if exchange.status is None:
+            return _Answer(blocked="it does not answer in HTTP")
+        answer = _Answer(exchange.status, headers=tuple(exchange.headers))
+        location = exchange.header("location")
+        if exchange.status in _REDIRECTS and location:
+            answer.location = _resolved(url, location)
+            if answer.location is None:
+                answer.blocked = (
+                    f"it redirects to something that is no web address: {printable(location, 80)}"
+                )
+            return answer
+        body = exchange.body
+        answer.blocked = blocked(exchange.status, answer.headers, body)
+        if own and not answer.blocked:
+            answer.page = await self._page(exchange, dialled.failure, body, url)
+        return answer
+
+    async def _page(
+        self, exchange: HttpExchange, failure: Failure | None, body: bytes, url: str
+    ) -> Page | None:
+        if exchange.error:
+            return Page(note=f"the page came with {exchange.error}")
+        policies = tuple(
+            p for n, v in exchange.headers if n == "content-security-policy" for p in v.split(",")
+        )
+        types = [v for n, v in exchange.headers if n == "content-type"]  # browsers take the last
+        page = await self._reader.read(body, types[-1] if types else None, url, policies)
+        if page is not None and not page.note and (exchange.truncated or failure is not None):
+            note = (
+                "the page is larger than what we read"
+                if failure is None
+                else "the page did not come to its end in time"
+            )
+            page = replace(page, note=note)
+        return page
+
+    def _request(
+        self, parts: SplitResult, address: str, cookies: str | None, timeout: float, own: bool
+    ) -> DialRequest:
+        secure = parts.scheme == "https"
+        name = parts.hostname or ""
+        port = parts.port or (443 if secure else 80)
+        bracketed = f"[{name}]" if ":" in name else name
+        host = bracketed if parts.port is None else f"{bracketed}:{port}"
+        headers = [
+            ("User-Agent", self._options.user_agent),
+            ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
+            ("Accept-Encoding", "gzip"),
+            ("Upgrade-Insecure-Requests", "1"),
+        ]
+        if cookies is not None:
+            headers.append(("Cookie", cookies))  # made to fit one TLS record
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        server_name = None if as_ip(name) is not None else name
+        return DialRequest(
+            address,
+            port,
+            "https" if secure else "http",
+            server_name,
+            timeout=timeout,
+            exchange=lambda: HttpExchange(
+                host, path, tuple(headers), **({} if own else {"max_body": 0})
+            ),
+        )
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+
+def _url(scheme: str, host: str, port: int, path: str) -> str:
+    bracketed = f"[{host}]" if ":" in host else host
+    usual = {"http": 80, "https": 443}[scheme]
+    return f"{scheme}://{bracketed}{'' if port == usual else f':{port}'}{_quoted(path)}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="%/:@!$&'()*+,;=~-._?")
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def _resolved(url: str, location: str) -> str | None:
+    """A Location as an absolute http(s) URL in ASCII, with a host in A-labels and without fragment
+    and user; None where it is none.
+    """
+    text = location.encode("latin-1", "replace").decode("utf-8", "replace").strip()
+    if len(text) > MAX_URL or re.fullmatch(r"(?i)[a-z]+:/*", text):
+        return None
+    try:
+        head, mark, query = re.sub(r"[\t\r\n]", "", text).partition("?")
+        parts = urlsplit(
+            urljoin(url, head.replace("\\", "/") + mark + query)
+        )  # a backslash is a slash (URL standard, 4.4)
+        host = normalise_host(parts.hostname or "")
+        port = parts.port
+    except (ValueError, CertmgrError):
+        return None
+    if parts.scheme not in ("http", "https"):
+        return None
+    bracketed = f"[{host}]" if ":" in host else host
+    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
+        bracketed += f":{port}"
+    return urlunsplit(
+        (parts.scheme, bracketed, _quoted(parts.path or "/"), _quoted(parts.query), "")
+    )
+
+
+def _leaves(location: str, host: str) -> bool:
+    """Whether a redirect ends the visit: HTTPS at another registered domain is another's site."""
+    other = _host(location)
+    if not location.startswith("https:") or other == host:
+        return False
+    return (
+        as_ip(host) is not None
+        or as_ip(other) is not None
+        or registered_domain(other) != registered_domain(host)
+    )
+
+
+def parse_hsts(value: str | None) -> Hsts | None:
+    """None where the header is missing or has no valid max-age (RFC 6797 6.1)."""
+    if value is None:
+        return None
+    directives: dict[str, str] = {}
+    for part in value[:1000].split(";"):
+        name, _, given = part.strip().partition("=")
+        name = name.strip().lower()
+        if name in directives:
+            return None
+        if name:
+            directives[name] = given.strip().strip('"')
+    age = directives.get("max-age", "")
+    if not (age.isascii() and age.isdigit()):
+        return None
+    return Hsts(
+        min(int(age[:12]), 10**10), "includesubdomains" in directives, "preload" in directives
+    )
+
+
+def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> str:
+    """Why this answer tells nothing about the page: a refusal, or a protection service that asks
+    for a browser. Empty where it does.
+    """
+    for name, value in _CHALLENGE_HEADERS:
+        if any(n == name and value in v.lower() for n, v in headers):
+            return "a protection service asks for a browser (challenge page)"
+    if status in _BLOCKED:
+        return _BLOCKED[status]
+    if status >= 500:
+        return "it answers with an error of its own"  # what it serves when it works nobody can tell
+    if len(body) < 20_000 and any(mark in body for mark in _CHALLENGE_MARKS):
+        return "a protection service asks for a browser (challenge page)"
+    return ""
+
+
+def _cookies_for(jar: http.cookiejar.CookieJar | None, url: str) -> str | None:
+    if jar is None or not len(jar):
+        return None
+    # A value for the cookie jar: nothing is opened.
+    request = urllib.request.Request(url)  # noqa: S310
+    jar.add_cookie_header(request)
+    value = request.get_header("Cookie")
+    if value is None or len(value) > MAX_COOKIES:
+        return None
+    return value.encode("latin-1", "replace").decode("ascii", "replace").replace("\ufffd", "?")
+
+
+class _Headers:
+    """What the cookie jar wants to see of a response."""
+
+    def __init__(self, answer: _Answer) -> None:
+        self._message = email.message.Message()
+        for name, value in answer.headers:
+            if name == "set-cookie":
+                self._message.add_header("Set-Cookie", value)
+
+    def info(self) -> email.message.Message:
+        return self._message
+
+
+def _remember(
+    jar: http.cookiejar.CookieJar | None, url: str, answer: _Answer
+) -> http.cookiejar.CookieJar | None:
+    """Cookies that a redirect sets are sent again, as a browser does: some sites redirect until
+    they come. Made where there is the first.
+    """
+    if answer.header("set-cookie") is None:
+        return jar
+    jar = jar if jar is not None else http.cookiejar.CookieJar()
+    if len(jar) < 50:
+        request = urllib.request.Request(url)  # noqa: S310
+        jar.extract_cookies(_Headers(answer), request)  # type: ignore[arg-type]
+    return jar

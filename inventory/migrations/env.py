@@ -1,5 +1,0 @@
-"""Run by alembic; the connection and its transaction are the caller's (inventory/upkeep.py)."""
-
-from alembic import context
-
-context.run_migrations()

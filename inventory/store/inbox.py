@@ -1,0 +1,37 @@
+"""Mail that came in. Each is taken once, by its Message-ID."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from inventory.db.database import Tx
+from inventory.models.tables import inbound
+from inventory.store.records import Row
+from inventory.store.scan_results import upsert
+
+
+def add(tx: Tx, values: Mapping[str, Any]) -> bool:
+    """False where it was taken before."""
+    statement = (
+        upsert(tx.conn, inbound)
+        .values(dict(values) | {"at": tx.at})
+        .on_conflict_do_nothing(index_elements=["message_id"])
+    )
+    return tx.conn.execute(statement.returning(inbound.c.id)).first() is not None
+
+
+def unmatched(conn: Connection, since: int) -> list[Row]:
+    query = (
+        select(inbound)
+        .where(inbound.c.kind == "stranger", inbound.c.at >= since)
+        .order_by(inbound.c.id)
+    )
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
+def of_notice(conn: Connection, notice_id: int) -> list[Row]:
+    query = select(inbound).where(inbound.c.notice_id == notice_id).order_by(inbound.c.id)
+    return [dict(r) for r in conn.execute(query).mappings()]

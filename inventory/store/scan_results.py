@@ -1,0 +1,331 @@
+"""What a run stores: certificates, spans, standings, and the proposals that take effect when the
+run ends well.
+
+Order of durability: the facts of a batch (certificates, spans, standings) and its proposals commit
+together; findings change and marks move in one transaction at the end of a complete run. A run that
+dies leaves facts and no proposal's effect, and since the marks did not move, the next run proposes
+the same again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Insert, bindparam, case, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from inventory.db.database import Tx
+from inventory.models.tables import certificate, finding, observation, proposal, standing
+from inventory.vocabulary import Finding
+
+
+def upsert(conn: Connection, table: Any) -> Any:
+    """INSERT with ON CONFLICT, in the dialect of the connection."""
+    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def add_certificates(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``rows``: the columns of certificate but first_seen.
+
+    Immutable by SHA-256: one that is there stays as it is.
+    """
+    unique = {r["sha256"]: r for r in rows}
+    if unique:
+        statement: Insert = upsert(tx.conn, certificate).on_conflict_do_nothing(
+            index_elements=["sha256"]
+        )
+        tx.conn.execute(statement, [{**unique[key], "first_seen": tx.at} for key in sorted(unique)])
+
+
+def issuers(conn: Connection, limit: int = 20_000) -> list[bytes]:
+    """Every certificate that can be an issuer, as DER."""
+    return list(
+        conn.scalars(select(certificate.c.der).where(certificate.c.is_ca == 1).limit(limit))
+    )
+
+
+_SEEN = (
+    update(standing)
+    .where(standing.c.endpoint_id == bindparam("e"))
+    .values(
+        last_attempt=bindparam("at"),
+        last_run_id=bindparam("run"),
+        last_good=bindparam("at"),
+        failing_since=None,
+        failing_runs=0,
+        error_layer=None,
+        error_reason=None,
+    )
+)
+_FAILED = (
+    update(standing)
+    .where(standing.c.endpoint_id == bindparam("e"))
+    .values(
+        last_attempt=bindparam("at"),
+        last_run_id=bindparam("run"),
+        failing_runs=standing.c.failing_runs + bindparam("more"),
+    )
+)
+_SPAN = (
+    update(observation)
+    .where(
+        observation.c.endpoint_id == bindparam("e"),
+        observation.c.open == 1,
+        observation.c.live == 1,
+    )
+    .values(last_seen=bindparam("at"))
+)
+
+
+def seen_again(tx: Tx, run_id: int, rows: Sequence[tuple[int, int, bool, bool]]) -> None:
+    """Endpoints at which nothing changed: (endpoint id, instant, good, undetermined).
+
+    Spans that are live are lengthened.
+    """
+    good = [{"e": e, "at": at, "run": run_id} for e, at, is_good, _ in rows if is_good]
+    failed = [
+        {"e": e, "at": at, "run": run_id, "more": int(unknown)}
+        for e, at, is_good, unknown in rows
+        if not is_good
+    ]
+    if good:
+        tx.conn.execute(_SEEN, good)
+        tx.conn.execute(_SPAN, [{"e": r["e"], "at": r["at"]} for r in good])
+    if failed:
+        tx.conn.execute(_FAILED, failed)
+
+
+_STANDING_COLUMNS = (
+    "last_run_id",
+    "last_attempt",
+    "error_layer",
+    "error_reason",
+    "failing_since",
+    "failing_runs",
+    "last_good",
+    "leaf",
+    "not_after",
+    "issuer",
+)
+
+
+def write_standings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``rows``: endpoint_id, the columns of standing, and the marks: those of a look that changes
+    no finding, or empty ones where the changes wait for the end of the run (what the next look is
+    compared with must not outlive the facts). A failed look carries no last_good, leaf, not_after
+    and issuer, and so leaves the last good look as it was.
+    """
+    for good in (True, False):
+        part = [r for r in rows if (r["last_good"] is not None) is good]
+        if not part:
+            continue
+        statement = upsert(tx.conn, standing)
+        columns = [
+            c
+            for c in _STANDING_COLUMNS
+            if good or c not in ("last_good", "leaf", "not_after", "issuer")
+        ]
+        changes: dict[str, Any] = {
+            c: statement.excluded[c] for c in (*columns, "fingerprint", "memo", "recheck_at")
+        }
+        changes["judged_at"] = func.coalesce(statement.excluded.judged_at, standing.c.judged_at)
+        if not good:
+            # The first failure of a row of failures stays the first.
+            unknown = statement.excluded.failing_since.is_not(None)
+            changes["failing_since"] = case(
+                (
+                    unknown,
+                    func.coalesce(standing.c.failing_since, statement.excluded.failing_since),
+                ),
+                else_=None,
+            )
+            changes["failing_runs"] = case((unknown, standing.c.failing_runs + 1), else_=0)
+        tx.conn.execute(
+            statement.on_conflict_do_update(index_elements=["endpoint_id"], set_=changes),
+            list(part),
+        )
+
+
+Marks = tuple[int, str, str, int | None]
+
+
+def move_marks(tx: Tx, rows: Sequence[Marks]) -> None:
+    """(endpoint id, fingerprint, memo, recheck at): what the next look is compared with."""
+    if rows:
+        values: dict[str, Any] = {
+            "fingerprint": bindparam("f"),
+            "memo": bindparam("m"),
+            "recheck_at": bindparam("r"),
+            "judged_at": tx.at,
+        }
+        statement = update(standing).where(standing.c.endpoint_id == bindparam("e")).values(values)
+        tx.conn.execute(statement, [{"e": e, "f": f, "m": m, "r": r} for e, f, m, r in rows])
+
+
+_FACTS = ("chain", "tls_version", "cipher", "group_name", "alpn", "ocsp", "trusted", "public")
+
+
+def write_spans(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> None:
+    """``seen``: endpoint id -> address -> facts (and ``at``) of a good look.
+
+    A span goes on while its facts are the same, ends when others are seen at its address, and stops
+    being live when the address was not seen this time.
+    """
+    known: dict[tuple[int, str], Mapping[str, Any]] = {}
+    for part in _parts(list(seen)):
+        for row in tx.conn.execute(
+            select(observation).where(observation.c.endpoint_id.in_(part), observation.c.open == 1)
+        ).mappings():
+            known[(row["endpoint_id"], row["address"])] = dict(row)
+    new, longer, ended, hidden = [], [], [], []
+    for endpoint_id, addresses in sorted(seen.items()):
+        for address, facts in addresses.items():
+            before = known.pop((endpoint_id, address), None)
+            if before is not None and all(before[f] == facts[f] for f in _FACTS):
+                longer.append({"i": before["id"], "at": facts["at"]})
+                continue
+            if before is not None:
+                ended.append({"i": before["id"]})
+            values: dict[str, Any] = {f: facts[f] for f in _FACTS}
+            new.append(
+                values
+                | {
+                    "endpoint_id": endpoint_id,
+                    "address": address,
+                    "first_seen": facts["at"],
+                    "last_seen": facts["at"],
+                    "open": 1,
+                    "live": 1,
+                    "leaf": facts["leaf"],
+                }
+            )
+    hidden = [{"i": row["id"]} for row in known.values() if row["live"]]
+    by_id = observation.c.id == bindparam("i")
+    if ended:
+        tx.conn.execute(update(observation).where(by_id).values(open=0, live=0), ended)
+    if hidden:
+        tx.conn.execute(update(observation).where(by_id).values(live=0), hidden)
+    if longer:
+        tx.conn.execute(
+            update(observation).where(by_id).values(last_seen=bindparam("at"), live=1), longer
+        )
+    if new:
+        tx.conn.execute(insert(observation), new)
+
+
+def _parts(ids: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
+    return (ids[i : i + size] for i in range(0, len(ids), size))
+
+
+def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[int, Finding]]]:
+    """Endpoint id -> (finding id, finding) of those that are open."""
+    found: dict[int, list[tuple[int, Finding]]] = {}
+    for part in _parts(ids):
+        rows = conn.execute(
+            select(finding).where(finding.c.endpoint_id.in_(part), finding.c.closed_at.is_(None))
+        ).mappings()
+        for row in rows:
+            found.setdefault(row["endpoint_id"], []).append((row["id"], finding_of(dict(row))))
+    return found
+
+
+def finding_of(row: Mapping[str, Any]) -> Finding:
+    return Finding(
+        code=row["code"],
+        severity=row["severity"],
+        addresses=tuple(row["addresses"].split()),
+        evidence=json.loads(row["evidence"]),
+        actor=row["actor"],
+        outcome=row["outcome"],
+    )
+
+
+def columns_of(one: Finding) -> dict[str, Any]:
+    return {
+        "code": one.code,
+        "severity": str(one.severity),
+        "actor": str(one.actor),
+        "outcome": one.outcome,
+        "addresses": " ".join(one.addresses),
+        "evidence": json.dumps(one.evidence, sort_keys=True, default=str),
+    }
+
+
+def propose(tx: Tx, run_id: int, rows: Sequence[tuple[Marks, Mapping[str, Any]]]) -> None:
+    """(marks, {"open": [columns], "update": [[id, columns]], "close": [id], "at": instant})."""
+    if rows:
+        values = [
+            {
+                "run_id": run_id,
+                "endpoint_id": marks[0],
+                "changes": json.dumps({**changes, "marks": marks[1:]}),
+            }
+            for marks, changes in rows
+        ]
+        tx.conn.execute(insert(proposal), values)
+
+
+def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
+    """Opens, changes and closes what the run proposed, and moves the marks.
+
+    Returns (opened, closed). Inside one transaction.
+    """
+    opened = closed = after = 0
+    while True:
+        query = (
+            select(proposal)
+            .where(proposal.c.run_id == run_id, proposal.c.id > after)
+            .order_by(proposal.c.id)
+            .limit(chunk)
+        )
+        rows = tx.conn.execute(query).mappings().all()
+        if not rows:
+            break
+        after = rows[-1]["id"]
+        opens, updates, closes, marks = [], [], [], []
+        for row in rows:
+            changes = json.loads(row["changes"])
+            marks.append((row["endpoint_id"], *changes["marks"]))
+            stamp = {
+                "endpoint_id": row["endpoint_id"],
+                "opened_at": changes["at"],
+                "opened_run": run_id,
+            }
+            opens += [columns | stamp for columns in changes["open"]]
+            updates += [
+                {f"c_{k}": v for k, v in columns.items()} | {"i": i}
+                for i, columns in changes["update"]
+            ]
+            closes += [{"i": i, "at": changes["at"], "run": run_id} for i in changes["close"]]
+        by_id = finding.c.id == bindparam("i")
+        if closes:
+            tx.conn.execute(
+                update(finding)
+                .where(by_id)
+                .values(closed_at=bindparam("at"), closed_run=bindparam("run")),
+                closes,
+            )
+        if updates:
+            columns = ("severity", "actor", "outcome", "addresses", "evidence")
+            tx.conn.execute(
+                update(finding).where(by_id).values({c: bindparam(f"c_{c}") for c in columns}),
+                updates,
+            )
+        if opens:
+            # What was opened meanwhile by another job (certmgr/revocation/job.py) is open.
+            tx.conn.execute(upsert(tx.conn, finding).on_conflict_do_nothing(), opens)
+        move_marks(tx, marks)
+        tx.audit_many(
+            "open",
+            "finding",
+            [
+                (None, {"endpoint": o["endpoint_id"], "code": o["code"], "run": run_id})
+                for o in opens
+            ],
+        )
+        tx.audit_many("close", "finding", [(c["i"], {"run": run_id}) for c in closes])
+        opened, closed = opened + len(opens), closed + len(closes)
+    tx.conn.execute(delete(proposal).where(proposal.c.run_id == run_id))
+    return opened, closed

@@ -1,0 +1,394 @@
+"""Matters: what a conversation with a client is about.
+
+The reference is made once and stays; it is what both sides name.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, exists, insert, select, update
+
+from inventory.db.database import Tx
+from inventory.models.tables import (
+    broadcast,
+    client,
+    decision,
+    domain,
+    matter,
+    notice,
+    notice_item,
+    server,
+    snooze,
+)
+from inventory.models.tables import release as release_table
+from inventory.store import records
+from inventory.store.records import Row
+from inventory.store.scan_results import upsert
+
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0, O, 1 or I: it is read out over the telephone
+
+
+def new_reference() -> str:
+    """CM-7KQ4X2: 32^6 of them, unique by the table's key."""
+    return "CM-" + "".join(secrets.choice(_ALPHABET) for _ in range(6))
+
+
+def by_key(
+    conn: Connection, keys: Iterable[str] | None = None, *, open_only: bool = False
+) -> dict[str, Row]:
+    query = select(matter)
+    if open_only:
+        query = query.where(matter.c.closed_at.is_(None))
+    if keys is None:
+        return {r["key"]: dict(r) for r in conn.execute(query).mappings()}
+    wanted = list(keys)
+    found: dict[str, Row] = {}
+    for start in range(0, len(wanted), 500):
+        for row in conn.execute(
+            query.where(matter.c.key.in_(wanted[start : start + 500]))
+        ).mappings():
+            found[row["key"]] = dict(row)
+    return found
+
+
+def clients_of_open(conn: Connection) -> set[int]:
+    return {
+        i
+        for i in conn.scalars(
+            select(matter.c.client_id).where(matter.c.closed_at.is_(None)).distinct()
+        )
+        if i is not None
+    }
+
+
+def find(conn: Connection, reference: str) -> Row:
+    query = select(matter).where(matter.c.reference == reference.strip().upper())
+    return records.one(conn, query, "matter with the reference", reference, "certmgr notice list")
+
+
+def open_(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``rows``: key, kind, client_id, endpoint_id, domain_id, code, round, cause, hold.
+
+    A key that is there keeps its reference.
+    """
+    for row in rows:
+        for _ in range(8):
+            values = {"released_at": None, **row, "reference": new_reference(), "opened_at": tx.at}
+            statement = (
+                upsert(tx.conn, matter)
+                .values(values)
+                .on_conflict_do_nothing(index_elements=["reference"])
+            )
+            if tx.conn.execute(statement.returning(matter.c.id)).first() is not None:
+                break
+    if rows:
+        tx.audit("open", "matter", None, {"count": len(rows)})
+
+
+def change(tx: Tx, matter_id: int, **values: Any) -> None:
+    tx.conn.execute(update(matter).where(matter.c.id == matter_id).values(values))
+
+
+def close(tx: Tx, ids: Sequence[int]) -> None:
+    for start in range(0, len(ids), 500):
+        tx.conn.execute(
+            update(matter).where(matter.c.id.in_(ids[start : start + 500])).values(closed_at=tx.at)
+        )
+    if ids:
+        tx.audit("close", "matter", None, {"count": len(ids)})
+
+
+def told(tx: Tx, ids: Sequence[int]) -> None:
+    """Marks matters that a client hears of for the first time."""
+    tx.conn.execute(
+        update(matter).where(matter.c.id.in_(ids), matter.c.told_at.is_(None)).values(told_at=tx.at)
+    )
+
+
+def acknowledge(tx: Tx, ids: Sequence[int], by: str) -> int:
+    """Somebody knows.
+
+    Of each notice about these matters the first acknowledgement is kept, for the measures.
+    """
+    if not ids:
+        return 0
+    done = tx.conn.execute(
+        update(matter)
+        .where(matter.c.id.in_(ids), matter.c.closed_at.is_(None))
+        .values(acked_at=tx.at, acked_by=by[:200])
+    )
+    about = select(notice_item.c.notice_id).where(notice_item.c.matter_id.in_(ids))
+    tx.conn.execute(
+        update(notice)
+        .where(notice.c.id.in_(about), notice.c.acked_at.is_(None))
+        .values(acked_at=tx.at)
+    )
+    tx.audit_many("acknowledge", "matter", [(i, {}) for i in ids])
+    return done.rowcount
+
+
+def resolved(tx: Tx, ids: Sequence[int]) -> None:
+    """Notices whose matters are all closed are resolved."""
+    if not ids:
+        return
+    about = list(
+        tx.conn.scalars(
+            select(notice_item.c.notice_id).where(notice_item.c.matter_id.in_(ids)).distinct()
+        )
+    )
+    still = exists().where(
+        notice_item.c.notice_id == notice.c.id,
+        notice_item.c.matter_id == matter.c.id,
+        matter.c.closed_at.is_(None),
+    )
+    tx.conn.execute(
+        update(notice)
+        .where(notice.c.id.in_(about), notice.c.resolved_at.is_(None), ~still)
+        .values(resolved_at=tx.at)
+    )
+
+
+def of_notice(conn: Connection, notice_id: int) -> list[Row]:
+    query = (
+        select(matter)
+        .join(notice_item, notice_item.c.matter_id == matter.c.id)
+        .where(notice_item.c.notice_id == notice_id)
+    )
+    return [dict(r) for r in conn.execute(query.distinct().order_by(matter.c.id)).mappings()]
+
+
+def listing(conn: Connection, *, client_id: int | None = None, held: bool = False) -> list[Row]:
+    """Open matters with client and domain."""
+    query = (
+        select(
+            matter,
+            client.c.number.label("client"),
+            client.c.name.label("client_name"),
+            client.c.account_manager,
+            domain.c.name.label("domain"),
+        )
+        .outerjoin(client, client.c.id == matter.c.client_id)
+        .outerjoin(domain, domain.c.id == matter.c.domain_id)
+        .where(matter.c.closed_at.is_(None))
+        .order_by(matter.c.id)
+    )
+    if client_id is not None:
+        query = query.where(matter.c.client_id == client_id)
+    if held:
+        query = query.where(matter.c.hold.is_not(None), matter.c.released_at.is_(None))
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
+def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -> list[str]:
+    """The keys of everything that was ever decided about these endpoints and domains."""
+    found: set[str] = set()
+    for prefix in [f"{kind}:{i}:" for i in endpoint_ids for kind in ("cover", "fault")] + [
+        f"deadline:{i}:" for i in domain_ids
+    ]:
+        found |= set(
+            conn.scalars(
+                select(decision.c.subject)
+                .where(decision.c.subject.startswith(prefix, autoescape=True))
+                .distinct()
+            )
+        )
+    led = select(matter.c.key).where(
+        matter.c.kind == "case", matter.c.domain_id.in_(sorted(domain_ids))
+    )
+    return sorted(found | set(conn.scalars(led)))
+
+
+def bulletins(conn: Connection) -> list[Row]:
+    """Matters of broadcasts that are not said yet, with the broadcast's row."""
+    query = (
+        select(matter)
+        .where(matter.c.kind == "broadcast", matter.c.closed_at.is_(None))
+        .order_by(matter.c.id)
+    )
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
+def add_broadcast(tx: Tx, template: str, deadline: str, tag: str | None, words: str | None) -> int:
+    values = {
+        "template": template,
+        "deadline": deadline,
+        "tag": tag,
+        "text": words,
+        "by": tx.actor,
+        "created_at": tx.at,
+    }
+    key = tx.conn.execute(insert(broadcast).values(values)).inserted_primary_key
+    assert key is not None
+    tx.audit(
+        "broadcast",
+        "broadcast",
+        int(key[0]),
+        {"template": template, "deadline": deadline, "tag": tag},
+    )
+    return int(key[0])
+
+
+def broadcasts(conn: Connection) -> dict[int, Row]:
+    return {r["id"]: dict(r) for r in conn.execute(select(broadcast)).mappings()}
+
+
+# -- decisions
+
+
+def decided(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``rows``: subject, client_id, contact_id, threshold, round, action, reason.
+
+    The same decision again only moves its last time.
+    """
+    if not rows:
+        return
+    keys = ("subject", "contact_id", "threshold", "round", "action", "reason")
+    unique = {
+        tuple(r[k] for k in keys): dict(r) | {"first_at": tx.at, "last_at": tx.at} for r in rows
+    }
+    statement = upsert(tx.conn, decision)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(keys), set_={"last_at": statement.excluded.last_at}
+    )
+    tx.conn.execute(statement, [unique[k] for k in sorted(unique)])
+
+
+def decisions(conn: Connection, subjects: Sequence[str], limit: int = 500) -> list[Row]:
+    query = (
+        select(decision)
+        .where(decision.c.subject.in_(subjects))
+        .order_by(decision.c.last_at.desc(), decision.c.id.desc())
+    )
+    return [dict(r) for r in conn.execute(query.limit(limit)).mappings()]
+
+
+def recent(conn: Connection, reason: str, since: int) -> list[str]:
+    """Subjects that were decided on for this reason since then."""
+    query = (
+        select(decision.c.subject)
+        .where(decision.c.reason == reason, decision.c.last_at >= since)
+        .distinct()
+    )
+    return sorted(conn.scalars(query))
+
+
+def waiting_since(
+    conn: Connection, action: str, reason_start: str, oldest: int
+) -> dict[tuple[str, str], int]:
+    """(subject, round) -> since when it has been waiting for this reason without a break of more
+    than two days.
+    """
+    query = select(decision).where(
+        decision.c.action == action,
+        decision.c.reason.startswith(reason_start, autoescape=True),
+        decision.c.last_at >= oldest,
+    )
+    found: dict[tuple[str, str], int] = {}
+    for row in conn.execute(query).mappings():
+        key = (row["subject"], row["round"])
+        found[key] = min(found.get(key, row["first_at"]), row["first_at"])
+    return found
+
+
+# -- snoozes and maintenance windows
+
+
+def add_snooze(
+    tx: Tx, scope: str, scope_id: int, starts_at: int, until: int, reason: str, by: str
+) -> int:
+    values = {
+        "scope": scope,
+        "scope_id": scope_id,
+        "starts_at": starts_at,
+        "until": until,
+        "reason": reason,
+        "by": by,
+    }
+    key = tx.conn.execute(
+        insert(snooze).values(values | {"created_at": tx.at})
+    ).inserted_primary_key
+    assert key is not None
+    tx.audit("snooze", scope, scope_id, {"until": until, "starts_at": starts_at})
+    return int(key[0])
+
+
+def end_snooze(tx: Tx, snooze_id: int) -> bool:
+    done = tx.conn.execute(
+        update(snooze)
+        .where(snooze.c.id == snooze_id, snooze.c.withdrawn_at.is_(None))
+        .values(withdrawn_at=tx.at)
+    )
+    tx.audit("wake", "snooze", snooze_id)
+    return done.rowcount == 1
+
+
+def snoozes(conn: Connection, at: int | None = None) -> list[Row]:
+    """In force at ``at``; without it all that have not ended."""
+    query = select(snooze).where(snooze.c.withdrawn_at.is_(None)).order_by(snooze.c.id)
+    if at is not None:
+        query = query.where(snooze.c.starts_at <= at, snooze.c.until > at)
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
+def snoozed(conn: Connection) -> dict[tuple[str, int], str]:
+    """(scope, id) -> what a person calls it."""
+    found = {("client", i): n for i, n in conn.execute(select(client.c.id, client.c.number))}
+    found |= {("server", i): n for i, n in conn.execute(select(server.c.id, server.c.name))}
+    found |= {("domain", i): n for i, n in conn.execute(select(domain.c.id, domain.c.name))}
+    return found | {
+        ("matter", i): n for i, n in conn.execute(select(matter.c.id, matter.c.reference))
+    }
+
+
+# -- release
+
+
+def release(tx: Tx, cause: str, per_day: int, by: str) -> int:
+    """Lets the matters of a cause go, for so many clients a day."""
+    tx.conn.execute(
+        update(release_table)
+        .where(release_table.c.cause == cause, release_table.c.ended_at.is_(None))
+        .values(ended_at=tx.at)
+    )
+    values = {"cause": cause, "per_day": per_day, "by": by, "created_at": tx.at}
+    key = tx.conn.execute(insert(release_table).values(values)).inserted_primary_key
+    assert key is not None
+    tx.audit("release", "release", int(key[0]), {"cause": cause, "per_day": per_day})
+    return int(key[0])
+
+
+def held_at(row: Row) -> int:
+    """When the matter was held: ``hold`` is its kind, the rank it was held at, and that instant."""
+    parts = (row["hold"] or "").split(" ")
+    return int(parts[2]) if len(parts) > 2 else 0
+
+
+def end_releases(tx: Tx, ids: Sequence[int]) -> None:
+    if ids:
+        tx.conn.execute(
+            update(release_table).where(release_table.c.id.in_(ids)).values(ended_at=tx.at)
+        )
+
+
+def releases(conn: Connection) -> list[Row]:
+    """Those in force, oldest first."""
+    query = (
+        select(release_table).where(release_table.c.ended_at.is_(None)).order_by(release_table.c.id)
+    )
+    return [dict(r) for r in conn.execute(query).mappings()]
+
+
+def belongs(row: Row, cause: str) -> bool:
+    """Whether a matter is of this cause; ``* CODE`` is every cause with that finding."""
+    return bool(row["cause"] == cause or (cause.startswith("* ") and row["code"] == cause[2:]))
+
+
+def released_since(conn: Connection, moment: int) -> list[Row]:
+    """Matters that were let go since then: cause, code, client_id."""
+    query = select(matter.c.cause, matter.c.code, matter.c.client_id).where(
+        matter.c.released_at >= moment
+    )
+    return [dict(r) for r in conn.execute(query).mappings()]

@@ -1,0 +1,70 @@
+"""Renews a lineage in children that kill themselves with SIGKILL before their N-th recorded step.
+
+``python -m tests.certmgr.acme.crash`` reads lines of JSON: the file of a pickled configuration
+and database URL, the lineage, and a number (0: the child is not killed). It answers each with a
+line of JSON: the child's exit code, its steps, and what its run came to.
+
+It is a process with one thread that has imported everything: a fork copies locks that other threads
+hold, and a child need not import again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from certmgr.acme.context import IssuanceContext
+from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.config.settings import Settings
+from inventory.db.opening import open_database
+
+SUMMARY = "summary "
+
+
+def renew(settings: Settings, url: str, lineage: str, number: int, steps: int) -> int:
+    """Renew, write each step to the descriptor ``steps``, and return the exit code."""
+    seen = 0
+
+    def step(name: str) -> None:
+        nonlocal seen
+        seen += 1
+        os.write(steps, f"{name}\n".encode())
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    summary = RenewalRunner(
+        IssuanceContext(open_database(url, actor="child"), settings, step=step)
+    ).named([lineage])
+    os.write(steps, f"{SUMMARY}{dict(summary.counts)} {summary.troubles}\n".encode())
+    return 3 if summary.failed else 0
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        settings, url = pickle.loads(Path(order["state"]).read_bytes())
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(read)
+            try:
+                os._exit(renew(settings, url, order["lineage"], order["number"], write))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(99)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            lines = pipe.read().splitlines()
+        _, status = os.waitpid(child, 0)
+        steps = [x for x in lines if not x.startswith(SUMMARY)]
+        answer = {"steps": steps, "summary": lines[len(steps) :]}
+        print(json.dumps({"code": os.waitstatus_to_exitcode(status), **answer}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""An inventory with an account at a CA of the tests, and ways to order from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from certmgr.acme import accounts
+from certmgr.acme import staff_news as news
+from certmgr.acme.accounts import AccountRequest
+from certmgr.acme.context import IssuanceContext
+from certmgr.acme.service import IssuanceService, IssueResult, RenewalReason
+from certmgr.config.acme import AcmeSettings, CaSettings, SolverSettings
+from certmgr.config.settings import NetworkSettings, Settings
+from inventory.db.database import Database
+from inventory.store import accounts as account_rows
+from inventory.store import acme_orders, cases, clients, domains, endpoints, lineages
+from inventory.store.records import Row
+from inventory.targets import Target
+from tests.servers.ports import free_port
+
+
+@dataclass
+class Shop:
+    """``settings``: with an account ``main`` once :meth:`register` was called."""
+
+    database: Database
+    settings: Settings
+    folder: Path
+    given: dict[str, Any] = field(default_factory=dict)
+
+    def register(self, name: str = "main", **given: Any) -> Row:
+        return accounts.add(
+            self.database,
+            self.settings,
+            AccountRequest(
+                "test", name, agree=True, by="tester", contacts=("ca@provider.example",), **given
+            ),
+        )
+
+    def client(self, number: str, *names: str) -> None:
+        with self.database.write() as tx:
+            clients.add(
+                tx,
+                {
+                    "number": number,
+                    "name": f"Client {number}",
+                    "hosts": "us",
+                    "dns": "us",
+                    "buys": "us",
+                    "renews": "us",
+                },
+            )
+            for name in names:
+                domains.add(tx, name, {"client": number})
+
+    def lineage(
+        self,
+        number: str,
+        names: Sequence[str],
+        name: str = "",
+        account: str = "main",
+        **values: Any,
+    ) -> int:
+        with self.database.write() as tx:
+            row = account_rows.find(tx.conn, account)
+            made = {"account_id": row["id"], "key_type": "ec-p256", "solver": "web", **values}
+            return lineages.add(tx, name or names[0].removeprefix("*."), number, names, made)
+
+    def unwatch(self, *names: str) -> None:
+        """Retire the endpoints of ``names``, so that no certificate is expected to be served."""
+        with self.database.write() as tx:
+            for name in names:
+                endpoints.retire(tx, Target(name))
+
+    def configure(self, **changes: Any) -> None:
+        """Change values of [acme]."""
+        self.settings = replace(self.settings, acme=replace(self.settings.acme, **changes))
+
+    def solve(self, **solvers: SolverSettings) -> None:
+        """Add solvers to the configuration."""
+        self.configure(solvers={**self.settings.acme.solvers, **solvers})
+
+    def staff_news(self, now: datetime | None = None) -> news.AutomationReport:
+        with self.database.read() as conn:
+            return news.gather(conn, now or self.office.now())
+
+    @property
+    def office(self) -> IssuanceContext:
+        return IssuanceContext(self.database, self.settings, **self.given)
+
+    def order(self, lineage_id: int, reason: str = "test", **given: Any) -> IssueResult:
+        return IssuanceService(self.office).order(lineage_id, RenewalReason(reason, **given))
+
+    def row(self, lineage_id: int) -> Row:
+        with self.database.read() as conn:
+            return lineages.by_id(conn, lineage_id)
+
+    def orders(self, lineage_id: int) -> list[Row]:
+        with self.database.read() as conn:
+            return acme_orders.last_of(conn, lineage_id, 1000)
+
+
+def leaf(place: Shop, lineage: int) -> x509.Certificate:
+    """The newest certificate of the lineage."""
+    row = place.row(lineage)
+    with place.database.read() as conn:
+        return x509.load_der_x509_certificate(cases.chain_of(conn, [row["sha256"]])[0])
+
+
+def names(certificate: x509.Certificate) -> set[str]:
+    """DNS names and addresses."""
+    san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {
+        *san.get_values_for_type(x509.DNSName),
+        *(str(a) for a in san.get_values_for_type(x509.IPAddress)),
+    }
+
+
+def shop(
+    database: Database,
+    settings: Settings,
+    folder: Path,
+    directory: str,
+    ca_file: Path,
+    *,
+    dns: str = "",
+    http_port: int = 0,
+    tls_port: int = 0,
+    **ca: Any,
+) -> Shop:
+    """``http_port``, ``tls_port``: where the CA looks; ``dns``: the resolver of both."""
+    # A CA that validates nothing needs no certain port: two workers must not share port 80.
+    port = http_port or free_port()
+    solvers = {
+        "web": SolverSettings(kind="standalone", address="127.0.0.1", port=port, http_port=port)
+    }
+    if tls_port:
+        solvers["alpn"] = SolverSettings(kind="tls-alpn", address="127.0.0.1", port=tls_port)
+    acme = AcmeSettings(
+        directory=str(folder / "acme"),
+        default_account="main",
+        default_solver="web",
+        cas={"test": CaSettings(directory=directory, ca_file=str(ca_file), internal=True, **ca)},
+        solvers=solvers,
+    )
+    scan = replace(settings.scan, resolvers=(dns,) if dns else ())
+    return Shop(
+        database,
+        replace(settings, acme=acme, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",))),
+        folder,
+    )

@@ -1,0 +1,66 @@
+"""The connection to a CA that drips, refuses nonces, or points inside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from certmgr.acme import client
+from inventory.store import acme_orders
+from tests.certmgr.acme.shop import Shop
+from tests.servers import faulty
+from tests.servers.faulty import Proxy, Rule
+
+
+def test_dripping_answer_ends_with_the_time_limit(
+    proxied: Shop, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "TOTAL_SECONDS", 0.5)
+    for number, fault in enumerate((faulty.dripping(0.05), faulty.dripping(0.05, headers=True))):
+        proxy.rules[:] = [Rule(fault, "/dir")]
+        with proxied.database.write() as tx:
+            acme_orders.forgive(tx, proxy.directory, [""])
+        done = proxied.order(proxied.lineage("1001", ["shop.test"], name=f"drip{number}"))
+        assert done.state == "failed" and (
+            "did not answer" in done.said or "something else than JSON" in done.said
+        ), done
+
+
+def test_url_that_leads_inside_is_not_requested(proxied: Shop, proxy: Proxy) -> None:
+    """Its own host is allowed; that it names the cloud's metadata service is not."""
+    proxied.configure(cas={"test": replace(proxied.settings.acme.cas["test"], internal=False)})
+    body = (
+        '{"status": "pending", "identifiers": [], "authorizations":'
+        ' ["https://169.254.169.254/latest/meta-data"], "finalize": "https://169.254.169.254/x"}'
+    )
+    proxy.rules.append(Rule(faulty.answer(200, body, "application/json"), "/my-order/"))
+    done = proxied.order(proxied.lineage("1001", ["shop.test"]))
+    assert done.state == "failed" and "is not asked" in done.said and "link-local" in done.said, (
+        done
+    )
+
+
+@pytest.mark.parametrize(("chance", "orders"), [(0.3, 4), (0.9, 1)])
+def test_order_completes_though_nonces_are_refused(
+    proxied: Shop, proxy: Proxy, chance: float, orders: int
+) -> None:
+    rule = Rule(faulty.problem(400, "badNonce", "no"), method="POST", chance=chance)
+    proxy.rules.append(rule)
+    for number in range(orders):
+        assert (
+            proxied.order(proxied.lineage("1001", ["shop.test"], name=f"l{number}")).state
+            == "issued"
+        )
+    assert rule.fired > 3
+
+
+def test_ca_that_refuses_every_nonce_is_given_up(
+    proxied: Shop, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "NONCE_TRIES", 20)
+    rule = Rule(faulty.problem(400, "badNonce", "no"), method="POST")
+    proxy.rules.append(rule)
+    done = proxied.order(proxied.lineage("1001", ["shop.test"]))
+    assert done.state == "failed" and "nonce" in done.said
+    assert rule.fired == 20

@@ -1,0 +1,97 @@
+"""What has to be done before a name can be automated."""
+
+from __future__ import annotations
+
+import pytest
+
+from certmgr.acme.http_probe import ProbeResult
+from certmgr.acme.preflight import Category, PreflightFacts, advise
+from certmgr.checks.caa import Permission
+
+OK = ProbeResult("192.0.2.1", "ok")
+
+
+@pytest.mark.parametrize(
+    ("facts", "sort", "record"),
+    [
+        (
+            PreflightFacts("a.test", "http-01", "ok", ("192.0.2.1",), ("192.0.2.1",), probes=(OK,)),
+            Category.AUTOMATE,
+            "",
+        ),
+        (
+            PreflightFacts("a.test", "http-01", "ok", ("198.51.100.1",), (), probes=()),
+            Category.ELSEWHERE,
+            "",
+        ),
+        (
+            PreflightFacts("a.test", "http-01", "nxdomain", server=("192.0.2.1",)),
+            Category.RECORD,
+            "a.test. IN A 192.0.2.1",
+        ),
+        (PreflightFacts("a.test", "http-01", "servfail", reason="SERVFAIL"), Category.UNKNOWN, ""),
+        (
+            PreflightFacts(
+                "a.test", "http-01", "ok", ("192.0.2.1",), ("192.0.2.1",), validated="ov"
+            ),
+            Category.BUY,
+            "",
+        ),
+        (PreflightFacts("*.a.test", "http-01", "ok", ("192.0.2.1",)), Category.BUY, ""),
+        (
+            PreflightFacts(
+                "a.test",
+                "http-01",
+                "ok",
+                ("192.0.2.1",),
+                caa=Permission(False, "only other.example may"),
+                caa_wanted='a.test. IN CAA 0 issue "ca.example"',
+            ),
+            Category.RECORD,
+            'a.test. IN CAA 0 issue "ca.example"',
+        ),
+        (
+            PreflightFacts(
+                "a.test",
+                "http-01",
+                "ok",
+                ("192.0.2.1", "2001:db8::1"),
+                ("192.0.2.1",),
+                probes=(OK, ProbeResult("2001:db8::1", "other", "HTTP 404")),
+            ),
+            Category.RECORD,
+            "remove: a.test. IN AAAA 2001:db8::1",
+        ),
+        (
+            PreflightFacts(
+                "a.test",
+                "http-01",
+                "ok",
+                ("192.0.2.1",),
+                ("192.0.2.1",),
+                probes=(ProbeResult("192.0.2.1", "failed", "refused"),),
+            ),
+            Category.UNKNOWN,
+            "",
+        ),
+        (
+            PreflightFacts("*.a.test", "dns-01", "ok", delegated="a.acme.provider.test"),
+            Category.AUTOMATE,
+            "",
+        ),
+        (
+            PreflightFacts(
+                "*.a.test", "dns-01", "ok", may_set=False, delegate_to="a.test.acme.provider.test"
+            ),
+            Category.RECORD,
+            "_acme-challenge.a.test. IN CNAME a.test.acme.provider.test.",
+        ),
+        (PreflightFacts("a.test", "dns-01", "ok", may_set=True), Category.AUTOMATE, ""),
+    ],
+)
+def test_facts_lead_to_an_advice_and_its_record(
+    facts: PreflightFacts, sort: Category, record: str
+) -> None:
+    found = advise(facts)
+    assert (found.sort, found.record) == (sort, record), found
+    assert found.reason

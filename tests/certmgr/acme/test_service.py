@@ -1,0 +1,207 @@
+"""Whether a lineage may order now, and what becomes of a failure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from certmgr.config.settings import Settings
+from inventory.clock import system_clock
+from inventory.db.database import Database
+from inventory.store import acme_orders, domains
+from tests.certmgr.acme.shop import Shop, shop
+from tests.servers import faulty
+from tests.servers.acme2certifier import Acme2certifier
+from tests.servers.faulty import Proxy, Rule
+
+ORDER, FINALIZE, CERTIFICATE, AUTHORIZATION = "/order-plz", "/finalize-order/", "/certZ/", "/authZ/"
+
+
+def backoffs(place: Shop) -> dict[str, tuple[int, int]]:
+    """scope -> (failures, seconds from the time of the office)."""
+    with place.database.read() as conn:
+        found = acme_orders.backoffs(conn)
+    return {b["scope"]: (b["failures"], b["until"] - place.office.at) for b in found}
+
+
+def test_lineage_of_another_worker_is_busy_until_its_lease_ends(place: Shop) -> None:
+    lineage = place.lineage("1001", ["shop.test"])
+    with place.office.alone("shop.test"):
+        done = place.order(lineage)
+    assert done.state == "busy" and place.orders(lineage) == []
+    # The lease of another machine is respected, and ends.
+    with place.database.write() as tx:
+        order = acme_orders.intend(
+            tx,
+            {
+                "lineage_id": lineage,
+                "account_id": place.row(lineage)["account_id"],
+                "reason": "x",
+                "names": "shop.test",
+            },
+        )
+        tx.conn.exec_driver_sql(
+            f"UPDATE acme_order SET holder = 'elsewhere token' WHERE id = {order['id']}"
+        )
+    assert place.order(lineage).state == "busy"
+    place.given = {"clock": lambda: system_clock() + timedelta(minutes=20)}
+    assert place.order(lineage).state == "issued"
+
+
+def test_profile_that_the_ca_does_not_offer_is_refused_before_the_order(
+    database: Database, settings: Settings, tmp_path: Path, ari_ca: Acme2certifier
+) -> None:
+    place = shop(database, settings, tmp_path, ari_ca.directory, ari_ca.ca_file)
+    place.client("1001", "shop.test")
+    place.register()
+    done = place.order(place.lineage("1001", ["shop.test"], profile="longlived"))
+    assert (
+        done.state == "failed"
+        and "has no profile 'longlived'" in done.said
+        and "classic, shortlived" in done.said
+    )
+
+
+def test_name_of_another_client_is_not_ordered(place: Shop) -> None:
+    place.client("1002")
+    lineage = place.lineage("1001", ["shop.test"])
+    with place.database.write() as tx:
+        domains.edit(tx, "shop.test", {"client": "1002"})
+    done = place.order(lineage)
+    assert done.state == "held" and place.orders(lineage) == [], done
+    assert any("belongs to another client now" in line for line in place.staff_news().lines)
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("/nonce-plz", faulty.answer(503, "down")),
+        (ORDER, faulty.answer(502, "<html>Bad gateway</html>", "text/html")),
+        (AUTHORIZATION, faulty.answer(500, b"")),
+        ("/chalZ/", faulty.answer(503)),
+        (FINALIZE, faulty.answer(500, "{}")),
+        (CERTIFICATE, faulty.answer(504, "late")),
+        ("/my-order/", faulty.reset()),
+        (CERTIFICATE, faulty.truncated()),
+        (AUTHORIZATION, faulty.truncated()),
+        (ORDER, faulty.reset()),
+        (FINALIZE, faulty.dropped()),
+        ("/dir", faulty.answer(200, "<html>", "text/html")),
+        (CERTIFICATE, faulty.huge(5_000_000)),
+        (AUTHORIZATION, faulty.huge(5_000_000, chunked=True)),
+        (ORDER, faulty.answer(200, "[]", "application/json")),
+        (AUTHORIZATION, faulty.answer(200, '{"status": "dancing"}', "application/json")),
+        (
+            "/my-order/",
+            faulty.answer(
+                200,
+                '{"status": "valid", "authorizations": ["file:///etc/passwd"]}',
+                "application/json",
+            ),
+        ),
+    ],
+)
+def test_order_that_failed_once_is_completed_by_the_next_run(
+    proxied: Shop, proxy: Proxy, path: str, fault: faulty.Fault
+) -> None:
+    """One sentence, no traceback, the same order and the same key."""
+    lineage = proxied.lineage("1001", ["shop.test"])
+    rule = Rule(fault, path, nth=(1,))
+    proxy.rules.append(rule)
+    done = proxied.order(lineage)
+    assert rule.fired == 1
+    assert done.state in ("failed", "issued"), done
+    if done.state == "issued":
+        return
+    assert "\x1b" not in done.said and "Traceback" not in done.said and len(done.said) < 1500
+    assert [o for o in proxied.orders(lineage) if o["holder"] and o["ended_at"] is None] == []
+    with proxied.database.write() as tx:
+        acme_orders.forgive(tx, proxy.directory, [""])
+    again = proxied.order(lineage)
+    assert again.state == "issued", (done.said, again.said)
+    keys = list((proxied.office.base / "keys").glob("order-*/*.key"))
+    assert len(keys) == len(proxied.orders(lineage))
+    assert len(proxied.orders(lineage)) == 1 or path == "/my-order/"
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_rate_limit_holds_back_its_domain_and_no_other(
+    proxied: Shop, proxy: Proxy, as_date: bool
+) -> None:
+    first, second = proxied.lineage("1001", ["shop.test"]), proxied.lineage("1001", ["other.test"])
+    moment = system_clock()
+    proxied.given = {"clock": lambda: moment}
+    detail = "too many certificates already issued for shop.test"
+    proxy.rules.append(
+        Rule(faulty.rate_limited(7200, as_date=as_date, detail=detail), ORDER, nth=(1,))
+    )
+    done = proxied.order(first)
+    assert (
+        done.state == "failed"
+        and "a limit of the CA is reached" in done.said
+        and detail in done.said
+    )
+    count, seconds = backoffs(proxied)["domain:shop.test"]
+    assert count == 1 and 7100 < seconds < 7200 * 1.11
+    asked = len(proxy.to(ORDER, "POST"))
+    waiting = proxied.order(first)
+    assert waiting.state == "waits" and waiting.until is not None
+    assert len(proxy.to(ORDER, "POST")) == asked, "the CA was asked again before its time"
+    assert proxied.order(second).state == "issued", "a limit of one name kept another one back"
+
+
+def test_paused_account_backs_off_longer_each_time(proxied: Shop, proxy: Proxy) -> None:
+    proxy.rules.append(
+        Rule(
+            faulty.problem(
+                429,
+                "rateLimited",
+                "Your account is temporarily prevented from requesting certificates. Visit"
+                " https://ca.example/unpause to unpause",
+            ),
+            ORDER,
+        )
+    )
+    lineage, moment = proxied.lineage("1001", ["shop.test"]), system_clock()
+    hours = []
+    for _ in range(7):
+        proxied.given = {"clock": lambda at=moment: at, "draw": lambda: 0.0}
+        done = proxied.order(lineage)
+        assert done.until is not None
+        wait = done.until - int(moment.timestamp())
+        hours.append(round(wait / 3600))
+        moment += timedelta(seconds=wait + 1)
+    assert hours == [1, 2, 4, 8, 16, 32, 32]
+    assert list(backoffs(proxied)) == ["domain:shop.test"], "a paused name holds back no other name"
+
+
+def test_message_of_a_ca_is_shown_and_not_executed(
+    proxied: Shop, proxy: Proxy, tmp_path: Path
+) -> None:
+    owned = tmp_path / "owned"
+    evil = f"\x1b]0;owned\x07\x1b[2J$(touch {owned}) `touch {owned}` {{0.__class__}} %s \u202e"
+    proxy.rules.append(
+        Rule(
+            faulty.problem(
+                400,
+                "malformed",
+                evil,
+                subproblems=[
+                    {
+                        "type": "urn:ietf:params:acme:error:dns",
+                        "detail": evil,
+                        "identifier": {"type": "dns", "value": evil},
+                    }
+                ],
+            ),
+            ORDER,
+        )
+    )
+    done = proxied.order(proxied.lineage("1001", ["shop.test"]))
+    assert done.state == "failed"
+    assert (
+        f"$(touch {owned})" in done.said and "\x1b" not in done.said and "\u202e" not in done.said
+    )
+    assert not owned.exists()

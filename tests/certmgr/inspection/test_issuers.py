@@ -1,0 +1,74 @@
+"""Missing issuers that are fetched from the URL in a certificate (authority information access)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from cryptography import x509
+
+from certmgr.config.settings import NetworkSettings, Settings
+from certmgr.demo import servers
+from certmgr.demo.authority import Authority, IssuedCertificate
+from certmgr.demo.servers import Server
+from tests.certmgr.tls_servers import HOST, Looker, Stack, serve_certificate
+
+
+def _issue(issuer: Authority, port: int) -> IssuedCertificate:
+    """Issue a certificate that names an URL on this machine for its issuer."""
+    location = x509.UniformResourceIdentifier(f"http://127.0.0.1:{port}/issuer.cer")
+    method = x509.oid.AuthorityInformationAccessOID.CA_ISSUERS
+    access = x509.AuthorityInformationAccess([x509.AccessDescription(method, location)])
+    return issuer.issue(HOST, extensions=[(access, False)])
+
+
+def _settings(settings: Settings, *, fetch: bool, allow: bool) -> Settings:
+    return replace(
+        settings,
+        trust=replace(settings.trust, fetch_issuers=fetch),
+        network=NetworkSettings(allow=("127.0.0.0/8",) if allow else ()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fetch", "allow", "fetched"),
+    [(False, True, False), (True, False, False), (True, True, True)],
+)
+def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
+    look: Looker,
+    settings: Settings,
+    root: Authority,
+    opened: Stack,
+    fetch: bool,
+    allow: bool,
+    fetched: bool,
+) -> None:
+    hidden = Authority("Hidden Issuer", root)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    web = Server(servers.saying(head % len(hidden.der) + hidden.der))
+    opened.callback(web.close)
+    port = serve_certificate(opened, _issue(hidden, web.port), chain=())
+    found = look(f"{HOST}:{port}", changes=_settings(settings, fetch=fetch, allow=allow))
+    assert found.codes["chain-incomplete"].evidence["held"] is fetched
+    assert found.report.addresses[0].trusted is (True if fetched else None)
+    assert (web.connections > 0) is fetched
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000,
+        b"garbage",
+    ],
+    ids=["redirect", "large", "garbage"],
+)
+def test_answer_that_is_no_certificate_leaves_the_chain_incomplete(
+    look: Looker, settings: Settings, root: Authority, opened: Stack, answer: bytes
+) -> None:
+    web = Server(servers.saying(answer))
+    opened.callback(web.close)
+    issued = _issue(Authority("Hidden Issuer", root), web.port)
+    port = serve_certificate(opened, issued, chain=())
+    found = look(f"{HOST}:{port}", changes=_settings(settings, fetch=True, allow=True))
+    assert found.codes["chain-incomplete"].evidence["held"] is False

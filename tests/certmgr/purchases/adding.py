@@ -1,0 +1,20 @@
+"""Adding an order, for tests of what is stored and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inventory.db.database import Database
+from inventory.store import purchases
+from tests.clock import START
+
+NAME = "shop1001.example"
+
+
+def add(
+    database: Database, client: str = "1001", names: tuple[str, ...] = (NAME,), **given: Any
+) -> int:
+    """Add an order, and return its id."""
+    with database.write(START) as tx:
+        values = {"vendor": "DigiCert", "currency": "EUR", **given}
+        return purchases.add(tx, client, values, names)[0]

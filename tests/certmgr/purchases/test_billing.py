@@ -1,0 +1,56 @@
+"""What is billed for a month."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from certmgr.purchases.billing import billing, month_span, totals
+
+
+def at(day: int) -> float:
+    return datetime(2026, 11, day, tzinfo=UTC).timestamp()
+
+
+def closed(client: str, day: int, **given: Any) -> dict[str, Any]:
+    case = {
+        "client": client,
+        "client_name": f"Client {client}",
+        "billed_at": at(day),
+        "reference": f"CM-{client}",
+        "names": ["a.example"],
+        "fee": None,
+        "currency": None,
+        "approved_by": None,
+    }
+    return case | given
+
+
+def test_month_begins_and_ends_at_midnight() -> None:
+    start, end = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
+    assert month_span("2026-11", UTC) == (start, end)
+
+
+def test_purchases_and_installations_are_billed_with_their_amounts_or_the_usual_fee() -> None:
+    approved = {"fee": "25", "currency": "EUR", "approved_by": "Ada"}
+    cases = [closed("1001", 5, **approved), closed("1002", 6)]
+    bought = {
+        "client": "1001",
+        "client_name": "Client 1001",
+        "starts_at": at(2),
+        "vendor": "V",
+        "number": None,
+        "id": 7,
+        "years": 1,
+        "names": ["a.example"],
+        "price": "80",
+        "currency": "CHF",
+    }
+    found = billing(cases, [bought], Decimal(20), "EUR", UTC)
+    assert [(e.client, e.kind, e.amount) for e in found] == [
+        ("1001", "purchase", Decimal(80)),
+        ("1001", "installation", Decimal(25)),
+        ("1002", "installation", Decimal(20)),
+    ]
+    assert totals(found) == {"CHF": Decimal(80), "EUR": Decimal(45)}

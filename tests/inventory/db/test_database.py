@@ -1,0 +1,97 @@
+"""Opening and writing databases of both kinds."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+import inventory.models.acme_tables  # noqa: F401 - completes the metadata
+from inventory.db.database import Database, make_engine, version
+from inventory.db.opening import open_database
+from inventory.errors import DatabaseVersion
+from inventory.models.tables import audit, client
+from inventory.store import clients
+from tests.campaign import wait_until
+
+
+def test_database_of_a_newer_version_is_not_changed(url: str) -> None:
+    with closing(open_database(url)) as opened, opened.write() as tx:
+        tx.conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseVersion, match="newer certmgr"):
+        open_database(url)
+    engine = make_engine(url)
+    assert version(engine) == "9999"
+    engine.dispose()
+
+
+def test_refused_postgresql_database_keeps_no_connection(new_postgres: Callable[[], str]) -> None:
+    url = new_postgres()
+    with pytest.raises(DatabaseVersion, match="certmgr database upgrade"):
+        open_database(url)
+    name = url.rpartition("/")[2]
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = :n AND pid <> pg_backend_pid()"
+    )
+    # One transaction sees one snapshot of pg_stat_activity, so each query is a transaction.
+    engine = make_engine(url).execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        # The server ends a process a moment after its client has gone.
+        wait_until(
+            lambda: conn.execute(others, {"n": name}).scalar() == 0, "the end of the connection"
+        )
+    engine.dispose()
+
+
+def test_concurrent_writers_lose_no_update(database: Database) -> None:
+    with database.write() as tx:
+        clients.add(tx, {"number": "1", "name": "0"})
+
+    def count() -> None:
+        for _ in range(25):
+            with database.write() as tx:
+                locked = select(client.c.name).where(client.c.number == "1").with_for_update()
+                value = int(tx.conn.execute(locked).scalar() or 0)
+                tx.conn.execute(
+                    client.update().where(client.c.number == "1").values(name=str(value + 1))
+                )
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as conn:
+        assert conn.execute(select(client.c.name)).scalar() == "100"
+
+
+def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        opened = open_database(str(tmp_path / "new" / "inventory.db"))
+        with opened.write() as tx:
+            clients.add(tx, {"number": "1", "name": "One"})
+            modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "new").iterdir()}
+    finally:
+        os.umask(before)
+    assert set(modes.values()) == {0o600}, modes
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+def test_change_is_audited_in_its_transaction(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as tx:
+        clients.add(tx, {"number": "1", "name": "One"})
+        raise RuntimeError
+    with database.read() as conn:
+        assert conn.execute(select(audit)).all() == []
+    with database.write() as tx:
+        clients.add(tx, {"number": "1", "name": "One"})
+    with database.read() as conn:
+        (entry,) = conn.execute(select(audit.c.actor, audit.c.action, audit.c.kind)).all()
+    assert tuple(entry) == ("tester", "add", "client")

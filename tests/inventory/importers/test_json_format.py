@@ -1,0 +1,54 @@
+"""JSON files that are not an inventory, and records in them that are invalid."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from inventory.db.database import Database
+from inventory.errors import UsageError
+from inventory.store import domains
+from tests.inventory.importers.files import import_text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"schema": "other/1"}',
+        '{"schema": "certmgr.inventory/1", "clients": 5}',
+        "[" * 100_000,
+    ],
+)
+def test_json_that_is_no_inventory_is_refused(database: Database, text: str) -> None:
+    with pytest.raises(UsageError):
+        import_text(database, text, "json")
+
+
+def test_invalid_json_records_are_problems_and_the_rest_is_imported(database: Database) -> None:
+    document = {
+        "schema": "certmgr.inventory/1",
+        "clients": [
+            {"number": "1", "name": "One"},
+            {"number": 5},
+            "text",
+            {"number": "3", "name": "One"},
+        ],
+        "domains": [
+            {"name": "ok.example.com", "client": 0},
+            {"name": "bad name", "client": 0},
+            {"name": "lost.example.com", "client": 1},
+            {"name": "far.example.com", "client": 99},
+        ],
+        "endpoints": [
+            {"host": "ok.example.com", "port": 443, "protocol": "https", "domain": 0},
+            {"host": "x", "port": "no", "protocol": "https", "domain": 0},
+        ],
+    }
+    planned = import_text(database, json.dumps(document), "json")
+    assert len(planned.problems) == 7
+    with database.read() as conn:
+        assert [r["name"] for r in domains.listing(conn)] == ["ok.example.com"]

@@ -1,0 +1,584 @@
+"""Orders in the store: values, names, owners, and what is listed for whom.
+
+What a whole order goes through is in tests/certmgr/purchases/test_purchases_store.py.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import exc, insert, select, update
+
+from inventory.db.database import Database, to_epoch
+from inventory.errors import Conflict, InvalidName, NotFound, UsageError
+from inventory.models.tables import case, issuance, order, order_name
+from inventory.store import clients, contacts, domains, endpoints, purchases
+from inventory.targets import Target
+from tests.inventory.store.builders import (
+    AT,
+    DAY,
+    LATER,
+    NOW,
+    across_chunks,
+    add_leaf,
+    add_site,
+    audited,
+    count,
+    entry_count,
+    insert_row,
+    observe,
+    open_case,
+    rows,
+    site,
+    unknown_id,
+)
+
+
+def add(database: Database, *names: str, client: str = "1001", **given: Any) -> int:
+    with database.write(NOW) as tx:
+        values = {"vendor": "DigiCert", "currency": "EUR"} | given
+        return purchases.add(tx, client, values, names or (f"shop{client}.example",))[0]
+
+
+def client_ids(database: Database) -> tuple[int, int]:
+    with database.read() as conn:
+        one, two = (int(clients.find(conn, n)["id"]) for n in ("1001", "1002"))
+        return one, two
+
+
+# -- values ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        (None, None),
+        (" ", None),
+        ("49.90", "49.90"),
+        (" 0 ", "0"),
+        ("1e3", "1000"),
+        ("999999999.9999", "999999999.9999"),
+    ],
+)
+def test_amount_is_stored_as_plain_decimal_text(typed: str | None, stored: str | None) -> None:
+    assert purchases.amount(typed, "price") == stored
+
+
+@pytest.mark.parametrize("typed", ["0.00001", "1000000000", "Infinity", "-0.01"])
+def test_amount_out_of_its_limits_is_refused(typed: str) -> None:
+    with pytest.raises(UsageError, match="The fee"):
+        purchases.amount(typed, "fee")
+
+
+def test_currency_is_a_code_of_iso_4217() -> None:
+    assert purchases.currency(" eur ") == "EUR"
+    assert purchases.currency("") is None
+    with pytest.raises(UsageError, match="'XXY' is not a currency"):
+        purchases.currency("XXY")
+    with pytest.raises(UsageError, match="the limit is 3"):
+        purchases.currency("EURO")
+
+
+def test_pattern_is_a_name_a_wildcard_or_an_address() -> None:
+    assert purchases.pattern(" Shop.Example. ") == "shop.example"
+    assert purchases.pattern("*.BÜCHER.example") == "*.xn--bcher-kva.example"
+    assert purchases.pattern("[2001:DB8::1]") == "2001:db8::1"
+    for wrong in ("*", "*.", "a.*.example", "*.*.example", "*.192.0.2.1", ""):
+        with pytest.raises(InvalidName):
+            purchases.pattern(wrong)
+
+
+def test_term_ends_one_second_before_its_anniversary() -> None:
+    start = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+    assert purchases.years_later(start, 2) == datetime(2028, 3, 1, 12, 29, 59, tzinfo=UTC)
+    leap = datetime(2024, 2, 29, tzinfo=UTC)
+    assert purchases.years_later(leap, 4) == datetime(2028, 2, 28, 23, 59, 59, tzinfo=UTC)
+
+
+def test_only_names_of_the_client_are_kept_of_a_shared_certificate() -> None:
+    names = ["a.example", "b.example", "*.c.example", "www.d.example"]
+    assert purchases.own_names(names, ["a.example", "www.c.example"]) == (
+        "a.example",
+        "*.c.example",
+    )
+    assert purchases.own_names(names, ["d.example", "c.example", "x.y.c.example"]) == ()
+    assert purchases.own_names([], ["a.example"]) == purchases.own_names(names, []) == ()
+
+
+# -- names and their owners --------------------------------------------------------------
+
+
+def test_owner_is_that_of_the_nearest_active_domain(pair: Database) -> None:
+    one, two = client_ids(pair)
+    with pair.write(NOW) as tx:
+        add_site(tx, "1002", "b.shop1001.example")
+        add_site(tx, "1002", "192.0.2.7")
+        add_site(tx, "1002", "2001:db8::1")
+        conn = tx.conn
+        expected = {
+            "shop1001.example": ("shop1001.example", one),
+            "a.shop1001.example": ("shop1001.example", one),
+            "x.b.shop1001.example": ("b.shop1001.example", two),
+            "192.0.2.7": ("192.0.2.7", two),
+            "2001:db8::1": ("2001:db8::1", two),
+        }
+        for host, (name, owner) in expected.items():
+            found = purchases.owner_of(conn, host)
+            assert found is not None, host
+            assert (found["name"], found["client_id"]) == (name, owner)
+            assert set(found) == {"id", "name", "client_id", "server_id", "number"}
+        for host in ("example", "strange.example", "notshop1001.example", "192.0.2.8"):
+            assert purchases.owner_of(conn, host) is None, host
+        domains.retire(tx, "b.shop1001.example")
+        found = purchases.owner_of(conn, "x.b.shop1001.example")
+        assert found is not None
+        assert found["client_id"] == one
+
+
+def test_names_are_taken_apart_once_and_those_of_another_client_are_refused(pair: Database) -> None:
+    one, two = client_ids(pair)
+    with pair.read() as conn:
+        typed = ["shop1001.example, *.shop1001.example", "SHOP1001.example strange.example"]
+        found, strange = purchases.names_of(conn, one, typed)
+        assert found == ["shop1001.example", "*.shop1001.example", "strange.example"]
+        assert strange == ["strange.example"]
+        assert purchases.names_of(conn, one, []) == ([], [])
+        with pytest.raises(Conflict, match=r"shop1001\.example belongs to the client 1001"):
+            purchases.names_of(conn, two, typed)
+        with pytest.raises(
+            UsageError,
+            match=r"There are 3 names: one certificate covers at most 2",
+        ):
+            purchases.names_of(conn, one, typed, 2)
+        many = [f"h{i}.shop1001.example" for i in range(purchases.MAX_NAMES)]
+        assert len(purchases.names_of(conn, one, many)[0]) == 250
+        with pytest.raises(UsageError, match="There are 251 names"):
+            purchases.names_of(conn, one, [*many, "shop1001.example"])
+
+
+# -- adding, changing, renewing ----------------------------------------------------------
+
+
+def test_order_without_details_has_those_of_a_plain_product(pair: Database) -> None:
+    known = entry_count(pair)
+    kinds = [
+        (("shop1001.example", "www.shop1001.example"), "single"),
+        (("shop1001.example", "a.shop1001.example"), "multi"),
+        (("*.shop1001.example",), "wildcard"),
+    ]
+    for names, kind in kinds:
+        row_id = add(pair, *names)
+        with pair.read() as conn:
+            row = purchases.find(conn, f"#{row_id}")
+        assert row["kind"] == kind
+        assert (row["validation"], row["years"], row["bought_by"], row["auto_renew"]) == (
+            "dv",
+            1,
+            "client",
+            0,
+        )
+        assert (row["starts_at"], row["ends_at"]) == (AT, AT + 365 * DAY - 1)
+        assert (row["state"], row["number"], row["documents"], row["client"]) == (
+            "active",
+            None,
+            "[]",
+            "1001",
+        )
+    entries = audited(pair, known)
+    assert [e[:2] for e in entries] == [("add", "order")] * 3
+    assert entries[0][3]["vendor"] == [None, "-"]
+    with pair.write(NOW) as tx:
+        _, strange = purchases.add(
+            tx,
+            "1001",
+            {"vendor": "X"},
+            ["shop1001.example", "strange.example"],
+        )
+        assert strange == ["strange.example"]
+
+
+def test_dates_and_terms_are_accepted_up_to_their_limits(pair: Database) -> None:
+    first = datetime(2000, 1, 1, tzinfo=UTC)
+    last = datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC)
+    for given in (
+        {"starts_at": first},
+        {"starts_at": last - timedelta(days=1), "ends_at": last},
+        {"ends_at": NOW + timedelta(days=6 * 366)},
+        {"ends_at": NOW + timedelta(seconds=1)},
+        {"dcv_at": NOW + timedelta(days=2)},
+        {"years": 5, "documents": ["/a"] * 50},
+    ):
+        row_id = add(pair, **given)
+        with pair.read() as conn:
+            row = purchases.find(conn, f"#{row_id}")
+        for key, value in given.items():
+            stored = json.dumps(value) if isinstance(value, list) else value
+            assert row[key] == (to_epoch(value) if isinstance(value, datetime) else stored)
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"vendor": None}, "vendor is empty"),
+    ({"validation": "xv"}, "'xv' is not a kind of validation"),
+    ({"kind": "double"}, "not a kind of certificate"),
+    ({"bought_by": "nobody"}, "not a buyer"),
+    ({"years": 0}, "A term of 0 years"),
+    ({"starts_at": datetime(1999, 12, 31, tzinfo=UTC)}, "The date 1999-12-31 cannot be so"),
+    ({"ends_at": datetime(2100, 1, 1, tzinfo=UTC)}, "The date 2100-01-01 cannot be so"),
+    ({"ends_at": NOW + timedelta(days=6 * 366, seconds=1)}, "more than six years"),
+    ({"ends_at": NOW}, "ends before it starts"),
+    ({"dcv_at": NOW + timedelta(days=2, seconds=1)}, "A validation lies in the future"),
+    ({"organisation_at": NOW + timedelta(days=3)}, "A validation lies in the future"),
+    ({"fee": "5", "currency": None}, "needs a currency"),
+    ({"documents": [" "]}, "document is empty"),
+    ({"documents": ["/a"] * 51}, "There are 51 documents"),
+    ({"note": "a\x07b"}, "control characters"),
+    ({"contact": "Owner 1002"}, "no contact"),
+    ({"names": ("*.shop1001.example",), "kind": "single"}, "covers 1 names"),
+]
+
+
+def test_order_with_a_wrong_value_leaves_nothing(pair: Database) -> None:
+    known = entry_count(pair)
+    for given, message in WRONG:
+        values = dict(given)
+        names = values.pop("names", ())
+        with pytest.raises(UsageError, match=message):
+            add(pair, *names, **values)
+    with pytest.raises(UsageError, match="An order needs a vendor"), pair.write(NOW) as tx:
+        purchases.add(tx, "1001", {}, ["shop1001.example"])
+    with pytest.raises(NotFound, match="no client '9'"), pair.write(NOW) as tx:
+        purchases.add(tx, "9", {"vendor": "X"}, ["shop1001.example"])
+    with pair.read() as conn:
+        assert (count(conn, order), count(conn, order_name)) == (0, 0)
+    assert audited(pair, known) == []
+
+
+def test_retired_client_buys_nothing(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        clients.retire(tx, "1002")
+    with pytest.raises(UsageError, match="The client 1002 is retired"):
+        add(pair, client="1002")
+
+
+def test_order_is_found_by_number_before_id_and_only_for_its_client(pair: Database) -> None:
+    one, two = client_ids(pair)
+    first = add(pair, number="D-1")
+    second = add(pair, client="1002", number="#D-2")
+    third = add(pair, number=str(first))
+    same = add(pair, number="D-9"), add(pair, client="1002", number="D-9")
+    with pair.read() as conn:
+        assert [purchases.find(conn, "D-9", i)["id"] for i in (one, two)] == list(same)
+        with pytest.raises(UsageError, match="2 orders have the number 'D-9'"):
+            purchases.find(conn, "D-9")
+        assert purchases.find(conn, " D-1 ")["id"] == first
+        assert purchases.find(conn, "#D-2")["id"] == second
+        assert purchases.find(conn, str(first))["id"] == third, "a number comes before an id"
+        assert purchases.find(conn, f"#{first}")["id"] == first
+        assert purchases.find(conn, str(second), two)["id"] == second
+        assert purchases.find(conn, "D-1", one)["client"] == "1001"
+        wrong = [
+            ("D-1", two),
+            (f"#{second}", one),
+            ("9" * 19, None),
+            ("\u0661", None),
+            ("#", None),
+            ("", None),
+        ]
+        for key, client_id in wrong:
+            with pytest.raises(NotFound, match="There is no order"):
+                purchases.find(conn, key, client_id)
+
+
+def test_edit_replaces_names_and_audits_how_many_there_were(pair: Database) -> None:
+    row_id = add(pair, number="D-1", price="10", documents=["/a"])
+    other = add(pair, number="D-2")
+    with pair.write(NOW) as tx:
+        contacts.add(tx, "1001", {"name": "Eve"})
+    known = entry_count(pair)
+    with pair.write(LATER) as tx:
+        changes = purchases.edit(
+            tx,
+            "D-1",
+            {"price": "11", "kind": "multi", "contact": "Eve", "documents": []},
+        )
+        assert set(changes) == {"price", "kind", "contact_id", "documents"}
+        names = ("a.shop1001.example", "shop1001.example")
+        assert purchases.edit(tx, "D-1", {}, names) == {
+            "names": [["shop1001.example"], list(names)]
+        }
+        assert purchases.edit(tx, "D-1", {"number": "D-1"}, names[::-1]) == {}
+        for given, more, error, message in (
+            ({"number": "D-2"}, None, Conflict, f"it is #{other}"),
+            ({}, (), UsageError, "at least one name"),
+            ({}, ("shop1002.example",), Conflict, "belongs to the client 1002"),
+            ({"kind": "single"}, None, UsageError, "covers 2 names"),
+            ({"currency": None}, None, UsageError, "needs a currency"),
+        ):
+            with pytest.raises(error, match=message):
+                purchases.edit(tx, "D-1", given, more)
+        with pytest.raises(NotFound):
+            purchases.edit(tx, "D-9", {})
+        row = purchases.find(tx.conn, "D-1")
+    assert (row["price"], row["kind"], json.loads(row["documents"])) == ("11", "multi", [])
+    entries = audited(pair, known)
+    assert [e[:3] for e in entries] == [("edit", "order", row_id)] * 2
+    assert entries[0][3]["price"] == ["-", "-"]
+    assert entries[1][3] == {"names": [1, 2]}
+
+
+def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database) -> None:
+    one, _ = client_ids(pair)
+    row_id = add(pair, number="D-1", documents=["/a"], dcv_at=NOW, note="x")
+    with pair.write(NOW) as tx:
+        leaf = add_leaf(tx, "leaf")
+        opened = {
+            kind: open_case(
+                tx,
+                one,
+                "shop1001.example",
+                order_id=row_id,
+                kind=kind,
+                closed_at=closed,
+            )["id"]
+            for kind, closed in (("renewal", None), ("reissue", None), ("incident", AT))
+        }
+        before = open_case(
+            tx,
+            one,
+            "shop1001.example",
+            order_id=row_id,
+            kind="renewal",
+            closed_at=AT,
+        )["id"]
+        for case_id in (*opened.values(), before):
+            insert_row(tx, issuance, order_id=row_id, case_id=case_id, sha256=leaf, created_at=AT)
+    known = entry_count(pair)
+    with pytest.raises(Conflict, match="D-1 is an order already"), pair.write(LATER) as tx:
+        purchases.renew(tx, "D-1", {"number": "D-1"})
+    with pair.write(LATER) as tx:
+        start = datetime(2027, 4, 1, tzinfo=UTC)
+        new = purchases.renew(tx, "D-1", {"starts_at": start, "years": 2})
+        row = purchases.find(tx.conn, f"#{new}")
+        moved = {r["id"]: r["order_id"] for r in rows(tx.conn, case)}
+        issued = {r["case_id"]: r["order_id"] for r in rows(tx.conn, issuance)}
+    assert (row["number"], row["documents"], row["note"], row["dcv_at"]) == (None, "[]", "x", AT)
+    assert row["starts_at"] == to_epoch(start)
+    assert row["ends_at"] == to_epoch(purchases.years_later(start, 2))
+    assert moved == issued
+    assert {i for i, o in moved.items() if o == new} == {opened["renewal"]}
+    assert [e[:3] for e in audited(pair, known)] == [
+        ("add", "order", new),
+        ("renew", "order", row_id),
+    ]
+    assert audited(pair, known)[1][3] == {"successor": new}
+    with pair.write(LATER) as tx:
+        purchases.renew(tx, f"#{new}", {"ends_at": datetime(2031, 1, 1, tzinfo=UTC)})
+
+
+def test_cancelled_renewal_lets_the_order_before_it_be_renewed_again(pair: Database) -> None:
+    row_id = add(pair, number="D-1")
+    with pair.write(NOW) as tx:
+        purchases.renew(tx, "D-1", {"number": "D-2"})
+    known = entry_count(pair)
+    with pair.write(LATER) as tx:
+        with pytest.raises(UsageError, match="reason is empty"):
+            purchases.cancel(tx, "D-2", "  ")
+        gone = purchases.cancel(tx, "D-2", "too dear")
+        assert gone["state"] == "active", "as it was before"
+        row = purchases.find(tx.conn, "D-2")
+        assert (row["state"], row["reason"], row["retired_at"]) == (
+            "cancelled",
+            "too dear",
+            AT + DAY,
+        )
+        with pytest.raises(Conflict, match="The order D-2 was cancelled"):
+            purchases.renew(tx, "D-2", {})
+        assert purchases.find(tx.conn, "D-1")["successor_id"] is None
+        again = purchases.renew(tx, "D-1", {"number": "D-3"})
+        assert purchases.find(tx.conn, "D-1")["successor_id"] == again
+    first, *_, last = audited(pair, known)
+    assert first[:3] == ("edit", "order", gone["id"])
+    assert first[3]["state"] == ["active", "cancelled"]
+    assert last[:3] == ("renew", "order", row_id)
+
+
+# -- what is listed ----------------------------------------------------------------------
+
+
+def test_listing_is_of_one_client_and_leaves_out_what_ended(pair: Database) -> None:
+    one, two = client_ids(pair)
+    late = add(pair, "b.shop1001.example", "a.shop1001.example", years=2)
+    soon = add(pair, number="D-2")
+    theirs = add(pair, client="1002")
+    with pair.write(NOW) as tx:
+        purchases.cancel(tx, "D-2", "moved")
+        conn = tx.conn
+        assert [r["id"] for r in purchases.listing(conn)] == [soon, theirs, late]
+        mine = purchases.listing(conn, client_id=one)
+        assert [(r["id"], r["client"], r["client_name"]) for r in mine] == [
+            (soon, "1001", "Client 1001"),
+            (late, "1001", "Client 1001"),
+        ]
+        assert mine[1]["names"] == ["a.shop1001.example", "b.shop1001.example"]
+        assert [r["id"] for r in purchases.listing(conn, ended=False)] == [theirs, late]
+        assert [r["id"] for r in purchases.listing(conn, ids=[theirs, late], client_id=one)] == [
+            late
+        ]
+        assert purchases.listing(conn, ids=[]) == []
+        clients.retire(tx, "1002")
+        assert [r["id"] for r in purchases.listing(conn, ended=False)] == [late]
+        assert [r["id"] for r in purchases.listing(conn, client_id=two)] == [theirs]
+        assert purchases.listing(conn, client_id=two, ended=False) == []
+
+
+def test_certificate_of_a_case_counts_while_it_may_still_be_installed(pair: Database) -> None:
+    one, _ = client_ids(pair)
+    row_id = add(pair)
+    other = add(pair, client="1002")
+    with pair.write(NOW) as tx:
+        names = ("by hand", "open", "closed", "closed and live", "undated", "theirs")
+        leaves = {n: add_leaf(tx, n, not_after=None if n == "undated" else AT + DAY) for n in names}
+        for name in ("by hand", "undated"):
+            purchases.attach(tx, row_id, leaves[name])
+        purchases.attach(tx, other, leaves["theirs"])
+        for name, closed, live in (
+            ("open", None, None),
+            ("closed", AT, None),
+            ("closed and live", AT, AT + 1),
+        ):
+            case_id = open_case(tx, one, "shop1001.example", closed_at=closed)["id"]
+            common = {"sha256": leaves[name], "created_at": AT, "live_at": live}
+            insert_row(tx, issuance, order_id=row_id, case_id=case_id, **common)
+        found = {r["id"]: r["issued"] for r in purchases.listing(tx.conn)}
+        (mine,) = purchases.listing(tx.conn, client_id=one)
+    assert {i["sha256"]: i["live_at"] for i in mine["issued"]} == {
+        leaves["by hand"]: None,
+        leaves["open"]: None,
+        leaves["closed and live"]: AT + 1,
+    }
+    assert found[row_id] == mine["issued"]
+    assert [i["sha256"] for i in found[other]] == [leaves["theirs"]]
+
+
+def test_several_hundred_orders_are_listed_with_their_names(pair: Database) -> None:
+    one, _ = client_ids(pair)
+    first, theirs = add(pair), add(pair, client="1002")
+    with pair.write(NOW) as tx:
+        row = {k: v for k, v in rows(tx.conn, order)[0].items() if k != "id"}
+        tx.conn.execute(insert(order), [row | {"number": f"N{i}"} for i in range(1000)])
+        ids = list(tx.conn.scalars(select(order.c.id).where(order.c.client_id == one)))
+        made = [{"order_id": i, "name": f"{i}.example"} for i in ids if i != first]
+        tx.conn.execute(insert(order_name), made)
+        expected = {i: [f"{i}.example"] for i in ids} | {first: ["shop1001.example"]}
+        for found in (
+            purchases.listing(tx.conn, client_id=one),
+            purchases.listing(tx.conn, ids=ids),
+        ):
+            assert {r["id"]: r["names"] for r in found} == expected
+            assert len(found) == 1001
+        few = purchases.listing(tx.conn, ids=across_chunks([first, *ids[1:4], theirs], unknown_id))
+        assert [r["id"] for r in few] == sorted([first, *ids[1:4], theirs])
+
+
+def test_certificate_is_attached_once_to_an_order_that_exists(pair: Database) -> None:
+    row_id, other = add(pair), add(pair)
+    known = entry_count(pair)
+    with pair.write(NOW) as tx:
+        leaf = add_leaf(tx, "leaf")
+        purchases.attach(tx, row_id, leaf)
+        purchases.attach(tx, other, leaf)
+    with pair.write(LATER) as tx, pytest.raises(Conflict, match="belongs to this order already"):
+        purchases.attach(tx, row_id, leaf)
+    for order_id, sha256 in ((unknown_id(0), leaf), (row_id, "0" * 64)):
+        with pytest.raises(exc.IntegrityError), pair.write(LATER) as tx:
+            purchases.attach(tx, order_id, sha256)
+    with pair.read() as conn:
+        found = [(r["order_id"], r["created_at"], r["received_at"]) for r in rows(conn, issuance)]
+    assert found == [(row_id, AT, AT), (other, AT, AT)]
+    detail = {"fingerprint": leaf}
+    assert audited(pair, known) == [("attach", "order", i, detail) for i in (row_id, other)]
+
+
+def test_certificate_is_found_by_the_beginning_of_its_fingerprint_or_serial_number(
+    database: Database,
+) -> None:
+    with database.write(NOW) as tx:
+        for sha256, serial, is_ca in (
+            ("aaaaaaaa11" + "0" * 54, "12345678ab", 0),
+            ("aaaaaaaa22" + "0" * 54, "1", 0),
+            ("bbbbbbbb11" + "0" * 54, "1fffffffff", 0),
+            ("cccccccc11" + "0" * 54, "cc", 1),
+        ):
+            add_leaf(tx, sha256, sha256=sha256, serial=serial, is_ca=is_ca)
+        conn = tx.conn
+        expected = {
+            "AAAAAAAA11": "a1",
+            " aa:aa:aa:aa:22 ": "a2",
+            "12345678": "a1",
+            "00:12:34:56:78:AB": "a1",
+            "bbbbbbbb": "b1",
+            "00000001": "a2",  # the whole number 1, and not each that begins with 1
+        }
+        for key, short in expected.items():
+            found = purchases.find_certificate(conn, key)["sha256"]
+            assert (found[0], found[9]) == (short[0], short[1]), key
+        with pytest.raises(UsageError, match="Several certificates begin with 'aaaaaaaa'"):
+            purchases.find_certificate(conn, "aaaaaaaa")
+        for key in ("cccccccc", "00000000", "0000001f", "123456789"):
+            with pytest.raises(NotFound, match="There is no certificate"):
+                purchases.find_certificate(conn, key)
+        for key in ("aaaaaaa", "", "aaaaaaag", "aaaaaaaa%"):
+            with pytest.raises(UsageError, match="is no fingerprint and no serial number"):
+                purchases.find_certificate(conn, key)
+
+
+def test_served_certificates_are_of_one_client_or_of_all_that_buy(pair: Database) -> None:
+    one, two = client_ids(pair)
+    with pair.write(NOW) as tx:
+        shared = add_leaf(tx, "shared", "shop1001.example", "shop1002.example")
+        undated, hidden = add_leaf(tx, "undated", not_before=None), add_leaf(tx, "hidden")
+        mine, theirs = site(tx, "shop1001.example"), site(tx, "shop1002.example")
+        more = add_site(tx, "1001", "more.example")
+        observe(tx, mine.endpoint_id, hidden, "192.0.2.1")
+        observe(tx, mine.endpoint_id, shared, "192.0.2.2", "192.0.2.3")
+        observe(tx, theirs.endpoint_id, shared)
+        observe(tx, more.endpoint_id, shared, "192.0.2.1")
+        observe(tx, more.endpoint_id, undated, "192.0.2.2")
+        conn = tx.conn
+        assert [(r["client_id"], r["sha256"]) for r in purchases.live(conn, two)] == [(two, shared)]
+        found = purchases.live(conn)
+        assert {(r["client"], r["sha256"]) for r in found} == {("1001", shared), ("1002", shared)}
+        assert purchases.live(conn, buyers=True) == []
+    add(pair, client="1002")
+    with pair.write(NOW) as tx:
+        conn = tx.conn
+        assert [r["client_id"] for r in purchases.live(conn, buyers=True)] == [two]
+        named = purchases.live(conn, one, buyers=True)
+        assert [r["client_id"] for r in named] == [one], "a named client need not buy"
+        observe(tx, more.endpoint_id, shared, "192.0.2.1")
+        endpoints.retire(tx, Target("shop1001.example"))
+        assert len(purchases.live(conn, one)) == 1
+        domains.retire(tx, "more.example")
+        assert purchases.live(conn, one) == []
+        clients.retire(tx, "1002")
+        assert purchases.live(conn) == []
+
+
+def test_exception_leaves_no_order_and_no_link(pair: Database) -> None:
+    row_id = add(pair, number="D-1")
+    known = entry_count(pair)
+    with pytest.raises(ZeroDivisionError), pair.write(LATER) as tx:
+        purchases.attach(tx, row_id, add_leaf(tx, "leaf"))
+        purchases.renew(tx, "D-1", {})
+        purchases.edit(tx, "D-1", {"note": "x"}, ["a.shop1001.example"])
+        tx.conn.execute(update(order).values(vendor="x"))
+        raise ZeroDivisionError
+    with pair.read() as conn:
+        (row,) = purchases.listing(conn)
+        assert (row["successor_id"], row["note"], row["vendor"]) == (None, None, "DigiCert")
+        assert row["names"] == ["shop1001.example"]
+        assert count(conn, issuance) == 0
+    assert audited(pair, known) == []

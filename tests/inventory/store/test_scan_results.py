@@ -1,0 +1,334 @@
+"""What a run stores: certificates, spans, standings, and proposals that take effect at its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from inventory.db.database import Database
+from inventory.models.tables import certificate, endpoint, finding, observation, proposal, standing
+from inventory.store import runs, scan_results
+from inventory.vocabulary import Finding, Severity
+from tests.inventory.store.builders import (
+    AT,
+    DAY,
+    LATER,
+    NOW,
+    across_chunks,
+    add_finding,
+    add_leaf,
+    add_standing,
+    audited,
+    certificate_row,
+    count,
+    entry_count,
+    facts,
+    failure_row,
+    many_clients,
+    observe,
+    rows,
+    site,
+    standing_row,
+    unknown_id,
+)
+
+
+def endpoints_of(database: Database) -> tuple[int, int]:
+    with database.write(NOW) as tx:
+        return site(tx, "shop1001.example").endpoint_id, site(tx, "shop1002.example").endpoint_id
+
+
+def spans(database: Database, endpoint_id: int) -> list[tuple[str, str | None, int, int, int, int]]:
+    """(address, leaf, first seen, last seen, open, live) of each span, oldest first."""
+    with database.read() as conn:
+        found = [r for r in rows(conn, observation) if r["endpoint_id"] == endpoint_id]
+    columns = ("address", "leaf", "first_seen", "last_seen", "open", "live")
+    return [tuple(r[c] for c in columns) for r in found]
+
+
+def test_certificate_that_is_stored_stays_as_it_is(database: Database) -> None:
+    with database.write(NOW) as tx:
+        scan_results.add_certificates(tx, [])
+        first = certificate_row("a", subject="CN=first")
+        scan_results.add_certificates(tx, [certificate_row("b"), first, certificate_row("b")])
+    with database.write(LATER) as tx:
+        scan_results.add_certificates(
+            tx,
+            [certificate_row("a", subject="CN=second"), certificate_row("c")],
+        )
+        found = {r["sha256"]: r for r in rows(tx.conn, certificate)}
+    assert len(found) == 3
+    assert found[first["sha256"]] == first | {"first_seen": AT}
+    assert found[certificate_row("c")["sha256"]]["first_seen"] == AT + DAY
+
+
+def test_issuers_are_the_certificates_of_cas_up_to_a_limit(database: Database) -> None:
+    with database.write(NOW) as tx:
+        assert scan_results.issuers(tx.conn) == []
+        for name in ("root", "middle"):
+            add_leaf(tx, name, is_ca=1)
+        add_leaf(tx, "leaf")
+        assert sorted(scan_results.issuers(tx.conn)) == [b"middle", b"root"]
+        assert len(scan_results.issuers(tx.conn, limit=1)) == 1
+
+
+def test_span_goes_on_ends_or_is_hidden_as_its_address_is_seen(pair: Database) -> None:
+    one, two = endpoints_of(pair)
+    with pair.write(NOW) as tx:
+        a, b = add_leaf(tx, "a"), add_leaf(tx, "b")
+        scan_results.write_spans(tx, {})
+        observe(tx, one, a, "192.0.2.1", "192.0.2.2")
+        observe(tx, two, a, "192.0.2.1")
+    with pair.write(LATER) as tx:
+        seen = {"192.0.2.1": facts(tx.at, a), "192.0.2.3": facts(tx.at, b)}
+        scan_results.write_spans(tx, {one: seen})
+    assert spans(pair, one) == [
+        ("192.0.2.1", a, AT, AT + DAY, 1, 1),
+        ("192.0.2.2", a, AT, AT, 1, 0),
+        ("192.0.2.3", b, AT + DAY, AT + DAY, 1, 1),
+    ]
+    assert spans(pair, two) == [("192.0.2.1", a, AT, AT, 1, 1)]
+    with pair.write(LATER) as tx:
+        later = {"192.0.2.1": facts(AT + 2 * DAY, b), "192.0.2.2": facts(AT + 2 * DAY, a)}
+        scan_results.write_spans(tx, {one: later, two: {}})
+    assert spans(pair, one) == [
+        ("192.0.2.1", a, AT, AT + DAY, 0, 0),
+        ("192.0.2.2", a, AT, AT + 2 * DAY, 1, 1),
+        ("192.0.2.3", b, AT + DAY, AT + DAY, 1, 0),
+        ("192.0.2.1", b, AT + 2 * DAY, AT + 2 * DAY, 1, 1),
+    ]
+    assert spans(pair, two) == [("192.0.2.1", a, AT, AT, 1, 0)]
+
+
+def test_any_other_fact_at_the_address_begins_a_new_span(pair: Database) -> None:
+    one, _ = endpoints_of(pair)
+    with pair.write(NOW) as tx:
+        leaf = add_leaf(tx, "a")
+        changes: list[dict[str, Any]] = [
+            {},
+            {"tls_version": "TLSv1.2"},
+            {"cipher": "y"},
+            {"group_name": "y"},
+            {"alpn": "h2"},
+            {"ocsp": "good"},
+            {"trusted": None},
+            {"public": 0},
+            {"chain": f"{leaf} {leaf}"},
+        ]
+        for change in changes:
+            observe(tx, one, leaf, **change)
+            observe(tx, one, leaf, **change)
+    assert [s[4:] for s in spans(pair, one)] == [(0, 0)] * (len(changes) - 1) + [(1, 1)]
+
+
+def test_endpoint_without_a_change_has_longer_spans_and_counted_failures(pair: Database) -> None:
+    one, two = endpoints_of(pair)
+    with pair.write(NOW) as tx:
+        first = runs.start(tx, "", 2)
+        leaf = add_leaf(tx, "a")
+        observe(tx, one, leaf, "192.0.2.1", "192.0.2.2")
+        observe(tx, one, leaf, "192.0.2.1")
+        observe(tx, two, leaf, "192.0.2.1")
+        failed = {
+            "failing_since": AT,
+            "failing_runs": 2,
+            "error_layer": "tcp",
+            "error_reason": "no",
+        }
+        add_standing(tx, one, last_run_id=first, **failed)
+        add_standing(tx, two, last_run_id=first, **failed)
+        scan_results.seen_again(tx, first, [])
+    with pair.write(LATER) as tx:
+        second = runs.start(tx, "", 2)
+        at = AT + DAY
+        scan_results.seen_again(tx, second, [(one, at, True, False), (two, at, False, True)])
+        good, bad = rows(tx.conn, standing)
+    assert (good["last_attempt"], good["last_run_id"], good["last_good"]) == (at, second, at)
+    healed = (
+        good["failing_since"],
+        good["failing_runs"],
+        good["error_layer"],
+        good["error_reason"],
+    )
+    assert healed == (None, 0, None, None)
+    assert (bad["last_attempt"], bad["last_run_id"], bad["last_good"]) == (at, second, AT)
+    assert (bad["failing_since"], bad["failing_runs"], bad["error_layer"]) == (AT, 3, "tcp")
+    assert [s[3] for s in spans(pair, one)] == [at, AT], "a span that is hidden is not lengthened"
+    assert [s[3] for s in spans(pair, two)] == [AT]
+    with pair.write(LATER) as tx:
+        scan_results.seen_again(tx, second, [(two, at + 5, False, False)])
+        assert rows(tx.conn, standing)[1]["failing_runs"] == 3, "a failure that is certain"
+
+
+def test_failed_attempt_keeps_the_last_good_one_and_the_date_of_the_first_failure(
+    pair: Database,
+) -> None:
+    one, two = endpoints_of(pair)
+    good = {"leaf": None, "not_after": AT + 9, "issuer": "CN=CA", "fingerprint": "f", "memo": "m"}
+    with pair.write(NOW) as tx:
+        scan_results.write_standings(tx, [])
+        leaf = add_leaf(tx, "a")
+        mixed = [
+            standing_row(one, AT, **(good | {"leaf": leaf})),
+            failure_row(two, AT, judged_at=None),
+        ]
+        scan_results.write_standings(tx, mixed)
+        before, never = rows(tx.conn, standing)
+        assert (never["last_good"], never["judged_at"], never["failing_runs"]) == (None, None, 1)
+        assert before["good"] == 0, "only the end of a complete run sets it"
+        for i in (1, 2):
+            scan_results.write_standings(
+                tx, [failure_row(one, AT + i * DAY, judged_at=None, memo="")]
+            )
+        row = rows(tx.conn, standing)[0]
+    for column in ("last_good", "leaf", "not_after", "issuer", "judged_at"):
+        assert row[column] == before[column]
+    assert (row["failing_since"], row["failing_runs"]) == (AT + DAY, 2)
+    assert (row["error_layer"], row["last_attempt"], row["memo"]) == ("tcp", AT + 2 * DAY, "")
+    with pair.write(LATER) as tx:
+        certain = failure_row(one, AT + 3 * DAY, failing_since=None, failing_runs=0)
+        scan_results.write_standings(tx, [certain])
+        row = rows(tx.conn, standing)[0]
+        assert (row["failing_since"], row["failing_runs"], row["last_good"]) == (None, 0, AT)
+        assert row["judged_at"] == AT + 3 * DAY
+        scan_results.write_standings(tx, [standing_row(one, AT + 4 * DAY)])
+        row = rows(tx.conn, standing)[0]
+    assert (row["last_good"], row["leaf"], row["error_layer"]) == (AT + 4 * DAY, None, None)
+
+
+def test_marks_move_only_where_they_are_named(pair: Database) -> None:
+    one, two = endpoints_of(pair)
+    with pair.write(NOW) as tx:
+        add_standing(tx, one, judged_at=None)
+        add_standing(tx, two, judged_at=None)
+    with pair.write(LATER) as tx:
+        scan_results.move_marks(tx, [])
+        scan_results.move_marks(tx, [(one, "f", "m", 5), (unknown_id(0), "x", "x", None)])
+        moved, kept = rows(tx.conn, standing)
+    columns = ("fingerprint", "memo", "recheck_at", "judged_at")
+    assert [moved[c] for c in columns] == ["f", "m", 5, AT + DAY]
+    assert [kept[c] for c in columns] == ["", "", None, None]
+
+
+def test_finding_survives_its_columns(pair: Database) -> None:
+    one, two = endpoints_of(pair)
+    given = Finding(
+        "expired",
+        Severity.HIGH,
+        ("192.0.2.1", "::1"),
+        {"b": [1], "a": "é"},
+        "client",
+        "you-act",
+    )
+    bare = Finding("name", "low")
+    with pair.write(NOW) as tx:
+        first = add_finding(tx, one, **scan_results.columns_of(given))
+        second = add_finding(tx, two, **scan_results.columns_of(bare))
+        add_finding(tx, one, "closed", closed_at=AT)
+        found = scan_results.open_findings(tx.conn, [one, two])
+        assert found == {one: [(first, given)], two: [(second, bare)]}
+        assert scan_results.open_findings(tx.conn, [two]) == {two: [(second, bare)]}
+        assert scan_results.open_findings(tx.conn, []) == {}
+        many = across_chunks([one, unknown_id(1), two], unknown_id)
+        assert scan_results.open_findings(tx.conn, many) == found
+    assert scan_results.columns_of(given)["evidence"] == json.dumps({"a": "é", "b": [1]})
+    assert scan_results.columns_of(bare)["addresses"] == ""
+
+
+def change(
+    opens: Sequence[str] = (),
+    updates: Sequence[Any] = (),
+    closes: Sequence[int] = (),
+) -> dict[str, Any]:
+    """A proposal that opens findings of these codes, changes and closes others."""
+    return {
+        "at": AT + 7,
+        "open": [scan_results.columns_of(Finding(code, "high")) for code in opens],
+        "update": updates,
+        "close": closes,
+    }
+
+
+def test_proposals_take_effect_in_one_transaction_and_once(pair: Database) -> None:
+    one, two = endpoints_of(pair)
+    with pair.write(NOW) as tx:
+        run_id, other = runs.start(tx, "", 2), runs.start(tx, "", 2)
+        for endpoint_id in (one, two):
+            add_standing(tx, endpoint_id, judged_at=None)
+        old, kept = add_finding(tx, one, "old"), add_finding(tx, one, "kept")
+        scan_results.propose(tx, run_id, [])
+        assert scan_results.apply_proposals(tx, run_id) == (0, 0)
+        changed = Finding("kept", "critical", ("::1",), {"n": 1}, "provider", "we-act")
+        worse = scan_results.columns_of(changed)
+        marks = [(one, "f1", "m1", 9), (two, "f2", "m2", None), (two, "f3", "", None)]
+        first = change(["new"], [[kept, worse]], [old])
+        scan_results.propose(tx, run_id, [(marks[0], first), (marks[1], change(["a", "b"]))])
+        scan_results.propose(tx, run_id, [(marks[2], change(["c"]))])
+        scan_results.propose(tx, other, [(marks[0], change(["other"]))])
+    known = entry_count(pair)
+    with pytest.raises(ZeroDivisionError), pair.write(LATER) as tx:
+        assert scan_results.apply_proposals(tx, run_id, chunk=2) == (4, 1)
+        raise ZeroDivisionError
+    with pair.read() as conn:
+        assert {f["closed_at"] for f in rows(conn, finding)} == {None}
+        assert (count(conn, finding), count(conn, proposal)) == (2, 4)
+    with pair.write(LATER) as tx:
+        assert scan_results.apply_proposals(tx, run_id, chunk=2) == (4, 1)
+        assert scan_results.apply_proposals(tx, run_id, chunk=2) == (0, 0)
+        found = {f["code"]: f for f in rows(tx.conn, finding)}
+        assert list(tx.conn.scalars(select(proposal.c.run_id))) == [other]
+        columns = ("fingerprint", "memo", "recheck_at", "judged_at")
+        marked = [tuple(r[c] for c in columns) for r in rows(tx.conn, standing)]
+    assert (found["old"]["closed_at"], found["old"]["closed_run"]) == (AT + 7, run_id)
+    assert found["kept"]["closed_at"] is None
+    assert scan_results.finding_of(found["kept"]) == changed
+    for code, place in (("new", one), ("a", two), ("b", two), ("c", two)):
+        row = found[code]
+        assert (row["endpoint_id"], row["opened_at"], row["opened_run"]) == (place, AT + 7, run_id)
+    assert marked == [("f1", "m1", 9, AT + DAY), ("f3", "", None, AT + DAY)]
+    entries = audited(pair, known)
+    opened = [d for *entry, d in entries if entry == ["open", "finding", None]]
+    assert [(d["endpoint"], d["code"], d["run"]) for d in opened] == [
+        (one, "new", run_id),
+        (two, "a", run_id),
+        (two, "b", run_id),
+        (two, "c", run_id),
+    ]
+    assert [e for e in entries if e[0] == "close"] == [("close", "finding", old, {"run": run_id})]
+
+
+def test_finding_that_another_job_opened_is_not_opened_twice(pair: Database) -> None:
+    one, two = endpoints_of(pair)
+    with pair.write(NOW) as tx:
+        run_id = runs.start(tx, "", 1)
+        open_, _ = add_finding(tx, one, "revoked"), add_finding(tx, one, "old", closed_at=AT)
+        proposed = change(["revoked", "old"])
+        scan_results.propose(
+            tx,
+            run_id,
+            [((one, "", "", None), proposed), ((two, "", "", None), proposed)],
+        )
+        scan_results.apply_proposals(tx, run_id)
+        still = scan_results.open_findings(tx.conn, [one, two])
+    assert [(i == open_, f.code) for i, f in still[one]] == [(True, "revoked"), (False, "old")]
+    assert [f.code for _, f in still[two]] == ["revoked", "old"]
+
+
+def test_several_hundred_endpoints_are_written_and_read_in_one_call(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        many_clients(tx, 1001)
+        ids = list(tx.conn.scalars(select(endpoint.c.id).order_by(endpoint.c.id)))
+        leaf = add_leaf(tx, "a")
+        for _ in range(2):
+            scan_results.write_spans(tx, {i: {"192.0.2.1": facts(AT, leaf)} for i in ids})
+        scan_results.write_standings(tx, [standing_row(i, AT) for i in ids])
+        one = scan_results.columns_of(Finding("expired", "high"))
+        tx.conn.execute(insert(finding), [{"endpoint_id": i, "opened_at": AT, **one} for i in ids])
+        assert (count(tx.conn, observation), count(tx.conn, standing)) == (1003, 1003)
+        assert set(scan_results.open_findings(tx.conn, ids)) == set(ids)
+        scan_results.write_spans(tx, {i: {} for i in ids})
+        assert {r["live"] for r in rows(tx.conn, observation)} == {0}

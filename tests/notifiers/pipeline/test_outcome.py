@@ -1,0 +1,24 @@
+"""The one outcome of a message with several items."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from notifiers.pipeline.outcome import Escalated, Resolved, WeAct, YouAct, decides, name_of
+
+END = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+def test_most_severe_open_item_decides_the_outcome() -> None:
+    you, we, up = YouAct(date(2026, 12, 1)), WeAct("Ada", END), Escalated(date(2026, 12, 2))
+    assert decides([("medium", you), ("critical", we)]) == we
+    assert decides([("high", up), ("high", we), ("high", you)]) == you
+    assert decides([("high", up), ("high", we)]) == we
+    assert decides([("critical", Resolved()), ("medium", up)]) == up
+    assert name_of(decides([("medium", Resolved())])) == "resolved"
+
+
+def test_first_of_several_dates_is_the_day_to_act_by() -> None:
+    you, earlier = YouAct(date(2026, 12, 1)), YouAct(date(2026, 11, 25))
+    assert decides([("high", you), ("medium", earlier)]) == earlier
+    assert decides([("high", you), ("medium", YouAct(None))]) == YouAct(None), "as soon as possible"

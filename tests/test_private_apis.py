@@ -1,0 +1,13 @@
+"""The private interface of pyOpenSSL is used by one module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_private_openssl_stays_in_one_module() -> None:
+    files = (ROOT / "certmgr").rglob("*.py")
+    users = [p for p in files if "._lib" in p.read_text() or "._ffi" in p.read_text()]
+    assert [p.name for p in users] == ["openssl.py"]
