@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-random test-clocks test-load soak coverage check bench docs lock clean help
 
 help:
-	@echo "make demo   inspect a street of real sites on loopback, order by ACME from a local CA, and clean up"
+	@echo "make demo   inspect real sites on loopback, order by ACME from a local CA, and clean up"
 	@echo "make test   run every test (installs nginx, Apache, HAProxy, pebble, BIND, PostgreSQL, Dovecot, slapd, sshd, Chromium, axe-core when root)"
 	@echo "make test-random, test-clocks, test-load, soak, coverage   the same tests shuffled, under moved clocks, on a busy machine, at full size, measured (docs/testing.md)"
 	@echo "make check  ruff, mypy, import contracts, documentation"
@@ -64,7 +64,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -p no:cacheprovider tests/test_private_apis.py tests/test_docs.py
+	$(BIN)/pytest -p no:cacheprovider tests/test_private_apis.py tests/test_language.py tests/test_docs.py
 
 bench: $(VENV)/.dev
 	@sh tools/servers.sh bench

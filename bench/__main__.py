@@ -1,9 +1,9 @@
-"""``make bench``: figures of certmgr beside other scanners, in one run on one machine.
+"""``make bench``: performance of certmgr and other scanners, in one run on one machine.
 
 Prints a table and writes bench/out/bench.json.
 
-The limits towards one address are raised here (four addresses carry 2,000 sites), and HTTP is left
-out but in the part "http". CPU is that of all client processes; compare only within one run.
+The limits per address are raised, because four addresses serve 2,000 sites. HTTP is only measured
+in the part "http". CPU time is that of all client processes. Compare figures of one run only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sqlalchemy import insert
 from bench import dead, farm, reports
 from certmgr.scan.dial import Dialler, DialLimits, DialRequest
 from inventory.db.opening import open_database
-from inventory.models import tables
+from inventory.models import Domain, Endpoint
 from inventory.store import clients
 
 HERE = Path(__file__).parent
@@ -38,9 +38,17 @@ HANDSHAKES = 6000
 
 @dataclass(slots=True)
 class Row:
-    """``cpu_ms``: client CPU an endpoint.
+    """One row of the result.
 
-    ``goal``: what is asked for, with whether it was reached.
+    Attributes:
+        what: What was measured.
+        endpoints: The number of endpoints, or of other units.
+        cpu_ms: Client CPU time per unit, in milliseconds.
+        per_second: Units per second.
+        peak_mb: Peak memory.
+        note: A remark.
+        goal: The required figure.
+        reached: Whether the goal was reached.
     """
 
     what: str
@@ -55,6 +63,8 @@ class Row:
 
 @dataclass(slots=True)
 class Measured:
+    """CPU and wall time in seconds, peak memory, exit code, and output of a command."""
+
     cpu: float
     wall: float
     peak_mb: float
@@ -63,16 +73,16 @@ class Measured:
 
 
 def _tree_mb(pid: int) -> float:
-    """Proportional memory (PSS) of a process and its children, in MB."""
+    """Return the proportional memory (PSS) of a process and its children, in MB."""
     total = 0.0
     waiting = [pid]
     while waiting:
-        one = waiting.pop()
+        current = waiting.pop()
         try:
             waiting += [
-                int(p) for p in Path(f"/proc/{one}/task/{one}/children").read_text().split()
+                int(p) for p in Path(f"/proc/{current}/task/{current}/children").read_text().split()
             ]
-            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+            for line in Path(f"/proc/{current}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) / 1024
         except (OSError, ValueError):
@@ -81,7 +91,7 @@ def _tree_mb(pid: int) -> float:
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Measured:
-    """Run a command to its end: CPU, wall time and peak memory of it and its children."""
+    """Run a command and measure it with its children."""
     begun = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
@@ -113,7 +123,8 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
 # -- handshakes
 
 
-def limit(folder: Path) -> Callable[[], Measured]:
+def limit_program(folder: Path) -> Callable[[], Measured]:
+    """Compile limit.c and return a function that runs it."""
     binary = folder / "limit"
     subprocess.run(
         ["cc", "-O2", "-w", str(HERE / "limit.c"), "-o", str(binary), "-lssl", "-lcrypto"],
@@ -122,8 +133,8 @@ def limit(folder: Path) -> Callable[[], Measured]:
     return lambda: measure([str(binary), str(HANDSHAKES), "64"])
 
 
-def ours() -> Measured:
-    """Handshake and chain through certmgr's dialler, in this process."""
+def run_dialler() -> Measured:
+    """Run handshakes with the dialler of certmgr in this process."""
     cpu, begun = time.process_time(), time.monotonic()
     good = asyncio.run(_handshakes(HANDSHAKES, 64))
     assert good == HANDSHAKES, f"{HANDSHAKES - good} handshakes failed"
@@ -132,11 +143,11 @@ def ours() -> Measured:
 
 async def _handshakes(count: int, at_once: int) -> int:
     dialler = Dialler(DialLimits(timeout=30, in_flight=at_once, per_address=0, rate=0))
-    todo = iter(range(count))
+    remaining = iter(range(count))
 
     async def work() -> int:
         good = 0
-        for i in todo:
+        for i in remaining:
             result = await dialler.dial(
                 DialRequest(farm.ADDRESSES[i % 4], farm.PORT, "tls", farm.name_of(i))
             )
@@ -149,12 +160,16 @@ async def _handshakes(count: int, at_once: int) -> int:
 
 
 def handshakes(folder: Path) -> list[Row]:
-    run_limit = limit(folder)
-    pairs = [(run_limit(), ours()) for _ in range(3)]
+    """Compare the dialler with limit.c.
+
+    Both run three times in turn, so that other load affects both.
+    """
+    run_limit = limit_program(folder)
+    pairs = [(run_limit(), run_dialler()) for _ in range(3)]
     limits = [a.cpu / HANDSHAKES * 1000 for a, _ in pairs]
-    mine = [b.cpu / HANDSHAKES * 1000 for _, b in pairs]
-    ratio = statistics.median(m / c for m, c in zip(mine, limits, strict=True))
-    first, second = statistics.median(limits), statistics.median(mine)
+    dialler = [b.cpu / HANDSHAKES * 1000 for _, b in pairs]
+    ratio = statistics.median(m / c for m, c in zip(dialler, limits, strict=True))
+    first, second = statistics.median(limits), statistics.median(dialler)
     return [
         Row(
             "limit.c (system OpenSSL), handshake and chain",
@@ -178,16 +193,21 @@ def handshakes(folder: Path) -> list[Row]:
 
 
 def nmap() -> list[Row]:
+    """Measure nmap with the script ssl-cert."""
     if shutil.which("nmap") is None:
         raise SystemExit("nmap is missing: apt-get install nmap (make bench does it as root)")
-    got = measure(["nmap", "-n", "-Pn", "-p", str(farm.PORT), "--script", "ssl-cert", *farm.SPREAD])
-    seen = got.out.count("ssl-cert:")
-    assert seen == len(farm.SPREAD), got.out[-1000:]
-    return [Row("nmap --script ssl-cert", seen, got.cpu / seen * 1000, seen / got.wall)]
+    measured = measure(
+        ["nmap", "-n", "-Pn", "-p", str(farm.PORT), "--script", "ssl-cert", *farm.SPREAD]
+    )
+    count = measured.out.count("ssl-cert:")
+    assert count == len(farm.SPREAD), measured.out[-1000:]
+    return [
+        Row("nmap --script ssl-cert", count, measured.cpu / count * 1000, count / measured.wall)
+    ]
 
 
 def sslyze() -> list[Row]:
-    """In a virtual environment of its own: it is AGPL, and no dependency."""
+    """Measure sslyze in a separate virtual environment, because it is AGPL and no dependency."""
     venv = HERE.parent / ".venv-sslyze"
     binary = venv / "bin" / "sslyze"
     if not binary.exists():
@@ -196,15 +216,15 @@ def sslyze() -> list[Row]:
             [str(venv / "bin" / "pip"), "install", "--quiet", "sslyze==6.3.1"], check=True
         )
     targets = [f"{farm.name_of(i)}:{farm.PORT}{{{farm.ADDRESSES[i % 4]}}}" for i in range(40)]
-    got = measure([str(binary), "--certinfo", "--mozilla_config=disable", *targets])
-    seen = got.out.count("SHA1 Fingerprint")
-    assert seen, got.out[-1000:]
+    measured = measure([str(binary), "--certinfo", "--mozilla_config=disable", *targets])
+    count = measured.out.count("SHA1 Fingerprint")
+    assert count, measured.out[-1000:]
     return [
         Row(
             "sslyze --certinfo",
             len(targets),
-            got.cpu / len(targets) * 1000,
-            len(targets) / got.wall,
+            measured.cpu / len(targets) * 1000,
+            len(targets) / measured.wall,
         )
     ]
 
@@ -213,15 +233,19 @@ def sslyze() -> list[Row]:
 
 
 def inventory(path: Path, count: int, dead_share: float = 0.0) -> None:
-    """An inventory of ``count`` endpoints at fixed addresses of the farm; every tenth dead where
-    asked.
+    """Write an inventory of endpoints with fixed addresses of the farm.
+
+    Args:
+        path: The database.
+        count: The number of endpoints.
+        dead_share: The share of unreachable endpoints, half of them silent.
     """
     database = open_database(str(path))
     every = int(1 / dead_share) if dead_share else 0
     with database.write() as tx:
         client = clients.add(tx, {"number": "1", "name": "Bench", "hosts": "us", "renews": "us"})
         tx.conn.execute(
-            insert(tables.domain),
+            insert(Domain),
             [
                 {"id": i + 1, "name": f"d{i}.farm.test", "client_id": client, "created_at": 1}
                 for i in range(count)
@@ -243,7 +267,7 @@ def inventory(path: Path, count: int, dead_share: float = 0.0) -> None:
                 row["port"] = dead.SILENT if silent else dead.UNREACHABLE
                 row["addresses"] = f"127.{78 if silent else 79}.{n // 250 % 250}.{n % 250 + 1}"
             rows.append(row)
-        tx.conn.execute(insert(tables.endpoint), rows)
+        tx.conn.execute(insert(Endpoint), rows)
     database.close()
 
 
@@ -277,9 +301,9 @@ def scan(
         *([] if http else ["--no-http"]),
         *options,
     ]
-    got = measure(command, environment)
-    assert got.code in (0, 3), got.out[-2000:]
-    return got
+    measured = measure(command, environment)
+    assert measured.code in (0, 3), measured.out[-2000:]
+    return measured
 
 
 def scans(folder: Path, roots: Path) -> list[Row]:
@@ -346,8 +370,9 @@ def scans(folder: Path, roots: Path) -> list[Row]:
 
 
 def with_http(folder: Path, roots: Path) -> list[Row]:
-    """The same endpoints with and without the pages: two fetches more, one of them behind TLS, and
-    20 KB of HTML to parse.
+    """Compare scans with and without HTTP.
+
+    HTTP adds two requests per endpoint, one of them over TLS, and 20 KB of HTML to parse.
     """
     path = folder / "http.db"
     inventory(path, 10_000)
@@ -362,22 +387,22 @@ def with_http(folder: Path, roots: Path) -> list[Row]:
         )
     ]
     for what in ("first", "repeated"):
-        got = scan(path, roots, http=True)
+        measured = scan(path, roots, http=True)
         rows.append(
             Row(
                 f"certmgr scan, 10,000 endpoints, with HTTP, {what}",
                 10_000,
-                got.cpu / 10,
-                10_000 / got.wall,
-                got.peak_mb,
-                f"{got.cpu / without.cpu:.1f} times the CPU without",
+                measured.cpu / 10,
+                10_000 / measured.wall,
+                measured.peak_mb,
+                f"{measured.cpu / without.cpu:.1f} times the CPU without",
             )
         )
     return rows
 
 
 def with_reports(folder: Path) -> list[Row]:
-    """HTML reports of 10,000 clients on one core, and whether memory grows with their number."""
+    """Measure HTML reports of 10,000 clients on one core, and the growth of memory."""
     peaks = []
     rows = []
     for count in (1_000, 10_000):
@@ -394,27 +419,28 @@ def with_reports(folder: Path) -> list[Row]:
             "--output",
             str(folder / f"reports-{count}"),
         ]
-        got = measure(["taskset", "-c", "0", *command])
-        assert got.code == 0, got.out[-2000:]
-        peaks.append(got.peak_mb)
+        measured = measure(["taskset", "-c", "0", *command])
+        assert measured.code == 0, measured.out[-2000:]
+        peaks.append(measured.peak_mb)
         rows.append(
             Row(
                 f"certmgr report --all, {count:,} clients, HTML, one core",
                 count,
-                got.cpu / count * 1000,
-                count / got.wall,
-                got.peak_mb,
-                f"{got.wall:.0f} s",
+                measured.cpu / count * 1000,
+                count / measured.wall,
+                measured.peak_mb,
+                f"{measured.wall:.0f} s",
             )
         )
     rows[-1].goal, rows[-1].reached = (
         "under 300 s, memory flat",
-        got.wall < 300 and peaks[1] <= 1.5 * peaks[0],
+        measured.wall < 300 and peaks[1] <= 1.5 * peaks[0],
     )
     return rows
 
 
 def with_dead(folder: Path, roots: Path) -> list[Row]:
+    """Measure a scan in which every tenth endpoint is unreachable."""
     path = folder / "dead.db"
     count = 40_000
     inventory(path, count, 0.1)
@@ -424,17 +450,17 @@ def with_dead(folder: Path, roots: Path) -> list[Row]:
     try:
         assert server.stdout is not None
         assert server.stdout.readline().strip() == "ready"
-        got = scan(path, roots, in_flight=2000, timeout=5)
+        measured = scan(path, roots, in_flight=2000, timeout=5)
     finally:
         server.terminate()
-    rate = count / got.wall
+    rate = count / measured.wall
     return [
         Row(
             "certmgr scan, 40,000 endpoints, 10% dead, 2,000 in flight, time-out 5 s",
             count,
-            got.cpu / count * 1000,
+            measured.cpu / count * 1000,
             rate,
-            got.peak_mb,
+            measured.peak_mb,
             "half silent, half unreachable",
             "at least 1,000/s",
             rate >= 1000,
@@ -443,9 +469,9 @@ def with_dead(folder: Path, roots: Path) -> list[Row]:
 
 
 def with_notices(folder: Path) -> list[Row]:
-    """Deciding where nothing is due, and queueing where everything is.
+    """Measure notices if nothing is due, and if all clients have to be notified.
 
-    The fresh look says "still so": over the network it is a scan's work.
+    The recheck is replaced by a constant result; over the network it costs as much as a scan.
     """
     from bench.notices import inventory
 
@@ -456,16 +482,16 @@ def with_notices(folder: Path) -> list[Row]:
     ):
         path = folder / f"notices-{count}.db"
         inventory(path, count, due=due)
-        got = measure([sys.executable, "-m", "bench.notices", str(path)])
-        reached = got.wall < goal and got.peak_mb < 300
+        measured = measure([sys.executable, "-m", "bench.notices", str(path)])
+        reached = measured.wall < goal and measured.peak_mb < 300
         rows.append(
             Row(
                 f"certmgr notify, {name}",
                 count,
-                got.cpu / count * 1000,
-                count / got.wall,
-                got.peak_mb,
-                f"{got.wall:.1f} s",
+                measured.cpu / count * 1000,
+                count / measured.wall,
+                measured.peak_mb,
+                f"{measured.wall:.1f} s",
                 f"under {goal:.0f} s, 300 MB",
                 reached,
             )
@@ -474,25 +500,26 @@ def with_notices(folder: Path) -> list[Row]:
 
 
 def with_acme(folder: Path) -> list[Row]:
-    """1,000 due certificates against Debian's pebble, each with a challenge that it looks at."""
-    got = measure([sys.executable, "-m", "bench.acme"])
-    print(got.out, end="")
+    """Measure the renewal of 1,000 certificates against pebble, which validates each challenge."""
+    measured = measure([sys.executable, "-m", "bench.acme"])
+    print(measured.out, end="")
     count = 1000
     return [
         Row(
             "certmgr renew --due, 1,000 certificates against pebble",
             count,
-            got.cpu / count * 1000,
-            count / got.wall,
-            got.peak_mb,
-            f"{got.wall:.0f} s",
+            measured.cpu / count * 1000,
+            count / measured.wall,
+            measured.peak_mb,
+            f"{measured.wall:.0f} s",
             "under 900 s",
-            got.wall < 900,
+            measured.wall < 900,
         )
     ]
 
 
 def help_() -> list[Row]:
+    """Measure ``certmgr --help``, the start-up time of all commands."""
     runs = [measure([sys.executable, "-m", "certmgr", "--help"]) for _ in range(5)]
     cpu = statistics.median(r.cpu for r in runs)
     return [
@@ -510,6 +537,7 @@ def help_() -> list[Row]:
 
 
 def show(rows: Sequence[Row]) -> None:
+    """Print the table."""
     print(f"\n{'what':76} {'CPU ms':>9} {'per s':>8} {'MB':>6}  goal")
     for row in rows:
         goal = f"{row.goal}: {'reached' if row.reached else 'NOT REACHED'}" if row.goal else ""
@@ -521,10 +549,11 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
+    """Run the parts named as arguments, or all."""
     OUT.mkdir(exist_ok=True)
     print(
-        "Limits towards one address are raised, and HTTP is left out but in the part http: four"
-        " loopback addresses carry 2,000 sites."
+        "The limits per address are raised, because four loopback addresses serve 2,000 sites. HTTP"
+        " is only measured in the part http."
     )
     wanted = set(sys.argv[1:])
     with (

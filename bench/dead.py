@@ -1,5 +1,6 @@
-"""Dead endpoints on loopback: port 9446 accepts on any address and stays silent, port 9447 never
-answers a SYN. Ends with its parent.
+"""Unreachable endpoints on loopback, on any address, until the parent process ends.
+
+Port 9446 accepts connections and never responds. Port 9447 never completes a TCP handshake.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ SILENT, UNREACHABLE = 9446, 9447
 
 
 def main() -> None:
+    """Serve both ports."""
     parent = os.getppid()
+    # The queue of this listener is full, so the kernel drops further SYN packets.
     full = socket.socket()
     full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     full.bind(("0.0.0.0", UNREACHABLE))
@@ -34,6 +37,7 @@ def main() -> None:
     print("ready", flush=True)
     while os.getppid() == parent:
         for fd, _event in poll.poll(1, 512):
+            # The client disconnected.
             if fd != silent.fileno():
                 poll.unregister(fd)
                 held.pop(fd).close()

@@ -1,9 +1,9 @@
-"""A farm of TLS sites on loopback: 2,000 certificates on nginx, half P-256 under a P-384 issuer,
-half RSA-2048.
+"""A server farm on loopback: 2,000 TLS sites on nginx.
 
-RSA keys are shared by fifty certificates each, since making a thousand takes minutes; certificates
-are all distinct. limit.c (written for this project) expects the addresses 127.77.0.1-4:9443 and the
-names h0000.farm.test on.
+Half of the certificates are P-256 under a P-384 issuer, and half are RSA-2048. All certificates are
+distinct, but fifty certificates share one RSA key, because 1,000 RSA keys would take minutes.
+limit.c (written for this project) expects the addresses 127.77.0.1-4:9443 and the names
+h0000.farm.test and following.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ COUNT = 2000
 ADDRESSES = ("127.77.0.1", "127.77.0.2", "127.77.0.3", "127.77.0.4")
 PORT = 9443
 HTTP_PORT = 9444
-# Further addresses with the first site alone, for tools that take one endpoint an address.
+# Further addresses that serve only the first site, for tools that scan one endpoint per address.
 SPREAD = tuple(f"127.77.2.{n}" for n in range(1, 121))
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
-# A page of 20 KB, as a small shop has it.
+# A page of 20 KB, like that of a small web shop.
 PAGE = (
     "<!doctype html><html lang=en><head><title>Shop</title><link rel=stylesheet"
     " href=/style.css></head><body><form action=/search><input name=q></form>"
@@ -45,6 +45,7 @@ PAGE = (
 
 
 def name_of(index: int) -> str:
+    """Return the name of a site."""
     return f"h{index % COUNT:04d}.farm.test"
 
 
@@ -91,7 +92,7 @@ def _pem(key: Key) -> bytes:
 
 
 def make(folder: Path) -> None:
-    """Writes root.pem, and cert and key of each site."""
+    """Write root.pem, and certificate and key of each site."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs: list[tuple[str, Key, x509.Certificate]] = []
     roots = []
@@ -176,7 +177,7 @@ server {{ {redirects} return 301 https://$host:{PORT}$request_uri; }}
 
 @contextmanager
 def running(folder: Path) -> Iterator[Path]:
-    """The farm behind nginx; yields the PEM file with its roots."""
+    """Run the farm; yield the PEM file with its root certificates."""
     if not (folder / "root.pem").exists() or not (folder / f"{COUNT - 1:04d}.key").exists():
         make(folder)
     (folder / "www").mkdir(exist_ok=True)

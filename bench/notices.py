@@ -1,6 +1,7 @@
-"""Inventories for the figures of notices: everything well, or a certificate of each client about to
-end. ``python -m bench.notices FILE COUNT`` decides in this process, with a look that says "still
-so" (a fresh look is bound by the network), and prints seconds of each part.
+"""Inventories for the benchmark of notices: no problems, or all certificates about to expire.
+
+``python -m bench.notices FILE COUNT`` decides in this process and prints the seconds. The recheck
+of endpoints is replaced by a constant result, because its time depends on the network.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from sqlalchemy import insert
 
 from inventory.clock import system_clock
 from inventory.db.opening import open_database
-from inventory.models import tables
+from inventory.models import metadata
 
 DAY = 86_400
 
 
 def inventory(path: Path, count: int, *, due: bool) -> None:
-    """``count`` clients with a site each.
+    """Write an inventory.
 
-    ``due``: every certificate ends in six days; else in 80 to 89 of 90.
+    Args:
+        path: The database.
+        count: The number of clients, each with one site.
+        due: Whether all certificates expire in six days. Otherwise they have 80 to 89 days left.
     """
     database = open_database(str(path))
     now = int(system_clock().timestamp())
@@ -135,13 +139,13 @@ def inventory(path: Path, count: int, *, due: bool) -> None:
             }
         )
     with database.write() as tx:
-        for table, listed in rows.items():
-            tx.conn.execute(insert(tables.metadata.tables[table]), listed)
+        for table, table_rows in rows.items():
+            tx.conn.execute(insert(metadata.tables[table]), table_rows)
     database.close()
 
 
 def decide(path: Path) -> dict[str, Any]:
-    """One run of notices over it, on a weekday at ten."""
+    """Run notices once, on a weekday at ten o'clock, when clients may be notified."""
     from certmgr.notices.gather import gather
     from certmgr.purchases.model import LeadTimes
     from notifiers.pipeline.record import NoticeSettings
@@ -159,10 +163,12 @@ def decide(path: Path) -> dict[str, Any]:
     )
     database = open_database(str(path))
     rules = NoticeSettings(zone=UTC, confirm_above=10**9)
-    begin = time.monotonic()
+    started = time.monotonic()
     run = NoticeRun(
         database,
-        lambda at, told: gather(database, at, told, rules.policy.thresholds, LeadTimes(7, 7, 7)),
+        lambda at, notified: gather(
+            database, at, notified, rules.policy.thresholds, LeadTimes(7, 7, 7)
+        ),
         lambda s: {x.mark: Recheck(RecheckState.SAME, "bench") for x in s},
         Templates(),
         rules,
@@ -170,7 +176,7 @@ def decide(path: Path) -> dict[str, Any]:
     )
     outcome = run.decide()
     database.close()
-    return {"seconds": time.monotonic() - begin, "queued": outcome.queued}
+    return {"seconds": time.monotonic() - started, "queued": outcome.queued}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""An inventory of many clients as scans leave it, for the figure of reports: each has two sites,
-every third of them a fault.
+"""An inventory for the benchmark of reports, as scans would leave it.
+
+Each client has two sites, and every third site has a fault.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from sqlalchemy import insert
 
 from inventory.clock import system_clock
 from inventory.db.opening import open_database
-from inventory.models import tables
+from inventory.models import metadata
 
 DAY = 86_400
 
 
 def inventory(path: Path, count: int) -> None:
+    """Write an inventory with ``count`` clients."""
     database = open_database(str(path))
     now = int(system_clock().timestamp())
     rows: dict[str, list[dict[str, Any]]] = {
@@ -138,9 +140,9 @@ def inventory(path: Path, count: int) -> None:
                     }
                 )
     with database.write() as tx:
-        for table, listed in rows.items():
+        for table, table_rows in rows.items():
             tx.conn.execute(
-                insert(tables.metadata.tables["web_observation" if table == "web" else table]),
-                listed,
+                insert(metadata.tables["web_observation" if table == "web" else table]),
+                table_rows,
             )
     database.close()

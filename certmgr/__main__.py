@@ -1,4 +1,4 @@
-"""``python -m certmgr``."""
+"""Entry point of ``python -m certmgr``."""
 
 from certmgr.cli.main import run
 

@@ -1,24 +1,39 @@
-"""Files that others read: written to a temporary name and renamed, so that none is seen in half."""
+"""Atomic writes of output files.
+
+A file is written under a temporary name and then renamed, so a reader never gets half of it.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
 
 from inventory.errors import CertmgrError
 
+_log = logging.getLogger(__name__)
+
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Whole or not at all, readable for its owner alone unless ``mode`` says otherwise.
+    """Write a file completely, or leave the old file unchanged.
 
-    Raises :class:`CertmgrError`.
+    Args:
+        path: The file. A link is followed; a pipe or device is written directly.
+        data: The content.
+        mode: The permissions; by default, only the owner can read the file.
+
+    Raises:
+        CertmgrError: The file cannot be written.
     """
+    _log.debug("writing %s", path)
     temporary = None
     try:
-        path = path.resolve()  # through a link, to what it names
+        # The target of a link is replaced, and not the link.
+        path = path.resolve()
+        # Renaming over a pipe or a device would remove it.
         if path.exists() and not path.is_file():
-            path.write_bytes(data)  # a pipe or a device is written to, not replaced
+            path.write_bytes(data)
             return
         descriptor, temporary = tempfile.mkstemp(prefix=".certmgr-", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
@@ -31,5 +46,5 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
         raise CertmgrError(
             f"{path} cannot be written",
             error.strerror or str(error),
-            "Name a file in a folder that you may write to.",
+            "Give a file in a directory with write permission.",
         ) from None

@@ -1,1 +1,1 @@
-"""What we know: the model, parsing, tables, queries, import and export, migrations. No network."""
+"""The inventory: tables, queries, parsing, import, export and migrations. No network access."""

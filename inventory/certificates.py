@@ -1,10 +1,8 @@
-"""DER -> :class:`Certificate`.
+"""Parsing of X.509 certificates into :class:`Certificate`. Pure.
 
-Pure. Every field is read on its own, so that one malformed extension loses only itself.
-
-Parsing raises more than ValueError (TypeError, UnsupportedAlgorithm, InvalidVersion,
-DuplicateExtension, UnsupportedGeneralNameType): all of it becomes :attr:`Certificate.problems`, and
-the raw DER is kept.
+Each field is read separately, so that a malformed extension affects only its fields. Parsing raises
+more than ValueError (TypeError, UnsupportedAlgorithm, InvalidVersion, DuplicateExtension,
+UnsupportedGeneralNameType). All errors become :attr:`Certificate.problems`, and the DER is kept.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from inventory.text import printable
 # A serial number of zero or below is reported as a problem here, not as a warning on a terminal.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
 
-# What parsing of hostile DER raises (measured with 3.16 million mutated certificates).
+# Errors that parsing of hostile DER raises (measured with 3.16 million mutated certificates).
 PARSE_ERRORS = (
     ValueError,
     TypeError,
@@ -50,7 +48,8 @@ PARSE_ERRORS = (
     IndexError,
     AttributeError,
 )
-MAX_DER = 131_072
+MAX_DER = 131_072  # bytes
+# Limits for hostile certificates; the rest is ignored.
 MAX_NAMES = 10_000
 MAX_URL = 500
 MAX_CRL_URLS = 4
@@ -60,15 +59,25 @@ _D = TypeVar("_D")
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What one DER says.
+    """The fields of a certificate. Two certificates are equal if their SHA-256 is equal.
 
-    Equal by SHA-256. ``problems``: why fields are missing; empty for a well-formed certificate.
-
-    ``names``: dNSNames in lower case and addresses as text, in the order of the SAN; ``has_san`` is
-    False where none exists. ``key``: "EC P-256", "RSA 2048". ``signature``: the hash, lower case
-    ("sha256"), or the scheme ("ed25519"). ``scts``: (log id hex, timestamp) pairs embedded in it.
-    ``crl_urls``: http alone, of distribution points that its own issuer signs for all reasons.
-    ``must_staple``: it demands a stapled OCSP response (RFC 7633).
+    Attributes:
+        der: The certificate in DER.
+        sha256: Fingerprint in hexadecimal.
+        parsed: The parsed certificate; None if it cannot be parsed.
+        problems: Why fields are missing. Empty for a well-formed certificate.
+        dns_names: dNSNames in lower case, in the order of the SAN.
+        ip_names: Addresses of the SAN, as text.
+        has_san: Whether the certificate has a SAN.
+        key: Type and size of the key, such as "EC P-256" or "RSA 2048".
+        signature: Hash of the signature in lower case ("sha256"), or its OID if it has no hash.
+        constrains_names: Whether it has name constraints.
+        server_auth: Whether it may authenticate a server; None without extended key usage.
+        scts: (log id in hexadecimal, timestamp) of the embedded SCTs.
+        issuer_urls: URLs of the issuer's certificate (AIA).
+        crl_urls: HTTP URLs of revocation lists that the issuer signs for all reasons.
+        must_staple: Whether it requires a stapled OCSP response (RFC 7633).
+        extensions_readable: Whether the extensions can be parsed.
     """
 
     der: bytes
@@ -93,8 +102,8 @@ class Certificate:
     must_staple: bool = False
     extensions_readable: bool = True
 
-    # Names cost more than all the rest, and a repeated scan needs none of them: they are read when
-    # asked for.
+    # Parsing of names costs more than all other fields together, and a repeated scan does not need
+    # them. They are parsed on first use.
 
     @cached_property
     def subject(self) -> str:
@@ -122,8 +131,9 @@ class Certificate:
 
     @property
     def key_type(self) -> str:
-        """ "EC", "RSA", ...: what a handshake chooses between when a server has several
-        certificates.
+        """The type of the key, such as "EC" or "RSA".
+
+        A server with several certificates chooses between them by this type.
         """
         return self.key.partition(" ")[0]
 
@@ -149,7 +159,7 @@ _SHORT = {
 
 
 def describe_key(key: object) -> tuple[str, int]:
-    """A public key as ("EC P-256", 256) or ("RSA 2048", 2048)."""
+    """Return the type and size of a public key: ("EC P-256", 256) or ("RSA 2048", 2048)."""
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA {key.key_size}", key.key_size
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -187,6 +197,7 @@ def _name_text(parsed: x509.Certificate | None, which: str) -> str:
         parts.append(
             f"{_SHORT.get(attribute.oid, attribute.oid.dotted_string)}={printable(text, 120)}"
         )
+        # A hostile name may have thousands of attributes.
         if len(parts) == 12:
             parts.append("...")
             break
@@ -194,16 +205,16 @@ def _name_text(parsed: x509.Certificate | None, which: str) -> str:
 
 
 class _Reader:
-    """Reads field after field, and keeps what each failure was."""
+    """Reads separate fields, and collects the reason of each failure."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
 
-    def read(self, what: str, function: Callable[[], _T], default: _D) -> _T | _D:
+    def read(self, field: str, function: Callable[[], _T], default: _D) -> _T | _D:
         try:
             return function()
         except PARSE_ERRORS as error:
-            self.problems.append(f"{what}: {type(error).__name__}: {printable(str(error), 120)}")
+            self.problems.append(f"{field}: {type(error).__name__}: {printable(str(error), 120)}")
             return default
 
 
@@ -226,6 +237,7 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
         elif oid == ExtensionOID.AUTHORITY_INFORMATION_ACCESS:
             fields["issuer_urls"] = tuple(
                 d.access_location.value[:500]
+                # Each URL may be fetched, so their number is limited.
                 for d in list(value)[:8]
                 if d.access_method == AuthorityInformationAccessOID.CA_ISSUERS
                 and isinstance(d.access_location, x509.UniformResourceIdentifier)
@@ -240,6 +252,7 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
 
 
 def _crl_urls(value: x509.CRLDistributionPoints) -> tuple[str, ...]:
+    # Other points list only some reasons, or are signed by another CA.
     points = [p for p in list(value)[:8] if p.crl_issuer is None and p.reasons is None]
     names = [
         n.value
@@ -267,17 +280,19 @@ def _dns_names(value: x509.SubjectAlternativeName) -> tuple[str, ...]:
 
 
 def _signature(parsed: x509.Certificate) -> str:
+    # Ed25519 and Ed448 have no separate hash.
     algorithm = parsed.signature_hash_algorithm
     return algorithm.name if algorithm is not None else parsed.signature_algorithm_oid.dotted_string
 
 
 def parse(der: bytes) -> Certificate:
-    """Reads ``der``.
+    """Parse a certificate.
 
-    Never raises for its content: an unreadable certificate has ``parsed`` None and says why in
-    ``problems``.
+    The content never raises an error. An unreadable certificate has ``parsed`` None and the reason
+    in ``problems``.
     """
     sha256 = hashlib.sha256(der).hexdigest()
+    # The hash still covers the whole input.
     if len(der) > MAX_DER:
         return Certificate(
             der[:MAX_DER],
@@ -290,6 +305,7 @@ def parse(der: bytes) -> Certificate:
     parsed = reader.read("certificate", lambda: x509.load_der_x509_certificate(der), None)
     if parsed is None:
         return Certificate(der, sha256, None, tuple(reader.problems), extensions_readable=False)
+    # Subject, issuer and version are read only to collect their problems.
     read = reader.read
     read("subject", lambda: parsed.subject, None)
     read("issuer", lambda: parsed.issuer, None)
@@ -316,24 +332,24 @@ def parse(der: bytes) -> Certificate:
 
 
 def from_pem(data: bytes) -> list[Certificate]:
-    """Every certificate of a PEM file, unreadable ones included.
+    """Return all certificates of a PEM file, including unreadable ones.
 
-    Raises ValueError when there is none.
+    Raises:
+        ValueError: The file has no PEM certificate.
     """
-
     blocks = re.findall(
         rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.*?)-----END", data, re.DOTALL
     )
     if not blocks:
-        raise ValueError("there is no PEM certificate in it")
+        raise ValueError("it contains no PEM certificate")
     return [parse(base64.b64decode(b"".join(block.split()), validate=False)) for block in blocks]
 
 
 def from_pkcs7(data: bytes) -> list[Certificate]:
-    """The certificates of a PKCS#7 bundle in DER (RFC 5280 4.2.2.1 allows one behind an AIA URL);
-    empty where it is none.
-    """
+    """Return the certificates of a PKCS#7 bundle in DER; an empty list if it is not a bundle.
 
+    RFC 5280 4.2.2.1 allows such a bundle at an AIA URL.
+    """
     try:
         return [
             parse(c.public_bytes(Encoding.DER))
@@ -344,7 +360,8 @@ def from_pkcs7(data: bytes) -> list[Certificate]:
 
 
 def issued_by(child: Certificate, issuer: Certificate) -> bool:
-    """Whether the issuer's name stands in ``child`` and its key verifies ``child``'s signature."""
+    """Return whether ``issuer`` issued ``child``: the name matches, and the signature verifies."""
+    # Comparing names first avoids most signature checks.
     if child.parsed is None or issuer.parsed is None or child.issuer_der != issuer.subject_der:
         return False
     try:
@@ -355,13 +372,15 @@ def issued_by(child: Certificate, issuer: Certificate) -> bool:
 
 
 def self_signed(certificate: Certificate) -> bool:
-    """Whether its signature verifies with its own key; never inferred from missing extensions."""
+    """Return whether the signature verifies with the key of the certificate itself."""
     return issued_by(certificate, certificate)
 
 
 def organisation(issuer: str) -> str:
-    """The organisation, else the common name, of a distinguished name as it is stored; empty where
-    it has neither.
+    """Return the organisation of a stored distinguished name.
+
+    Without an organisation, it is the common name; without both, it is empty.
     """
+    # The last attribute of a kind is overwritten by the first one.
     parts = dict(p.split("=", 1) for p in reversed(issuer.split(", ")) if "=" in p)
     return parts.get("O") or parts.get("CN") or ""

@@ -1,7 +1,7 @@
 """The clock: the one place that reads the wall clock.
 
 Commands, transactions and scans get a :data:`Clock` and call it when they need the time. Production
-passes :func:`system_clock`; tests pass a clock that stands at a chosen date. Durations, such as
+passes :func:`system_clock`; tests pass a clock that is set to a fixed date. Durations, such as
 time limits, are measured with ``time.monotonic`` and not with this clock.
 """
 

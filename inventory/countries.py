@@ -1,6 +1,6 @@
-"""Countries and parts of them (ISO 3166) whose holidays are known.
+"""Public holidays of countries and their subdivisions (ISO 3166).
 
-The holidays library is large: it is loaded when it is asked.
+The holidays library is large, so it is imported on first use.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ from datetime import date
 from functools import lru_cache
 
 
-def known_country(country: str) -> bool:
-    """Whether there are holidays of DE, or of DE-BY."""
+def is_known_country(country: str) -> bool:
+    """Return whether holidays are known for a country or subdivision, such as DE or DE-BY."""
     import holidays
 
-    code, _, part = country.partition("-")
-    known = holidays.list_supported_countries()
-    return code in known and (not part or part in known[code])
+    code, _, subdivision = country.partition("-")
+    countries = holidays.list_supported_countries()
+    return code in countries and (not subdivision or subdivision in countries[code])
 
 
 @lru_cache(maxsize=64)
 def holidays_of(country: str, year: int) -> frozenset[date]:
-    """None where no country is said, or one that a later version of the library does not know any
-    more.
+    """Return the public holidays of a year.
+
+    The result is empty without a country, and for a country that the library no longer has.
     """
-    if not country or not known_country(country):
+    if not country or not is_known_country(country):
         return frozenset()
     import holidays
 
-    code, _, part = country.partition("-")
-    return frozenset(holidays.country_holidays(code, subdiv=part or None, years=year))
+    code, _, subdivision = country.partition("-")
+    return frozenset(holidays.country_holidays(code, subdiv=subdivision or None, years=year))

@@ -1,4 +1,4 @@
-"""Dates as they are typed. Pure."""
+"""Parsing of dates that an administrator types. Pure."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from inventory.errors import UsageError
 from inventory.text import printable
 
 
-def parse_moment(text: str, time_zone: str) -> datetime:
-    """``2026-11-30`` is the end of that day in the provider's time zone; ``2026-11-30T12:00`` is in
-    it too, unless an offset is given.
+def parse_end(text: str, time_zone: str) -> datetime:
+    """Return a date as a timestamp; a date without a time is the last second of that day.
 
-    Raises :class:`UsageError`.
+    Args:
+        text: ``2026-11-30``, ``2026-11-30T12:00`` or ``2026-11-30T12:00+01:00``.
+        time_zone: Time zone of a text without an offset.
+
+    Raises:
+        UsageError: The text is not a date.
     """
     zone = ZoneInfo(time_zone)
     try:
         if len(text) == 10:
-            # The last second; midnight of the next day minus one, so that a day of 23 or 25 hours
-            # is whole.
+            # One second before the next midnight, because a day may have 23 or 25 hours.
             following = datetime.combine(
                 date.fromisoformat(text) + timedelta(days=1), time(0), zone
             )
             return following.astimezone(UTC) - timedelta(seconds=1)
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        timestamp = datetime.fromisoformat(text)
+        return (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
             f"'{printable(text, 40)}' is not a date",
@@ -35,12 +38,12 @@ def parse_moment(text: str, time_zone: str) -> datetime:
 
 
 def parse_start(text: str, time_zone: str) -> datetime:
-    """As :func:`parse_moment`, but a bare date is the beginning of that day.
+    """Return a date as a timestamp; a date without a time is the first second of that day.
 
-    Raises :class:`UsageError`.
+    See :func:`parse_end` for the arguments and errors.
     """
     if len(text) != 10:
-        return parse_moment(text, time_zone)
+        return parse_end(text, time_zone)
     try:
         day = date.fromisoformat(text)
         return datetime.combine(day, time(0), ZoneInfo(time_zone)).astimezone(UTC)
@@ -53,5 +56,5 @@ def parse_start(text: str, time_zone: str) -> datetime:
 
 
 def days_left(not_after: datetime, now: datetime) -> int:
-    """Whole days until the end; whole days since it, negative, after it."""
+    """Return the whole days until the end; negative after it."""
     return int((not_after - now).total_seconds() / 86_400)

@@ -1,20 +1,25 @@
-"""Errors that a user can cause. Every one says what happened, why, and what to do.
+"""Errors that a user can cause or fix. Each states what happened, why, and what to do.
 
-CertmgrError                exit 3: it could not be done
+CertmgrError                exit 3: the action failed
 |-- UsageError              exit 2: the call was wrong
-|   |-- InvalidName         a name, an address, a port or a protocol that is none
+|   |-- InvalidName         an invalid name, address, port or protocol
 |   |-- ConfigError         the configuration file, or an environment variable
 |   `-- NotFound            a record that does not exist
-|-- Conflict                a record that exists already, or is in the way
+|-- Conflict                a record that exists already or prevents the change
 |-- DatabaseError           the database cannot be opened, written or migrated
-|   `-- DatabaseVersion     it belongs to another version of certmgr
-`-- Busy                    another scan holds the database
+|   `-- DatabaseVersion     the database has another version
+`-- Busy                    another process holds the lock of the database
 """
 
 
 class CertmgrError(Exception):
-    """What happened (``what``), why (``why``) and what to do (``todo``); ``exit_code`` stands on
-    the class.
+    """Base class of these errors.
+
+    Attributes:
+        what: What happened.
+        why: The reason.
+        todo: What to do.
+        exit_code: Exit code of the command.
     """
 
     exit_code = 3
@@ -27,6 +32,7 @@ class CertmgrError(Exception):
         parts = [self.what]
         if self.why:
             parts.append(f": {self.why}")
+        # Some reasons are sentences of another library and end with a full stop already.
         if not "".join(parts).endswith((".", "?")):
             parts.append(".")
         if self.todo:
@@ -34,36 +40,39 @@ class CertmgrError(Exception):
         return "".join(parts)
 
     def __reduce__(self) -> tuple[type["CertmgrError"], tuple[str, str, str]]:
+        # The default pickling would pass only the first argument to the constructor.
         return type(self), (self.what, self.why, self.todo)
 
 
 class UsageError(CertmgrError):
+    """A wrong call, such as an invalid argument."""
+
     exit_code = 2
 
 
 class InvalidName(UsageError):
-    pass
+    """An invalid name, address, port or protocol."""
 
 
 class ConfigError(UsageError):
-    pass
+    """An error in the configuration file or an environment variable."""
 
 
 class NotFound(UsageError):
-    pass
+    """A record that does not exist."""
 
 
 class Conflict(CertmgrError):
-    pass
+    """A record that exists already or prevents the change."""
 
 
 class DatabaseError(CertmgrError):
-    pass
+    """The database cannot be opened, written or migrated."""
 
 
 class DatabaseVersion(DatabaseError):
-    pass
+    """The database has a version that this program cannot use."""
 
 
 class Busy(CertmgrError):
-    pass
+    """Another process holds the lock of the database."""

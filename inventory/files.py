@@ -1,6 +1,6 @@
-"""Files that a user names: regular ones, and no more of them than is expected.
+"""Reading of files that a user names: only regular files, and only up to a limit.
 
-A pipe or a device may never end.
+Reading a pipe or a device may never end.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from inventory.errors import CertmgrError
 
 
 def require_regular(path: Path) -> None:
-    """Raises :class:`CertmgrError` for what is no regular file, or cannot be looked at.
+    """Check that a path is a regular file, without opening it.
 
-    Nothing is opened.
+    Raises:
+        CertmgrError: It is not a regular file, or it does not exist.
     """
     try:
         mode = path.stat().st_mode
@@ -23,19 +24,24 @@ def require_regular(path: Path) -> None:
         raise CertmgrError(
             f"{path} cannot be read", error.strerror or str(error), "Name a readable file."
         ) from None
+    # stat() follows links, so a link to a regular file is accepted.
     if not stat.S_ISREG(mode):
         raise CertmgrError(
-            f"{path} cannot be read", "it is no regular file", "Name a readable file."
+            f"{path} cannot be read", "it is not a regular file", "Name a readable file."
         )
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """At most one byte more than ``limit``, so that the caller sees that it is too long.
+    """Return the content, cut one byte after ``limit``.
 
-    Raises :class:`CertmgrError`.
+    By the additional byte, the caller detects a file that is too long.
+
+    Raises:
+        CertmgrError: The file cannot be read.
     """
     require_regular(path)
     try:
+        # The file may have become a pipe since the check; O_NONBLOCK keeps open() from waiting.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             return file.read(limit + 1)

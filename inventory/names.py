@@ -1,6 +1,6 @@
-"""DNS names and addresses.
+"""DNS names and addresses. Pure.
 
-Pure. A-labels are stored, U-labels are shown, UTS 46 maps what is typed.
+A-labels are stored, and U-labels are displayed. UTS 46 maps the typed text.
 
 Sources: RFC 1035 2.3.4 (lengths), RFC 5891 and UTS 46 (internationalised labels), RFC 9525 6.3
 (wildcards), CA/Browser Forum BR 1.6.1 (what a wildcard name is).
@@ -16,20 +16,22 @@ from inventory.errors import InvalidName
 from inventory.text import printable
 
 MAX_NAME = 253
+# Underscores are not allowed in host names, but exist in practice.
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+# UTS 46 treats the ideographic full stops as dots.
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
-_TODO = "Give a name such as shop.example.com."
+_EXAMPLE = "Give a name such as shop.example.com."
 
 
-def _bad(name: str, why: str) -> InvalidName:
-    return InvalidName(f"'{printable(name, 80)}' is not a domain name", why, _TODO)
+def _invalid_name(name: str, why: str) -> InvalidName:
+    return InvalidName(f"'{printable(name, 80)}' is not a domain name", why, _EXAMPLE)
 
 
 def _label(label: str, name: str) -> str:
     if label.isascii():
         label = label.lower()
         if not _LABEL.fullmatch(label):
-            raise _bad(
+            raise _invalid_name(
                 name,
                 (
                     f"the part '{printable(label, 70)}' breaks the DNS rules"
@@ -42,37 +44,44 @@ def _label(label: str, name: str) -> str:
     try:
         return idna.encode(label, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError) as error:
-        raise _bad(name, printable(str(error), 120)) from None
+        raise _invalid_name(name, printable(str(error), 120)) from None
 
 
 def normalise(name: str) -> str:
-    """A typed name as the A-labels that are stored.
+    """Return a typed name in A-labels, as it is stored.
 
-    Underscores are allowed; one trailing dot is removed.
+    Underscores are allowed. One trailing dot is removed.
 
-    Raises :class:`InvalidName` for spaces, empty names and labels, over 253 characters, or an IP
-    address.
+    Raises:
+        InvalidName: The name or a label is empty, contains spaces, is too long, or is an address.
     """
     stripped = name.strip()
     if not stripped:
-        raise InvalidName("A domain name is empty", "", _TODO)
+        raise InvalidName("A domain name is empty", "", _EXAMPLE)
+    # IDNA conversion of a very long text is slow, so it is refused first.
     if len(stripped) > 4 * MAX_NAME:
-        raise _bad(name, f"it has {len(stripped)} characters, and a name has at most {MAX_NAME}")
+        raise _invalid_name(
+            name, f"it has {len(stripped)} characters, and a name has at most {MAX_NAME}"
+        )
     labels = _DOTS.split(stripped)
     if labels[-1] == "" and len(labels) > 1:
         labels.pop()
     result = ".".join(_label(label, name) for label in labels)
     if len(result) > MAX_NAME:
-        raise _bad(name, f"it has {len(result)} characters, and a name has at most {MAX_NAME}")
+        raise _invalid_name(
+            name, f"it has {len(result)} characters, and a name has at most {MAX_NAME}"
+        )
+    # A name such as 1.2.3.4 would otherwise pass as a domain name.
     if labels[-1].isdigit():
-        raise _bad(name, "its last part is a number, as in an IP address")
+        raise _invalid_name(name, "its last part is a number, as in an IP address")
     return result
 
 
 @lru_cache(maxsize=65536)
 def display(name: str) -> str:
-    """A stored name as a person reads it: U-labels where they are valid and printable, else the
-    A-label.
+    """Return a stored name for display.
+
+    An A-label becomes a U-label if that is valid and printable.
     """
     if "xn--" not in name:
         return name
@@ -84,6 +93,7 @@ def display(name: str) -> str:
                 decoded = idna.decode(label)
             except (idna.IDNAError, UnicodeError):
                 decoded = label
+            # A label with control or format characters stays an A-label, so that it cannot mislead.
             shown.append(decoded if printable(decoded) == decoded else label)
         else:
             shown.append(label)
@@ -91,9 +101,9 @@ def display(name: str) -> str:
 
 
 def as_ip(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that ``text`` is (brackets allowed), or None.
+    """Return the text as an address, or None if it is not an address.
 
-    A zone (``%eth0``) makes it none.
+    Brackets are allowed. An address with a zone (``%eth0``) is not accepted.
     """
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if "%" in bare or not (":" in bare or bare[:1].isdigit()):
@@ -105,18 +115,18 @@ def as_ip(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def normalise_host(text: str) -> str:
-    """A host as it is stored: an address in its shortest form, or a name in A-labels."""
+    """Return a host as it is stored: an address in its shortest form, or a name in A-labels."""
     address = as_ip(text.strip())
     return str(address) if address is not None else normalise(text)
 
 
 def matches(pattern: str, host: str) -> bool:
-    """Whether a certificate's dNSName covers ``host`` (both lower case).
+    """Return whether a dNSName of a certificate covers a host. Both are in lower case.
 
-    A ``*`` is the whole leftmost label and no more (RFC 9525 6.3).
-
-    A wildcard right under a public suffix covers nothing, as in browsers.
+    A ``*`` stands for exactly the leftmost label (RFC 9525 6.3). As in browsers, a wildcard
+    directly below a public suffix covers no host.
     """
+    # A literal asterisk is not a host.
     if pattern == host:
         return "*" not in pattern
     if not pattern.startswith("*."):
@@ -133,6 +143,7 @@ def matches(pattern: str, host: str) -> bool:
 
 
 @lru_cache(maxsize=1)
+# The list is large, so it is loaded on first use.
 def _suffixes():  # type: ignore[no-untyped-def]
     from publicsuffixlist import PublicSuffixList
 
@@ -141,32 +152,34 @@ def _suffixes():  # type: ignore[no-untyped-def]
 
 @lru_cache(maxsize=16384)
 def registered_domain(name: str) -> str:
-    """The name under a public suffix that its holder registered; the name itself when it is a
-    suffix or has one label.
+    """Return the registered domain of a name: the label below its public suffix, and the suffix.
+
+    For a public suffix, and for a name with one label, the name itself is returned.
     """
     return str(_suffixes().privatesuffix(name) or name)
 
 
 @lru_cache(maxsize=16384)
 def is_public_suffix(name: str) -> bool:
-    """Whether ``name`` is in the Public Suffix List: anyone may register names below it."""
+    """Return whether the name is in the Public Suffix List, so that names below it are sold."""
     return bool(_suffixes().is_public(name))
 
 
-# RFC 5321 4.1.2, Dot-string. Quoted local parts and SMTPUTF8 are not sent to.
+# RFC 5321 4.1.2, Dot-string. Quoted local parts and SMTPUTF8 are not supported.
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
 
 def mail_address(text: str) -> str:
-    """local@host with the host as an A-label: an address that mail can be sent to.
+    """Return an e-mail address with its host in A-labels.
 
-    Raises :class:`InvalidName`.
+    Raises:
+        InvalidName: Mail cannot be sent to the address.
     """
     local, at, host = text.rpartition("@")
     if not at or len(local) > 64 or not _LOCAL_PART.fullmatch(local) or "." not in host:
         raise InvalidName(
             f"'{printable(text, 80)}' is not an e-mail address",
-            "mail can be sent to ASCII names at a domain",
+            "mail can be sent only to ASCII names at a domain",
             "Write name@example.com.",
         )
     return f"{local}@{normalise(host)}"

@@ -1,4 +1,4 @@
-"""What a scan visits: ``host[:port][/protocol]``. Pure."""
+"""Targets of a scan: ``host[:port][/protocol]``. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from inventory.errors import InvalidName
 from inventory.names import as_ip, display, normalise_host
 from inventory.text import printable
 
-# The well-known port of each protocol, and what a port is taken for when no protocol is given.
-# "tls" is TLS from the
-# first byte without a web page behind it (imaps, pop3s, smtps, ldaps).
+# The well-known port of each protocol. "tls" is TLS from the first byte, without web pages (imaps,
+# pop3s, smtps, ldaps).
 PORTS = {
     "https": 443,
     "smtp": 25,
@@ -21,6 +20,7 @@ PORTS = {
     "tls": 443,
 }
 PROTOCOLS = tuple(PORTS)
+# The protocol of a port for which no protocol is given. All other ports are https.
 _PROTOCOL_OF_PORT = {
     25: "smtp",
     587: "smtp",
@@ -45,8 +45,11 @@ _PROTOCOL_OF_PORT = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """One endpoint: ``host`` is an A-label name or an address, ``protocol`` one of
-    :data:`PROTOCOLS`.
+    """Host, port and protocol of an endpoint.
+
+    Attributes:
+        host: A name in A-labels, or an address.
+        protocol: One of :data:`PROTOCOLS`.
     """
 
     host: str
@@ -54,8 +57,8 @@ class Target:
     protocol: str = "https"
 
     def __reduce__(self) -> tuple[type["Target"], tuple[str, int, str]]:
-        # A frozen dataclass with slots is pickled field by field through dataclasses.fields();
-        # millions of these cross processes.
+        # Millions of targets are sent between processes. The default pickling of a frozen dataclass
+        # with slots is slow, because it iterates over dataclasses.fields().
         return Target, (self.host, self.port, self.protocol)
 
     @property
@@ -63,8 +66,9 @@ class Target:
         return as_ip(self.host) is not None
 
     def __str__(self) -> str:
-        """As a person reads it, and as :func:`parse` takes it back: the protocol only where the
-        port does not say it.
+        """Return the target for display. :func:`parse` accepts it.
+
+        The protocol is omitted if the port implies it.
         """
         host = f"[{self.host}]" if ":" in self.host else display(self.host)
         protocol = "" if protocol_of_port(self.port) == self.protocol else f"/{self.protocol}"
@@ -79,10 +83,17 @@ class Target:
 
 
 def protocol_of_port(port: int) -> str:
+    """Return the protocol that a port implies."""
     return _PROTOCOL_OF_PORT.get(port, "https")
 
 
 def parse_port(text: str) -> int:
+    """Return a port.
+
+    Raises:
+        InvalidName: The text is not a port.
+    """
+    # int() also accepts spaces, signs and digits of other scripts.
     if re.fullmatch(r"[0-9]{1,5}", text) and 1 <= int(text) <= 65535:
         return int(text)
     raise InvalidName(
@@ -93,33 +104,42 @@ def parse_port(text: str) -> int:
 
 
 def parse_protocol(text: str) -> str:
+    """Return a protocol.
+
+    Raises:
+        InvalidName: The protocol is not known.
+    """
     if text in PORTS:
         return text
     raise InvalidName(
         f"'{printable(text, 40)}' is not a protocol",
-        f"known are {', '.join(PROTOCOLS)}",
+        f"the known protocols are {', '.join(PROTOCOLS)}",
         "Write host:port/protocol.",
     )
 
 
 def parse(text: str) -> Target:
-    """``host``, ``host:port``, ``host/protocol``, ``host:port/protocol``; IPv6 in brackets, or bare
-    when no port follows.
+    """Parse ``host``, ``host:port``, ``host/protocol`` or ``host:port/protocol``.
 
-    A missing port follows the protocol, a missing protocol follows the port. Raises
-    :class:`InvalidName`.
+    An IPv6 address needs brackets if a port follows. The protocol implies a missing port, and the
+    port implies a missing protocol.
+
+    Raises:
+        InvalidName: A part of the text is invalid.
     """
+    # A zone is valid only on this machine.
     if "%" in text:
         raise InvalidName(
             f"'{printable(text, 80)}' has a zone",
-            "link-local addresses are not visited",
+            "link-local addresses are not scanned",
             "Write the address without %.",
         )
     rest, slash, protocol_text = text.strip().partition("/")
+    # The first slash of "https://" separates "https:" from "/shop.example.com".
     if protocol_text.startswith("/"):
         raise InvalidName(
             f"'{printable(text, 80)}' is a URL",
-            "a target is a host",
+            "a target is a host, not a URL",
             f"Write {printable(protocol_text[1:].split('/')[0], 80)}.",
         )
     protocol = parse_protocol(protocol_text) if slash else None
@@ -130,6 +150,7 @@ def parse(text: str) -> Target:
             raise InvalidName(
                 f"'{printable(host, 80)}' is not an IPv6 address", "", "Write [2001:db8::1]:443."
             )
+    # An IPv6 address without brackets contains colons, so it has no port.
     elif as_ip(rest) is not None:
         host, port_text = rest, None
     else:

@@ -1,21 +1,23 @@
-"""Text that came from outside, made safe for a sink.
+"""Escaping of text from outside before it is written to a terminal, a log or a CSV file.
 
-Certificates, server answers and imported rows are hostile.
+Texts of certificates, servers and imported files may be hostile.
 """
 
 import unicodedata
 
+# Unicode categories: control, format, surrogate, private, unassigned, line and paragraph.
 _STRIPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """``text`` for a terminal or a log: control, format and line-separator characters become ``?``,
-    and it is cut at ``limit``.
+    """Return the text for a terminal or a log, cut at ``limit`` characters.
 
-    ESC, CR LF, NUL and U+202E survive x509 name formatting, so every value from outside passes here
-    before it is shown.
+    Control, format and line-separator characters become ``?``. ESC, CR LF, NUL and U+202E pass
+    through the formatting of X.509 names, so each value from outside must pass this function before
+    it is displayed.
     """
     shown = text[:limit]
+    # Most texts are plain ASCII and need no replacement.
     if not (shown.isascii() and shown.isprintable()):
         shown = "".join("?" if unicodedata.category(c) in _STRIPPED else c for c in shown)
     return shown + "..." if len(text) > limit else shown
@@ -25,14 +27,17 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uf
 
 
 def guard_cell(value: str) -> str:
-    """A CSV cell that no spreadsheet takes for a formula: an apostrophe before ``= + - @`` tab, CR
-    (and before an apostrophe).
+    """Return a CSV cell that spreadsheets do not read as a formula.
+
+    An apostrophe is added before ``= + - @``, tab and CR. It is also added before an apostrophe, so
+    that :func:`unguard_cell` can restore the value.
     """
     return "'" + value if value.startswith(_FORMULA_STARTS) else value
 
 
 def unguard_cell(value: str) -> str:
-    """The inverse of :func:`guard_cell`, for cells that it wrote."""
+    """Return the value of a cell that :func:`guard_cell` wrote."""
+    # A cell that an administrator typed may start with an apostrophe of its text.
     if value.startswith("'") and value[1:].startswith(_FORMULA_STARTS):
         return value[1:]
     return value

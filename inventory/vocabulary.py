@@ -1,4 +1,4 @@
-"""The words of the program as values. Pure."""
+"""Enumerations and shared values of the domain. Pure."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,8 +9,8 @@ from typing import Any
 class Severity(StrEnum):
     """How bad a finding is.
 
-    ``critical``: a current browser shows an error instead of the page. ``undetermined``: could not
-    tell.
+    For ``critical``, a current browser shows an error instead of the page. For ``undetermined``,
+    the check could not be completed.
     """
 
     CRITICAL = "critical"
@@ -21,13 +21,14 @@ class Severity(StrEnum):
     UNDETERMINED = "undetermined"
 
 
+# An undetermined result may hide a severe fault, so it sorts before medium.
 SEVERITY_ORDER = {
     s: i for i, s in enumerate(("critical", "high", "undetermined", "medium", "low", "info"))
 }
 
 
 class Actor(StrEnum):
-    """Who must act on a finding, after the inventory was asked."""
+    """Party that must act on a finding, resolved with the parties of the domain."""
 
     CLIENT = "client"
     PROVIDER = "provider"
@@ -36,6 +37,8 @@ class Actor(StrEnum):
 
 
 class Verdict(StrEnum):
+    """Result for an endpoint. ``unknown``: a check is undetermined, and no worse finding exists."""
+
     OK = "ok"
     ATTENTION = "attention"
     FAULT = "fault"
@@ -43,7 +46,7 @@ class Verdict(StrEnum):
 
 
 class Party(StrEnum):
-    """Who hosts, runs the DNS of, buys or renews for a domain."""
+    """Party that hosts, runs the DNS of, buys or renews for a domain. ``us`` is the provider."""
 
     US = "us"
     CLIENT = "client"
@@ -52,6 +55,8 @@ class Party(StrEnum):
 
 
 class Purpose(StrEnum):
+    """Use of a domain, which decides what its web pages are expected to do."""
+
     SITE = "site"
     REDIRECT = "redirect"
     PARKED = "parked"
@@ -61,12 +66,16 @@ class Purpose(StrEnum):
 
 
 class RecordState(StrEnum):
+    """State of a record. ``leaving``: the client moves the domain away."""
+
     ACTIVE = "active"
     LEAVING = "leaving"
     RETIRED = "retired"
 
 
 class Role(StrEnum):
+    """Role of a contact. The last two are staff of the provider."""
+
     OWNER = "owner"
     TECHNICAL = "technical"
     BILLING = "billing"
@@ -74,12 +83,112 @@ class Role(StrEnum):
     LEVEL2 = "level2"
 
 
+class ContactMethodKind(StrEnum):
+    EMAIL = "email"
+    PHONE = "phone"
+    CHANNEL = "channel"  # the name of a channel of the configuration
+
+
+class ContactMethodState(StrEnum):
+    GOOD = "good"
+    BAD = "bad"  # messages to it bounced
+
+
+class ServerKind(StrEnum):
+    WEB = "web"
+    MAIL = "mail"
+    BALANCER = "balancer"
+    PANEL = "panel"
+    CDN = "cdn"
+    OTHER = "other"
+
+
+class RunState(StrEnum):
+    """How a scan run ended. Only a complete run changes findings."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    SUSPECT = "suspect"
+
+
+class NoticeState(StrEnum):
+    """The state of a queued notice (inventory/store/outbox.py)."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    SENDING = "sending"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    DEAD = "dead"
+
+
+class Validation(StrEnum):
+    DV = "dv"
+    OV = "ov"
+    EV = "ev"
+
+
+class ProductKind(StrEnum):
+    SINGLE = "single"
+    MULTI = "multi"
+    WILDCARD = "wildcard"
+
+
+class PurchaseState(StrEnum):
+    ACTIVE = "active"
+    CANCELLED = "cancelled"
+
+
+class CaseState(StrEnum):
+    """The states of an installation case (certmgr/cases/states.py has the transitions)."""
+
+    REQUESTED = "requested"
+    CSR_READY = "csr-ready"
+    WAITING = "waiting-purchase"
+    RECEIVED = "received"
+    CHECKED = "checked"
+    WINDOW = "window-agreed"
+    INSTALLED = "installed"
+    LIVE = "seen-live"
+    CLOSED = "closed"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    REOPENED = "reopened"
+
+
+class LineageState(StrEnum):
+    ACTIVE = "active"
+    PAUSED = "paused"
+    RETIRED = "retired"
+
+
+class LineageNameState(StrEnum):
+    ACTIVE = "active"
+    QUARANTINED = "quarantined"
+
+
+class AccountState(StrEnum):
+    PENDING = "pending"  # the CA has not confirmed it
+    ACTIVE = "active"
+    LOST = "lost"  # the CA does not know it any more
+    RETIRED = "retired"
+
+
+class DeploymentState(StrEnum):
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"  # by a newer certificate
+
+
 PARTY_FIELDS = ("hosts", "dns", "buys", "renews")
 
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """Who does what for one domain, inheritance already resolved. None: nobody said."""
+    """Responsible parties of a domain, with inheritance resolved. None means not recorded."""
 
     hosts: str | None = None
     dns: str | None = None
@@ -95,13 +204,15 @@ class Parties:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault or remark about one endpoint.
+    """A fault or a remark about an endpoint.
 
-    ``addresses``: where it was seen; empty when it is about the name.
-
-    ``evidence``: JSON values that show it. ``roles``: whose matter it is (host, dns, holder,
-    client, staff, none), which the inventory resolves to ``actor``. ``outcome``: you-act, we-act,
-    escalated or None.
+    Attributes:
+        code: Code of the finding (certmgr/checks/codes.py).
+        severity: One of :class:`Severity`.
+        addresses: Addresses on which it was observed; empty if it concerns the name.
+        evidence: JSON values that prove it.
+        actor: Party that must act, one of :class:`Actor`.
+        outcome: you-act, we-act, escalated or None.
     """
 
     code: str
@@ -114,9 +225,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A known fault that was accepted: out of verdicts and exit codes until a date.
+    """A finding that was accepted or assigned until a date.
 
-    None in a scope field: any.
+    An accepted finding does not count for verdicts and exit codes. A scope field that is None
+    covers all clients, domains or endpoints.
     """
 
     id: int
@@ -136,6 +248,7 @@ class Acceptance:
         endpoint_id: int | None,
         now: datetime,
     ) -> bool:
+        """Return whether the acceptance applies to a finding of an endpoint at a time."""
         return (
             self.code == code
             and now < self.until
@@ -146,9 +259,12 @@ class Acceptance:
 
 
 def verdict_of(severities: "set[str] | frozenset[str]") -> Verdict:
-    """The verdict on an endpoint from the severities of its findings that are not accepted (info is
-    ignored).
+    """Return the verdict on an endpoint.
+
+    Args:
+        severities: Severities of its findings that are not accepted. ``info`` is ignored.
     """
+    # A known fault is worse than an undetermined check.
     if severities & {"critical", "high"}:
         return Verdict.FAULT
     if "undetermined" in severities:

@@ -1,1 +1,1 @@
-"""Who is told what, and when. Imports from ``inventory`` only."""
+"""Notices: who is notified of what, and when. Imports only from ``inventory``."""

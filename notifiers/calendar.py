@@ -1,8 +1,8 @@
-"""Calendar entries: windows, ends and deadlines as iCalendar (RFC 5545), invitations that update
-and cancel (RFC 5546). Pure.
+"""Calendar entries as iCalendar (RFC 5545), and invitations with updates (RFC 5546). Pure.
 
-Instants are written in UTC, which every calendar shows in its owner's zone and no change of clocks
-can move. A UID stays; SEQUENCE counts the changes.
+Timestamps are in UTC: calendars show them in the time zone of their owner, and a change to or from
+daylight saving time cannot shift them. The UID of an entry never changes; SEQUENCE counts its
+updates.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ PRODUCT = "-//certmgr//certmgr//EN"
 class CalendarWindow:
     """An agreed installation window.
 
-    ``uid``: for ever the same. ``sequence``: how often it was changed. ``cancelled``: it does not
-    take place.
+    Attributes:
+        uid: The permanent identifier.
+        sequence: The number of changes.
     """
 
     uid: str
@@ -36,7 +37,7 @@ class CalendarWindow:
 
 @dataclass(frozen=True, slots=True)
 class CalendarEntry:
-    """One entry of a calendar. ``start`` alone, as a date: a whole day."""
+    """An entry of a calendar. A date as its start makes it an all-day entry."""
 
     uid: str
     title: str
@@ -65,7 +66,7 @@ def _event(entry: CalendarEntry, stamp: datetime) -> Any:
     else:
         event.add("dtstart", entry.start)
         event.add("dtend", entry.start + timedelta(days=1))
-        event.add("transp", "TRANSPARENT")  # a date to know, no time that is taken
+        event.add("transp", "TRANSPARENT")  # an all-day reminder must not show as busy time
     event.add("status", "CANCELLED" if entry.cancelled else "CONFIRMED")
     return event
 
@@ -82,11 +83,12 @@ def _calendar(method: str | None) -> Any:
 def invitation(
     window: CalendarWindow, title: str, text: str, organizer: str, attendee: str, stamp: datetime
 ) -> str:
-    """A mail's attachment: METHOD:REQUEST, or CANCEL.
+    """Return an invitation to attach to a mail: METHOD:REQUEST, or CANCEL.
 
-    ``organizer`` and ``attendee``: mail addresses.
+    Args:
+        organizer: A mail address.
+        attendee: A mail address.
     """
-
     calendar = _calendar("CANCEL" if window.cancelled else "REQUEST")
     event = _event(
         CalendarEntry(
@@ -101,6 +103,7 @@ def invitation(
         stamp,
     )
     event.add("organizer", vCalAddress(f"mailto:{organizer}"))
+    # The client agreed to the window in the case, so no answer to the invitation is requested.
     guest = vCalAddress(f"mailto:{attendee}")
     guest.params["ROLE"] = "REQ-PARTICIPANT"
     guest.params["PARTSTAT"] = "NEEDS-ACTION"
@@ -111,7 +114,7 @@ def invitation(
 
 
 def publish(entries: Sequence[CalendarEntry], name: str, stamp: datetime) -> str:
-    """A calendar to subscribe to or to import."""
+    """Return a calendar for subscription or import."""
     calendar = _calendar("PUBLISH")
     calendar.add("x-wr-calname", _line(name, 100))
     for entry in entries:

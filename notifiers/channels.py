@@ -1,9 +1,9 @@
-"""The transport: apprise, and nothing of it anywhere else.
+"""The transport of messages. No other module imports apprise.
 
-One recipient a call, one Apprise object a recipient, no retry of its own (it would repeat permanent
-errors, and send again what may have arrived). What became of a message is told apart by what
-apprise logs: a refusal before anything was handed over, or a reply code, is certain; everything
-else after the connection stood means that nobody knows.
+Each call has one recipient and one Apprise object. Apprise does not retry: it would repeat
+permanent errors, and send again what may have arrived. The delivery status is derived from the
+log of apprise. It is certain if the server refused before the message was handed over, or sent a
+reply code. Any other failure after the connection was established means that the status is unknown.
 """
 
 from __future__ import annotations
@@ -22,21 +22,32 @@ from inventory.text import printable
 
 
 class DeliveryStatus(StrEnum):
+    """The delivery status of a message.
+
+    Attributes:
+        SENT: The server accepted it.
+        TEMPORARY: It was certainly not sent. A later attempt may succeed.
+        PERMANENT: It was certainly not sent, and another attempt would fail too.
+        UNKNOWN: It may have arrived.
+    """
+
     SENT = "sent"
-    TEMPORARY = "temporary"  # certainly not sent; later it may be
-    PERMANENT = "permanent"  # certainly not sent; it never will be like this
-    UNKNOWN = "unknown"  # it may have arrived
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of one call.
+    """The result of one call.
 
-    ``code``: of SMTP or HTTP. ``bad_address``: the server says that the recipient does not exist.
-    ``channel_down``: the channel itself failed, so that the next message would too.
+    Attributes:
+        code: The reply code of SMTP or HTTP.
+        bad_address: The server reported that the recipient does not exist.
+        channel_down: The channel itself failed, so that the next message would fail too.
     """
 
-    fate: DeliveryStatus
+    status: DeliveryStatus
     reason: str = ""
     code: int | None = None
     bad_address: bool = False
@@ -45,24 +56,32 @@ class SendResult:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """``mark``: comes back in a bounce (X-Certmgr-Notice) and in a reply (References)."""
+    """A message that is ready to be sent.
+
+    Attributes:
+        mark: Identifies the notice in a bounce (X-Certmgr-Notice) and in a reply (References).
+        calendar: iCalendar files to attach to a mail.
+    """
 
     to: str
     subject: str
     text: str
     html: str
     mark: str = ""
-    calendar: tuple[str, ...] = ()  # iCalendar files that are attached to a mail
+    calendar: tuple[str, ...] = ()
 
 
 MARK_HEADER = "X-Certmgr-Notice"
 
 
 class Channel:
-    """One configured way out.
+    """A configured channel.
 
-    ``url``: apprise's, its secrets resolved. Raises :class:`ConfigError` for a URL that cannot be
-    used.
+    Args:
+        url: The URL for apprise, with its secrets resolved.
+
+    Raises:
+        ConfigError: The URL cannot be used.
     """
 
     def __init__(
@@ -71,6 +90,7 @@ class Channel:
         self.name, self.timeout, self.connect_timeout = name, timeout, connect_timeout
         self.schema = url.partition("://")[0].lower()
         self.is_mail = self.schema.startswith("mailto")
+        # apprise would accept these URLs and log in without TLS.
         if self.schema == "mailto":
             raise ConfigError(
                 f"The channel '{name}' would send its password in clear",
@@ -91,25 +111,26 @@ class Channel:
 
     @property
     def sender(self) -> str:
-        """The address in From, of a mail channel."""
+        """The From address of a mail channel."""
 
         return parseaddr(str(self._settings.get("from_addr", "")))[1]
 
     @property
     def server(self) -> tuple[str, int, str]:
-        """(host, port, starttls or ssl) of a mail channel."""
+        """Host, port and mode (starttls or ssl) of a mail channel."""
         mode = str(self._settings.get("secure_mode") or "starttls")
         host = str(self._settings.get("smtp_host") or self._settings.get("host"))
         return host, int(self._settings.get("port") or (465 if mode == "ssl" else 587)), mode
 
     def _service(self, message: OutgoingMessage) -> Any:
+        """Return the apprise service for one message."""
         from apprise import Apprise
 
         settings = dict(self._settings)
         if self.is_mail:
             host = self.sender.rpartition("@")[2] or "certmgr.invalid"
-            # Apprise drops an address that it does not like without a word, and then writes to the
-            # sender.
+            # Apprise silently drops an address that it considers invalid, and then writes to the
+            # sender. So the address is validated here.
             settings["targets"] = [mail_address(message.to)]
             settings["headers"] = dict(settings.get("headers") or {})
             if message.mark:
@@ -120,11 +141,14 @@ class Channel:
                 }
         service: Any = Apprise.instantiate(settings, asset=_asset(), suppress_exceptions=False)
         service.socket_connect_timeout = self.connect_timeout
-        service.request_rate_per_sec = 0  # the queue keeps the rate, over all recipients
+        service.request_rate_per_sec = 0  # the queue limits the rate, over all recipients
         return service
 
     def send(self, message: OutgoingMessage) -> SendResult:
-        """Blocks until it is known, or ``timeout`` seconds. Never raises for what a server does."""
+        """Send a message, and block until its status is known or the timeout has passed.
+
+        Failures of the server are part of the result and never raise.
+        """
         from apprise import Apprise, AppriseResultStatus
 
         try:
@@ -137,37 +161,39 @@ class Channel:
             )
         holder = Apprise(asset=_asset())
         holder.add(service)
-        body, form = (message.html, "html") if self.is_mail else (message.text, "text")
+        body, body_format = (message.html, "html") if self.is_mail else (message.text, "text")
         _prepare_log()
         attached = _attachments(message) if self.is_mail else None
         result = holder.notify(
             body=body,
             title=message.subject,
-            body_format=form,
+            body_format=body_format,
             timeout=self.timeout,
             log_level=logging.DEBUG,
             attach=attached,
         )
         lines = [
-            text[:1000] for entry in result.logs() if _TELLING.search(text := str(entry.message))
+            text[:1000]
+            for entry in result.logs()
+            if _RELEVANT_LINE.search(text := str(entry.message))
         ][:50]
         if result.status == AppriseResultStatus.SUCCESS:
             return SendResult(DeliveryStatus.SENT)
         if result.status == AppriseResultStatus.TIMEOUT:
             return SendResult(
                 DeliveryStatus.UNKNOWN,
-                f"no end after {self.timeout:.0f} seconds",
+                f"the call did not end within {self.timeout:.0f} seconds",
                 channel_down=True,
             )
         if result.status == AppriseResultStatus.NOMATCH:
             return SendResult(
-                DeliveryStatus.PERMANENT, "apprise found no service for it", channel_down=True
+                DeliveryStatus.PERMANENT, "apprise has no service for this URL", channel_down=True
             )
-        return judge(lines, mail=self.is_mail)
+        return classify_failure(lines, mail=self.is_mail)
 
 
 def _attachments(message: OutgoingMessage) -> Any:
-    """In memory alone: no file and no URL is ever opened for one."""
+    """Return the attachments, in memory only: apprise opens no file and no URL for them."""
     from apprise import AppriseAttachment
     from apprise.attachment.memory import AttachMemory
 
@@ -184,10 +210,10 @@ def _attachments(message: OutgoingMessage) -> Any:
 
 
 def preview(message: OutgoingMessage, sender: str) -> bytes:
-    """The mail as apprise would hand it over."""
+    """Return the mail as apprise would send it."""
     from apprise.plugins.email.base import NotifyEmail
 
-    made = NotifyEmail.prepare_emails(
+    messages = NotifyEmail.prepare_emails(
         subject=message.subject,
         body=message.html,
         notify_format="html",
@@ -196,13 +222,13 @@ def preview(message: OutgoingMessage, sender: str) -> bytes:
         headers={MARK_HEADER: message.mark},
         smtp_host=sender.rpartition("@")[2],
     )
-    return str(next(iter(made)).body).encode()
+    return str(next(iter(messages)).body).encode()
 
 
 def _asset() -> Any:
     from apprise import AppriseAsset
 
-    # No limit of the library's own: it would cut a longer one of the configuration to 60 seconds.
+    # The default limit of the library would cut a longer configured one to 60 seconds.
     return AppriseAsset(
         app_id="certmgr",
         app_desc="certmgr",
@@ -219,7 +245,7 @@ def _parse(name: str, url: str, schema: str) -> dict[str, Any]:
 
     manager: Any = NotificationManager()  # type: ignore[no-untyped-call]
     if "://" not in url or schema not in manager:
-        # Nothing of it is shown: what stands there may be the password.
+        # The URL is not shown, since any part of it may be the password.
         why = "its URL does not begin with a scheme that apprise knows"
         raise ConfigError(
             f"The channel '{name}' has an unknown kind",
@@ -227,6 +253,7 @@ def _parse(name: str, url: str, schema: str) -> dict[str, Any]:
             "Write mailtos://user:password@host?from=address.",
         )
     plugin = manager[schema]
+    # A scheme without TLS is refused if the service has one with TLS.
     secure = _schemes(plugin.secure_protocol)
     if schema in _schemes(plugin.protocol) and secure and schema not in secure:
         raise ConfigError(
@@ -238,13 +265,13 @@ def _parse(name: str, url: str, schema: str) -> dict[str, Any]:
     settings = parsed(url, secure_logging=True)  # type: ignore[no-untyped-call]
     if not settings:
         raise ConfigError(
-            f"The URL of the channel '{name}' cannot be read",
-            "apprise does not understand it",
-            "Compare it with apprise's documentation.",
+            f"The URL of the channel '{name}' cannot be parsed",
+            "apprise does not recognize its format",
+            "Compare it with the documentation of apprise.",
         )
     settings = dict(settings)
     for key in ("cc", "bcc", "targets") if schema.startswith("mailto") else ():
-        settings.pop(key, None)  # one recipient a call, chosen by the queue
+        settings.pop(key, None)  # the queue sets the one recipient of each call
     settings["retry"] = 0
     try:
         from apprise import Apprise
@@ -257,7 +284,7 @@ def _parse(name: str, url: str, schema: str) -> dict[str, Any]:
         raise ConfigError(
             f"The URL of the channel '{name}' cannot be used",
             redacted(str(error), url),
-            "Correct it.",
+            "Correct the URL.",
         ) from None
     return settings
 
@@ -266,8 +293,8 @@ def _schemes(value: Any) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
-def only(channels: Mapping[str, Channel]) -> None:
-    """Loads the plug-ins of the schemes in use and no others."""
+def enable_only(channels: Mapping[str, Channel]) -> None:
+    """Load only the apprise plug-ins of the schemes in use."""
     from apprise.manager_plugins import NotificationManager
 
     manager: Any = NotificationManager()  # type: ignore[no-untyped-call]
@@ -275,18 +302,19 @@ def only(channels: Mapping[str, Channel]) -> None:
 
 
 def redacted(text: str, url: str) -> str:
-    """``text`` without the credentials of the URL (between // and @) and its path."""
+    """Return the text without the credentials and the path of the URL."""
+    # Short parts are common words such as "smtp"; removing them would make the text unreadable.
     for part in re.split(r"[/@:?&=]+", url):
         if len(part) > 3:
             text = text.replace(part, "***")
     return printable(text, 200)
 
 
-# -- what the log says
+# -- the log of apprise
 
 
-# Of everything that is logged these lines are read; bodies stand in others.
-_TELLING = re.compile(
+# Only these lines are read. Other lines contain message bodies.
+_RELEVANT_LINE = re.compile(
     r"Socket Exception|was refused|Connection error|error=\d+|no Email recipients|occurr?ed"
     r" sending",
     re.I,
@@ -294,8 +322,9 @@ _TELLING = re.compile(
 
 
 def _prepare_log() -> None:
-    """Reply codes are logged at DEBUG only, where bodies are too: nothing of that logger may reach
-    another handler.
+    """Keep the log of apprise away from other handlers.
+
+    Reply codes are logged at DEBUG only, and so are message bodies.
     """
     logger = logging.getLogger("apprise")
     if logger.propagate:
@@ -307,13 +336,13 @@ def _prepare_log() -> None:
 _SMTP_CODE = re.compile(r"\(\s*([2-9]\d\d)\s*,")
 _REFUSED_CODE = re.compile(r"was refused: ([245]\d\d)")
 _HTTP_CODE = re.compile(r"error=(\d{3})")
-_NO_SUCH = re.compile(
+_NO_SUCH_RECIPIENT = re.compile(
     r"\b5\.1\.(?:1|2|3|6|10)\b|no such user|user unknown|unknown user|does not exist|mailbox"
     r" unavailable",
     re.I,
 )
-# Said before anything of the message was handed over.
-_BEFORE = re.compile(
+# These failures happen before any part of the message is handed over.
+_NOT_HANDED_OVER = re.compile(
     r"connection refused|errno 111|name or service not known|errno -[235]\b|no route to"
     r" host|network is unreachable|certificate verify"
     r" failed|newconnectionerror|connecttimeout|connect timeout|starttls extension not supported",
@@ -321,63 +350,66 @@ _BEFORE = re.compile(
 )
 
 
-def judge(lines: list[str], *, mail: bool) -> SendResult:
-    """What became of a failed call, from what apprise logged of it. Pure."""
+def classify_failure(lines: list[str], *, mail: bool) -> SendResult:
+    """Return the result of a failed call, from the lines that apprise logged. Pure."""
     text = "\n".join(lines)
-    return _judge_mail(text) if mail else _judge_http(text)
+    return _classify_mail_failure(text) if mail else _classify_http_failure(text)
 
 
-def _judge_mail(text: str) -> SendResult:
+def _classify_mail_failure(text: str) -> SendResult:
     shown = printable(" ".join(text.split()), 300)
     if "Connection error while submitting" in text:
-        # The whole dialogue before the first recipient: connection, greeting, STARTTLS, login.
-        code = _first(_SMTP_CODE, text)
+        # This covers everything before the first recipient: connection, greeting, STARTTLS, login.
+        code = _first_code(_SMTP_CODE, text)
         return SendResult(
             DeliveryStatus.TEMPORARY,
-            f"the mail server could not be used: {_after(shown)}",
+            f"the mail server could not be used: {_server_reply(shown)}",
             code,
             channel_down=True,
         )
-    code = _first(_SMTP_CODE, text) or _first(_REFUSED_CODE, text)
+    code = _first_code(_SMTP_CODE, text) or _first_code(_REFUSED_CODE, text)
     if code is None:
         return SendResult(
             DeliveryStatus.UNKNOWN,
-            f"the dialogue broke off without a reply: {_after(shown)}",
+            f"the SMTP session ended without a reply: {_server_reply(shown)}",
             channel_down="timed out" in text,
         )
     if 400 <= code < 500:
-        return SendResult(DeliveryStatus.TEMPORARY, _after(shown), code)
-    # A dictionary of recipients is a refusal of the recipient; a bare pair that of the message.
+        return SendResult(DeliveryStatus.TEMPORARY, _server_reply(shown), code)
+    # smtplib reports a refused recipient as a dictionary, and a refused message as a bare pair.
+    # A 5.7 status is a policy (RFC 3463, section 3.8), so the address may be valid.
     recipient = "{'" in text or "was refused" in text
     bad = (
         recipient
-        and (code in (550, 551, 553) or bool(_NO_SUCH.search(text)))
+        and (code in (550, 551, 553) or bool(_NO_SUCH_RECIPIENT.search(text)))
         and not re.search(r"\b5\.7\.", text)
     )
-    return SendResult(DeliveryStatus.PERMANENT, _after(shown), code, bad_address=bad)
+    return SendResult(DeliveryStatus.PERMANENT, _server_reply(shown), code, bad_address=bad)
 
 
-def _judge_http(text: str) -> SendResult:
+def _classify_http_failure(text: str) -> SendResult:
     shown = printable(" ".join(text.split()), 300)
-    code = _first(_HTTP_CODE, text)
+    code = _first_code(_HTTP_CODE, text)
     if code is not None:
-        passing = code in (408, 425, 429) or code >= 500
+        is_temporary = code in (408, 425, 429) or code >= 500
         return SendResult(
-            DeliveryStatus.TEMPORARY if passing else DeliveryStatus.PERMANENT,
+            DeliveryStatus.TEMPORARY if is_temporary else DeliveryStatus.PERMANENT,
             f"HTTP {code}",
             code,
-            channel_down=not passing,
+            channel_down=not is_temporary,
         )
-    if _BEFORE.search(text):
+    if _NOT_HANDED_OVER.search(text):
         return SendResult(
             DeliveryStatus.TEMPORARY,
-            f"the hook could not be reached: {_after(shown)}",
+            f"the webhook could not be reached: {_server_reply(shown)}",
             channel_down=True,
         )
-    return SendResult(DeliveryStatus.UNKNOWN, f"no answer: {_after(shown)}", channel_down=True)
+    return SendResult(
+        DeliveryStatus.UNKNOWN, f"no answer: {_server_reply(shown)}", channel_down=True
+    )
 
 
-def _first(pattern: re.Pattern[str], text: str) -> int | None:
+def _first_code(pattern: re.Pattern[str], text: str) -> int | None:
     match = pattern.search(text)
     return int(match[1]) if match else None
 
@@ -385,9 +417,9 @@ def _first(pattern: re.Pattern[str], text: str) -> int | None:
 _REPLY = re.compile(r"\((\d{3}), b?['\"](.*?)['\"]\)")
 
 
-def _after(text: str) -> str:
-    """The server's reply, without the address of the recipient and without Python's brackets."""
+def _server_reply(text: str) -> str:
+    """Return the server's reply without recipient addresses and Python's brackets."""
     text = re.sub(r"[^\s'\"<>{}]+@[^\s'\"<>{}:]+", "the recipient", text)
     if (reply := _REPLY.search(text)) is not None:
-        return f"the server said {reply[1]} {reply[2]}"[:200]
+        return f"the server replied {reply[1]} {reply[2]}"[:200]
     return text.replace("Socket Exception: ", "")[:200]

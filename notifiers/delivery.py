@@ -1,11 +1,12 @@
-"""The worker: takes queued notices and sends them.
+"""The worker that sends queued notices.
 
-Which step is durable before which stands in inventory/store/outbox.py.
+The order in which its steps are committed is documented in inventory/store/outbox.py.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import random
 import secrets
 import time
@@ -21,14 +22,16 @@ from inventory.store.records import Row
 from notifiers.channels import DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.working_days import WorkingCalendar
 
-LEASE = 300  # seconds: longer than a batch and the longest call take
+_log = logging.getLogger(__name__)
+
+LEASE = 300  # seconds: more than a batch with the longest call needs
 BATCH = 10
 FIRST_RETRY, LONGEST_RETRY = 120.0, 6 * 3600.0
-PATIENCE = 3  # failures of the channel itself in a row, after which it is left alone for this run
+PATIENCE = 3  # failures of the channel itself in a row, after which this run skips it
 
 
 class MessageChannel(Protocol):
-    """A channel, as :class:`notifiers.channels.Channel` is one."""
+    """The interface of a channel, such as :class:`notifiers.channels.Channel`."""
 
     name: str
 
@@ -37,9 +40,10 @@ class MessageChannel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """The address that a notice goes to now, or why it goes nowhere.
+    """The recipient of a notice at the time of sending, or why there is none.
 
-    Chosen when it is sent: it may have changed since. ``calendar``: of a client, who is not woken.
+    Attributes:
+        calendar: The calendar of a client, who gets no message in quiet hours.
     """
 
     to: str | None
@@ -51,25 +55,32 @@ Address = Callable[[Row], Recipient]
 
 
 def backoff(attempts: int, jitter: float) -> int:
-    """Seconds until the next attempt: doubling, with jitter of half to one and a half.
+    """Return the seconds until the next attempt. They double with each attempt. Pure.
 
-    ``jitter``: 0 to 1. Pure.
+    Args:
+        jitter: 0 to 1; the result is multiplied by half to one and a half.
     """
     return int(min(LONGEST_RETRY, FIRST_RETRY * 2 ** max(0, attempts - 1)) * (0.5 + jitter))
 
 
 @dataclass(slots=True)
 class DeliveryCounts:
-    """What became of the notices of one run."""
+    """The delivery statuses of one run.
+
+    Attributes:
+        later: Notices that wait for the next attempt or for the end of quiet hours.
+        skipped: The reason by channel that was skipped.
+    """
 
     sent: int = 0
     unknown: int = 0
     later: int = 0
     failed: int = 0
     expired: int = 0
-    skipped: dict[str, str] = field(default_factory=dict)  # channel -> why it was left alone
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: DeliveryCounts) -> None:
+        """Add the counts of another channel."""
         for name in ("sent", "unknown", "later", "failed", "expired"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped |= other.skipped
@@ -103,8 +114,9 @@ class DeliveryWorker:
         self.timer, self.sleep = timer, sleep
 
     def run(self) -> DeliveryCounts:
-        """Sends what is due on every channel, each in a thread of its own, so that one that is dead
-        or slow stops nothing.
+        """Send the due notices of all channels.
+
+        Each channel has a separate thread, so that a dead or slow one does not stop the others.
         """
         with self.database.write(self.clock()) as tx:
             outbox.recover(tx)
@@ -112,7 +124,9 @@ class DeliveryWorker:
         total = DeliveryCounts()
         known = [n for n in names if n in self.channels]
         for name in set(names) - set(known):
-            total.skipped[name] = "it is not in the configuration any more"
+            # Its notices stay queued, since the channel may come back.
+            total.skipped[name] = "it is no longer in the configuration"
+        # A single channel needs no thread.
         if len(known) <= 1:
             for name in known:
                 total.add(self._drain(self.channels[name]))
@@ -123,6 +137,7 @@ class DeliveryWorker:
         return total
 
     def _drain(self, channel: MessageChannel) -> DeliveryCounts:
+        """Send the due notices of one channel, batch by batch."""
         counts, failures, done, next_at = DeliveryCounts(), 0, 0, self.timer()
         while self.limit is None or done < self.limit:
             token = secrets.token_hex(8)
@@ -138,9 +153,11 @@ class DeliveryWorker:
                 delivery = self._one(channel, row, token, counts)
                 done += 1
                 failures = failures + 1 if delivery is not None and delivery.channel_down else 0
+                # The channel is down: the other notices would fail too and lose an attempt.
                 if failures >= PATIENCE:
                     counts.skipped[channel.name] = delivery.reason if delivery else ""
                     with self.database.write(self.clock()) as tx:
+                        # The leased rest of the batch is free for the next worker.
                         outbox.give_back(tx, token)
                     return counts
         return counts
@@ -148,32 +165,39 @@ class DeliveryWorker:
     def _one(
         self, channel: MessageChannel, row: Row, token: str, counts: DeliveryCounts
     ) -> SendResult | None:
-        goal, now = self.address(row), self.clock()
-        to = goal.to
-        if to is not None and goal.calendar is not None and not goal.calendar.may_write(now):
+        recipient, now = self.address(row), self.clock()
+        to = recipient.to
+        # The decision was made in office hours; the queue may have waited into the night.
+        if (
+            to is not None
+            and recipient.calendar is not None
+            and not recipient.calendar.may_write(now)
+        ):
             with self.database.write(now) as tx:
                 outbox.finish(
                     tx,
                     row["id"],
                     token,
                     "queued",
-                    next_at=to_epoch(goal.calendar.next_opening(now)),
+                    next_at=to_epoch(recipient.calendar.next_opening(now)),
                     token=None,
                 )
             counts.later += 1
             return None
         if to_epoch(now) > row["expires_at"] or to is None:
-            reason = goal.why if to is None else "it could not be sent in time"
+            reason = recipient.why if to is None else "it could not be sent in time"
             with self.database.write(self.clock()) as tx:
                 if outbox.finish(tx, row["id"], token, "failed", error=reason):
                     outbox.drop(tx, [row["id"]], reason)
                     counts.expired += 1
             return None
         with self.database.write(self.clock()) as tx:
+            # The lease was lost: another worker may have sent the notice by now.
             if not outbox.begin(tx, row["id"], token, LEASE):
                 return None
         calendar = tuple(json.loads(row["calendar"])) if row["calendar"] else ()
-        # Committed: from here on a death means unknown.
+        # The state "sending" is committed. If the process dies from here on, the delivery status
+        # is unknown, and the notice is not sent again automatically.
         delivery = channel.send(
             OutgoingMessage(
                 to=to,
@@ -191,8 +215,10 @@ class DeliveryWorker:
     def _record(
         self, tx: Any, row: Row, token: str, to: str, delivery: SendResult, counts: DeliveryCounts
     ) -> None:
+        """Store the delivery status of a notice."""
         common = {"smtp_code": delivery.code, "error": delivery.reason or None, "sent_to": to}
-        match delivery.fate:
+        _log.info("notice %d by %s: %s", row["id"], row["channel"], delivery.status)
+        match delivery.status:
             case DeliveryStatus.SENT:
                 outbox.finish(tx, row["id"], token, "sent", **common)
                 counts.sent += 1
@@ -200,6 +226,7 @@ class DeliveryWorker:
                 outbox.finish(tx, row["id"], token, "unknown", **common)
                 counts.unknown += 1
             case DeliveryStatus.TEMPORARY:
+                # Jitter spreads the retries of notices that failed together.
                 wait = backoff(row["attempts"] + 1, random.random())  # noqa: S311
                 outbox.finish(
                     tx, row["id"], token, "queued", next_at=tx.at + wait, token=None, **common
@@ -209,7 +236,7 @@ class DeliveryWorker:
                 if delivery.bad_address and row["contact_id"] is not None:
                     recipients.mark_way(tx, row["contact_id"], to, "bad")
                 outbox.finish(tx, row["id"], token, "failed", **common)
-                # What it said is decided anew: for the fallback, where the address was bad.
+                # The items of a notice to a bad address are decided again, for the fallback.
                 if delivery.bad_address:
                     outbox.drop(tx, [row["id"]], delivery.reason)
                 counts.failed += 1

@@ -1,10 +1,10 @@
-"""What comes back: replies, bounces, automatic replies.
+"""Inbound mail: replies, bounces and automatic replies.
 
-Only who returns the mark of a notice (its id and secret) can acknowledge it or mark an address as
-bad; everything else is shown to staff and changes nothing.
+Only a mail with the mark of a notice (its id and secret) can acknowledge it or mark an address as
+bad. Any other mail is shown to staff and changes nothing.
 
-A bounce is a delivery report (RFC 3464) of a permanent failure; an automatic reply is known by RFC
-3834's header and its older kin.
+A bounce is a delivery report (RFC 3464) of a permanent failure. An automatic reply has the header
+of RFC 3834 or one of its predecessors.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import email
 import email.policy
 import hashlib
 import imaplib
+import logging
 import re
 import ssl
 from collections import Counter
@@ -29,6 +30,8 @@ from inventory.store import inbox, outbox, recipients, tickets
 from inventory.text import printable
 from notifiers.channels import MARK_HEADER
 
+_log = logging.getLogger(__name__)
+
 MAX_MAIL = 512 * 1024
 MAX_MAILS = 500
 MAX_PARTS = 50
@@ -38,9 +41,12 @@ _MARK = re.compile(r"\b(\d{1,18}\.[0-9a-f]{20})\b")
 
 @dataclass(frozen=True, slots=True)
 class InboundMail:
-    """``kind``: reply, bounce, delay (a temporary report), automatic.
+    """A parsed mail.
 
-    ``marks``: those found where only who has seen the mail can have them from.
+    Attributes:
+        kind: reply, bounce, delay (a report of a temporary failure) or automatic.
+        marks: The marks of notices, from headers and parts that only a reader of the notice can
+            return.
     """
 
     kind: str
@@ -51,12 +57,11 @@ class InboundMail:
 
 
 def parse(raw: bytes) -> InboundMail:
-    """Never raises: what cannot be read is a mail without a mark. Pure."""
+    """Parse a mail. An unreadable one has no mark. Never raises. Pure."""
     try:
         return _parse(raw)
-    except (
-        Exception
-    ) as error:  # the mail parser breaks in many ways on hostile mail; each means the same
+    except Exception as error:
+        # The mail parser fails in many ways on hostile mail, and all of them mean the same.
         return InboundMail(
             "reply",
             f"<{hashlib.sha256(raw).hexdigest()}>",
@@ -68,8 +73,8 @@ def parse(raw: bytes) -> InboundMail:
 def _parse(raw: bytes) -> InboundMail:
     message = email.message_from_bytes(raw[:MAX_MAIL], policy=email.policy.compat32)
     parts = _parts(message)
-    # By content: the same mail is taken once, and nobody can keep out another one by claiming its
-    # Message-ID.
+    # A hash of the content identifies the mail. With the Message-ID, an attacker could block
+    # another mail by using its id.
     key = f"<{hashlib.sha256(raw).hexdigest()}>"
     report = next((p for p in parts if p.get_content_type() == "message/delivery-status"), None)
     if report is not None:
@@ -79,21 +84,22 @@ def _parse(raw: bytes) -> InboundMail:
         )
         kind = "bounce" if action == "failed" and status.startswith("5") else "delay"
         return InboundMail(kind, key, marks, printable(f"{action} {status}", 200), status)
+    # Mail programs return the message id of the notice in one of these headers.
     references = f"{_header(message, 'References')} {_header(message, 'In-Reply-To')}"
     kind = "automatic" if automatic(message) else "reply"
     text = next((_body(p) for p in parts if p.get_content_type() == "text/plain"), "")
     return InboundMail(
-        kind, key, _marks(references), printable(" ".join(_own_words(text).split()), MAX_TEXT)
+        kind, key, _marks(references), printable(" ".join(_without_quotes(text).split()), MAX_TEXT)
     )
 
 
 def _parts(message: Any) -> list[Any]:
-    found = []
+    parts = []
     for part in message.walk():
-        found.append(part)
-        if len(found) >= MAX_PARTS:
+        parts.append(part)
+        if len(parts) >= MAX_PARTS:
             break
-    return found
+    return parts
 
 
 def _header(part: Any, name: str) -> str:
@@ -101,7 +107,7 @@ def _header(part: Any, name: str) -> str:
 
 
 def _returned(part: Any) -> bool:
-    """The copy of what was sent, or of its headers, in a report."""
+    """Return whether a part of a report is a copy of the sent mail, or of its headers."""
     return part.get_content_type() in ("text/rfc822-headers", "message/rfc822") or bool(
         part.get(MARK_HEADER)
     )
@@ -119,7 +125,7 @@ def _body(part: Any) -> str:
 
 
 def _report(part: Any) -> tuple[str, str]:
-    """(action, status) of the recipient: one, since every notice has one."""
+    """Return action and status of the recipient. Each notice has one recipient."""
     text = part.as_string()[:20_000]
     action = re.search(r"^action:\s*([a-z]+)", text, re.I | re.M)
     status = re.search(r"^status:\s*([245]\.\d{1,3}\.\d{1,3})", text, re.I | re.M)
@@ -131,7 +137,10 @@ def _marks(text: str) -> tuple[str, ...]:
 
 
 def automatic(message: Any) -> bool:
-    """RFC 3834 section 5, and what came before it: out-of-office messages, lists, bulk."""
+    """Return whether a mail is automatic (RFC 3834, section 5, and earlier headers).
+
+    Out-of-office messages, mailing lists and bulk mail are.
+    """
     submitted = _header(message, "Auto-Submitted").strip().lower()
     if submitted and submitted != "no":
         return True
@@ -143,19 +152,20 @@ def automatic(message: Any) -> bool:
     )
 
 
-def _own_words(text: str) -> str:
-    """Without what was quoted."""
+def _without_quotes(text: str) -> str:
+    """Return the text without quoted lines."""
     lines = [line for line in text.splitlines()[:400] if not line.lstrip().startswith(">")]
     return "\n".join(lines)[: 2 * MAX_TEXT]
 
 
-# -- what it does
+# -- recording
 
 
-def take(database: Database, raw: bytes, now: datetime, *, dry_run: bool = False) -> str:
-    """Records one mail, in one transaction.
+def record_mail(database: Database, raw: bytes, now: datetime, *, dry_run: bool = False) -> str:
+    """Record one mail, in one transaction.
 
-    Returns what it was: reply, bounce, automatic, delay, stranger; or known.
+    Returns:
+        Its kind: reply, bounce, automatic, delay or stranger; known if it was recorded before.
     """
     mail = parse(raw)
     with database.read() as conn:
@@ -171,14 +181,17 @@ def take(database: Database, raw: bytes, now: datetime, *, dry_run: bool = False
             "contact_id": row["contact_id"] if row else None,
             "text": mail.text if row else "",
         }
+        # The mail was recorded before, so it must not change anything again.
         if not inbox.add(tx, values):
             return "known"
         if row is None:
-            return kind
+            return kind  # without a mark it changes nothing
+        # Replies of staff to a digest acknowledge nothing.
         if kind == "reply" and row["kind"] == "client":
             about = [m["id"] for m in tickets.of_notice(tx.conn, row["id"])]
             tickets.acknowledge(tx, about, f"contact {row['contact_id']}")
         elif kind == "bounce" and row["contact_id"] is not None and row["sent_to"]:
+            # The address is the one that the notice was sent to. The report could name another.
             recipients.mark_way(tx, row["contact_id"], row["sent_to"], "bad")
             outbox.bounced(tx, row["id"], mail.text)
         tx.audit(kind, "notice", row["id"])
@@ -191,23 +204,28 @@ def take(database: Database, raw: bytes, now: datetime, *, dry_run: bool = False
 def read(
     database: Database, url: str, now: datetime, *, dry_run: bool = False, timeout: float = 30.0
 ) -> Counter[str]:
-    """Every mail that is not marked as seen.
+    """Record each mail that is not marked as seen, and return their number by kind.
 
-    A mail is marked only after its transaction: a death between the two reads it again, which does
-    nothing.
+    A mail is marked only after its transaction. If the process dies between the two, the mail is
+    read again and recognized as known.
     """
     counts: Counter[str] = Counter()
     with _mailbox(url, timeout, readonly=dry_run) as imap:
         for number in _unseen(imap)[:MAX_MAILS]:
+            _log.info("reading mail %s", number)
             raw = _fetch(imap, number)
-            counts[take(database, raw, now, dry_run=dry_run)] += 1
+            counts[record_mail(database, raw, now, dry_run=dry_run)] += 1
             if not dry_run:
                 imap.uid("STORE", number, "+FLAGS", "(\\Seen)")
     return counts
 
 
 def reachable(url: str, timeout: float = 10.0) -> int:
-    """How many mails are new; nothing is read or marked. Raises :class:`CertmgrError`."""
+    """Return the number of new mails. Nothing is read or marked.
+
+    Raises:
+        CertmgrError: The mailbox cannot be read.
+    """
     with _mailbox(url, timeout, readonly=True) as imap:
         return len(_unseen(imap))
 
@@ -219,8 +237,9 @@ def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[Any]:
         raise ConfigError(
             "The URL of the mailbox cannot be used",
             "it is not imaps://user:password@host/INBOX",
-            "imap+starttls:// is the other kind.",
+            "Write imaps:// or imap+starttls://.",
         )
+    # The certificate of the mail server is verified.
     context = ssl.create_default_context()
     try:
         if parts.scheme == "imaps":
@@ -257,7 +276,7 @@ def _unusable(host: str, error: BaseException) -> CertmgrError:
     return CertmgrError(
         f"The mailbox at {host} cannot be read",
         printable(str(error), 200),
-        "Check [notify] inbox; nothing was lost.",
+        "Check [notify] inbox. No mail was lost.",
     )
 
 
@@ -269,7 +288,7 @@ def _unseen(imap: Any) -> list[str]:
 
 
 def _fetch(imap: Any, number: str) -> bytes:
-    """At most :data:`MAX_MAIL` bytes of it, without marking it as seen."""
+    """Return at most :data:`MAX_MAIL` bytes of a mail, without marking it as seen."""
     status, data = imap.uid("FETCH", number, f"(BODY.PEEK[]<0.{MAX_MAIL}>)")
-    found = next((part[1] for part in data or () if isinstance(part, tuple)), b"")
-    return bytes(found) if status == "OK" else b""
+    content = next((part[1] for part in data or () if isinstance(part, tuple)), b"")
+    return bytes(content) if status == "OK" else b""

@@ -1,7 +1,7 @@
 """Campaigns: tests that repeat one experiment many times, such as kills at each recorded step.
 
-``make test`` runs each with a size that still shows its promise; ``make soak`` (``CERTMGR_SOAK=1``)
-runs it at full size. Both print the sizes at the end of the run.
+``make test`` runs a small number of repetitions, and ``make soak`` (``CERTMGR_SOAK=1``) the full
+number. Both print the numbers at the end of the run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PATIENCE = 300.0
 
 
 def size(small: int, full: int) -> int:
-    """Return ``full`` in a soak, else ``small``. For parameters, which are made at collection."""
+    """Return ``full`` in a soak, else ``small``. For parameters, which exist at collection."""
     return full if SOAK else small
 
 
@@ -29,9 +29,9 @@ class Campaign:
 
     def size(self, what: str, small: int, full: int) -> int:
         """Return the number of ``what`` to run, and record it."""
-        chosen = size(small, full)
-        self.report(what, chosen)
-        return chosen
+        count = size(small, full)
+        self.report(what, count)
+        return count
 
     def report(self, what: str, value: object) -> None:
         """Record a figure for the summary."""
@@ -39,7 +39,7 @@ class Campaign:
 
 
 class Progress:
-    """Fail a loop that makes no step for :data:`PATIENCE` seconds, however long it takes."""
+    """Fails a loop that makes no progress for :data:`PATIENCE` seconds. The total is unlimited."""
 
     def __init__(self, what: str, patience: float = PATIENCE) -> None:
         self._what, self._patience = what, patience
@@ -47,15 +47,17 @@ class Progress:
         self._since = time.monotonic()
 
     def check(self, state: object) -> None:
-        """Note the current state; any change counts as a step."""
+        """Compare with the last state; any change counts as progress."""
         if state != self._last:
             self._last, self._since = state, time.monotonic()
         elif time.monotonic() - self._since > self._patience:
-            raise AssertionError(f"{self._what} made no step in {self._patience:.0f} s: {state!r}")
+            raise AssertionError(
+                f"{self._what} made no progress in {self._patience:.0f} s: {state!r}"
+            )
 
 
 def wait_until(done: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-    """Poll ``done`` until it is true. For events that nothing announces."""
+    """Poll ``done`` until it is true, for events without a notification."""
     end = time.monotonic() + patience
     while not done():
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""Certificates that no CA library will make: signed by hand from the parts of real ones."""
+"""Certificates that CA libraries refuse to create, assembled from parts of real certificates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGNATURE_OIDS = {
 
 
 def tlv(tag: int, content: bytes) -> bytes:
-    """One DER value."""
+    """Return one DER value (tag, length, content)."""
     size = len(content)
     if size < 128:
         return bytes([tag, size]) + content
@@ -34,7 +34,7 @@ def _content(der: bytes) -> bytes:
 
 
 def sign(tbs: bytes, authority: Authority, digest: str = "sha256") -> bytes:
-    """A certificate from a TBSCertificate, signed by the authority's EC key."""
+    """Return a certificate: a TBSCertificate signed with the EC key of the authority."""
     algorithm = hashes.SHA1() if digest == "sha1" else hashes.SHA256()
     signature = authority.key.sign(tbs, ec.ECDSA(algorithm))
     return tlv(0x30, tbs + tlv(0x30, _SIGNATURE_OIDS[digest]) + tlv(0x03, b"\0" + signature))
@@ -42,12 +42,13 @@ def sign(tbs: bytes, authority: Authority, digest: str = "sha256") -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Pair(IssuedCertificate):
-    """A leaf made by hand, in the shape of an issued one."""
+    """A leaf that was assembled by hand."""
 
 
 def resigned(issued: IssuedCertificate, authority: Authority, digest: str) -> IssuedCertificate:
-    """The same leaf under another signature algorithm (cryptography signs no SHA-1 certificates any
-    more).
+    """Return the same leaf with another signature algorithm.
+
+    cryptography does not sign certificates with SHA-1.
     """
     tbs = issued.certificate.tbs_certificate_bytes
     body = _content(tbs).replace(
@@ -58,7 +59,7 @@ def resigned(issued: IssuedCertificate, authority: Authority, digest: str) -> Is
 
 
 def ca_leaf(authority: Authority, host: str) -> IssuedCertificate:
-    """A leaf that says it is a CA."""
+    """Return a leaf with the CA flag."""
     from datetime import timedelta
 
     now = clock().replace(microsecond=0)
@@ -83,7 +84,7 @@ def ca_leaf(authority: Authority, host: str) -> IssuedCertificate:
 
 
 def record(kind: int, body: bytes, version: int = 0x0303) -> bytes:
-    """TLS records of at most 16 KB."""
+    """Return a message as TLS records of at most 16 KB."""
     parts = [body[i : i + 16_000] for i in range(0, len(body), 16_000)] or [b""]
     return b"".join(
         bytes([kind]) + version.to_bytes(2, "big") + len(p).to_bytes(2, "big") + p for p in parts
@@ -91,23 +92,25 @@ def record(kind: int, body: bytes, version: int = 0x0303) -> bytes:
 
 
 def message(kind: int, body: bytes) -> bytes:
+    """Return a TLS handshake message."""
     return bytes([kind]) + len(body).to_bytes(3, "big") + body
 
 
 def server_hello() -> bytes:
-    """A TLS 1.2 ServerHello for ECDHE-ECDSA-AES128-GCM-SHA256."""
+    """Return a TLS 1.2 ServerHello for ECDHE-ECDSA-AES128-GCM-SHA256."""
     return message(
         2, b"\x03\x03" + b"\x11" * 32 + b"\0" + b"\xc0\x2b" + b"\0" + b"\0\x04\0\x17\0\0"
     )
 
 
 def certificate_message(chain: list[bytes]) -> bytes:
+    """Return a TLS 1.2 Certificate message with any bytes as certificates."""
     listed = b"".join(len(c).to_bytes(3, "big") + c for c in chain)
     return message(11, len(listed).to_bytes(3, "big") + listed)
 
 
 def raw_server(_authority: Authority, *chain: bytes) -> Server:
-    """Speaks TLS 1.2 by hand up to the Certificate message, with any bytes in it, then waits."""
+    """Start a server that sends TLS 1.2 up to the Certificate message, and then waits."""
 
     def talk(sock: socket.socket) -> None:
         sock.recv(8192)

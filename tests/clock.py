@@ -1,9 +1,8 @@
 """The clock of the tests.
 
-It begins each test at :data:`START` and runs on from there, so that no result depends on the hour,
-the date or the time zone of the machine. Code under test gets it as an argument. Tests against a CA
-that reads the system's clock (pebble, which is a static Go program) use
-``inventory.clock.system_clock``.
+It starts each test at :data:`START`, so that no result depends on the time, the date or the time
+zone of the machine. Code under test gets it as an argument. Tests with a CA that reads the system
+clock (pebble, a static Go program) use ``inventory.clock.system_clock``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ START = datetime(2026, 11, 25, 10, tzinfo=UTC)  # a Wednesday, within office hou
 
 
 class ManualClock:
-    """A clock that runs at the pace of real time from ``start`` on, and that a test can move."""
+    """A clock that starts at ``start``, runs at normal speed, and can be moved by a test."""
 
     def __init__(self, start: datetime = START) -> None:
         self._start = start

@@ -1,4 +1,4 @@
-"""Fixtures: databases of both kinds, a CA, and short ways to look at a server."""
+"""Fixtures: databases of both kinds, a CA, and short ways to probe a server."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.reporting"]
 
-# The same examples in each run of "make test", new ones in each soak; never those of an earlier
-# run.
+# The same examples in each run of "make test", and new ones in each soak. No examples of earlier
+# runs are stored.
 hypothesis_settings.register_profile(
     "here",
     deadline=None,
@@ -54,10 +54,11 @@ def postgres_port() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def _at_start() -> Iterator[None]:
-    """Each test begins at the same time, whatever ran before it."""
+    """Start each test at the same time, independent of earlier tests."""
     test_clock.reset()
     yield
-    test_clock.reset()  # a fixture of a wider scope is made before the next test begins
+    # Fixtures with a wider scope run before this fixture of the next test.
+    test_clock.reset()
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def _administer(port: int) -> psycopg.Connection[Any]:
 
 def _create_database(port: int, name: str, template: str) -> str:
     with _administer(port) as conn:
-        # Copying files costs a tenth of the other strategy, which writes each page to the log.
+        # FILE_COPY takes a tenth of the time of the default, which writes each page to the log.
         strategy = "STRATEGY FILE_COPY" if conn.info.server_version >= 150000 else ""
         create: Any = f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}'
         conn.execute(create)
@@ -90,7 +91,7 @@ def _drop_database(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_port: int) -> str:
-    """The name of a PostgreSQL database of the current version, which others are copied from."""
+    """The name of a PostgreSQL database of the current version, the template of others."""
     name = f"template_{uuid.uuid4().hex[:12]}"
     open_database(
         _create_database(postgres_port, name, "template0"), actor="tester", migrate=True
@@ -100,15 +101,18 @@ def postgres_template(postgres_port: int) -> str:
 
 @pytest.fixture
 def new_postgres(postgres_port: int) -> Iterator[Callable[[], str]]:
-    """Makes an empty PostgreSQL database, which is dropped after the test, and returns its URL."""
-    made: list[str] = []
+    """A function that creates an empty PostgreSQL database and returns its URL.
+
+    The databases are dropped after the test.
+    """
+    urls: list[str] = []
 
     def make() -> str:
-        made.append(_create_database(postgres_port, f"t{uuid.uuid4().hex[:12]}", "template0"))
-        return made[-1]
+        urls.append(_create_database(postgres_port, f"t{uuid.uuid4().hex[:12]}", "template0"))
+        return urls[-1]
 
     yield make
-    for url in made:
+    for url in urls:
         _drop_database(url)
 
 
@@ -168,8 +172,9 @@ def root_file(root: Authority, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(root_file: Path) -> Settings:
-    """Trusts the test CA; short times, no politeness towards loopback, and only TLS: most test
-    servers speak nothing else.
+    """Settings that trust the test CA, with short timeouts and without rate limits.
+
+    HTTP is disabled, because most test servers support only TLS.
     """
     scan = ScanSettings(timeout=4.0, per_address=0, rate=0.0)
     http = HttpSettings(enabled=False, per_address=0, rate=0.0)
@@ -179,8 +184,8 @@ def settings(root_file: Path) -> Settings:
 
 
 @dataclass(slots=True)
-class Look:
-    """What a look at one target found."""
+class ProbeResult:
+    """The report about one probed target."""
 
     report: EndpointReport
 
@@ -193,29 +198,29 @@ class Look:
 
 
 @pytest.fixture
-def look(settings: Settings, clock: Clock) -> Callable[..., Look]:
-    """Looks at ``host:port`` with host resolved to 127.0.0.1 unless ``at`` says otherwise."""
+def probe(settings: Settings, clock: Clock) -> Callable[..., ProbeResult]:
+    """A function that probes ``host:port``; the host resolves to ``at``."""
 
-    def one(
+    def probe_target(
         target: str,
         at: tuple[str, ...] = ("127.0.0.1",),
         changes: Settings | None = None,
         **options: Any,
-    ) -> Look:
+    ) -> ProbeResult:
         parsed = parse(target)
         overrides = {} if parsed.is_address else {(parsed.host, parsed.port): at}
         reports = scan_targets(
             changes or settings, ScanOptions(overrides=overrides, **options), [parsed], clock=clock
         )
         assert len(reports) == 1
-        return Look(reports[0])
+        return ProbeResult(reports[0])
 
-    return one
+    return probe_target
 
 
 @pytest.fixture
 def certmgr(tmp_path: Path, clock: Clock) -> Callable[..., Ran]:
-    """Calls the program as a user does, with a database and a configuration of its own."""
+    """A function that runs the command line with a separate database and configuration."""
     config, path = tmp_path / "certmgr.toml", tmp_path / "cli.db"
     if not config.exists():
         config.write_text(
@@ -225,7 +230,8 @@ def certmgr(tmp_path: Path, clock: Clock) -> Callable[..., Ran]:
     def call(
         *arguments: str, input: str | None = None, environment: dict[str, str] | None = None
     ) -> Ran:
-        if not path.exists() and "scan" not in arguments:  # a scan of given targets makes none
+        # A scan of given targets must work without a database.
+        if not path.exists() and "scan" not in arguments:
             write_sqlite(path)
         options = ("--config", str(config), "--database", str(path))
         return run((*options, *arguments), clock, input=input, environment=environment)
@@ -240,6 +246,6 @@ def campaign(record_property: Callable[[str, object], None]) -> Campaign:
 
 @pytest.fixture
 def opened() -> Iterator[contextlib.ExitStack]:
-    """Servers entered here are closed at the end of the test."""
+    """A stack whose contexts are closed at the end of the test."""
     with contextlib.ExitStack() as stack:
         yield stack

@@ -1,4 +1,4 @@
-"""Counting the connections that this process attempts, also those that are refused."""
+"""Counting of the connections that this process attempts, including refused ones."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
         _watched[address[1]].append(str(address[0]))
 
 
-sys.addaudithook(_hook)  # cannot be removed; it does nothing while no port is watched
+# An audit hook cannot be removed. It does nothing while no port is watched.
+sys.addaudithook(_hook)
 
 
 @contextmanager
 def counted_connects(port: int) -> Iterator[list[str]]:
     """Yield a list that grows by the address of each attempt to connect to ``port``."""
-    found: list[str] = []
-    _watched[port] = found
+    addresses: list[str] = []
+    _watched[port] = addresses
     try:
-        yield found
+        yield addresses
     finally:
         del _watched[port]

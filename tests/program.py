@@ -1,7 +1,7 @@
-"""The program ``certmgr`` as a user calls it: in this process, with a given clock, or as a process.
+"""Calls of the command line ``certmgr``, in this process or in a separate process.
 
-In this process a call costs a tenth of a process of its own, and the clock can be handed in. What
-only a process can show (signals, pipes, the start-up time) is tested with :func:`run_process`.
+A call in this process takes a tenth of the time, and can use the clock of the test. Signals, pipes
+and the start-up time are tested with :func:`run_process`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from inventory.clock import Clock
 
 @dataclass(slots=True)
 class Ran:
-    """The exit code and the output of one call."""
+    """Exit code and output of one call."""
 
     code: int
     out: str
@@ -31,11 +31,12 @@ class Ran:
 
     @property
     def json(self) -> Any:
+        """The output, parsed as JSON."""
         return json.loads(self.out)
 
 
 class _Stream(io.TextIOWrapper):
-    """A text stream over bytes that click and rich write to, as they would to a pipe."""
+    """A text stream over bytes, which click and rich treat like a pipe."""
 
     def __init__(self, content: bytes = b"") -> None:
         super().__init__(io.BytesIO(content), encoding="utf-8", newline="", write_through=True)
@@ -88,13 +89,13 @@ def run_process(
     input: str | bytes | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Ran:
-    """Run the command line as a process, which reads the system's clock."""
+    """Run the command line as a process, with the system clock."""
     content = input.encode() if isinstance(input, str) else input
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "certmgr", *arguments],
         capture_output=True,
         input=content,
         timeout=600,
         env={**os.environ, **(environment or {})},
     )
-    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return Ran(completed.returncode, completed.stdout.decode(), completed.stderr.decode())

@@ -1,8 +1,7 @@
-"""What the suite prints at its end: the sizes of its campaigns, and the tests that a moved clock
-left out.
+"""Summary of the test suite: sizes of campaigns, and tests skipped under a moved clock.
 
-A pytest plug-in (``pytest_plugins`` in tests/conftest.py). With pytest-xdist the workers collect
-the tests, so what they left out is handed to the process that prints.
+This is a pytest plug-in (``pytest_plugins`` in tests/conftest.py). With pytest-xdist the workers
+collect the tests, so they pass the skipped tests to the process that prints.
 """
 
 from __future__ import annotations
@@ -12,36 +11,36 @@ from typing import Any
 
 import pytest
 
-MOVED_CLOCK = os.environ.get("CERTMGR_MOVED_CLOCK") == "1"  # set by tools/clocks.py
-_left_out: dict[str, str] = {}
+MOVED_CLOCK = os.environ.get("CERTMGR_MOVED_CLOCK") == "1"  # Set by tools/clocks.py.
+_skipped: dict[str, str] = {}
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under a moved clock, leave out the tests whose server cannot live there."""
+    """Under a moved clock, skip tests whose server reads the real clock."""
     if not MOVED_CLOCK:
         return
-    kept, left_out = [], []
+    kept, skipped = [], []
     for item in items:
         marker = item.get_closest_marker("real_clock")
         if marker is None:
             kept.append(item)
         else:
-            left_out.append(item)
-            _left_out[item.nodeid] = str(marker.kwargs["reason"])
-    config.hook.pytest_deselected(items=left_out)
+            skipped.append(item)
+            _skipped[item.nodeid] = str(marker.kwargs["reason"])
+    config.hook.pytest_deselected(items=skipped)
     items[:] = kept
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["left_out"] = _left_out
+        output["skipped"] = _skipped
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    _left_out.update(getattr(node, "workeroutput", {}).get("left_out", {}))
+    _skipped.update(getattr(node, "workeroutput", {}).get("skipped", {}))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -55,9 +54,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("campaigns")
         for line in campaigns:
             terminalreporter.line(line)
-    if _left_out:
-        terminalreporter.section("left out under a moved clock")
-        for reason in sorted(set(_left_out.values())):
+    if _skipped:
+        terminalreporter.section("skipped under a moved clock")
+        for reason in sorted(set(_skipped.values())):
             terminalreporter.line(reason)
-            for name in sorted(n for n, r in _left_out.items() if r == reason):
+            for name in sorted(n for n, r in _skipped.items() if r == reason):
                 terminalreporter.line(f"  {name}")

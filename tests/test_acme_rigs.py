@@ -1,6 +1,4 @@
-"""The servers that the tests of ACME lean on do what they say: pebble, BIND, the faulty proxy,
-acme2certifier.
-"""
+"""The servers that the tests of ACME use work: pebble, BIND, the faulty proxy, acme2certifier."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ from tests.servers.pebble import real_clock as pebbles_clock
 
 
 def connect(directory: str, ca_file: Path, key: JWK | None = None) -> client.ClientV2:
-    """A client of the raw library, with no account yet."""
+    """Return a client of the ACME library without an account."""
     key = key or JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
     verify: Any = str(ca_file)
     network = client.ClientNetwork(key, alg=ES256, verify_ssl=verify)
@@ -49,9 +47,10 @@ def connect(directory: str, ca_file: Path, key: JWK | None = None) -> client.Cli
     return client.ClientV2(client.ClientV2.get_directory(directory, network), network)
 
 
-def register(acme: client.ClientV2, **given: Any) -> str:
+def register(acme: client.ClientV2, **values: Any) -> str:
+    """Register an account and return its URL."""
     return str(
-        acme.new_account(messages.NewRegistration(terms_of_service_agreed=True, **given)).uri
+        acme.new_account(messages.NewRegistration(terms_of_service_agreed=True, **values)).uri
     )
 
 
@@ -62,9 +61,9 @@ def key_of(acme: client.ClientV2) -> JWK:
 
 def csr(*names: str) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
-    form = serialization.PrivateFormat.PKCS8
+    key_format = serialization.PrivateFormat.PKCS8
     return crypto_util.make_csr(
-        key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()),
+        key.private_bytes(serialization.Encoding.PEM, key_format, serialization.NoEncryption()),
         list(names),
     )
 
@@ -74,7 +73,7 @@ def challenge(authorization: messages.AuthorizationResource, kind: str) -> messa
 
 
 def answering(port: int, answers: dict[str, bytes]) -> HTTPServer:
-    """Serves ``answers`` by path, as a site with http-01 does."""
+    """Start an HTTP server with responses by path, such as those of http-01."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -92,7 +91,7 @@ def answering(port: int, answers: dict[str, bytes]) -> HTTPServer:
 
 
 def issue(acme: client.ClientV2, port: int, *names: str) -> messages.OrderResource:
-    """By http-01 on ``port``."""
+    """Issue a certificate by http-01 on ``port``."""
     order = acme.new_order(csr(*names))
     answers: dict[str, bytes] = {}
     server = answering(port, answers)
@@ -114,7 +113,7 @@ def leaf(order: messages.OrderResource) -> x509.Certificate:
 
 @pytest.fixture(scope="module")
 def short_ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    """A pebble that validates, whose certificates live for six days."""
+    """A pebble that validates challenges. Its certificates are valid for six days."""
     folder = tmp_path_factory.mktemp("pebble")
     with pebble(folder, validity=timedelta(days=6), nonce_reject=0, alternate_roots=1) as ca:
         yield ca
@@ -132,7 +131,7 @@ def test_pebble_issues_by_http_01(short_ca: Pebble) -> None:
     acme = connect(ca.directory, ca.ca_file)
     account = register(acme)
     issued = leaf(issue(acme, ca.http_port, "a.example.test", "b.example.test"))
-    ca.add_a("c.example.test", "127.0.0.2")  # where nobody answers
+    ca.add_a("c.example.test", "127.0.0.2")  # No server listens there.
     with pytest.raises(errors.ValidationError):
         issue(acme, ca.http_port, "c.example.test")
     names = issued.extensions.get_extension_for_class(
@@ -149,7 +148,7 @@ def test_pebble_issues_by_http_01(short_ca: Pebble) -> None:
     intermediate.verify_directly_issued_by(root)
     assert len(roots) == 2
     assert ca.status(issued.serial_number)["Status"] == "Valid"
-    assert len(ca.orders(account, key_of(acme))) == 1, "the invalid one is not listed"
+    assert len(ca.orders(account, key_of(acme))) == 1, "the invalid order is not listed"
     assert ca.order_count() == before + 2
     assert "AAAA" in ca.questions("a.example.test")
     ca.clear_history("a.example.test")
@@ -171,7 +170,7 @@ def test_pebble_issues_by_dns_01_through_a_cname(short_ca: Pebble) -> None:
 
 
 @pebbles_clock
-def test_pebble_wants_its_binding_and_refuses_what_is_blocked(tmp_path: Path) -> None:
+def test_pebble_requires_its_binding_and_refuses_blocked_names(tmp_path: Path) -> None:
     mac = mac_key()
     with pebble(tmp_path, eab={"kid-1": mac}, always_valid=True, blocked=("blocked.test",)) as ca:
         acme = connect(ca.directory, ca.ca_file)
@@ -186,11 +185,11 @@ def test_pebble_wants_its_binding_and_refuses_what_is_blocked(tmp_path: Path) ->
         order = acme.new_order(csr("open.test"))
         chosen = challenge(order.authorizations[0], "http-01")
         acme.answer_challenge(chosen, chosen.response(acme.net.key))
-        assert leaf(acme.poll_and_finalize(order)), "valid without an answer"
+        assert leaf(acme.poll_and_finalize(order)), "valid without a response to the challenge"
 
 
 @binds_clock
-def test_bind_takes_updates_with_its_key_alone(bind: Named) -> None:
+def test_bind_accepts_updates_only_with_its_key(bind: Named) -> None:
     server = bind
     server.add("_acme-challenge.example.test", "TXT", "one")
     server.add("_acme-challenge.example.test", "TXT", "two")
@@ -224,7 +223,7 @@ def test_bind_signs_and_its_resolver_validates(tmp_path: Path) -> None:
         absent = server.ask("none.example.test", "A", resolver=True, dnssec=True)
         assert (absent.rcode(), absent.flags & dns.flags.AD) == (dns.rcode.NXDOMAIN, dns.flags.AD)
         assert server.ask("b.example.test", "TXT").rcode() == dns.rcode.NOERROR, (
-            "at its source it is whole"
+            "the authoritative server does not validate"
         )
 
 
@@ -244,7 +243,7 @@ def test_pebble_validates_through_bind(bind: Named, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def valid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    """A pebble that looks at no challenge."""
+    """A pebble that accepts every challenge without validation."""
     with pebble(tmp_path_factory.mktemp("pebble"), always_valid=True) as ca:
         yield ca
 
@@ -263,7 +262,7 @@ def tls(proxy: Proxy) -> ssl.SSLSocket:
 
 
 @pebbles_clock
-def test_the_proxy_passes_a_whole_order_and_remembers_it(proxy: Proxy, valid: Pebble) -> None:
+def test_proxy_forwards_a_complete_order_and_records_it(proxy: Proxy, valid: Pebble) -> None:
     acme = connect(proxy.directory, proxy.ca_file)
     account = register(acme)
     order = acme.new_order(csr("a.example.test"))
@@ -274,16 +273,16 @@ def test_the_proxy_passes_a_whole_order_and_remembers_it(proxy: Proxy, valid: Pe
     assert leaf(finished)
     assert account.startswith(proxy.base) and finished.uri.startswith(proxy.base)
     assert len(valid.orders(account, key_of(acme))) == 1
-    asked = proxy.to("/order-plz", "POST")
-    assert [s.payload["identifiers"] for s in asked] == [
+    recorded = proxy.to("/order-plz", "POST")
+    assert [s.payload["identifiers"] for s in recorded] == [
         [{"type": "dns", "value": "a.example.test"}]
     ]
-    assert asked[0].protected["url"] == f"{proxy.base}/order-plz"
-    assert asked[0].status == 201 and asked[0].at < proxy.requests[-1].at
+    assert recorded[0].protected["url"] == f"{proxy.base}/order-plz"
+    assert recorded[0].status == 201 and recorded[0].at < proxy.requests[-1].at
 
 
 @pebbles_clock
-def test_the_proxy_refuses_by_number_method_and_path(proxy: Proxy) -> None:
+def test_proxy_refuses_by_number_method_and_path(proxy: Proxy) -> None:
     before = system_clock().replace(microsecond=0)
     proxy.rules = [
         Rule(faults.problem(503), "/dir", "GET", nth=(1, 3)),
@@ -305,7 +304,7 @@ def test_the_proxy_refuses_by_number_method_and_path(proxy: Proxy) -> None:
 
 
 @pebbles_clock
-def test_the_proxy_refuses_with_a_nonce_and_with_the_same_chance(
+def test_proxy_refuses_with_a_nonce_and_with_a_reproducible_probability(
     proxy: Proxy, valid: Pebble, tmp_path: Path
 ) -> None:
     def run(seed: int) -> list[int]:
@@ -326,7 +325,7 @@ def test_the_proxy_refuses_with_a_nonce_and_with_the_same_chance(
 
 
 @pebbles_clock
-def test_the_proxy_breaks_connections(proxy: Proxy) -> None:
+def test_proxy_breaks_connections(proxy: Proxy) -> None:
     proxy.rules = [
         Rule(faults.truncated(), "/dir", nth=1),
         Rule(faults.reset(), "/dir", nth=2),
@@ -340,7 +339,7 @@ def test_the_proxy_breaks_connections(proxy: Proxy) -> None:
         with tls(proxy) as secure:
             secure.sendall(b"GET /dir HTTP/1.1\r\nHost: localhost\r\n\r\n")
             with socket.socket(fileno=secure.detach()) as raw, pytest.raises(ConnectionResetError):
-                while raw.recv(4096):  # Python's TLS takes RST for an end
+                while raw.recv(4096):  # Python's TLS module reports RST as the end of the stream.
                     pass
         assert http.get(proxy.directory).headers["Content-Type"] == "text/html"
         begun = time.monotonic()
@@ -350,12 +349,12 @@ def test_the_proxy_breaks_connections(proxy: Proxy) -> None:
     acme = connect(proxy.directory, proxy.ca_file, key)
     with pytest.raises(requests.ConnectionError):
         register(acme)
-    with pytest.raises(errors.ConflictError):  # the CA has made the account nonetheless
+    with pytest.raises(errors.ConflictError):  # The CA has created the account anyway.
         register(acme)
 
 
 @pebbles_clock
-def test_the_proxy_drips_and_floods(proxy: Proxy) -> None:
+def test_proxy_sends_slow_and_huge_responses(proxy: Proxy) -> None:
     proxy.rules = [
         Rule(faults.dripping(0.05), "/body"),
         Rule(faults.dripping(0.05, headers=True), "/head"),
@@ -367,7 +366,9 @@ def test_the_proxy_drips_and_floods(proxy: Proxy) -> None:
         begun = time.monotonic()
         with http.get(f"{proxy.base}/body", stream=True, timeout=30) as dripping:
             assert dripping.raw.read(10) == b" " * 10
-        assert time.monotonic() - begun > 0.4, "each byte within the timeout, the body never"
+        assert time.monotonic() - begun > 0.4, (
+            "each byte arrives within the timeout, and the body does not"
+        )
         with http.get(f"{proxy.base}/huge", stream=True) as answer:
             assert answer.headers["Content-Length"] == "50000000"
             assert sum(len(part) for part in answer.iter_content(1 << 20)) == 50_000_000
@@ -377,18 +378,20 @@ def test_the_proxy_drips_and_floods(proxy: Proxy) -> None:
         with tls(proxy) as raw:
             raw.sendall(b"GET /head HTTP/1.1\r\nHost: localhost\r\n\r\n")
             raw.settimeout(30)
-            got = b"".join(raw.recv(100) for _ in range(6))
-            assert got.startswith(b"HTTP/1.1 200 OK\r\nX-Drip: ") and b"\r\n\r\n" not in got
+            received = b"".join(raw.recv(100) for _ in range(6))
+            assert (
+                received.startswith(b"HTTP/1.1 200 OK\r\nX-Drip: ") and b"\r\n\r\n" not in received
+            )
 
 
 class NewOrder(messages.NewOrder):
-    """As RFC 9773 has it."""
+    """A new order with the field ``replaces`` (RFC 9773 section 5)."""
 
     replaces: str | None = josepy_field("replaces", omitempty=True)
 
 
 def ari_id(certificate: x509.Certificate) -> str:
-    """RFC 9773 4.1."""
+    """Return the identifier of a certificate for ARI (RFC 9773 section 4.1)."""
     key = certificate.extensions.get_extension_for_class(
         x509.AuthorityKeyIdentifier
     ).value.key_identifier
@@ -423,7 +426,9 @@ def test_acme2certifier_issues_renews_and_revokes(tmp_path: Path) -> None:
         assert ca.revoked() == [chain[0].serial_number]
 
 
-def test_acme2certifier_knows_its_profiles_and_the_proxy_what_replaces(tmp_path: Path) -> None:
+def test_acme2certifier_has_profiles_and_proxy_refuses_a_replaced_certificate(
+    tmp_path: Path,
+) -> None:
     with (
         acme2certifier(tmp_path, renew_now=True) as ca,
         faulty(tmp_path, ca.directory, ca.ca_file) as proxy,
@@ -432,15 +437,15 @@ def test_acme2certifier_knows_its_profiles_and_the_proxy_what_replaces(tmp_path:
         register(acme)
         names = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value="a.example.test")]
 
-        def new(**given: str) -> None:
-            order = NewOrder(identifiers=names, **given)
+        def new(**values: str) -> None:
+            order = NewOrder(identifiers=names, **values)
             acme.net.post(
                 acme.directory["newOrder"], order, new_nonce_url=acme.directory["newNonce"]
             )
 
         with pytest.raises(messages.Error, match="invalidProfile"):
-            new(profile="unheard-of")
-        new(profile="classic", replaces="AAAA.AAAA")  # it does not look at replaces
+            new(profile="unknown")
+        new(profile="classic", replaces="AAAA.AAAA")  # acme2certifier ignores replaces.
         proxy.rules = [
             Rule(
                 faults.problem(409, "alreadyReplaced"),

@@ -1,5 +1,6 @@
-"""Documentation that matches the program: commands, options, finding codes, configuration keys,
-columns, and the files it names.
+"""The documentation matches the program.
+
+Commands, options, finding codes, configuration keys, columns, and names of files are checked.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from certmgr.checks.codes import CODES
 from certmgr.cli.main import cli
 from certmgr.config.settings import SECTIONS, Settings
 from inventory.importers.csv_format import COLUMNS
-from inventory.importers.purchases_format import COLUMNS as ORDER_COLUMNS
+from inventory.importers.purchases_format import COLUMNS as PURCHASE_COLUMNS
 from notifiers.wording.english import FINDINGS
 
 ROOT = Path(__file__).parents[1]
@@ -39,16 +40,14 @@ def test_every_command_and_option_is_documented() -> None:
         assert command.help, f"{name} has no help"
         for parameter in command.params:
             if isinstance(parameter, click.Option):
-                section = text.split(f"`{name}", 1)[1].split("\n### ", 1)[0]
+                section = text.split(f"\n### `{name}", 1)[1].split("\n### ", 1)[0]
                 assert max(parameter.opts, key=len) in section, (
                     f"docs/commands.md does not name {max(parameter.opts, key=len)} of {name}"
                 )
 
 
 def test_generated_pages_are_up_to_date() -> None:
-    """docs/commands.md and docs/findings.md are what tools/document.py writes from --help and the
-    code table.
-    """
+    """tools/document.py would not change docs/commands.md or docs/findings.md."""
     import importlib.util
 
     spec = importlib.util.spec_from_file_location("document", ROOT / "tools" / "document.py")
@@ -89,7 +88,7 @@ def test_options_of_the_documentation_exist() -> None:
             assert option in known, f"{path.name} names {option}"
 
 
-def test_every_code_has_words_and_documentation() -> None:
+def test_every_code_has_texts_and_documentation() -> None:
     text = (ROOT / "docs" / "findings.md").read_text()
     assert set(FINDINGS) == set(CODES)
     for code, meta in CODES.items():
@@ -111,13 +110,13 @@ def test_every_csv_column_is_documented() -> None:
         assert f"| `{column}` |" in text, column
 
 
-def test_every_column_of_orders_is_documented() -> None:
-    text = (ROOT / "docs" / "orders.md").read_text()
-    for column in ORDER_COLUMNS:
+def test_every_column_of_purchases_is_documented() -> None:
+    text = (ROOT / "docs" / "purchases.md").read_text()
+    for column in PURCHASE_COLUMNS:
         assert f"`{column}`" in text, column
 
 
-def test_files_that_the_documentation_names_exist() -> None:
+def test_files_named_in_the_documentation_exist() -> None:
     for path in DOCS:
         for name in re.findall(
             r"`((?:certmgr|inventory|notifiers|tests|docs|bench|tools)/[\w./-]+"
@@ -142,7 +141,7 @@ def test_architecture_names_every_room() -> None:
 
 
 def test_the_project_stands_alone() -> None:
-    """Nothing refers to folders outside of the repository."""
+    """No file refers to a folder outside of the repository."""
     for path in [*ROOT.glob("**/*.py"), *DOCS]:
         if ".venv" in path.parts or path == Path(__file__):
             continue

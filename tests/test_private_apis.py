@@ -1,4 +1,4 @@
-"""The private interface of pyOpenSSL is used by one module."""
+"""Only one module uses the private interface of pyOpenSSL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service files in docs/notices.md are what systemd and cron read."""
+"""systemd and cron accept the service files in docs/notices.md."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_service_and_timer_are_accepted_by_systemd(tmp_path: Path) -> None:
         paths.append(tmp_path / name[1])
         paths[-1].write_text(text)
     assert [path.name for path in paths] == ["certmgr.service", "certmgr.timer"]
-    done = analyze("verify", "--man=no", *map(str, paths))
-    lines = done.stderr.splitlines()
-    complaints = [line for line in lines if str(tmp_path) in line or "certmgr" in line]
-    assert (done.returncode, complaints) == (0, []), done.stderr
+    completed = analyze("verify", "--man=no", *map(str, paths))
+    lines = completed.stderr.splitlines()
+    problems = [line for line in lines if str(tmp_path) in line or "certmgr" in line]
+    assert (completed.returncode, problems) == (0, []), completed.stderr
     assert analyze("calendar", "hourly").returncode == 0
     timer = (tmp_path / "certmgr.timer").read_text()
     assert "Persistent=true" in timer
@@ -41,15 +41,15 @@ def test_service_and_timer_are_accepted_by_systemd(tmp_path: Path) -> None:
 
 
 def test_broken_unit_is_rejected_by_systemd(tmp_path: Path) -> None:
-    """The test above can fail."""
+    """This shows that the test above can fail."""
     unit = tmp_path / "bad.service"
     unit.write_text("[Service]\nType=oneshot\nExecStart=relative/path\n")
-    done = analyze("verify", "--man=no", str(unit))
-    assert done.returncode != 0 or "bad.service" in done.stderr
+    completed = analyze("verify", "--man=no", str(unit))
+    assert completed.returncode != 0 or "bad.service" in completed.stderr
 
 
 def test_crontab_has_five_fields_within_their_bounds_and_a_command() -> None:
-    """crontab(5): a % in the command would have to be escaped."""
+    """A % in the command would have to be escaped (crontab(5))."""
     (text,) = blocks("cron")
     bounds = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
     lines = text.strip().splitlines()

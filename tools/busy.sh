@@ -1,5 +1,5 @@
 #!/bin/sh
-# usage: busy.sh COUNT COMMAND... Runs COMMAND with COUNT busy loops alongside, and ends them with it.
+# usage: busy.sh COUNT COMMAND... Run COMMAND with COUNT busy loops, and stop the loops when it ends.
 set -u
 count=$1
 shift

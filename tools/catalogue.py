@@ -1,9 +1,7 @@
-"""Brings the catalogues up to date with the texts of the program: ``python tools/catalogue.py``.
+"""Update the translation catalogues from the texts of the code: ``python tools/catalogue.py``.
 
-New texts get an empty translation.
-
-A new language: add notifiers/wording/locale/CODE.po with a header alone (or copy de.po and empty
-it) and run this.
+New texts get an empty translation. To add a language, add notifiers/wording/locale/CODE.po with
+only a header, and run this program.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from notifiers.wording.catalogue import FOLDER
 
 
 def messages() -> Iterator[str | tuple[str, str]]:
-    """Every text that is translated; a pair is singular and plural."""
+    """Yield all texts to translate. A pair is singular and plural."""
     for words in english.FINDINGS.values():
         yield from words
     yield from english.CLIENT_DO.values()
@@ -39,9 +37,9 @@ def messages() -> Iterator[str | tuple[str, str]]:
     for step in (*cases.STEPS.values(), *cases.ORDERS.values()):
         yield from (text for text in step if text)
     yield from cases.PHRASES
-    yield from cases.MATERIAL.values()
+    yield from cases.UPLOAD_MESSAGES.values()
     yield from cases.DATES.values()
-    yield from diagnose.MESSAGE
+    yield from diagnose.MESSAGE_TEXTS
     yield from (question for question, _ in diagnose.QUESTIONS)
     for milestone in milestones():
         yield from (milestone.title, milestone.affects)
@@ -60,6 +58,7 @@ _HEADER = (
 
 
 def update(path: Path) -> None:
+    """Add new texts to a catalogue and remove texts that are not used any more."""
     with path.open("rb") as file:
         old = read_po(file, locale=path.stem)
     new = Catalog(
@@ -73,7 +72,7 @@ def update(path: Path) -> None:
         new.add(message, string=known.string if known is not None else None)
     with path.open("wb") as file:
         write_po(file, new, width=150, ignore_obsolete=True)
-    # Babel fills its header with placeholders and the time of the call.
+    # Babel writes placeholders and the current time into the header, which would change each time.
     lines = [
         line
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -4,7 +4,7 @@ usage: python tools/clocks.py [NAME ...] [-- PYTEST-ARGUMENT ...]
 
 Each run moves the clock of all processes by one offset (libfaketime), so that parents and children
 agree; the monotonic clock stays. Tests marked ``real_clock`` talk to a server that libfaketime
-cannot move: they are left out, and printed by name with the reason.
+cannot move: they are skipped, and printed by name with the reason.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 BERLIN = ZoneInfo("Europe/Berlin")
-# What each run is meant to find: closed offices, year's end, leap day, a clock change, shorter
-# lifetimes, and zones far from UTC or with an odd offset.
-MOMENTS: dict[str, datetime] = {
+# The purpose of each run: closed offices, the end of a year, a leap day, a clock change, shorter
+# lifetimes, and time zones far from UTC or with an unusual offset.
+TIMES: dict[str, datetime] = {
     "saturday-night": datetime(2027, 1, 9, 3, tzinfo=BERLIN),
     "christmas-eve": datetime(2026, 12, 24, 23, 30, tzinfo=BERLIN),
     "leap-day": datetime(2028, 2, 29, 12, tzinfo=UTC),
@@ -33,12 +33,12 @@ ROOT = Path(__file__).parents[1]
 
 def library() -> str:
     """Return the path of libfaketime for programs with threads."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not found:
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
         sys.exit(
             "libfaketime is missing: apt-get install faketime (make test-clocks does it as root)"
         )
-    return str(found[0])
+    return str(libraries[0])
 
 
 def environment(name: str) -> dict[str, str]:
@@ -46,8 +46,8 @@ def environment(name: str) -> dict[str, str]:
     if name in ZONES:
         return os.environ | {"TZ": ZONES[name]}
     # The offset is from the real time.
-    offset = int(MOMENTS[name].timestamp() - time.time())  # noqa: TID251
-    zone = "Europe/Berlin" if MOMENTS[name].tzinfo is BERLIN else "UTC"
+    offset = int(TIMES[name].timestamp() - time.time())  # noqa: TID251
+    zone = "Europe/Berlin" if TIMES[name].tzinfo is BERLIN else "UTC"
     return os.environ | {
         "TZ": zone,
         "LD_PRELOAD": library(),
@@ -60,13 +60,14 @@ def environment(name: str) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> int:
-    cut = arguments.index("--") if "--" in arguments else len(arguments)
-    names, options = arguments[:cut] or [*MOMENTS, *ZONES], arguments[cut + 1 :]
-    if unknown := [n for n in names if n not in MOMENTS and n not in ZONES]:
-        sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join([*MOMENTS, *ZONES])}")
+    """Run the suite once per name and return the exit code."""
+    separator = arguments.index("--") if "--" in arguments else len(arguments)
+    names, options = arguments[:separator] or [*TIMES, *ZONES], arguments[separator + 1 :]
+    if unknown := [n for n in names if n not in TIMES and n not in ZONES]:
+        sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join([*TIMES, *ZONES])}")
     failed = []
     for name in names:
-        print(f"== {name}: {MOMENTS.get(name) or ZONES[name]}", flush=True)
+        print(f"== {name}: {TIMES.get(name) or ZONES[name]}", flush=True)
         command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", *options]
         if subprocess.run(command, cwd=ROOT, env=environment(name)).returncode:
             failed.append(name)

@@ -1,5 +1,6 @@
-"""Writes docs/commands.md and docs/findings.md from the program itself: ``python
-tools/document.py``. A test holds them to it.
+"""Write docs/commands.md and docs/findings.md from the code: ``python tools/document.py``.
+
+A test checks that both are up to date.
 """
 
 from __future__ import annotations
@@ -17,63 +18,86 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 COMMANDS_HEAD = """# Commands
 
-Nouns then verbs for records, plain verbs for the work. `--format table|json|csv` wherever something
-is shown; JSON carries `"schema": "certmgr.<name>/1"`, and keys are only ever added to it.
+Commands that manage records are a noun and a verb; commands that do work are a verb. Commands that
+show data have the option `--format table|json|csv`. JSON contains `"schema": "certmgr.<name>/1"`.
+New versions may add keys to it and never remove any.
 
-Exit codes: 0 fine; 1 (scan, status, compliance, diagnose) there are findings of severity high or
-critical (`--exit-zero` to override); 2 the call was wrong; 3 it could not be done, or more than 20%
-of a scan stayed undetermined. `run`, `notify` and `revocation`: 0 when the work was done, 3
-otherwise; a notice that is tried again later is no failure. `case verify` and `incident show`: 1
-while something is missing. `doctor` and `audit verify`: 3 where there is a fault. `check` is a
-monitoring plug-in (0-3).
+Exit codes:
 
-Global options stand before the command: `--config FILE`, `--database URL`, `--debug`, `--version`.
+- 0: no problem.
+- 1: `scan`, `status`, `compliance` and `diagnose` have findings of severity high or critical
+  (`--exit-zero` overrides this). For `case verify` and `incident show`, something is still missing.
+- 2: usage error.
+- 3: the command failed, or more than 20% of a scan are undetermined. `doctor` and `audit verify`
+  found a fault.
+
+`run`, `notify` and `revocation` return 0 if all work was done, and 3 otherwise. A notice that is
+retried later is not a failure. `check` is a monitoring plug-in with its own exit codes (0-3).
+
+Global options are given before the command: `--config FILE`, `--database URL`, `-v` (log more to
+standard error; `-vv`: debug), `--log-format text|json`, `--debug`,
+`--version`.
 
 A TARGET is `host[:port][/protocol]`; protocols are https, tls (TLS from the first byte), smtp,
 imap, pop3, ftp, ldap and postgres (STARTTLS). A DATE such as 2026-11-30 is the end of that day in
 the provider's time zone.
 
-This page is written by `tools/document.py` from `--help`.
+`tools/document.py` generates this page from `--help`.
 """
 
 FINDINGS_HEAD = """# Finding codes
 
-Codes are a contract: they appear in JSON, in notices, in reports and in tests. **critical: a
-current browser shows an error instead of the page.** `undetermined` is a state of its own, neither
-good nor bad: nobody can tell. A failed look never closes what was known.
+Codes are stable: JSON, notices, reports and tests use them. **critical: a current browser shows an
+error instead of the page.** `undetermined` is a separate state, neither good nor bad. A failed
+check never closes a finding.
 
-Severity is the usual one. certificate-expiring is medium under min(30 days, life/4) and high under
-min(7 days, life/10); chain-disordered and inconsistent-deployment are info where visitors notice
-nothing; sct-missing is undetermined while proofs may have come in the TLS extension, which the TLS
-library does not hand out; names and trust on SMTP port 25 are info, since senders do not check
-them.
+## Severity
+The table shows the usual severity. Exceptions:
 
-**Who acts is computed.** Each domain says who hosts it, runs its DNS, buys and renews its
-certificate (us, client, panel, cdn), inherited from its server and its client. `host`, `dns` and
-`holder` (who renews, else who buys) are resolved through that: us is the provider, a panel on our
-server too; client, a panel elsewhere and a CDN are the client; nobody known means staff must look.
-Behind `points-elsewhere` no fault is ours. Beside `default-certificate` what is wrong with that
-certificate is the host's matter, not the buyer's. `https-missing` waits for whoever buys the
-certificate while none was ever seen, and is the host's matter after that. The outcome is `you-act`
-where the client acts; `we-act` only once a named person or a running automation has taken it with a
-date.
+- certificate-expiring is medium below min(30 days, lifetime/4), and high below min(7 days,
+  lifetime/10).
+- chain-disordered and inconsistent-deployment are info if visitors notice nothing.
+- sct-missing is undetermined if SCTs may have been sent in the TLS extension, which the TLS library
+  does not expose.
+- Findings about names and trust on SMTP port 25 are info, because mail senders do not check them.
+- dane-mismatch is high for SMTP and info otherwise.
+- `https-missing` is info for a parked or mail-only name and for a CDN origin, whose pages are not
+  checked.
 
-Over plain HTTP one finding stands for a page, the worst: a password or card field, another field, a
-page at all. Where nobody can tell what a visitor sees (403, 429, any 5xx, a challenge page, more
-than 10 redirects, a redirect to a place that does not open or is not visited), `http-unknown` says
-so, beyond the contract's list. `https-missing` is info for a parked or mail-only name and a CDN
-origin, whose pages are not looked at. How a fault becomes taken: `certmgr finding take`.
+## Who has to act
+Each domain records who hosts it, runs its DNS, and buys and renews its certificate (us, client,
+panel, cdn). A domain inherits these values from its server and its client. The roles `host`, `dns`
+and `holder` (who renews, otherwise who buys) are resolved with them:
 
-`address-refused` says that a name of the inventory points to a private, loopback or metadata
-address, which is not visited unless `[network] allow` names it: its DNS is somebody else's choice.
+- us, and a panel on our server, is the provider.
+- client, a panel elsewhere, and a CDN is the client.
+- If the role is unknown, staff have to check it.
 
-`revoked`, `revocation-unknown`, `caa-mismatch` and `dane-mismatch` are opened and closed by
-`certmgr revocation` (docs/revocation.md), and no scan changes them, but `revoked` where a stapled
-response said it. dane-mismatch is high for SMTP and info elsewhere.
+With `points-elsewhere`, no fault is assigned to the provider. With `default-certificate`, the host
+has to fix other problems of that certificate, and not the buyer. `https-missing` is assigned to the
+buyer of the certificate until a certificate has been observed, and to the host after that.
 
-This page is written by `tools/document.py`.
+The outcome is `you-act` if the client has to act. It is `we-act` only if a named person or a
+running automation has been assigned, with a date. To assign a fault: `certmgr finding assign`.
 
-| code | severity | acts | what it says | what mends it |
+## Plain HTTP
+A page has only one finding over plain HTTP, the most severe: a password or card field, another
+field, or the page itself. `http-unknown` means that it is undetermined what a visitor sees: 403,
+429, any 5xx, a challenge page, more than 10 redirects, or a redirect to an address that does not
+respond or is not visited.
+
+## Addresses and revocation
+`address-refused` means that a name of the inventory resolves to a private, loopback or metadata
+address. A scan does not connect to it unless `[network] allow` includes it, because a third party
+may control the DNS of the name.
+
+`certmgr revocation` opens and closes `revoked`, `revocation-unknown`, `caa-mismatch` and
+`dane-mismatch` (docs/revocation.md). A scan changes only `revoked`, if a stapled response reports
+it.
+
+`tools/document.py` generates this page.
+
+| code | severity | role | meaning | fix |
 |---|---|---|---|---|
 """
 
@@ -89,6 +113,7 @@ def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Comm
 
 
 def commands() -> str:
+    """Return docs/commands.md."""
     parts = [COMMANDS_HEAD]
     for name, command in _commands(cli, "certmgr"):
         context = click.Context(command, info_name=name)
@@ -113,6 +138,7 @@ def commands() -> str:
 
 
 def findings() -> str:
+    """Return docs/findings.md."""
     rows = [
         f"| {c} | {m.severity} | {m.role} | {FINDINGS[c].sentence} | {FINDINGS[c].instruction} |\n"
         for c, m in CODES.items()

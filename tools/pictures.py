@@ -1,5 +1,6 @@
-"""Makes docs/pictures from the demonstration: ``PYTHONPATH=. python tools/pictures.py`` (needs
-Chromium and pdftoppm, as the tests do).
+"""Create docs/pictures from the demonstration: ``PYTHONPATH=. python tools/pictures.py``.
+
+It needs Chromium and pdftoppm, like the tests.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from certmgr.demo import run
 from certmgr.demo.sites import open_sites
 from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from certmgr.report import html, pdf
-from certmgr.report.load import material
+from certmgr.report.load import load_report_input
 from certmgr.report.view import build
 from inventory.clock import system_clock
 from inventory.db.opening import open_database
@@ -27,20 +28,21 @@ OUT = Path(__file__).parents[1] / "docs" / "pictures"
 
 
 def main() -> None:
+    """Scan the sites of the demonstration and take pictures of the reports."""
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name, chromium.browser() as browser:
-        folder, street = Path(name), open_sites()
-        (folder / "root.pem").write_bytes(street.root.pem)
+        folder, sites = Path(name), open_sites()
+        (folder / "root.pem").write_bytes(sites.root.pem)
         database = open_database(str(folder / "demo.db"), actor="demo")
-        run._build(database, street)
+        run.fill_inventory(database, sites)
         settings = replace(
             Settings(),
             scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
             trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
-            http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
+            http=HttpSettings(port=sites.http_port, per_address=0, rate=0.0),
         )
-        ScanRun(database, settings, ScanOptions(overrides=street.overrides())).run()
-        street.close()
+        ScanRun(database, settings, ScanOptions(overrides=sites.overrides())).run()
+        sites.close()
         now = system_clock()
         with database.write() as tx:
             row = clients.find(tx.conn, "1001")
@@ -55,33 +57,33 @@ def main() -> None:
                 kind="take",
                 by="Ines Albrecht",
             )
-        for number, spoken, dark, width in (
+        for number, report_language, dark, width in (
             ("1002", "en", False, 900),
             ("1001", "de", True, 900),
             ("1003", "en", False, 380),
         ):
-            read = material(
+            report_input = load_report_input(
                 database,
                 number,
                 now,
                 as_of=None,
                 provider="Demo Hosting",
-                dues=all_deadlines(database),
+                deadlines=all_deadlines(database),
                 default_language="en",
                 default_zone="Europe/Berlin",
-                chosen=spoken,
+                chosen_language=report_language,
             )
-            report = build(read)
-            page = html.render(report, read.language)
+            report = build(report_input)
+            page = html.render(report, report_input.language)
             (folder / "page.html").write_text(page, encoding="utf-8")
             browser.open(folder / "page.html", dark=dark, width=width)
-            look = f"{'dark' if dark else 'light'}{'-narrow' if width < 600 else ''}"
+            variant = f"{'dark' if dark else 'light'}{'-narrow' if width < 600 else ''}"
             browser.picture(
-                OUT / f"report-{spoken}-{look}.png",
-                6000 if spoken == "en" and width > 600 else 2400,
+                OUT / f"report-{report_language}-{variant}.png",
+                6000 if report_language == "en" and width > 600 else 2400,
             )
             if number == "1002":
-                (folder / "report.pdf").write_bytes(pdf.render(page, report, read.language))
+                (folder / "report.pdf").write_bytes(pdf.render(page, report, report_input.language))
                 command = [
                     "pdftoppm",
                     "-r",

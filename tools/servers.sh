@@ -1,6 +1,8 @@
 #!/bin/sh
-# The real servers that the tests talk to: installed through apt as root, otherwise named. "servers.sh bench" adds what the bench compares with, "servers.sh clocks" libfaketime;
-# "servers.sh demo" is only what the demonstration of ACME uses, and never fails: the demonstration says itself what is missing.
+# Install the real servers that the tests use, through apt as root; otherwise print which are missing.
+# "servers.sh bench" adds the tools that the benchmark compares with, and "servers.sh clocks" libfaketime.
+# "servers.sh demo" installs only the servers of the ACME demonstration and never fails, because the
+# demonstration prints what is missing.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 export PATH
@@ -42,12 +44,12 @@ if [ "${1:-}" = bench ]; then
     need gcc command -v cc
     need libssl-dev test -e /usr/include/openssl/ssl.h
 fi
-axe() { # axe-core checks the pages in the tests; its version and hash stand in tests/axe/package-lock.json
+axe() { # axe-core checks the pages in the tests; its version and hash are in tests/axe/package-lock.json
     axe_folder=$(dirname "$0")/../tests/axe
     [ -e "$axe_folder/node_modules/axe-core/axe.min.js" ] && return
     (cd "$axe_folder" && npm ci --ignore-scripts --no-audit --no-fund --silent)
 }
-acme2certifier() { # an ACME server with ARI (GPL, so it runs as a program of its own); its versions and hashes stand in tests/acme2certifier/requirements.lock
+acme2certifier() { # an ACME server with ARI (GPL, so it runs as a separate program); its versions and hashes are in tests/acme2certifier/requirements.lock
     a2c_folder=$(dirname "$0")/../tests/acme2certifier
     cmp -s "$a2c_folder/requirements.lock" "$a2c_folder/.venv/installed.lock" && return
     python=$(dirname "$0")/../${VENV:-.venv}/bin/python

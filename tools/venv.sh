@@ -1,5 +1,5 @@
 #!/bin/sh
-# usage: venv.sh DIRECTORY LOCKFILE. Makes a virtual environment from hashed requirements and installs this project into it.
+# usage: venv.sh DIRECTORY LOCKFILE. Create a virtual environment from hashed requirements and install this project into it.
 set -eu
 venv=$1
 lock=$2
@@ -12,13 +12,13 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3-venv
     else
-        echo "certmgr: this Python cannot make virtual environments. As root: apt-get install python3-venv" >&2
+        echo "certmgr: this Python cannot create virtual environments. As root: apt-get install python3-venv" >&2
         exit 1
     fi
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
-# The build backend stands in the development lock, so that nothing is fetched without a hash.
+# The build backend is in the development lock, so that nothing is downloaded without a hash.
 if "$venv/bin/python" -c 'import hatchling, editables' 2>/dev/null; then
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 fi

@@ -1,1 +1,1 @@
-"""ACME: accounts, orders, challenges, limits, renewal (RFC 8555, RFC 9773)."""
+"""ACME: accounts, orders, challenges, rate limits and renewal (RFC 8555, RFC 9773)."""

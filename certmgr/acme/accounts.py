@@ -1,12 +1,12 @@
-"""ACME accounts: made, shown, agreed, moved to another key, ended.
+"""ACME accounts: registration, terms of service, key rollover and deactivation.
 
-An edge.
+This module performs I/O.
 
-Order of durability: the account's key is a file before the row is committed, the row before the CA
-hears of the account. A death in between leaves an account that is `pending`; the same command goes
-on with the same key, and a CA that knows the key answers with the account that it has. A new key of
-a rollover is a file, and named in the account's folder, before the CA hears of it; after a death
-both keys are tried.
+Order of durability: the account's key is a file before the row is committed, and the row is
+committed before the CA receives the registration. If the process dies in between, the account stays
+``pending``. The same command then continues with the same key, and a CA that knows the key returns
+the existing account. The new key of a rollover is a file in the account's folder before the CA
+receives it. After a crash both keys are tried.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from certmgr.acme import cas
 from certmgr.acme.cas import CertificateAuthority
 from certmgr.acme.client import AcmeNetwork, CaConnection, directory_of
 from certmgr.acme.problems import AcmeError
-from certmgr.acme.responses import RawPayload, checked
+from certmgr.acme.responses import RawPayload, check_url
 from certmgr.config.settings import Settings, secret
 from certmgr.net.addresses import networks
 from certmgr.x509.key_store import KeyStore, key_reference, local_path
@@ -40,12 +40,13 @@ from inventory.store.records import Row
 from inventory.text import printable
 
 ACCOUNT_KEY = "ec-p256"
-ROLLED = re.compile(r"(.+)-roll(\d{1,6})")
-WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+ROLLED_KEY_NAME = re.compile(r"(.+)-roll(\d{1,6})")
+# An account's name becomes the name of a directory: it has no dots, slashes or upper case.
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 def base_directory(settings: Settings) -> Path:
-    """Where keys, versions and locks of ACME live."""
+    """Return the directory for the keys, versions and locks of ACME."""
     if settings.acme.directory:
         return Path(settings.acme.directory)
 
@@ -53,11 +54,12 @@ def base_directory(settings: Settings) -> Path:
 
 
 def key_store(settings: Settings) -> KeyStore:
-    """Of accounts and orders."""
+    """Return the store for the keys of accounts and orders."""
     return KeyStore(base_directory(settings) / "keys", lambda: secret(settings.cases.passphrase))
 
 
-def line(settings: Settings, ca: CertificateAuthority) -> CaConnection:
+def connection_for(settings: Settings, ca: CertificateAuthority) -> CaConnection:
+    """Return the connection settings of a CA."""
     return CaConnection(
         ca.ca_file,
         ca.internal,
@@ -67,12 +69,21 @@ def line(settings: Settings, ca: CertificateAuthority) -> CaConnection:
 
 
 def jwk(key: Any) -> JWK:
+    """Return a private key as a JSON Web Key."""
     return JWKRSA(key=key) if isinstance(key, rsa.RSAPrivateKey) else JWKEC(key=key)
 
 
 @dataclass(slots=True)
 class AccountSession:
-    """An account at its CA, ready to order."""
+    """An account with an open connection to its CA.
+
+    Attributes:
+        row: The row of the account; empty before registration.
+        ca: The CA.
+        net: The connection.
+        directory: The directory object of the CA (RFC 8555 7.1.1).
+        acme: The client of the ``acme`` library over the same connection.
+    """
 
     row: Row
     ca: CertificateAuthority
@@ -82,22 +93,24 @@ class AccountSession:
 
     @property
     def key(self) -> JWK:
+        """The account key."""
         key: Any = self.net.key
         return key  # type: ignore[no-any-return]
 
     @property
     def profiles(self) -> dict[str, str]:
-        """Name -> what the CA says of it."""
-        found = getattr(self.directory["meta"], "profiles", None) or {}
+        """The CA's profiles: name -> description."""
+        profiles = getattr(self.directory["meta"], "profiles", None) or {}
         return {
-            printable(str(k), 60): printable(str(v), 200) for k, v in list(dict(found).items())[:50]
+            printable(str(k), 60): printable(str(v), 200)
+            for k, v in list(dict(profiles).items())[:50]
         }
 
     @property
     def caa(self) -> tuple[str, ...]:
-        """What stands for the CA in CAA records: what its directory says, else what is known."""
-        said = getattr(self.directory["meta"], "caa_identities", None) or ()
-        return tuple(printable(str(i), 253).lower() for i in list(said)[:20]) or self.ca.caa
+        """The CA's names in CAA records: from its directory, else from the table of known CAs."""
+        identities = getattr(self.directory["meta"], "caa_identities", None) or ()
+        return tuple(printable(str(i), 253).lower() for i in list(identities)[:20]) or self.ca.caa
 
 
 def connect(
@@ -107,8 +120,19 @@ def connect(
     url: str | None = None,
     clock: Clock = system_clock,
 ) -> AccountSession:
-    """Asks the directory. ``url``: of the account, None for one that is yet to be made."""
-    net = AcmeNetwork(line(settings, ca), jwk(key), clock=clock)
+    """Connect to a CA and fetch its directory.
+
+    Args:
+        settings: The configuration.
+        ca: The CA.
+        key: The private key that signs requests.
+        url: The URL of the account; None before registration.
+        clock: The current time, for Retry-After dates.
+
+    Raises:
+        AcmeError: The CA does not answer, or its answer is not a directory.
+    """
+    net = AcmeNetwork(connection_for(settings, ca), jwk(key), clock=clock)
     directory = directory_of(net, ca.directory)
     if url:
         net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
@@ -116,9 +140,13 @@ def connect(
 
 
 def open_session(settings: Settings, row: Row, clock: Clock = system_clock) -> AccountSession:
-    """Raises :class:`CertmgrError` where the account cannot be used."""
+    """Connect to the CA of a registered account.
+
+    Raises:
+        CertmgrError: The account is not active, its key cannot be read, or the CA does not answer.
+    """
     if row["state"] != "active":
-        raise CertmgrError(f"The ACME account '{row['name']}' is {row['state']}", "", _todo(row))
+        raise CertmgrError(f"The ACME account '{row['name']}' is {row['state']}", "", _remedy(row))
     ca = cas.find(settings.acme, row["ca"], row["directory"])
     session = connect(
         settings, ca, key_store(settings).load(local_path(row["key_reference"])), row["url"], clock
@@ -127,21 +155,30 @@ def open_session(settings: Settings, row: Row, clock: Clock = system_clock) -> A
     return session
 
 
-def _todo(row: Row) -> str:
-    again = f"certmgr account add {row['ca']} --name {row['name']} goes on with it."
+def _remedy(row: Row) -> str:
+    again = f"Run certmgr account add {row['ca']} --name {row['name']} to complete it."
     return (
         again
         if row["state"] == "pending"
-        else "Name another one with --account, or make one: certmgr account add."
+        else "Name another account with --account, or create one: certmgr account add."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRequest:
-    """What ``account add`` was told.
+    """The arguments of ``certmgr account add``.
 
-    ``eab_key``: the HMAC key, base64url, or where it is (env:NAME, file:PATH). ``agree``: to the
-    terms of service.
+    Attributes:
+        ca: The name of the CA.
+        name: The name of the account in the inventory.
+        directory: The directory URL; empty for the CA's usual one.
+        contacts: Mail addresses for the CA.
+        eab_kid: The key id of the external account binding.
+        eab_key: The HMAC key in base64url, or its location (env:NAME, file:PATH).
+        agree: Whether the administrator agrees to the terms of service.
+        fallback: The account that is used if this one's CA is unavailable.
+        key_type: The type of the account key.
+        by: The user who agrees to the terms, for the records.
     """
 
     ca: str
@@ -156,60 +193,72 @@ class AccountRequest:
     by: str = ""
 
 
-def add(database: Database, settings: Settings, wanted: AccountRequest) -> Row:
-    """A new account, or the one that was begun.
+def add(database: Database, settings: Settings, request: AccountRequest) -> Row:
+    """Register an account, or complete a registration that was interrupted.
 
-    Raises :class:`UsageError` where something is missing: the terms, the binding.
+    Returns:
+        The row of the account.
+
+    Raises:
+        UsageError: The name is invalid, the terms are not agreed to, or the external account
+            binding is missing.
+        Conflict: There is another account of this name.
+        AcmeError: The CA refuses the registration.
     """
-    if not WORD.fullmatch(wanted.name) or ROLLED.fullmatch(wanted.name):
+    if not NAME_PATTERN.fullmatch(request.name) or ROLLED_KEY_NAME.fullmatch(request.name):
         raise UsageError(
-            f"An account cannot be called '{printable(wanted.name, 60)}'",
+            f"An account cannot be called '{printable(request.name, 60)}'",
             "a name has lower-case letters, digits and -",
-            "Give --name.",
+            "Give another name with --name.",
         )
-    if bool(wanted.eab_kid) != bool(wanted.eab_key):
+    if bool(request.eab_kid) != bool(request.eab_key):
         raise UsageError(
-            "Half of an external account binding was given",
+            "The external account binding is incomplete",
             "it has an id and a key",
             "Give --eab-kid ID and --eab-key env:NAME or file:PATH.",
         )
-    ca = cas.find(settings.acme, wanted.ca, wanted.directory)
-    contacts = tuple(mail_address(c) for c in wanted.contacts)
-    row = _begun(database, wanted, ca)
+    ca = cas.find(settings.acme, request.ca, request.directory)
+    contacts = tuple(mail_address(c) for c in request.contacts)
+    row = _pending_account(database, request, ca)
     keys = key_store(settings)
     path, key = (
-        keys.make(f"account-{wanted.name}", wanted.key_type) if row is None else _key_of(keys, row)
+        keys.make(f"account-{request.name}", request.key_type)
+        if row is None
+        else _key_of(keys, row)
     )
-    session = connect(
-        settings, ca, key
-    )  # before anything is recorded: a wrong URL leaves nothing but a key
+    # The connection comes before the row: a wrong directory URL leaves only an unused key.
+    session = connect(settings, ca, key)
     terms = _terms(session)
-    if terms and not wanted.agree:
+    # Agreement is a legal act of the administrator, so it is never given implicitly.
+    if terms and not request.agree:
         raise UsageError(
-            f"{ca.title} asks you to agree to its terms of service",
+            f"{ca.title} requires agreement to its terms of service",
             terms,
             "Read them, then give --agree.",
         )
-    binding = _binding(session, ca, wanted)
+    binding = _binding(session, ca, request)
     with database.write() as tx:
         values: dict[str, Any] = {
             "contacts": " ".join(contacts),
-            "eab_kid": wanted.eab_kid or None,
+            "eab_kid": request.eab_kid or None,
             "terms": terms or None,
         }
-        values |= {"agreed_at": tx.at if terms else None, "agreed_by": wanted.by if terms else None}
+        values |= {
+            "agreed_at": tx.at if terms else None,
+            "agreed_by": request.by if terms else None,
+        }
         values["fallback_id"] = (
-            accounts.find(tx.conn, wanted.fallback)["id"] if wanted.fallback else None
+            accounts.find(tx.conn, request.fallback)["id"] if request.fallback else None
         )
         if row is None:
-            made = {
-                "name": wanted.name,
+            new_row = {
+                "name": request.name,
                 "ca": ca.name,
                 "directory": ca.directory,
                 "key_reference": key_reference(path),
                 **values,
             }
-            row = accounts.by_id(tx.conn, accounts.add(tx, made))
+            row = accounts.by_id(tx.conn, accounts.add(tx, new_row))
         else:
             accounts.edit(tx, row["id"], **values)
     url = _register(session, contacts, binding, bool(terms))
@@ -218,16 +267,20 @@ def add(database: Database, settings: Settings, wanted: AccountRequest) -> Row:
         return accounts.by_id(tx.conn, row["id"])
 
 
-def _begun(database: Database, wanted: AccountRequest, ca: CertificateAuthority) -> Row | None:
+def _pending_account(
+    database: Database, request: AccountRequest, ca: CertificateAuthority
+) -> Row | None:
+    """Return the account of this name whose registration was interrupted, or None."""
     with database.read() as conn:
-        rows = [r for r in accounts.listing(conn, retired=True) if r["name"] == wanted.name]
+        rows = [r for r in accounts.listing(conn, retired=True) if r["name"] == request.name]
     if not rows:
         return None
+    # Only an interrupted registration at the same CA is completed; another account is not changed.
     if rows[0]["state"] != "pending" or rows[0]["directory"] != ca.directory:
         raise Conflict(
-            f"There is an ACME account '{wanted.name}' already",
+            f"There is already an ACME account '{request.name}'",
             f"it is {rows[0]['state']}, at {rows[0]['ca']}",
-            "Give --name for another one.",
+            "Give another name with --name.",
         )
     return rows[0]
 
@@ -242,31 +295,33 @@ def _terms(session: AccountSession) -> str:
 
 
 def _binding(
-    session: AccountSession, ca: CertificateAuthority, wanted: AccountRequest
+    session: AccountSession, ca: CertificateAuthority, request: AccountRequest
 ) -> dict[str, Any] | None:
+    """Return the external account binding (RFC 8555 7.3.4), or None if none was given."""
     needed = ca.eab or bool(getattr(session.directory["meta"], "external_account_required", False))
-    if not (wanted.eab_kid and wanted.eab_key):
+    if not (request.eab_kid and request.eab_key):
         if needed:
-            where = (
-                f"You get both at {ca.eab_where}." if ca.eab_where else "You get both from the CA."
-            )
+            where = f"Get both at {ca.eab_where}." if ca.eab_where else "Get both from the CA."
             raise UsageError(
-                f"{ca.title} wants an external account binding",
+                f"{ca.title} requires an external account binding",
                 "",
                 f"{where} Give --eab-kid ID and --eab-key env:NAME or file:PATH.",
             )
         return None
     try:
-        # The public half only: the private one would stand in the payload.
+        # Only the public half of the key is bound: the payload would disclose the private half.
         return dict(
             messages.ExternalAccountBinding.from_data(
-                session.key.public_key(), wanted.eab_kid, secret(wanted.eab_key), session.directory
+                session.key.public_key(),
+                request.eab_kid,
+                secret(request.eab_key),
+                session.directory,
             )
         )
     except (ValueError, TypeError):
         raise UsageError(
             "The key of the external account binding cannot be read",
-            "it is base64url as the CA shows it",
+            "it must be base64url, as the CA shows it",
             "Copy it again.",
         ) from None
 
@@ -274,9 +329,9 @@ def _binding(
 def _register(
     session: AccountSession, contacts: tuple[str, ...], binding: dict[str, Any] | None, agreed: bool
 ) -> str:
-    """The account's URL.
+    """Register the key at the CA and return the account's URL.
 
-    A CA that knows the key answers with the account that it has (RFC 8555 7.3.1).
+    A CA that knows the key returns the existing account (RFC 8555 7.3.1).
     """
     new = messages.NewRegistration.from_data(
         contact=tuple(f"mailto:{c}" for c in contacts),
@@ -286,15 +341,16 @@ def _register(
     response = session.net.post(
         session.directory["newAccount"], new, new_nonce_url=session.directory["newNonce"]
     )
-    url = checked(response.headers.get("Location"))
+    url = check_url(response.headers.get("Location"))
     session.net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
     return url
 
 
-def look_up(settings: Settings, row: Row) -> dict[str, Any]:
-    """What the CA says of the account: ``status``, ``contact``, ``orders``.
+def fetch_account(settings: Settings, row: Row) -> dict[str, Any]:
+    """Return the CA's record of an account: ``status``, ``contact`` and ``orders``.
 
-    Raises :class:`AcmeError`.
+    Raises:
+        AcmeError: The CA does not answer, or does not know the account.
     """
     session = open_session(settings, row)
     document = session.acme._post_as_get(row["url"]).json()
@@ -311,7 +367,7 @@ def look_up(settings: Settings, row: Row) -> dict[str, Any]:
 
 
 def agree(database: Database, settings: Settings, name: str, by: str) -> str:
-    """To the terms that the CA has now; their URL."""
+    """Agree to the CA's current terms of service and return their URL."""
     with database.read() as conn:
         row = accounts.find(conn, name)
     session = open_session(settings, row)
@@ -323,28 +379,29 @@ def agree(database: Database, settings: Settings, name: str, by: str) -> str:
 
 
 def rollover(database: Database, settings: Settings, name: str, key_type: str = ACCOUNT_KEY) -> Row:
-    """A new account key (RFC 8555 7.3.5).
+    """Replace the key of an account (RFC 8555 7.3.5).
 
-    Durable before the CA hears of it; the old one is kept as a file.
+    The new key is on disk before the CA receives it. The file of the old key is kept.
     """
     with database.read() as conn:
         row = accounts.find(conn, name)
     keys = key_store(settings)
     folder = local_path(row["key_reference"]).parent.name
-    rolled = ROLLED.fullmatch(folder)
+    rolled = ROLLED_KEY_NAME.fullmatch(folder)
     stem, number = (rolled[1], int(rolled[2]) + 1) if rolled else (folder, 1)
     path, new = keys.make(f"{stem}-roll{number}", key_type)
-    if not _knows(settings, row, new):
+    # After a lost answer the CA may have the new key already. A second keyChange would fail then.
+    if not _is_registered_under(settings, row, new):
         session = open_session(settings, row)
-        inner = _inner(session, jwk(new), row["url"])
+        inner = _key_change_jws(session, jwk(new), row["url"])
         session.acme._post(session.directory["keyChange"], RawPayload(inner))
     with database.write() as tx:
         accounts.edit(tx, row["id"], key_reference=key_reference(path))
         return accounts.by_id(tx.conn, row["id"])
 
 
-def _knows(settings: Settings, row: Row, key: Any) -> bool:
-    """Whether the CA has this account under this key already: a rollover whose answer was lost."""
+def _is_registered_under(settings: Settings, row: Row, key: Any) -> bool:
+    """Return whether the CA has this account under the given key."""
     session = connect(settings, cas.find(settings.acme, row["ca"], row["directory"]), key)
     try:
         only = messages.NewRegistration(only_return_existing=True)
@@ -358,8 +415,8 @@ def _knows(settings: Settings, row: Row, key: Any) -> bool:
     return bool(response.headers.get("Location") == row["url"])
 
 
-def _inner(session: AccountSession, new: JWK, account: str) -> dict[str, Any]:
-    """The inner JWS of a key change, signed with the new key, without a nonce."""
+def _key_change_jws(session: AccountSession, new: JWK, account: str) -> dict[str, Any]:
+    """Return the inner JWS of a key change: signed with the new key, without a nonce."""
 
     payload = json.dumps(
         {"account": account, "oldKey": session.key.public_key().to_partial_json()}
@@ -372,21 +429,25 @@ def _inner(session: AccountSession, new: JWK, account: str) -> dict[str, Any]:
 
 
 def deactivate(database: Database, settings: Settings, name: str) -> Row:
-    """For good: the CA forgets the account, and what it renewed is renewed no more.
+    """Deactivate an account at the CA for good, and retire it in the inventory.
 
-    Raises :class:`Conflict` while lineages use it.
+    Raises:
+        Conflict: Lineages use the account.
+        AcmeError: The CA does not answer, or refuses.
     """
     with database.read() as conn:
         row = accounts.find(conn, name)
         used = next(
             r["lineages"] for r in accounts.listing(conn, retired=True) if r["id"] == row["id"]
         )
+    # Without its account a lineage could not be renewed any more.
     if used:
         raise Conflict(
             f"{used} certificate(s) are renewed through '{row['name']}'",
             "",
             "Move them first: certmgr lineage edit NAME --account OTHER.",
         )
+    # A pending or lost account has no usable record at the CA: it is only retired here.
     if row["state"] == "active":
         session = open_session(settings, row)
         session.acme._post(row["url"], RawPayload({"status": "deactivated"}))

@@ -1,11 +1,10 @@
-"""Takes over what a certbot renewed: its accounts, its keys and certificates, its directory.
+"""Takeover of certbot's accounts, keys, certificates and live directories.
 
-An edge.
+This module performs I/O.
 
-Order of durability: certbot's schedule is ended, an account's key is a file before its row is
-written, a version holds the very same key and certificate before the row of the lineage says so,
-and only then do the links of certbot's live directory pass through ours. The same call goes on
-where one died.
+Order of durability: certbot's schedule is disabled first. An account's key is a file before its row
+is written. A version holds the same key and certificate before the row of the lineage names it. The
+links of certbot's live directory are redirected last. After a crash the same call continues.
 """
 
 from __future__ import annotations
@@ -21,9 +20,14 @@ from certmgr.acme.accounts import base_directory, key_store
 from certmgr.acme.arrange import check_solver, check_targets
 from certmgr.config.settings import KEY_TYPES, Settings
 from certmgr.deploy import hooks
-from certmgr.deploy.certbot import CertbotAccount, CertbotInstallation, CertbotLineage, read
+from certmgr.deploy.certbot import (
+    CertbotAccount,
+    CertbotInstallation,
+    CertbotLineage,
+    read_installation,
+)
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.takeover import Schedule, schedules, take_over_links, undo
+from certmgr.deploy.takeover import Schedule, renewal_schedules, take_over_links, undo_takeover
 from certmgr.inspection.report import certificate_row
 from certmgr.x509.key_store import key_reference
 from inventory.certificates import describe_key
@@ -36,20 +40,31 @@ from inventory.text import printable
 
 @dataclass(frozen=True, slots=True)
 class AdoptionPlan:
-    """What would be taken over. ``strange``: lineages -> why they are left."""
+    """What a takeover would do.
+
+    Attributes:
+        installation: What was read from certbot's directory.
+        chosen: The lineages that would be taken over.
+        unmanaged: The lineages that stay with certbot: (name, reason).
+        schedules: The timers and cron jobs that run certbot.
+    """
 
     installation: CertbotInstallation
     chosen: tuple[CertbotLineage, ...]
-    strange: tuple[tuple[str, str], ...]
+    unmanaged: tuple[tuple[str, str], ...]
     schedules: tuple[Schedule, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptionRequest:
-    """``names``: of certbot's lineages, empty: all.
+    """The arguments of ``certmgr lineage adopt``.
 
-    ``solver``, ``targets``: of all of them, since a web root of certbot's stands in no
-    configuration of ours.
+    Attributes:
+        path: certbot's directory.
+        names: The lineages of certbot to take over; empty for all.
+        solver: The solver of all of them, because the configuration has no web root of certbot.
+        targets: The targets of all of them.
+        root: The root of the file system, for tests.
     """
 
     path: Path
@@ -59,103 +74,120 @@ class AdoptionRequest:
     root: Path = Path("/")
 
 
-def plan(database: Database, settings: Settings, wanted: AdoptionRequest) -> AdoptionPlan:
-    """Reads and changes nothing.
+def plan(database: Database, settings: Settings, request: AdoptionRequest) -> AdoptionPlan:
+    """Return what a takeover would do, without changing anything.
 
-    Raises :class:`UsageError` for a name that certbot does not have.
+    Raises:
+        UsageError: certbot has no lineage of a given name, or no directory at the path.
     """
-    found = read(wanted.path)
-    known = {x.name: x for x in found.lineages}
-    if missing := [n for n in wanted.names if n not in known]:
+    installation = read_installation(request.path)
+    known = {x.name: x for x in installation.lineages}
+    if missing := [n for n in request.names if n not in known]:
         raise UsageError(
-            f"certbot has no lineage '{printable(missing[0], 60)}' in {wanted.path}",
+            f"certbot has no lineage '{printable(missing[0], 60)}' in {request.path}",
             f"it has {', '.join(sorted(known)[:20]) or 'none'}",
         )
-    chosen, strange = [], []
+    chosen, unmanaged = [], []
     with database.read() as conn:
-        for one in [known[n] for n in wanted.names] or list(found.lineages):
+        for lineage in [known[n] for n in request.names] or list(installation.lineages):
             owners = {
                 o["number"] if (o := purchases.owner_of(conn, n.removeprefix("*."))) else None
-                for n in one.names
+                for n in lineage.names
             }
+            # A lineage belongs to one client: names of several clients, or of none, stay with
+            # certbot.
             if None in owners or len(owners) != 1:
-                strange.append(
+                unmanaged.append(
                     (
-                        one.name,
+                        lineage.name,
                         (
-                            "its names are not those of one client of the inventory (certmgr"
+                            "its names do not belong to one client of the inventory (certmgr"
                             " domain add NAME --client NUMBER)"
                         ),
                     )
                 )
-            elif one.key_type not in KEY_TYPES:
-                strange.append(
+            elif lineage.key_type not in KEY_TYPES:
+                unmanaged.append(
                     (
-                        one.name,
-                        f"its key is {one.key_type}, and {', '.join(KEY_TYPES)} are renewed here",
+                        lineage.name,
+                        f"its key is {lineage.key_type}; certmgr renews {', '.join(KEY_TYPES)}",
                     )
                 )
-            elif found.account_of(one) is None:
-                strange.append((one.name, "its account cannot be read"))
+            elif installation.account_of(lineage) is None:
+                unmanaged.append((lineage.name, "its account cannot be read"))
             else:
-                chosen.append(one)
-    return AdoptionPlan(found, tuple(chosen), tuple(strange), tuple(schedules(wanted.root)))
+                chosen.append(lineage)
+    return AdoptionPlan(
+        installation, tuple(chosen), tuple(unmanaged), tuple(renewal_schedules(request.root))
+    )
 
 
 def take_over(
-    database: Database, settings: Settings, wanted: AdoptionRequest, planned: AdoptionPlan
+    database: Database, settings: Settings, request: AdoptionRequest, planned: AdoptionPlan
 ) -> list[str]:
-    """The names of the lineages.
+    """Take over the lineages of a plan.
 
-    Raises :class:`CertmgrError` before anything is taken over where certbot would still renew by
-    itself.
+    Returns:
+        The names of the lineages.
+
+    Raises:
+        UsageError: There is no solver, or it cannot validate a name.
+        CertmgrError: certbot would still renew automatically. Nothing was taken over then.
     """
-    solver = wanted.solver or settings.acme.default_solver
+    solver = request.solver or settings.acme.default_solver
     if not solver:
         raise UsageError(
-            "How is control of the names shown from now on?",
-            "neither --solver nor [acme] default_solver says it",
+            "There is no solver for domain control validation",
+            "neither --solver nor [acme] default_solver names one",
             "Write [acme.solver.web] with its kind.",
         )
-    for one in planned.chosen:
-        check_solver(settings, solver, one.names)
-    check_targets(settings, wanted.targets)
-    _end_schedules(planned.schedules, wanted.root)
+    for lineage in planned.chosen:
+        check_solver(settings, solver, lineage.names)
+    check_targets(settings, request.targets)
+    _end_schedules(planned.schedules, request.root)
     done = []
-    for one in planned.chosen:
-        account = planned.installation.account_of(one)
+    for lineage in planned.chosen:
+        account = planned.installation.account_of(lineage)
         assert account is not None
-        _one(database, settings, one, _account(database, settings, account), solver, wanted.targets)
-        done.append(one.name)
+        account_id = _ensure_account(database, settings, account)
+        _take_over_lineage(database, settings, lineage, account_id, solver, request.targets)
+        done.append(lineage.name)
     return done
 
 
-def _end_schedules(found: Sequence[Schedule], root: Path) -> None:
-    """Two programs that renew the same names would undo each other's work."""
-    for one in found:
-        if one.disable is None:
+def _end_schedules(active: Sequence[Schedule], root: Path) -> None:
+    """Disable certbot's schedules.
+
+    Two programs that renew the same names would undo each other's work.
+    """
+    for schedule in active:
+        # A line in a crontab is the administrator's: only they can remove it.
+        if schedule.disable is None:
             raise CertmgrError(
-                f"certbot would still renew by itself: {one.where}",
+                f"certbot would still renew automatically: {schedule.source}",
                 "nothing was taken over",
-                one.todo,
+                schedule.todo,
             )
-        outcome = hooks.run(one.disable)
+        outcome = hooks.run(schedule.disable)
         if not outcome.ok:
             raise CertmgrError(
-                f"certbot's schedule {one.where} could not be ended",
-                f"{outcome.sentence}: {outcome.last_words}",
-                one.todo,
+                f"certbot's schedule {schedule.source} could not be disabled",
+                f"{outcome.sentence}: {outcome.output_tail}",
+                schedule.todo,
             )
-    if found and schedules(root):
+    if active and renewal_schedules(root):
         raise CertmgrError(
-            f"certbot's schedule {schedules(root)[0].where} is still there",
+            f"certbot's schedule {renewal_schedules(root)[0].source} is still active",
             "nothing was taken over",
-            schedules(root)[0].todo,
+            renewal_schedules(root)[0].todo,
         )
 
 
-def _account(database: Database, settings: Settings, account: CertbotAccount) -> int:
-    """Its row; made where there is none with this URL. The key is a file of ours before that."""
+def _ensure_account(database: Database, settings: Settings, account: CertbotAccount) -> int:
+    """Return the id of certbot's account in the inventory, recorded if it is new there.
+
+    The key is stored as a file before the row is written.
+    """
 
     with database.read() as conn:
         same = next(
@@ -171,13 +203,13 @@ def _account(database: Database, settings: Settings, account: CertbotAccount) ->
     if kind not in KEY_TYPES:
         raise CertmgrError(
             f"The key of certbot's account {account.id[:12]} is {printable(kind, 30)}",
-            f"{', '.join(KEY_TYPES)} can be used",
-            "Make a new account: certmgr account add.",
+            f"certmgr can use {', '.join(KEY_TYPES)}",
+            "Create a new account: certmgr account add.",
         )
     name = f"certbot-{account.id[:12]}".lower()
-    path = key_store(settings).keep(f"account-{name}", kind, key)
+    path = key_store(settings).store_key(f"account-{name}", kind, key)
     with database.write() as tx:
-        made = accounts.add(
+        account_id = accounts.add(
             tx,
             {
                 "name": name,
@@ -187,90 +219,96 @@ def _account(database: Database, settings: Settings, account: CertbotAccount) ->
                 "contacts": " ".join(account.contacts),
             },
         )
-        accounts.edit(tx, made, url=account.uri, state="active")
-        return made
+        accounts.edit(tx, account_id, url=account.uri, state="active")
+        return account_id
 
 
-def _one(
+def _take_over_lineage(
     database: Database,
     settings: Settings,
-    one: CertbotLineage,
+    lineage: CertbotLineage,
     account_id: int,
     solver: str,
     targets: Sequence[str],
 ) -> None:
-    folder = Lineage(base_directory(settings), one.name)
-    version = folder.store(one.material.key_pem, one.material.chain_der)
+    folder = Lineage(base_directory(settings), lineage.name)
+    version = folder.store(lineage.bundle.key_pem, lineage.bundle.chain_der)
     folder.switch(version)
     with database.write() as tx:
-        _row(tx, one, account_id, solver, targets)
-    take_over_links(one.live, folder)
+        _record_lineage(tx, lineage, account_id, solver, targets)
+    # The links come last: until then servers read certbot's own files.
+    take_over_links(lineage.live, folder)
 
 
-def _row(tx: Tx, one: CertbotLineage, account_id: int, solver: str, targets: Sequence[str]) -> None:
+def _record_lineage(
+    tx: Tx, lineage: CertbotLineage, account_id: int, solver: str, targets: Sequence[str]
+) -> None:
     names = [
         normalise_host(n) if not n.startswith("*.") else f"*.{normalise_host(n[2:])}"
-        for n in one.names
+        for n in lineage.names
     ]
     owner = purchases.owner_of(tx.conn, names[0].removeprefix("*."))
     assert owner is not None
-    mine = [
+    existing = [
         r
         for r in lineages.listing(tx.conn, states=("active", "paused", "retired"))
-        if r["name"] == one.name
+        if r["name"] == lineage.name
     ]
-    if mine and (
-        mine[0]["client_id"] != owner["client_id"]
-        or mine[0]["sha256"] not in (None, one.material.sha256)
+    if existing and (
+        existing[0]["client_id"] != owner["client_id"]
+        or existing[0]["sha256"] not in (None, lineage.bundle.sha256)
     ):
         raise Conflict(
-            f"There is another lineage '{one.name}' already",
+            f"There is already another lineage '{lineage.name}'",
             "",
             "Retire it first, or leave this one to certbot.",
         )
-    scan_results.add_certificates(tx, [asdict(certificate_row(c)) for c in one.material.chain])
-    if not mine:
+    scan_results.add_certificates(tx, [asdict(certificate_row(c)) for c in lineage.bundle.chain])
+    if not existing:
         values = {
             "account_id": account_id,
-            "key_type": one.key_type,
+            "key_type": lineage.key_type,
             "solver": solver,
             "targets": " ".join(targets),
-            "reuse_key": int(one.reuse_key),
-            "profile": one.profile or None,
-            "preferred_chain": one.preferred_chain or None,
+            "reuse_key": int(lineage.reuse_key),
+            "profile": lineage.profile or None,
+            "preferred_chain": lineage.preferred_chain or None,
         }
-        made = lineages.add(
-            tx, one.name, clients.find(tx.conn, owner["number"])["number"], names, values
+        lineage_id = lineages.add(
+            tx, lineage.name, clients.find(tx.conn, owner["number"])["number"], names, values
         )
     else:
-        made = int(mine[0]["id"])
+        # A second call after a crash, or a lineage that was given back to certbot before.
+        lineage_id = int(existing[0]["id"])
         lineages.edit(
             tx,
-            made,
+            lineage_id,
             state="active",
             retired_at=None,
             account_id=account_id,
             solver=solver,
             targets=" ".join(targets),
         )
-        lineages.set_names(tx, made, names)
-    digest = one.material.sha256
+        lineages.set_names(tx, lineage_id, names)
+    digest = lineage.bundle.sha256
     lineages.note(
         tx,
-        made,
+        lineage_id,
         sha256=digest,
         deployed=digest,
-        chain=" ".join(c.sha256 for c in one.material.chain),
+        chain=" ".join(c.sha256 for c in lineage.bundle.chain),
     )
 
 
 def give_back(database: Database, settings: Settings, name: str) -> None:
-    """Undoes the links, and only then renews it no more here: what was never certbot's is refused
-    and stays as it is. After a death in between the links are certbot's, and the lineage is still
-    renewed here, into a folder that no server reads; ``certmgr lineage retire`` ends that.
+    """Give a lineage back to certbot: restore its links, then retire the lineage.
+
+    A lineage that was never certbot's is refused and stays as it is. If the process dies in
+    between, certbot has its links again, and the lineage is still renewed here into a directory
+    that no server reads. ``certmgr lineage retire`` ends that.
     """
     with database.read() as conn:
         row = lineages.find(conn, name)
-    undo(Lineage(base_directory(settings), row["name"]))
+    undo_takeover(Lineage(base_directory(settings), row["name"]))
     with database.write() as tx:
         lineages.edit(tx, row["id"], state="retired", retired_at=tx.at)

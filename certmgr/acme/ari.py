@@ -1,10 +1,10 @@
-"""Asks CAs when they want a certificate renewed (RFC 9773), and keeps what was drawn.
+"""Renewal information of CAs (ARI, RFC 9773), and the renewal time selected from it.
 
-An edge.
+This module performs I/O.
 
-The instant is drawn once for a window and stored with it; a window that the CA changes is drawn
-anew, one that it repeats is not. A question that fails changes nothing but the time of the next
-one.
+The renewal time is selected once per suggested window and stored with it. A window that the CA
+changes gets a new time; a window that it repeats does not. A failed request changes only the time
+of the next request.
 """
 
 from __future__ import annotations
@@ -17,43 +17,55 @@ from cryptography import x509
 from certmgr.acme.accounts import AccountSession
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.problems import AcmeError
-from certmgr.acme.renewal import ASK_AGAIN, RenewalWindow, ari_id, ask_again, window
+from certmgr.acme.renewal import (
+    ARI_INTERVAL,
+    RenewalWindow,
+    ari_id,
+    next_ari_request,
+    parse_window,
+)
 from inventory.db.database import from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import cases, lineages
 from inventory.store.records import Row
 
 
-def refresh(office: IssuanceContext, row: Row) -> RenewalWindow | None:
-    """Asks for the certificate of a lineage if it is time to, and stores what came.
+def refresh(context: IssuanceContext, row: Row) -> RenewalWindow | None:
+    """Request the window of a lineage's certificate if that is due, and store it.
 
-    The window that holds now, None without one.
+    Returns:
+        The current window; None if there is none.
     """
-    kept = _kept(row)
-    if row["sha256"] is None or (row["ari_next_at"] is not None and row["ari_next_at"] > office.at):
-        return kept
-    now = office.now()
+    stored = _stored_window(row)
+    # RFC 9773 4.3: a client asks no earlier than Retry-After allows.
+    if row["sha256"] is None or (
+        row["ari_next_at"] is not None and row["ari_next_at"] > context.now_epoch
+    ):
+        return stored
+    now = context.now()
     try:
-        session = office.session(row["account_id"])
-        found, again = _ask(office, session, row, now)
+        session = context.session(row["account_id"])
+        current, next_request = _request_window(context, session, row, now)
     except CertmgrError:
-        found, again = kept, now + ASK_AGAIN
-    values: dict[str, Any] = {"ari_next_at": to_epoch(again)}
-    if found is not None and (kept is None or (found.start, found.end) != (kept.start, kept.end)):
-        instant = found.instant(office.draw())
+        current, next_request = stored, now + ARI_INTERVAL
+    values: dict[str, Any] = {"ari_next_at": to_epoch(next_request)}
+    if current is not None and (
+        stored is None or (current.start, current.end) != (stored.start, stored.end)
+    ):
+        renew_at = current.select_time(context.random())
         values |= {
-            "ari_start": to_epoch(found.start),
-            "ari_end": to_epoch(found.end),
-            "ari_at": to_epoch(instant),
+            "ari_start": to_epoch(current.start),
+            "ari_end": to_epoch(current.end),
+            "ari_at": to_epoch(renew_at),
         }
-    if found is not None:
-        values["ari_url"] = found.url or None
-    with office.write() as tx:
+    if current is not None:
+        values["ari_url"] = current.url or None
+    with context.write() as tx:
         lineages.note(tx, row["id"], **values)
-    return found
+    return current
 
 
-def _kept(row: Row) -> RenewalWindow | None:
+def _stored_window(row: Row) -> RenewalWindow | None:
     start, end = from_epoch(row["ari_start"]), from_epoch(row["ari_end"])
     return (
         RenewalWindow(start, end, row["ari_url"] or "")
@@ -62,45 +74,52 @@ def _kept(row: Row) -> RenewalWindow | None:
     )
 
 
-def _ask(
-    office: IssuanceContext, session: AccountSession, row: Row, now: datetime
+def _request_window(
+    context: IssuanceContext, session: AccountSession, row: Row, now: datetime
 ) -> tuple[RenewalWindow | None, datetime]:
-    """(the window, when to ask again).
+    """Return the suggested window, and the time of the next request.
 
-    A CA without ARI is asked no more than daily. Raises :class:`CertmgrError`.
+    Raises:
+        CertmgrError: The CA does not answer.
     """
     base = session.directory._jobj.get("renewalInfo")
+    # A CA may introduce ARI later, so its directory is checked again each day.
     if not isinstance(base, str):
         return None, now + timedelta(days=1)
-    with office.database.read() as conn:
+    with context.database.read() as conn:
         ders = cases.chain_of(conn, [row["sha256"]])
-    identifier = _id(ders[0]) if ders else None
+    identifier = _certificate_id(ders[0]) if ders else None
     not_after = from_epoch(row["not_after"])
+    # An expired certificate is due anyway, and one without an id cannot be asked about.
     if identifier is None or not_after is None or not_after <= now:
-        return _kept(row), now + timedelta(days=1)
+        return _stored_window(row), now + timedelta(days=1)
     response = session.net.get(f"{base.rstrip('/')}/{identifier}")
-    return window(response.json(), not_after) or _kept(row), ask_again(
-        response.headers.get("Retry-After"), now
+    return (
+        parse_window(response.json(), not_after) or _stored_window(row),
+        next_ari_request(response.headers.get("Retry-After"), now),
     )
 
 
-def _id(der: bytes) -> str | None:
+def _certificate_id(der: bytes) -> str | None:
     try:
         return ari_id(x509.load_der_x509_certificate(der))
     except ValueError:
         return None
 
 
-def replaces(office: IssuanceContext, row: Row) -> str | None:
-    """The id of the certificate that a new order replaces; None where the CA knows no ARI, or the
-    certificate is another account's.
+def replaces(context: IssuanceContext, row: Row) -> str | None:
+    """Return the ARI id of the certificate that a new order would replace.
+
+    Returns:
+        The value of ``replaces`` (RFC 9773 5); None if the CA has no ARI or cannot be reached, or
+        if the lineage has no certificate.
     """
     try:
-        session = office.session(row["account_id"])
+        session = context.session(row["account_id"])
     except (AcmeError, CertmgrError):
         return None
     if not isinstance(session.directory._jobj.get("renewalInfo"), str) or row["sha256"] is None:
         return None
-    with office.database.read() as conn:
+    with context.database.read() as conn:
         ders = cases.chain_of(conn, [row["sha256"]])
-    return _id(ders[0]) if ders else None
+    return _certificate_id(ders[0]) if ders else None

@@ -1,5 +1,7 @@
-"""From what somebody typed to a lineage: names, client, account, solver, targets, key, or a CSR of
-the client's. An edge.
+"""Arguments of ``certmgr issue`` to lineages: names, client, account, solver, targets and key, or
+the client's CSR.
+
+This module performs I/O.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from inventory.names import as_ip, display
 from inventory.store import accounts, clients, lineages, purchases
 from inventory.text import printable
 
-KEYS = {
+KEY_TYPES_BY_NAME = {
     "EC P-256": "ec-p256",
     "EC P-384": "ec-p384",
     "RSA 2048": "rsa-2048",
@@ -31,9 +33,22 @@ KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class IssueRequest:
-    """Empty: as the configuration says.
+    """The arguments of ``certmgr issue``. An empty value stands for that of the configuration.
 
-    ``csr``: PEM or DER of the client's own. ``key_types``: one lineage each.
+    Attributes:
+        names: The names of the certificate; empty for those of the CSR.
+        client: The number of the client; empty for the owner of the first name.
+        lineage: The name of the lineage; empty for its first name.
+        account: The account at the CA.
+        solver: The solver for domain control validation.
+        targets: The deployment targets.
+        key_types: The key types. Each becomes a separate lineage.
+        reuse_key: Whether renewals keep the key.
+        profile: The CA's certificate profile.
+        chain: The common name by which a chain is preferred.
+        on_failed_name: Whether a quarantined name is left out automatically (auto) or after
+            approval (ask).
+        csr: The client's CSR, as PEM or DER.
     """
 
     names: tuple[str, ...]
@@ -46,88 +61,102 @@ class IssueRequest:
     reuse_key: bool = False
     profile: str = ""
     chain: str = ""
-    shrink: str = ""
+    on_failed_name: str = ""
     csr: bytes | None = None
 
 
-def arrange(database: Database, settings: Settings, wanted: IssueRequest) -> list[str]:
-    """The names of its lineages; one that is there already with the same names and key is taken as
-    it is. Raises :class:`UsageError` and says what is wrong.
+def arrange(database: Database, settings: Settings, request: IssueRequest) -> list[str]:
+    """Create the lineages of a request.
+
+    An active lineage with the same names and key type is used instead of a new one.
+
+    Returns:
+        The names of the lineages.
+
+    Raises:
+        UsageError: A name, the client, the account, the solver, a target or the CSR is invalid.
     """
     with database.write() as tx:
-        return _arranged(tx, settings, wanted)
+        return _arrange(tx, settings, request)
 
 
-def _arranged(tx: Tx, settings: Settings, wanted: IssueRequest) -> list[str]:
-    request = _request(wanted)
-    texts = wanted.names or (request.names if request is not None else ())
+def _arrange(tx: Tx, settings: Settings, request: IssueRequest) -> list[str]:
+    csr = _read_csr(request)
+    texts = request.names or (csr.names if csr is not None else ())
     if not texts:
         raise UsageError(
-            "Which names?", "", "certmgr issue shop.example.com www.shop.example.com --client 1001"
+            "No names were given",
+            "",
+            "certmgr issue shop.example.com www.shop.example.com --client 1001",
         )
-    who = clients.find(tx.conn, wanted.client or _client_of(tx, texts))
-    names, _ = purchases.names_of(tx.conn, who["id"], texts, lineages.MAX_NAMES)
-    lineages.require_owned(tx.conn, who, names)
-    if request is not None:
-        _fits(request, names)
-    values = _values(tx, settings, wanted, names)
+    client = clients.find(tx.conn, request.client or _client_of(tx, texts))
+    names, _ = purchases.names_of(tx.conn, client["id"], texts, lineages.MAX_NAMES)
+    # A client never gets a certificate for another client's name.
+    lineages.require_owned(tx.conn, client, names)
+    if csr is not None:
+        _check_csr(csr, names)
+    values = _values(tx, settings, request, names)
     key_types = (
-        (KEYS[request.key],)
-        if request is not None
-        else wanted.key_types or (settings.acme.key_type,)
+        (KEY_TYPES_BY_NAME[csr.key],)
+        if csr is not None
+        else request.key_types or (settings.acme.key_type,)
     )
-    if len(key_types) > 1 and wanted.lineage:
+    if len(key_types) > 1 and request.lineage:
         raise UsageError(
             "One name cannot be given to two lineages",
-            "each kind of key has its own",
-            "Leave --lineage out.",
+            "each key type has a separate lineage",
+            "Leave out --lineage.",
         )
     return [
-        _one(tx, who, names, values, kind, wanted, request) for kind in dict.fromkeys(key_types)
+        _ensure_lineage(tx, client, names, values, kind, request, csr)
+        for kind in dict.fromkeys(key_types)
     ]
 
 
-class _Undone(Exception):
-    """Ends a transaction that was only tried."""
+class _DryRun(Exception):
+    """Rolls the transaction of a dry run back."""
 
 
-def check(database: Database, settings: Settings, wanted: IssueRequest) -> list[str]:
-    """As :func:`arrange`, and nothing stays."""
-    found: list[str] = []
+def check(database: Database, settings: Settings, request: IssueRequest) -> list[str]:
+    """Return what :func:`arrange` would return, and change nothing."""
+    names: list[str] = []
     try:
         with database.write() as tx:
-            found = _arranged(tx, settings, wanted)
-            raise _Undone
-    except _Undone:
-        return found
+            names = _arrange(tx, settings, request)
+            raise _DryRun
+    except _DryRun:
+        return names
 
 
-def _request(wanted: IssueRequest) -> requests_.SigningRequest | None:
-    if wanted.csr is None:
+def _read_csr(request: IssueRequest) -> requests_.SigningRequest | None:
+    if request.csr is None:
         return None
-    if wanted.reuse_key or wanted.key_types:
+    if request.reuse_key or request.key_types:
         raise UsageError(
-            "The key is the client's", "a CSR says which one", "Leave --key and --reuse-key out."
+            "--key and --reuse-key do not apply to a CSR",
+            "the client holds the key",
+            "Leave out --key and --reuse-key.",
         )
-    return requests_.read(wanted.csr, ())
+    return requests_.read(request.csr, ())
 
 
-def _fits(request: requests_.SigningRequest, names: Sequence[str]) -> None:
-    if request.key not in KEYS:
+def _check_csr(csr: requests_.SigningRequest, names: Sequence[str]) -> None:
+    """Raise :class:`UsageError` if a CA would refuse the CSR for these names."""
+    if csr.key not in KEY_TYPES_BY_NAME:
         raise UsageError(
-            f"The CSR's key is {printable(request.key, 40)}",
-            f"CAs take {', '.join(KEYS)}",
-            "Make another one.",
+            f"The CSR's key is {printable(csr.key, 40)}",
+            f"CAs accept {', '.join(KEY_TYPES_BY_NAME)}",
+            "Create another CSR.",
         )
-    if any(code == "csr-signature" for code, _ in request.problems):
-        raise UsageError("The CSR is not signed with its key", "", "Make another one.")
-    asked = {str(as_ip(n) or n) for n in request.names}
-    if asked != set(names):
-        odd = ", ".join(display(n) for n in sorted(asked ^ set(names))[:5])
+    if any(code == "csr-signature" for code, _ in csr.problems):
+        raise UsageError("The CSR is not signed with its key", "", "Create another CSR.")
+    requested = {str(as_ip(n) or n) for n in csr.names}
+    if requested != set(names):
+        difference = ", ".join(display(n) for n in sorted(requested ^ set(names))[:5])
         raise UsageError(
-            "The CSR asks for other names",
-            odd,
-            "A CA issues for the CSR's names and no others (RFC 8555 7.4).",
+            "The CSR has other names than the request",
+            difference,
+            "A CA issues exactly for the names of the CSR (RFC 8555 7.4).",
         )
 
 
@@ -144,108 +173,123 @@ def _client_of(tx: Tx, texts: Sequence[str]) -> str:
 
 
 def _values(
-    tx: Tx, settings: Settings, wanted: IssueRequest, names: Sequence[str]
+    tx: Tx, settings: Settings, request: IssueRequest, names: Sequence[str]
 ) -> dict[str, Any]:
     acme = settings.acme
-    account = wanted.account or acme.default_account or _only_account(tx)
+    # Without an explicit or default account, the only account is unambiguous.
+    account = request.account or acme.default_account or _only_account(tx)
     row = accounts.find(tx.conn, account)
     ca = cas.find(acme, row["ca"], row["directory"])
+    # A CA would refuse the order, so it is refused before anything is recorded.
     if len(names) > ca.max_names:
         raise UsageError(
-            f"There are {len(names)} names",
-            f"{ca.title} puts at most {ca.max_names} into a certificate",
-            "Make several certificates of them.",
+            f"{len(names)} names are too many for one certificate",
+            f"{ca.title} allows at most {ca.max_names}",
+            "Split them into several certificates.",
         )
-    solver = wanted.solver or acme.default_solver
+    solver = request.solver or acme.default_solver
     if not solver:
         raise UsageError(
-            "How is control of the names shown?",
-            "neither --solver nor [acme] default_solver says it",
+            "There is no solver for domain control validation",
+            "neither --solver nor [acme] default_solver names one",
             "Write [acme.solver.web] with its kind.",
         )
     check_solver(settings, solver, names)
-    targets = acme.default_targets if wanted.targets is None else wanted.targets
-    check_targets(settings, targets, own_key=wanted.csr is None)
+    targets = acme.default_targets if request.targets is None else request.targets
+    check_targets(settings, targets, own_key=request.csr is None)
     return {
         "account_id": row["id"],
         "solver": solver,
         "targets": " ".join(targets),
-        "reuse_key": int(wanted.reuse_key),
-        "profile": wanted.profile or None,
-        "preferred_chain": wanted.chain or None,
-        "shrink": wanted.shrink or acme.shrink,
+        "reuse_key": int(request.reuse_key),
+        "profile": request.profile or None,
+        "preferred_chain": request.chain or None,
+        "shrink": request.on_failed_name or acme.on_failed_name,
     }
 
 
 def _only_account(tx: Tx) -> str:
+    """Return the name of the account if there is exactly one."""
     rows = [r for r in accounts.listing(tx.conn) if r["state"] == "active"]
     if len(rows) == 1:
         return str(rows[0]["name"])
     known = ", ".join(r["name"] for r in rows)
     raise UsageError(
-        "With which account?",
-        f"there are {known}" if rows else "there is none",
-        "Give --account, or make one: certmgr account add letsencrypt.",
+        "No account was given",
+        f"there are several: {known}" if rows else "there is none in the inventory",
+        "Give --account, or create an account: certmgr account add letsencrypt.",
     )
 
 
 def check_solver(settings: Settings, solver: str, names: Sequence[str]) -> None:
-    """Raises :class:`UsageError` for names that this way cannot show."""
+    """Raise :class:`UsageError` if the solver's challenge cannot validate a name."""
+    # A CA would refuse these combinations after the order, so they are refused before it.
     challenge = challenge_of(find(settings, solver))
     wild = next((n for n in names if n.startswith("*.")), None)
     if wild is not None and challenge != "dns-01":
         raise UsageError(
             f"{display(wild)} needs dns-01",
-            f"the solver '{solver}' does {challenge} (RFC 8555 8.3: no CA takes that for a"
-            " wildcard)",
-            "Name a solver for the DNS with --solver.",
+            f"the solver '{solver}' uses {challenge}, which CAs do not accept for a wildcard (RFC"
+            " 8555 8.3)",
+            "Name a dns-01 solver with --solver.",
         )
     address = next((n for n in names if as_ip(n) is not None), None)
     if address is not None and challenge == "dns-01":
         raise UsageError(
-            f"{address} cannot be shown by dns-01",
-            "an address has no such record (RFC 8738 7)",
-            "Name a solver of http-01 or tls-alpn-01 with --solver.",
+            f"{address} cannot be validated by dns-01",
+            "this challenge does not exist for addresses (RFC 8738 7)",
+            "Name an http-01 or tls-alpn-01 solver with --solver.",
         )
 
 
 def check_targets(settings: Settings, targets: Sequence[str], *, own_key: bool = True) -> None:
-    for word in targets:
-        if word not in settings.acme.places:
+    """Raise :class:`UsageError` for a target that is not configured, or that needs a missing key.
+
+    Args:
+        settings: The configuration.
+        targets: The names of targets.
+        own_key: Whether the key is here; False if the client holds it.
+    """
+    for target in targets:
+        if target not in settings.acme.places:
             known = ", ".join(sorted(settings.acme.places)) or "none"
             raise UsageError(
-                f"There is no target '{printable(word, 60)}'",
+                f"There is no target '{printable(target, 60)}'",
                 f"the configuration has {known}",
-                f"Write [acme.target.{printable(word, 40)}] with its kind.",
+                f"Write [acme.target.{printable(target, 40)}] with its kind.",
             )
-        if not own_key and settings.acme.places[word].kind == "pkcs12":
+        # A PKCS#12 file contains the private key.
+        if not own_key and settings.acme.places[target].kind == "pkcs12":
             raise UsageError(
-                f"The target '{word}' needs the key", "it is the client's", "Name another target."
+                f"The target '{target}' needs the private key",
+                "the client holds it",
+                "Name another target.",
             )
 
 
-def _one(
+def _ensure_lineage(
     tx: Tx,
-    who: Any,
+    client: Any,
     names: Sequence[str],
     values: dict[str, Any],
     key_type: str,
-    wanted: IssueRequest,
-    request: requests_.SigningRequest | None,
+    request: IssueRequest,
+    csr: requests_.SigningRequest | None,
 ) -> str:
-    name = safe_name(wanted.lineage or default_name(list(names), key_type))
-    for row in lineages.listing(tx.conn, client_id=who["id"], states=("active", "paused")):
+    """Return the name of the lineage with these names and key type, created if necessary."""
+    name = safe_name(request.lineage or default_name(list(names), key_type))
+    for row in lineages.listing(tx.conn, client_id=client["id"], states=("active", "paused")):
         if (
             {n["name"] for n in row["names"]} == set(names)
             and row["key_type"] == key_type
-            and (not wanted.lineage or row["name"] == name)
+            and (not request.lineage or row["name"] == name)
         ):
             return str(row["name"])
     lineages.add(
         tx,
         name,
-        who["number"],
+        client["number"],
         names,
-        values | {"key_type": key_type, "csr": request.pem if request is not None else None},
+        values | {"key_type": key_type, "csr": csr.pem if csr is not None else None},
     )
     return name

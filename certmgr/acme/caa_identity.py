@@ -1,5 +1,7 @@
-"""Which CA we would use for a name, as its CAA records must allow it: for the look that opens
-``caa-mismatch``. An edge, read once a run.
+"""The CA that certmgr would use for a name, as CAA records must permit it.
+
+The check for ``caa-mismatch`` compares CAA records with it. This module performs I/O; it reads the
+inventory once per run.
 """
 
 from __future__ import annotations
@@ -15,44 +17,58 @@ from inventory.db.database import Database
 from inventory.errors import CertmgrError
 from inventory.store import accounts, domains, lineages
 
+# The CA's names in CAA records, the URL of our account, and our challenge type (RFC 8657).
 Identities = tuple[Sequence[str], str | None, str | None]
 
 
 def identities_for(
     database: Database, settings: Settings
 ) -> Callable[[Mapping[str, Any]], Identities | None]:
-    """A row of endpoint and domain -> (the CA's names in CAA records, our account, our method): of
-    the lineage that covers the host, else of the default account where we renew the domain's
-    certificates ourselves. None where no CA of ours is used.
+    """Return a function from a row of endpoint and domain to the CA identity for its host.
+
+    The identity is that of the lineage that covers the host. Without a lineage it is that of the
+    default account, if the provider renews or buys the domain's certificates. Otherwise it is None.
     """
     by_client: dict[int, list[tuple[Sequence[str], Identities]]] = {}
     with database.read() as conn:
         known = {a["id"]: a for a in accounts.listing(conn)}
         for row in lineages.listing(conn, states=("active",)):
             account = known.get(row["account_id"])
-            if account is not None and (found := _of(settings, account, row["solver"])) is not None:
+            if (
+                account is not None
+                and (identity := _identity_of(settings, account, row["solver"])) is not None
+            ):
                 by_client.setdefault(row["client_id"], []).append(
-                    ([n["name"] for n in row["names"]], found)
+                    ([n["name"] for n in row["names"]], identity)
                 )
-    usual = next((a for a in known.values() if a["name"] == settings.acme.default_account), None)
-    default = _of(settings, usual, settings.acme.default_solver) if usual is not None else None
+    account = next((a for a in known.values() if a["name"] == settings.acme.default_account), None)
+    default = (
+        _identity_of(settings, account, settings.acme.default_solver)
+        if account is not None
+        else None
+    )
 
-    def look(row: Mapping[str, Any]) -> Identities | None:
-        for names, found in by_client.get(row["client_id"], ()):
+    def identity_for(row: Mapping[str, Any]) -> Identities | None:
+        for names, identity in by_client.get(row["client_id"], ()):
             if any(name_covers(n, row["host"]) for n in names):
-                return found
+                return identity
         parties = domains.parties_of_row(row)
+        # If the client gets the certificates, the provider's CA has no claim on their CAA records.
         return default if (parties.renews or parties.buys) == "us" else None
 
-    return look
+    return identity_for
 
 
-def _of(settings: Settings, account: Mapping[str, Any], solver: str) -> Identities | None:
+def _identity_of(
+    settings: Settings, account: Mapping[str, Any], solver_name: str
+) -> Identities | None:
     try:
         ca = cas.find(settings.acme, account["ca"], account["directory"])
     except CertmgrError:
         return None
-    own = settings.acme.solvers.get(solver)
+    solver = settings.acme.solvers.get(solver_name)
     return (
-        (ca.caa, account["url"], challenge_of(own) if own is not None else None) if ca.caa else None
+        (ca.caa, account["url"], challenge_of(solver) if solver is not None else None)
+        if ca.caa
+        else None
     )

@@ -1,6 +1,6 @@
-"""The CAs that are known by name (cas.toml), those of the configuration, and what each allows.
+"""The known CAs (cas.toml), those of the configuration, and their rate limits.
 
-Pure, but for reading the file.
+Pure, except that it reads the file.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class RateLimit:
     window: int
 
     @classmethod
-    def of(cls, text: str) -> RateLimit | None:
-        """``50/7d``, ``300/3h``; empty for none."""
+    def parse(cls, text: str) -> RateLimit | None:
+        """Parse a limit such as ``50/7d`` or ``300/3h``; return None for an empty text."""
         if not text:
             return None
         count, _, window = text.partition("/")
@@ -46,10 +46,13 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """``account``: new orders of an account.
+    """The rate limits of a CA. None stands for an unknown limit.
 
-    ``domain``: certificates of a registered domain. ``exact``: of the same set of names.
-    ``failure``: failed authorizations of a name and account. None: not known.
+    Attributes:
+        account: New orders per account.
+        domain: Certificates per registered domain.
+        exact: Certificates per exact set of names.
+        failure: Failed authorizations per name and account.
     """
 
     account: RateLimit | None = None
@@ -60,10 +63,24 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class CertificateAuthority:
-    """``caa``: its names in CAA records.
+    """A CA that speaks ACME.
 
-    ``eab``: it wants an external account binding. ``profile``: asked for where nobody named one.
-    ``ca_file``, ``internal``: as in the configuration. ``test``: nobody trusts its certificates.
+    Attributes:
+        name: Its name in the configuration and on the command line.
+        title: Its display name.
+        directory: The URL of its directory.
+        caa: Its names in CAA records.
+        eab: Whether it requires an external account binding.
+        eab_where: The page that shows the id and key of the binding.
+        profile: The profile to request if the administrator names none.
+        max_names: The maximum number of names per certificate.
+        limits: Its rate limits.
+        ca_file: PEM file that verifies its TLS certificate, from the configuration.
+        internal: Whether its URLs may lead to internal addresses, from the configuration.
+        test: Whether its certificates are for tests only and not publicly trusted.
+        at_once: The maximum number of parallel orders; 0 for the configured default.
+        source: The document that states these facts.
+        confirmed: Whether the facts were read from the source; False if written from memory.
     """
 
     name: str
@@ -85,7 +102,8 @@ class CertificateAuthority:
 
 @lru_cache(maxsize=1)
 def known() -> Mapping[str, CertificateAuthority]:
-    found = {}
+    """Return the CAs of cas.toml by name."""
+    cas = {}
     for name, entry in tomllib.loads(CAS_FILE.read_text(encoding="utf-8")).items():
         limits = _limits(
             entry.get("per_account", ""),
@@ -93,7 +111,7 @@ def known() -> Mapping[str, CertificateAuthority]:
             entry.get("per_set", ""),
             entry.get("per_failure", ""),
         )
-        found[name] = CertificateAuthority(
+        cas[name] = CertificateAuthority(
             name=name,
             title=entry["title"],
             directory=entry["directory"],
@@ -107,84 +125,99 @@ def known() -> Mapping[str, CertificateAuthority]:
             source=entry["source"],
             confirmed=bool(entry["confirmed"]),
         )
-    return found
+    return cas
 
 
 def _limits(account: str, domain: str, exact: str, failure: str) -> RateLimits:
     return RateLimits(
-        RateLimit.of(account), RateLimit.of(domain), RateLimit.of(exact), RateLimit.of(failure)
+        RateLimit.parse(account),
+        RateLimit.parse(domain),
+        RateLimit.parse(exact),
+        RateLimit.parse(failure),
     )
 
 
-def configured(name: str, own: CaSettings) -> CertificateAuthority:
-    """A CA of the configuration; what it does not say is taken from the known one of that name."""
-    base = known().get(name) or CertificateAuthority(name, name, own.directory)
+def configured(name: str, settings: CaSettings) -> CertificateAuthority:
+    """Return a CA of the configuration, completed from the known CA of the same name."""
+    base = known().get(name) or CertificateAuthority(name, name, settings.directory)
     limits = RateLimits(
-        RateLimit.of(own.per_account) or base.limits.account,
-        RateLimit.of(own.per_domain) or base.limits.domain,
-        RateLimit.of(own.per_set) or base.limits.exact,
-        RateLimit.of(own.per_failure) or base.limits.failure,
+        RateLimit.parse(settings.per_account) or base.limits.account,
+        RateLimit.parse(settings.per_domain) or base.limits.domain,
+        RateLimit.parse(settings.per_set) or base.limits.exact,
+        RateLimit.parse(settings.per_failure) or base.limits.failure,
     )
     return replace(
         base,
-        directory=own.directory or base.directory,
-        caa=own.caa or base.caa,
-        eab=own.eab or base.eab,
+        directory=settings.directory or base.directory,
+        caa=settings.caa or base.caa,
+        eab=settings.eab or base.eab,
         limits=limits,
-        ca_file=own.ca_file,
-        internal=own.internal,
-        at_once=own.at_once,
+        ca_file=settings.ca_file,
+        internal=settings.internal,
+        at_once=settings.at_once,
     )
 
 
-def every(acme: AcmeSettings) -> dict[str, CertificateAuthority]:
-    return {**known(), **{name: configured(name, own) for name, own in acme.cas.items()}}
+def all_cas(acme: AcmeSettings) -> dict[str, CertificateAuthority]:
+    """Return the known and the configured CAs by name."""
+    return {**known(), **{name: configured(name, settings) for name, settings in acme.cas.items()}}
 
 
 def find(acme: AcmeSettings, name: str, directory: str = "") -> CertificateAuthority:
-    """The CA of this name, with another directory where one is given.
+    """Return the CA of a name or directory URL.
 
-    Raises :class:`UsageError`.
+    Args:
+        acme: The configuration.
+        name: The name of the CA; may be empty if a directory is given.
+        directory: A directory URL that replaces that of the CA; empty for none.
+
+    Raises:
+        UsageError: The CA is unknown, or the URL is invalid.
     """
-    found = every(acme)
-    ca = found.get(name) or next(
-        (c for c in found.values() if c.directory and c.directory == directory), None
+    cas = all_cas(acme)
+    # The same directory under another name is the same CA: its limits apply.
+    ca = cas.get(name) or next(
+        (c for c in cas.values() if c.directory and c.directory == directory), None
     )
     if ca is None and directory:
         ca = CertificateAuthority(name or _host(directory), name or _host(directory), directory)
     if ca is None or not (directory or ca.directory):
         raise UsageError(
             f"'{printable(name, 60)}' is not a known CA",
-            f"known are {', '.join(sorted(found))}",
+            f"the known CAs are {', '.join(sorted(cas))}",
             "Name one of them, or give --directory URL.",
         )
-    return replace(ca, directory=checked(directory)) if directory else ca
+    return replace(ca, directory=check_directory_url(directory)) if directory else ca
 
 
-def checked(directory: str) -> str:
-    """Raises :class:`UsageError` for what is no https:// URL."""
+def check_directory_url(directory: str) -> str:
+    """Return a directory URL.
+
+    Raises:
+        UsageError: It is not an https:// URL, or it has a user name or unprintable characters.
+    """
     try:
         parts = urlsplit(directory)
-        good = (
+        valid = (
             parts.scheme == "https"
             and bool(normalise_host(parts.hostname or ""))
             and (parts.port or 443) > 0
         )
     except (ValueError, UsageError):
-        good = False
+        valid = False
     if (
-        not good
+        not valid
         or parts.username
         or len(directory) > 1000
         or printable(directory, 1000) != directory
     ):
         raise UsageError(
-            f"'{printable(directory, 80)}' is no directory URL",
-            "ACME is spoken over TLS only (RFC 8555 6.1)",
+            f"'{printable(directory, 80)}' is not a directory URL",
+            "ACME requires HTTPS (RFC 8555 6.1)",
             "Write https://HOST/PATH.",
         )
     return directory
 
 
 def _host(directory: str) -> str:
-    return urlsplit(checked(directory)).hostname or ""
+    return urlsplit(check_directory_url(directory)).hostname or ""

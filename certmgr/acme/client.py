@@ -1,15 +1,15 @@
-"""The connection to a CA: the ``acme`` library, with what it leaves to us.
+"""The connection to a CA, based on the ``acme`` library.
 
-An edge.
-
-Beside the library: badNonce is retried within bounds (it retries once), nonces are taken under a
-lock, HTTP status and Retry-After of a problem are kept, the answer is bounded in size and time, and
-no URL of a CA leads inside unless the configuration says that it may.
+This module performs I/O. In addition to the library it retries badNonce within bounds (the library
+retries once), guards the nonces with a lock, and keeps the HTTP status and Retry-After of a
+problem. It limits the size and duration of answers. It connects to internal addresses only if the
+configuration allows that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import threading
@@ -37,42 +37,44 @@ from inventory.clock import Clock, system_clock
 from inventory.errors import CertmgrError
 from inventory.text import printable
 
-MAX_ANSWER = 1_000_000  # a chain of 100 names is 20 KB
+_log = logging.getLogger(__name__)
+
+# A chain for 100 names has about 20 KB.
+MAX_RESPONSE = 1_000_000
 TOTAL_SECONDS = 60.0
+# Seconds to connect, and seconds between two reads.
 TIMEOUT = (10.0, 30.0)
 NONCE_TRIES = 200
 NONCE_SECONDS = 120.0
 
-# RFC 8555 7.1.4 knows it, the library does not.
+# RFC 8555 7.1.4 has this status, the library lacks it.
 STATUS_EXPIRED = messages.Status("expired")
 
 
 class NewOrder(messages.NewOrder):  # type: ignore[misc, unused-ignore]
-    """With the certificate that it replaces (RFC 9773 5)."""
+    """A newOrder request that can name the certificate it replaces (RFC 9773 5)."""
 
     replaces: str | None = field("replaces", omitempty=True)
 
 
 @challenges.Challenge.register
 class TLSALPN01(challenges.KeyAuthorizationChallenge):
-    """RFC 8737; the library gave it up in 5.0."""
+    """The tls-alpn-01 challenge (RFC 8737), which the library removed in 5.0."""
 
     response_cls = challenges.HTTP01Response
     typ = "tls-alpn-01"
 
     def validation(self, account_key: JWK, **_: Any) -> str:
-        """The key authorization; its SHA-256 stands in the certificate that answers."""
+        """Return the key authorization, whose SHA-256 is part of the response certificate."""
         return self.key_authorization(account_key)
 
 
 class ChallengeResponse(challenges.ChallengeResponse):
-    """``{}``: ready.
-
-    The library takes an empty one for nothing at all, and would send a POST-as-GET.
-    """
+    """The empty response ``{}``: the client is ready for validation (RFC 8555 7.5.1)."""
 
     typ = ""
 
+    # The library would send a POST-as-GET for a false payload.
     def __bool__(self) -> bool:
         return True
 
@@ -81,8 +83,9 @@ class ChallengeResponse(challenges.ChallengeResponse):
 
 
 class _Connection(HTTPSConnection):
-    """Resolves once, asks the address that was checked, and does not wait for ever for a line of
-    headers.
+    """A connection to an address that was checked, with a time limit for the headers.
+
+    The name is resolved once. A second lookup could return another, unchecked address.
     """
 
     allowed: Sequence[Network] = ()
@@ -91,16 +94,17 @@ class _Connection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         host, port = self._dns_host, self.port or 443
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise urllib3.exceptions.NewConnectionError(
-                self, f"the name {printable(host, 100)} could not be looked up"
+                self, f"the name {printable(host, 100)} could not be resolved"
             ) from error
         why = ""
         last: OSError | None = None
-        for family, kind, proto, _, address in found[:8]:
-            where = str(address[0]).partition("%")[0]
-            why = "" if self.internal else refusal(where, self.allowed) or ""
+        for family, kind, proto, _, address in results[:8]:
+            plain = str(address[0]).partition("%")[0]
+            # A CA's answer names further URLs: without this check it could reach internal hosts.
+            why = "" if self.internal else refusal(plain, self.allowed) or ""
             if why:
                 continue
             connection = socket.socket(family, kind, proto)
@@ -114,15 +118,16 @@ class _Connection(HTTPSConnection):
                 connection.close()
         if last is None and why:
             raise urllib3.exceptions.NewConnectionError(
-                self, f"INTERNAL {printable(host, 100)} leads to an address inside: {why}"
+                self, f"INTERNAL {printable(host, 100)} leads to an internal address: {why}"
             )
         raise urllib3.exceptions.NewConnectionError(
-            self, f"nothing answers: {last.strerror if last else 'no address'}"
+            self, f"no server answers: {last.strerror if last else 'no address'}"
         )
 
     def getresponse(self) -> Any:
+        # The read timeout starts anew with each byte, so a timer ends a slow header.
         sock = self.sock
-        watch = threading.Timer(TOTAL_SECONDS, _shut, (sock,))
+        watch = threading.Timer(TOTAL_SECONDS, _shutdown_socket, (sock,))
         watch.daemon = True
         watch.start()
         try:
@@ -131,29 +136,32 @@ class _Connection(HTTPSConnection):
             watch.cancel()
 
 
-def _shut(sock: Any) -> None:
+def _shutdown_socket(sock: Any) -> None:
     with contextlib.suppress(OSError, AttributeError):
         sock.shutdown(socket.SHUT_RDWR)
 
 
 class _Adapter(HTTPAdapter):
     def __init__(self, allowed: Sequence[Network], internal: bool, at_once: int) -> None:
-        self._wanted = {"allowed": tuple(allowed), "internal": internal}
+        self._attributes = {"allowed": tuple(allowed), "internal": internal}
         super().__init__(pool_connections=4, pool_maxsize=at_once, max_retries=0)
 
     def init_poolmanager(self, *arguments: Any, **given: Any) -> None:
         super().init_poolmanager(*arguments, **given)
-        connection = type("Connection", (_Connection,), self._wanted)
+        connection = type("Connection", (_Connection,), self._attributes)
         pool = type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": connection})
         self.poolmanager.pool_classes_by_scheme = {"https": pool}
 
 
 @dataclass(frozen=True, slots=True)
 class CaConnection:
-    """How a CA is reached.
+    """The connection settings of a CA.
 
-    ``ca_file``: PEM that its TLS certificate is verified with, empty: the usual roots.
-    ``internal``: it may be inside.
+    Attributes:
+        ca_file: PEM file that verifies its TLS certificate; empty for the public roots.
+        internal: Whether its URLs may lead to internal addresses.
+        allowed: Networks that may be reached although they are internal.
+        at_once: The maximum number of parallel connections.
     """
 
     ca_file: str = ""
@@ -163,11 +171,11 @@ class CaConnection:
 
 
 class AcmeNetwork(client.ClientNetwork):
-    """One account's line to a CA; threads may share it. ``wait``: sleeps, given seconds."""
+    """The connection of one account to a CA. Threads may share it."""
 
     def __init__(
         self,
-        line: CaConnection,
+        connection: CaConnection,
         key: JWK | None = None,
         wait: Callable[[float], None] = time.sleep,
         clock: Clock = system_clock,
@@ -176,28 +184,36 @@ class AcmeNetwork(client.ClientNetwork):
         if isinstance(key, JWKEC) and key.key.curve.name == "secp384r1":
             alg = ES384
         super().__init__(key, alg=alg, user_agent=f"certmgr/{__version__} acme-python")
-        self.verify_ssl = line.ca_file or True  # type: ignore[assignment]
+        self.verify_ssl = connection.ca_file or True  # type: ignore[assignment]
         self.session.trust_env = False
         for scheme in list(self.session.adapters):
             del self.session.adapters[scheme]
-        self.session.mount("https://", _Adapter(line.allowed, line.internal, line.at_once))
+        self.session.mount(
+            "https://", _Adapter(connection.allowed, connection.internal, connection.at_once)
+        )
         self._lock = threading.Lock()
-        self._stack: list[Any] = []
+        self._nonce_stack: list[Any] = []
         self._wait = wait
         self.clock = clock
         self.requests = 0
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
-        """Raises :class:`AcmeError` (unreachable, unreadable) in place of what requests raises."""
+        """Send a request.
+
+        Raises:
+            AcmeError: The CA is unreachable, or its URL is not https://.
+            InternalAddress: The URL leads to an internal address.
+        """
         headers = kwargs.pop("headers", {})
         headers.setdefault("User-Agent", self.user_agent)
         headers["Accept-Encoding"] = "identity"
         self.requests += 1
+        _log.debug("%s %s", method, url)
         what = f"The CA at {_host(url)} did not answer"
         if not url.startswith("https://"):
             raise AcmeError(
-                f"The CA names the URL {printable(url, 120)}",
-                AcmeProblem("unreadable", "it is not https://"),
+                f"The CA's URL {printable(url, 120)} is not used",
+                AcmeProblem("unreadable", "it is not an https:// URL"),
             )
         try:
             response = self.session.request(
@@ -210,19 +226,21 @@ class AcmeNetwork(client.ClientNetwork):
                 stream=True,
                 allow_redirects=False,
             )
-            response._content = _bounded(response)
+            response._content = _read_bounded(response)
             response._content_consumed = True  # type: ignore[attr-defined]
             response.encoding = "utf-8"
             if method == "POST":
-                self._keep_nonce(
-                    response
-                )  # also of a refusal: what follows needs no question of its own
+                # A refusal carries a nonce too, which saves a request for the next one.
+                self._keep_nonce(response)
             return response
         except requests.exceptions.SSLError as error:
             raise AcmeError(
                 what,
-                AcmeProblem("unreachable", f"its TLS certificate does not verify: {_why(error)}"),
-                "Check the directory's URL, and ca_file of [acme.ca.NAME] for a CA of your own.",
+                AcmeProblem(
+                    "unreachable",
+                    f"its TLS certificate cannot be verified: {_innermost_reason(error)}",
+                ),
+                "Check the directory's URL, and ca_file of [acme.ca.NAME] for an internal CA.",
             ) from None
         except (
             requests.exceptions.RequestException,
@@ -230,7 +248,7 @@ class AcmeNetwork(client.ClientNetwork):
             ssl.SSLError,
             OSError,
         ) as error:
-            why = _why(error)
+            why = _innermost_reason(error)
             if "INTERNAL " in why:
                 raise InternalAddress(url, why.partition("INTERNAL ")[2]) from None
             raise AcmeError(what, AcmeProblem("unreachable", why)) from None
@@ -238,8 +256,11 @@ class AcmeNetwork(client.ClientNetwork):
     def _check_response(  # type: ignore[override]  # a class method there; here it needs the clock
         self, response: requests.Response, content_type: str | None = None
     ) -> requests.Response:
-        """Raises :class:`AcmeError` with the whole problem document, its HTTP status and its
-        Retry-After.
+        """Return a successful response.
+
+        Raises:
+            AcmeError: The CA refused. The error has the whole problem document, the HTTP status and
+                Retry-After.
         """
         with contextlib.suppress(ValueError, RecursionError):
             document = response.json()
@@ -250,7 +271,7 @@ class AcmeNetwork(client.ClientNetwork):
             raise self._refused(response, None)
         if content_type == self.JSON_CONTENT_TYPE:
             raise AcmeError(
-                f"The CA at {_host(response.url)} answered something else than JSON",
+                f"The CA at {_host(response.url)} did not send JSON",
                 AcmeProblem(
                     "unreadable",
                     f"the answer begins with '{printable(response.text[:60], 60)}'",
@@ -263,35 +284,39 @@ class AcmeNetwork(client.ClientNetwork):
         wait = retry_after(response.headers.get("Retry-After"), self.clock())
         problem = parse(document, response.status_code, wait)
         location = printable(response.headers.get("Location", ""), 500)
-        return AcmeError(f"The CA at {_host(response.url)} said no", problem, location=location)
+        return AcmeError(
+            f"The CA at {_host(response.url)} refused the request", problem, location=location
+        )
 
     def _keep_nonce(self, response: requests.Response) -> None:
         with contextlib.suppress(DeserializationError):
             decoded = _decode_nonce(response)
             with self._lock:
-                del self._stack[: max(0, len(self._stack) - 99)]
-                self._stack.append(decoded)
+                # At most 100 nonces are kept.
+                del self._nonce_stack[: max(0, len(self._nonce_stack) - 99)]
+                self._nonce_stack.append(decoded)
 
     def _add_nonce(self, response: requests.Response) -> None:
-        """It was kept when the answer came."""
+        """Do nothing: :meth:`_send_request` stored the nonce already."""
 
     def _get_nonce(self, url: str, new_nonce_url: str) -> Any:
         with self._lock:
-            if self._stack:
-                return (
-                    self._stack.pop()
-                )  # the newest: older ones may be of a server that was restarted
+            if self._nonce_stack:
+                # The newest first: older ones may be unknown to a server that was restarted.
+                return self._nonce_stack.pop()
         try:
             return _decode_nonce(self._check_response(self.head(new_nonce_url or url)))
         except DeserializationError:
             raise AcmeError(
-                f"The CA at {_host(url)} gives no nonce",
-                AcmeProblem("unreadable", "the header Replay-Nonce is missing or broken"),
+                f"The CA at {_host(url)} sent no nonce",
+                AcmeProblem("unreadable", "the header Replay-Nonce is missing or invalid"),
             ) from None
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """A refused nonce costs nothing and says nothing about the request: it is sent again, at
-        most 200 times and two minutes.
+        """Send a signed request, and repeat it while the CA refuses the nonce.
+
+        A refused nonce has no effect on the request (RFC 8555 6.5). It is repeated at most 200
+        times and for at most two minutes.
         """
         end = time.monotonic() + NONCE_SECONDS
         for attempt in range(NONCE_TRIES):
@@ -300,25 +325,26 @@ class AcmeNetwork(client.ClientNetwork):
             except AcmeError as error:
                 if error.problem.type != "badNonce" or time.monotonic() > end:
                     raise
+                # After 30 attempts without a pause, give a busy CA some time.
                 if attempt >= 30:
                     self._wait(0.2)
         raise AcmeError(
             "The CA refuses every nonce",
             AcmeProblem("badNonce", f"{NONCE_TRIES} requests in a row were refused"),
-            "Something between here and the CA caches or rewrites answers; it is tried again"
-            " later.",
+            "Check whether a proxy between this machine and the CA caches or rewrites answers. The"
+            " request is retried later.",
         )
 
 
 class InternalAddress(CertmgrError):
-    """A URL of a CA that leads inside."""
+    """A CA's URL leads to an internal address."""
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(
-            f"The CA's URL {printable(url, 200)} is not asked",
+            f"The CA's URL {printable(url, 200)} is not requested",
             printable(why, 200),
-            "If the CA is your own: allow the network in [network] allow, or set internal = true in"
-            " its [acme.ca.NAME].",
+            "If this is your internal CA, allow its network in [network] allow, or set internal ="
+            " true in its [acme.ca.NAME].",
         )
         self.url, self.reason = url, why
 
@@ -326,17 +352,17 @@ class InternalAddress(CertmgrError):
         return InternalAddress, (self.url, self.reason)
 
 
-def _bounded(response: requests.Response) -> bytes:
-    """The body, at most :data:`MAX_ANSWER` bytes and :data:`TOTAL_SECONDS` long."""
+def _read_bounded(response: requests.Response) -> bytes:
+    """Return the body, of at most :data:`MAX_RESPONSE` bytes within :data:`TOTAL_SECONDS`."""
     end, parts, size = time.monotonic() + TOTAL_SECONDS, [], 0
     raw = response.raw
     try:
         while part := raw.read1(65_536):
             size += len(part)
             parts.append(part)
-            if size > MAX_ANSWER:
+            if size > MAX_RESPONSE:
                 raise requests.exceptions.ContentDecodingError(
-                    f"its answer is larger than {MAX_ANSWER:,} bytes"
+                    f"its answer is larger than {MAX_RESPONSE:,} bytes"
                 )
             if time.monotonic() > end:
                 raise requests.exceptions.ReadTimeout(
@@ -358,18 +384,18 @@ def _decode_nonce(response: requests.Response) -> Any:
     return jws.Header._fields["nonce"].decode(response.headers.get("Replay-Nonce", ""))
 
 
-def _why(error: BaseException) -> str:
-    """The innermost reason, without the addresses of objects."""
-    seen: BaseException = error
+def _innermost_reason(error: BaseException) -> str:
+    """Return the message of the innermost exception, without the addresses of objects."""
+    current: BaseException = error
     for _ in range(6):
-        inner = getattr(seen, "reason", None) or (
-            seen.args[0] if seen.args and isinstance(seen.args[0], BaseException) else None
+        inner = getattr(current, "reason", None) or (
+            current.args[0] if current.args and isinstance(current.args[0], BaseException) else None
         )
         if not isinstance(inner, BaseException):
             break
-        seen = inner
-    text = str(seen)
-    return printable(text.rpartition(">: ")[2] or type(seen).__name__, 300)
+        current = inner
+    text = str(current)
+    return printable(text.rpartition(">: ")[2] or type(current).__name__, 300)
 
 
 def _host(url: str) -> str:
@@ -380,7 +406,12 @@ def _host(url: str) -> str:
 
 
 def directory_of(net: AcmeNetwork, url: str) -> messages.Directory:
-    """Raises :class:`AcmeError` for a bad answer, :class:`InternalAddress` for an internal URL."""
+    """Fetch the directory of a CA (RFC 8555 7.1.1).
+
+    Raises:
+        AcmeError: The answer is not a directory.
+        InternalAddress: The URL leads to an internal address.
+    """
     document = net.get(url).json()
     needed = ("newNonce", "newAccount", "newOrder", "revokeCert")
     if not isinstance(document, dict) or not all(isinstance(document.get(k), str) for k in needed):
@@ -392,5 +423,6 @@ def directory_of(net: AcmeNetwork, url: str) -> messages.Directory:
     try:
         return messages.Directory.from_json(document)
     except (DeserializationError, TypeError, AttributeError):
+        # The metadata is optional: a CA with malformed metadata can still be used.
         document["meta"] = {}
         return messages.Directory.from_json(document)

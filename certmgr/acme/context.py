@@ -1,5 +1,7 @@
-"""What every order needs: the database, the configuration, the clock, solvers and the lines to CAs,
-each made once. An edge.
+"""The dependencies that all ACME operations share: database, configuration, clock, solvers and
+sessions at CAs.
+
+Each is created once per context. This module performs I/O.
 """
 
 from __future__ import annotations
@@ -24,72 +26,85 @@ from inventory.errors import Busy, CertmgrError
 from inventory.store import accounts
 from inventory.store.records import Row
 
-FORGET = 10.0  # seconds
+# Seconds for which a failure to open a session is remembered.
+FAILURE_CACHE_SECONDS = 10.0
 
 
 @dataclass
 class IssuanceContext:
-    """``clock`` and ``wait``: the time.
+    """The shared dependencies of issuance, renewal and deployment.
 
-    ``draw``: numbers from 0 to 1. ``step``: told the name of each step that is about to be taken.
+    Attributes:
+        database: The inventory.
+        settings: The configuration.
+        clock: The current time; None for the clock of the database.
+        wait: Sleep for a number of seconds.
+        random: Return a random number from 0 to 1.
+        checkpoint: Called with the name of each step before it is taken, for fault injection.
     """
 
     database: Database
     settings: Settings
-    clock: Clock | None = None  # the database's, unless one is given
+    clock: Clock | None = None
     wait: Callable[[float], None] = time.sleep
-    draw: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
-    step: Callable[[str], None] = lambda _: None
+    random: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
+    checkpoint: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.solvers = Solvers(self.settings, self.now)
         self._sessions: dict[int, tuple[AccountSession | CertmgrError, float]] = {}
         self._lock = threading.Lock()
-        self._writing = threading.Lock()
-        self._opening: dict[int, threading.Lock] = {}
+        self._write_lock = threading.Lock()
+        self._session_locks: dict[int, threading.Lock] = {}
 
     def now(self) -> datetime:
+        """Return the current time."""
         return (self.clock or self.database.clock)()
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        """A transaction at the office's time.
-
-        Threads queue here and not at the database, whose waiting is by polling.
-        """
-        with self._writing, self.database.write(self.now()) as tx:
+        """Open a write transaction at the current time of this context."""
+        # Threads queue at this lock, because the database waits for its own lock by polling.
+        with self._write_lock, self.database.write(self.now()) as tx:
             yield tx
 
     @property
-    def at(self) -> int:
+    def now_epoch(self) -> int:
+        """The current time in epoch seconds."""
         return to_epoch(self.now())
 
     @property
     def base(self) -> Path:
+        """The directory for keys, versions and locks."""
         return base_directory(self.settings)
 
     @property
     def keys(self) -> KeyStore:
+        """The store for the keys of accounts and orders."""
         return key_store(self.settings)
 
     def session(self, account_id: int) -> AccountSession:
-        """The line to the account's CA; asked for once.
+        """Return the session of an account at its CA, opened on first use.
 
-        What it raised is raised again for some seconds, so that many orders do not all wait for a
-        CA that is away.
+        Raises:
+            CertmgrError: The session cannot be opened. The same error is raised again for
+                :data:`FAILURE_CACHE_SECONDS`.
         """
         with self._lock:
-            opening = self._opening.setdefault(account_id, threading.Lock())
-        with opening:
-            found, since = self._sessions.get(account_id, (None, 0.0))
-            if found is None or (
-                isinstance(found, CertmgrError) and time.monotonic() - since > FORGET
+            session_lock = self._session_locks.setdefault(account_id, threading.Lock())
+        with session_lock:
+            session, since = self._sessions.get(account_id, (None, 0.0))
+            # A failure is cached for a short time: without it, every waiting order would run into
+            # the time limit of a CA that is unreachable.
+            if session is None or (
+                isinstance(session, CertmgrError)
+                and time.monotonic() - since > FAILURE_CACHE_SECONDS
             ):
-                found = self._open(account_id)
-                self._sessions[account_id] = found, time.monotonic()
-        if isinstance(found, CertmgrError):
-            raise found
-        return found
+                session = self._open(account_id)
+                self._sessions[account_id] = session, time.monotonic()
+        if isinstance(session, CertmgrError):
+            raise session
+        return session
 
     def _open(self, account_id: int) -> AccountSession | CertmgrError:
         with self.database.read() as conn:
@@ -100,40 +115,45 @@ class IssuanceContext:
             return error
 
     def account(self, account_id: int) -> Row:
+        """Return the row of an account."""
         with self.database.read() as conn:
             return accounts.by_id(conn, account_id)
 
     @contextmanager
-    def alone(self, lineage: str) -> Iterator[None]:
-        """One process and thread at a time works on a lineage on this machine.
+    def lineage_lock(self, lineage: str) -> Iterator[None]:
+        """Hold the lock that admits one process and thread of this machine to a lineage.
 
-        Raises :class:`Busy`. The lock dies with its process.
+        The operating system releases the lock if the process dies.
+
+        Raises:
+            Busy: Another process or thread holds the lock.
+            CertmgrError: The lock file cannot be created.
         """
         folder = self.base / "locks"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise CertmgrError(
-                f"{folder} cannot be made",
+                f"The directory {folder} cannot be created",
                 error.strerror or str(error),
-                "Check [acme] directory and who may write there.",
+                "Check [acme] directory and its permissions.",
             ) from None
-        held = locks.file_lock(folder / lineage, "order")
+        lock = locks.file_lock(folder / lineage, "order")
         try:
-            held.__enter__()
+            lock.__enter__()
         except OSError as error:
             raise CertmgrError(
-                f"The lock of '{lineage}' cannot be made",
+                f"The lock of the lineage '{lineage}' cannot be created",
                 error.strerror or str(error),
-                "Check [acme] directory and who may write there.",
+                "Check [acme] directory and its permissions.",
             ) from None
         except Busy:
             raise Busy(
-                f"Another process works on '{lineage}'",
+                f"Another process works on the lineage '{lineage}'",
                 "",
-                "It is stepped aside for; try again when that has ended.",
+                "Try again when that process has ended.",
             ) from None
         try:
             yield
         finally:
-            held.__exit__(None, None, None)
+            lock.__exit__(None, None, None)

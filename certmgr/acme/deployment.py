@@ -1,14 +1,17 @@
-"""Brings the newest certificate of a lineage to its targets, looks whether it is live, and takes it
-back where it does harm. An edge.
+"""Deployment of a lineage's newest certificate to its targets, verification that it is live, and
+rollback after a regression.
 
-Order of durability: the version is on disk and whole before the switch; each target's row says
-``pending`` before the target is touched and ``done`` after it; ``deployed`` is written after the
-switch. A death in between leaves the old or the new pair in use, and the next run delivers to the
-same targets again, which changes nothing where it was done.
+This module performs I/O.
+
+Order of durability: the version is completely on disk before the switch. The row of each target is
+``pending`` before the target is changed and ``done`` after it. ``deployed`` is written after the
+switch. If the process dies in between, the old or the new pair is in use. The next run delivers to
+the same targets again, which has no effect on those that are done.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,8 +20,8 @@ from certmgr.acme import backoff
 from certmgr.acme.context import IssuanceContext
 from certmgr.deploy.lineage import Lineage, Version
 from certmgr.deploy.rollback import OldVersion, RollbackAction, SwitchState, decide, switch_states
-from certmgr.deploy.targets import TargetResult, deliver
-from certmgr.inspection import live_check as looking
+from certmgr.deploy.targets import TargetResult, deploy_to_target
+from certmgr.inspection import live_check
 from certmgr.inspection.verification import Observation, Verification, VerificationState, verify
 from certmgr.x509.bundle import CertificateBundle
 from inventory.certificates import parse
@@ -26,46 +29,64 @@ from inventory.errors import Busy, CertmgrError
 from inventory.store import cases, certificate_ends, domains, lineages
 from inventory.store.records import Row
 
-# Seconds between two looks. Most servers show the new certificate a moment after their reload.
-LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
-KEPT = 5
+_log = logging.getLogger(__name__)
+
+# Seconds between two checks. Most servers show the new certificate shortly after their reload.
+CHECK_INTERVALS = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
+VERSIONS_KEPT = 5
 
 
 @dataclass(frozen=True, slots=True)
 class DeployResult:
-    """``state``: live (seen everywhere), placed (put where it belongs, and nowhere to look), unseen
-    (another one is served somewhere), untold (a look failed), failed (a target failed),
-    rolled-back, staff (somebody has to look), nothing (there was nothing to do), busy.
+    """The result of deploying one lineage.
+
+    Attributes:
+        lineage: The name of the lineage.
+        client: The number of the client.
+        state: live (verified at all endpoints), placed (deployed, no endpoint to verify it at),
+            unseen (an endpoint serves another certificate), untold (undetermined, a check failed),
+            failed (a target failed), rolled-back, staff (an administrator must decide), nothing
+            (nothing to deploy) or busy (another process works on the lineage).
+        message: The reason in words.
+        failures: The targets that failed.
     """
 
     lineage: str
     client: str
     state: str
-    said: str
+    message: str
     failures: tuple[TargetResult, ...] = field(default=())
 
     @property
-    def good(self) -> bool:
+    def ok(self) -> bool:
+        """Whether no failure has to be reported."""
+        # A check that failed is not evidence of a failed deployment.
         return self.state in ("live", "placed", "nothing", "busy", "untold")
 
 
 def deploy(
-    office: IssuanceContext, lineage_id: int, *, again: bool = False, patience: float | None = None
+    context: IssuanceContext, lineage_id: int, *, again: bool = False, patience: float | None = None
 ) -> DeployResult:
-    """``again``: also to targets that have it.
+    """Deploy the newest certificate of a lineage and verify that it is live.
 
-    ``patience``: seconds for the proof, None: as the configuration says. Raises nothing for what
-    goes wrong at a target or in a look.
+    Failures of a target or a check are results and not exceptions.
+
+    Args:
+        context: The shared dependencies.
+        lineage_id: The lineage.
+        again: Whether to deploy to targets that have the certificate already, and after a rollback.
+        patience: Seconds to wait until the certificate is live; None for the configured time.
     """
-    with office.database.read() as conn:
+    with context.database.read() as conn:
         row = lineages.by_id(conn, lineage_id)
+    _log.info("deploying the lineage %s", row["name"])
     try:
-        with office.alone(row["name"]):
-            return _bring(
-                office,
+        with context.lineage_lock(row["name"]):
+            return _deploy(
+                context,
                 row,
                 again,
-                office.settings.acme.proof_seconds if patience is None else patience,
+                context.settings.acme.verification_seconds if patience is None else patience,
             )
     except Busy as error:
         return DeployResult(row["name"], row["client"], "busy", str(error))
@@ -73,221 +94,250 @@ def deploy(
         return DeployResult(row["name"], row["client"], "failed", str(error))
 
 
-def _bring(office: IssuanceContext, row: Row, again: bool, patience: float) -> DeployResult:
-    folder = Lineage(office.base, row["name"])
+def _deploy(context: IssuanceContext, row: Row, again: bool, patience: float) -> DeployResult:
+    folder = Lineage(context.base, row["name"])
     version = version_of(folder, row["sha256"]) if row["sha256"] else None
     if version is None and row["sha256"]:
         return DeployResult(
             row["name"],
             row["client"],
             "failed",
-            "its certificate is not on disk yet: certmgr renew --due puts it there",
+            "its certificate is not on disk yet; certmgr renew --due stores it there",
         )
     if version is None:
         return DeployResult(
-            row["name"], row["client"], "nothing", "there is no certificate to bring"
+            row["name"], row["client"], "nothing", "there is no certificate to deploy"
         )
+    # A certificate that caused a regression is never deployed automatically a second time.
     if row["rolled_back"] == row["sha256"] and not again:
         return DeployResult(
             row["name"],
             row["client"],
             "staff",
-            "it was taken back, since it did harm; somebody has to look (certmgr lineage show)",
+            "it was rolled back after a regression; fix the cause (certmgr lineage show), then run"
+            f" certmgr lineage deploy {row['name']}",
         )
-    material = folder.read(version)
-    wanted = _wanted(office, row)
+    bundle = folder.read(version)
+    endpoints = _live_check_targets(context, row)
     old = folder.current()
     before: list[Observation] = []
     changes = row["deployed"] != row["sha256"] or old != version
-    if changes and wanted:
-        before = _looked(office, wanted)
-    failures = _deliver(office, row, folder, version, material, again)
+    # A regression is the difference between the observations before and after the switch.
+    if changes and endpoints:
+        before = _observe(context, endpoints)
+    failures = _deliver(context, row, folder, version, bundle, again)
     if folder.current() == version and row["deployed"] != row["sha256"]:
-        _note(office, row, deployed=row["sha256"])
+        _note(context, row, deployed=row["sha256"])
     if failures and folder.current() != version:
-        return DeployResult(row["name"], row["client"], "failed", _words(failures), tuple(failures))
-    proof, after = _prove(office, wanted, material, patience)
-    proven_at = office.at if proof.state is VerificationState.LIVE else None
-    # Each run comes by a certificate that is served nowhere; it writes only what has changed.
-    if (row["proof"], row["proven_at"]) != (proof.sentence[:1000], proven_at):
-        _note(office, row, proof=proof.sentence[:1000], proven_at=proven_at)
+        return DeployResult(
+            row["name"], row["client"], "failed", _failure_text(failures), tuple(failures)
+        )
+    verification, after = _await_live(context, endpoints, bundle, patience)
+    verified_at = context.now_epoch if verification.state is VerificationState.LIVE else None
+    # Each run verifies a certificate again that is served nowhere; only changes are written.
+    if (row["proof"], row["proven_at"]) != (verification.sentence[:1000], verified_at):
+        _note(context, row, proof=verification.sentence[:1000], proven_at=verified_at)
     if (
-        proof.state is not VerificationState.LIVE
-        and wanted
+        verification.state is not VerificationState.LIVE
+        and endpoints
         and changes
         and old is not None
         and old != version
     ):
-        verdict = _harm(office, row, folder, old, before, after)
-        if verdict is not None:
-            return verdict
-    live = proof.state is VerificationState.LIVE
+        result = _roll_back_on_regression(context, row, folder, old, before, after)
+        if result is not None:
+            return result
+    live = verification.state is VerificationState.LIVE
     if live:
-        folder.prune(KEPT)
-    elif wanted and (behind := _behind_cdn(office, row, folder, version, before, after)):
-        # Where some place shows ours the rest is the CDN's; where none does, nothing was seen, and
-        # nothing is proved.
+        folder.prune(VERSIONS_KEPT)
+    elif endpoints and (behind := _behind_cdn(context, row, folder, version, before, after)):
+        # If one endpoint shows the new certificate, only those behind the CDN are left. If none
+        # does, nothing was verified.
         live = any(x.sha256 == row["sha256"] for x in after)
-        wanted = wanted if live else []
-        said = f"{proof.sentence[:800]}; behind a CDN, where ours is never seen: {behind}"
-        _note(office, row, proven_at=office.at if live else None, proof=said)
+        endpoints = endpoints if live else []
+        sentence = (
+            f"{verification.sentence[:800]}; behind a CDN, which never shows our certificate:"
+            f" {behind}"
+        )
+        _note(context, row, proven_at=context.now_epoch if live else None, proof=sentence)
     if failures:
-        return DeployResult(row["name"], row["client"], "failed", _words(failures), tuple(failures))
+        return DeployResult(
+            row["name"], row["client"], "failed", _failure_text(failures), tuple(failures)
+        )
     state = (
         "live"
         if live
         else "placed"
-        if not wanted
+        if not endpoints
         else "untold"
-        if proof.state is VerificationState.UNKNOWN
+        if verification.state is VerificationState.UNKNOWN
         else "unseen"
     )
     return DeployResult(
         row["name"],
         row["client"],
         state,
-        proof.sentence if wanted else "in place; nowhere to be seen from here",
+        verification.sentence
+        if endpoints
+        else "deployed; there is no endpoint at which it can be verified",
     )
 
 
 def version_of(folder: Lineage, sha256: str) -> Version | None:
-    """The newest version that holds this leaf."""
-    found = [v for v in folder.versions() if v.digest == sha256[:12]]
-    return found[-1] if found else None
+    """Return the newest version that holds the leaf with this fingerprint."""
+    versions = [v for v in folder.versions() if v.digest == sha256[:12]]
+    return versions[-1] if versions else None
 
 
-def _note(office: IssuanceContext, row: Row, **values: object) -> None:
-    with office.write() as tx:
+def _note(context: IssuanceContext, row: Row, **values: object) -> None:
+    with context.write() as tx:
         lineages.note(tx, row["id"], **values)
 
 
-def _words(failures: Sequence[TargetResult]) -> str:
-    return "; ".join(f"{d.target}: {d.what}" for d in failures)
+def _failure_text(failures: Sequence[TargetResult]) -> str:
+    return "; ".join(f"{d.target}: {d.message}" for d in failures)
 
 
 # -- targets
 
 
 def _deliver(
-    office: IssuanceContext,
+    context: IssuanceContext,
     row: Row,
     folder: Lineage,
     version: Version,
-    material: CertificateBundle,
+    bundle: CertificateBundle,
     again: bool,
 ) -> list[TargetResult]:
-    """To every target that is due; one that fails does not stop the others.
+    """Deliver to every target that is due, and return those that failed.
 
-    Targets that reload from the live directory come first: they hold the switch.
+    A failing target does not stop the others.
     """
-    places = office.settings.acme.places
+    configured = context.settings.acme.places
     targets = row["targets"].split()
-    with office.write() as tx:
+    with context.write() as tx:
         lineages.to_deliver(tx, row["id"], row["sha256"], targets)
         if again:
             lineages.deliver_again(tx, row["id"], row["sha256"], targets)
         due = lineages.deliveries(tx.conn, lineage_id=row["id"], due=tx.at)
-    if not any(places[t].kind == "reload" for t in targets if t in places):
+    # A target that reloads switches the live directory itself, as part of its test and reload.
+    if not any(configured[t].kind == "reload" for t in targets if t in configured):
         folder.switch(version)
     failures = []
+    # Targets that reload come first, because they switch the live directory.
     for job in sorted(
         due,
-        key=lambda j: (j["target"] not in places or places[j["target"]].kind != "reload", j["id"]),
+        key=lambda j: (
+            j["target"] not in configured or configured[j["target"]].kind != "reload",
+            j["id"],
+        ),
     ):
-        word = job["target"]
-        if word not in places:
-            done = TargetResult(word, False, f"the configuration has no [acme.target.{word}]")
+        target = job["target"]
+        if target not in configured:
+            result = TargetResult(target, False, f"the configuration has no [acme.target.{target}]")
         else:
-            office.step(f"deliver {word}")
-            done = deliver(places[word], row["name"], material, office.base, label=word)
-        _record(office, job, done)
-        if not done.ok:
-            failures.append(done)
+            context.checkpoint(f"deliver {target}")
+            result = deploy_to_target(
+                configured[target], row["name"], bundle, context.base, label=target
+            )
+        _record(context, job, result)
+        if not result.ok:
+            failures.append(result)
     return failures
 
 
-def _record(office: IssuanceContext, job: Row, done: TargetResult) -> None:
-    with office.write() as tx:
-        if done.ok:
+def _record(context: IssuanceContext, job: Row, result: TargetResult) -> None:
+    with context.write() as tx:
+        if result.ok:
             lineages.delivered(tx, job["id"])
         else:
-            wait = backoff.retry(job["attempts"] + 1, office.draw())
+            # A failing target is retried with growing pauses, like a failing order.
+            wait = backoff.retry(job["attempts"] + 1, context.random())
             lineages.not_delivered(
                 tx,
                 job["id"],
-                f"{done.what}{': ' + done.output[-300:] if done.output else ''}",
+                f"{result.message}{': ' + result.output[-300:] if result.output else ''}",
                 tx.at + int(wait),
             )
 
 
-# -- looks
+# -- verification
 
 
-def _wanted(office: IssuanceContext, row: Row) -> list[looking.LiveCheckTarget]:
-    """Where it should be seen: the client's endpoints that the names of the newest certificate
-    cover.
-    """
-    with office.database.read() as conn:
-        endpoints = cases.places(conn, [row["client_id"]]).get(row["client_id"], [])
+def _live_check_targets(context: IssuanceContext, row: Row) -> list[live_check.LiveCheckTarget]:
+    """Return the client's endpoints that the names of the newest certificate cover."""
+    with context.database.read() as conn:
+        endpoints = cases.endpoints_of_clients(conn, [row["client_id"]]).get(row["client_id"], [])
         ders = cases.chain_of(conn, [row["sha256"]])
     names = parse(ders[0]).names if ders else ()
     hosts = {r["host"] for r in endpoints}
-    return [p for p in looking.places(names, endpoints) if p.target.host in hosts]
+    return [p for p in live_check.live_check_targets(names, endpoints) if p.target.host in hosts]
 
 
-def _looked(
-    office: IssuanceContext, wanted: Sequence[looking.LiveCheckTarget]
+def _observe(
+    context: IssuanceContext, endpoints: Sequence[live_check.LiveCheckTarget]
 ) -> list[Observation]:
-    """One look at every place, for each kind of key."""
-    return looking.check_live(office.settings, wanted)
+    """Check every endpoint once for each key type."""
+    return live_check.check_live(context.settings, endpoints)
 
 
-def _own(sights: Sequence[Observation], material: CertificateBundle) -> list[Observation]:
-    """Of the lineage's own key type: what is served beside it with another kind of key is another
-    lineage's matter.
+def _same_key_type(
+    observations: Sequence[Observation], bundle: CertificateBundle
+) -> list[Observation]:
+    """Return the observations of the lineage's key type.
+
+    A server may also have a certificate of the other key type, which is another lineage.
     """
-    return [s for s in sights if s.key_type == material.leaf.key_type]
+    return [o for o in observations if o.key_type == bundle.leaf.key_type]
 
 
-def _prove(
-    office: IssuanceContext,
-    wanted: Sequence[looking.LiveCheckTarget],
-    material: CertificateBundle,
+def _await_live(
+    context: IssuanceContext,
+    endpoints: Sequence[live_check.LiveCheckTarget],
+    bundle: CertificateBundle,
     patience: float,
 ) -> tuple[Verification, list[Observation]]:
-    """Looks until it is seen everywhere, or its time is over."""
-    expected = {material.leaf.key_type: material.sha256}
-    sights: list[Observation] = []
-    proof = verify(expected, sights)
-    if not wanted:
-        return proof, sights
+    """Check repeatedly until all endpoints serve the certificate or the time is over.
+
+    Returns:
+        The last verification and its observations.
+    """
+    expected = {bundle.leaf.key_type: bundle.sha256}
+    observations: list[Observation] = []
+    verification = verify(expected, observations)
+    if not endpoints:
+        return verification, observations
     left, attempt = patience, 0
     while True:
-        begun = time.monotonic()
-        sights = _looked(office, wanted)
-        left -= time.monotonic() - begun
-        proof = verify(expected, _own(sights, material))
-        if proof.state is VerificationState.LIVE or left <= 0:
-            return proof, sights
-        pause = min(LOOKS[min(attempt, len(LOOKS) - 1)], left)
+        started = time.monotonic()
+        observations = _observe(context, endpoints)
+        left -= time.monotonic() - started
+        verification = verify(expected, _same_key_type(observations, bundle))
+        if verification.state is VerificationState.LIVE or left <= 0:
+            return verification, observations
+        pause = min(CHECK_INTERVALS[min(attempt, len(CHECK_INTERVALS) - 1)], left)
         left, attempt = left - pause, attempt + 1
-        office.wait(pause)
+        context.wait(pause)
 
 
-# -- harm
+# -- regressions
 
 
-def _harm(
-    office: IssuanceContext,
+def _roll_back_on_regression(
+    context: IssuanceContext,
     row: Row,
     folder: Lineage,
     old: Version,
     before: Sequence[Observation],
     after: Sequence[Observation],
 ) -> DeployResult | None:
-    """Takes the certificate back where harm is seen; None where it stays."""
+    """Roll the certificate back if it caused a regression.
+
+    Returns:
+        The result of the deployment; None if the certificate stays.
+    """
     previous = folder.read(old)
-    with office.database.read() as conn:
+    with context.database.read() as conn:
         revoked = lineages.revocation_of(conn, previous.sha256)
     ours_before = any(s.sha256 == previous.sha256 for s in before)
     known = OldVersion(
@@ -296,78 +346,88 @@ def _harm(
         revoked,
         previous.sha256 in row["compromised"].split(),
     )
-    taken_back = row["rolled_back"] is not None and row["rolled_back"] == row["sha256"]
+    rolled_back = row["rolled_back"] is not None and row["rolled_back"] == row["sha256"]
     verdict = decide(
-        before, after, ours_before, known, taken_back, office.now(), new_sha256=row["sha256"]
+        before, after, ours_before, known, rolled_back, context.now(), new_sha256=row["sha256"]
     )
-    if verdict.act is RollbackAction.KEEP or not office.settings.acme.roll_back:
+    if verdict.action is RollbackAction.KEEP or not context.settings.acme.roll_back:
         return None
-    if verdict.act is RollbackAction.STAFF:
+    if verdict.action is RollbackAction.STAFF:
         return DeployResult(row["name"], row["client"], "staff", verdict.reason)
-    # Written before the switch: after a death in between it is not deployed again, and somebody
-    # looks.
-    _note(office, row, rolled_back=row["sha256"], error=None)
-    rollback(office, row, folder, old, previous)
+    # Written before the switch: if the process dies in between, the certificate is not deployed
+    # again before an administrator decides.
+    _note(context, row, rolled_back=row["sha256"], error=None)
+    rollback(context, row, folder, old, previous)
     return DeployResult(
         row["name"],
         row["client"],
         "rolled-back",
-        f"{verdict.reason}; the certificate before is in use again, and somebody has to look",
+        f"{verdict.reason}; the previous certificate is in use again. Fix the cause, then run"
+        f" certmgr lineage deploy {row['name']}",
     )
 
 
 def _behind_cdn(
-    office: IssuanceContext,
+    context: IssuanceContext,
     row: Row,
     folder: Lineage,
     version: Version,
     before: Sequence[Observation],
     after: Sequence[Observation],
 ) -> str:
-    """The places behind a CDN, where all others are live; empty where some place is neither.
+    """Return the endpoints behind a CDN if all others are live.
 
-    Only what the inventory says lies behind one is taken to: a good certificate of somebody else's
-    is otherwise just what was there before.
+    Only a domain with ``hosts = cdn`` in the inventory counts as behind a CDN. Elsewhere another
+    valid certificate means that the new one is not live.
+
+    Returns:
+        The endpoints as text; empty if an endpoint is neither live nor behind a CDN.
     """
     others = [v for v in folder.versions() if v != version]
-    ours = {
+    older = {
         x
-        for x in (folder.read(v).sha256 for v in others[-KEPT:])
+        for x in (folder.read(v).sha256 for v in others[-VERSIONS_KEPT:])
         if any(y.sha256 == x for y in (*before, *after))
     }
-    if ours:
-        return ""  # it showed an older one of ours: that is not live yet, and no CDN
-    places = switch_states(before, after, False, "", row["sha256"], office.now())
+    if older:
+        return ""  # an older certificate of the lineage was served: no CDN, and not live yet
+    places = switch_states(before, after, False, "", row["sha256"], context.now())
     elsewhere = {
-        s.place for s in after if s.host in _cdn_hosts(office, row, {s.host for s in after})
+        s.location for s in after if s.host in _cdn_hosts(context, row, {s.host for s in after})
     }
     if not all(
-        p.standing is SwitchState.LIVE or (p.standing is SwitchState.CDN and p.where in elsewhere)
+        p.state is SwitchState.LIVE or (p.state is SwitchState.CDN and p.location in elsewhere)
         for p in places
     ):
         return ""
-    return ", ".join(p.where for p in places if p.standing is SwitchState.CDN)
+    return ", ".join(p.location for p in places if p.state is SwitchState.CDN)
 
 
-def _cdn_hosts(office: IssuanceContext, row: Row, hosts: set[str]) -> set[str]:
-    with office.database.read() as conn:
+def _cdn_hosts(context: IssuanceContext, row: Row, hosts: set[str]) -> set[str]:
+    with context.database.read() as conn:
         ids = [
             e["id"]
-            for e in cases.places(conn, [row["client_id"]]).get(row["client_id"], ())
+            for e in cases.endpoints_of_clients(conn, [row["client_id"]]).get(row["client_id"], ())
             if e["host"] in hosts
         ]
-        found = certificate_ends.places(conn, ids)
-    return {p["host"] for p in found.values() if domains.parties_of_row(p).hosts == "cdn"}
+        endpoints = certificate_ends.places(conn, ids)
+    return {p["host"] for p in endpoints.values() if domains.parties_of_row(p).hosts == "cdn"}
 
 
 def rollback(
-    office: IssuanceContext, row: Row, folder: Lineage, old: Version, material: CertificateBundle
+    context: IssuanceContext, row: Row, folder: Lineage, old: Version, bundle: CertificateBundle
 ) -> list[TargetResult]:
-    """Key and certificate of an older version, together, to every target."""
-    places = office.settings.acme.places
-    targets = [t for t in row["targets"].split() if t in places]
-    if not any(places[t].kind == "reload" for t in targets):
+    """Deliver the key and certificate of an older version to every target.
+
+    Returns:
+        The targets that failed.
+    """
+    configured = context.settings.acme.places
+    targets = [t for t in row["targets"].split() if t in configured]
+    if not any(configured[t].kind == "reload" for t in targets):
         folder.switch(old)
-    done = [deliver(places[t], row["name"], material, office.base, label=t) for t in targets]
-    _note(office, row, deployed=material.sha256)
-    return [d for d in done if not d.ok]
+    results = [
+        deploy_to_target(configured[t], row["name"], bundle, context.base, label=t) for t in targets
+    ]
+    _note(context, row, deployed=bundle.sha256)
+    return [r for r in results if not r.ok]

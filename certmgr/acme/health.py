@@ -1,5 +1,5 @@
-"""What may be wrong around ACME: keys that are gone or open to others, words that the configuration
-lost, runs that did not happen. For ``certmgr doctor``.
+"""Checks of the ACME installation for ``certmgr doctor``: keys, references to the configuration and
+recent renewal runs.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from inventory.errors import CertmgrError
 from inventory.store import accounts, jobs, lineages
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
+# Seconds since the last successful run: a day, and two hours of tolerance.
 MAX_AGE = 26 * 3600
 
 
 def examine(
     database: Database, settings: Settings, now: datetime
 ) -> Iterator[tuple[str, str, str]]:
-    """(state, what, what to do). Nothing where ACME is not used."""
+    """Yield (state, finding, remedy) for each fact; nothing if there is no ACME account."""
     with database.read() as conn:
         known = accounts.listing(conn)
         rows = lineages.listing(conn, states=("active",))
         state = jobs.state(conn, "renew")
-        said = gather(conn, now)
+        report = gather(conn, now)
+    # An inventory without ACME accounts does not use ACME, so no finding is worth a line.
     if not known:
         return
     keys = key_store(settings)
@@ -45,8 +47,8 @@ def examine(
                 FAULT,
                 f"the CA does not know the account '{account['name']}' any more",
                 (
-                    f"certmgr account add {account['ca']} --name OTHER, then certmgr lineage edit"
-                    " NAME --account OTHER"
+                    f"Run certmgr account add {account['ca']} --name OTHER, then certmgr lineage"
+                    " edit NAME --account OTHER."
                 ),
             )
     acme = settings.acme
@@ -55,33 +57,34 @@ def examine(
             yield (
                 FAULT,
                 f"lineage '{row['name']}': the configuration has no [acme.solver.{row['solver']}]",
-                f"Write it, or certmgr lineage edit {row['name']} --solver NAME.",
+                f"Write it, or run certmgr lineage edit {row['name']} --solver NAME.",
             )
         for target in row["targets"].split():
             if target not in acme.places:
                 yield (
                     FAULT,
                     f"lineage '{row['name']}': the configuration has no [acme.target.{target}]",
-                    f"Write it, or certmgr lineage edit {row['name']} --target NAME.",
+                    f"Write it, or run certmgr lineage edit {row['name']} --target NAME.",
                 )
-    for _, text in said.alarms:
-        yield FAULT, text, "certmgr lineage list"
+    for _, text in report.alarms:
+        yield FAULT, text, "See certmgr lineage list."
+    # Without lineages no renewal run is expected.
     if rows:
         success = state["success_at"]
         if success is None:
             yield (
                 WARNING,
-                "certmgr renew --due never ended well",
-                "Put certmgr run, or certmgr renew --due, into cron.",
+                "certmgr renew --due has never succeeded",
+                "Run certmgr run, or certmgr renew --due, from cron.",
             )
         elif to_epoch(now) - success > MAX_AGE:
             yield (
                 FAULT,
                 (
-                    f"certmgr renew --due ended well {(to_epoch(now) - success) // 3600} hours ago"
-                    " for the last time"
+                    "certmgr renew --due last succeeded"
+                    f" {(to_epoch(now) - success) // 3600} hours ago"
                 ),
-                "Is cron running?",
+                "Check that cron is running.",
             )
         else:
             yield (

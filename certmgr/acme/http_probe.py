@@ -1,5 +1,7 @@
-"""Asks for the answer of an http-01 challenge the way a CA does: over one given address, on the
-real path, following redirects. An edge.
+"""Request of an http-01 answer as a CA makes it: from one given address, on the real path, with
+redirects.
+
+This module performs I/O.
 """
 
 from __future__ import annotations
@@ -16,20 +18,25 @@ from inventory.errors import CertmgrError
 from inventory.names import as_ip, normalise_host
 from inventory.text import printable
 
-MAX_REDIRECTS = 10  # as Let's Encrypt
+MAX_REDIRECTS = 10  # the limit of Let's Encrypt
 MAX_BODY = 2048
 TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """``state``: ok, other (something else was answered), failed (nobody answered), refused (an
-    address that is not asked).
+    """The answer of one address.
+
+    Attributes:
+        address: The address.
+        state: ok, other (another answer), failed (no answer) or refused (an address that must not
+            be requested).
+        message: The reason in words; empty if the answer is right.
     """
 
     address: str
     state: str
-    said: str = ""
+    message: str = ""
 
 
 Resolve = Callable[[str], Sequence[str]]
@@ -45,55 +52,71 @@ def probe(
     resolve: Resolve,
     allowed: Sequence[Network],
 ) -> ProbeResult:
-    """``address`` is the name's own; where a redirect leads is resolved and guarded."""
+    """Request the answer of a challenge from one address.
+
+    Args:
+        name: The name that is validated.
+        address: An address of the name.
+        token: The token of the challenge.
+        expected: The key authorization that the server must return.
+        port: The port of the first request.
+        resolve: Resolve the host of a redirect.
+        allowed: Networks that may be reached although they are internal.
+    """
     host = f"[{name}]" if ":" in name else name
     url = f"http://{host}{'' if port == 80 else f':{port}'}{WELL_KNOWN}{token}"
-    where = address
+    target = address
     for _ in range(MAX_REDIRECTS + 1):
-        if (why := refusal(where, allowed)) is not None:
-            return ProbeResult(address, "refused", f"{where} is not asked: {why}")
-        status, location, body = _get(url, where)
+        # The DNS and the redirects belong to clients and could lead to internal hosts.
+        if (why := refusal(target, allowed)) is not None:
+            return ProbeResult(address, "refused", f"{target} is not requested: {why}")
+        status, location, body = _get(url, target)
         if status == 0:
             return ProbeResult(address, "failed", body)
         if status in (301, 302, 303, 307, 308) and location:
             step = _follow(url, location, name, address, resolve)
             if isinstance(step, ProbeResult):
                 return step
-            url, where = step
+            url, target = step
             continue
         if status == 200 and body.strip() == expected:
             return ProbeResult(address, "ok")
-        words = f"HTTP {status}" if status != 200 else f"another text: '{printable(body[:60], 60)}'"
-        return ProbeResult(address, "other", words)
+        message = (
+            f"HTTP {status}" if status != 200 else f"another text: '{printable(body[:60], 60)}'"
+        )
+        return ProbeResult(address, "other", message)
     return ProbeResult(address, "other", f"more than {MAX_REDIRECTS} redirects")
 
 
 def _follow(
     url: str, location: str, name: str, address: str, resolve: Resolve
 ) -> tuple[str, str] | ProbeResult:
+    """Return the URL and the address of a redirect's target, or why it cannot be followed."""
     try:
         target = urljoin(url, location)[:2000]
         parts = urlsplit(target)
         host = normalise_host(parts.hostname or "")
     except (ValueError, CertmgrError) as error:
         return ProbeResult(
-            address, "other", f"a redirect that leads nowhere: {printable(str(error), 80)}"
+            address, "other", f"a redirect to an invalid URL: {printable(str(error), 80)}"
         )
     if parts.scheme not in ("http", "https"):
         return ProbeResult(address, "other", f"a redirect to {printable(parts.scheme, 20)}:")
+    # A redirect to the same name stays at the address that is probed.
     if host == name:
         return target, address
-    found = [host] if as_ip(host) is not None else list(resolve(host))
-    if not found:
+    addresses = [host] if as_ip(host) is not None else list(resolve(host))
+    if not addresses:
         return ProbeResult(
             address, "other", f"a redirect to {printable(host, 100)}, which does not exist"
         )
-    return target, found[0]
+    return target, addresses[0]
 
 
 def _get(url: str, address: str) -> tuple[int, str, str]:
-    """(status, Location, body) from that address; status 0 and the reason in place of the body
-    where nobody answered.
+    """Return status, Location and body from an address.
+
+    Without an answer the status is 0 and the body is the reason.
     """
 
     parts = urlsplit(url)
@@ -102,8 +125,8 @@ def _get(url: str, address: str) -> tuple[int, str, str]:
     port = parts.port or (443 if secure else 80)
     timeout = urllib3.Timeout(total=TIMEOUT)
     if secure:
-        # As CAs do: a redirect to HTTPS is followed whatever certificate is there, since it may be
-        # the one that is renewed.
+        # CAs follow a redirect to HTTPS without verifying the certificate, because it may be the
+        # one that is renewed.
         pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
             address,
             port,

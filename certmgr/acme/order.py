@@ -1,18 +1,25 @@
-"""One order, led from the intent to the certificate.
+"""One ACME order, from the recorded intent to the stored certificate (RFC 8555 7.4).
 
-An edge; a process may die at every line.
+This module performs I/O. The process may die at every line.
 
-What is durable before what: the intent (a row) before the key, the key (a file) before its CSR, the
-CSR before the CA hears of an order, the word that it is about to be asked before it is, the order's
-URL before its challenges are answered, the word that it is about to be finalized before the CSR is
-sent, the certificate before the order ends. Whoever comes next goes on with the same order and the
-same key; where an answer was lost, the CA's own list of the account's orders says whether there is
-one.
+Order of durability:
+
+1. the intent (a row) before the key,
+2. the key (a file) before its CSR,
+3. the CSR before the request for an order,
+4. the state ``asked`` before that request is sent,
+5. the order's URL before its challenges are answered,
+6. the state ``finalizing`` before the CSR is sent,
+7. the certificate before the order ends.
+
+The next run continues with the same order and the same key. If an answer was lost, the CA's list of
+the account's orders shows whether there is an order.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +32,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from certmgr.acme import rate_limits, responses
 from certmgr.acme.accounts import AccountSession
-from certmgr.acme.challenges.interface import ChallengeProof, Solver, proof
+from certmgr.acme.challenges.interface import ChallengeProof, Solver, challenge_proof
 from certmgr.acme.client import NewOrder
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.problems import AcmeError, AcmeProblem, NextAction
@@ -42,25 +49,31 @@ from inventory.store import acme_orders, lineages, scan_results
 from inventory.store.records import Row
 from inventory.text import printable
 
-# An order that could not be brought to an end in this time is given up.
-OLDEST = 86_400
+_log = logging.getLogger(__name__)
+
+# Seconds after which an unfinished order is given up.
+MAX_ORDER_AGE = 86_400
 # Seconds between two requests if the CA sends no Retry-After. The first are short, since a CA on
 # the same network decides within milliseconds.
-POLLS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 5.0)
+POLL_INTERVALS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 5.0)
 FINALIZE_SECONDS = 300.0
 MAX_ALTERNATES = 5
 MAX_LISTED = 1000
 
 
 class NamesFailed(CertmgrError):
-    """``names``: name -> what the CA said of it."""
+    """The CA could not validate some names.
+
+    Attributes:
+        names: Name -> the CA's reason.
+    """
 
     def __init__(self, names: dict[str, str]) -> None:
-        said = "; ".join(f"{display(n)}: {w}" for n, w in list(names.items())[:10])
+        reasons = "; ".join(f"{display(n)}: {w}" for n, w in list(names.items())[:10])
         super().__init__(
-            f"The CA could not verify {len(names)} name(s)",
-            said,
-            "certmgr issue --preflight says what each name needs.",
+            f"The CA could not validate {len(names)} name(s)",
+            reasons,
+            "Run certmgr issue --preflight to see what each name needs.",
         )
         self.names = names
 
@@ -69,64 +82,78 @@ class NamesFailed(CertmgrError):
 
 
 class OrderExpired(CertmgrError):
-    """The order cannot be brought to an end any more; a new one can."""
+    """The order cannot be completed any more; a new order is necessary."""
 
 
 class OrderPending(CertmgrError):
-    """It is still not decided. It is gone on with later."""
+    """The CA has not decided yet. A later run continues the order."""
 
 
 @dataclass(slots=True)
 class OrderFlow:
-    """``row``: the order, held by the caller. ``lineage``: with ``names``."""
+    """The steps of one order.
 
-    office: IssuanceContext
+    Attributes:
+        context: The shared dependencies.
+        session: The session of the order's account.
+        lineage: The row of the lineage, with ``names``.
+        row: The row of the order, whose lease the caller holds.
+    """
+
+    context: IssuanceContext
     session: AccountSession
     lineage: Row
     row: Row
 
-    def lead(self) -> Row:
-        """The order, ``issued``.
+    def run(self) -> Row:
+        """Place or continue the order until its certificate is stored.
 
-        Raises :class:`AcmeError`, :class:`NamesFailed`, :class:`OrderExpired`,
-        :class:`OrderPending`, and whatever a solver or the disk says.
+        Returns:
+            The row of the order, in the state ``issued``.
+
+        Raises:
+            AcmeError: The CA refused a request or did not answer.
+            NamesFailed: The CA could not validate a name.
+            OrderExpired: The order cannot be completed any more.
+            OrderPending: The CA has not decided within the time limit.
+            CertmgrError: A solver or the disk failed.
         """
+        _log.info("ACME order %d: %s", self.row["id"], self.row["state"])
         if self.row["state"] == "issued":
             return self.row
         try:
-            return self._lead()
+            return self._run()
         except AcmeError as error:
             failed = {
                 n: w
                 for n, w in error.problem.names().items()
                 if n in self.names or f"*.{n}" in self.names
             }
-            if error.problem.follows is NextAction.NAMES and failed:
+            # The names that a refusal lists count as failed authorizations.
+            if error.problem.next_action is NextAction.NAMES and failed:
                 raise self._failed(failed) from None
             raise
 
-    def _lead(self) -> Row:
-        old = self.office.at - self.row["created_at"] > OLDEST
+    def _run(self) -> Row:
+        old = self.context.now_epoch - self.row["created_at"] > MAX_ORDER_AGE
         if old and self.row["url"] is None:
-            raise OrderExpired(
-                "The order is too old to go on with", "the CA was never reached with it"
-            )
+            raise OrderExpired("The order is too old to continue", "the CA never received it")
         if self.row["csr"] is None:
             self._prepare()
         if self.row["url"] is None:
-            self._ask()
-        body = self._order()
+            self._place_order()
+        body = self._fetch_order()
         if old and body.status == messages.STATUS_PENDING:
             raise OrderExpired(
-                "The order is too old to go on with",
-                f"it was begun {(self.office.at - self.row['created_at']) // 3600} hours ago, and"
-                " its names are still not shown to be ours",
+                "The order is too old to continue",
+                f"it is {(self.context.now_epoch - self.row['created_at']) // 3600} hours old, and"
+                " its names are still not validated",
             )
         if body.status == messages.STATUS_PENDING:
             self._authorize(body)
             body = self._poll(
                 lambda b: b.status != messages.STATUS_PENDING,
-                self.office.settings.acme.challenge_seconds,
+                self.context.settings.acme.challenge_seconds,
             )
         if body.status == messages.STATUS_READY:
             self._finalize(body)
@@ -136,69 +163,72 @@ class OrderFlow:
                 FINALIZE_SECONDS,
             )
         if body.status != messages.STATUS_VALID or not body.certificate:
-            self._ended(body)
-        return self._fetch(responses.checked(body.certificate))
+            self._raise_failure(body)
+        return self._fetch(responses.check_url(body.certificate))
 
-    # -- before the CA hears of it
+    # -- before the first request
 
     @property
     def names(self) -> list[str]:
+        """The names of the order."""
         return str(self.row["names"]).split()
 
     def _record(self, step: str, **values: Any) -> None:
-        self.office.step(step)
-        with self.office.write() as tx:
+        self.context.checkpoint(step)
+        with self.context.write() as tx:
             self.row = acme_orders.record(tx, self.row, **values)
 
     def _prepare(self) -> None:
-        """The key, then its CSR."""
+        """Store the key, then record its CSR."""
         lineage, reference = self.lineage, self.row["key_name"]
+        # With the client's own CSR there is no key on this machine.
         if lineage["csr"]:
             self._record("csr", state="keyed", csr=lineage["csr"])
             return
-        self.office.step("key")
+        self.context.checkpoint("key")
         if lineage["reuse_key"] and (old := self._current_key()) is not None:
-            path = self.office.keys.keep(reference, lineage["key_type"], old)
+            path = self.context.keys.store_key(reference, lineage["key_type"], old)
             key = old
         else:
-            path, key = self.office.keys.make(reference, lineage["key_type"])
-        made = requests_.make(key, self.names, True).decode()
-        self._record("csr", state="keyed", key_reference=key_reference(path), csr=made)
+            path, key = self.context.keys.make(reference, lineage["key_type"])
+        csr = requests_.make(key, self.names, True).decode()
+        self._record("csr", state="keyed", key_reference=key_reference(path), csr=csr)
 
     def _current_key(self) -> Any:
-        """Of the certificate before; None where there is none, or its key is not ours."""
+        """Return the key of the current certificate.
 
-        folder = Lineage(self.office.base, self.lineage["name"])
+        Returns:
+            None if there is no certificate, its key is not stored here, or it is compromised.
+        """
+
+        folder = Lineage(self.context.base, self.lineage["name"])
         current = folder.current()
         if current is None:
             return None
         material = folder.read(current)
         pem = material.key_pem
         if material.sha256 in self.lineage["compromised"].split():
-            return None  # a key that somebody else may have is never used again
+            return None  # a compromised key is never used again
         return None if pem is None else load_pem_private_key(pem, None)
 
     # -- the order
 
-    def _ask(self) -> None:
-        lost = self._lost() if self.row["state"] == "asked" else None
-        if lost is None:
+    def _place_order(self) -> None:
+        """Request the order, or find the one whose answer was lost, and record its URL."""
+        url = self._find_lost_order() if self.row["state"] == "asked" else None
+        if url is None:
             self._record("ask", state="asked")
-            self.office.step("new-order")
-            lost = self._new_order()
-        self.office.step("url")
-        with self.office.write() as tx:
-            self.row = acme_orders.record(tx, self.row, state="pending", url=lost)
+            self.context.checkpoint("new-order")
+            url = self._new_order()
+        self.context.checkpoint("url")
+        with self.context.write() as tx:
+            self.row = acme_orders.record(tx, self.row, state="pending", url=url)
             acme_orders.count(
                 tx, self.row["account_id"], "order", [(None, None)], exempt=bool(self.row["exempt"])
             )
 
     def _new_order(self) -> str:
-        """The order's URL.
-
-        A CA that does not take ``replaces`` is asked again without it: a renewal never fails for
-        that.
-        """
+        """Request an order and return its URL."""
         new = NewOrder(
             identifiers=identifiers(self.names),
             profile=self.row["profile"],
@@ -209,58 +239,69 @@ class OrderFlow:
         except AcmeError as error:
             if (
                 self.row["replaces"] is None
-                or error.problem.follows is not NextAction.WITHOUT_REPLACES
+                or error.problem.next_action is not NextAction.WITHOUT_REPLACES
             ):
                 raise
+            # A renewal must not fail because the CA rejects ``replaces``: it is requested again
+            # without it, and then counts against the rate limits.
             self._record("without-replaces", replaces=None, exempt=0)
             response = self._post(
                 self.session.directory["newOrder"],
                 NewOrder(identifiers=identifiers(self.names), profile=self.row["profile"]),
             )
         responses.order(response)
-        return responses.checked(response.headers.get("Location"))
+        return responses.check_url(response.headers.get("Location"))
 
     def _post(self, url: str, obj: Any = None) -> Any:
         return self.session.net.post(url, obj, new_nonce_url=self.session.directory["newNonce"])
 
-    def _lost(self) -> str | None:
-        """The URL of the order whose answer was lost, from the CA's list of the account's orders
-        (RFC 8555 7.1.2.1). None where the CA keeps no list: then it is asked again, and one that
-        finds an open order for the same names (Boulder) gives that.
+    def _find_lost_order(self) -> str | None:
+        """Return the URL of the order whose answer was lost.
+
+        It comes from the CA's list of the account's orders (RFC 8555 7.1.2.1).
+
+        Returns:
+            None if the CA keeps no list or has no such order. Then the order is requested again;
+            Boulder returns an open order for the same names instead of a new one.
         """
-        self.office.step("lost")
-        with self.office.database.read() as conn:
+        self.context.checkpoint("lost")
+        with self.context.database.read() as conn:
             known = acme_orders.urls(conn, self.row["account_id"])
-        wanted = {(i.typ.name, i.value) for i in identifiers(self.names)}
+        expected = {(i.typ.name, i.value) for i in identifiers(self.names)}
         try:
-            for url in self._listed():
+            for url in self._listed_orders():
                 if url in known:
                     continue
                 body = responses.order(self._post(url))
-                same = {(i.typ.name, i.value) for i in body.identifiers or ()} == wanted
+                same = {(i.typ.name, i.value) for i in body.identifiers or ()} == expected
                 if same and body.status not in (messages.STATUS_INVALID,):
                     return url
         except AcmeError as error:
-            if error.problem.follows is NextAction.BACK_OFF:
+            if error.problem.next_action is NextAction.BACK_OFF:
                 raise
         return None
 
-    def _listed(self) -> Sequence[str]:
-        """Newest first, as far as anybody can tell."""
+    def _listed_orders(self) -> Sequence[str]:
+        """Return the URLs of the account's orders, in the reverse order of the CA's list."""
         url = responses.document(self._post(self.session.row["url"])).get("orders")
-        found: list[str] = []
+        urls: list[str] = []
+        # RFC 8555 does not define the order of the list; the newest are assumed to come last.
         for _ in range(20):
             if not isinstance(url, str):
                 break
-            response = self._post(responses.checked(url))
+            response = self._post(responses.check_url(url))
             listed = responses.document(response).get("orders")
-            found += [u for u in listed if isinstance(u, str)] if isinstance(listed, list) else []
+            urls += [u for u in listed if isinstance(u, str)] if isinstance(listed, list) else []
             url = next(iter(self.session.acme._get_links(response, "next")), None)
-        return [responses.checked(u) for u in reversed(found[-MAX_LISTED:])]
+        return [responses.check_url(u) for u in reversed(urls[-MAX_LISTED:])]
 
-    def _order(self) -> messages.Order:
-        """Raises :class:`OrderExpired` where the CA does not know it any more."""
-        self.office.step("order")
+    def _fetch_order(self) -> messages.Order:
+        """Return the order as the CA has it.
+
+        Raises:
+            OrderExpired: The CA does not know the order any more.
+        """
+        self.context.checkpoint("order")
         try:
             return responses.order(self._post(self.row["url"]))
         except AcmeError as error:
@@ -271,73 +312,87 @@ class OrderFlow:
             raise
 
     def _poll(self, done: Callable[[messages.Order], bool], seconds: float) -> messages.Order:
-        """Until it is decided, as often as Retry-After says. Raises :class:`OrderPending`."""
-        end = self.office.now() + timedelta(seconds=seconds)
+        """Poll the order until ``done`` accepts it, at the intervals that Retry-After asks for.
+
+        Raises:
+            OrderPending: The order is not done within the given seconds.
+        """
+        end = self.context.now() + timedelta(seconds=seconds)
         for attempt in range(100_000):
             response = self._post(self.row["url"])
             body = responses.order(response)
             if done(body):
                 return body
             self._pause(response, attempt, end, "the order")
-        raise OrderPending("The CA does not come to an end")
+        raise OrderPending("The CA has not decided after 100,000 requests")
 
     def _pause(self, response: Any, attempt: int, end: Any, what: str) -> None:
-        wait = responses.wait_of(response, self.office.now())
-        wait = POLLS[min(attempt, len(POLLS) - 1)] if wait is None else max(wait, 0.1)
-        left = (end - self.office.now()).total_seconds()
+        wait = responses.retry_after_seconds(response, self.context.now())
+        wait = (
+            POLL_INTERVALS[min(attempt, len(POLL_INTERVALS) - 1)]
+            if wait is None
+            else max(wait, 0.1)
+        )
+        left = (end - self.context.now()).total_seconds()
+        # A CA that asks for a long pause must not block this worker: the next run continues.
         if left <= 0 or wait > max(left, 0) + 60:
             why = (
-                f"it asks to come back in {wait:.0f} seconds"
+                f"it asks to retry in {wait:.0f} seconds"
                 if wait > max(left, 0)
-                else "its time is over"
+                else "the time limit is reached"
             )
             raise OrderPending(
-                f"The CA has not decided about {what}", why, "It is gone on with by the next run."
+                f"The CA has not decided about {what}", why, "The next run continues the order."
             )
-        self.office.wait(min(wait, max(left, 0.1)))
+        self.context.wait(min(wait, max(left, 0.1)))
 
-    # -- showing control
+    # -- domain control validation
 
     def _authorize(self, body: messages.Order) -> None:
-        """Answers every pending authorization. What was put up is always taken down again."""
-        solver = self.office.solvers.get(self.lineage["solver"])
-        self.office.step("authorizations")
+        """Answer every pending authorization, and always remove the answers afterwards."""
+        solver = self.context.solvers.get(self.lineage["solver"])
+        self.context.checkpoint("authorizations")
         pending: list[tuple[str, ChallengeProof, Any]] = []
         failed: dict[str, str] = {}
         for url in body.authorizations:
-            found = responses.authorization(self._post(url))
-            if found.status == messages.STATUS_PENDING:
-                pending.append((url, *self._challenge(found, solver)))
-            elif found.status != messages.STATUS_VALID:
-                failed[found.identifier.value] = _said(found)
+            authorization = responses.authorization(self._post(url))
+            if authorization.status == messages.STATUS_PENDING:
+                pending.append((url, *self._challenge(authorization, solver)))
+            elif authorization.status != messages.STATUS_VALID:
+                failed[authorization.identifier.value] = _failure_of(authorization)
+        # With one failed authorization the order is invalid: no other is worth an attempt.
         if failed:
             raise self._failed(failed)
         proofs = [p for _, p, _ in pending]
         try:
-            self.office.step("present")
+            self.context.checkpoint("present")
             solver.present(proofs)
-            self.office.step("answer")
+            self.context.checkpoint("answer")
             for _, _, challenge in pending:
                 if challenge.status == messages.STATUS_PENDING:
-                    self._post(responses.checked(challenge.uri), RawPayload({}))
-            self._decided([(url, p.name) for url, p, _ in pending])
+                    self._post(responses.check_url(challenge.uri), RawPayload({}))
+            self._await_authorizations([(url, p.name) for url, p, _ in pending])
         finally:
             solver.clean(proofs)
 
     def _challenge(
-        self, found: messages.Authorization, solver: Solver
+        self, authorization: messages.Authorization, solver: Solver
     ) -> tuple[ChallengeProof, Any]:
-        name = str(found.identifier.value).removeprefix("*.").lower()
+        """Return the answer to the solver's challenge of an authorization, and the challenge."""
+        name = str(authorization.identifier.value).removeprefix("*.").lower()
+        # The name becomes part of paths and records: only names of the order are accepted.
         if name not in {n.removeprefix("*.") for n in self.names}:
             raise AcmeError(
-                "The CA asks for a proof of something else",
+                "The CA requests validation of another name",
                 AcmeProblem("unreadable", f"'{printable(name, 100)}' is not in the order"),
             )
-        for challenge in found.challenges or ():
+        for challenge in authorization.challenges or ():
             if challenge.chall.typ == solver.challenge:
                 thumbprint = urlsafe_b64encode(self.session.key.thumbprint()).rstrip(b"=").decode()
                 return (
-                    proof(name, challenge.chall.to_partial_json().get("token"), thumbprint),
+                    challenge_proof(
+                        name, challenge.chall.to_partial_json().get("token"), thumbprint
+                    ),
                     challenge,
                 )
         offered = (
@@ -345,44 +400,47 @@ class OrderFlow:
                 sorted(
                     {
                         printable(str(c.chall.to_partial_json().get("type", c.chall.typ)), 30)
-                        for c in found.challenges or ()
+                        for c in authorization.challenges or ()
                     }
                 )
             )
-            or "nothing"
+            or "no challenge"
         )
         why = (
-            f"the CA offers {offered}, and the solver '{self.lineage['solver']}' does"
+            f"the CA offers {offered}, and the solver '{self.lineage['solver']}' uses"
             f" {solver.challenge}"
         )
         raise UsageError(
-            f"{display(name)} cannot be shown to be ours",
+            f"{display(name)} cannot be validated",
             why,
-            "A wildcard needs dns-01: give the lineage another solver.",
+            "Give the lineage another solver; a wildcard needs dns-01.",
         )
 
-    def _decided(self, asked: Sequence[tuple[str, str]]) -> None:
-        """Waits until every authorization is.
+    def _await_authorizations(self, authorizations: Sequence[tuple[str, str]]) -> None:
+        """Wait until the CA has decided about every authorization, given as (URL, name).
 
-        Raises :class:`NamesFailed`, :class:`OrderPending`.
+        Raises:
+            NamesFailed: The CA could not validate a name.
+            OrderPending: The CA has not decided within the time limit.
         """
-        end = self.office.now() + timedelta(seconds=self.office.settings.acme.challenge_seconds)
+        end = self.context.now() + timedelta(seconds=self.context.settings.acme.challenge_seconds)
         failed: dict[str, str] = {}
-        for url, name in asked:
+        for url, name in authorizations:
             for attempt in range(100_000):
                 response = self._post(url)
-                found = responses.authorization(response)
-                if found.status == messages.STATUS_PENDING:
+                authorization = responses.authorization(response)
+                if authorization.status == messages.STATUS_PENDING:
                     self._pause(response, attempt, end, display(name))
                     continue
-                if found.status != messages.STATUS_VALID:
-                    failed[name] = _said(found)
+                if authorization.status != messages.STATUS_VALID:
+                    failed[name] = _failure_of(authorization)
                 break
         if failed:
             raise self._failed(failed)
 
     def _failed(self, failed: dict[str, str]) -> NamesFailed:
-        with self.office.write() as tx:
+        """Count the failed authorizations, and return the error to raise."""
+        with self.context.write() as tx:
             acme_orders.count(
                 tx,
                 self.row["account_id"],
@@ -396,76 +454,76 @@ class OrderFlow:
     def _finalize(self, body: messages.Order) -> None:
         self._record("finalize", state="finalizing")
         der = x509.load_pem_x509_csr(self.row["csr"].encode()).public_bytes(Encoding.DER)
-        self.office.step("finalizing")
+        self.context.checkpoint("finalizing")
         try:
             self._post(
-                responses.checked(body.finalize),
+                responses.check_url(body.finalize),
                 RawPayload({"csr": urlsafe_b64encode(der).rstrip(b"=").decode()}),
             )
         except AcmeError as error:
-            if (
-                error.problem.type != "orderNotReady"
-            ):  # it may have taken it already, before an answer was lost
+            # After a lost answer the CA may have accepted the CSR already.
+            if error.problem.type != "orderNotReady":
                 raise
-        self.office.step("finalized")
+        self.context.checkpoint("finalized")
 
-    def _ended(self, body: messages.Order) -> None:
-        """Raises what an invalid order says."""
-        problem = responses.error_of(body.error)
+    def _raise_failure(self, body: messages.Order) -> None:
+        """Raise the error that an invalid order reports."""
+        problem = responses.problem_of(body.error)
         if names := problem.names():
             raise self._failed(names)
         if body.error is None:
             failed = {}
             for url in body.authorizations:
-                found = responses.authorization(self._post(url))
-                if found.status != messages.STATUS_VALID:
-                    failed[str(found.identifier.value)] = _said(found)
+                authorization = responses.authorization(self._post(url))
+                if authorization.status != messages.STATUS_VALID:
+                    failed[str(authorization.identifier.value)] = _failure_of(authorization)
             if failed:
                 raise self._failed(failed)
             raise OrderExpired(
-                "The order came to no certificate",
+                "The order ended without a certificate",
                 f"its state is {body.status.name}, and the CA gave no reason",
             )
-        if problem.follows is NextAction.NAMES and len(self.names) == 1:
+        if problem.next_action is NextAction.NAMES and len(self.names) == 1:
             raise self._failed({self.names[0]: problem.sentence})
-        raise OrderExpired("The order came to no certificate", problem.sentence)
+        raise OrderExpired("The order ended without a certificate", problem.sentence)
 
     def _fetch(self, url: str) -> Row:
-        self.office.step("fetch")
-        response = self._post(responses.checked(url))
-        asked = x509.load_pem_x509_csr(self.row["csr"].encode())
-        public = requests_.spki(asked.public_key())
-        now = self.office.now()
+        """Fetch the certificate, check it and store it."""
+        self.context.checkpoint("fetch")
+        response = self._post(responses.check_url(url))
+        csr = x509.load_pem_x509_csr(self.row["csr"].encode())
+        public = requests_.spki(csr.public_key())
+        now = self.context.now()
         try:
             chains = [read_chain(response.content, public, self.names, now)]
         except ClockFault:
-            raise  # the certificate is good: the order is kept, and another one would be no better
+            # The certificate is good and the clock is wrong: another order would not help.
+            raise
         except CertmgrError as error:
             raise OrderExpired(error.what, error.why, error.todo) from None
         note = ""
-        if wanted := self.lineage["preferred_chain"]:
+        if preferred := self.lineage["preferred_chain"]:
             for alternate in self.session.acme._get_links(response, "alternate")[:MAX_ALTERNATES]:
-                with contextlib.suppress(
-                    CertmgrError
-                ):  # the CA's own chain is good, whatever its others are
+                # The CA's default chain is good: a failure of an alternate chain is no failure.
+                with contextlib.suppress(CertmgrError):
                     chains.append(
                         read_chain(
-                            self._post(responses.checked(alternate)).content,
+                            self._post(responses.check_url(alternate)).content,
                             public,
                             self.names,
                             now,
                         )
                     )
-            chosen, note = choose(chains, wanted)
+            chosen, note = choose(chains, preferred)
         else:
             chosen = chains[0]
-        return self._keep(chosen, url, note)
+        return self._store(chosen, url, note)
 
-    def _keep(self, chain: IssuedChain, url: str, note: str) -> Row:
-        """The certificate, what it counts for, and that the lineage has it: one transaction."""
-        self.office.step("store")
+    def _store(self, chain: IssuedChain, url: str, note: str) -> Row:
+        """Store the certificate, its rate limit events and the lineage in one transaction."""
+        self.context.checkpoint("store")
         leaf = chain.leaf
-        with self.office.write() as tx:
+        with self.context.write() as tx:
             scan_results.add_certificates(
                 tx, [asdict(certificate_row(c)) for c in chain.certificates]
             )
@@ -479,13 +537,13 @@ class OrderFlow:
             )
             exempt = bool(self.row["exempt"])
             rows: list[tuple[str | None, str | None]] = [
-                (d, None) for d in rate_limits.domains(self.names)
+                (d, None) for d in rate_limits.registered_domains(self.names)
             ]
             acme_orders.count(
                 tx,
                 self.row["account_id"],
                 "certificate",
-                [*rows, (None, rate_limits.exact(self.names))],
+                [*rows, (None, rate_limits.name_set_digest(self.names))],
                 exempt=exempt,
             )
             hashes = " ".join(c.sha256 for c in chain.certificates)
@@ -506,23 +564,25 @@ class OrderFlow:
                 proof=None,
             )
             lineages.names_good(tx, self.lineage["id"], self.names)
-        self.office.step("stored")
+        self.context.checkpoint("stored")
         return self.row
 
 
 def identifiers(names: Sequence[str]) -> list[messages.Identifier]:
-    """DNS names, wildcards included, and addresses (RFC 8738)."""
-    found = []
+    """Return names, wildcards and addresses as ACME identifiers (RFC 8555, RFC 8738)."""
+    result = []
     for name in names:
         address = as_ip(name)
         typ = messages.IDENTIFIER_FQDN if address is None else messages.IDENTIFIER_IP
-        found.append(messages.Identifier(typ=typ, value=str(address or name)))
-    return found
+        result.append(messages.Identifier(typ=typ, value=str(address or name)))
+    return result
 
 
-def _said(found: messages.Authorization) -> str:
-    """What the CA said of an authorization that is not valid."""
-    problems = [responses.error_of(c.error) for c in found.challenges or () if c.error is not None]
+def _failure_of(authorization: messages.Authorization) -> str:
+    """Return the CA's reason for an authorization that is not valid."""
+    problems = [
+        responses.problem_of(c.error) for c in authorization.challenges or () if c.error is not None
+    ]
     if problems:
         return "; ".join(p.sentence for p in problems)
-    return f"its authorization is {found.status.name}"
+    return f"its authorization is {authorization.status.name}"

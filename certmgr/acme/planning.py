@@ -1,4 +1,7 @@
-"""Which lineages are due, with the reason and in which order. Pure, over what was read of them."""
+"""Selection of the lineages that are due, with the reason and in order of urgency.
+
+Pure: it decides over rows that were read before.
+"""
 
 from __future__ import annotations
 
@@ -11,44 +14,61 @@ from certmgr.acme.renewal import CertificateLife, RenewalDue, due, is_near
 from certmgr.acme.service import RenewalReason
 from inventory.db.database import from_epoch
 
-URGENT = 3600 + 360
+# An urgent renewal waits at most one hour and 10 % of jitter, whatever was recorded before.
+URGENT_RETRY_LIMIT = 3600 + 360
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRenewal:
-    """``id``, ``name``: of the lineage.
+    """The plan for one lineage.
 
-    ``due``: when and why. ``waits``: epoch seconds before which it is not tried, None: now.
+    Attributes:
+        id: The id of the lineage.
+        name: The name of the lineage.
+        client: The number of the client.
+        due: When and why it is renewed.
+        deferred_until: The earliest time of the next attempt in epoch seconds; None for now.
     """
 
     id: int
     name: str
     client: str
     due: RenewalDue
-    waits: int | None = None
+    deferred_until: int | None = None
 
-    def why(self, replaces: str | None, ari_start: int | None, now: datetime) -> RenewalReason:
-        begun = ari_start is not None and now.timestamp() >= ari_start
+    def renewal_reason(
+        self, replaces: str | None, ari_start: int | None, now: datetime
+    ) -> RenewalReason:
+        """Return the reason for an order that is placed now."""
+        # CAs exempt a renewal from their rate limits only within its ARI window.
+        in_window = ari_start is not None and now.timestamp() >= ari_start
         return RenewalReason(
-            self.due.reason, replaces, exempt=replaces is not None and begun, urgent=self.due.urgent
+            self.due.reason,
+            replaces,
+            exempt=replaces is not None and in_window,
+            urgent=self.due.urgent,
         )
 
 
 def plan_one(
     row: Mapping[str, Any],
     now: datetime,
-    bad: str = "",
+    must_replace: str = "",
     served: frozenset[str] | None = None,
     *,
-    begun: bool = False,
+    order_open: bool = False,
 ) -> PlannedRenewal:
-    """``row``: a lineage with ``names``.
+    """Return when and why a lineage is renewed.
 
-    ``bad``: why its certificate must go at once. ``served``: the names of its certificate, None
-    where it has none. ``begun``: an order was begun and did not end.
+    Args:
+        row: The lineage, with ``names``.
+        now: The current time.
+        must_replace: Why its certificate must be replaced at once; empty if it need not.
+        served: The names of its certificate; None if it has no certificate.
+        order_open: Whether an order was placed and has not ended.
     """
     at = int(now.timestamp())
-    waits = row["next_at"] if row["next_at"] is not None and row["next_at"] > at else None
+    deferred_until = row["next_at"] if row["next_at"] is not None and row["next_at"] > at else None
     not_before, not_after = from_epoch(row["not_before"]), from_epoch(row["not_after"])
     if row["sha256"] is None or not_before is None or not_after is None:
         return PlannedRenewal(
@@ -56,23 +76,27 @@ def plan_one(
             row["name"],
             row["client"],
             RenewalDue(datetime.fromtimestamp(0, UTC), "there is no certificate yet"),
-            waits,
+            deferred_until,
         )
-    life = CertificateLife(not_before, not_after, from_epoch(row["ari_at"]), bad)
+    life = CertificateLife(not_before, not_after, from_epoch(row["ari_at"]), must_replace)
     when = due(life)
-    wanted = {n["name"] for n in row["names"] if n["state"] == "active"}
-    if when.at > now and served is not None and wanted - served:
-        when = RenewalDue(not_before, f"{len(wanted - served)} name(s) are not in the certificate")
+    # A name that was added, or that returned from quarantine, needs a new certificate at once.
+    active_names = {n["name"] for n in row["names"] if n["state"] == "active"}
+    if when.at > now and served is not None and active_names - served:
+        when = RenewalDue(
+            not_before, f"{len(active_names - served)} name(s) are not in the certificate"
+        )
     if not when.urgent and is_near(life, now):
-        when = RenewalDue(when.at, "it is near its end", urgent=True)
-    if begun and when.at > now:
-        when = RenewalDue(not_before, "an order was begun", when.urgent)
-    if when.urgent and waits is not None and waits > at + URGENT:
-        waits = None  # near the end it is tried at least hourly, whatever was put off
-    return PlannedRenewal(row["id"], row["name"], row["client"], when, waits)
+        when = RenewalDue(when.at, "it expires soon", urgent=True)
+    # An open order is continued: otherwise it would count against the rate limits for nothing.
+    if order_open and when.at > now:
+        when = RenewalDue(not_before, "an order is open", when.urgent)
+    if when.urgent and deferred_until is not None and deferred_until > at + URGENT_RETRY_LIMIT:
+        deferred_until = None  # close to expiry it is retried at least hourly
+    return PlannedRenewal(row["id"], row["name"], row["client"], when, deferred_until)
 
 
 def select(planned: Iterable[PlannedRenewal], now: datetime) -> list[PlannedRenewal]:
-    """What is due and need not wait: urgent ones first, then the longest due."""
-    found = [p for p in planned if p.due.at <= now and p.waits is None]
-    return sorted(found, key=lambda p: (not p.due.urgent, p.due.at, p.name))
+    """Return the lineages that are due and not deferred: urgent ones first, then the oldest."""
+    selected = [p for p in planned if p.due.at <= now and p.deferred_until is None]
+    return sorted(selected, key=lambda p: (not p.due.urgent, p.due.at, p.name))

@@ -1,8 +1,7 @@
-"""What keeps a name from a certificate by ACME, before anybody orders one: advice, which forbids
-nothing. Pure.
+"""Advice on what prevents an ACME certificate for a name, before an order is placed.
 
-Behind NAT we may fail where the CA does not, and the other way round; so a name is sorted by what
-was seen, with the reason, and an order may be placed all the same.
+Pure. The advice does not block an order: behind NAT a check from here may fail although the CA
+succeeds, and the reverse. Each name gets a category and the reason for it.
 """
 
 from __future__ import annotations
@@ -16,23 +15,37 @@ from inventory.names import display
 
 
 class Category(StrEnum):
-    AUTOMATE = "automate"  # now
-    RECORD = "record"  # once the client has added exactly this record
-    BUY = "buy"  # what it needs cannot be had by ACME
-    ELSEWHERE = "elsewhere"  # no longer hosted here
-    UNKNOWN = "unknown"  # could not be told
+    """What has to be done for a name."""
+
+    AUTOMATE = "automate"  # it can be automated now
+    RECORD = "record"  # it can be automated after the client has added this record
+    BUY = "buy"  # ACME cannot provide the certificate
+    ELSEWHERE = "elsewhere"  # it is hosted elsewhere
+    UNKNOWN = "unknown"  # undetermined
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightFacts:
-    """What was seen of a name.
+    """The facts about a name.
 
-    ``dns``: ok, nxdomain, nodata, servfail, timeout. ``ours``: of its addresses, those that are the
-    provider's; None where the provider's networks and servers are not known. ``server``: addresses
-    that the inventory says it should have. ``agree``: whether the zone's own servers answer the
-    same; None: could not be told. ``delegated``: where a CNAME at ``_acme-challenge`` leads.
-    ``may_set``: whether we may set records of the zone. ``validated``: ov or ev, where the name's
-    order needs that.
+    Attributes:
+        name: The name.
+        challenge: The challenge type of its solver.
+        dns: The status of its addresses: ok, nxdomain, nodata, servfail, timeout or fixed.
+        addresses: Its addresses.
+        ours: Those of its addresses that are the provider's; None if the provider's networks and
+            servers are unknown.
+        server: The addresses of its server in the inventory.
+        probes: The answers of its addresses.
+        caa: Whether CAA records permit the CA.
+        caa_wanted: The CAA record that would permit it.
+        agree: Whether the name servers of its zone agree; None if undetermined.
+        disagreement: The different answers in words.
+        delegated: The target of a CNAME at ``_acme-challenge``.
+        delegate_to: The target that such a CNAME should have.
+        may_set: Whether the provider may set records of the zone; None if unknown.
+        validated: ov or ev if the name's purchase requires that validation.
+        reason: Why the DNS did not answer.
     """
 
     name: str
@@ -55,54 +68,64 @@ class PreflightFacts:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """``record``: the line that is to be added or changed, as in a zone file; empty where none
-    helps. ``notes``: what does not stand in the way yet.
+    """The advice for a name.
+
+    Attributes:
+        name: The name.
+        category: What has to be done.
+        reason: The reason in words.
+        record: The record to add or change, in zone file syntax; empty if none helps.
+        notes: Observations that do not prevent a certificate.
     """
 
     name: str
-    sort: Category
+    category: Category
     reason: str
     record: str = ""
     notes: tuple[str, ...] = ()
 
 
 def advise(facts: PreflightFacts) -> Advice:
+    """Return the advice for a name."""
     name, shown = facts.name, display(facts.name)
     notes = _notes(facts)
+    # ACME CAs issue domain-validated certificates; an OV or EV certificate has to be bought.
     if facts.validated:
         return Advice(
             name,
             Category.BUY,
-            f"its order is {facts.validated.upper()}: a CA checks the organisation, which ACME with"
-            " DV cannot",
+            f"its purchase is {facts.validated.upper()}: the CA validates the organisation, which"
+            " domain validation by ACME does not",
             notes=notes,
         )
+    # Without a permitting CAA record every CA must refuse, whatever else is in order (RFC 8659).
     if facts.caa.allowed is False:
         return Advice(name, Category.RECORD, f"CAA: {facts.caa.reason}", facts.caa_wanted, notes)
     if name.startswith("*.") and facts.challenge != "dns-01":
         return Advice(
             name,
             Category.BUY,
-            "a wildcard needs dns-01: with a solver of that kind ([acme.solver.NAME] rfc2136,"
-            " lexicon or hook) it could be automated",
+            "a wildcard needs dns-01: configure a solver of the kind rfc2136, lexicon or hook"
+            " ([acme.solver.NAME]) to automate it",
             notes=notes,
         )
+    # A name with a server in the inventory misses its record; without one it is hosted elsewhere.
     if facts.dns == "nxdomain" and facts.challenge != "dns-01":
         return Advice(
             name,
             Category.RECORD if facts.server else Category.ELSEWHERE,
             f"{shown} does not exist in the DNS",
-            _addresses(facts),
+            _address_records(facts),
             notes,
         )
     if facts.challenge == "dns-01":
-        return _by_dns(facts, notes)
+        return _advise_dns01(facts, notes)
     if facts.dns == "nodata":
         return Advice(
             name,
             Category.RECORD if facts.server else Category.ELSEWHERE,
             f"{shown} has neither A nor AAAA",
-            _addresses(facts),
+            _address_records(facts),
             notes,
         )
     if facts.dns not in ("ok", "fixed"):
@@ -111,13 +134,13 @@ def advise(facts: PreflightFacts) -> Advice:
         return Advice(
             name,
             Category.ELSEWHERE,
-            f"it points to {', '.join(facts.addresses[:4])}, which is none of ours",
+            f"it points to {', '.join(facts.addresses[:4])}, which is not one of our addresses",
             notes=notes,
         )
-    return _by_http(facts, notes)
+    return _advise_http01(facts, notes)
 
 
-def _by_dns(facts: PreflightFacts, notes: tuple[str, ...]) -> Advice:
+def _advise_dns01(facts: PreflightFacts, notes: tuple[str, ...]) -> Advice:
     name = facts.name
     if facts.delegated:
         return Advice(
@@ -135,55 +158,56 @@ def _by_dns(facts: PreflightFacts, notes: tuple[str, ...]) -> Advice:
         return Advice(
             name,
             Category.RECORD if record else Category.BUY,
-            "its zone is not ours to change",
+            "the provider cannot change its zone",
             record,
             notes,
         )
     if facts.dns in ("servfail", "timeout"):
         return Advice(name, Category.UNKNOWN, facts.reason or "the DNS did not answer", notes=notes)
-    return Advice(name, Category.AUTOMATE, "we may set records of its zone", notes=notes)
+    return Advice(name, Category.AUTOMATE, "the provider can set records of its zone", notes=notes)
 
 
-def _by_http(facts: PreflightFacts, notes: tuple[str, ...]) -> Advice:
+def _advise_http01(facts: PreflightFacts, notes: tuple[str, ...]) -> Advice:
     name = facts.name
     if not facts.probes:
         return Advice(
             name, Category.AUTOMATE, "it points here; its path was not probed", notes=notes
         )
-    bad = [p for p in facts.probes if p.state != "ok"]
-    if not bad:
+    failed = [p for p in facts.probes if p.state != "ok"]
+    if not failed:
         return Advice(
             name,
             Category.AUTOMATE,
             f"the answer was found at {', '.join(p.address for p in facts.probes)}",
             notes=notes,
         )
-    said = "; ".join(f"{p.address}: {p.said}" for p in bad[:4])
-    foreign = [p for p in bad if facts.ours is not None and p.address not in facts.ours]
-    if foreign and len(foreign) == len(bad) and len(bad) < len(facts.probes):
+    answers = "; ".join(f"{p.address}: {p.message}" for p in failed[:4])
+    foreign = [p for p in failed if facts.ours is not None and p.address not in facts.ours]
+    # The CA chooses one address of the name, so a single foreign address can make it fail.
+    if foreign and len(foreign) == len(failed) and len(failed) < len(facts.probes):
         kind = "AAAA" if ":" in foreign[0].address else "A"
         return Advice(
             name,
             Category.RECORD,
-            f"one of its addresses is not ours, and a CA may ask there: {said}",
+            f"one of its addresses is not ours, and a CA may use it: {answers}",
             f"remove: {name}. IN {kind} {foreign[0].address}",
             notes,
         )
-    if all(p.state == "failed" for p in bad):
-        return Advice(name, Category.UNKNOWN, f"nobody answered on port 80: {said}", notes=notes)
-    return Advice(name, Category.UNKNOWN, f"the answer was not found: {said}", notes=notes)
+    if all(p.state == "failed" for p in failed):
+        return Advice(name, Category.UNKNOWN, f"no answer on port 80: {answers}", notes=notes)
+    return Advice(name, Category.UNKNOWN, f"the answer was not found: {answers}", notes=notes)
 
 
-def _addresses(facts: PreflightFacts) -> str:
+def _address_records(facts: PreflightFacts) -> str:
     return "; ".join(
         f"{facts.name}. IN {'AAAA' if ':' in a else 'A'} {a}" for a in facts.server[:4]
     )
 
 
 def _notes(facts: PreflightFacts) -> tuple[str, ...]:
-    found = []
+    notes = []
     if facts.agree is False:
-        found.append(f"the servers of its zone do not agree: {facts.disagreement}")
+        notes.append(f"the name servers of its zone do not agree: {facts.disagreement}")
     if facts.caa.allowed is None and facts.caa.reason:
-        found.append(f"CAA: {facts.caa.reason}")
-    return tuple(found)
+        notes.append(f"CAA: {facts.caa.reason}")
+    return tuple(notes)

@@ -1,5 +1,7 @@
-"""From a name to the facts that preflight judges: DNS, the real path over each address, CAA,
-delegation. An edge; it orders nothing.
+"""Collection of the facts that preflight evaluates: DNS, the real path over each address, CAA and
+delegation.
+
+This module performs I/O. It places no order.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from certmgr.acme.challenges.build import Solvers, challenge_of, find
-from certmgr.acme.challenges.dns01 import place, shown
+from certmgr.acme.challenges.dns01 import is_published, record_location
 from certmgr.acme.challenges.interface import ChallengeProof
 from certmgr.acme.http_probe import ProbeResult, probe
 from certmgr.acme.preflight import Advice, PreflightFacts, advise
@@ -26,13 +28,19 @@ from inventory.names import as_ip, registered_domain
 from inventory.store import domains, purchases, servers
 from inventory.text import printable
 
-AT_ONCE = 16
+MAX_PARALLEL = 16
 MAX_PROBED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class NameFacts:
-    """What the inventory says of a name. ``dns``: who runs it (us, client, ...)."""
+    """The inventory's facts about a name.
+
+    Attributes:
+        dns: Who operates its DNS (us, client, ...); None if unknown.
+        server: The addresses of its server.
+        validated: ov or ev if a purchase for the name requires that validation.
+    """
 
     dns: str | None = None
     server: tuple[str, ...] = ()
@@ -41,9 +49,15 @@ class NameFacts:
 
 @dataclass
 class FactCollector:
-    """``identities``: of the CA in CAA records.
+    """Collects facts about names.
 
-    ``account``: its URL, None where there is none yet.
+    Attributes:
+        settings: The configuration.
+        solvers: The configured solvers.
+        identities: The CA's names in CAA records.
+        account: The URL of the account at the CA; None if there is none yet.
+        ours: The addresses of the provider's servers.
+        dns_client: The client for DNS questions.
     """
 
     settings: Settings
@@ -51,30 +65,31 @@ class FactCollector:
     identities: tuple[str, ...] = ()
     account: str | None = None
     ours: frozenset[str] = frozenset()
-    asker: DnsClient = field(init=False)
+    dns_client: DnsClient = field(init=False)
 
     def __post_init__(self) -> None:
-        self.asker = DnsClient.of(self.settings)
+        self.dns_client = DnsClient.of(self.settings)
         self._provider = networks(self.settings.network.provider, "[network] provider")
         self._allowed = (*networks(self.settings.network.allow, "[network] allow"), *self._provider)
 
-    def advise(self, wanted: Iterable[tuple[str, str, NameFacts]]) -> list[Advice]:
-        """``wanted``: (name, solver, what the inventory knows). In their order."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(lambda one: self._advise(*one), wanted))
+    def advise(self, items: Iterable[tuple[str, str, NameFacts]]) -> list[Advice]:
+        """Return the advice for each (name, solver, facts of the inventory), in the same order."""
+        with ThreadPoolExecutor(MAX_PARALLEL) as pool:
+            return list(pool.map(lambda item: self._advise(*item), items))
 
     def _advise(self, name: str, solver: str, known: NameFacts) -> Advice:
         try:
             return advise(self.facts(name, solver, known))
-        except CertmgrError as error:  # one name that cannot be looked at does not stop the others
+        except CertmgrError as error:  # a name that cannot be checked does not stop the others
             return advise(PreflightFacts(name, "http-01", "servfail", reason=str(error)))
 
     def facts(self, name: str, solver: str, known: NameFacts) -> PreflightFacts:
-        own = find(self.settings, solver)
-        challenge, bare = challenge_of(own), name.removeprefix("*.")
-        answer = self.asker.addresses(bare)
+        """Collect the facts about a name."""
+        solver_settings = find(self.settings, solver)
+        challenge, bare = challenge_of(solver_settings), name.removeprefix("*.")
+        answer = self.dns_client.addresses(bare)
         addresses = tuple(answer.records)
-        mine = (
+        provider_addresses = (
             tuple(a for a in addresses if a in self.ours or within(a, self._provider))
             if self.ours or self._provider
             else None
@@ -88,16 +103,16 @@ class FactCollector:
         probes: tuple[ProbeResult, ...] = ()
         delegated = ""
         if challenge == "http-01" and addresses and not name.startswith("*."):
-            probes = self._probes(bare, addresses, solver, own)
+            probes = self._probes(bare, addresses, solver, solver_settings)
         if challenge == "dns-01":
-            where = place(self.asker, f"_acme-challenge.{bare}")
-            delegated = "" if where == f"_acme-challenge.{bare}" else where
+            location = record_location(self.dns_client, f"_acme-challenge.{bare}")
+            delegated = "" if location == f"_acme-challenge.{bare}" else location
         return PreflightFacts(
             name=name,
             challenge=challenge,
             dns=answer.status,
             addresses=addresses,
-            ours=mine,
+            ours=provider_addresses,
             server=known.server,
             probes=probes,
             caa=permission,
@@ -105,78 +120,90 @@ class FactCollector:
             agree=agree,
             disagreement=disagreement,
             delegated=delegated,
-            delegate_to=_target(bare, own),
-            may_set=self._may_set(bare, own, known),
+            delegate_to=_delegation_target(bare, solver_settings),
+            may_set=self._may_set(bare, solver_settings, known),
             validated=known.validated,
             reason=answer.reason,
         )
 
-    def recovered(self, name: str, solver: str) -> bool:
-        """Whether control of the name can be shown now, tried the way an order would, without a CA.
+    def can_validate(self, name: str, solver: str) -> bool:
+        """Return whether domain control validation of the name would succeed now.
 
-        False also where nobody can tell.
+        It is tried as an order would, without a CA. The result is False if it is undetermined.
         """
-        own, bare = find(self.settings, solver), name.removeprefix("*.")
-        challenge = challenge_of(own)
+        solver_settings, bare = find(self.settings, solver), name.removeprefix("*.")
+        challenge = challenge_of(solver_settings)
         if challenge == "dns-01":
-            return self._settable(bare, solver)
-        answer = self.asker.addresses(bare)
-        if challenge == "tls-alpn-01":  # nothing but a CA asks there
+            return self._can_set_txt(bare, solver)
+        answer = self.dns_client.addresses(bare)
+        # A tls-alpn-01 answer is not probed: it is enough that the name points to the provider.
+        if challenge == "tls-alpn-01":
             return any(self._is_ours(a) for a in answer.records)
-        probes = self._probes(bare, answer.records, solver, own)
+        probes = self._probes(bare, answer.records, solver, solver_settings)
         return bool(probes) and all(p.state == "ok" for p in probes)
 
     def _is_ours(self, address: str) -> bool:
+        # If the provider's addresses are unknown, no address can be excluded.
         return (
             not (self.ours or self._provider)
             or address in self.ours
             or within(address, self._provider)
         )
 
-    def _settable(self, name: str, solver: str) -> bool:
-        made = self.solvers.get(solver)
+    def _can_set_txt(self, name: str, solver: str) -> bool:
+        """Set a random TXT record and return whether it is published."""
+        active_solver = self.solvers.get(solver)
         proof = ChallengeProof(name, "probe", secrets.token_urlsafe(32))
         try:
-            made.present([proof])
-            return shown(self.asker, place(self.asker, proof.record), proof.txt)
+            active_solver.present([proof])
+            return is_published(
+                self.dns_client, record_location(self.dns_client, proof.record), proof.txt
+            )
         except CertmgrError:
             return False
         finally:
-            made.clean([proof])
+            active_solver.clean([proof])
 
-    def departed(self, names: Iterable[str], solver: str) -> dict[str, str]:
-        """Name -> where it points, of those that no longer point here: only where the provider's
-        networks or servers are known, the DNS says it for certain, and the real path does not lead
-        to our answer either (a CDN's or a balancer's may).
+    def moved_away(self, names: Iterable[str], solver: str) -> dict[str, str]:
+        """Return the names that no longer point to the provider, each with the reason.
+
+        A name is returned only if the provider's networks or servers are known, the DNS answer is
+        definite, and the real path does not lead to our answer.
         """
-        own = find(self.settings, solver)
-        challenge = challenge_of(own)
+        solver_settings = find(self.settings, solver)
+        challenge = challenge_of(solver_settings)
+        # dns-01 does not depend on where the name points.
         if challenge == "dns-01" or not (self.ours or self._provider):
             return {}
-        found = {}
+        moved = {}
         for name in names:
-            answer = self.asker.addresses(name)
+            answer = self.dns_client.addresses(name)
             if answer.status == "ok" and not any(self._is_ours(a) for a in answer.records):
+                # A CDN or a load balancer has foreign addresses and may still pass requests on.
                 if challenge == "http-01" and all(
-                    p.state == "ok" for p in self._probes(name, answer.records, solver, own)
+                    p.state == "ok"
+                    for p in self._probes(name, answer.records, solver, solver_settings)
                 ):
                     continue
-                found[name] = f"it points to {', '.join(answer.records[:4])}, which is none of ours"
+                moved[name] = (
+                    f"it points to {', '.join(answer.records[:4])}, which is not one of our"
+                    " addresses"
+                )
             elif answer.status == "nxdomain":
-                found[name] = "it does not exist in the DNS"
-        return found
+                moved[name] = "it does not exist in the DNS"
+        return moved
 
     def _probes(
-        self, name: str, addresses: Sequence[str], solver: str, own: SolverSettings
+        self, name: str, addresses: Sequence[str], solver: str, solver_settings: SolverSettings
     ) -> tuple[ProbeResult, ...]:
-        """A token of our own, put up as the solver puts up a challenge's."""
-        made = self.solvers.get(solver)
+        """Request a random token from each address, presented by the solver as for a challenge."""
+        active_solver = self.solvers.get(solver)
         token = f"certmgr-probe-{secrets.token_urlsafe(16)}"
         proof = ChallengeProof(name, token, f"{token}.{secrets.token_urlsafe(16)}")
         try:
-            made.present([proof])
+            active_solver.present([proof])
         except CertmgrError as error:
-            made.clean([proof])
+            active_solver.clean([proof])
             return tuple(ProbeResult(a, "other", str(error)) for a in addresses[:1])
         try:
             return tuple(
@@ -185,42 +212,44 @@ class FactCollector:
                     a,
                     token,
                     proof.key_authorization,
-                    port=own.http_port,
-                    resolve=lambda host: self.asker.addresses(host).records,
+                    port=solver_settings.http_port,
+                    resolve=lambda host: self.dns_client.addresses(host).records,
                     allowed=self._allowed,
                 )
                 for a in addresses[:MAX_PROBED]
             )
         finally:
-            made.clean([proof])
+            active_solver.clean([proof])
 
     def _agree(self, name: str, addresses: Sequence[str]) -> tuple[bool | None, str]:
-        """Whether every server of the zone that answers says the same addresses as the resolver."""
-        answer = self.asker.authoritative(name)
-        said: dict[tuple[str, ...], list[str]] = {}
+        """Return whether all name servers of the zone that answer return the same addresses.
+
+        A CA may use any of them. The second value describes the differences.
+        """
+        answer = self.dns_client.authoritative(name)
+        answers: dict[tuple[str, ...], list[str]] = {}
         for server in answer.addresses:
-            found = [self.asker.ask_at(server, name, kind) for kind in ("A", "AAAA")]
-            if all(a.told for a in found):
-                said.setdefault(tuple(sorted(r for a in found for r in a.records)), []).append(
+            replies = [self.dns_client.ask_at(server, name, kind) for kind in ("A", "AAAA")]
+            if all(a.determined for a in replies):
+                answers.setdefault(tuple(sorted(r for a in replies for r in a.records)), []).append(
                     server
                 )
-        if not said:
+        if not answers:
             return None, ""
-        if len(said) == 1:
+        if len(answers) == 1:
             return True, ""
         return False, "; ".join(
-            f"{', '.join(who[:3])}: {', '.join(records[:4]) or 'none'}"
-            for records, who in list(said.items())[:4]
+            f"{', '.join(name_servers[:3])}: {', '.join(records[:4]) or 'none'}"
+            for records, name_servers in list(answers.items())[:4]
         )
 
     def _caa(self, name: str, challenge: str) -> caa.Permission:
+        # Without the CA's name a CAA record can neither permit nor forbid it.
         if not self.identities:
-            return caa.Permission(
-                None, "it is not known by which name the CA stands in CAA records"
-            )
-        found = caa.find(self.asker.ask, name)
+            return caa.Permission(None, "the CA's name in CAA records is unknown")
+        records = caa.find(self.dns_client.ask, name)
         return caa.permits(
-            found,
+            records,
             self.identities,
             wildcard=name.startswith("*."),
             account_uri=self.account,
@@ -228,6 +257,7 @@ class FactCollector:
         )
 
     def _wanted_caa(self, name: str) -> str:
+        """Return the CAA record that would permit the CA."""
         tag = "issuewild" if name.startswith("*.") else "issue"
         return (
             f'{registered_domain(name.removeprefix("*."))}. IN CAA 0 {tag} "{self.identities[0]}"'
@@ -235,21 +265,29 @@ class FactCollector:
             else ""
         )
 
-    def _may_set(self, name: str, own: SolverSettings, known: NameFacts) -> bool | None:
-        """Whether records of the zone are ours to set: None where nobody said who runs the DNS."""
-        if own.zone and (name == own.zone or name.endswith(f".{own.zone}")):
+    def _may_set(self, name: str, solver_settings: SolverSettings, known: NameFacts) -> bool | None:
+        """Return whether the provider may set records of the zone; None if that is unknown."""
+        zone = solver_settings.zone
+        if zone and (name == zone or name.endswith(f".{zone}")):
             return True
         return None if known.dns is None else known.dns == "us"
 
 
-def _target(name: str, own: SolverSettings) -> str:
-    """Where a CNAME would lead that hands the challenge to us."""
-    return f"{name}.{own.zone}" if own.zone and not name.endswith(f".{own.zone}") else ""
+def _delegation_target(name: str, solver_settings: SolverSettings) -> str:
+    """Return the target of a CNAME that delegates the challenge to the solver's zone."""
+    zone = solver_settings.zone
+    return f"{name}.{zone}" if zone and not name.endswith(f".{zone}") else ""
 
 
-def known_of(conn: Any, names: Sequence[str], client_id: int | None = None) -> dict[str, NameFacts]:
-    """What the inventory says of each name, by the domain that it lies under; only of this client's
-    where one is given.
+def inventory_facts(
+    conn: Any, names: Sequence[str], client_id: int | None = None
+) -> dict[str, NameFacts]:
+    """Return the inventory's facts about each name, by the domain above it.
+
+    Args:
+        conn: The database.
+        names: The names.
+        client_id: Only the domains of this client; None for all clients.
     """
     rows = {r["name"]: r for r in domains.listing(conn, client_id=client_id)}
     machines = {r["id"]: tuple(r["addresses"].split()) for r in servers.listing(conn, retired=True)}
@@ -259,7 +297,7 @@ def known_of(conn: Any, names: Sequence[str], client_id: int | None = None) -> d
         if o["validation"] in ("ov", "ev")
         for n in o["names"]
     ]
-    found = {}
+    facts = {}
     for name in names:
         bare = name.removeprefix("*.")
         labels = bare.split(".") if as_ip(bare) is None else [bare]
@@ -267,20 +305,21 @@ def known_of(conn: Any, names: Sequence[str], client_id: int | None = None) -> d
             (rows[a] for a in (".".join(labels[i:]) for i in range(len(labels))) if a in rows), None
         )
         if row is None:
-            found[name] = NameFacts()
+            facts[name] = NameFacts()
             continue
         kind = next(
             (v for owner, v, n in validated if owner == row["client_id"] and name_covers(n, bare)),
             "",
         )
-        found[name] = NameFacts(row["parties"].dns, machines.get(row["server_id"], ()), kind)
-    return found
+        facts[name] = NameFacts(row["parties"].dns, machines.get(row["server_id"], ()), kind)
+    return facts
 
 
 def own_addresses(conn: Any) -> frozenset[str]:
+    """Return the addresses of the provider's servers."""
     return servers.all_addresses(conn)
 
 
 def line(advice: Advice) -> str:
-    """In one line."""
+    """Return an advice as one line."""
     return printable(f"{advice.reason}{' -> ' + advice.record if advice.record else ''}", 600)

@@ -1,4 +1,7 @@
-"""Preflight of names that somebody typed, or of the whole inventory. An edge; it orders nothing."""
+"""Preflight of given names, or of the whole inventory.
+
+This module performs I/O. It places no order.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from certmgr.acme import cas
 from certmgr.acme.accounts import open_session
 from certmgr.acme.challenges.build import Solvers, find
 from certmgr.acme.preflight import Advice
-from certmgr.acme.preflight_facts import FactCollector, NameFacts, known_of
+from certmgr.acme.preflight_facts import FactCollector, NameFacts, inventory_facts
 from certmgr.config.settings import Settings
 from inventory.db.database import Database
 from inventory.errors import CertmgrError, UsageError
@@ -19,9 +22,13 @@ from inventory.store import accounts, clients, domains, purchases, servers
 
 @dataclass(frozen=True, slots=True)
 class PreflightRequest:
-    """``names`` empty: every name of the inventory, or of ``client``.
+    """The arguments of ``certmgr issue --preflight``. Empty values stand for the configured ones.
 
-    The rest: empty for what the configuration says.
+    Attributes:
+        names: The names; empty for all names of the inventory or of the client.
+        client: The number of a client.
+        account: The account at the CA.
+        solver: The solver for domain control validation.
     """
 
     names: tuple[str, ...] = ()
@@ -31,83 +38,93 @@ class PreflightRequest:
 
 
 def preflight(
-    database: Database, settings: Settings, question: PreflightRequest
+    database: Database, settings: Settings, request: PreflightRequest
 ) -> list[tuple[Advice, str]]:
-    """(advice, number of the client) each.
+    """Return the advice for each name, with the number of its client.
 
-    Wildcards and addresses get the solver that can show them, where the configuration has one.
+    Wildcards and addresses get a solver that can validate them, if one is configured.
     """
     with database.read() as conn:
-        client_id = clients.find(conn, question.client)["id"] if question.client else None
-        named = _names(conn, question, client_id)
-        known = known_of(conn, [n for n, _ in named], client_id)
-        identities, account = identities_of(conn, settings, question.account)
+        client_id = clients.find(conn, request.client)["id"] if request.client else None
+        named = _names_with_client(conn, request, client_id)
+        known = inventory_facts(conn, [n for n, _ in named], client_id)
+        identities, account = caa_identities(conn, settings, request.account)
         ours = servers.all_addresses(conn)
-    gatherer = FactCollector(settings, Solvers(settings, database.clock), identities, account, ours)
-    wanted = [
-        (n, _solver(settings, question.solver, n), known.get(n, NameFacts())) for n, _ in named
+    collector = FactCollector(
+        settings, Solvers(settings, database.clock), identities, account, ours
+    )
+    items = [
+        (n, _choose_solver(settings, request.solver, n), known.get(n, NameFacts()))
+        for n, _ in named
     ]
-    return [(advice, who) for advice, (_, who) in zip(gatherer.advise(wanted), named, strict=True)]
+    return [(advice, who) for advice, (_, who) in zip(collector.advise(items), named, strict=True)]
 
 
-def _names(conn: Any, question: PreflightRequest, client_id: int | None) -> list[tuple[str, str]]:
-    if question.names:
-        found = []
-        for text in question.names:
+def _names_with_client(
+    conn: Any, request: PreflightRequest, client_id: int | None
+) -> list[tuple[str, str]]:
+    if request.names:
+        names = []
+        for text in request.names:
             name = purchases.pattern(text)
             owner = purchases.owner_of(conn, name.removeprefix("*."))
             if client_id is not None and owner is not None and owner["client_id"] != client_id:
                 raise UsageError(f"{text[:100]} belongs to another client")
-            found.append((name, owner["number"] if owner is not None else ""))
-        return found
+            names.append((name, owner["number"] if owner is not None else ""))
+        return names
+    # A domain for mail only has no website that would need a certificate.
     rows = domains.listing(conn, client_id=client_id)
     return [
         (r["name"], r["client"]) for r in rows if r["state"] == "active" and r["purpose"] != "mail"
     ]
 
 
-def _solver(settings: Settings, named: str, name: str) -> str:
+def _choose_solver(settings: Settings, named: str, name: str) -> str:
     if named:
         find(settings, named)
         return named
-    kinds = {w: s.kind for w, s in settings.acme.solvers.items()}
-    by_dns = next(
+    kinds = {n: s.kind for n, s in settings.acme.solvers.items()}
+    dns_solver = next(
         (
-            w
-            for w, s in settings.acme.solvers.items()
+            n
+            for n, s in settings.acme.solvers.items()
             if s.kind in ("rfc2136", "lexicon") or (s.kind == "hook" and s.challenge == "dns-01")
         ),
         "",
     )
     chosen = settings.acme.default_solver
-    if name.startswith("*.") and by_dns:
-        chosen = by_dns
+    if name.startswith("*.") and dns_solver:
+        chosen = dns_solver
+    # An address has no dns-01 challenge (RFC 8738 7).
     elif as_ip(name) is not None:
         chosen = next(
-            (w for w, k in kinds.items() if k in ("webroot", "alias", "standalone", "tls-alpn")),
+            (n for n, k in kinds.items() if k in ("webroot", "alias", "standalone", "tls-alpn")),
             chosen,
         )
     if not chosen:
         raise UsageError(
-            "How would control of the names be shown?",
-            "neither --solver nor [acme] default_solver says it",
+            "There is no solver for domain control validation",
+            "neither --solver nor [acme] default_solver names one",
             "Write [acme.solver.web] with its kind.",
         )
     return chosen
 
 
-def identities_of(
+def caa_identities(
     conn: Any, settings: Settings, name: str = ""
 ) -> tuple[tuple[str, ...], str | None]:
-    """(what stands for the CA in CAA records, the account's URL): of the account named, the default
-    one, or the only one; Let's Encrypt's where there is none yet.
+    """Return the CA's names in CAA records, and the URL of the account.
+
+    The account is the one named, else the default, else the only one. Without an account the names
+    are those of Let's Encrypt.
     """
     rows = [r for r in accounts.listing(conn) if r["state"] == "active"]
-    wanted = name or settings.acme.default_account
-    row = accounts.find(conn, wanted) if wanted else rows[0] if len(rows) == 1 else None
+    account_name = name or settings.acme.default_account
+    row = accounts.find(conn, account_name) if account_name else rows[0] if len(rows) == 1 else None
     if row is None:
         return cas.known()["letsencrypt"].caa, None
     ca = cas.find(settings.acme, row["ca"], row["directory"])
+    # A CA that is not in the table may publish its names in its directory.
     if ca.caa:
         return ca.caa, row["url"]
     try:

@@ -1,8 +1,8 @@
-"""What a CA says went wrong: problem documents (RFC 7807, RFC 8555 6.7) as values, in words, and
-what follows from them. Pure.
+"""Problem documents of a CA (RFC 7807, RFC 8555 6.7): as values, as sentences, and the action that
+each requires.
 
-A CA's text is shown and never run, formatted into a command or used as a template; it is bounded
-and made printable here.
+Pure. The text of a CA is only displayed. It is never executed, part of a command or used as a
+template. This module limits its length and removes control characters.
 """
 
 from __future__ import annotations
@@ -24,25 +24,28 @@ LONGEST_WAIT = 7 * 86_400.0
 
 
 class NextAction(StrEnum):
-    """What is done about a problem."""
+    """The action that a problem requires."""
 
     RETRY = "retry"  # at once, within bounds
-    BACK_OFF = "back-off"  # leave the CA, or the name, alone for a while
-    WITHOUT_REPLACES = (  # the same order, without the certificate that it replaces
-        "without-replaces"
-    )
-    ACCOUNT = "account"  # the account is gone, or may not order
-    TERMS = "terms"  # a person has to agree to something
-    NAMES = "names"  # some name failed
-    STAFF = "staff"  # trying again changes nothing
+    BACK_OFF = "back-off"  # suspend requests for the CA, the account or the name
+    WITHOUT_REPLACES = "without-replaces"  # order again without ``replaces``
+    ACCOUNT = "account"  # the account does not exist or may not order
+    TERMS = "terms"  # an administrator has to agree to terms
+    NAMES = "names"  # a name could not be validated
+    STAFF = "staff"  # a retry does not help
 
 
 @dataclass(frozen=True, slots=True)
 class AcmeProblem:
-    """``type``: without its prefix.
+    """A problem document.
 
-    ``status``: HTTP, None where it stood inside another document. ``retry_after``: seconds.
-    ``identifier``: the name meant.
+    Attributes:
+        type: The type without its prefix.
+        detail: The CA's description.
+        status: The HTTP status; None for a problem inside another document.
+        retry_after: Seconds, from the header Retry-After.
+        identifier: The name to which the problem applies.
+        subproblems: The problems of single names.
     """
 
     type: str
@@ -54,24 +57,33 @@ class AcmeProblem:
 
     @property
     def paused(self) -> bool:
-        """Let's Encrypt pauses a name after many failures in a row and gives a link to lift it."""
+        """Whether the CA paused the account for a name.
+
+        Let's Encrypt does that after many consecutive failures, and gives a link to unpause it.
+        """
         return self.type == "rateLimited" and (
             "paused" in self.detail.lower() or "unpause" in self.detail.lower()
         )
 
     @property
     def sentence(self) -> str:
-        """In words, sub-problems included."""
-        own = _WORDS.get(self.type, "")
-        said = self.detail or (f"HTTP {self.status}" if self.status else "it gave no reason")
-        parts = [f"{self.identifier}: " if self.identifier else "", own, ": " if own else "", said]
-        if self.type and not own:
+        """The problem and its subproblems in words."""
+        meaning = _MEANINGS.get(self.type, "")
+        detail = self.detail or (f"HTTP {self.status}" if self.status else "it gave no reason")
+        parts = [
+            f"{self.identifier}: " if self.identifier else "",
+            meaning,
+            ": " if meaning else "",
+            detail,
+        ]
+        if self.type and not meaning:
             parts.append(f" ({self.type})")
         inner = [s.sentence for s in self.subproblems]
         return "".join(parts) + (f" [{'; '.join(inner)}]" if inner else "")
 
     @property
-    def follows(self) -> NextAction:
+    def next_action(self) -> NextAction:
+        """The action that the problem requires."""
         match self.type:
             case "badNonce":
                 return NextAction.RETRY
@@ -94,6 +106,7 @@ class AcmeProblem:
                 | "compound"
             ):
                 return NextAction.NAMES
+            # CAs without the type alreadyReplaced refuse ``replaces`` as malformed.
             case "malformed" if "replac" in self.detail.lower():
                 return NextAction.WITHOUT_REPLACES
         if self.status is not None and (self.status >= 500 or self.status == 429):
@@ -101,17 +114,18 @@ class AcmeProblem:
         return NextAction.STAFF
 
     def names(self) -> dict[str, str]:
-        """Name -> what was said of it, of all levels."""
-        found = {self.identifier: self.sentence} if self.identifier else {}
-        for one in self.subproblems:
-            found |= one.names()
-        return found
+        """Return the affected names of all levels, each with its problem in words."""
+        names = {self.identifier: self.sentence} if self.identifier else {}
+        for subproblem in self.subproblems:
+            names |= subproblem.names()
+        return names
 
     def to_json(self) -> str:
+        """Return the problem as JSON for the database."""
         return json.dumps(_plain(self), sort_keys=True)
 
 
-_WORDS = {
+_MEANINGS = {
     "accountDoesNotExist": "the CA does not know this account",
     "alreadyReplaced": "the certificate was replaced by another order already",
     "alreadyRevoked": "the certificate is revoked already",
@@ -119,37 +133,44 @@ _WORDS = {
     "badNonce": "the CA did not accept the nonce",
     "badPublicKey": "the CA does not accept the key",
     "badRevocationReason": "the CA does not accept the reason",
-    "badSignatureAlgorithm": "the CA does not accept the kind of account key",
+    "badSignatureAlgorithm": "the CA does not accept the type of the account key",
     "caa": "CAA records forbid the CA to issue",
     "compound": "several names failed",
     "connection": "the CA could not connect to the server of the name",
-    "dns": "the CA could not look the name up",
-    "externalAccountRequired": "the CA wants an external account binding",
-    "incorrectResponse": "the answer to the challenge was not the right one",
+    "dns": "the CA could not resolve the name",
+    "externalAccountRequired": "the CA requires an external account binding",
+    "incorrectResponse": "the answer to the challenge was wrong",
     "invalidContact": "the CA does not accept the contact address",
     "invalidProfile": "the CA does not offer this profile",
-    "malformed": "the CA could not use the request",
+    "malformed": "the CA could not process the request",
     "orderNotReady": "the order is not ready yet",
-    "rateLimited": "a limit of the CA is reached",
+    "rateLimited": "a rate limit of the CA is reached",
     "rejectedIdentifier": "the CA does not issue for this name",
-    "serverInternal": "the CA has a fault of its own",
-    "tls": "TLS with the server of the name failed",
-    "unauthorized": "the CA did not get the proof that it asked for",
-    "unsupportedContact": "the CA does not accept this kind of contact",
-    "unsupportedIdentifier": "the CA does not issue for this kind of name",
-    "userActionRequired": "somebody has to agree to something at the CA",
+    "serverInternal": "the CA has an internal error",
+    "tls": "the TLS handshake with the server of the name failed",
+    "unauthorized": "the CA could not validate control of the name",
+    "unsupportedContact": "the CA does not accept this type of contact",
+    "unsupportedIdentifier": "the CA does not issue for this type of name",
+    "userActionRequired": "an administrator must agree to terms of the CA",
     "unreachable": "the CA could not be reached",
-    "unreadable": "what the CA answered could not be read",
+    "unreadable": "the answer of the CA could not be read",
 }
 
 
 def parse(
     document: Any, status: int | None = None, retry_after: float | None = None, *, depth: int = 0
 ) -> AcmeProblem:
-    """Whatever ``document`` is, a Problem comes out of it."""
+    """Return any document as a problem. It never raises, because a CA's answer is untrusted.
+
+    Args:
+        document: The decoded JSON.
+        status: The HTTP status.
+        retry_after: Seconds, from the header Retry-After.
+        depth: The depth of recursion into subproblems.
+    """
     body = document if isinstance(document, Mapping) else {}
     kind = body.get("type")
-    word = (
+    problem_type = (
         printable(kind, 120).removeprefix(PREFIX)
         if isinstance(kind, str) and kind != "about:blank"
         else ""
@@ -163,7 +184,7 @@ def parse(
         else ()
     )
     return AcmeProblem(
-        type=word,
+        type=problem_type,
         detail=_text(body.get("detail")) or _text(body.get("title")),
         status=status,
         retry_after=retry_after,
@@ -172,12 +193,12 @@ def parse(
     )
 
 
-def stored(text: str | None) -> AcmeProblem | None:
-    """The inverse of :meth:`Problem.to_json`."""
+def from_json(text: str | None) -> AcmeProblem | None:
+    """Return the problem of :meth:`AcmeProblem.to_json`; None for an empty text."""
     if not text:
         return None
-    found = json.loads(text)
-    return parse(found, found.get("status"))
+    document = json.loads(text)
+    return parse(document, document.get("status"))
 
 
 def _text(value: Any, limit: int = 600) -> str:
@@ -195,8 +216,10 @@ def _plain(problem: AcmeProblem) -> dict[str, Any]:
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
-    """Seconds from ``now``, of a Retry-After in seconds or as an HTTP date (RFC 9110 10.2.3); None
-    without a usable one. At most a week.
+    """Parse the header Retry-After, in seconds or as an HTTP date (RFC 9110 10.2.3).
+
+    Returns:
+        Seconds from ``now``, at most a week; None without a valid value.
     """
     text = (header or "").strip()[:100]
     if not text:
@@ -204,35 +227,37 @@ def retry_after(header: str | None, now: datetime) -> float | None:
     if text.isascii() and text.isdigit():
         return min(float(text), LONGEST_WAIT)
     try:
-        moment = parsedate_to_datetime(text)
+        timestamp = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - now).total_seconds()), LONGEST_WAIT)
+    if timestamp.tzinfo is None:
+        timestamp = timestamp.replace(tzinfo=UTC)
+    return min(max(0.0, (timestamp - now).total_seconds()), LONGEST_WAIT)
 
 
 class AcmeError(CertmgrError):
-    """The CA said no, or nothing that could be read.
+    """The CA refused a request, did not answer, or sent an unreadable answer.
 
-    ``problem`` says what; ``location``: of a conflict (RFC 8555 7.3.1).
+    Attributes:
+        problem: The problem.
+        location: The header Location of the answer, of a conflict (RFC 8555 7.3.1).
     """
 
     def __init__(self, what: str, problem: AcmeProblem, todo: str = "", location: str = "") -> None:
-        super().__init__(what, problem.sentence, todo or _TODO.get(problem.follows, ""))
+        super().__init__(what, problem.sentence, todo or _REMEDIES.get(problem.next_action, ""))
         self.problem, self.location = problem, location
 
     def __reduce__(self) -> Any:
         return AcmeError, (self.what, self.problem, self.todo, self.location)
 
 
-_TODO = {
-    NextAction.BACK_OFF: "It is tried again by itself, later.",
+_REMEDIES = {
+    NextAction.BACK_OFF: "It is retried automatically later.",
     NextAction.ACCOUNT: (
         "See certmgr account list; register it again with certmgr account add, or restore its key."
     ),
-    NextAction.TERMS: "Read what the CA says there, then: certmgr account agree NAME.",
+    NextAction.TERMS: "Read the CA's terms, then run certmgr account agree NAME.",
     NextAction.NAMES: (
-        "certmgr issue --preflight says what is wrong with a name, and which record it needs."
+        "Run certmgr issue --preflight to see the fault of each name and the record it needs."
     ),
 }

@@ -1,12 +1,12 @@
-"""The ledger of a CA's limits: whether an order may be placed now, else from when.
+"""The ledger of a CA's rate limits: whether an order may be placed now, or from when.
 
 Pure.
 
-What a CA counts is not told to clients, so it is counted here: new orders of an account,
-certificates of a registered domain and of an exact set of names, failed authorizations of a name. A
-window is taken as a sliding one, which is never less strict than a bucket that refills (Let's
-Encrypt's). A renewal with ``replaces``, placed as ARI says, is exempt from all (RFC 9773 5; Let's
-Encrypt's rate limits).
+CAs do not report their counters to clients, so they are counted here: new orders per account,
+certificates per registered domain and per exact set of names, and failed authorizations per name.
+The window is a sliding window, which is never less strict than the refilling bucket of Let's
+Encrypt. A renewal with ``replaces`` within its ARI window is exempt from all limits (RFC 9773 5;
+Let's Encrypt's rate limits).
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from inventory.names import as_ip, display, registered_domain
 
 @dataclass(frozen=True, slots=True)
 class RateLimitEvent:
-    """``kind``: order, certificate, failure.
+    """An event that a CA counts.
 
-    ``key``: account id, registered domain, digest of the set, or ``account id:name``. ``at``: epoch
-    seconds.
+    Attributes:
+        kind: order, certificate, exact, failure or exempt.
+        key: Respectively the account id, the registered domain, the digest of the set of names,
+            ``account id:name``, or nothing.
+        at: The time in epoch seconds.
     """
 
     kind: str
@@ -36,9 +39,11 @@ class RateLimitEvent:
 
 @dataclass(frozen=True, slots=True)
 class LimitDecision:
-    """``until``: epoch seconds from which the order may be placed; None: now.
+    """Whether an order may be placed now.
 
-    ``limit`` and ``counted``: which one, and what stands against it.
+    Attributes:
+        until: The time in epoch seconds from which it may be placed; None for now.
+        reason: The limit that is reached, in words.
     """
 
     until: int | None = None
@@ -48,16 +53,16 @@ class LimitDecision:
         return self.until is None
 
 
-YES = LimitDecision()
+ALLOWED = LimitDecision()
 
 
-def exact(names: Iterable[str]) -> str:
-    """Digest of a set of names."""
+def name_set_digest(names: Iterable[str]) -> str:
+    """Return a digest of a set of names."""
     return hashlib.sha256(" ".join(sorted(set(names))).encode()).hexdigest()[:32]
 
 
-def domains(names: Iterable[str]) -> list[str]:
-    """The registered domains by which a CA counts; an address counts by itself."""
+def registered_domains(names: Iterable[str]) -> list[str]:
+    """Return the registered domains by which a CA counts. An address counts separately."""
     return list(
         dict.fromkeys(
             n if as_ip(n) is not None else registered_domain(n.removeprefix("*.")) for n in names
@@ -65,27 +70,29 @@ def domains(names: Iterable[str]) -> list[str]:
     )
 
 
-def of_rows(rows: Iterable[Mapping[str, Any]]) -> list[RateLimitEvent]:
-    """From rows of acme_event; exempt ones count for nothing."""
-    found = []
+def events_from_rows(rows: Iterable[Mapping[str, Any]]) -> list[RateLimitEvent]:
+    """Return the events of rows of the table acme_event, without exempt ones."""
+    events = []
     for row in rows:
+        # The CA does not count exempt orders, so they do not use up a limit here.
         if row["exempt"]:
             continue
         if row["kind"] == "order":
-            found.append(RateLimitEvent("order", str(row["account_id"]), row["at"]))
+            events.append(RateLimitEvent("order", str(row["account_id"]), row["at"]))
         elif row["kind"] == "failure":
-            found.append(
+            events.append(
                 RateLimitEvent("failure", f"{row['account_id']}:{row['domain']}", row["at"])
             )
         else:
-            found += [RateLimitEvent("certificate", d, row["at"]) for d in (row["domain"],) if d]
-            found += [RateLimitEvent("exact", row["names"], row["at"])] if row["names"] else []
-    return found
+            events += [RateLimitEvent("certificate", d, row["at"]) for d in (row["domain"],) if d]
+            events += [RateLimitEvent("exact", row["names"], row["at"])] if row["names"] else []
+    return events
 
 
 class Ledger:
-    """``add`` and ask; what is in flight is added too, so that orders that run at the same time do
-    not overrun a limit together.
+    """The events that a CA has counted, and the decision about the next order.
+
+    Open orders are added as well, so that parallel orders do not exceed a limit together.
     """
 
     def __init__(self, limits: RateLimits, events: Iterable[RateLimitEvent] = ()) -> None:
@@ -95,10 +102,11 @@ class Ledger:
             self.add(event)
 
     def add(self, event: RateLimitEvent) -> None:
+        """Count an event."""
         insort(self._at.setdefault((event.kind, event.key), []), event.at)
 
     def forget(self, before: int) -> None:
-        """What no window reaches any more."""
+        """Remove the events before a time in epoch seconds."""
         for key in list(self._at):
             kept = self._at[key][bisect_right(self._at[key], before) :]
             if kept:
@@ -107,28 +115,37 @@ class Ledger:
                 del self._at[key]
 
     def order(self, account: int, names: Sequence[str], now: int) -> None:
-        """An order that is placed now, taken to end with a certificate."""
+        """Count an order that is placed now, as if it ended with a certificate."""
         self.add(RateLimitEvent("order", str(account), now))
-        for domain in domains(names):
+        for domain in registered_domains(names):
             self.add(RateLimitEvent("certificate", domain, now))
-        self.add(RateLimitEvent("exact", exact(names), now))
+        self.add(RateLimitEvent("exact", name_set_digest(names), now))
 
     def allows(
         self, account: int, names: Sequence[str], now: int, *, exempt: bool = False
     ) -> LimitDecision:
-        """The longest wait of all limits that are reached."""
+        """Return whether an order may be placed now, else the longest wait of all limits.
+
+        Args:
+            account: The id of the account.
+            names: The names of the order.
+            now: The current time in epoch seconds.
+            exempt: Whether the order is exempt from rate limits.
+        """
         if exempt:
-            return YES
+            return ALLOWED
         limits = self.limits
-        asked: list[tuple[RateLimit | None, str, str, str]] = [
+        applicable: list[tuple[RateLimit | None, str, str, str]] = [
             (limits.account, "order", str(account), "orders of this account")
         ]
-        asked += [
+        applicable += [
             (limits.domain, "certificate", d, f"certificates of {display(d)}")
-            for d in domains(names)
+            for d in registered_domains(names)
         ]
-        asked += [(limits.exact, "exact", exact(names), "certificates of this set of names")]
-        asked += [
+        applicable += [
+            (limits.exact, "exact", name_set_digest(names), "certificates of this set of names")
+        ]
+        applicable += [
             (
                 limits.failure,
                 "failure",
@@ -137,28 +154,28 @@ class Ledger:
             )
             for n in names
         ]
-        waits = [w for w in (self._wait(*one, now) for one in asked) if not w]
-        return max(waits, key=lambda w: w.until or 0, default=YES)
+        waits = [w for w in (self._wait(*item, now) for item in applicable) if not w]
+        return max(waits, key=lambda w: w.until or 0, default=ALLOWED)
 
     def _wait(
         self, limit: RateLimit | None, kind: str, key: str, what: str, now: int
     ) -> LimitDecision:
+        # An unknown limit never postpones an order; the CA refuses it if necessary.
         if limit is None:
-            return YES
+            return ALLOWED
         counted = self._at.get((kind, key), [])
-        within = counted[
-            bisect_right(counted, now - limit.window) :
-        ]  # later ones too: another machine's clock may be ahead
+        # Events in the future count too: the clock of another machine may be ahead.
+        within = counted[bisect_right(counted, now - limit.window) :]
         if len(within) < limit.count:
-            return YES
+            return ALLOWED
         until = within[len(within) - limit.count] + limit.window
         return LimitDecision(
-            until, f"the CA's limit of {limit} for {what} is used up ({len(within)})"
+            until, f"the CA's limit of {limit} for {what} is reached ({len(within)})"
         )
 
 
-def longest(limits: RateLimits) -> int:
-    """Seconds back to which events count."""
+def longest_window(limits: RateLimits) -> int:
+    """Return the longest window in seconds: older events do not count."""
     return max(
         (
             x.window

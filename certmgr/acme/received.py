@@ -1,6 +1,6 @@
-"""Is what the CA sent what was asked for? And which of its chains is taken.
+"""Verification that an issued certificate matches the request, and selection of its chain.
 
-Pure; the CA's bytes are as hostile as any.
+Pure. The bytes of a CA are untrusted input.
 """
 
 from __future__ import annotations
@@ -16,57 +16,67 @@ from inventory.names import as_ip, display
 from inventory.text import printable
 
 MAX_CHAIN = 10
-SKEW = timedelta(hours=1)
+CLOCK_TOLERANCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedChain:
-    """Leaf first, each issued by the next; a root is left out."""
+    """A certificate chain without its root: the leaf first, each issued by the next."""
 
     certificates: tuple[Certificate, ...]
 
     @property
     def leaf(self) -> Certificate:
+        """The first certificate."""
         return self.certificates[0]
 
     @property
     def top(self) -> str:
-        """The common name of the issuer of its last certificate, by which chains are chosen."""
+        """The common name of the issuer of the last certificate, by which chains are chosen."""
         issuer = self.certificates[-1].issuer
         parts = dict(p.split("=", 1) for p in reversed(issuer.split(", ")) if "=" in p)
         return parts.get("CN", "") or issuer
 
 
 def read(pem: bytes, public_key: str, names: Sequence[str], now: datetime) -> IssuedChain:
-    """``public_key``: digest of the CSR's (certmgr.x509.csr.spki).
+    """Parse a chain and check it against the request.
 
-    Raises :class:`CertmgrError`, which says what is wrong with it.
+    Args:
+        pem: The CA's answer.
+        public_key: The digest of the CSR's public key (certmgr.x509.csr.spki).
+        names: The requested names.
+        now: The current time.
+
+    Raises:
+        ClockFault: The certificate is not valid now.
+        CertmgrError: The certificate does not match the request.
     """
     try:
-        found = from_pem(pem)
+        certificates = from_pem(pem)
     except ValueError as error:
-        raise _wrong(f"it is no certificate chain: {printable(str(error), 100)}") from None
-    if len(found) > MAX_CHAIN:
-        raise _wrong(f"it has {len(found)} certificates, the limit is {MAX_CHAIN}")
-    if any(c.parsed is None for c in found):
-        raise _wrong("one of its certificates cannot be parsed")
-    leaf = next((c for c in found if _key(c) == public_key), None)
+        raise _rejected(f"it is not a certificate chain: {printable(str(error), 100)}") from None
+    if len(certificates) > MAX_CHAIN:
+        raise _rejected(f"it has {len(certificates)} certificates, the limit is {MAX_CHAIN}")
+    if any(c.parsed is None for c in certificates):
+        raise _rejected("one of its certificates cannot be parsed")
+    # The leaf is found by its key, because the order of the chain is not trusted.
+    leaf = next((c for c in certificates if _key(c) == public_key), None)
     if leaf is None:
-        raise _wrong("its leaf is for another key than the CSR's")
-    _names(leaf, names)
-    _dates(leaf, now)
-    return IssuedChain(_ordered(leaf, [c for c in found if c is not leaf]))
+        raise _rejected("its leaf has another key than the CSR")
+    _check_names(leaf, names)
+    _check_dates(leaf, now)
+    return IssuedChain(_sorted_chain(leaf, [c for c in certificates if c is not leaf]))
 
 
 class ClockFault(CertmgrError):
-    """Its dates do not fit this machine's clock."""
+    """The dates of the certificate contradict the clock of this machine."""
 
 
-def _wrong(why: str) -> CertmgrError:
+def _rejected(why: str) -> CertmgrError:
     return CertmgrError(
         "The certificate that the CA sent is not used",
         why,
-        "What is live stays as it is; it is tried again with a new order.",
+        "The current certificate stays in use; a new order is placed later.",
     )
 
 
@@ -77,43 +87,46 @@ def _key(certificate: Certificate) -> str:
         return ""
 
 
-def _names(leaf: Certificate, names: Sequence[str]) -> None:
+def _check_names(leaf: Certificate, names: Sequence[str]) -> None:
     have, want = set(leaf.names), {str(as_ip(n) or n) for n in names}
+    # A missing name would break a site; an additional one could belong to another client.
     if missing := sorted(want - have):
-        raise _wrong(f"it lacks {', '.join(display(n) for n in missing[:10])}")
+        raise _rejected(f"it lacks {', '.join(display(n) for n in missing[:10])}")
     if extra := sorted(have - want):
-        raise _wrong(
-            "it has names that were not asked for:"
+        raise _rejected(
+            "it has names that were not requested:"
             f" {', '.join(printable(n, 100) for n in extra[:10])}"
         )
 
 
-def _dates(leaf: Certificate, now: datetime) -> None:
+def _check_dates(leaf: Certificate, now: datetime) -> None:
     if leaf.not_before is None or leaf.not_after is None:
-        raise _wrong("its dates cannot be read")
-    if leaf.not_before > now + SKEW:
-        raise _late(
-            f"it begins at {leaf.not_before:%Y-%m-%d %H:%M} UTC, and here it is"
-            f" {now:%Y-%m-%d %H:%M}: check the clock of this machine"
+        raise _rejected("its dates cannot be read")
+    # A start in the future means that the clock of this machine is slow.
+    if leaf.not_before > now + CLOCK_TOLERANCE:
+        raise _clock_fault(
+            f"it is valid from {leaf.not_before:%Y-%m-%d %H:%M} UTC, and the clock of this machine"
+            f" shows {now:%Y-%m-%d %H:%M} UTC"
         )
     if leaf.not_after <= now:
-        raise _late(
-            f"it ended at {leaf.not_after:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}:"
-            " check the clock of this machine"
+        raise _clock_fault(
+            f"it expired at {leaf.not_after:%Y-%m-%d %H:%M} UTC, and the clock of this machine"
+            f" shows {now:%Y-%m-%d %H:%M} UTC"
         )
 
 
-def _late(why: str) -> ClockFault:
+def _clock_fault(why: str) -> ClockFault:
     return ClockFault(
         "The certificate that the CA sent is not used",
         why,
-        "The order is kept, and gone on with when the clock is right.",
+        "Check the clock of this machine. The order is continued when the clock is right.",
     )
 
 
-def _ordered(leaf: Certificate, others: list[Certificate]) -> tuple[Certificate, ...]:
-    """In the order in which a server sends them, whatever the order was; what belongs to no path,
-    and a root, is left out.
+def _sorted_chain(leaf: Certificate, others: list[Certificate]) -> tuple[Certificate, ...]:
+    """Return the path from the leaf in the order in which a server sends it.
+
+    The root and certificates outside the path are left out.
     """
     path = [leaf]
     while (
@@ -121,14 +134,19 @@ def _ordered(leaf: Certificate, others: list[Certificate]) -> tuple[Certificate,
     ) is not None:
         path.append(above)
     if len(path) == 1 and others:
-        raise _wrong("none of the certificates that came with it issued it")
+        raise _rejected("none of the certificates of the chain issued it")
     return tuple(c for i, c in enumerate(path) if i == 0 or not self_signed(c))
 
 
 def choose(chains: Sequence[IssuedChain], preferred: str | None) -> tuple[IssuedChain, str]:
-    """(the chain whose top has ``preferred`` in its name, else the CA's own, why).
+    """Return the chain whose top has ``preferred`` in its name, else the CA's default chain.
 
-    ``chains``: the CA's own first.
+    Args:
+        chains: The chains, the CA's default chain first.
+        preferred: Part of a common name; None for the default chain.
+
+    Returns:
+        The chain, and the reason if it is not the preferred one.
     """
     if not preferred:
         return chains[0], ""

@@ -1,10 +1,11 @@
-"""When a certificate is renewed, and why.
+"""The time and the reason of a renewal.
 
 Pure.
 
-ARI says (RFC 9773); where the CA has none: with a third of its life left, half under ten days
-(Let's Encrypt's integration guide). Near its end nothing else counts, and a certificate that is
-revoked or whose CA is distrusted is renewed at once.
+The CA's renewal information (ARI, RFC 9773) decides. Without ARI a certificate is renewed when a
+third of its lifetime is left, or half if it lives less than ten days (Let's Encrypt's integration
+guide). Close to expiry it is renewed in any case. A certificate that is revoked, or whose CA is
+distrusted, is renewed at once.
 """
 
 from __future__ import annotations
@@ -20,44 +21,60 @@ from cryptography import x509
 from certmgr.acme.problems import retry_after
 from inventory.text import printable
 
-SHORT = timedelta(days=10)
-ASK_AGAIN = timedelta(hours=6)
-FARTHEST = timedelta(days=3660)
-ASK_LEAST, ASK_MOST = timedelta(minutes=1), timedelta(hours=12)
+SHORT_LIVED = timedelta(days=10)
+ARI_INTERVAL = timedelta(hours=6)
+MAX_WINDOW_OFFSET = timedelta(days=3660)
+ARI_INTERVAL_MIN, ARI_INTERVAL_MAX = timedelta(minutes=1), timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
 class RenewalWindow:
-    """A suggested renewal window. ``url``: the page on which the CA explains it."""
+    """A suggested renewal window (RFC 9773 4.2).
+
+    Attributes:
+        start: Its start.
+        end: Its end.
+        url: The page on which the CA explains it.
+    """
 
     start: datetime
     end: datetime
     url: str = ""
 
-    def instant(self, draw: float) -> datetime:
-        """Drawn once and stored; ``draw`` from 0 to 1 (RFC 9773 4.2). To the second."""
-        seconds = (self.end - self.start).total_seconds() * draw
+    def select_time(self, fraction: float) -> datetime:
+        """Return the time at a random fraction of the window, to the second (RFC 9773 4.2).
+
+        Callers store it: a new random time on each run would shift the renewal.
+        """
+        seconds = (self.end - self.start).total_seconds() * fraction
         return (self.start + timedelta(seconds=seconds)).replace(microsecond=0)
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateLife:
-    """What is known of the certificate that is served.
+    """The dates of a certificate.
 
-    ``ari_at``: the stored instant. ``bad``: why it must go at once (revoked, distrusted), or empty.
+    Attributes:
+        not_before: The start of its validity.
+        not_after: The end of its validity.
+        ari_at: The stored renewal time from ARI; None without ARI.
+        must_replace: Why it must be replaced at once (revoked, distrusted); empty if it need not.
     """
 
     not_before: datetime
     not_after: datetime
     ari_at: datetime | None = None
-    bad: str = ""
+    must_replace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RenewalDue:
-    """``at``: from when.
+    """When and why a certificate is renewed.
 
-    ``urgent``: neither quarantine approval nor what was put off keeps it back.
+    Attributes:
+        at: The time from which it is due.
+        reason: The reason in words.
+        urgent: Whether it is renewed without approval of a quarantine and before a postponed time.
     """
 
     at: datetime
@@ -66,66 +83,77 @@ class RenewalDue:
 
 
 def due(life: CertificateLife) -> RenewalDue:
+    """Return when and why a certificate is renewed."""
     span = life.not_after - life.not_before
-    near = life.not_after - (span / 4 if span < SHORT else span / 6)
-    left = span / 2 if span < SHORT else span / 3
+    near = life.not_after - (span / 4 if span < SHORT_LIVED else span / 6)
+    left = span / 2 if span < SHORT_LIVED else span / 3
     usual = life.not_after - left
-    if life.bad:
-        return RenewalDue(life.not_before, life.bad, urgent=True)
+    if life.must_replace:
+        return RenewalDue(life.not_before, life.must_replace, urgent=True)
     if life.ari_at is not None and life.ari_at <= near:
-        return RenewalDue(life.ari_at, "the CA's renewal information says so (ARI)")
+        return RenewalDue(life.ari_at, "the CA's renewal information (ARI) suggests it")
+    # A CA that suggests a time close to expiry would leave no time for retries.
     if life.ari_at is not None:
-        return RenewalDue(near, "it is near its end", urgent=True)
-    share = "half" if span < SHORT else "a third"
+        return RenewalDue(near, "it expires soon", urgent=True)
+    share = "half" if span < SHORT_LIVED else "a third"
     return RenewalDue(usual, f"{share} of its life is left")
 
 
 def is_near(life: CertificateLife, now: datetime) -> bool:
-    """Whether so little life is left that nothing else counts."""
+    """Return whether the certificate expires so soon that its renewal is urgent."""
     span = life.not_after - life.not_before
-    return now >= life.not_after - (span / 4 if span < SHORT else span / 6)
+    return now >= life.not_after - (span / 4 if span < SHORT_LIVED else span / 6)
 
 
-def window(document: Any, not_after: datetime) -> RenewalWindow | None:
-    """From a RenewalInfo object (RFC 9773 4.2).
+def parse_window(document: Any, not_after: datetime) -> RenewalWindow | None:
+    """Parse a RenewalInfo object (RFC 9773 4.2).
 
-    None where it is none: not an object, dates that are no dates, a window that ends before it
-    begins, or one that begins after the certificate's end.
+    Args:
+        document: The decoded JSON.
+        not_after: The expiry of the certificate.
+
+    Returns:
+        None if it is invalid: not an object, invalid dates, an end before the start, or a start
+        after the certificate's expiry.
     """
     try:
-        found = document["suggestedWindow"]
-        start, end = (_instant(found[k]) for k in ("start", "end"))
+        suggested = document["suggestedWindow"]
+        start, end = (_parse_timestamp(suggested[k]) for k in ("start", "end"))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     if (
         end < start
         or start >= not_after
-        or not all(abs(d - not_after) < FARTHEST for d in (start, end))
+        or not all(abs(d - not_after) < MAX_WINDOW_OFFSET for d in (start, end))
     ):
         return None
     url = document.get("explanationURL")
-    good = isinstance(url, str) and url.startswith(("https://", "http://"))
-    return RenewalWindow(start, end, printable(url, 500) if good else "")
+    # The URL is shown as a link, so a scheme such as javascript: is dropped.
+    valid = isinstance(url, str) and url.startswith(("https://", "http://"))
+    return RenewalWindow(start, end, printable(url, 500) if valid else "")
 
 
-def _instant(text: Any) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a date without a zone")
-    return moment.replace(microsecond=0)
+def _parse_timestamp(text: Any) -> datetime:
+    timestamp = datetime.fromisoformat(text)
+    if timestamp.tzinfo is None:
+        raise ValueError("a date without a time zone")
+    return timestamp.replace(microsecond=0)
 
 
-def ask_again(header: str | None, now: datetime) -> datetime:
-    """When ARI is asked the next time: as Retry-After says, at least twice a day."""
+def next_ari_request(header: str | None, now: datetime) -> datetime:
+    """Return the time of the next ARI request: after Retry-After, and at least twice a day."""
     seconds = retry_after(header, now)
-    wait = ASK_AGAIN if seconds is None else timedelta(seconds=seconds)
-    return now + min(max(wait, ASK_LEAST), ASK_MOST)
+    wait = ARI_INTERVAL if seconds is None else timedelta(seconds=seconds)
+    return now + min(max(wait, ARI_INTERVAL_MIN), ARI_INTERVAL_MAX)
 
 
 def ari_id(certificate: Any) -> str | None:
-    """base64url(keyIdentifier of the AKI) "." base64url(serial) (RFC 9773 4.1).
+    """Return the ARI id of a certificate (RFC 9773 4.1).
 
-    None without that extension.
+    It is base64url(keyIdentifier of the AKI) "." base64url(serial).
+
+    Returns:
+        None if the certificate has no authority key identifier.
     """
 
     try:
@@ -141,12 +169,13 @@ def ari_id(certificate: Any) -> str | None:
     return ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in (akid, number))
 
 
-def failure(text: str | None) -> str:
-    """What a stored error says, in words."""
+def error_sentence(text: str | None) -> str:
+    """Return a stored error in words."""
     if not text:
         return ""
+    # A note, such as that of a missing preferred chain, is stored as plain text.
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except ValueError:
         return text
-    return str(found.get("sentence") or found) if isinstance(found, dict) else text
+    return str(document.get("sentence") or document) if isinstance(document, dict) else text

@@ -1,8 +1,8 @@
-"""Renews what is due, many at once within what each CA allows: ARI, quarantine, orders, targets,
-proof. An edge.
+"""Renewal of the lineages that are due: ARI, quarantine, orders, deployment and verification.
 
-Every lineage is led by itself; a failure of one is its own. What is in flight is bounded, and what
-is done is counted and not kept.
+This module performs I/O. Lineages are processed in parallel within the limits of each CA. The
+failure of one lineage does not affect others. The number of pending jobs is bounded, and results
+are counted instead of kept.
 """
 
 from __future__ import annotations
@@ -27,266 +27,296 @@ from inventory.store.records import Row
 from inventory.text import printable
 
 JOB = "renew"
-LISTED = 200
-LOOKED_AT = 200
-LOOK_AGAIN = timedelta(hours=20)
+MAX_PROBLEMS = 200
+# Quarantined names per run, so that many of them do not delay the renewals.
+MAX_RECHECKED = 200
+RECHECK_INTERVAL = timedelta(hours=20)
 
 
 @dataclass(slots=True)
 class RenewalSummary:
-    """``counts``: state -> how many.
+    """The result of a run.
 
-    ``troubles``: of the first of them in words; ``failed``: whether something failed that is no
-    pending retry.
+    Attributes:
+        planned: The number of lineages that were due.
+        counts: State -> number of results.
+        problems: The first problems: (lineage, state, message).
+        failed: Whether a failure occurred that is not a pending retry.
+        returned: The number of names that returned from quarantine.
+        renewed: The number of certificates that were deployed.
     """
 
     planned: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    troubles: list[tuple[str, str, str]] = field(default_factory=list)  # lineage, state, words
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
     failed: bool = False
     returned: int = 0
     renewed: int = 0
 
-    def add(self, lineage: str, state: str, said: str, *, good: bool) -> None:
+    def add(self, lineage: str, state: str, message: str, *, ok: bool) -> None:
+        """Count a result."""
         self.counts[state] += 1
-        self.failed |= not good
+        self.failed |= not ok
         if (
             state not in ("live", "placed", "issued", "nothing", "current")
-            and len(self.troubles) < LISTED
+            and len(self.problems) < MAX_PROBLEMS
         ):
-            self.troubles.append((lineage, state, said))
+            self.problems.append((lineage, state, message))
 
 
 @dataclass
 class RenewalRunner:
-    """``progress``: told (done, all). One run at a time for a database."""
+    """Renews the lineages of an inventory. One run at a time is allowed per database.
 
-    office: IssuanceContext
+    Attributes:
+        context: The shared dependencies.
+        progress: Called with the number of finished lineages and the total.
+    """
+
+    context: IssuanceContext
     progress: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
-        self.worker = IssuanceService(self.office)
+        self.service = IssuanceService(self.context)
         self._gates: dict[int, threading.BoundedSemaphore] = {}
         self._lock = threading.Lock()
-        with self.office.database.read() as conn:
+        with self.context.database.read() as conn:
             self._ours = servers.all_addresses(conn)
 
-    # -- what is due
+    # -- planning
 
     def plan(self, names: Sequence[str] = ()) -> list[PlannedRenewal]:
-        """Every active lineage, or those named. Raises :class:`NotFound`."""
-        now = self.office.now()
-        with self.office.database.read() as conn:
+        """Return the plan for every active lineage, or for those named.
+
+        Raises:
+            NotFound: There is no active or paused lineage of a given name.
+        """
+        now = self.context.now()
+        with self.context.database.read() as conn:
             rows = lineages.listing(conn, states=("active",) if not names else ("active", "paused"))
             if names:
-                rows = _chosen(rows, names)
-            condemned = lineages.condemned(conn)
+                rows = _select_named(rows, names)
+            must_replace = lineages.must_replace(conn)
             served = lineages.served_names(conn, [r["sha256"] for r in rows if r["sha256"]])
-            begun = {o["lineage_id"] for o in acme_orders.unfinished(conn)}
+            with_open_order = {o["lineage_id"] for o in acme_orders.unfinished(conn)}
         return [
             plan_one(
                 r,
                 now,
-                condemned.get(r["sha256"] or "", ""),
+                must_replace.get(r["sha256"] or "", ""),
                 served.get(r["sha256"] or ""),
-                begun=r["id"] in begun,
+                order_open=r["id"] in with_open_order,
             )
             for r in rows
         ]
 
-    def ask_cas(self) -> None:
-        """ARI of every lineage for which it is time."""
-        with self.office.database.read() as conn:
+    def refresh_ari(self) -> None:
+        """Request the renewal information of every lineage whose next request is due."""
+        with self.context.database.read() as conn:
             rows = [
                 r
                 for r in lineages.listing(conn, states=("active",))
-                if r["sha256"] and (r["ari_next_at"] or 0) <= self.office.at
+                if r["sha256"] and (r["ari_next_at"] or 0) <= self.context.now_epoch
             ]
-        with ThreadPoolExecutor(self.office.settings.acme.at_once) as pool:
-            for _ in pool.map(lambda r: ari.refresh(self.office, r), rows, chunksize=1):
+        with ThreadPoolExecutor(self.context.settings.acme.at_once) as pool:
+            for _ in pool.map(lambda r: ari.refresh(self.context, r), rows, chunksize=1):
                 pass
 
-    def look_at_quarantine(self) -> int:
-        """Names that can be had again return by themselves, looked at once a day. How many did."""
-        now = self.office.now()
-        gatherer = FactCollector(self.office.settings, self.office.solvers, ours=self._ours)
-        with self.office.database.read() as conn:
-            out = [
-                t
-                for t in lineages.troubled(conn)
-                if (t["checked_at"] or 0) <= to_epoch(now - LOOK_AGAIN)
-            ]
-            out = sorted(out, key=lambda t: t["checked_at"] or 0)[
-                :LOOKED_AT
-            ]  # a run is not held up by very many of them
-            rows = {t["lineage_id"]: lineages.by_id(conn, t["lineage_id"]) for t in out}
+    def recheck_quarantine(self) -> int:
+        """Recheck quarantined names once a day, and activate those that can be validated again.
 
-        def look(name: Row) -> bool:
+        Returns:
+            The number of names that returned.
+        """
+        now = self.context.now()
+        collector = FactCollector(self.context.settings, self.context.solvers, ours=self._ours)
+        with self.context.database.read() as conn:
+            due = [
+                n
+                for n in lineages.quarantined(conn)
+                if (n["checked_at"] or 0) <= to_epoch(now - RECHECK_INTERVAL)
+            ]
+            due = sorted(due, key=lambda n: n["checked_at"] or 0)[:MAX_RECHECKED]
+            rows = {n["lineage_id"]: lineages.by_id(conn, n["lineage_id"]) for n in due}
+
+        def recheck(name: Row) -> bool:
             row = rows[name["lineage_id"]]
             try:
-                good = self._ours_still(name) and gatherer.recovered(name["name"], row["solver"])
+                recovered = self._is_still_ours(name) and collector.can_validate(
+                    name["name"], row["solver"]
+                )
             except CertmgrError:
-                good = False
-            with self.office.write() as tx:
+                recovered = False
+            with self.context.write() as tx:
                 lineages.name_checked(tx, row["id"], name["name"])
-                if good:
+                if recovered:
+                    # The lineage is due at once: its certificate lacks the name.
                     lineages.name_returned(tx, row["id"], name["name"])
                     lineages.note(tx, row["id"], next_at=None)
-            return good
+            return recovered
 
-        with ThreadPoolExecutor(self.office.settings.acme.at_once) as pool:
-            return sum(pool.map(look, out))
+        with ThreadPoolExecutor(self.context.settings.acme.at_once) as pool:
+            return sum(pool.map(recheck, due))
 
-    def _ours_still(self, name: Row) -> bool:
-        with self.office.database.read() as conn:
+    def _is_still_ours(self, name: Row) -> bool:
+        """Return whether the name still belongs to the client of its lineage."""
+        with self.context.database.read() as conn:
             owner = purchases.owner_of(conn, name["name"].removeprefix("*."))
         return owner is not None and owner["client_id"] == name["client_id"]
 
     # -- a run
 
-    def due(self) -> RenewalSummary:
-        """One round for cron: what is due, what was begun, what could not be brought to its target.
+    def run_due(self) -> RenewalSummary:
+        """Renew what is due, continue open orders and retry failed deployments: the run for cron.
 
-        Raises :class:`Busy` while another one runs.
+        Raises:
+            Busy: Another run is in progress.
         """
-        with jobs.alone(self.office.database, JOB):
-            with self.office.write() as tx:
+        with jobs.alone(self.context.database, JOB):
+            with self.context.write() as tx:
                 jobs.started(tx, JOB)
             summary = RenewalSummary()
             try:
-                summary.returned = self.look_at_quarantine()
-                self.ask_cas()
-                chosen = select(self.plan(), self.office.now())
+                summary.returned = self.recheck_quarantine()
+                self.refresh_ari()
+                chosen = select(self.plan(), self.context.now())
                 self._run(chosen, summary)
-                self._bring_rest({p.id for p in chosen}, summary)
+                self._deploy_remaining({p.id for p in chosen}, summary)
             except BaseException as error:
-                with self.office.write() as tx:
-                    jobs.failed(tx, JOB, f"it broke off: {type(error).__name__}")
+                with self.context.write() as tx:
+                    jobs.failed(tx, JOB, f"the run was aborted: {type(error).__name__}")
                 raise
-            with self.office.write() as tx:
-                acme_orders.forget_events(tx, self.office.at - 30 * 86_400)
+            with self.context.write() as tx:
+                # The longest window of a known rate limit is seven days.
+                acme_orders.forget_events(tx, self.context.now_epoch - 30 * 86_400)
                 if summary.failed:
                     jobs.failed(
-                        tx, JOB, "; ".join(f"{n}: {said}" for n, _, said in summary.troubles[:3])
+                        tx, JOB, "; ".join(f"{n}: {text}" for n, _, text in summary.problems[:3])
                     )
                 else:
                     jobs.succeeded(tx, JOB)
         return summary
 
-    def named(self, names: Sequence[str]) -> RenewalSummary:
-        """Now, due or not."""
+    def run_named(self, names: Sequence[str]) -> RenewalSummary:
+        """Renew the named lineages now, whether they are due or not."""
         summary = RenewalSummary()
         self._run(self.plan(names), summary)
         return summary
 
     def _run(self, chosen: Sequence[PlannedRenewal], summary: RenewalSummary) -> None:
         summary.planned = len(chosen)
-        for done in self._each(chosen, self._lead):
-            for part in done:
-                summary.add(part.lineage, part.state, part.said, good=part.good)
-                summary.renewed += part.state in ("live", "placed", "untold")
+        for results in self._each(chosen, self._renew_one):
+            for result in results:
+                summary.add(result.lineage, result.state, result.message, ok=result.ok)
+                summary.renewed += result.state in ("live", "placed", "untold")
 
     def _each(
         self,
         chosen: Sequence[PlannedRenewal],
         work: Callable[[PlannedRenewal], list[IssueResult | DeployResult]],
     ) -> Iterator[list[IssueResult | DeployResult]]:
-        """In threads, at most twice as many waiting as work at once."""
-        at_once, count, total = self.office.settings.acme.at_once, 0, len(chosen)
+        """Yield the results of ``work`` for each lineage, computed in threads.
+
+        At most twice as many jobs are pending as there are threads, which bounds the memory.
+        """
+        at_once, count, total = self.context.settings.acme.at_once, 0, len(chosen)
         waiting: set[Future[list[IssueResult | DeployResult]]] = set()
         with ThreadPoolExecutor(at_once) as pool:
-            for one in chosen:
-                waiting.add(pool.submit(work, one))
+            for planned in chosen:
+                waiting.add(pool.submit(work, planned))
                 while len(waiting) >= 2 * at_once:
                     ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     for future in ended:
                         count += 1
-                        yield self._told(future, count, total)
+                        yield self._report_progress(future, count, total)
             for future in waiting:
                 future.exception()
                 count += 1
-                yield self._told(future, count, total)
+                yield self._report_progress(future, count, total)
 
-    def _told(
+    def _report_progress(
         self, future: Future[list[IssueResult | DeployResult]], count: int, total: int
     ) -> list[IssueResult | DeployResult]:
         if self.progress is not None:
             self.progress(count, total)
         return future.result()
 
-    def _lead(self, planned: PlannedRenewal) -> list[IssueResult | DeployResult]:
-        """One lineage: order, targets, proof.
-
-        An error of ours is this lineage's, and the others go on.
-        """
+    def _renew_one(self, planned: PlannedRenewal) -> list[IssueResult | DeployResult]:
+        """Order, deploy and verify one lineage."""
         try:
-            return self._led(planned)
-        except Exception as error:  # whatever it is: said, and written down, for one lineage
-            words = (
-                f"an error that should not be: {type(error).__name__}: {printable(str(error), 200)}"
-            )
-            return [IssueResult(planned.name, planned.client, "failed", words)]
+            return self._issue_and_deploy(planned)
+        # An internal error is the result of this lineage only; the others continue.
+        except Exception as error:
+            message = f"internal error: {type(error).__name__}: {printable(str(error), 200)}"
+            return [IssueResult(planned.name, planned.client, "failed", message)]
 
-    def _led(self, planned: PlannedRenewal) -> list[IssueResult | DeployResult]:
-        office = self.office
-        with office.database.read() as conn:
+    def _issue_and_deploy(self, planned: PlannedRenewal) -> list[IssueResult | DeployResult]:
+        context = self.context
+        with context.database.read() as conn:
             row = lineages.by_id(conn, planned.id)
             row = {**row, "names": lineages.names_of(conn, [row["id"]]).get(row["id"], [])}
-        self._leave_departed(row)
+        self._quarantine_moved_away(row)
         with self._gate(row["account_id"]):
-            why = planned.why(ari.replaces(office, row), row["ari_start"], office.now())
-            done = self.worker.order(row["id"], why)
-        if done.state != "issued":
-            return [done]
-        return [deploy(office, row["id"])]
+            reason = planned.renewal_reason(
+                ari.replaces(context, row), row["ari_start"], context.now()
+            )
+            result = self.service.issue(row["id"], reason)
+        if result.state != "issued":
+            return [result]
+        return [deploy(context, row["id"])]
 
     def _gate(self, account_id: int) -> threading.BoundedSemaphore:
-        """As many orders at once as the account's CA is given."""
+        """Return the semaphore that limits the parallel orders of an account."""
         with self._lock:
             if account_id not in self._gates:
-                account = self.office.account(account_id)
-                ca = cas.find(self.office.settings.acme, account["ca"], account["directory"])
+                account = self.context.account(account_id)
+                ca = cas.find(self.context.settings.acme, account["ca"], account["directory"])
                 self._gates[account_id] = threading.BoundedSemaphore(
-                    ca.at_once or self.office.settings.acme.at_once
+                    ca.at_once or self.context.settings.acme.at_once
                 )
             return self._gates[account_id]
 
-    def _leave_departed(self, row: Row) -> None:
-        """A name that no longer points here goes into quarantine before the CA is asked: a failed
-        authorization would count against the others.
+    def _quarantine_moved_away(self, row: Row) -> None:
+        """Quarantine names that no longer point to the provider, before the order.
+
+        A failed authorization would fail the whole order and count against the rate limits.
         """
         try:
-            gatherer = FactCollector(self.office.settings, self.office.solvers, ours=self._ours)
+            collector = FactCollector(self.context.settings, self.context.solvers, ours=self._ours)
             plain = [
                 n["name"]
                 for n in row["names"]
                 if n["state"] == "active" and not n["name"].startswith("*.")
             ]
-            gone = gatherer.departed(plain, row["solver"])
+            moved = collector.moved_away(plain, row["solver"])
+        # Without an answer of the DNS no name is quarantined; the CA decides.
         except CertmgrError:
             return
-        if gone:
-            with self.office.write() as tx:
-                for name, why in gone.items():
+        if moved:
+            with self.context.write() as tx:
+                for name, why in moved.items():
                     lineages.name_failed(tx, row["id"], name, why, quarantine=True)
 
-    def _bring_rest(self, done: set[int], summary: RenewalSummary) -> None:
-        """What waits for a target or for its proof, from runs before."""
-        with self.office.database.read() as conn:
-            rows = [r for r in lineages.unbrought(conn, self.office.at) if r["id"] not in done]
-        planned = [plan_one({**r, "names": []}, self.office.now()) for r in rows]
-        for parts in self._each(planned, lambda p: [deploy(self.office, p.id, patience=0.0)]):
-            for part in parts:
-                summary.add(part.lineage, part.state, part.said, good=part.good)
+    def _deploy_remaining(self, done: set[int], summary: RenewalSummary) -> None:
+        """Deploy and verify certificates of earlier runs whose deployment is not complete."""
+        with self.context.database.read() as conn:
+            rows = [
+                r for r in lineages.undeployed(conn, self.context.now_epoch) if r["id"] not in done
+            ]
+        planned = [plan_one({**r, "names": []}, self.context.now()) for r in rows]
+        # These certificates have had their time to become live, so a single check is enough.
+        for results in self._each(planned, lambda p: [deploy(self.context, p.id, patience=0.0)]):
+            for result in results:
+                summary.add(result.lineage, result.state, result.message, ok=result.ok)
 
 
-def _chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+def _select_named(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     known = {r["name"]: r for r in rows}
     for name in names:
         if name not in known:
             raise NotFound(
                 f"There is no lineage '{printable(name, 60)}' to renew",
-                "",
+                "it does not exist or is retired",
                 "See certmgr lineage list.",
             )
     return [known[n] for n in dict.fromkeys(names)]

@@ -1,5 +1,6 @@
-"""What a CA answers as the library's values: whatever cannot be read becomes a Problem, never an
-exception of the library.
+"""A CA's answers as values of the ``acme`` library.
+
+An unreadable answer is raised as :class:`AcmeError`, never as an exception of the library.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ _T = TypeVar("_T")
 
 
 class RawPayload:
-    """A payload as it is; true, so that the library signs it and does not take it for a
-    POST-as-GET.
+    """A payload that is sent unchanged.
+
+    It is true even if it is empty: the library sends a POST-as-GET for a false payload.
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
@@ -32,9 +34,9 @@ class RawPayload:
         return json.dumps(self._document)
 
 
-def _read(what: str, make: Callable[[], _T]) -> _T:
+def _read(what: str, decode: Callable[[], _T]) -> _T:
     try:
-        return make()
+        return decode()
     except (
         DeserializationError,
         ValueError,
@@ -48,52 +50,69 @@ def _read(what: str, make: Callable[[], _T]) -> _T:
 
 
 def order(response: Any) -> messages.Order:
-    """Raises :class:`AcmeError`: no status, or URLs that are none."""
-    found: messages.Order = _read("order", lambda: messages.Order.from_json(response.json()))
-    if found.status is None or not isinstance(found.authorizations, (list, tuple)):
+    """Parse an order.
+
+    Raises:
+        AcmeError: It has no status, an invalid URL, or too many authorizations.
+    """
+    body: messages.Order = _read("order", lambda: messages.Order.from_json(response.json()))
+    if body.status is None or not isinstance(body.authorizations, (list, tuple)):
         raise AcmeError(
             "The CA's order cannot be read",
             AcmeProblem("unreadable", "it has no status or no authorizations"),
         )
-    for url in (*found.authorizations, found.finalize, found.certificate):
+    # Each URL is requested later, so each must be an acceptable one.
+    for url in (*body.authorizations, body.finalize, body.certificate):
         if url is not None:
-            checked(url)
-    if len(found.authorizations) > 200:
+            check_url(url)
+    if len(body.authorizations) > 200:
         raise AcmeError(
             "The CA's order cannot be used",
-            AcmeProblem("unreadable", f"it has {len(found.authorizations)} authorizations"),
+            AcmeProblem(
+                "unreadable", f"it has {len(body.authorizations)} authorizations, the limit is 200"
+            ),
         )
-    return found
+    return body
 
 
 def document(response: Any) -> Mapping[str, Any]:
-    """A JSON object. Raises :class:`AcmeError`."""
-    found = _read("answer", response.json)
-    if not isinstance(found, Mapping):
+    """Parse a JSON object.
+
+    Raises:
+        AcmeError: The answer is not a JSON object.
+    """
+    body = _read("answer", response.json)
+    if not isinstance(body, Mapping):
         raise AcmeError(
-            "The CA's answer cannot be read", AcmeProblem("unreadable", "it is no JSON object")
+            "The CA's answer cannot be read", AcmeProblem("unreadable", "it is not a JSON object")
         )
-    return found
+    return body
 
 
 def authorization(response: Any) -> messages.Authorization:
-    found: messages.Authorization = _read(
+    """Parse an authorization.
+
+    Raises:
+        AcmeError: It has no status or no identifier.
+    """
+    body: messages.Authorization = _read(
         "authorization", lambda: messages.Authorization.from_json(response.json())
     )
-    if (
-        found.status is None
-        or found.identifier is None
-        or not isinstance(found.identifier.value, str)
-    ):
+    if body.status is None or body.identifier is None or not isinstance(body.identifier.value, str):
         raise AcmeError(
             "The CA's authorization cannot be read",
             AcmeProblem("unreadable", "it has no status or no identifier"),
         )
-    return found
+    return body
 
 
-def checked(url: Any) -> str:
-    """A URL of the CA's. Raises :class:`AcmeError` where it is none that may be asked."""
+def check_url(url: Any) -> str:
+    """Return a URL that the CA named.
+
+    Raises:
+        AcmeError: It is not an https:// URL, too long, or has unprintable characters.
+    """
+    # The URL comes from outside: it is stored, logged and requested.
     if (
         not isinstance(url, str)
         or not url.startswith("https://")
@@ -101,27 +120,27 @@ def checked(url: Any) -> str:
         or printable(url, MAX_URL) != url
     ):
         raise AcmeError(
-            "The CA names a URL that is not asked",
-            AcmeProblem("unreadable", f"'{printable(str(url), 120)}'"),
+            "The CA named an invalid URL",
+            AcmeProblem("unreadable", f"'{printable(str(url), 120)}' is not an https:// URL"),
         )
     return url
 
 
-def error_of(body: Any) -> AcmeProblem:
-    """The problem inside an order or a challenge; the library's value back to a document."""
+def problem_of(body: Any) -> AcmeProblem:
+    """Return the problem inside an order or a challenge, from the library's value."""
     if body is None:
         return AcmeProblem("")
     document = body.to_json() if hasattr(body, "to_json") else {}
     return parse(json.loads(json.dumps(document, default=str)))
 
 
-def wait_of(response: Any, now: datetime) -> float | None:
-    """Seconds of its Retry-After."""
+def retry_after_seconds(response: Any, now: datetime) -> float | None:
+    """Return the seconds of the header Retry-After."""
     return retry_after(response.headers.get("Retry-After"), now)
 
 
-def clock_of(response: Any) -> datetime | None:
-    """The CA's time."""
+def server_time(response: Any) -> datetime | None:
+    """Return the CA's time from the header Date."""
 
     try:
         return parsedate_to_datetime(response.headers.get("Date", "")).astimezone(UTC)

@@ -1,5 +1,7 @@
-"""Revokes a certificate at the CA that issued it (RFC 8555 7.6), by the account or by the
-certificate's own key. An edge.
+"""Revocation of a certificate at its CA (RFC 8555 7.6), authorized by the account or by the key of
+the certificate.
+
+This module performs I/O.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.store import acme_orders, cases, lineages
 from inventory.store.records import Row
 
-# RFC 5280 5.3.1, those that BR 4.9.1.1 lets a subscriber choose.
+# The reasons of RFC 5280 5.3.1 that a subscriber may choose (Baseline Requirements 4.9.1.1).
 REASONS = {
     "unspecified": 0,
     "keyCompromise": 1,
@@ -34,22 +36,40 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class RevocationResult:
+    """A revoked certificate.
+
+    Attributes:
+        sha256: Its fingerprint.
+        serial: Its serial number in hexadecimal.
+        already: Whether it was revoked before.
+    """
+
     sha256: str
     serial: str
     already: bool
 
 
 def revoke(
-    office: IssuanceContext, name: str, reason: str, *, by: str = "account", sha256: str = ""
+    context: IssuanceContext, name: str, reason: str, *, by: str = "account", sha256: str = ""
 ) -> RevocationResult:
-    """``by``: account or key.
+    """Revoke a certificate of a lineage and record it.
 
-    ``sha256``: of another certificate of the lineage than the newest, or its beginning. Raises
-    :class:`CertmgrError`.
+    Args:
+        context: The shared dependencies.
+        name: The lineage.
+        reason: One of :data:`REASONS`.
+        by: What authorizes the request: account or key.
+        sha256: The fingerprint of the certificate, or its beginning; empty for the newest one.
+
+    Raises:
+        NotFound: The lineage has no certificate.
+        UsageError: The fingerprint does not identify one certificate.
+        AcmeError: The CA refused.
+        CertmgrError: The key is not available.
     """
-    with office.database.read() as conn:
+    with context.database.read() as conn:
         row = lineages.find(conn, name)
-        digest = _which(conn, row, sha256)
+        digest = _select_certificate(conn, row, sha256)
         ders = cases.chain_of(conn, [digest])
         order = acme_orders.issued_for(conn, row["id"], digest)
     if not ders:
@@ -57,80 +77,84 @@ def revoke(
     document = RawPayload(
         {"certificate": urlsafe_b64encode(ders[0]).rstrip(b"=").decode(), "reason": REASONS[reason]}
     )
+    # The account that ordered the certificate may revoke it, even if the lineage has another now.
     account_id = order["account_id"] if order is not None else row["account_id"]
-    already = _send(office, row, account_id, digest, document, by)
-    with office.write() as tx:
+    already = _send(context, row, account_id, digest, document, by)
+    with context.write() as tx:
         lineages.revoked(tx, digest, reason)
+        # A compromised key is neither reused nor rolled back to.
         if reason == "keyCompromise":
             lineages.edit(
                 tx,
                 row["id"],
                 compromised=" ".join(dict.fromkeys([*row["compromised"].split(), digest])),
             )
+        # The replacement must not wait for a postponed retry.
         lineages.note(tx, row["id"], next_at=None)
         tx.audit("revoke", "lineage", row["id"], {"action": reason})
 
     return RevocationResult(digest, parse(ders[0]).serial, already)
 
 
-def _which(conn: Any, row: Row, sha256: str) -> str:
+def _select_certificate(conn: Any, row: Row, sha256: str) -> str:
     if not sha256:
         if row["sha256"] is None:
             raise NotFound(f"'{row['name']}' has no certificate to revoke", "none was issued yet")
         return str(row["sha256"])
-    found = [
+    matching = [
         o["sha256"]
         for o in acme_orders.last_of(conn, row["id"], 1000)
         if o["sha256"] and o["sha256"].startswith(sha256.lower())
     ]
-    if len(set(found)) != 1:
+    if len(set(matching)) != 1:
         raise UsageError(
             (
-                f"'{sha256[:70]}' is no certificate of '{row['name']}'"
-                if not found
-                else "That is the beginning of several"
+                f"'{sha256[:70]}' is not a certificate of '{row['name']}'"
+                if not matching
+                else f"'{sha256[:70]}' is the beginning of several fingerprints"
             ),
             "",
-            "certmgr lineage show lists them.",
+            f"See them with certmgr lineage show {row['name']}.",
         )
-    return str(found[0])
+    return str(matching[0])
 
 
 def _send(
-    office: IssuanceContext, row: Row, account_id: int, digest: str, document: RawPayload, by: str
+    context: IssuanceContext, row: Row, account_id: int, digest: str, document: RawPayload, by: str
 ) -> bool:
-    """Whether it was revoked already."""
+    """Send the request and return whether the certificate was revoked before."""
     if by == "account":
-        session = office.session(account_id)
+        session = context.session(account_id)
     else:
-        account = office.account(account_id)
+        account = context.account(account_id)
         session = connect(
-            office.settings,
-            cas.find(office.settings.acme, account["ca"], account["directory"]),
-            _key(office, row, digest),
-            clock=office.now,
+            context.settings,
+            cas.find(context.settings.acme, account["ca"], account["directory"]),
+            _key(context, row, digest),
+            clock=context.now,
         )
     try:
         session.net.post(
             session.directory["revokeCert"], document, new_nonce_url=session.directory["newNonce"]
         )
     except AcmeError as error:
+        # An earlier request whose answer was lost may have succeeded: that is a success too.
         if error.problem.type != "alreadyRevoked":
             raise
         return True
     return False
 
 
-def _key(office: IssuanceContext, row: Row, digest: str) -> Any:
-    """The certificate's own key, from the version that holds it."""
+def _key(context: IssuanceContext, row: Row, digest: str) -> Any:
+    """Return the key of a certificate from its version on disk."""
 
-    folder = Lineage(office.base, row["name"])
+    folder = Lineage(context.base, row["name"])
     version = version_of(folder, digest)
     pem = folder.read(version).key_pem if version is not None else None
     if pem is None:
         raise CertmgrError(
-            "The key of the certificate is not here",
-            "its version was removed, or the key is the client's",
+            "The key of the certificate is not available",
+            "its version was removed, or the client holds the key",
             "Give --by account.",
         )
     return load_pem_private_key(pem, None)

@@ -1,6 +1,6 @@
-"""Works on one lineage: whether it may order now, the order, and what becomes of a failure.
+"""Issuance for one lineage: whether an order may be placed now, the order, and failure handling.
 
-An edge; decisions are made by pure modules.
+This module performs I/O. Pure modules make the decisions.
 """
 
 from __future__ import annotations
@@ -25,51 +25,64 @@ from inventory.store import accounts, acme_orders, cases, lineages, purchases
 from inventory.store.records import Row
 from inventory.text import printable
 
-# A name that failed so often in a row goes into quarantine: one failure may be a moment's.
-QUARANTINE_AT = 2
+# Consecutive failures after which a name is quarantined. A single failure may be transient.
+QUARANTINE_AFTER = 2
 
 
 @dataclass(frozen=True, slots=True)
 class IssueResult:
-    """``state``: issued, waits (``until``: epoch seconds), held (somebody has to approve), failed,
-    busy, current (nothing to do).
+    """The result of one attempt to issue a certificate.
+
+    Attributes:
+        lineage: The name of the lineage.
+        client: The number of the client.
+        state: issued, waits (postponed until ``until``), held (waits for an administrator's
+            approval), failed, busy (another process works on the lineage) or current (nothing to
+            do).
+        message: The reason in words.
+        until: The time of the next attempt in epoch seconds.
+        sha256: The fingerprint of the issued certificate.
     """
 
     lineage: str
     client: str
     state: str
-    said: str
+    message: str
     until: int | None = None
     sha256: str | None = None
 
     @property
-    def good(self) -> bool:
-        """Whether nothing is the matter: a pending retry is no failure."""
+    def ok(self) -> bool:
+        """Whether the result is not a failure. A pending retry is not one."""
         return self.state in ("issued", "current", "busy", "waits")
 
 
 @dataclass(frozen=True, slots=True)
 class RenewalReason:
-    """``replaces``: ARI id of the certificate before.
+    """Why a certificate is renewed.
 
-    ``exempt``: placed as ARI says, so that no limit counts it. ``urgent``: near the end, or
-    revoked.
+    Attributes:
+        text: The reason in words.
+        replaces: The ARI id of the previous certificate.
+        exempt: Whether the renewal follows ARI, so that no rate limit counts it.
+        urgent: Whether the certificate expires soon or is revoked.
     """
 
-    reason: str
+    text: str
     replaces: str | None = None
     exempt: bool = False
     urgent: bool = False
 
 
 class Deferred(CertmgrError):
-    """Not now."""
+    """The order must wait until a given time."""
 
     def __init__(self, why: str, until: int) -> None:
         super().__init__(
-            "The order is put off",
+            "The order is postponed",
             why,
-            f"It is tried again from {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC.",
+            "It is retried automatically after"
+            f" {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC.",
         )
         self.reason, self.until = why, until
 
@@ -78,126 +91,143 @@ class Deferred(CertmgrError):
 
 
 class ApprovalRequired(CertmgrError):
-    """Names are in quarantine, and nobody approved that they are left out."""
+    """Names are in quarantine, and no administrator has approved leaving them out."""
 
 
-def names_to_ask(row: Row, *, urgent: bool = False) -> list[str]:
-    """The names of the next certificate.
+def names_to_request(row: Row, *, urgent: bool = False) -> list[str]:
+    """Return the names of the next certificate.
 
-    Pure. Raises :class:`ApprovalRequired`: a name is never dropped silently. ``urgent``: the
-    certificate is near its end, and the good names do not go down with one that staff were told of.
+    Pure.
+
+    Args:
+        row: The lineage, with ``names``.
+        urgent: Whether the certificate expires soon.
+
+    Raises:
+        ApprovalRequired: A name would be left out without approval, no name is left, or the CSR
+            cannot be used.
     """
     active = [n["name"] for n in row["names"] if n["state"] == "active"]
-    out = [n for n in row["names"] if n["state"] == "quarantined"]
+    quarantined = [n for n in row["names"] if n["state"] == "quarantined"]
     approved = set(row["shrink_ok"].split())
-    if row["csr"] and out:
+    # The names of a CSR are fixed, so no name can be left out.
+    if row["csr"] and quarantined:
         raise ApprovalRequired(
-            f"'{row['name']}' waits",
-            "one of its names cannot be had, and the client's CSR asks for all of them",
-            "Ask the client for another CSR, without it.",
+            f"The lineage '{row['name']}' needs another CSR",
+            "one of its names is quarantined, and the client's CSR contains all names",
+            "Ask the client for a CSR without that name.",
         )
+    # A new certificate for a compromised key would be revoked at once.
     if row["csr"] and row["sha256"] is not None and row["sha256"] in row["compromised"].split():
         raise ApprovalRequired(
-            f"'{row['name']}' waits",
+            f"The lineage '{row['name']}' needs another CSR",
             "the key of the client's CSR is compromised",
-            "Ask the client for a CSR of a new key.",
+            "Ask the client for a CSR with a new key.",
         )
-    if out and not (urgent or row["shrink"] == "auto" or {n["name"] for n in out} <= approved):
-        said = "; ".join(
-            f"{display(n['name'])}: {printable(n['reason'] or '', 200)}" for n in out[:5]
+    # A name is never dropped silently. Close to expiry the remaining names are renewed without
+    # approval, because otherwise all of them would expire; staff were notified of the quarantine.
+    if quarantined and not (
+        urgent or row["shrink"] == "auto" or {n["name"] for n in quarantined} <= approved
+    ):
+        reasons = "; ".join(
+            f"{display(n['name'])}: {printable(n['reason'] or '', 200)}" for n in quarantined[:5]
         )
         raise ApprovalRequired(
-            f"'{row['name']}' waits",
-            f"{len(out)} of its names cannot be had now ({said})",
-            f"certmgr lineage approve {row['name']} leaves them out until they return.",
+            f"The lineage '{row['name']}' waits for approval",
+            f"{len(quarantined)} of its names are quarantined ({reasons})",
+            f"Run certmgr lineage approve {row['name']} to leave them out until they recover.",
         )
     if not active:
         raise ApprovalRequired(
-            f"'{row['name']}' has no name left that can be had",
-            "all are in quarantine",
-            "certmgr lineage show says why.",
+            f"The lineage '{row['name']}' has no active name",
+            "all its names are quarantined",
+            f"See the reasons with certmgr lineage show {row['name']}.",
         )
     return active
 
 
 @dataclass
 class IssuanceService:
-    """``order`` and ``finish`` may be called from several threads, for different lineages."""
+    """Issues certificates.
 
-    office: IssuanceContext
+    Several threads may call :meth:`issue` and :meth:`finish` for different lineages.
+    """
 
-    def order(self, lineage_id: int, why: RenewalReason) -> IssueResult:
-        """Ends, or goes on with, the order of a lineage.
+    context: IssuanceContext
 
-        Never raises for what the CA, the DNS or the disk says; errors of ours are raised.
+    def issue(self, lineage_id: int, reason: RenewalReason) -> IssueResult:
+        """Place the order of a lineage, or continue the one that was interrupted.
+
+        Failures of the CA, the DNS or the disk are results. Only internal errors are raised.
         """
-        with self.office.database.read() as conn:
+        with self.context.database.read() as conn:
             row = lineages.by_id(conn, lineage_id)
         try:
-            with self.office.alone(row["name"]):
-                return self._order(row, why)
+            with self.context.lineage_lock(row["name"]):
+                return self._issue(row, reason)
         except Busy as error:
             return IssueResult(row["name"], row["client"], "busy", str(error))
-        except CertmgrError as error:  # its lock cannot even be made
+        except CertmgrError as error:  # the lock cannot be created
             return IssueResult(row["name"], row["client"], "failed", str(error))
 
-    def _order(self, row: Row, why: RenewalReason) -> IssueResult:
+    def _issue(self, row: Row, reason: RenewalReason) -> IssueResult:
+        # An expired order is replaced by a new one, once per run.
         for attempt in (1, 2):
             try:
-                order = self._led(row["id"], why)
+                order = self._run_order(row["id"], reason)
             except OrderExpired as error:
-                self._end(row, "abandoned", error)
+                self._end_order(row, "abandoned", error)
                 if attempt == 1:
                     continue
-                return self._failed(row, error, why)
+                return self._failed(row, error, reason)
             except Deferred as error:
-                self._note(row, error, next_at=error.until)
+                self._record_error(row, error, next_at=error.until)
                 return IssueResult(row["name"], row["client"], "waits", str(error), error.until)
             except ApprovalRequired as error:
-                self._note(row, error)
+                self._record_error(row, error)
                 return IssueResult(row["name"], row["client"], "held", str(error))
             except CertmgrError as error:
                 if isinstance(error, Busy):
                     raise
-                return self._failed(row, error, why)
+                return self._failed(row, error, reason)
             try:
                 self.finish(order)
-            except (
-                CertmgrError
-            ) as error:  # the certificate is ours, and cannot be put on disk: the order stays open
-                return self._failed(row, error, why)
+            except CertmgrError as error:
+                # The certificate is issued but cannot be written to disk: the order stays open, so
+                # that the next run stores it instead of ordering another one.
+                return self._failed(row, error, reason)
             return IssueResult(
-                row["name"], row["client"], "issued", why.reason, sha256=order["sha256"]
+                row["name"], row["client"], "issued", reason.text, sha256=order["sha256"]
             )
         raise AssertionError
 
-    # -- before
+    # -- before the order
 
-    def _led(self, lineage_id: int, why: RenewalReason) -> Row:
-        with self.office.database.read() as conn:
+    def _run_order(self, lineage_id: int, reason: RenewalReason) -> Row:
+        with self.context.database.read() as conn:
             row = self._lineage(conn, lineage_id)
-            begun = acme_orders.open_of(conn, lineage_id)
-        if begun is not None:
-            with self.office.write() as tx:
-                order = acme_orders.take(tx, begun["id"])
+            open_order = acme_orders.open_of(conn, lineage_id)
+        if open_order is not None:
+            with self.context.write() as tx:
+                order = acme_orders.take(tx, open_order["id"])
             if order["state"] == "issued":
-                return order  # nothing is asked of the CA any more
-            session = self._session_of(row, order, why)
+                return order  # the certificate is stored: no further request to the CA
+            session = self._session_of_order(row, order, reason)
         else:
-            self._leave_foreign(row)
-            with self.office.database.read() as conn:
+            self._quarantine_foreign_names(row)
+            with self.context.database.read() as conn:
                 row = self._lineage(conn, lineage_id)
-            names = names_to_ask(row, urgent=why.urgent)
-            session = self._session(row, names, why)
-            order = self._intend(row, session, names, why)
-        leader = OrderFlow(self.office, session, row, order)
+            names = names_to_request(row, urgent=reason.urgent)
+            session = self._session(row, names, reason)
+            order = self._record_intent(row, session, names, reason)
+        flow = OrderFlow(self.context, session, row, order)
         try:
-            done = leader.lead()
+            issued = flow.run()
         except BaseException:
-            self._release(leader.row)
+            self._release(flow.row)
             raise
-        self._forgive(session, leader.row)
-        return done
+        self._clear_backoffs(session, flow.row)
+        return issued
 
     @staticmethod
     def _lineage(conn: Any, lineage_id: int) -> Row:
@@ -205,121 +235,132 @@ class IssuanceService:
         return {**row, "names": lineages.names_of(conn, [lineage_id]).get(lineage_id, [])}
 
     def _release(self, order: Row) -> None:
-        with self.office.write() as tx:
+        with self.context.write() as tx:
             acme_orders.release(tx, order)
 
-    def _session_of(self, row: Row, order: Row, why: RenewalReason) -> AccountSession:
-        """Of an order that was begun.
+    def _session_of_order(self, row: Row, order: Row, reason: RenewalReason) -> AccountSession:
+        """Return the session for an order that was interrupted.
 
-        One that its CA never answered is given up for the account that stands in; so is one whose
-        account is lost, or another by now.
+        Raises:
+            OrderExpired: The account is not active, or the CA never answered and another account
+                can be used.
+            CertmgrError: The CA cannot be used now.
         """
-        account = self.office.account(order["account_id"])
+        account = self.context.account(order["account_id"])
         if account["state"] != "active":
             raise OrderExpired(
-                "The order's account cannot be used any more",
+                "The account of the order cannot be used any more",
                 f"'{account['name']}' is {account['state']}",
             )
         try:
-            self._not_backing_off(order["account_id"], order["names"].split(), why)
-            return self.office.session(order["account_id"])
+            self._require_no_backoff(order["account_id"], order["names"].split(), reason)
+            return self.context.session(order["account_id"])
         except CertmgrError:
-            with self.office.database.read() as conn:
-                other = accounts.fallback(conn, self.office.account(row["account_id"]))
+            with self.context.database.read() as conn:
+                other = accounts.fallback(conn, self.context.account(row["account_id"]))
+            # An order without a URL does not exist at the CA, so it can be given up without loss.
             if order["url"] is None and (
                 row["account_id"] != order["account_id"]
                 or (other is not None and other["id"] != order["account_id"])
             ):
                 raise OrderExpired(
-                    "The CA was never reached with this order", "another account stands in"
+                    "The CA never received this order", "the fallback account is used instead"
                 ) from None
             raise
 
-    def _leave_foreign(self, row: Row) -> None:
-        """A name that moved to another client, or out of the inventory, goes into quarantine:
-        nobody gets a certificate in the name of somebody else.
+    def _quarantine_foreign_names(self, row: Row) -> None:
+        """Quarantine names that belong to another client or left the inventory.
+
+        A client must never get a certificate for another client's name.
         """
-        with self.office.database.read() as conn:
+        with self.context.database.read() as conn:
             active = [n["name"] for n in row["names"] if n["state"] == "active"]
             owners = {n: purchases.owner_of(conn, n.removeprefix("*.")) for n in active}
         foreign = {
             n: o for n, o in owners.items() if o is None or o["client_id"] != row["client_id"]
         }
         if foreign:
-            with self.office.write() as tx:
+            with self.context.write() as tx:
                 for name, owner in foreign.items():
                     why = (
-                        "the inventory does not have it any more"
+                        "it is not in the inventory any more"
                         if owner is None
                         else "it belongs to another client now"
                     )
                     lineages.name_failed(tx, row["id"], name, why, quarantine=True)
 
-    def _session(self, row: Row, names: list[str], why: RenewalReason) -> AccountSession:
-        """The account's, else that of the account which stands in while its CA is left alone or
-        cannot be reached.
+    def _session(self, row: Row, names: list[str], reason: RenewalReason) -> AccountSession:
+        """Return the session of the lineage's account, or of its fallback account.
+
+        The fallback is used while the first CA backs off or cannot be reached.
         """
-        first = self.office.account(row["account_id"])
+        first = self.context.account(row["account_id"])
         try:
-            self._not_backing_off(first["id"], names, why)
-            return self.office.session(first["id"])
+            self._require_no_backoff(first["id"], names, reason)
+            return self.context.session(first["id"])
         except (Deferred, CertmgrError) as error:
-            with self.office.database.read() as conn:
+            with self.context.database.read() as conn:
                 other = accounts.fallback(conn, first)
             if other is None:
                 raise
             try:
-                self._not_backing_off(other["id"], names, why)
-                return self.office.session(other["id"])
+                self._require_no_backoff(other["id"], names, reason)
+                return self.context.session(other["id"])
             except CertmgrError:
+                # The administrator chose the first account, so its error is the one to report.
                 raise error from None
 
-    def _not_backing_off(self, account_id: int, names: list[str], why: RenewalReason) -> None:
-        """Raises :class:`Deferred`.
-
-        Near the end of a certificate only what the CA itself said keeps it back, not that it could
-        not be reached.
-        """
-        account = self.office.account(account_id)
-        scopes = {} if why.urgent else {"": account["ca"]}
+    def _require_no_backoff(self, account_id: int, names: list[str], reason: RenewalReason) -> None:
+        """Raise :class:`Deferred` if the CA, the account or a name backs off."""
+        account = self.context.account(account_id)
+        # The scope "" stands for a CA that could not be reached. An urgent renewal ignores it and
+        # tries again; only rate limits of the CA itself postpone an urgent renewal.
+        scopes = {} if reason.urgent else {"": account["ca"]}
         scopes |= {f"account:{account['name']}": f"the account {account['name']}"}
         scopes |= {n: display(n) for n in names} | {
-            f"domain:{d}": display(d) for d in rate_limits.domains(names)
+            f"domain:{d}": display(d) for d in rate_limits.registered_domains(names)
         }
-        with self.office.database.read() as conn:
-            found = [
+        with self.context.database.read() as conn:
+            active = [
                 b
                 for b in acme_orders.backoffs(conn, account["directory"])
-                if b["scope"] in scopes and b["until"] > self.office.at
+                if b["scope"] in scopes and b["until"] > self.context.now_epoch
             ]
-        if found:
-            last = max(found, key=lambda b: b["until"])
+        if active:
+            last = max(active, key=lambda b: b["until"])
             raise Deferred(
-                f"{scopes[last['scope']]} is left alone: {last['reason']}", last["until"]
+                f"requests for {scopes[last['scope']]} are suspended: {last['reason']}",
+                last["until"],
             )
 
-    def _intend(
-        self, row: Row, session: AccountSession, names: list[str], why: RenewalReason
+    def _record_intent(
+        self, row: Row, session: AccountSession, names: list[str], reason: RenewalReason
     ) -> Row:
-        """The ledger is asked and the intent written in one transaction, so that orders of other
-        threads and machines are counted.
+        """Check the rate limits and record the intent to order, in one transaction.
+
+        The transaction makes the orders of other threads and machines count.
+
+        Raises:
+            Deferred: A rate limit is reached.
+            UsageError: The CA does not offer the profile.
         """
         account = session.row
+        # The fallback CA does not know the previous certificate, so it cannot be replaced there.
         same = account["id"] == row["account_id"]
         values = {
             "lineage_id": row["id"],
             "account_id": account["id"],
-            "reason": why.reason[:200],
+            "reason": reason.text[:200],
             "names": " ".join(names),
             "profile": self._profile(row, session, names),
-            "replaces": why.replaces if same else None,
-            "exempt": int(same and why.exempt),
+            "replaces": reason.replaces if same else None,
+            "exempt": int(same and reason.exempt),
         }
-        self.office.step("intend")
-        with self.office.write() as tx:
-            # Near its end the ledger, which can be wrong, keeps nothing back: what the CA itself
-            # says does.
-            if not why.urgent:
+        self.context.checkpoint("intend")
+        with self.context.write() as tx:
+            # The local ledger can be wrong. It never postpones an urgent renewal: there only the
+            # answer of the CA counts.
+            if not reason.urgent:
                 allowed = self.ledger(tx, session.ca, account).allows(
                     account["id"], names, tx.at, exempt=bool(values["exempt"])
                 )
@@ -328,67 +369,76 @@ class IssuanceService:
             return acme_orders.intend(tx, values)
 
     def ledger(self, tx: Tx, ca: cas.CertificateAuthority, account: Row) -> Ledger:
-        """With what is in flight, taken to end with a certificate."""
+        """Return the rate limit ledger of a CA.
+
+        Open orders are counted as if each ended with a certificate.
+        """
         conn, at = tx.conn, tx.at
         ids = [
             a["id"]
             for a in accounts.listing(conn, retired=True)
             if a["directory"] == account["directory"]
         ]
-        found = Ledger(
+        ledger = Ledger(
             ca.limits,
-            rate_limits.of_rows(
-                acme_orders.events(conn, ids, at - max(rate_limits.longest(ca.limits), 1))
+            rate_limits.events_from_rows(
+                acme_orders.events(conn, ids, at - max(rate_limits.longest_window(ca.limits), 1))
             ),
         )
         for order in acme_orders.unfinished(conn):
             if order["account_id"] in ids and not order["exempt"] and order["state"] != "issued":
                 names = order["names"].split()
+                # An order with a URL was counted when the CA accepted it.
                 if order["url"] is None:
-                    found.add(RateLimitEvent("order", str(order["account_id"]), at))
-                for domain in rate_limits.domains(names):
-                    found.add(RateLimitEvent("certificate", domain, at))
-                found.add(RateLimitEvent("exact", rate_limits.exact(names), at))
-        return found
+                    ledger.add(RateLimitEvent("order", str(order["account_id"]), at))
+                for domain in rate_limits.registered_domains(names):
+                    ledger.add(RateLimitEvent("certificate", domain, at))
+                ledger.add(RateLimitEvent("exact", rate_limits.name_set_digest(names), at))
+        return ledger
 
     def _profile(self, row: Row, session: AccountSession, names: list[str]) -> str | None:
-        """Always by name where the CA has several.
+        """Return the profile to request; None if the CA has none.
 
-        Raises :class:`UsageError` for one that it does not offer.
+        A profile is always requested by name if the CA has several.
+
+        Raises:
+            UsageError: The CA does not offer the configured profile.
         """
         offered = session.profiles
-        asked = (
-            (row["profile"] or self.office.settings.acme.profile)
+        # Profile names differ between CAs: the lineage's profile is not used at the fallback CA.
+        requested = (
+            (row["profile"] or self.context.settings.acme.profile)
             if session.row["id"] == row["account_id"]
             else None
         )
-        if asked and asked not in offered:
+        if requested and requested not in offered:
             known = f"it offers {', '.join(offered)}" if offered else "it offers none"
             raise UsageError(
-                f"{session.ca.title} has no profile '{printable(asked, 40)}'",
+                f"{session.ca.title} has no profile '{printable(requested, 40)}'",
                 known,
-                f"certmgr lineage edit {row['name']} --profile NAME.",
+                f"Change it: certmgr lineage edit {row['name']} --profile NAME.",
             )
-        if asked or not offered:
-            return asked or None
+        if requested or not offered:
+            return requested or None
+        # Let's Encrypt issues certificates for addresses only under this profile.
         if any(as_ip(n) is not None for n in names) and "shortlived" in offered:
-            return "shortlived"  # Let's Encrypt issues for addresses with no other
+            return "shortlived"
         return session.ca.profile if session.ca.profile in offered else None
 
-    # -- after
+    # -- after the order
 
     def finish(self, order: Row) -> Version:
-        """Key and certificate as a version on disk, then the order ends.
+        """Store key and certificate as a version on disk, then end the order.
 
-        A death in between: the version is found again, and the order ends then.
+        If the process dies in between, the next run finds the version again and ends the order.
         """
-        with self.office.database.read() as conn:
+        with self.context.database.read() as conn:
             row = lineages.by_id(conn, order["lineage_id"])
             chain = cases.chain_of(conn, row["chain"].split())
-        self.office.step("version")
-        version = Lineage(self.office.base, row["name"]).store(self._key_pem(order), chain)
-        self.office.step("end")
-        with self.office.write() as tx:
+        self.context.checkpoint("version")
+        version = Lineage(self.context.base, row["name"]).store(self._key_pem(order), chain)
+        self.context.checkpoint("end")
+        with self.context.write() as tx:
             targets = row["targets"].split()
             lineages.to_deliver(tx, row["id"], order["sha256"], targets)
             acme_orders.end(tx, acme_orders.by_id(tx.conn, order["id"]), "done")
@@ -397,59 +447,72 @@ class IssuanceService:
     def _key_pem(self, order: Row) -> bytes | None:
         if order["key_reference"] is None:
             return None
-        return pem(self.office.keys.load(local_path(order["key_reference"])))
+        return pem(self.context.keys.load(local_path(order["key_reference"])))
 
-    def _forgive(self, session: AccountSession, order: Row) -> None:
+    def _clear_backoffs(self, session: AccountSession, order: Row) -> None:
+        """End the backoffs of the CA, the account and the names after a success."""
         names = order["names"].split()
         scopes = [
             "",
             f"account:{session.row['name']}",
             *names,
-            *(f"domain:{d}" for d in rate_limits.domains(names)),
+            *(f"domain:{d}" for d in rate_limits.registered_domains(names)),
         ]
-        with self.office.write() as tx:
+        with self.context.write() as tx:
             acme_orders.forgive(tx, session.row["directory"], scopes)
 
-    def _note(self, row: Row, error: CertmgrError, next_at: int | None = None) -> None:
-        with self.office.write() as tx:
-            lineages.note(tx, row["id"], error=_document(error), next_at=next_at)
+    def _record_error(self, row: Row, error: CertmgrError, next_at: int | None = None) -> None:
+        with self.context.write() as tx:
+            lineages.note(tx, row["id"], error=_error_document(error), next_at=next_at)
 
-    def _end(self, row: Row, state: str, error: CertmgrError) -> None:
-        with self.office.write() as tx:
-            begun = acme_orders.open_of(tx.conn, row["id"])
-            if begun is not None:
+    def _end_order(self, row: Row, state: str, error: CertmgrError) -> None:
+        with self.context.write() as tx:
+            open_order = acme_orders.open_of(tx.conn, row["id"])
+            if open_order is not None:
                 acme_orders.end(
-                    tx, acme_orders.take(tx, begun["id"]), state, error=_document(error)
+                    tx, acme_orders.take(tx, open_order["id"]), state, error=_error_document(error)
                 )
 
-    def _failed(self, row: Row, error: CertmgrError, why: RenewalReason) -> IssueResult:
-        """Whether the order ends, how long it, its names and its CA are left alone, and which names
-        go into quarantine: one transaction.
+    def _failed(self, row: Row, error: CertmgrError, reason: RenewalReason) -> IssueResult:
+        """Record a failure in one transaction.
+
+        It decides whether the order ends, when the next attempt takes place, which scopes of the CA
+        back off, and which names are quarantined.
         """
+        # After a transient failure the same order is continued by the next run.
         ends = isinstance(error, NamesFailed) or (
             isinstance(error, AcmeError)
-            and error.problem.follows not in (NextAction.BACK_OFF, NextAction.RETRY)
+            and error.problem.next_action not in (NextAction.BACK_OFF, NextAction.RETRY)
         )
-        with self.office.write() as tx:
-            begun = acme_orders.open_of(tx.conn, row["id"])
-            account = accounts.by_id(tx.conn, begun["account_id"] if begun else row["account_id"])
-            if begun is not None and ends:
+        with self.context.write() as tx:
+            open_order = acme_orders.open_of(tx.conn, row["id"])
+            account = accounts.by_id(
+                tx.conn, open_order["account_id"] if open_order else row["account_id"]
+            )
+            if open_order is not None and ends:
                 acme_orders.end(
-                    tx, acme_orders.take(tx, begun["id"]), "failed", error=_document(error)
+                    tx,
+                    acme_orders.take(tx, open_order["id"]),
+                    "failed",
+                    error=_error_document(error),
                 )
             failures = lineages.by_id(tx.conn, row["id"])["failures"] + 1
-            wait = backoff.retry(failures, self.office.draw())
-            until = tx.at + int(min(wait, backoff.HOUR) if why.urgent else wait)
+            wait = backoff.retry(failures, self.context.random())
+            # Close to expiry the renewal is retried at least hourly.
+            until = tx.at + int(min(wait, backoff.HOUR) if reason.urgent else wait)
             if isinstance(error, NamesFailed):
                 self._names_failed(tx, row, error)
             if isinstance(error, AcmeError):
-                until = self._refused(tx, account, begun, error.problem) or until
-            lineages.note(tx, row["id"], error=_document(error), failures=failures, next_at=until)
+                until = self._back_off(tx, account, open_order, error.problem) or until
+            lineages.note(
+                tx, row["id"], error=_error_document(error), failures=failures, next_at=until
+            )
         return IssueResult(row["name"], row["client"], "failed", str(error), until)
 
     def _names_failed(self, tx: Tx, row: Row, error: NamesFailed) -> None:
         named = {n["name"]: n for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])}
         for failed, why in error.names.items():
+            # The authorization of a wildcard has the bare name (RFC 8555 7.1.4).
             for name in (failed, f"*.{failed}"):
                 if name in named:
                     lineages.name_failed(
@@ -457,31 +520,38 @@ class IssuanceService:
                         row["id"],
                         name,
                         why,
-                        quarantine=named[name]["failures"] + 1 >= QUARANTINE_AT,
+                        quarantine=named[name]["failures"] + 1 >= QUARANTINE_AFTER,
                     )
 
-    def _refused(self, tx: Tx, account: Row, begun: Row | None, problem: AcmeProblem) -> int | None:
-        """Until when whoever was meant is left alone; None: nobody is."""
-        if problem.follows is NextAction.ACCOUNT:
+    def _back_off(
+        self, tx: Tx, account: Row, order: Row | None, problem: AcmeProblem
+    ) -> int | None:
+        """Record the backoff that a problem requires.
+
+        Returns:
+            The end of the backoff in epoch seconds; None if the problem requires none.
+        """
+        # A lost account is not used again until an administrator restores or replaces it.
+        if problem.next_action is NextAction.ACCOUNT:
             accounts.edit(tx, account["id"], state="lost")
-        if problem.follows is not NextAction.BACK_OFF:
+        if problem.next_action is not NextAction.BACK_OFF:
             return None
         limited = problem.type == "rateLimited" or problem.status == 429
         until = tx.at
         known = {b["scope"]: b for b in acme_orders.backoffs(tx.conn, account["directory"])}
-        for scope in _scopes(problem, account, begun, limited):
+        for scope in _scopes(problem, account, order, limited):
             before = known.get(scope)
-            running = (
-                before is not None and before["until"] > tx.at
-            )  # many orders meet the same refusal: it counts once
-            count, draw = (
+            # Parallel orders get the same refusal. It counts once, so that the waiting time does
+            # not double with each of them.
+            running = before is not None and before["until"] > tx.at
+            count, jitter = (
                 (before["failures"] if before is not None else 0) + (not running),
-                self.office.draw(),
+                self.context.random(),
             )
             wait = (
-                backoff.back_off(count, draw, problem.retry_after)
+                backoff.back_off(count, jitter, problem.retry_after)
                 if limited
-                else max(backoff.retry(count, draw), problem.retry_after or 0.0)
+                else max(backoff.retry(count, jitter), problem.retry_after or 0.0)
             )
             end = max(tx.at + int(wait), before["until"] if before is not None and running else 0)
             until = max(until, end)
@@ -489,37 +559,42 @@ class IssuanceService:
         return until
 
 
-def _scopes(problem: AcmeProblem, account: Row, begun: Row | None, limited: bool) -> list[str]:
-    """Whom a refusal means: the names that it names, the account, the registered domains of the
-    order, or the whole CA. Pure.
+def _scopes(problem: AcmeProblem, account: Row, order: Row | None, limited: bool) -> list[str]:
+    """Return the scopes to which a refusal applies.
+
+    Pure. A scope is a name, ``domain:`` and a registered domain, ``account:`` and an account, or
+    the empty string for the whole CA.
     """
+    # Without a rate limit the CA itself is unavailable.
     if not limited:
         return [""]
     if names := [n for n in problem.names() if n]:
         return names
-    said = problem.detail.lower()
-    asked = begun["names"].split() if begun is not None else []
-    named = [n.removeprefix("*.") for n in asked if n.removeprefix("*.") in said]
-    if problem.paused or "failed authorizations" in said:
+    # CAs describe a rate limit only in the text of the problem, so the scope is derived from it.
+    detail = problem.detail.lower()
+    ordered = order["names"].split() if order is not None else []
+    named = [n.removeprefix("*.") for n in ordered if n.removeprefix("*.") in detail]
+    if problem.paused or "failed authorizations" in detail:
         return named or (
-            [f"domain:{d}" for d in rate_limits.domains(asked)]
-            if asked
+            [f"domain:{d}" for d in rate_limits.registered_domains(ordered)]
+            if ordered
             else [f"account:{account['name']}"]
         )
-    if asked and "account" not in said and ("certificates" in said or "domain" in said):
-        return [f"domain:{d}" for d in rate_limits.domains(asked)]
+    if ordered and "account" not in detail and ("certificates" in detail or "domain" in detail):
+        return [f"domain:{d}" for d in rate_limits.registered_domains(ordered)]
     return [f"account:{account['name']}"]
 
 
-def _document(error: CertmgrError) -> str:
-    found: dict[str, Any] = {"sentence": str(error)[:1500], "kind": type(error).__name__}
+def _error_document(error: CertmgrError) -> str:
+    """Return an error as JSON, for the row of an order or lineage."""
+    document: dict[str, Any] = {"sentence": str(error)[:1500], "kind": type(error).__name__}
     if isinstance(error, AcmeError):
-        found["type"] = error.problem.type
-    return json.dumps(found, sort_keys=True)
+        document["type"] = error.problem.type
+    return json.dumps(document, sort_keys=True)
 
 
 def default_name(names: list[str], key_type: str) -> str:
-    """Of a new lineage: its first name, with the kind of the key where it is not the usual one.
+    """Return the name of a new lineage: its first name, with a suffix for an RSA key.
 
     Pure.
     """

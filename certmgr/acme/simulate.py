@@ -1,5 +1,7 @@
-"""How many orders a day a fleet makes at a lifetime to come, and where a CA's limits would be in
-the way. Pure.
+"""Simulation of the orders per day at a future certificate lifetime, and of the rate limits that
+they would reach.
+
+Pure.
 """
 
 from __future__ import annotations
@@ -21,10 +23,16 @@ STEP = 3600
 
 @dataclass(frozen=True, slots=True)
 class SimulatedLineage:
-    """One lineage.
+    """A lineage of the simulation.
 
-    ``not_before``, ``not_after``: of its certificate, None where it has none. ``ari``: its CA takes
-    ``replaces``, so that no limit counts it.
+    Attributes:
+        name: Its name.
+        names: The names of its certificate.
+        account: The id of its account.
+        ca: The key of its CA.
+        not_before: The start of its certificate; None without a certificate.
+        not_after: The end of its certificate; None without a certificate.
+        ari: Whether its CA supports ARI, so that no rate limit counts its renewals.
     """
 
     name: str
@@ -38,7 +46,15 @@ class SimulatedLineage:
 
 @dataclass(frozen=True, slots=True)
 class PostponedOrder:
-    """An order that would have to wait. ``late``: whether its certificate would end before."""
+    """An order that a rate limit would postpone.
+
+    Attributes:
+        at: When it would be due.
+        lineage: The name of the lineage.
+        until: When it could be placed.
+        reason: The limit in words.
+        late: Whether the certificate would expire before.
+    """
 
     at: datetime
     lineage: str
@@ -49,10 +65,14 @@ class PostponedOrder:
 
 @dataclass(slots=True)
 class Simulation:
-    """``days``: date -> orders.
+    """The result of a simulation.
 
-    ``postponed``: all of them; ``hits``: the first thousand, with reason. ``expired``: lineages
-    whose certificate would end first.
+    Attributes:
+        days: Date -> number of orders.
+        orders: The number of orders.
+        postponed: The number of postponed orders.
+        expired: The lineages whose certificate would expire first.
+        hits: The first thousand postponed orders.
     """
 
     days: Counter[date] = field(default_factory=Counter)
@@ -69,11 +89,18 @@ def simulate(
     now: datetime,
     until: datetime,
 ) -> Simulation:
-    """From now until then.
+    """Simulate the orders from ``now`` to ``until``.
 
-    Certificates that are there keep their dates; those that are ordered live ``lifetime``.
+    Existing certificates keep their dates. New certificates have the given lifetime.
+
+    Args:
+        items: The lineages.
+        cas: The CAs by the key that the lineages use.
+        lifetime: The lifetime of new certificates.
+        now: The start.
+        until: The end.
     """
-    found = Simulation()
+    result = Simulation()
     ledgers = {name: Ledger(ca.limits) for name, ca in cas.items()}
     queue: list[tuple[float, int, SimulatedLineage, float]] = []
     for number, item in enumerate(items):
@@ -85,41 +112,48 @@ def simulate(
     swept = 0.0
     while queue and queue[0][0] <= until.timestamp():
         at, number, item, end = heapq.heappop(queue)
-        moment = datetime.fromtimestamp(at, UTC)
+        timestamp = datetime.fromtimestamp(at, UTC)
         ledger = ledgers[item.ca]
+        # Old events are removed once a simulated week, which bounds the memory.
         if at - swept > 7 * 86_400:
             swept = at
-            for one in ledgers.values():
-                one.forget(int(at) - max(rate_limits.longest(one.limits), 1))
+            for each in ledgers.values():
+                each.forget(int(at) - max(rate_limits.longest_window(each.limits), 1))
         allowed = ledger.allows(item.account, item.names, int(at), exempt=item.ari)
         if allowed.until is not None:
             again = max(float(allowed.until), at + 60)
-            found.postponed += 1
+            result.postponed += 1
+            # The order comes too late if the certificate expires before the limit allows it.
             late = again >= end
             if late:
-                found.expired.add(item.name)
-            if len(found.hits) < MAX_HITS:
-                found.hits.append(
+                result.expired.add(item.name)
+            if len(result.hits) < MAX_HITS:
+                result.hits.append(
                     PostponedOrder(
-                        moment, item.name, datetime.fromtimestamp(again, UTC), allowed.reason, late
+                        timestamp,
+                        item.name,
+                        datetime.fromtimestamp(again, UTC),
+                        allowed.reason,
+                        late,
                     )
                 )
             heapq.heappush(queue, (again, number, item, end))
             continue
+        # An exempt renewal uses no limit (RFC 9773 5).
         if item.ari:
             ledger.add(RateLimitEvent("exempt", "", int(at)))
         else:
             ledger.order(item.account, item.names, int(at))
-        found.orders += 1
-        found.days[moment.date()] += 1
-        new_end = moment + lifetime
+        result.orders += 1
+        result.days[timestamp.date()] += 1
+        new_end = timestamp + lifetime
         heapq.heappush(
             queue,
             (
-                due(CertificateLife(moment, new_end)).at.timestamp(),
+                due(CertificateLife(timestamp, new_end)).at.timestamp(),
                 number,
                 item,
                 new_end.timestamp(),
             ),
         )
-    return found
+    return result

@@ -1,5 +1,5 @@
-"""What the provider's own people hear of the robot that is ours: what it could not do, what waits
-for them, and which endpoints it looks after.
+"""Reports to the provider's staff about automatic renewal: failures, pending approvals, and the
+endpoints that the automation renews.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from certmgr.acme.renewal import CertificateLife, failure, is_near
+from certmgr.acme.renewal import CertificateLife, error_sentence, is_near
 from certmgr.x509.names import name_covers
 from inventory.db.database import from_epoch, to_epoch
 from inventory.names import display
@@ -24,10 +24,12 @@ MAX_LINES = 200
 
 @dataclass(frozen=True, slots=True)
 class AutomationReport:
-    """``lines``: for the daily digest.
+    """The state of automatic renewal.
 
-    ``alarms``: (key, text) of what cannot wait. ``automated``: endpoint id -> until when the robot
-    may be left to it.
+    Attributes:
+        lines: Lines for the daily digest.
+        alarms: Urgent messages: (key, text).
+        automated: Endpoint id -> the time until which the automation is responsible for it.
     """
 
     lines: tuple[str, ...]
@@ -36,73 +38,82 @@ class AutomationReport:
 
 
 def gather(conn: Connection, now: datetime) -> AutomationReport:
+    """Return the state of automatic renewal of all clients."""
     at = to_epoch(now)
     rows = lineages.listing(conn, states=("active",))
     lines: list[str] = []
     alarms: list[tuple[str, str]] = []
     for row in rows:
-        _lineage(row, now, lines, alarms)
-    for one in lineages.troubled(conn):
-        words = (
-            f"{one['lineage']} (client {one['client']}): {display(one['name'])} is in quarantine"
-            f" since {from_epoch(one['since']):%Y-%m-%d}: {printable(one['reason'] or '', 200)}"
+        _report_lineage(row, now, lines, alarms)
+    for name in lineages.quarantined(conn):
+        text = (
+            f"{name['lineage']} (client {name['client']}): {display(name['name'])} is in quarantine"
+            f" since {from_epoch(name['since']):%Y-%m-%d}: {printable(name['reason'] or '', 200)}"
         )
-        lines.append(words)
-        if one["since"] is not None and at - one["since"] < DAY:
-            alarms.append((f"quarantine:{one['lineage']}:{one['name']}", words))
-    for one in lineages.failing(conn):
-        words = (
-            f"{one['name']} (client {one['client']}): target {one['target']} failed"
-            f" {one['attempts']} time(s): {printable(one['error'] or '', 200)}"
+        lines.append(text)
+        # Only a new quarantine is an alarm; the digest repeats it every day.
+        if name["since"] is not None and at - name["since"] < DAY:
+            alarms.append((f"quarantine:{name['lineage']}:{name['name']}", text))
+    for target in lineages.failing(conn):
+        text = (
+            f"{target['name']} (client {target['client']}): target {target['target']} failed"
+            f" {target['attempts']} time(s): {printable(target['error'] or '', 200)}"
         )
-        lines.append(words)
-        alarms.append((f"target:{one['name']}:{one['target']}", words))
+        lines.append(text)
+        alarms.append((f"target:{target['name']}:{target['target']}", text))
+    # A backoff ends without help, so it is no alarm.
     for wait in acme_orders.backoffs(conn):
         if wait["until"] > at:
-            who = wait["scope"] or "the whole CA"
+            scope = wait["scope"] or "the whole CA"
             lines.append(
-                f"{who} at {wait['directory']} is left alone until"
+                f"requests for {scope} at {wait['directory']} are suspended until"
                 f" {from_epoch(wait['until']):%Y-%m-%d %H:%M} UTC: {printable(wait['reason'], 200)}"
             )
     for account in accounts.listing(conn):
         if account["state"] == "lost":
-            words = (
+            text = (
                 f"the CA does not know the ACME account '{account['name']}' any more:"
                 f" {account['lineages']} certificate(s) are not renewed"
             )
-            lines.append(words)
-            alarms.append((f"account:{account['name']}", words))
+            lines.append(text)
+            alarms.append((f"account:{account['name']}", text))
     return AutomationReport(
-        tuple(lines[:MAX_LINES]), tuple(alarms[:MAX_LINES]), _automated(conn, rows, now)
+        tuple(lines[:MAX_LINES]), tuple(alarms[:MAX_LINES]), _automated_endpoints(conn, rows, now)
     )
 
 
-def _lineage(row: Row, now: datetime, lines: list[str], alarms: list[tuple[str, str]]) -> None:
-    who = f"{row['name']} (client {row['client']})"
+def _report_lineage(
+    row: Row, now: datetime, lines: list[str], alarms: list[tuple[str, str]]
+) -> None:
+    title = f"{row['name']} (client {row['client']})"
     if row["sha256"] is not None and row["rolled_back"] == row["sha256"]:
-        words = f"{who}: the new certificate did harm and was taken back; somebody has to look"
-        lines.append(words)
-        alarms.append((f"rolled-back:{row['name']}:{row['sha256'][:12]}", words))
+        text = (
+            f"{title}: the new certificate caused a regression and was rolled back; fix the cause,"
+            f" then run certmgr lineage deploy {row['name']}"
+        )
+        lines.append(text)
+        alarms.append((f"rolled-back:{row['name']}:{row['sha256'][:12]}", text))
     elif row["proof"] and row["proven_at"] is None and not str(row["proof"]).startswith("no place"):
-        lines.append(f"{who}: not seen live: {printable(row['proof'], 300)}")
+        lines.append(f"{title}: not verified live: {printable(row['proof'], 300)}")
     if not row["failures"] and row["error"] is None:
         return
-    said = printable(failure(row["error"]), 300)
+    reason = printable(error_sentence(row["error"]), 300)
     if row["failures"]:
-        lines.append(f"{who}: failed {row['failures']} time(s): {said}")
-    elif said:
-        lines.append(f"{who}: {said}")
-    life = _life(row)
+        lines.append(f"{title}: failed {row['failures']} time(s): {reason}")
+    elif reason:
+        lines.append(f"{title}: {reason}")
+    # A failure is an alarm only close to expiry; before that the retries have time.
+    life = _life_of(row)
     if row["failures"] and life is not None and is_near(life, now):
         alarms.append(
             (
                 f"near:{row['name']}",
-                f"{who} ends on {life.not_after:%Y-%m-%d} and could not be renewed: {said}",
+                f"{title} expires on {life.not_after:%Y-%m-%d} and could not be renewed: {reason}",
             )
         )
 
 
-def _life(row: Row) -> CertificateLife | None:
+def _life_of(row: Row) -> CertificateLife | None:
     not_before, not_after = from_epoch(row["not_before"]), from_epoch(row["not_after"])
     return (
         CertificateLife(not_before, not_after)
@@ -111,25 +122,26 @@ def _life(row: Row) -> CertificateLife | None:
     )
 
 
-def _automated(conn: Connection, rows: list[Row], now: datetime) -> dict[int, datetime]:
-    """Endpoints that a lineage in good order covers, until its certificate is near its end.
+def _automated_endpoints(conn: Connection, rows: list[Row], now: datetime) -> dict[int, datetime]:
+    """Return the endpoints that healthy lineages cover, until their certificates expire soon.
 
-    One that failed, or was taken back, looks after nothing.
+    The clients of these endpoints get no expiry notices. A lineage that failed, waits for approval
+    or was rolled back covers no endpoint, so that its clients are notified.
     """
-    found: dict[int, datetime] = {}
-    good = []
+    automated: dict[int, datetime] = {}
+    healthy = []
     for row in rows:
-        life = _life(row)
+        life = _life_of(row)
         in_use = row["deployed"] == row["sha256"] and row["proven_at"] is not None
-        waits = any(n["state"] == "quarantined" for n in row["names"]) and row["shrink"] != "auto"
-        if life is None or row["failures"] or not in_use or waits or is_near(life, now):
+        held = any(n["state"] == "quarantined" for n in row["names"]) and row["shrink"] != "auto"
+        if life is None or row["failures"] or not in_use or held or is_near(life, now):
             continue
         span = life.not_after - life.not_before
-        good.append((row, life.not_after - span / 6))
-    places = cases.places(conn, {r["client_id"] for r, _ in good})
-    for row, until in good:
+        healthy.append((row, life.not_after - span / 6))
+    endpoints = cases.endpoints_of_clients(conn, {r["client_id"] for r, _ in healthy})
+    for row, until in healthy:
         names = [n["name"] for n in row["names"] if n["state"] == "active"]
-        for place in places.get(row["client_id"], ()):
-            if any(name_covers(n, place["host"]) for n in names):
-                found[place["id"]] = max(until, found.get(place["id"], until))
-    return found
+        for endpoint in endpoints.get(row["client_id"], ()):
+            if any(name_covers(n, endpoint["host"]) for n in names):
+                automated[endpoint["id"]] = max(until, automated.get(endpoint["id"], until))
+    return automated

@@ -1,3 +1,5 @@
-"""Installations that client and provider coordinate: from the request, over key, CSR, certificate
-and window, to the proof that it is live.
+"""Certificate installations that a client and the provider coordinate.
+
+A case covers the request, key, CSR, certificate and installation window. It ends with the
+verification that the certificate is live.
 """

@@ -1,5 +1,6 @@
-"""All windows, ends of certificates, order dates and deadlines as calendar entries, of one client
-or of all.
+"""Calendar entries for installation windows, certificate ends, purchase dates and deadlines.
+
+They cover one client or all clients.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from certmgr.cases.window import InstallationWindow
 from certmgr.compliance.assessment import own_deadlines
 from certmgr.config.settings import Settings
-from certmgr.purchases.load import leads_of, load
+from certmgr.purchases.load import lead_times, load
 from certmgr.purchases.terms import purchase_deadlines
 from inventory.db.database import Database, from_epoch
 from inventory.names import display
@@ -21,24 +22,33 @@ from inventory.store.incidents import names as names_of
 from notifiers.calendar import CalendarEntry
 from notifiers.wording.cases import DATES, filled
 
-BACK, AHEAD = timedelta(days=60), timedelta(days=1200)
+PAST_RANGE, FUTURE_RANGE = timedelta(days=60), timedelta(days=1200)
 
 
-def entries(
+def calendar_entries(
     database: Database, settings: Settings, now: datetime, client: str | None = None
 ) -> list[CalendarEntry]:
-    """Soonest first.
+    """Return the calendar entries of one client or of all clients, soonest first.
 
-    Of one client nothing of another is in it: every row comes from a query of that client, and
-    names of a shared certificate are left out.
+    The entries of one client contain no data of another: each row comes from a query for that
+    client. Names of a shared certificate that belong to other clients are left out.
+
+    Args:
+        database: The database of the inventory.
+        settings: The configuration; its time zone determines the days.
+        now: The current time.
+        client: The key of one client; None for all clients.
+
+    Raises:
+        NotFound: The client does not exist.
     """
     zone = ZoneInfo(settings.provider.time_zone)
     with database.read() as conn:
         row = clients.find(conn, client) if client else None
         client_id = row["id"] if row else None
-        found = [
+        result = [
             *_windows(conn, client_id, now),
-            *_orders(conn, settings, client_id, now),
+            *_purchases(conn, settings, client_id, now),
             *_certificates(conn, client_id, now),
         ]
         tags = (
@@ -47,11 +57,14 @@ def entries(
             else frozenset()
         )
     for due in own_deadlines(database):
-        if now - BACK <= due.at <= now + AHEAD and (row is None or due.is_for(row["number"], tags)):
+        if now - PAST_RANGE <= due.at <= now + FUTURE_RANGE and (
+            row is None or due.is_for(row["number"], tags)
+        ):
             day = due.at.astimezone(zone).date()
-            found.append(CalendarEntry(f"deadline-{due.name}@certmgr", due.title, due.text, day))
+            result.append(CalendarEntry(f"deadline-{due.name}@certmgr", due.title, due.text, day))
     return sorted(
-        found,
+        result,
+        # Days and times cannot be compared with each other, so their ISO texts are.
         key=lambda e: (
             (
                 e.start.astimezone(UTC).isoformat()
@@ -64,17 +77,18 @@ def entries(
 
 
 def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[CalendarEntry]:
-    found = []
+    result = []
     for row in cases.listing(conn, client_id=client_id):
         start, end = from_epoch(row["window_start"]), from_epoch(row["window_end"])
-        if start is None or end is None or row["window_state"] == "none" or end < now - BACK:
+        if start is None or end is None or row["window_state"] == "none" or end < now - PAST_RANGE:
             continue
         names = ", ".join(display(n) for n in row["names"][:10])
         title = f"{filled(DATES['window'], {'reference': row['reference']})}: {names}"
         window = InstallationWindow(start, end, row["window_zone"])
         text = f"Client {row['client']}\n{window.text}\nState: {row['state']}"
+        # A cancelled window stays in the file, so that calendars remove the entry they have.
         cancelled = row["window_state"] == "cancelled"
-        found.append(
+        result.append(
             CalendarEntry(
                 uid=f"{row['reference'].lower()}-window@certmgr",
                 title=title,
@@ -85,48 +99,51 @@ def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[Cal
                 cancelled=cancelled,
             )
         )
-    return found
+    return result
 
 
+# These deadlines name the last day of a validation; the others name the day to begin.
 _VALIDATIONS = ("dcv", "organisation")
 
 
-def _orders(
+def _purchases(
     conn: Connection, settings: Settings, client_id: int | None, now: datetime
 ) -> list[CalendarEntry]:
-    found, zone = [], ZoneInfo(settings.provider.time_zone)
-    for order in load(conn, client_id, ended=False):
-        for clock in purchase_deadlines(order, leads_of(settings), now):
-            if not now - BACK <= clock.at <= now + AHEAD:
+    result, zone = [], ZoneInfo(settings.provider.time_zone)
+    for purchase in load(conn, client_id, ended=False):
+        for deadline in purchase_deadlines(purchase, lead_times(settings), now):
+            if not now - PAST_RANGE <= deadline.at <= now + FUTURE_RANGE:
                 continue
-            text = f"Client {order.client}: {', '.join(display(n) for n in order.names[:10])}"
-            if clock.due is not None:
-                verb = "To be done again by" if clock.what in _VALIDATIONS else "Begin by"
-                text += f"\n{verb} {clock.due.astimezone(zone):%Y-%m-%d}"
-            title = filled(DATES[clock.what], {"order": order.label})
-            found.append(
+            names = ", ".join(display(n) for n in purchase.names[:10])
+            text = f"Client {purchase.client}: {names}"
+            if deadline.due is not None:
+                verb = "To be done again by" if deadline.kind in _VALIDATIONS else "Begin by"
+                text += f"\n{verb} {deadline.due.astimezone(zone):%Y-%m-%d}"
+            title = filled(DATES[deadline.kind], {"order": purchase.label})
+            result.append(
                 CalendarEntry(
-                    f"order-{order.id}-{clock.what}@certmgr",
+                    f"order-{purchase.id}-{deadline.kind}@certmgr",
                     title,
                     text,
-                    clock.at.astimezone(zone).date(),
+                    deadline.at.astimezone(zone).date(),
                 )
             )
-    return found
+    return result
 
 
 def _certificates(conn: Connection, client_id: int | None, now: datetime) -> list[CalendarEntry]:
-    mine = domains.names_of_clients(
+    client_names = domains.names_of_clients(
         conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)})
     )
-    found = []
+    result = []
     for row in purchases.live(conn, client_id):
         end = from_epoch(row["not_after"])
-        if end is None or not now - BACK <= end <= now + AHEAD:
+        if end is None or not now - PAST_RANGE <= end <= now + FUTURE_RANGE:
             continue
-        own = purchases.own_names(names_of(row), mine.get(row["client_id"], ()))
+        # A shared certificate also names other clients, who must not appear in this entry.
+        own = purchases.own_names(names_of(row), client_names.get(row["client_id"], ()))
         names = ", ".join(display(n) for n in own[:10])
-        found.append(
+        result.append(
             CalendarEntry(
                 f"certificate-{row['sha256'][:32]}-{row['client_id']}@certmgr",
                 f"Certificate ends: {names or 'a name of the client'}",
@@ -134,4 +151,4 @@ def _certificates(conn: Connection, client_id: int | None, now: datetime) -> lis
                 end.date(),
             )
         )
-    return found
+    return result

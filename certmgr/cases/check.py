@@ -1,8 +1,9 @@
-"""Is what came back what was asked for, and can it be installed? Pure: trust store, issuers and
-``now`` are parameters.
+"""The review of a vendor's upload: does it match the request, and can it be installed?
 
-A problem refuses the material; a remark does not. Both are codes with values; what is said of them,
-in words that can be forwarded to the client, stands in notifiers/wording/cases.py.
+All functions are pure: trust store, issuers and ``now`` are parameters.
+
+A problem refuses the upload, a remark does not. Both are codes with values. Their texts, which can
+be forwarded to the client, are in notifiers/wording/cases.py.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from inventory.certificates import PARSE_ERRORS, Certificate
 from inventory.names import display
 from inventory.vocabulary import Finding
 
-# Findings that keep a certificate from being installed. The others are remarks.
-_REFUSE = frozenset(
+# Findings that prevent the installation of a certificate. All others are remarks.
+_REFUSING_CODES = frozenset(
     {
         "certificate-expired",
         "certificate-not-yet-valid",
@@ -38,22 +39,36 @@ _REFUSE = frozenset(
         "chain-incomplete",
     }
 )
-_LEFT_OUT = frozenset({"certificate-expiring", "name-mismatch", "sct-missing"})
+# The review has separate messages for names (names-missing) and dates (ends-no-later).
+_IGNORED_CODES = frozenset({"certificate-expiring", "name-mismatch", "sct-missing"})
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedCertificate:
-    """One certificate that the case waits for: the public key that it must have."""
+    """One certificate that the case waits for.
+
+    Attributes:
+        issuance_id: The row of the issuance.
+        key_type: The type of the requested key.
+        spki: The fingerprint of the public key that the certificate must have.
+        received: Whether its certificate was received before.
+    """
 
     issuance_id: int
     key_type: str
     spki: str
-    have: bool = False  # its certificate came before
+    received: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewMessage:
-    """``code`` and its values; ``refuses``: the material cannot be used as it is."""
+    """One problem or remark of the review.
+
+    Attributes:
+        code: The code of its text.
+        values: The values of the text.
+        refuses: Whether the upload cannot be used because of it.
+    """
 
     code: str
     values: dict[str, str]
@@ -62,7 +77,7 @@ class ReviewMessage:
 
 @dataclass(frozen=True, slots=True)
 class MatchedCertificate:
-    """A leaf that is what was asked for, with its chain in order, without the root."""
+    """A requested leaf with its chain, leaf first and without the root."""
 
     issuance_id: int
     leaf: Certificate
@@ -71,26 +86,35 @@ class MatchedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class UploadReview:
-    good: tuple[MatchedCertificate, ...]
-    said: tuple[ReviewMessage, ...]
+    """The result of a review.
+
+    Attributes:
+        matched: The certificates that match a request.
+        messages: All problems and remarks.
+        leaves: All leaf certificates of the upload.
+    """
+
+    matched: tuple[MatchedCertificate, ...]
+    messages: tuple[ReviewMessage, ...]
     leaves: tuple[Certificate, ...]
 
     @property
     def refused(self) -> bool:
-        return not self.good or any(s.refuses for s in self.said)
+        """Whether the upload cannot be used."""
+        return not self.matched or any(s.refuses for s in self.messages)
 
 
-def key_of(certificate: Certificate) -> str:
-    """Fingerprint of its public key; empty where it cannot be read."""
+def public_key_fingerprint(certificate: Certificate) -> str:
+    """Return the fingerprint of the public key; empty if the key cannot be parsed."""
     try:
         return spki(certificate.parsed.public_key()) if certificate.parsed is not None else ""
     except PARSE_ERRORS:
         return ""
 
 
-def judge(
-    material: VendorUpload,
-    asked: Sequence[ExpectedCertificate],
+def review_upload(
+    upload: VendorUpload,
+    expected: Sequence[ExpectedCertificate],
     names: Sequence[str],
     trust: TrustStore,
     issuers: Issuers,
@@ -98,80 +122,98 @@ def judge(
     *,
     ends: datetime | None = None,
 ) -> UploadReview:
-    """``names``: what the case is about. ``ends``: when the certificate that is replaced ends."""
-    said = [ReviewMessage(r, {}, False) for r in material.remarks]
-    leaves = [c for c in material.certificates if not c.is_ca and c.parsed is not None]
-    for other in material.certificates:
+    """Review an upload against the requests of a case.
+
+    Args:
+        upload: The parsed files of the vendor.
+        expected: The certificates that the case requested.
+        names: The names of the case.
+        trust: The trust store.
+        issuers: The known intermediates. The certificates of the upload are added.
+        now: The time of the review.
+        ends: When the replaced certificate ends.
+    """
+    messages = [ReviewMessage(r, {}, False) for r in upload.remarks]
+    leaves = [c for c in upload.certificates if not c.is_ca and c.parsed is not None]
+    for other in upload.certificates:
         issuers.add(other)
     if not leaves:
-        kinds = {c.parsed is not None for c in material.certificates}
+        parsed = any(c.parsed is not None for c in upload.certificates)
         return UploadReview(
             (),
-            (*said, ReviewMessage("only-chain" if True in kinds else "unreadable", {}, True)),
+            (*messages, ReviewMessage("only-chain" if parsed else "unreadable", {}, True)),
             (),
         )
-    by_key = {a.spki: a for a in asked}
-    mine = [c for c in leaves if key_of(c) in by_key]
-    if not mine:
+    by_key = {a.spki: a for a in expected}
+    requested = [c for c in leaves if public_key_fingerprint(c) in by_key]
+    if not requested:
         first = leaves[0]
-        values = {"serial": first.serial, "names": _listed(first.names), "key": first.key}
-        return UploadReview((), (*said, ReviewMessage("wrong-key", values, True)), tuple(leaves))
-    good = []
-    # Of several for one key the one that was made last.
+        values = {"serial": first.serial, "names": _shortened(first.names), "key": first.key}
+        return UploadReview(
+            (), (*messages, ReviewMessage("wrong-key", values, True)), tuple(leaves)
+        )
+    matched = []
+    # If there are several certificates for one key, the latest one is used.
     latest = {
-        key_of(c): c
-        for c in sorted(mine, key=lambda c: c.not_before or datetime.min.replace(tzinfo=now.tzinfo))
+        public_key_fingerprint(c): c
+        for c in sorted(
+            requested, key=lambda c: c.not_before or datetime.min.replace(tzinfo=now.tzinfo)
+        )
     }
     for key, leaf in latest.items():
-        chain, about = _one(leaf, material, names, trust, issuers, now)
-        said += about
+        chain, leaf_messages = _review_leaf(leaf, upload, names, trust, issuers, now)
+        messages += leaf_messages
+        # It can be installed, but gains no time, so that this is a remark only.
         if ends is not None and leaf.not_after is not None and leaf.not_after <= ends:
-            said.append(
+            messages.append(
                 ReviewMessage(
                     "ends-no-later",
                     {"not_after": f"{leaf.not_after:%Y-%m-%d}", "present": f"{ends:%Y-%m-%d}"},
                     False,
                 )
             )
-        good.append(MatchedCertificate(by_key[key].issuance_id, leaf, chain))
-    missing = [a for a in asked if a.spki not in latest and not a.have]
+        matched.append(MatchedCertificate(by_key[key].issuance_id, leaf, chain))
+    missing = [a for a in expected if a.spki not in latest and not a.received]
     if missing:
-        said.append(
+        messages.append(
             ReviewMessage(
                 "other-key-missing", {"key": ", ".join(a.key_type for a in missing)}, False
             )
         )
-    return UploadReview(tuple(good), tuple(_once(said)), tuple(leaves))
+    return UploadReview(tuple(matched), tuple(_deduplicated(messages)), tuple(leaves))
 
 
-def _once(said: Sequence[ReviewMessage]) -> list[ReviewMessage]:
-    found: list[ReviewMessage] = []
-    for one in said:
-        if one not in found:
-            found.append(one)
-    return found
+def _deduplicated(messages: Sequence[ReviewMessage]) -> list[ReviewMessage]:
+    result: list[ReviewMessage] = []
+    for message in messages:
+        if message not in result:
+            result.append(message)
+    return result
 
 
-def _one(
+def _review_leaf(
     leaf: Certificate,
-    material: VendorUpload,
+    upload: VendorUpload,
     names: Sequence[str],
     trust: TrustStore,
     issuers: Issuers,
     now: datetime,
 ) -> tuple[tuple[Certificate, ...], list[ReviewMessage]]:
-    said: list[ReviewMessage] = []
+    """Return the chain of a leaf, leaf first and without the root, and the messages about it."""
+    messages: list[ReviewMessage] = []
+    # A wildcard covers host names, but only the wildcard itself covers a wildcard of the case.
     missing = [
         n
         for n in names
         if not (certificate_covers(leaf, n) if not n.startswith("*.") else n in leaf.dns_names)
     ]
     if missing:
-        said.append(
+        messages.append(
             ReviewMessage(
-                "names-missing", {"names": _listed(missing), "has": _listed(leaf.names)}, True
+                "names-missing", {"names": _shortened(missing), "has": _shortened(leaf.names)}, True
             )
         )
+    # The name with or without "www." belongs to the same site, so that it needs no remark.
     extra = [
         n
         for n in leaf.names
@@ -180,11 +222,12 @@ def _one(
         and not any(n == f"www.{m}" for m in names)
     ]
     if extra:
-        said.append(ReviewMessage("names-extra", {"names": _listed(extra)}, False))
-    others = [c for c in material.certificates if c.is_ca]
+        messages.append(ReviewMessage("names-extra", {"names": _shortened(extra)}, False))
+    others = [c for c in upload.certificates if c.is_ca]
     verdict = trust.assess((leaf, *others), issuers, now)
     host = next((n for n in names if not n.startswith("*.")), leaf.names[0] if leaf.names else "")
-    found = [*date_findings(leaf, now, ()), *leaf_findings(leaf, host, verdict, ())]
+    findings = [*date_findings(leaf, now, ()), *leaf_findings(leaf, host, verdict, ())]
+    # If one of these causes the distrust, a second message about the path would only confuse.
     explained = any(
         f.code
         in (
@@ -194,27 +237,34 @@ def _one(
             "san-missing",
             "ca-distrusted",
         )
-        for f in found
+        for f in findings
     )
-    found += path_findings(verdict, (), explained)
-    for one in found:
-        if one.code in _LEFT_OUT:
+    findings += path_findings(verdict, (), explained)
+    for finding in findings:
+        if finding.code in _IGNORED_CODES:
             continue
-        if one.code == "chain-incomplete" and one.evidence.get("held"):
-            said.append(
-                ReviewMessage("chain-completed", {"missing": str(one.evidence["missing"])}, False)
+        # The missing intermediates are known from scans, so that the chain was completed here.
+        if finding.code == "chain-incomplete" and finding.evidence.get("held"):
+            messages.append(
+                ReviewMessage(
+                    "chain-completed", {"missing": str(finding.evidence["missing"])}, False
+                )
             )
             continue
-        said.append(ReviewMessage(one.code, _values(one), one.code in _REFUSE))
+        messages.append(
+            ReviewMessage(finding.code, _values(finding), finding.code in _REFUSING_CODES)
+        )
+    # Servers do not need to send the root, since clients have it in their trust store.
     chain = (
         (leaf, *[c for c in verdict.path[1:] if not c.self_issued])
         if verdict.path
         else (leaf, *others)
     )
-    return chain, said
+    return chain, messages
 
 
 def _values(finding: Finding) -> dict[str, str]:
+    """Return the evidence of a finding as texts, with dates instead of times."""
     values = {
         k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v)
         for k, v in finding.evidence.items()
@@ -225,6 +275,6 @@ def _values(finding: Finding) -> dict[str, str]:
     return values
 
 
-def _listed(names: Sequence[str]) -> str:
+def _shortened(names: Sequence[str]) -> str:
     shown = ", ".join(display(n) for n in names[:8])
     return f"{shown}, ..." if len(names) > 8 else shown

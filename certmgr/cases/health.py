@@ -1,6 +1,7 @@
-"""What may be wrong around cases: keys that are gone or open to others, work that nobody leads.
+"""Health checks of cases for ``certmgr doctor``.
 
-For ``certmgr doctor``.
+They find keys that are missing or readable by other users, overdue cases, and cases without an
+assignee.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from certmgr.cases.service import key_store
-from certmgr.cases.states import overdue
+from certmgr.cases.states import is_overdue
 from certmgr.config.settings import Settings
 from certmgr.x509.key_store import local_path
 from inventory.db.database import Database
@@ -23,47 +24,49 @@ OK, WARNING, FAULT = "ok", "warning", "fault"
 def examine(
     database: Database, settings: Settings, now: datetime
 ) -> Iterator[tuple[str, str, str]]:
-    """(state, what, what to do)."""
+    """Yield the results of all checks as (state, finding, remedy)."""
     with database.read() as conn:
         rows = cases.listing(conn, states=cases.OPEN)
         issued = cases.issuances(conn, [r["id"] for r in rows])
     folder = key_store(settings).directory
     if folder.exists() and folder.stat().st_mode & 0o077:
-        yield FAULT, f"the keys in {folder} can be reached by others", f"chmod 700 {folder}"
+        yield FAULT, f"other users can access the keys in {folder}", f"chmod 700 {folder}"
     for row in rows:
         for issuance in issued.get(row["id"], ()):
-            if problem := _key(issuance["key_reference"]):
+            if problem := _key_problem(issuance["key_reference"]):
                 yield (
                     FAULT,
                     f"{row['reference']}: {problem}",
-                    "Restore it from the backup of the keys, or make a new CSR.",
+                    "Restore it from the backup of the keys, or create a new CSR.",
                 )
-    late = sum(overdue(r, now) for r in rows)
-    alone = sum(r["staff_id"] is None for r in rows)
-    if late:
+    overdue = sum(is_overdue(r, now) for r in rows)
+    unassigned = sum(r["staff_id"] is None for r in rows)
+    if overdue:
         yield (
             WARNING,
-            f"{late} of {len(rows)} open cases are overdue",
+            f"{overdue} of {len(rows)} open cases are overdue",
             "certmgr case list --overdue",
         )
-    if alone:
+    if unassigned:
+        # Notices name the assignee, so that a case without one leaves the client without a name.
         yield (
             WARNING,
-            f"{alone} open case(s) are led by nobody, so clients are not told who does what",
-            "certmgr case take REFERENCE --by CONTACT",
+            f"{unassigned} open case(s) have no assignee, so clients do not know who does what",
+            "certmgr case assign REFERENCE --by CONTACT",
         )
-    if rows and not late and not alone:
+    if rows and not overdue and not unassigned:
         yield OK, f"{len(rows)} open, none overdue", ""
 
 
-def _key(reference: str | None) -> str:
+def _key_problem(reference: str | None) -> str:
+    """Return what is wrong with a key file; empty if it is private and readable, or remote."""
     if reference is None:
         return ""
     try:
         path: Path = local_path(reference)
         mode = path.stat().st_mode
     except CertmgrError:
-        return ""  # another machine has it
+        return ""  # the key is on another machine, which checks it there
     except OSError as error:
         return f"its key {reference} cannot be read ({error.strerror})"
-    return f"its key {path} can be read by others" if mode & 0o077 else ""
+    return f"other users can read its key {path}" if mode & 0o077 else ""

@@ -1,9 +1,10 @@
-"""Keys, CSRs, and what comes back from vendors, in a case.
+"""Keys, CSRs and vendor uploads of a case.
 
-Each step is one transaction, or nothing.
+Each function is one transaction, or changes nothing.
 
-Order of durability: a key is on disk and synced before its CSR is recorded (keys.py), so that a run
-that died in between finds it again; a certificate is stored before the case says that it came.
+Order of durability: a key is on disk and synced before its CSR is recorded
+(certmgr/x509/key_store.py). A process that dies in between leaves a key that the next call uses.
+A certificate is stored before the case is marked as received.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from certmgr.cases.check import (
     MatchedCertificate,
     ReviewMessage,
     UploadReview,
-    judge,
-    key_of,
+    public_key_fingerprint,
+    review_upload,
 )
 from certmgr.cases.service import CaseService
-from certmgr.cases.states import CaseAction, CaseState, after
+from certmgr.cases.states import CaseAction, next_state
 from certmgr.config.settings import KEY_TYPES
 from certmgr.inspection.issuers import IssuerFetcher
 from certmgr.inspection.report import certificate_row
 from certmgr.inspection.scan_run import ScanOptions, setup_for
-from certmgr.purchases.terms import DCV_REUSE, organisation_rules, valid_for
+from certmgr.purchases.terms import DCV_REUSE, is_reusable, organisation_rules
 from certmgr.scan.resolve import Resolver
 from certmgr.x509 import csr as requests
 from certmgr.x509 import key_store as keystore
@@ -41,59 +42,77 @@ from certmgr.x509.upload import VendorUpload, read_files, unpack
 from inventory.certificates import Certificate, describe_key, parse
 from inventory.db.database import Database, Tx, from_epoch
 from inventory.errors import CertmgrError, Conflict, UsageError
-from inventory.models.tables import order as order_table
+from inventory.models import StoredPurchase
 from inventory.names import display
 from inventory.store import cases, purchases, records, scan_results
 from inventory.store.records import Row
 from inventory.text import printable
-from notifiers.wording.cases import MATERIAL, filled
+from inventory.vocabulary import CaseState
+from notifiers.wording.cases import UPLOAD_MESSAGES, filled
 
 # -- key and CSR
 
 
 def key_type_of(key: str) -> str:
-    """``EC P-256`` -> ec-p256, ``RSA 2048`` -> rsa-2048."""
+    """Convert the description of a key to its type: ``EC P-256`` -> ec-p256."""
     return key.lower().replace("ec p-", "ec-p").replace(" ", "-")
 
 
 def make_csr(
-    desk: CaseService, reference: str, key_types: Sequence[str] = (), **subject: str
+    service: CaseService, reference: str, key_types: Sequence[str] = (), **subject: str
 ) -> list[str]:
-    """Makes key and CSR, one a key type.
+    """Create a key and a CSR for each key type.
 
-    A key that is there already (of a run that died before it was recorded) is the one that is used.
+    If a process died after it wrote a key, that key is used.
+
+    Args:
+        service: The service for cases.
+        reference: The reference of the case.
+        key_types: The types of the keys; empty for the default of the configuration.
+        **subject: Fields of the CSR's subject.
+
+    Returns:
+        The CSRs in PEM form.
+
+    Raises:
+        UsageError: A key type is unknown, or two are of one kind.
+        Conflict: The state does not allow a CSR, or the key has a certificate already.
     """
-    row = desk.read(reference)
-    chosen = tuple(dict.fromkeys(key_types)) or (desk.settings.cases.key_type,)
+    row = service.read(reference)
+    chosen = tuple(dict.fromkeys(key_types)) or (service.settings.cases.key_type,)
     if unknown := [t for t in chosen if t not in KEY_TYPES]:
         raise UsageError(
-            f"'{printable(unknown[0], 30)}' is not a kind of key",
-            f"known are {', '.join(KEY_TYPES)}",
+            f"'{printable(unknown[0], 30)}' is not a key type",
+            "certmgr cannot generate such a key",
+            f"Choose one of {', '.join(KEY_TYPES)}.",
         )
+    # Servers select one certificate per key algorithm, so that two RSA certificates are useless.
     if len({t.partition("-")[0] for t in chosen}) < len(chosen):
         raise UsageError(
-            "Two keys of the same kind",
-            "a server has one RSA and one EC certificate for a name at most",
+            "Two key types have the same algorithm",
+            "a server uses at most one RSA and one EC certificate per name",
             "Give one of each.",
         )
-    with desk.database.read() as conn:
-        had = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-    if after(row["state"], CaseAction.CSR) is None:
-        with desk.database.read() as conn:
-            raise desk.not_allowed(Tx(conn, "", desk.now), row, CaseAction.CSR)
-    made = []
+    with service.database.read() as conn:
+        earlier = cases.issuances(conn, [row["id"]]).get(row["id"], [])
+    if next_state(row["state"], CaseAction.CSR) is None:
+        with service.database.read() as conn:
+            raise service.not_allowed(Tx(conn, "", service.now), row, CaseAction.CSR)
+    created = []
     for key_type in chosen:
-        path, key = desk.keys.make(row["reference"], key_type)
+        path, key = service.keys.make(row["reference"], key_type)
         pem = requests.make(key, row["names"], **subject).decode()
-        made.append((key_type, requests.spki(key.public_key()), pem, keystore.key_reference(path)))
-    with desk.database.write(desk.now) as tx:
-        known = {i["spki"] for i in had if i["sha256"] is not None}
+        created.append(
+            (key_type, requests.spki(key.public_key()), pem, keystore.key_reference(path))
+        )
+    with service.database.write(service.now) as tx:
+        certified = {i["spki"] for i in earlier if i["sha256"] is not None}
         cases.drop_issuances(tx, row["id"], also_received=True)
-        for key_type, spki, pem, where in made:
-            if spki in known:
+        for key_type, spki, pem, key_reference in created:
+            if spki in certified:
                 raise Conflict(
                     "The key of this case has a certificate already",
-                    "a new one is asked for with a new key",
+                    "a new certificate is requested with a new key",
                     "Move the old key file away first, or open a new case.",
                 )
             cases.add_issuance(
@@ -104,20 +123,36 @@ def make_csr(
                     "key_type": key_type,
                     "spki": spki,
                     "csr": pem,
-                    "key_reference": where,
+                    "key_reference": key_reference,
                 },
             )
-        desk.move(
-            tx, row, CaseAction.CSR, f"key and CSR made: {', '.join(chosen)}", own_csr=0, said="[]"
+        service.transition(
+            tx,
+            row,
+            CaseAction.CSR,
+            f"key and CSR created: {', '.join(chosen)}",
+            own_csr=0,
+            said="[]",
         )
-    return [pem for _, _, pem, _ in made]
+    return [pem for _, _, pem, _ in created]
 
 
-def take_csr(desk: CaseService, reference: str, data: bytes) -> requests.SigningRequest:
-    """The client's own CSR. One with problems is not taken; the caller shows them."""
-    row = desk.read(reference)
+def record_client_csr(service: CaseService, reference: str, data: bytes) -> requests.SigningRequest:
+    """Record the client's own CSR.
+
+    A CSR with problems is not recorded. The caller shows the problems of the result.
+
+    Args:
+        service: The service for cases.
+        reference: The reference of the case.
+        data: The CSR in PEM or DER form.
+
+    Raises:
+        Conflict: The CSR was created by the provider, or the state does not allow a CSR.
+    """
+    row = service.read(reference)
     request = requests.read(data, row["names"])
-    with desk.database.read() as conn:
+    with service.database.read() as conn:
         ours = [
             i
             for i in cases.issuances(conn, [row["id"]]).get(row["id"], [])
@@ -125,103 +160,120 @@ def take_csr(desk: CaseService, reference: str, data: bytes) -> requests.Signing
         ]
     if ours:
         raise Conflict(
-            "This is the CSR that we made ourselves",
-            "its key is with us",
+            "This CSR was created by certmgr",
+            "the provider has its key, so that it is not the client's CSR",
             f"certmgr case send {row['reference']}",
         )
-    if row["kind"] == "incident" and request.spki in _old_keys(desk, row):
+    # In an incident the old key may be compromised, so that it must not be used again.
+    if row["kind"] == "incident" and request.spki in _old_keys(service, row):
         request = replace(request, problems=(*request.problems, ("csr-old-key", {})))
+    # Additional names do no harm; every other problem prevents a usable certificate.
     if any(code != "csr-extra" for code, _ in request.problems):
         return request
-    kind = key_type_of(request.key)
-    with desk.database.write(desk.now) as tx:
+    key_type = key_type_of(request.key)
+    with service.database.write(service.now) as tx:
         cases.drop_issuances(tx, row["id"])
         cases.add_issuance(
             tx,
             {
                 "case_id": row["id"],
                 "order_id": row["order_id"],
-                "key_type": kind,
+                "key_type": key_type,
                 "spki": request.spki,
                 "csr": request.pem,
                 "key_reference": None,
             },
         )
-        desk.move(
+        service.transition(
             tx,
             row,
             CaseAction.CSR,
-            f"the client's own CSR ({request.key}); the key stays with the client",
+            f"the client's own CSR ({request.key}); the client keeps the key",
             own_csr=1,
             said="[]",
         )
     return request
 
 
-def _old_keys(desk: CaseService, row: Row) -> set[str]:
-    """Keys of what is replaced: in an incident they may be the reason for it."""
-    with desk.database.read() as conn:
+def _old_keys(service: CaseService, row: Row) -> set[str]:
+    """Return the public keys of the certificates that the case replaces."""
+    with service.database.read() as conn:
         ders = cases.chain_of(conn, (row["replaces"] or "").split())
-    return {key_of(parse(d)) for d in ders} - {""}
+    return {public_key_fingerprint(parse(d)) for d in ders} - {""}
 
 
-def drop(desk: CaseService, reference: str, key_type: str) -> Row:
-    """Does without a certificate that was asked for and has not come."""
-    row = desk.read(reference)
-    with desk.database.read() as conn:
+def drop_certificate(service: CaseService, reference: str, key_type: str) -> Row:
+    """Drop a requested certificate that has not been received.
+
+    Raises:
+        Conflict: The case does not wait for a certificate of this key type.
+    """
+    row = service.read(reference)
+    with service.database.read() as conn:
         waiting = [
             i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["sha256"] is None
         ]
     if key_type not in {i["key_type"] for i in waiting}:
         raise Conflict(
-            f"The case {row['reference']} waits for no certificate of the kind {key_type[:30]}",
+            f"The case {row['reference']} does not wait for a certificate with the key type"
+            f" {key_type[:30]}",
             "",
             f"See certmgr case show {row['reference']}.",
         )
-    with desk.database.write(desk.now) as tx:
+    with service.database.write(service.now) as tx:
         cases.drop_issuances(tx, row["id"], key_type=key_type)
-        return cases.change(tx, row, "drop", {}, f"done without a certificate for {key_type}")
+        return cases.change(tx, row, "drop", {}, f"dropped the certificate for {key_type}")
 
 
-def send(desk: CaseService, reference: str, text: str = "") -> Row:
-    row = desk.read(reference)
-    with desk.database.write(desk.now) as tx:
-        return desk.move(
-            tx, row, CaseAction.SEND, text or "the CSR goes to whoever buys, with the next notice"
+def send_csr(service: CaseService, reference: str, text: str = "") -> Row:
+    """Hand over the CSR to the buyer. The next notification run sends it to the client."""
+    row = service.read(reference)
+    with service.database.write(service.now) as tx:
+        return service.transition(
+            tx, row, CaseAction.SEND, text or "the next notice sends the CSR to the buyer"
         )
 
 
-# -- what comes back
+# -- vendor uploads
 
 
 def receive(
-    desk: CaseService, reference: str, material: VendorUpload, *, use_key: bool = False
+    service: CaseService, reference: str, upload: VendorUpload, *, use_key: bool = False
 ) -> UploadReview:
-    """Judges what came back, and records it with what is wrong with it.
+    """Review a vendor's upload and record it with all problems.
 
-    ``use_key``: take a key that came with it in the place of ours.
+    Args:
+        service: The service for cases.
+        reference: The reference of the case.
+        upload: The parsed files.
+        use_key: Whether to use a private key of the upload instead of the key of the case.
+
+    Raises:
+        Conflict: The state does not allow it, the case has no CSR, or the certificate belongs to
+            another client.
     """
-    row = desk.read(reference)
-    if after(row["state"], CaseAction.RECEIVE) is None:
-        with desk.database.read() as conn:
-            raise desk.not_allowed(Tx(conn, "", desk.now), row, CaseAction.RECEIVE)
-    verdict, asked = _judge(desk, row, material)
-    if not asked and not use_key:
+    row = service.read(reference)
+    if next_state(row["state"], CaseAction.RECEIVE) is None:
+        with service.database.read() as conn:
+            raise service.not_allowed(Tx(conn, "", service.now), row, CaseAction.RECEIVE)
+    review, expected = _review(service, row, upload)
+    if not expected and not use_key:
         raise Conflict(
             f"The case {row['reference']} has no CSR yet",
-            "so no certificate can be the one that was asked for",
-            f"certmgr case csr {row['reference']}; or --use-key, where its key comes with it.",
+            "without a CSR no certificate matches the request",
+            f"certmgr case csr {row['reference']}; or --use-key, if the upload contains the key.",
         )
-    if verdict.refused:
-        _refuse_strangers(desk, row, verdict)
+    if review.refused:
+        _refuse_certificate_of_another_client(service, row, review)
     enclosed = None
-    if not verdict.good and use_key and (enclosed := _enclosed(material)) is not None:
-        verdict, asked = _judge(
-            desk, row, material, [ExpectedCertificate(0, enclosed[0], enclosed[1])]
+    # Some vendors generate the key. With --use-key the case adopts it, if it fits a certificate.
+    if not review.matched and use_key and (enclosed := _enclosed_key(upload)) is not None:
+        review, expected = _review(
+            service, row, upload, [ExpectedCertificate(0, enclosed[0], enclosed[1])]
         )
-    with desk.database.write(desk.now) as tx:
-        if enclosed is not None and not verdict.refused:
-            path = desk.keys.keep(row["reference"], enclosed[0], enclosed[2], enclosed=True)
+    with service.database.write(service.now) as tx:
+        if enclosed is not None and not review.refused:
+            path = service.keys.store_key(row["reference"], enclosed[0], enclosed[2], enclosed=True)
             cases.drop_issuances(tx, row["id"])
             values = {
                 "case_id": row["id"],
@@ -232,235 +284,273 @@ def receive(
             }
             ids = {0: cases.add_issuance(tx, values)}
         else:
-            ids = {a.issuance_id: a.issuance_id for a in asked}
-        _record(desk, tx, row, verdict, ids, material, use_key)
-    return verdict
+            ids = {e.issuance_id: e.issuance_id for e in expected}
+        _record(service, tx, row, review, ids, upload, use_key)
+    return review
 
 
-def judge_only(
-    desk: CaseService, reference: str, material: VendorUpload, *, use_key: bool = False
+def preview_upload(
+    service: CaseService, reference: str, upload: VendorUpload, *, use_key: bool = False
 ) -> UploadReview:
-    """Says what :func:`receive` would say, and records nothing."""
-    row = desk.read(reference)
-    verdict = _judge(desk, row, material)[0]
-    if not verdict.good and use_key and (enclosed := _enclosed(material)) is not None:
-        return _judge(desk, row, material, [ExpectedCertificate(0, enclosed[0], enclosed[1])])[0]
-    return verdict
+    """Return the review that :func:`receive` would return, without recording it."""
+    row = service.read(reference)
+    review = _review(service, row, upload)[0]
+    if not review.matched and use_key and (enclosed := _enclosed_key(upload)) is not None:
+        return _review(service, row, upload, [ExpectedCertificate(0, enclosed[0], enclosed[1])])[0]
+    return review
 
 
-def _refuse_strangers(desk: CaseService, row: Row, verdict: UploadReview) -> None:
-    """A certificate of another client is a slip of ours: nothing of it is recorded, and the client
-    of this case reads nothing of it.
+def _refuse_certificate_of_another_client(
+    service: CaseService, row: Row, review: UploadReview
+) -> None:
+    """Raise :class:`Conflict` if a certificate of the upload belongs to another client.
+
+    This is a mistake of the provider. Nothing is recorded, so that the client of this case cannot
+    read anything about the other client.
     """
-    with desk.database.read() as conn:
+    with service.database.read() as conn:
+        # A matched certificate with a name of the case is the right one, even if it is shared.
         leaves = [
             x
-            for x in verdict.leaves[:20]
-            if not (verdict.good and set(x.names) & set(row["names"]))
+            for x in review.leaves[:20]
+            if not (review.matched and set(x.names) & set(row["names"]))
         ]
         for name in [n for leaf in leaves for n in leaf.names[:50]]:
             owner = purchases.owner_of(conn, name.removeprefix("*."))
             if owner is not None and owner["client_id"] != row["client_id"]:
                 raise Conflict(
                     f"This is a certificate of the client {owner['number']}",
-                    f"it is for {display(name)}, and the case is of the client {row['client']}",
-                    "Nothing was recorded. Name the right file, or the right case.",
+                    f"it is for {display(name)}, but the case belongs to the client"
+                    f" {row['client']}",
+                    "Nothing was recorded. Choose the correct file or the correct case.",
                 )
 
 
-def _judge(
-    desk: CaseService,
+def _review(
+    service: CaseService,
     row: Row,
-    material: VendorUpload,
-    asked: Sequence[ExpectedCertificate] | None = None,
+    upload: VendorUpload,
+    expected: Sequence[ExpectedCertificate] | None = None,
 ) -> tuple[UploadReview, Sequence[ExpectedCertificate]]:
-    with desk.database.read() as conn:
-        if asked is None:
-            known = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-            asked = [
+    """Review an upload with the trust store of the configuration.
+
+    Returns:
+        The review, and the certificates that were expected: ``expected`` or those of the case.
+    """
+    with service.database.read() as conn:
+        if expected is None:
+            issuances = cases.issuances(conn, [row["id"]]).get(row["id"], [])
+            expected = [
                 ExpectedCertificate(i["id"], i["key_type"], i["spki"], i["sha256"] is not None)
-                for i in known
+                for i in issuances
                 if i["spki"]
             ]
+        # Intermediates from scans complete a chain that the vendor left out.
         issuers = Issuers()
         for der in scan_results.issuers(conn):
             issuers.add(parse(der))
-    for certificate in missing_issuers(desk, material):
+    for certificate in fetch_missing_issuers(service, upload):
         issuers.add(certificate)
-    trust = desk.settings.trust
+    trust = service.settings.trust
     return (
-        judge(
-            material,
-            asked,
+        review_upload(
+            upload,
+            expected,
             row["names"],
             TrustStore.load(trust.store, trust.ca_files),
             issuers,
-            desk.now,
+            service.now,
             ends=from_epoch(row["ends_at"]),
         ),
-        asked,
+        expected,
     )
 
 
-def missing_issuers(desk: CaseService, material: VendorUpload) -> list[Certificate]:
-    """Issuers by AIA, where [trust] fetch_issuers allows it: of the leaves that came without
-    theirs, and of what was fetched.
+def fetch_missing_issuers(service: CaseService, upload: VendorUpload) -> list[Certificate]:
+    """Fetch the missing issuers of an upload from their AIA URLs (RFC 5280, 4.2.2.1).
+
+    Nothing is fetched unless ``[trust] fetch_issuers`` allows it.
     """
-    if not desk.settings.trust.fetch_issuers:
+    # The URLs come from the certificate, so that an administrator has to allow these requests.
+    if not service.settings.trust.fetch_issuers:
         return []
-    subjects = {c.subject_der for c in material.certificates}
+    subjects = {c.subject_der for c in upload.certificates}
     waiting = [
         c
-        for c in material.certificates
+        for c in upload.certificates
         if c.parsed is not None and not c.self_issued and c.issuer_der not in subjects
     ]
-    return asyncio.run(_fetch(desk, waiting[:5])) if waiting else []
+    return asyncio.run(_fetch(service, waiting[:5])) if waiting else []
 
 
-async def _fetch(desk: CaseService, waiting: list[Certificate]) -> list[Certificate]:
-    setup = setup_for(desk.settings, ScanOptions(), guarded=True)
+async def _fetch(service: CaseService, waiting: list[Certificate]) -> list[Certificate]:
+    """Fetch the issuers of these certificates, and then the issuers of those."""
+    setup = setup_for(service.settings, ScanOptions(), guarded=True)
     resolver = Resolver(servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed)
-    fetcher, found = IssuerFetcher(resolver, setup.allowed), []
+    fetcher, fetched = IssuerFetcher(resolver, setup.allowed), []
     try:
-        for _ in range(3):  # a few floors up at most
-            new = [c for one in waiting for c in await fetcher.issuers(one)]
-            waiting = [c for c in new if c.is_ca and not c.self_issued and c not in found]
-            found += new
+        # Three levels bound the requests that a hostile certificate can cause.
+        for _ in range(3):
+            new = [c for certificate in waiting for c in await fetcher.issuers(certificate)]
+            waiting = [c for c in new if c.is_ca and not c.self_issued and c not in fetched]
+            fetched += new
     finally:
         await resolver.close()
-    return found
+    return fetched
 
 
-def _enclosed(material: VendorUpload) -> tuple[str, str, Any] | None:
-    """(key type, fingerprint, key) of a key that came with a certificate of its own."""
+def _enclosed_key(upload: VendorUpload) -> tuple[str, str, Any] | None:
+    """Return the private key of the upload that belongs to one of its leaves.
 
-    leaves = {key_of(c) for c in material.certificates if not c.is_ca}
-    for data in material.keys:
+    Returns:
+        Key type, fingerprint and key; None if there is no such key.
+    """
+    leaves = {public_key_fingerprint(c) for c in upload.certificates if not c.is_ca}
+    for data in upload.keys:
         key: Any = load_pem_private_key(data, None)
         spki = requests.spki(key.public_key())
-        kind = key_type_of(describe_key(key.public_key())[0])
-        if spki in leaves and kind in KEY_TYPES:
-            return kind, spki, key
+        key_type = key_type_of(describe_key(key.public_key())[0])
+        if spki in leaves and key_type in KEY_TYPES:
+            return key_type, spki, key
     return None
 
 
 def _record(
-    desk: CaseService,
+    service: CaseService,
     tx: Tx,
     row: Row,
-    verdict: UploadReview,
+    review: UploadReview,
     ids: Mapping[int, int],
-    material: VendorUpload,
+    upload: VendorUpload,
     use_key: bool,
 ) -> None:
-    said = json.dumps([[s.code, s.values, s.refuses] for s in verdict.said])
-    seen = [f"serial {c.serial}, SHA-256 {c.sha256}" for c in verdict.leaves[:5]]
-    if verdict.refused and row["state"] == CaseState.CHECKED:
-        # What is there already is good, and stays.
-        words = " ".join(sentences(verdict.said, refusing=True))
-        cases.change(
-            tx,
-            row,
-            "refuse",
-            {},
-            f"received: {'; '.join(seen) or 'no certificate of its own'}. {words}",
-        )
-        return
-    now_ = desk.move(
-        tx,
-        row,
-        CaseAction.RECEIVE,
-        f"received: {'; '.join(seen) or 'no certificate of its own'}",
-        said=said,
-    )
-    if verdict.refused:
-        desk.move(tx, now_, CaseAction.REFUSE, " ".join(sentences(verdict.said, refusing=True)))
-        return
-    for good in verdict.good:
-        store(tx, good.chain)
-        if use_key:
-            _keep_theirs(desk, tx, row, material, good)
-        cases.received(
-            tx, ids[good.issuance_id], good.leaf.sha256, [c.sha256 for c in good.chain[1:]]
-        )
-    _validated(desk, tx, row, verdict)
-    desk.move(
-        tx, now_, CaseAction.ACCEPT, " ".join(sentences(verdict.said)) or "it is what was asked for"
-    )
+    """Record a reviewed upload: the transitions of the case, the certificates and their keys.
 
-
-def _keep_theirs(
-    desk: CaseService, tx: Tx, row: Row, material: VendorUpload, good: MatchedCertificate
-) -> None:
-    """The key of the client's own CSR, which came with its certificate: stored before the case says
-    that we have it.
+    Args:
+        service: The service for cases.
+        tx: The transaction.
+        row: The row of the case.
+        review: The review of the upload.
+        ids: Issuance id of the review -> id of the row.
+        upload: The parsed files.
+        use_key: Whether to store a private key of the upload.
     """
-
-    known = next(
-        i
-        for i in cases.issuances(tx.conn, [row["id"]])[row["id"]]
-        if i["spki"] == key_of(good.leaf)
-    )
-    if known["key_reference"] is not None:
+    messages = json.dumps([[m.code, m.values, m.refuses] for m in review.messages])
+    leaves = [f"serial {c.serial}, SHA-256 {c.sha256}" for c in review.leaves[:5]]
+    event_text = f"received: {'; '.join(leaves) or 'no leaf certificate'}"
+    # A checked case has a usable certificate. A later upload that is refused must not replace it.
+    if review.refused and row["state"] == CaseState.CHECKED:
+        problems = " ".join(message_sentences(review.messages, refusing=True))
+        cases.change(tx, row, "refuse", {}, f"{event_text}. {problems}")
         return
-    for data in material.keys:
+    received = service.transition(tx, row, CaseAction.RECEIVE, event_text, said=messages)
+    if review.refused:
+        problems = " ".join(message_sentences(review.messages, refusing=True))
+        service.transition(tx, received, CaseAction.REFUSE, problems)
+        return
+    for match in review.matched:
+        store_certificates(tx, match.chain)
+        if use_key:
+            _store_client_key(service, tx, row, upload, match)
+        cases.received(
+            tx, ids[match.issuance_id], match.leaf.sha256, [c.sha256 for c in match.chain[1:]]
+        )
+    _record_validation(service, tx, row, review)
+    remarks = " ".join(message_sentences(review.messages))
+    service.transition(tx, received, CaseAction.ACCEPT, remarks or "it matches the request")
+
+
+def _store_client_key(
+    service: CaseService, tx: Tx, row: Row, upload: VendorUpload, match: MatchedCertificate
+) -> None:
+    """Store the key of the client's own CSR, if the upload contains it.
+
+    The key is on disk before the case refers to it.
+    """
+    fingerprint = public_key_fingerprint(match.leaf)
+    issuance = next(
+        i for i in cases.issuances(tx.conn, [row["id"]])[row["id"]] if i["spki"] == fingerprint
+    )
+    if issuance["key_reference"] is not None:
+        return
+    for data in upload.keys:
         key: Any = load_pem_private_key(data, None)
-        kind = key_type_of(describe_key(key.public_key())[0])
-        if requests.spki(key.public_key()) == key_of(good.leaf) and kind in KEY_TYPES:
-            path = desk.keys.keep(row["reference"], kind, key, enclosed=True)
-            cases.has_key(tx, known["id"], keystore.key_reference(path))
+        key_type = key_type_of(describe_key(key.public_key())[0])
+        if requests.spki(key.public_key()) == fingerprint and key_type in KEY_TYPES:
+            path = service.keys.store_key(row["reference"], key_type, key, enclosed=True)
+            cases.has_key(tx, issuance["id"], keystore.key_reference(path))
 
 
-def _validated(desk: CaseService, tx: Tx, row: Row, verdict: UploadReview) -> None:
-    """A certificate that could not have been issued without a new validation says that there was
-    one.
+def _record_validation(service: CaseService, tx: Tx, row: Row, review: UploadReview) -> None:
+    """Record the validations that the purchase must have had for these certificates.
+
+    If the recorded validation is too old to be reused, the CA must have validated again.
     """
     if row["order_id"] is None:
         return
     purchase = purchases.find(tx.conn, f"#{row['order_id']}")
     at = max(
-        (g.leaf.not_before for g in verdict.good if g.leaf.not_before is not None), default=desk.now
+        (m.leaf.not_before for m in review.matched if m.leaf.not_before is not None),
+        default=service.now,
     )
     values: dict[str, Any] = {}
-    if not valid_for(DCV_REUSE, from_epoch(purchase["dcv_at"]), at):
+    if not is_reusable(DCV_REUSE, from_epoch(purchase["dcv_at"]), at):
         values["dcv_at"] = int(at.timestamp())
     rules = organisation_rules(purchase["validation"])
-    if rules is not None and not valid_for(rules, from_epoch(purchase["organisation_at"]), at):
+    if rules is not None and not is_reusable(rules, from_epoch(purchase["organisation_at"]), at):
         values["organisation_at"] = int(at.timestamp())
     if values:
-        records.edit(tx, order_table, {k: v for k, v in purchase.items() if k != "client"}, values)
+        records.edit(
+            tx, StoredPurchase, {k: v for k, v in purchase.items() if k != "client"}, values
+        )
 
 
-def store(tx: Tx, certificates: Sequence[Certificate]) -> None:
+def store_certificates(tx: Tx, certificates: Sequence[Certificate]) -> None:
+    """Store certificates in the database, if they are new."""
     scan_results.add_certificates(tx, [asdict(certificate_row(c)) for c in certificates])
 
 
-def sentences(said: Sequence[ReviewMessage], *, refusing: bool = False) -> list[str]:
-    """In English; of the refusing ones alone where asked."""
+def message_sentences(messages: Sequence[ReviewMessage], *, refusing: bool = False) -> list[str]:
+    """Return the messages as English sentences; only the refusing ones if ``refusing`` is set."""
     return [
-        filled(MATERIAL.get(s.code, s.code), s.values) for s in said if s.refuses or not refusing
+        filled(UPLOAD_MESSAGES.get(m.code, m.code), m.values)
+        for m in messages
+        if m.refuses or not refusing
     ]
 
 
-def attach(database: Database, now: datetime, order_key: str, given: str) -> str:
-    """Links a certificate (a file, a fingerprint or a serial number) to an order.
+def attach_certificate(
+    database: Database, now: datetime, purchase_key: str, certificate: str
+) -> str:
+    """Link a certificate to a purchase.
 
-    Returns its SHA-256.
+    Args:
+        database: The database of the inventory.
+        now: The current time.
+        purchase_key: The key of the purchase.
+        certificate: A file, a fingerprint or a serial number.
+
+    Returns:
+        The SHA-256 fingerprint of the certificate.
+
+    Raises:
+        NotFound: The purchase or the certificate does not exist.
+        CertmgrError: The file does not contain exactly one leaf certificate.
     """
-    path = Path(given)
+    path = Path(certificate)
     with database.write(now) as tx:
-        purchase = purchases.find(tx.conn, order_key)
+        purchase = purchases.find(tx.conn, purchase_key)
         if path.is_file():
-            leaves = [c for c in unpack(read_files([given])).certificates if not c.is_ca]
+            leaves = [c for c in unpack(read_files([certificate])).certificates if not c.is_ca]
             if len(leaves) != 1:
                 raise CertmgrError(
-                    f"{given} holds {len(leaves)} certificates of a server",
-                    "one is linked at a time",
-                    "Name a file with one.",
+                    f"{certificate} contains {len(leaves)} leaf certificates",
+                    "one certificate is linked at a time",
+                    "Choose a file with one leaf certificate.",
                 )
-            store(tx, leaves)
+            store_certificates(tx, leaves)
             sha256 = leaves[0].sha256
         else:
-            sha256 = purchases.find_certificate(tx.conn, given)["sha256"]
+            sha256 = purchases.find_certificate(tx.conn, certificate)["sha256"]
         purchases.attach(tx, purchase["id"], sha256)
     return sha256

@@ -1,5 +1,7 @@
-"""Cases that open by themselves: a reissue or renewal of an order whose time has come, and a
-certificate that was installed through a case and ends.
+"""The periodic run of cases: it opens, verifies and reopens them automatically.
+
+A case opens for a reissue or renewal of a purchase, and for a certificate without a purchase that
+was installed through an earlier case and ends.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from typing import Any
 
 from certmgr.cases import incident
 from certmgr.cases.service import CaseService, Overrides
-from certmgr.cases.states import CaseAction, CaseState
+from certmgr.cases.states import CaseAction
 from certmgr.inspection.verification import VerificationState
-from certmgr.purchases.load import leads_of, load, looked_after, parents
+from certmgr.purchases.load import lead_times, load, manually_renewed_domains, parent_names
 from certmgr.purchases.model import LeadTimes, Purchase
 from certmgr.purchases.terms import DAY, plan, term_of
 from certmgr.x509.names import name_covers
@@ -21,63 +23,90 @@ from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import cases, findings, jobs
 from inventory.store.records import Row
-from notifiers.wording.cases import OLD_IS_BACK
+from inventory.vocabulary import CaseState
+from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
-# Order of durability: each case opens in a transaction of its own, under the lock of this job; what
-# has an open case is not opened again.
+# Each case opens in a separate transaction under the lock of this job. A process that dies in
+# between leaves open cases, and names with an open case are skipped by the next run.
 JOB = "cases"
 
 
 @dataclass(frozen=True, slots=True)
 class DueCase:
-    """A case that has to be opened, and why."""
+    """A case that has to be opened.
+
+    Attributes:
+        client: The number of the client.
+        names: The names of the case.
+        options: The options of :meth:`CaseService.open`.
+        reason: Why it is due, as text.
+    """
 
     client: str
     names: tuple[str, ...]
-    given: Mapping[str, Any]
-    why: str
+    options: Mapping[str, Any]
+    reason: str
 
 
-def due_of_order(
-    order: Purchase, now: datetime, leads: LeadTimes, ahead: timedelta
+def due_for_purchase(
+    purchase: Purchase, now: datetime, leads: LeadTimes, ahead: timedelta
 ) -> DueCase | None:
-    """Of an order: its first certificate, a reissue that comes within ``ahead``, or its renewal
-    where the provider or the client buys again. Pure.
+    """Return the case that is due for a purchase.
+
+    This is its first certificate, a reissue, or the renewal of the purchase. The function is pure.
+
+    Args:
+        purchase: The purchase.
+        now: The current time.
+        leads: The lead times.
+        ahead: How long before the date a case opens.
     """
-    if order.state != "active" or order.ends < now:
+    if purchase.state != "active" or purchase.ends < now:
         return None
-    steps = plan(term_of(order), now, leads.reissue)
+    steps = plan(term_of(purchase), now, leads.reissue)
     if steps and steps[0].issue <= now + ahead:
-        first = not order.issued
-        why = (
-            "the first certificate of the order"
+        first = not purchase.issued
+        reason = (
+            "the first certificate of the purchase"
             if first
-            else f"reissue {steps[0].number} of the order, due {steps[0].issue:%Y-%m-%d}"
+            else f"reissue {steps[0].number} of the purchase, due {steps[0].issue:%Y-%m-%d}"
         )
         return DueCase(
-            order.client,
-            order.names,
-            {"order": f"#{order.id}", "kind": "new" if first else "reissue"},
-            why,
+            purchase.client,
+            purchase.names,
+            {"order": f"#{purchase.id}", "kind": "new" if first else "reissue"},
+            reason,
         )
-    if not steps and not order.renewed and order.ends - leads.buy <= now + ahead:
+    # A purchase without a further reissue has to be bought again, unless that happened already.
+    if not steps and not purchase.renewed and purchase.ends - leads.buy <= now + ahead:
         return DueCase(
-            order.client,
-            order.names,
-            {"order": f"#{order.id}", "kind": "renewal"},
-            f"the order ends on {order.ends:%Y-%m-%d}",
+            purchase.client,
+            purchase.names,
+            {"order": f"#{purchase.id}", "kind": "renewal"},
+            f"the purchase ends on {purchase.ends:%Y-%m-%d}",
         )
     return None
 
 
-def due_of_case(
+def due_for_closed_case(
     row: Row, issued: Sequence[Row], now: datetime, leads: LeadTimes, ahead: timedelta
 ) -> DueCase | None:
-    """Of a closed case without an order: its certificate ends. Pure."""
+    """Return the renewal that is due for a closed case without a purchase.
+
+    It is due before the certificate of the case ends. The function is pure.
+
+    Args:
+        row: The row of the closed case.
+        issued: The issuances of the case.
+        now: The current time.
+        leads: The lead times.
+        ahead: How long before the date a case opens.
+    """
     ends = [
         i["not_after"] for i in issued if i["sha256"] is not None and i["not_after"] is not None
     ]
     end = from_epoch(max(ends)) if ends else None
+    # A certificate that ended more than 60 days ago is no longer in use, so that none replaces it.
     if (
         row["order_id"] is not None
         or row["state"] != CaseState.CLOSED
@@ -86,13 +115,13 @@ def due_of_case(
         or end < now - 60 * DAY
     ):
         return None
-    given = {k: row[k] for k in ("bought_by", "own_csr", "price", "fee", "currency")} | {
+    options = {k: row[k] for k in ("bought_by", "own_csr", "price", "fee", "currency")} | {
         "kind": "renewal"
     }
     return DueCase(
         row["client"],
         tuple(row["names"]),
-        given,
+        options,
         f"the certificate of {row['reference']} ends on {end:%Y-%m-%d}",
     )
 
@@ -100,52 +129,69 @@ def due_of_case(
 def due_cases(
     database: Database, now: datetime, leads: LeadTimes, ahead: timedelta
 ) -> list[DueCase]:
-    """Everything that is due and has no open case; names that a robot renews are left out."""
+    """Return all cases that are due.
+
+    Names with an open case and names that automation renews are left out.
+
+    Args:
+        database: The database of the inventory.
+        now: The current time.
+        leads: The lead times.
+        ahead: How long before the date a case opens.
+    """
     with database.read() as conn:
-        known = load(conn, ended=False)
-        busy = cases.open_names(conn)
+        active_purchases = load(conn, ended=False)
+        open_names = cases.open_names(conn)
         closed = [
             r for r in cases.listing(conn, states=("closed",)) if r["client_state"] != "retired"
         ]
-        kept = looked_after(conn, {o.client_id for o in known} | {r["client_id"] for r in closed})
-        until = cases.served_until(
-            conn, {o.client_id for o in known} | {r["client_id"] for r in closed}
-        )
+        client_ids = {p.client_id for p in active_purchases} | {r["client_id"] for r in closed}
+        manual_domains = manually_renewed_domains(conn, client_ids)
+        served_until = cases.served_until(conn, client_ids)
         issued = cases.issuances(conn, [r["id"] for r in closed])
-    found: list[DueCase] = []
-    taken: dict[str, set[str]] = {}
-    by_client = {o.client: o.client_id for o in known} | {
+    due_now: list[DueCase] = []
+    taken_names: dict[str, set[str]] = {}
+    ids_by_client = {p.client: p.client_id for p in active_purchases} | {
         r["client"]: r["client_id"] for r in closed
     }
-    successors = _succeeded(closed)
-    candidates = [due_of_order(o, now, leads, ahead) for o in known]
+    superseded = _superseded(closed)
+    candidates = [due_for_purchase(p, now, leads, ahead) for p in active_purchases]
     candidates += [
-        due_of_case(r, issued.get(r["id"], ()), now, leads, ahead)
+        due_for_closed_case(r, issued.get(r["id"], ()), now, leads, ahead)
         for r in closed
-        if r["id"] not in successors
+        if r["id"] not in superseded
     ]
-    for one in candidates:
-        if one is None:
+    for candidate in candidates:
+        if candidate is None:
             continue
-        client_id = by_client[one.client]
-        names = set(one.names)
-        if names & set(busy.get(client_id, {})) or names & taken.get(one.client, set()):
+        client_id = ids_by_client[candidate.client]
+        names = set(candidate.names)
+        # One installation per name at a time, also among the cases of this run.
+        if names & set(open_names.get(client_id, {})) or names & taken_names.get(
+            candidate.client, set()
+        ):
             continue
-        if not any((client_id, parent) in kept for n in names for parent in parents(n)):
-            # none of its names is looked after for this client any more, or a robot renews them
+        # The client's domains left the inventory, or automation renews their certificates.
+        if not any(
+            (client_id, parent) in manual_domains for n in names for parent in parent_names(n)
+        ):
             continue
-        served = [
-            u for n in names for host, u in until.get(client_id, {}).items() if name_covers(n, host)
+        # The servers already present certificates that last longer, from whatever source.
+        ends = [
+            end
+            for n in names
+            for host, end in served_until.get(client_id, {}).items()
+            if name_covers(n, host)
         ]
-        if served and min(served) > to_epoch(now + leads.buy + ahead):
-            continue  # whatever it is, what is served lasts longer
-        taken.setdefault(one.client, set()).update(names)
-        found.append(one)
-    return found
+        if ends and min(ends) > to_epoch(now + leads.buy + ahead):
+            continue
+        taken_names.setdefault(candidate.client, set()).update(names)
+        due_now.append(candidate)
+    return due_now
 
 
-def _succeeded(closed: Sequence[Row]) -> set[int]:
-    """Cases whose names a later one was closed for."""
+def _superseded(closed: Sequence[Row]) -> set[int]:
+    """Return the ids of cases that have a name for which a later case was closed."""
     latest: dict[tuple[int, str], int] = {}
     for row in sorted(closed, key=lambda r: int(r["id"])):
         for name in row["names"]:
@@ -157,8 +203,13 @@ def _succeeded(closed: Sequence[Row]) -> set[int]:
 
 @dataclass(slots=True)
 class OpeningResult:
-    """What one run did: references of cases by what became of them; ``problems``: what could not be
-    done.
+    """The result of one run.
+
+    Attributes:
+        opened: References of the opened cases.
+        closed: References of the closed cases.
+        reopened: References of the reopened cases.
+        problems: Errors, as texts. An error of one case does not stop the others.
     """
 
     opened: list[str]
@@ -167,32 +218,47 @@ class OpeningResult:
     problems: list[str]
 
 
-def run(desk: CaseService, overrides: Overrides | None = None) -> OpeningResult:
-    """Opens what is due, looks at what waits for its proof, and reopens where an old certificate is
-    back. One at a time for a database.
+def run(service: CaseService, overrides: Overrides | None = None) -> OpeningResult:
+    """Open due cases, verify waiting ones, and reopen cases whose old certificate is served again.
+
+    Only one run per database is active at a time.
+
+    Args:
+        service: The service for cases.
+        overrides: (host, port) -> addresses to probe instead of those of the resolvers.
+
+    Raises:
+        Busy: Another run is active.
     """
-    done = OpeningResult([], [], [], [])
-    with jobs.alone(desk.database, JOB):
-        ahead = timedelta(days=desk.settings.cases.open_ahead)
-        for due in due_cases(desk.database, desk.now, leads_of(desk.settings), ahead):
+    result = OpeningResult([], [], [], [])
+    with jobs.alone(service.database, JOB):
+        ahead = timedelta(days=service.settings.cases.open_ahead)
+        for due in due_cases(service.database, service.now, lead_times(service.settings), ahead):
             try:
-                done.opened.append(
-                    desk.open(
-                        due.client, due.names, due.given, text=f"opened by itself: {due.why}"
+                result.opened.append(
+                    service.open(
+                        due.client,
+                        due.names,
+                        due.options,
+                        text=f"opened automatically: {due.reason}",
                     )["reference"]
                 )
             except CertmgrError as error:
-                done.problems.append(f"client {due.client}: {error}")
-        _prove(desk, overrides or {}, done)
-        _back(desk, done)
-        incident.settle(desk)
-        with desk.database.write(desk.now) as tx:
+                result.problems.append(f"client {due.client}: {error}")
+        _verify_waiting(service, overrides or {}, result)
+        _reopen_if_old_certificate_is_served(service, result)
+        incident.close_resolved(service)
+        with service.database.write(service.now) as tx:
             jobs.succeeded(tx, JOB)
-    return done
+    return result
 
 
-def awaiting(rows: Sequence[Row], now: datetime) -> list[Row]:
-    """Cases that wait to be seen: installed ones, and those whose window is over. Pure."""
+def awaiting_verification(rows: Sequence[Row], now: datetime) -> list[Row]:
+    """Return the cases that wait for their verification.
+
+    These are installed cases, and cases whose window is over: the administrator may have installed
+    the certificate without a report. The function is pure.
+    """
     at = now.timestamp()
     return [
         r
@@ -204,53 +270,56 @@ def awaiting(rows: Sequence[Row], now: datetime) -> list[Row]:
     ]
 
 
-def _prove(desk: CaseService, overrides: Overrides, done: OpeningResult) -> None:
-    with desk.database.read() as conn:
-        rows = awaiting(cases.listing(conn, states=cases.OPEN), desk.now)
+def _verify_waiting(service: CaseService, overrides: Overrides, result: OpeningResult) -> None:
+    """Verify all cases that wait for it."""
+    with service.database.read() as conn:
+        rows = awaiting_verification(cases.listing(conn, states=cases.OPEN), service.now)
     for row in rows:
         try:
-            if row["state"] == CaseState.REOPENED and not desk.expected(row):
+            # A case that was reopened before a certificate was received has nothing to verify.
+            if row["state"] == CaseState.REOPENED and not service.expected_certificates(row):
                 continue
-            after, proof = desk.verify(row["reference"], overrides)
+            after, verification = service.verify(row["reference"], overrides)
         except CertmgrError as error:
-            done.problems.append(f"{row['reference']}: {error}")
+            result.problems.append(f"{row['reference']}: {error}")
             continue
-        if after["state"] == CaseState.CLOSED and proof.state is VerificationState.LIVE:
-            done.closed.append(row["reference"])
+        if after["state"] == CaseState.CLOSED and verification.state is VerificationState.LIVE:
+            result.closed.append(row["reference"])
 
 
-def _back(desk: CaseService, done: OpeningResult) -> None:
-    """A scan saw a certificate that a closed case had replaced."""
-    with desk.database.read() as conn:
-        open_ = [f for f in findings.listing(conn) if f["code"] == "unexpected-certificate"]
-        if not open_:
+def _reopen_if_old_certificate_is_served(service: CaseService, result: OpeningResult) -> None:
+    """Reopen closed cases if a scan found a certificate that they had replaced."""
+    with service.database.read() as conn:
+        unexpected = [f for f in findings.listing(conn) if f["code"] == "unexpected-certificate"]
+        if not unexpected:
             return
         closed = [r for r in cases.listing(conn, states=("closed",)) if r["replaces"]]
-        succeeded = _succeeded(closed)
+        superseded = _superseded(closed)
     for row in closed:
-        if row["id"] in succeeded:
+        # A later case is responsible for these names.
+        if row["id"] in superseded:
             continue
         old = set(row["replaces"].split())
-        seen = [
+        # Findings from before the verification describe the state that the case changed.
+        matching = [
             f
-            for f in open_
+            for f in unexpected
             if f["client"] == row["client"]
             and old & set(f["evidence"].get("sha256", ()))
             and any(name_covers(n, f["host"]) for n in row["names"])
             and f["opened_at"] >= (row["live_at"] or 0)
         ]
-        if not seen:
+        if not matching:
             continue
-        why = (
-            "the old certificate is back (unexpected-certificate) at"
-            f" {', '.join(dict.fromkeys(a for f in seen for a in f['addresses']))} of"
-            f" {seen[0]['host']}"
+        addresses = dict.fromkeys(a for f in matching for a in f["addresses"])
+        detail = (
+            "the old certificate is served again (unexpected-certificate) at"
+            f" {', '.join(addresses)} of {matching[0]['host']}"
         )
         try:
-            done.reopened.append(
-                desk.end(row["reference"], CaseAction.REOPEN, OLD_IS_BACK, detail=why[:1000])[
-                    "reference"
-                ]
+            reopened = service.end(
+                row["reference"], CaseAction.REOPEN, OLD_CERTIFICATE_SERVED, detail=detail[:1000]
             )
+            result.reopened.append(reopened["reference"])
         except CertmgrError as error:
-            done.problems.append(f"{row['reference']}: {error}")
+            result.problems.append(f"{row['reference']}: {error}")

@@ -1,8 +1,10 @@
-"""What an administrator installs: one zip with chain, key, combined file, PKCS#12, snippets,
-checksums and the expected fingerprint. Pure.
+"""The installation package: one zip archive with all files that an administrator installs.
 
-Names inside are words of ours; names of the certificate stand in the texts alone, escaped for each.
-The file is written by its caller, 0600.
+It contains chain, key, combined file, PKCS#12 file, configuration snippets, checksums and the
+expected fingerprint. All functions are pure.
+
+File names in the archive are constants. Names from the certificate appear only in texts, escaped
+for each format. The caller writes the archive with mode 0600.
 """
 
 from __future__ import annotations
@@ -28,7 +30,13 @@ from inventory.text import printable
 
 @dataclass(frozen=True, slots=True)
 class PackagePart:
-    """One certificate of the package. ``key`` None: the client has it."""
+    """One certificate of the package.
+
+    Attributes:
+        key_type: The type of its key.
+        chain: The chain, leaf first.
+        key: The private key; None if the client has it.
+    """
 
     key_type: str
     chain: tuple[Certificate, ...]
@@ -36,25 +44,33 @@ class PackagePart:
 
     @property
     def folder(self) -> str:
+        """The folder of this part in a package with two key types."""
         return "rsa" if self.chain[0].key_type == "RSA" else "ec"
 
 
 def fingerprint(sha256: str) -> str:
-    """As openssl and browsers show it: AB:CD:..."""
+    """Format a SHA-256 digest as openssl and browsers display it: AB:CD:..."""
     return ":".join(sha256[i : i + 2] for i in range(0, len(sha256), 2)).upper()
 
 
-def build(
+def build_package(
     reference: str, names: Sequence[str], parts: Sequence[PackagePart], password: str, now: datetime
 ) -> bytes:
-    """``password``: of the PKCS#12; empty: none is made, since one without a password is a key in
-    the open for most tools.
+    """Build the zip archive.
+
+    Args:
+        reference: The reference of the case.
+        names: The names of the case.
+        parts: One part per key type.
+        password: The password of the PKCS#12 file. If it is empty, no such file is made, because
+            without a password its key is practically unprotected.
+        now: The time of the files in the archive.
     """
     files: dict[str, bytes] = {}
     for part in parts:
         folder = f"{part.folder}/" if len(parts) > 1 else ""
         files |= {
-            f"{folder}{name}": data for name, data in _material(part, reference, password).items()
+            f"{folder}{name}": data for name, data in _part_files(part, reference, password).items()
         }
     files |= {
         f"snippets/{name}": text.encode()
@@ -74,13 +90,14 @@ def _zip(reference: str, files: Mapping[str, bytes], now: datetime) -> bytes:
         for name, data in sorted(files.items()):
             info = zipfile.ZipInfo(f"{reference}/{name}", now.timetuple()[:6])
             info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3  # permissions are those of Unix
+            info.create_system = 3  # Unix, so that unpackers apply the permissions
             info.external_attr = (0o100600 if _secret(name) else 0o100644) << 16
             archive.writestr(info, data)
     return buffer.getvalue()
 
 
 def _secret(name: str) -> bool:
+    """Return whether a file contains a private key."""
     return name.endswith(("privkey.pem", "combined.pem", ".p12"))
 
 
@@ -90,12 +107,14 @@ def _pem(certificates: Sequence[Certificate]) -> bytes:
     )
 
 
-def _material(part: PackagePart, reference: str, password: str) -> dict[str, bytes]:
+def _part_files(part: PackagePart, reference: str, password: str) -> dict[str, bytes]:
+    """Return the files of one certificate by name."""
     files = {
         "cert.pem": _pem(part.chain[:1]),
         "chain.pem": _pem(part.chain[1:]),
         "fullchain.pem": _pem(part.chain),
     }
+    # Without the key, the combined file and the PKCS#12 file can only be made by the client.
     if part.key is None:
         return files
     private = pem(part.key)
@@ -112,9 +131,9 @@ def _paths(parts: Sequence[PackagePart], file: str) -> list[str]:
 
 
 def snippets(reference: str, names: Sequence[str], parts: Sequence[PackagePart]) -> dict[str, str]:
-    """How each server is told.
+    """Return a configuration snippet for each supported server, by file name.
 
-    Names are DNS names by their table, so that none can end a line or a quotation.
+    The database accepts only valid DNS names, so that no name can end a line or a quotation.
     """
     home = f"/etc/ssl/{reference}"
     hosts = " ".join(names)
@@ -127,6 +146,7 @@ def snippets(reference: str, names: Sequence[str], parts: Sequence[PackagePart])
         f"    SSLCertificateFile    {home}/{c}\n    SSLCertificateKeyFile {home}/{k}\n"
         for c, k in zip(_paths(parts, "fullchain.pem"), _paths(parts, "privkey.pem"), strict=True)
     )
+    # HAProxy selects between key types by the suffixes .rsa and .ecdsa of one base name.
     haproxy = "\n".join(
         f"    bind :443 ssl crt {home}/{c}" for c in _paths(parts, "combined.pem")[:1]
     )
@@ -136,6 +156,7 @@ def snippets(reference: str, names: Sequence[str], parts: Sequence[PackagePart])
             f" {home}/site.pem.rsa\n    bind :443 ssl crt {home}/site.pem"
         )
     p12 = _paths(parts, "certificate.p12")[0]
+    # Windows identifies certificates by their SHA-1 thumbprint; nothing relies on its strength.
     thumbprint = hashlib.sha1(parts[0].chain[0].der, usedforsecurity=False).hexdigest().upper()
     aliases = "\n".join(f"    ServerAlias {n}" for n in names if n != first)
     return {
@@ -159,9 +180,9 @@ def snippets(reference: str, names: Sequence[str], parts: Sequence[PackagePart])
             f" $_.AddSslCertificate('{thumbprint}', 'WebHosting') }}\r\n"
         ),
         "java.txt": (
-            "Java reads PKCS#12 as it is:\n  Tomcat: <Certificate"
+            "Java reads PKCS#12 files directly:\n  Tomcat: <Certificate"
             f' certificateKeystoreFile="{home}/{p12}" certificateKeystoreType="PKCS12"'
-            ' certificateKeystorePassword="..."/>\n  Into a keystore that exists: keytool'
+            ' certificateKeystorePassword="..."/>\n  To import into an existing keystore: keytool'
             f" -importkeystore -srckeystore {p12} -srcstoretype PKCS12 -destkeystore keystore.p12"
             f" -deststoretype PKCS12 -alias {reference.lower()}\n"
         ),
@@ -171,8 +192,9 @@ def snippets(reference: str, names: Sequence[str], parts: Sequence[PackagePart])
 def _readme(
     reference: str, names: Sequence[str], parts: Sequence[PackagePart], password: str, now: datetime
 ) -> str:
+    """Return the README of the package: certificates, fingerprints and the next steps."""
     lines = [
-        f"Case {reference}, made {now:%Y-%m-%d %H:%M} UTC",
+        f"Case {reference}, created {now:%Y-%m-%d %H:%M} UTC",
         "",
         "Names: " + ", ".join(display(n) for n in names),
         "",
@@ -189,14 +211,14 @@ def _readme(
         ]
         if part.key is None:
             lines += [
-                "  The private key is with the client: combined.pem and PKCS#12 are made there.",
+                "  The client has the private key and makes combined.pem and PKCS#12 with it.",
                 "",
             ]
     if any(p.key is not None for p in parts) and not password:
         lines += [
             (
-                "No PKCS#12 was made: give its password to certmgr case package (--password"
-                " env:NAME or file:PATH)."
+                "No PKCS#12 file was created: it needs a password. Give one to certmgr case package"
+                " (--password env:NAME or file:PATH)."
             ),
             "",
         ]
@@ -205,8 +227,8 @@ def _readme(
         f"  certmgr case install {reference}",
         f"  certmgr case verify {reference}",
         (
-            "This SHA-256 must be seen at every address of every name. Delete this archive when"
-            " that is done: it holds the private key."
+            "Every address of every name must serve this SHA-256. Then delete this archive, because"
+            " it contains the private key."
         ),
         "",
     ]

@@ -1,8 +1,8 @@
-"""From a case to its package: certificates from the database, keys from their files."""
+"""Collects the certificates and keys of a case for its installation package."""
 
 from __future__ import annotations
 
-from certmgr.cases.package import PackagePart, build
+from certmgr.cases.package import PackagePart, build_package
 from certmgr.cases.service import CaseService
 from certmgr.x509.csr import spki
 from certmgr.x509.key_store import local_path
@@ -11,10 +11,25 @@ from inventory.errors import CertmgrError, Conflict
 from inventory.store import cases
 
 
-def pack(desk: CaseService, reference: str, password: str) -> tuple[bytes, list[Certificate]]:
-    """(the zip, its leaves). Raises where there is no certificate yet, or a key does not fit."""
-    row = desk.read(reference)
-    with desk.database.read() as conn:
+def build_case_package(
+    service: CaseService, reference: str, password: str
+) -> tuple[bytes, list[Certificate]]:
+    """Build the installation package of a case.
+
+    Args:
+        service: The service for cases.
+        reference: The reference of the case.
+        password: The password of the PKCS#12 file; empty for none.
+
+    Returns:
+        The zip archive and the leaf certificates in it.
+
+    Raises:
+        Conflict: The case has no certificate yet.
+        CertmgrError: A key cannot be read, or does not belong to its certificate.
+    """
+    row = service.read(reference)
+    with service.database.read() as conn:
         issued = [
             i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["der"] is not None
         ]
@@ -30,7 +45,8 @@ def pack(desk: CaseService, reference: str, password: str) -> tuple[bytes, list[
         leaf = parse(bytes(issuance["der"]))
         key = None
         if issuance["key_reference"]:
-            key = desk.keys.load(local_path(issuance["key_reference"]))
+            key = service.keys.load(local_path(issuance["key_reference"]))
+            # A wrong key would only be noticed by the server, in the middle of the installation.
             if leaf.parsed is None or spki(key.public_key()) != spki(leaf.parsed.public_key()):
                 raise CertmgrError(
                     f"The key {issuance['key_reference']} does not belong to the certificate",
@@ -40,7 +56,7 @@ def pack(desk: CaseService, reference: str, password: str) -> tuple[bytes, list[
         parts[leaf.key_type] = PackagePart(
             issuance["key_type"], (leaf, *[parse(d) for d in chain]), key
         )
-    chosen = list(parts.values())
-    return build(row["reference"], row["names"], chosen, password, desk.now), [
-        p.chain[0] for p in chosen
+    package_parts = list(parts.values())
+    return build_package(row["reference"], row["names"], package_parts, password, service.now), [
+        p.chain[0] for p in package_parts
     ]

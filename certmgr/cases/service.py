@@ -1,11 +1,13 @@
-"""What is done in a case.
+"""The actions on a case.
 
-Each step is one transaction that writes the case, its event and what belongs to it, or nothing.
+Each action is one transaction that writes the case, its event and all related rows, or nothing.
 
-Order of durability: a key is on disk and synced before its CSR is recorded (keys.py); a certificate
-is stored before the case says that it came; a look is over before anything of it is written. A
-message is never sent from here: what a client has to hear follows from the state
-(certmgr/cases/topics.py), in the next run of notices.
+Order of durability: a key is on disk and synced before its CSR is recorded
+(certmgr/x509/key_store.py). A certificate is stored before the case is marked as received. A
+verification is complete before any result of it is written.
+
+This module never sends a message. The notices to a client follow from the state of the case
+(certmgr/cases/topics.py) in the next notification run.
 """
 
 from __future__ import annotations
@@ -19,59 +21,91 @@ from typing import Any
 import platformdirs
 
 from certmgr.cases import window as windows
-from certmgr.cases.states import ENDED, CaseAction, CaseState, after, allowed, due
+from certmgr.cases.states import ENDED, CaseAction, allowed_actions, due_date, next_state
 from certmgr.config.settings import Settings, secret
-from certmgr.inspection.live_check import MAX_PLACES, LiveCheckTarget, check_live, places
+from certmgr.inspection.live_check import (
+    MAX_TARGETS,
+    LiveCheckTarget,
+    check_live,
+    live_check_targets,
+)
 from certmgr.inspection.verification import Observation, Verification, VerificationState, verify
-from certmgr.purchases.load import leads_of
+from certmgr.purchases.load import lead_times
 from certmgr.x509 import key_store as keystore
 from inventory.certificates import parse
 from inventory.db.database import Database, Tx, from_epoch
 from inventory.errors import Conflict, UsageError
 from inventory.store import cases, clients, contacts, purchases, records
 from inventory.store.records import Row
-from notifiers.wording.cases import OLD_IS_BACK
+from inventory.vocabulary import CaseState
+from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
-MAX_NAMES = 5000  # of one case: a wildcard that is served at many hosts
-# What a case that is taken up again does not know any more.
-AGAIN = {"installed_at": None, "live_at": None}
+MAX_NAMES = 5000  # per case: a wildcard may be served at many hosts
+# A reopened case has to be installed and verified again.
+RESET_ON_REOPEN = {"installed_at": None, "live_at": None}
 Overrides = Mapping[tuple[str, int], tuple[str, ...]]
-Eyes = Callable[[Settings, Sequence[LiveCheckTarget], Overrides], list[Observation]]
+Prober = Callable[[Settings, Sequence[LiveCheckTarget], Overrides], list[Observation]]
 
 
 @dataclass(slots=True)
 class CaseService:
-    """Where cases are worked on: the database, the configuration, and the time.
+    """The actions on cases, with the database, the configuration and the time that they need.
 
-    ``eyes``: how servers are looked at. ``seen``: the version that the caller knows; where the case
-    was changed since, nothing is done.
+    Attributes:
+        database: The database of the inventory.
+        settings: The configuration.
+        now: The time of the action.
+        prober: Probes servers and returns the observations.
+        expected_version: The version of the case that the caller has read. If the case was changed
+            since, every action raises :class:`Conflict`.
     """
 
     database: Database
     settings: Settings
     now: datetime
-    eyes: Eyes = check_live
-    seen: int | None = None
+    prober: Prober = check_live
+    expected_version: int | None = None
 
     @property
     def keys(self) -> keystore.KeyStore:
+        """The store of the private keys."""
         return key_store(self.settings)
 
-    # -- the common part of every step
+    # -- the common part of every action
 
     def read(self, reference: str) -> Row:
+        """Return the row of a case.
+
+        Raises:
+            NotFound: There is no such case.
+            Conflict: The case has another version than ``expected_version``.
+        """
         with self.database.read() as conn:
             row = cases.find(conn, reference)
-            if self.seen is not None and row["version"] != self.seen:
-                raise cases.moved_meanwhile(conn, {**row, "version": self.seen})
+            if self.expected_version is not None and row["version"] != self.expected_version:
+                raise cases.moved_meanwhile(conn, {**row, "version": self.expected_version})
             return row
 
-    def move(self, tx: Tx, row: Row, action: CaseAction, text: str = "", **values: Any) -> Row:
-        """One transition.
+    def transition(
+        self, tx: Tx, row: Row, action: CaseAction, text: str = "", **values: Any
+    ) -> Row:
+        """Apply a transition to a case and record it as an event.
 
-        Raises :class:`Conflict` where the table does not allow it, or somebody was faster.
+        Args:
+            tx: The transaction.
+            row: The row of the case, as it was read.
+            action: The action.
+            text: The text of the event.
+            **values: Further columns of the case.
+
+        Returns:
+            The new row.
+
+        Raises:
+            Conflict: The state does not allow the action, or another administrator changed the
+                case since ``row`` was read.
         """
-        state = after(row["state"], action)
+        state = next_state(row["state"], action)
         if state is None:
             raise self.not_allowed(tx, row, action)
         values |= {"state": str(state), "since": tx.at, "step": 1}
@@ -80,20 +114,21 @@ class CaseService:
         elif row["closed_at"] is not None:
             values["closed_at"] = None
         verify = timedelta(hours=self.settings.cases.verify_hours)
-        last = due({**row, **values}, self.now, leads_of(self.settings), verify)
-        values["due_at"] = None if last is None else int(last.timestamp())
+        due = due_date({**row, **values}, self.now, lead_times(self.settings), verify)
+        values["due_at"] = None if due is None else int(due.timestamp())
         return cases.change(tx, row, str(action), values, text)
 
     def not_allowed(self, tx: Tx, row: Row, action: CaseAction) -> Conflict:
+        """Return the error for an action that the state of the case does not allow."""
         events = cases.events(tx.conn, row["id"])
         last = events[-1] if events else None
         since = from_epoch(row["since"])
-        who = f", by {last['by']}" if last is not None else ""
-        can = ", ".join(allowed(row["state"])) or "nothing any more"
+        actor = f", by {last['by']}" if last is not None else ""
+        possible = ", ".join(allowed_actions(row["state"])) or "no action"
         return Conflict(
             f"The case {row['reference']} is '{row['state']}'",
-            f"since {since:%Y-%m-%d %H:%M} UTC{who}: '{action}' does not follow from that",
-            f"Possible now: {can}. See certmgr case show {row['reference']}.",
+            f"since {since:%Y-%m-%d %H:%M} UTC{actor}: '{action}' is not allowed in this state",
+            f"Possible now: {possible}. See certmgr case show {row['reference']}.",
         )
 
     # -- opening
@@ -102,46 +137,71 @@ class CaseService:
         self,
         client: str,
         names: Sequence[str],
-        given: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
         *,
         text: str = "",
     ) -> Row:
+        """Open a case. See :meth:`open_in`."""
         with self.database.write(self.now) as tx:
-            return self.open_in(tx, client, names, given or {}, text)
+            return self.open_in(tx, client, names, options or {}, text)
 
     def open_in(
-        self, tx: Tx, client: str, names: Sequence[str], given: Mapping[str, Any], text: str
+        self, tx: Tx, client: str, names: Sequence[str], options: Mapping[str, Any], text: str
     ) -> Row:
-        """``given``: order (key), kind, contact, staff, own_csr, bought_by, price, fee, currency,
-        incident_id, ends_at. What is not given is filled in from the order, the inventory, what is
-        served, and the case before: who spoke for the client, who led it, who makes the key.
+        """Open a case in a transaction.
+
+        Missing options are filled in from the purchase, the inventory, the served certificates, and
+        the previous case of these names. The previous case supplies the contact, the assignee, and
+        the party that generates the key.
+
+        Args:
+            tx: The transaction.
+            client: The key of the client.
+            names: The names of the case; empty for those of the purchase.
+            options: order (the key of the purchase), kind, contact, staff, own_csr, bought_by,
+                price, fee, currency, incident_id, ends_at.
+            text: The text of the event.
+
+        Raises:
+            UsageError: The client is retired, there is no name, or an option is invalid.
+            Conflict: Another case is open for one of the names.
+            NotFound: The client, purchase or contact does not exist.
         """
         owner = clients.find(tx.conn, client)
+        # The provider has no contract with a retired client any more.
         if owner["state"] == "retired":
-            raise UsageError(f"The client {owner['number']} is retired")
+            raise UsageError(
+                f"The client {owner['number']} is retired",
+                "a retired client gets no new cases",
+                "Open the case for the client that has the names now.",
+            )
         purchase = (
-            purchases.find(tx.conn, given["order"], owner["id"]) if given.get("order") else None
+            purchases.find(tx.conn, options["order"], owner["id"]) if options.get("order") else None
         )
         listed = list(names)
         if not listed and purchase is not None:
             listed = purchases.listing(tx.conn, ids=[purchase["id"]])[0]["names"]
-        found, _ = purchases.names_of(tx.conn, owner["id"], listed, MAX_NAMES)
-        if not found:
-            raise UsageError("A case is about at least one name", "", "Name them, or give --order.")
+        case_names, _ = purchases.names_of(tx.conn, owner["id"], listed, MAX_NAMES)
+        if not case_names:
+            raise UsageError(
+                "A case needs at least one name", "", "Name the domains, or give --purchase."
+            )
+        # The lock closes the gap between the check for open cases and the insert.
         cases.lock_client(tx, owner["id"])
-        if busy := cases.open_for(tx.conn, owner["id"], found):
+        # Two cases of one name would install two certificates over each other.
+        if busy := cases.open_for(tx.conn, owner["id"], case_names):
             raise Conflict(
                 f"The case {busy[0]['reference']} is open for one of these names",
-                "one installation of a name at a time",
+                "a name can have one installation at a time",
                 f"See certmgr case show {busy[0]['reference']}.",
             )
-        hosts = [n for n in found if not n.startswith("*.")] or [
-            n.removeprefix("*.") for n in found
+        hosts = [n for n in case_names if not n.startswith("*.")] or [
+            n.removeprefix("*.") for n in case_names
         ]
         leaves = cases.live_leaves(tx.conn, owner["id"], hosts)
         if not leaves and purchase is not None:
             leaves = cases.last_issued(tx.conn, purchase["id"])
-        from_order = (
+        from_purchase = (
             {k: purchase[k] for k in ("price", "fee", "currency", "bought_by", "contact_id")}
             if purchase is not None
             else {}
@@ -149,32 +209,37 @@ class CaseService:
         values: dict[str, Any] = {
             "client_id": owner["id"],
             "order_id": purchase["id"] if purchase is not None else None,
-            "kind": given.get("kind") or ("renewal" if leaves else "new"),
+            "kind": options.get("kind") or ("renewal" if leaves else "new"),
             "state": "requested",
             "bought_by": "us" if owner["buys"] == "us" else "client",
             "replaces": " ".join(r["sha256"] for r in leaves) or None,
             "ends_at": min((r["not_after"] for r in leaves), default=None),
         }
-        values |= {k: v for k, v in from_order.items() if v is not None}
+        values |= {k: v for k, v in from_purchase.items() if v is not None}
         values |= {
-            k: given[k] for k in ("incident_id", "ends_at", "bought_by") if given.get(k) is not None
+            k: options[k]
+            for k in ("incident_id", "ends_at", "bought_by")
+            if options.get(k) is not None
         }
-        last_time = cases.before(tx.conn, owner["id"], found) or {}
-        values["own_csr"] = int(bool(given.get("own_csr") or last_time.get("own_csr")))
-        values |= {k: purchases.amount(given[k], k) for k in ("price", "fee") if given.get(k)}
-        if given.get("currency"):
-            values["currency"] = purchases.currency(given["currency"])
-        if given.get("contact"):
-            values["contact_id"] = contacts.find(tx.conn, given["contact"], owner["id"])["id"]
-        values.setdefault("contact_id", last_time.get("contact_id"))
-        values["staff_id"] = self._staff(tx, given.get("staff"), last_time.get("staff_id"))
-        last = due(values | {"window_end": None}, self.now, leads_of(self.settings), timedelta(0))
-        values["due_at"] = None if last is None else int(last.timestamp())
-        return cases.open_(tx, values, found, text)
+        previous = cases.before(tx.conn, owner["id"], case_names) or {}
+        values["own_csr"] = int(bool(options.get("own_csr") or previous.get("own_csr")))
+        values |= {k: purchases.amount(options[k], k) for k in ("price", "fee") if options.get(k)}
+        if options.get("currency"):
+            values["currency"] = purchases.currency(options["currency"])
+        if options.get("contact"):
+            values["contact_id"] = contacts.find(tx.conn, options["contact"], owner["id"])["id"]
+        values.setdefault("contact_id", previous.get("contact_id"))
+        values["staff_id"] = self._staff(tx, options.get("staff"), previous.get("staff_id"))
+        due = due_date(
+            values | {"window_end": None}, self.now, lead_times(self.settings), timedelta(0)
+        )
+        values["due_at"] = None if due is None else int(due.timestamp())
+        return cases.open_(tx, values, case_names, text)
 
-    def join(self, tx: Tx, row: Row, incident: Row, reason: str) -> Row:
-        """A case that is open already becomes one of an incident: its client hears of it anew, with
-        the new date.
+    def join_incident(self, tx: Tx, row: Row, incident: Row, reason: str) -> Row:
+        """Add an open case to an incident.
+
+        The case begins its step again, so that its client is notified of the new date.
         """
         values = {
             "incident_id": incident["id"],
@@ -183,49 +248,67 @@ class CaseService:
             "since": tx.at,
             "step": 1,
         }
-        last = due(
+        due = due_date(
             {**row, **values},
             self.now,
-            leads_of(self.settings),
+            lead_times(self.settings),
             timedelta(hours=self.settings.cases.verify_hours),
         )
-        values["due_at"] = None if last is None else int(last.timestamp())
-        return cases.change(tx, row, "join", values, f"it joins {incident['reference']}: {reason}")
+        values["due_at"] = None if due is None else int(due.timestamp())
+        text = f"added to {incident['reference']}: {reason}"
+        return cases.change(tx, row, "join", values, text)
 
     def _staff(self, tx: Tx, key: str | None, before: int | None = None) -> int | None:
-        """The administrator whose case it is: the one named, else who led the one ``before``, else
-        whoever leads the fewest.
+        """Return the assignee of a case.
+
+        This is the named contact, else the assignee of the previous case if still an
+        administrator, else the administrator with the fewest open cases.
+
+        Args:
+            tx: The transaction.
+            key: The key of the named contact.
+            before: The assignee of the previous case.
+
+        Returns:
+            The id of the contact; None if there is no administrator.
         """
         if key:
             row = contacts.find(tx.conn, key)
             if row["client_id"] is not None:
                 raise UsageError(
                     f"{row['name']} is a contact of a client",
-                    "a case is led by somebody of the provider",
+                    "a case is assigned to a contact of the provider",
                     "Name a contact without a client.",
                 )
             return int(row["id"])
-        known = [
+        administrators = [
             c
             for c in contacts.listing(tx.conn)
             if c["client_id"] is None and c["role"] == "administrator"
         ]
-        if before in [int(c["id"]) for c in known]:
+        # A renewal stays with the administrator of the previous case.
+        if before in [int(c["id"]) for c in administrators]:
             return before
-        led = cases.led(tx.conn)
-        return min((int(c["id"]) for c in known), key=lambda i: (led.get(i, 0), i), default=None)
+        workload = cases.led(tx.conn)
+        return min(
+            (int(c["id"]) for c in administrators),
+            key=lambda i: (workload.get(i, 0), i),
+            default=None,
+        )
 
-    def take(self, reference: str, staff: str) -> Row:
+    def assign(self, reference: str, staff: str) -> Row:
+        """Assign a case to an administrator."""
         row = self.read(reference)
         with self.database.write(self.now) as tx:
             staff_id = self._staff(tx, staff)
-            return cases.change(tx, row, "take", {"staff_id": staff_id}, f"taken by {staff}")
+            return cases.change(tx, row, "take", {"staff_id": staff_id}, f"assigned to {staff}")
 
     def note(self, reference: str, text: str) -> Row:
+        """Add a note to the history of a case."""
         row = self.read(reference)
-        words = records.required(text, "note", records.MAX_TEXT)
+        note = records.required(text, "note", records.MAX_TEXT)
         with self.database.write(self.now) as tx:
-            return cases.change(tx, row, "note", {}, words)
+            return cases.change(tx, row, "note", {}, note)
 
     # -- agreement and window
 
@@ -239,11 +322,26 @@ class CaseService:
         fee: str | None = None,
         currency: str | None = None,
     ) -> Row:
+        """Record that the client approved the installation and its price.
+
+        Args:
+            reference: The reference of the case.
+            by: The name of the person who approved.
+            how: The contact method, such as telephone.
+            price: The price of the certificate.
+            fee: The fee of the installation.
+            currency: The currency of both amounts.
+
+        Raises:
+            Conflict: The case has ended.
+            UsageError: A value is invalid, or an amount has no currency.
+        """
         row = self.read(reference)
         if CaseState(row["state"]) in ENDED:
             raise Conflict(
                 f"The case {row['reference']} is '{row['state']}'",
-                "there is nothing left to approve",
+                "a case that has ended needs no approval",
+                f"Reopen it first: certmgr case reopen {row['reference']} --reason TEXT.",
             )
         values: dict[str, Any] = {
             "approved_at": int(self.now.timestamp()),
@@ -258,11 +356,13 @@ class CaseService:
         after_ = {**row, **values}
         if (after_["price"] or after_["fee"]) and not after_["currency"]:
             raise UsageError("An amount needs a currency", "", "Give --currency EUR, for example.")
+        # With the approval the case waits for the provider instead of the client, so that the step
+        # and its due date begin again although the state stays.
         if row["state"] == CaseState.CHECKED:
-            values["step"] = 1  # who is waited for changes
+            values["step"] = 1
             values["since"] = int(self.now.timestamp())
-            last = due(after_, self.now, leads_of(self.settings), timedelta(0))
-            values["due_at"] = None if last is None else int(last.timestamp())
+            due = due_date(after_, self.now, lead_times(self.settings), timedelta(0))
+            values["due_at"] = None if due is None else int(due.timestamp())
         amounts = ", ".join(
             f"{k} {after_[k]} {after_['currency']}" for k in ("price", "fee") if after_[k]
         )
@@ -272,10 +372,10 @@ class CaseService:
                 row,
                 "approve",
                 values,
-                f"{by} agreed by {how}{': ' + amounts if amounts else ''}",
+                f"{by} approved by {how}{': ' + amounts if amounts else ''}",
             )
 
-    def agree(
+    def agree_window(
         self,
         reference: str,
         start: str,
@@ -284,35 +384,53 @@ class CaseService:
         zone: str | None = None,
         text: str = "",
     ) -> tuple[Row, windows.InstallationWindow]:
-        """``start``: in the client's time zone.
+        """Agree on an installation window.
 
-        Agreed without the client's approval only where ``text`` says why.
+        Args:
+            reference: The reference of the case.
+            start: The begin in the client's time zone.
+            minutes: The duration; None for the default of the configuration.
+            zone: The time zone; None for that of the client.
+            text: The reason. Without the client's approval a reason is required.
+
+        Returns:
+            The new row and the window.
+
+        Raises:
+            UsageError: The time is invalid, or neither an approval nor a reason is given.
+            Conflict: The state does not allow a window, or a certificate is missing.
         """
         row = self.read(reference)
-        if after(row["state"], CaseAction.AGREE) is not None:
+        if next_state(row["state"], CaseAction.AGREE) is not None:
             self._must_have_certificate(row)
-        place = contacts.time_zone(zone) or self._zone(row)
-        chosen = windows.span(start, minutes or self.settings.cases.window_minutes, place, self.now)
+        time_zone = contacts.time_zone(zone) or self._zone(row)
+        window = windows.build_window(
+            start, minutes or self.settings.cases.window_minutes, time_zone, self.now
+        )
+        # A window is an appointment with the client. If it is set without the client's approval,
+        # the reason is recorded.
         if row["approved_at"] is None and not text:
             raise UsageError(
-                "Nobody of the client agreed yet",
+                "The client has not approved the installation yet",
                 "a window is agreed with the client",
-                f"certmgr case approve {row['reference']} --by NAME --how telephone; or say with"
-                " --reason why not.",
+                f"certmgr case approve {row['reference']} --by NAME --how telephone; or give the"
+                " reason with --reason TEXT.",
             )
+        # RFC 5545: calendars replace an entry only if the new one has a higher SEQUENCE.
         sequence = row["window_sequence"] + 1 if row["window_start"] is not None else 0
         values = {
-            "window_start": int(chosen.start.timestamp()),
-            "window_end": int(chosen.end.timestamp()),
-            "window_zone": place,
+            "window_start": int(window.start.timestamp()),
+            "window_end": int(window.end.timestamp()),
+            "window_zone": time_zone,
             "window_sequence": sequence,
             "window_state": "agreed",
         }
         with self.database.write(self.now) as tx:
-            words = f"{chosen.text}{'; ' + text if text else ''}"
-            return self.move(tx, row, CaseAction.AGREE, words, **values), chosen
+            event_text = f"{window.text}{'; ' + text if text else ''}"
+            return self.transition(tx, row, CaseAction.AGREE, event_text, **values), window
 
     def _zone(self, row: Row) -> str:
+        """Return the time zone of the client: that of the contact, of another one, or ours."""
         with self.database.read() as conn:
             known = contacts.listing(conn, client_id=row["client_id"])
         own = next(
@@ -324,141 +442,182 @@ class CaseService:
             or self.settings.provider.time_zone
         )
 
-    def lift(self, reference: str, reason: str) -> Row:
+    def cancel_window(self, reference: str, reason: str) -> Row:
+        """Cancel the agreed window."""
         row = self.read(reference)
         with self.database.write(self.now) as tx:
-            return self.move(
-                tx, row, CaseAction.LIFT, records.required(reason, "reason", 500), **_cancelled(row)
+            return self.transition(
+                tx,
+                row,
+                CaseAction.CANCEL_WINDOW,
+                records.required(reason, "reason", 500),
+                **_cancelled_window(row),
             )
 
-    # -- installation and proof
+    # -- installation and verification
 
-    def installed(self, reference: str, text: str = "") -> Row:
+    def mark_installed(self, reference: str, text: str = "") -> Row:
+        """Record that the certificate was installed.
+
+        Args:
+            reference: The reference of the case.
+            text: The reason; required if no window was agreed.
+
+        Raises:
+            UsageError: No window was agreed and no reason is given.
+            Conflict: The state does not allow it, or a certificate is missing.
+        """
         row = self.read(reference)
         if row["state"] == CaseState.CHECKED and not text:
             raise UsageError(
                 "No window was agreed",
                 "",
-                "Agree on one (certmgr case window), or say with --reason why it was installed"
-                " without.",
+                "Agree on one (certmgr case window), or give the reason with --reason TEXT.",
             )
         self._must_have_certificate(row)
         with self.database.write(self.now) as tx:
-            return self.move(tx, row, CaseAction.INSTALL, text or "installed", installed_at=tx.at)
+            return self.transition(
+                tx, row, CaseAction.INSTALL, text or "installed", installed_at=tx.at
+            )
 
     def _must_have_certificate(self, row: Row) -> dict[str, str]:
-        expected = self.expected(row)
+        """Return the expected certificates, or raise :class:`Conflict` if one is missing."""
+        expected = self.expected_certificates(row)
         with self.database.read() as conn:
-            known = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-        if waiting := [i["key_type"] for i in known if i["sha256"] is None]:
+            issuances = cases.issuances(conn, [row["id"]]).get(row["id"], [])
+        if waiting := [i["key_type"] for i in issuances if i["sha256"] is None]:
             raise Conflict(
-                f"The certificate for {', '.join(waiting)} has not come yet",
-                "a case is installed and proved as a whole",
-                f"certmgr case receive {row['reference']} FILE; or do without: certmgr case csr"
+                f"The certificate for {', '.join(waiting)} has not been received yet",
+                "a case is installed and verified as a whole",
+                f"certmgr case receive {row['reference']} FILE; or drop it: certmgr case csr"
                 f" {row['reference']} --drop {waiting[0]}.",
             )
         if not expected:
             raise Conflict(
                 f"The case {row['reference']} has no certificate yet",
-                "there is nothing that could be seen",
+                "there is nothing to install or verify",
                 f"certmgr case receive {row['reference']} FILE",
             )
         return expected
 
-    def expected(self, row: Row) -> dict[str, str]:
-        """Key type (EC, RSA) -> SHA-256 of the leaf that must be seen; of several of a type the one
-        that came last.
+    def expected_certificates(self, row: Row) -> dict[str, str]:
+        """Return key type (EC, RSA) -> SHA-256 of the leaf that servers must present.
+
+        If there are several of a type, the one that was received last counts.
         """
         with self.database.read() as conn:
-            known = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-        return {parse(bytes(i["der"])).key_type: i["sha256"] for i in known if i["der"] is not None}
+            issuances = cases.issuances(conn, [row["id"]]).get(row["id"], [])
+        return {
+            parse(bytes(i["der"])).key_type: i["sha256"] for i in issuances if i["der"] is not None
+        }
 
     def verify(
         self, reference: str, overrides: Overrides | None = None
     ) -> tuple[Row, Verification]:
-        """Looks at every place, and records what follows.
+        """Probe all endpoints of a case, and record the result.
 
-        Seen on all closes the case. With ``overrides`` it is a look at chosen addresses, which
-        proves nothing of what the resolvers return, and nothing is recorded.
+        If all of them present the certificate, the case is closed.
+
+        Args:
+            reference: The reference of the case.
+            overrides: (host, port) -> addresses to probe instead of those of the resolvers. Such a
+                check does not show what visitors reach, so that nothing is recorded.
+
+        Returns:
+            The row of the case and the verification.
         """
         row = self.read(reference)
         expected = self._must_have_certificate(row)
         with self.database.read() as conn:
-            endpoints = cases.places(conn, [row["client_id"]]).get(row["client_id"], [])
-        wanted = places(row["names"], endpoints)
-        sights = self.eyes(self.settings, wanted[:MAX_PLACES], overrides or {})
-        sights += [
+            endpoints = cases.endpoints_of_clients(conn, [row["client_id"]])
+        targets = live_check_targets(row["names"], endpoints.get(row["client_id"], []))
+        observations = self.prober(self.settings, targets[:MAX_TARGETS], overrides or {})
+        # Targets beyond the limit are not probed. One failed observation keeps the case open.
+        observations += [
             Observation(
-                host=w.target.host,
-                port=w.target.port,
+                host=t.target.host,
+                port=t.target.port,
                 address="its addresses",
                 key_type="EC",
                 sha256=None,
-                error="too many places for one look",
+                error="too many targets for one verification",
             )
-            for w in wanted[MAX_PLACES:][:1]
+            for t in targets[MAX_TARGETS:][:1]
         ]
-        proof = verify(expected, sights, (row["replaces"] or "").split())
-        return row if overrides else self.conclude(row, proof), proof
+        verification = verify(expected, observations, (row["replaces"] or "").split())
+        if overrides:
+            return row, verification
+        return self.record_verification(row, verification), verification
 
-    def conclude(self, row: Row, proof: Verification) -> Row:
+    def record_verification(self, row: Row, verification: Verification) -> Row:
+        """Apply the result of a verification to the case, and return its row."""
         with self.database.write(self.now) as tx:
             state = CaseState(row["state"])
-            if proof.state is VerificationState.LIVE and after(state, CaseAction.SEE) is not None:
-                row = self.move(
+            is_live = verification.state is VerificationState.LIVE
+            if is_live and next_state(state, CaseAction.VERIFY) is not None:
+                row = self.transition(
                     tx,
                     row,
-                    CaseAction.SEE,
-                    proof.sentence,
+                    CaseAction.VERIFY,
+                    verification.sentence,
                     live_at=tx.at,
                     installed_at=row["installed_at"] or tx.at,
-                    **self._too_early(row),
+                    **self._cancel_future_window(row),
                 )
                 cases.seen_live(tx, row["id"])
-            elif proof.state is VerificationState.PARTIAL and state in (
+            # Some servers already present it, so that the installation has begun without a report.
+            elif verification.state is VerificationState.PARTIAL and state in (
                 CaseState.CHECKED,
                 CaseState.WINDOW,
             ):
-                row = self.move(
-                    tx, row, CaseAction.INSTALL, f"it is {proof.sentence}", installed_at=tx.at
+                row = self.transition(
+                    tx,
+                    row,
+                    CaseAction.INSTALL,
+                    f"it is {verification.sentence}",
+                    installed_at=tx.at,
                 )
-            elif proof.old and state in (CaseState.CLOSED, CaseState.LIVE):
-                why = (
-                    "the old certificate is back (unexpected-certificate) at"
-                    f" {'; '.join(proof.old[:8])}"
+            # The client was notified that the work is done, and now it is undone.
+            elif verification.old and state in (CaseState.CLOSED, CaseState.LIVE):
+                text = (
+                    "the old certificate is served again (unexpected-certificate) at"
+                    f" {'; '.join(verification.old[:8])}"
                 )
-                row = self.move(
+                row = self.transition(
                     tx,
                     row,
                     CaseAction.REOPEN,
-                    why,
-                    reason=OLD_IS_BACK,
-                    **AGAIN,
-                    **self._window_again(row),
+                    text,
+                    reason=OLD_CERTIFICATE_SERVED,
+                    **RESET_ON_REOPEN,
+                    **self._reset_window(row),
                 )
-            elif self._is_new(tx, row, proof):
-                row = cases.change(tx, row, "look", {}, proof.sentence)
+            elif self._is_new(tx, row, verification):
+                row = cases.change(tx, row, "look", {}, verification.sentence)
             if row["state"] == CaseState.LIVE:
-                row = self.move(tx, row, CaseAction.CLOSE, "closed: it was seen live everywhere")
+                row = self.transition(
+                    tx, row, CaseAction.CLOSE, "closed: it was verified live everywhere"
+                )
         return row
 
     @staticmethod
-    def _is_new(tx: Tx, row: Row, proof: Verification) -> bool:
-        """The same sight again is no event."""
-        looks = [
+    def _is_new(tx: Tx, row: Row, verification: Verification) -> bool:
+        """Return whether the result differs from the last one. An equal result is no event."""
+        checks = [
             e for e in cases.events(tx.conn, row["id"]) if e["action"] in ("look", "see", "install")
         ]
-        return not looks or looks[-1]["text"].removeprefix("it is ") != proof.sentence
+        return not checks or checks[-1]["text"].removeprefix("it is ") != verification.sentence
 
-    def _too_early(self, row: Row) -> dict[str, Any]:
-        """What is live before its window begins needs no window any more."""
+    def _cancel_future_window(self, row: Row) -> dict[str, Any]:
+        """Return the columns that cancel a window that has not begun when the case is live."""
         if row["window_state"] == "agreed" and row["window_start"] > self.now.timestamp():
             return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}
         return {}
 
-    def _window_again(self, row: Row) -> dict[str, Any]:
-        """Of a case that is taken up again: a window that is not over is called off, an old one is
-        forgotten.
+    def _reset_window(self, row: Row) -> dict[str, Any]:
+        """Return the window columns of a reopened case.
+
+        A window that is not over is cancelled in the calendars. A past one is only removed.
         """
         if row["window_state"] == "agreed" and row["window_end"] > self.now.timestamp():
             return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}
@@ -467,31 +626,48 @@ class CaseService:
     # -- ends
 
     def close(self, reference: str) -> Row:
+        """Close a case that was verified live.
+
+        Raises:
+            Conflict: The case is closed already, or was not verified live.
+        """
         row = self.read(reference)
         if row["state"] == CaseState.CLOSED:
             raise Conflict(
-                f"The case {row['reference']} is closed already", "it was seen live everywhere"
+                f"The case {row['reference']} is closed already",
+                "it was verified live everywhere",
+                f"See certmgr case show {row['reference']}.",
             )
+        # Only a verification counts as done. Anything else ends with a reason (cancel).
         if row["state"] != CaseState.LIVE:
             raise Conflict(
                 f"The case {row['reference']} cannot be closed as done",
-                f"it is '{row['state']}', and was not seen live on every address",
+                f"it is '{row['state']}', and was not verified live at every address",
                 f"certmgr case verify {row['reference']}; or certmgr case cancel {row['reference']}"
                 " --reason TEXT.",
             )
         with self.database.write(self.now) as tx:
-            return self.move(tx, row, CaseAction.CLOSE)
+            return self.transition(tx, row, CaseAction.CLOSE)
 
     def end(self, reference: str, action: CaseAction, reason: str, *, detail: str = "") -> Row:
-        """Declined, cancelled, or reopened: each with its reason, which the client reads;
-        ``detail`` stands in the story alone.
+        """Decline, cancel or reopen a case.
+
+        Args:
+            reference: The reference of the case.
+            action: ``DECLINE``, ``CANCEL`` or ``REOPEN``.
+            reason: The reason, which the client reads.
+            detail: The text of the event instead of the reason. Only the staff reads it.
+
+        Raises:
+            Conflict: The state does not allow it, or another case is open for one of the names.
+            UsageError: The reason is empty.
         """
         row = self.read(reference)
-        words = records.required(reason, "reason", 500)
-        again = AGAIN | self._window_again(row)
+        client_reason = records.required(reason, "reason", 500)
+        reset = RESET_ON_REOPEN | self._reset_window(row)
         values: dict[str, Any] = {
-            "reason": words,
-            **(again if action is CaseAction.REOPEN else _cancelled(row)),
+            "reason": client_reason,
+            **(reset if action is CaseAction.REOPEN else _cancelled_window(row)),
         }
         with self.database.write(self.now) as tx:
             if action is CaseAction.REOPEN and (
@@ -503,19 +679,21 @@ class CaseService:
             ):
                 raise Conflict(
                     f"The case {busy[0]['reference']} is open for one of these names",
-                    "one installation of a name at a time",
+                    "a name can have one installation at a time",
+                    f"See certmgr case show {busy[0]['reference']}.",
                 )
-            return self.move(tx, row, action, detail or words, **values)
+            return self.transition(tx, row, action, detail or client_reason, **values)
 
 
-def _cancelled(row: Row) -> dict[str, Any]:
-    """A window that was agreed is called off in the calendars too."""
+def _cancelled_window(row: Row) -> dict[str, Any]:
+    """Return the columns that cancel an agreed window, so that calendars remove it too."""
     if row["window_state"] != "agreed" or row["installed_at"] is not None:
         return {}
     return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}
 
 
 def key_store(settings: Settings) -> keystore.KeyStore:
+    """Return the key store that the configuration names, or that of the user."""
     folder = settings.cases.keys or str(Path(platformdirs.user_data_dir("certmgr")) / "keys")
     return keystore.KeyStore(
         Path(folder), lambda: secret(settings.cases.passphrase) if settings.cases.passphrase else ""

@@ -1,4 +1,7 @@
-"""How long cases take: in each state, until they are resolved, overdue by whom; a month. Pure."""
+"""Monthly statistics of cases: time per state, time to resolve, and overdue cases per party.
+
+All functions are pure.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,24 @@ from datetime import datetime, tzinfo
 from statistics import median
 from typing import Any
 
-from certmgr.cases.states import OPEN, CaseState, waits_for
+from certmgr.cases.states import OPEN, waits_for
+from inventory.vocabulary import CaseState
 
 HOUR = 3600.0
 
 
 @dataclass(slots=True)
 class MonthStatistics:
-    """Of one month.
+    """The statistics of one month.
 
-    ``states``: hours in each state that was left in it (median); ``resolve``: hours from opening to
-    seen live (median); ``overdue``: who was waited for -> how many states were left, or still
-    stand, after their due date.
+    Attributes:
+        month: The month as YYYY-MM.
+        opened: The number of opened cases.
+        closed: The number of closed cases.
+        ended: The number of declined and cancelled cases.
+        states: State -> median of the hours that cases spent in it, counted when they left it.
+        resolve: Median of the hours between the opening and the verification that it is live.
+        overdue: Party -> number of open cases that wait for it after their due date.
     """
 
     month: str
@@ -31,43 +40,51 @@ class MonthStatistics:
     overdue: dict[str, int] = field(default_factory=dict)
 
 
-def measures(
+def monthly_statistics(
     rows: Sequence[Mapping[str, Any]],
     events: Mapping[int, Sequence[Mapping[str, Any]]],
     now: datetime,
     zone: tzinfo,
 ) -> list[MonthStatistics]:
-    """``rows``: cases. ``events``: case id -> its events. Newest month first."""
+    """Return the statistics of all months with cases, newest month first.
+
+    Args:
+        rows: The rows of the cases.
+        events: Case id -> its events, oldest first.
+        now: The current time.
+        zone: The time zone of the months.
+    """
     months: dict[str, MonthStatistics] = {}
     hours: dict[tuple[str, str], list[float]] = {}
-    solved: dict[str, list[float]] = {}
+    resolved: dict[str, list[float]] = {}
 
-    def of(at: int) -> MonthStatistics:
+    def month_of(at: int) -> MonthStatistics:
         name = f"{datetime.fromtimestamp(at, zone):%Y-%m}"
         return months.setdefault(name, MonthStatistics(name))
 
     for row in rows:
-        of(row["opened_at"]).opened += 1
+        month_of(row["opened_at"]).opened += 1
         since = row["opened_at"]
         for event in events.get(row["id"], ()):
+            # Notes and checks leave the state as it is, so that its time continues.
             if event["before"] is None or event["before"] == event["after"]:
                 continue
-            month = of(event["at"])
+            month = month_of(event["at"])
             hours.setdefault((month.month, event["before"]), []).append(
                 (event["at"] - since) / HOUR
             )
             since = event["at"]
             if event["after"] == CaseState.LIVE:
-                solved.setdefault(month.month, []).append((event["at"] - row["opened_at"]) / HOUR)
+                resolved.setdefault(month.month, []).append((event["at"] - row["opened_at"]) / HOUR)
             if event["after"] == CaseState.CLOSED:
                 month.closed += 1
             elif event["after"] in (CaseState.DECLINED, CaseState.CANCELLED):
                 month.ended += 1
         if row["state"] in OPEN and row["due_at"] is not None and row["due_at"] < now.timestamp():
-            month, who = of(int(now.timestamp())), waits_for(row)
-            month.overdue[who] = month.overdue.get(who, 0) + 1
+            month, party = month_of(int(now.timestamp())), waits_for(row)
+            month.overdue[party] = month.overdue.get(party, 0) + 1
     for (name, state), values in hours.items():
         months[name].states[state] = round(median(values), 1)
-    for name, values in solved.items():
+    for name, values in resolved.items():
         months[name].resolve = round(median(values), 1)
     return sorted(months.values(), key=lambda m: m.month, reverse=True)

@@ -1,5 +1,6 @@
-"""Installation windows: agreed in the client's time zone, checked against the change of clocks,
-kept in UTC. Pure.
+"""Installation windows, entered in the client's time zone and stored in UTC.
+
+Times that a change of the clocks skips or repeats are refused. All functions are pure.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ from inventory.errors import UsageError
 from inventory.text import printable
 from notifiers.calendar import CalendarWindow
 
-LONGEST = timedelta(days=2)
-AHEAD = timedelta(days=400)
+MAX_DURATION = timedelta(days=2)
+MAX_AHEAD = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationWindow:
-    """``start`` and ``end`` in UTC; ``zone`` is the client's."""
+    """An agreed installation window.
+
+    Attributes:
+        start: The begin in UTC.
+        end: The end in UTC.
+        zone: The client's time zone.
+    """
 
     start: datetime
     end: datetime
@@ -26,7 +33,7 @@ class InstallationWindow:
 
     @property
     def text(self) -> str:
-        """In the client's time and in UTC."""
+        """The window in the client's time and in UTC."""
         local, stop = (
             self.start.astimezone(ZoneInfo(self.zone)),
             self.end.astimezone(ZoneInfo(self.zone)),
@@ -38,90 +45,114 @@ class InstallationWindow:
         )
 
 
-def local_instant(text: str, zone: str) -> datetime:
-    """``2026-03-29T10:00`` in the zone, or with an offset of its own.
+def parse_local_time(text: str, zone: str) -> datetime:
+    """Parse a time such as ``2026-03-29T10:00`` in a time zone, or with an explicit offset.
 
-    Raises :class:`UsageError` for a time that the clocks skip, and for one that they show twice
-    where no offset says which.
+    Returns:
+        The time in UTC.
+
+    Raises:
+        UsageError: The text is not a time, the clocks skip that time, or they repeat it and the
+            text has no offset.
     """
     try:
-        moment = datetime.fromisoformat(text)
+        local = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
             f"'{printable(text, 40)}' is not a time",
             "",
             "Write 2026-11-30T10:00, in the client's time zone.",
         ) from None
+    # Python parses a bare date as midnight, which the caller did not ask for.
     if len(text) <= 10:
         raise UsageError(
             f"'{printable(text, 40)}' is a day", "a window begins at a time", f"Write {text}T10:00."
         )
-    if moment.tzinfo is not None:
-        return moment.astimezone(UTC)
-    place = ZoneInfo(zone)
-    first, second = moment.replace(tzinfo=place, fold=0), moment.replace(tzinfo=place, fold=1)
+    if local.tzinfo is not None:
+        return local.astimezone(UTC)
+    time_zone = ZoneInfo(zone)
+    # PEP 495: the two folds have different offsets only in a gap or an overlap of the clocks.
+    first, second = local.replace(tzinfo=time_zone, fold=0), local.replace(tzinfo=time_zone, fold=1)
     if first.utcoffset() != second.utcoffset():
-        back = first.astimezone(UTC).astimezone(place).replace(tzinfo=None)
-        if back != moment:
+        existing = first.astimezone(UTC).astimezone(time_zone).replace(tzinfo=None)
+        if existing != local:
             raise UsageError(
-                f"{moment:%Y-%m-%d %H:%M} does not exist in {zone}",
+                f"{local:%Y-%m-%d %H:%M} does not exist in {zone}",
                 "the clocks are put forward and skip it",
-                f"Choose {back:%H:%M}, for example.",
+                f"Choose {existing:%H:%M}, for example.",
             )
         offsets = " or ".join(
-            f"{moment.isoformat(timespec='minutes')}{_offset(t)}" for t in (first, second)
+            f"{local.isoformat(timespec='minutes')}{_offset(t)}" for t in (first, second)
         )
         raise UsageError(
-            f"{moment:%Y-%m-%d %H:%M} comes twice in {zone}",
+            f"{local:%Y-%m-%d %H:%M} occurs twice in {zone}",
             "the clocks are put back",
-            f"Say which: {offsets}.",
+            f"Add the offset: {offsets}.",
         )
     return first.astimezone(UTC)
 
 
-def _offset(moment: datetime) -> str:
-    text = moment.strftime("%z")
+def _offset(local: datetime) -> str:
+    """Return the UTC offset as ISO 8601 writes it, such as +02:00."""
+    text = local.strftime("%z")
     return f"{text[:3]}:{text[3:]}"
 
 
-def span(start: str, minutes: int, zone: str, now: datetime) -> InstallationWindow:
-    """Raises :class:`UsageError`: in the past, too long, too far ahead, in a gap or an overlap of
-    the clocks.
+def build_window(start: str, minutes: int, zone: str, now: datetime) -> InstallationWindow:
+    """Build an installation window.
+
+    Args:
+        start: The begin in the client's time zone.
+        minutes: The duration.
+        zone: The client's time zone.
+        now: The current time.
+
+    Raises:
+        UsageError: The window is in the past, too long, too far ahead, or its begin is not a
+            unique time (see :func:`parse_local_time`).
     """
     try:
-        begin = local_instant(start, zone)
+        begin = parse_local_time(start, zone)
         end = begin + timedelta(minutes=minutes)
     except OverflowError:
         raise UsageError(
-            f"'{printable(start, 40)}' cannot be so",
-            "no calendar reaches that far",
+            f"'{printable(start, 40)}' is an invalid time",
+            "the year is outside of the calendar",
             "Correct the year.",
         ) from None
     if begin <= now:
         raise UsageError(
             f"The window would begin at {begin.isoformat(' ', 'minutes')[:16]} UTC",
-            "that has passed",
-            "Choose a time ahead.",
+            "that time has passed",
+            "Choose a time in the future.",
         )
-    if end - begin > LONGEST:
+    if end - begin > MAX_DURATION:
         raise UsageError(
             f"The window would take {minutes} minutes",
-            f"the longest is {LONGEST.days} days",
+            f"the longest window takes {MAX_DURATION.days} days",
             "Choose a shorter one.",
         )
-    if begin - now > AHEAD:
+    if begin - now > MAX_AHEAD:
         raise UsageError(
             f"The window would begin on {begin:%Y-%m-%d}",
-            f"that is over {AHEAD.days} days ahead",
+            f"that is over {MAX_AHEAD.days} days ahead",
             "Correct the year.",
         )
     return InstallationWindow(begin, end, zone)
 
 
-def entry(
+def calendar_window(
     reference: str, sequence: int, start: int, end: int, *, cancelled: bool
 ) -> CalendarWindow:
-    """The calendar's view of a case's window. Instants are epoch seconds."""
+    """Return the window of a case as a calendar object.
+
+    Args:
+        reference: The reference of the case. It is the stable part of the UID.
+        sequence: The number of the revision (RFC 5545, SEQUENCE).
+        start: The begin in epoch seconds.
+        end: The end in epoch seconds.
+        cancelled: Whether the window is cancelled.
+    """
     return CalendarWindow(
         f"{reference.lower()}-window@certmgr",
         sequence,

@@ -1,4 +1,4 @@
-"""Evidence -> findings.
+"""From evidence to findings.
 
-Pure: the same evidence gives the same findings tomorrow; ``now`` is a parameter.
+Pure: the same evidence always gives the same findings. ``now`` is a parameter.
 """

@@ -1,4 +1,4 @@
-"""Who must act on a finding: computed from what the inventory says, never fixed. Pure."""
+"""Who must act on a finding, derived from the inventory. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from inventory.vocabulary import Actor, Finding, Parties, Severity
 
 
 def _actor(party: str | None, parties: Parties) -> Actor:
-    """us -> provider; a panel on our server -> provider, elsewhere the client's; a CDN or a robot
-    of the client's -> client.
+    """Return the actor for a party.
+
+    us: the provider. A panel: the provider on our server, else the client. The client, or the
+    client's CDN: the client. Others are unknown, so staff decide.
     """
     match party:
         case "us":
@@ -30,41 +32,48 @@ def actor_of(
     *,
     elsewhere: bool,
     ever_had_certificate: bool,
-    not_theirs: bool = False,
+    serves_default: bool = False,
 ) -> Actor:
-    """``parties`` None: the endpoint is not in the inventory.
+    """Return who must act on a finding.
 
-    ``elsewhere``: the name points to nobody's server of ours. ``not_theirs``: what is served is the
-    server's default certificate, so whoever buys the client's cannot mend it.
+    Args:
+        parties: The parties of the endpoint; None if it is not in the inventory.
+        elsewhere: The name points to none of our servers.
+        serves_default: The server sends its default certificate, so a new certificate for the
+            client does not fix it.
     """
     role = CODES[code].role
-    if not_theirs and role == "holder":
+    # The certificate may exist: the host has to configure the virtual host.
+    if serves_default and role == "holder":
         role = "host"
+    # Clients are not asked to act on something that certmgr could not determine.
     if severity == Severity.UNDETERMINED or role == "staff":
         return Actor.STAFF
     if role == "none":
         return Actor.NONE
+    # Without parties in the inventory only staff can decide.
     if parties is None:
         return Actor.STAFF
-    hosts, buys, renews = parties.hosts, parties.buys, parties.renews
-    if elsewhere:  # behind another's addresses no fault is ours
-        hosts, buys, renews = (
-            "client" if p in (None, "us", "panel") else p for p in (hosts, buys, renews)
+    host, buyer, renewer = parties.hosts, parties.buys, parties.renews
+    if elsewhere:  # behind addresses that are not ours, no fault is ours
+        host, buyer, renewer = (
+            "client" if p in (None, "us", "panel") else p for p in (host, buyer, renewer)
         )
-    holder = renews or buys
+    # If another party renews the certificate, it is responsible before the buyer.
+    holder = renewer or buyer
     match role:
         case "dns":
             return _actor(parties.dns, parties)
         case "holder":
             return _actor(holder, parties)
         case "holder-or-host":
-            # For want of a certificate it waits for whoever buys it; one that was there is the
-            # host's matter.
-            return _actor(hosts if ever_had_certificate else (buys or holder), parties)
+            # If there never was a certificate, the buyer must act. If there was one, the host
+            # removed it or broke its configuration.
+            return _actor(host if ever_had_certificate else (buyer or holder), parties)
         case "client":
             return Actor.CLIENT
         case _:
-            return _actor(hosts, parties)
+            return _actor(host, parties)
 
 
 def with_actor(
@@ -73,12 +82,13 @@ def with_actor(
     *,
     elsewhere: bool,
     ever_had_certificate: bool,
-    not_theirs: bool = False,
+    serves_default: bool = False,
 ) -> Finding:
-    """The finding with ``actor`` and ``outcome``.
+    """Return the finding with its ``actor`` and ``outcome``.
 
-    The client acts: you-act. We act: we-act only once a named person or a running automation has
-    taken it with a date, which nothing here knows, so None. None for info, low and undetermined.
+    If the client must act, the outcome is you-act. If the provider must act, it is we-act only once
+    a named person or an automation has accepted it with a date. This module does not know that, so
+    it returns None. It is also None for info, low and undetermined.
     """
     actor = actor_of(
         finding.code,
@@ -86,16 +96,19 @@ def with_actor(
         parties,
         elsewhere=elsewhere,
         ever_had_certificate=ever_had_certificate,
-        not_theirs=not_theirs,
+        serves_default=serves_default,
     )
-    worth = finding.severity in (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
+    needs_action = finding.severity in (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
     return replace(
-        finding, actor=actor, outcome="you-act" if actor is Actor.CLIENT and worth else None
+        finding, actor=actor, outcome="you-act" if actor is Actor.CLIENT and needs_action else None
     )
 
 
 def we_install(parties: Parties | None, elsewhere: bool) -> bool:
-    """Whether we set up what is served: the host is ours, and the name points to it."""
+    """Return whether the provider installs the certificate.
+
+    The provider runs the host, and the name points to it.
+    """
     return (
         actor_of(
             "redirect-missing", "medium", parties, elsewhere=elsewhere, ever_had_certificate=True

@@ -1,6 +1,6 @@
-"""CAA: which CA may issue for a name (RFC 8659), for which account and by which method (RFC 8657).
+"""CAA: which CA may issue for a name (RFC 8659), and for which account and method (RFC 8657).
 
-Pure, but for the question that is handed in.
+Pure, except for the DNS query that is passed in.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from inventory.text import printable
 if TYPE_CHECKING:
     from certmgr.net.dns import DnsAnswer
 
-# Tags that a CA of the Web PKI understands, so that their critical flag keeps nobody (RFC 8659 4.1;
-# RFC 9495; BR 3.2.2.4.13, 3.2.2.4.17).
+# Tags that every CA of the Web PKI supports, so their critical flag prevents no issuance (RFC 8659
+# 4.1; RFC 9495; BR 3.2.2.4.13, 3.2.2.4.17).
 KNOWN = frozenset(
     {"issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"}
 )
 CRITICAL = 128
-# Many took bit 7 of the RFC's numbering for the value 1. Let's Encrypt's software honours that too;
-# others need not.
-MISTAKEN = 1
+# RFC 8659 counts bits from the most significant one, and many users set the value 1 by mistake.
+# Let's Encrypt's software treats 1 as critical too; other CAs do not have to.
+MISTAKEN_CRITICAL = 1
 
 _DOMAIN = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\Z"
@@ -37,12 +37,12 @@ _PARAMETER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class CaaSet:
-    """The relevant set of a name.
+    """The relevant record set of a name.
 
-    ``status``: found, none (no name up to the root has any), unknown (a question failed,
-    ``reason``).
-
-    ``found_at``: the name that has it, after the climb.
+    Attributes:
+        found_at: The name that has the records: the name itself or one above it.
+        status: found, none (no name up to the root has a record) or unknown (a query failed).
+        reason: Why the status is unknown.
     """
 
     found_at: str = ""
@@ -53,9 +53,11 @@ class CaaSet:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """``allowed`` None: it could not be told.
+    """Whether a CA may issue.
 
-    ``record``: the text of the record that decided; empty where none did.
+    Attributes:
+        allowed: None if undetermined.
+        record: The text of the deciding record; empty if there is none.
     """
 
     allowed: bool | None
@@ -64,24 +66,28 @@ class Permission:
 
 
 def find(ask: Callable[[str, str], DnsAnswer], name: str) -> CaaSet:
-    """The relevant record set (RFC 8659 3): that of the name, else of the nearest name above it,
-    without the root.
+    """Return the relevant record set (RFC 8659 3).
 
-    ``name``: A-labels, also a wildcard. ``ask``: follows CNAMEs, as a resolver does. An address has
-    no CAA.
+    It is that of the name, or of the nearest name above it. The root is not queried. An IP address
+    has no CAA.
+
+    Args:
+        ask: Queries a resolver, which follows CNAMEs.
+        name: A name in A-label form, or a wildcard.
     """
     if as_ip(name) is not None:
-        return CaaSet(reason="an address has no CAA")
+        return CaaSet(reason="an IP address has no CAA")
     labels = name.rstrip(".").lower().removeprefix("*.").split(".")
     for start in range(len(labels)):
         above = ".".join(labels[start:])
         answer = ask(above, "CAA")
-        if not answer.told:
+        # A failed query does not prove that there is no record.
+        if not answer.determined:
             return CaaSet(
                 above,
                 (),
                 "unknown",
-                f"the CAA records of {above} could not be asked: {answer.reason}",
+                f"the CAA records of {above} could not be queried: {answer.reason}",
             )
         records = tuple(r for r in answer.records if isinstance(r, CaaRecord))
         if records:
@@ -97,23 +103,28 @@ def permits(
     account_uri: str | None = None,
     method: str | None = None,
 ) -> Permission:
-    """Whether one of ``identities`` (the CA's issuer domain names) may issue.
+    """Return whether one of the CA's issuer domain names may issue.
 
-    ``method``: http-01, dns-01, tls-alpn-01.
+    If ``account_uri`` or ``method`` is None, it is unknown, and a record that requires one gives no
+    verdict.
 
-    ``account_uri`` or ``method`` None: not known, so a record that insists on one gives no verdict.
+    Args:
+        identities: The issuer domain names of the CA.
+        method: http-01, dns-01 or tls-alpn-01.
     """
     if caa_set.status == "unknown":
         return Permission(None, caa_set.reason)
     if caa_set.status == "none":
         return Permission(True, caa_set.reason or "no name up to the root has a CAA record")
-    strange = [r for r in caa_set.records if r.tag not in KNOWN]
-    if (one := next((r for r in strange if r.flags & CRITICAL), None)) is not None:
+    unknown_tags = [r for r in caa_set.records if r.tag not in KNOWN]
+    # RFC 8659 4.1: a CA must not issue if it does not support a critical tag.
+    if (record := next((r for r in unknown_tags if r.flags & CRITICAL), None)) is not None:
         return Permission(
             False,
-            f"a critical record at {caa_set.found_at} that no CA understands",
-            _text(caa_set, one),
+            f"a critical record at {caa_set.found_at} that no CA supports",
+            _text(caa_set, record),
         )
+    # Records with other tags alone do not restrict issuance (RFC 8659).
     relevant = _relevant(caa_set, wildcard)
     if not relevant:
         decided = Permission(
@@ -125,19 +136,21 @@ def permits(
         )
     if (
         decided.allowed
-        and (one := next((r for r in strange if r.flags & MISTAKEN), None)) is not None
+        and (record := next((r for r in unknown_tags if r.flags & MISTAKEN_CRITICAL), None))
+        is not None
     ):
         return Permission(
             None,
-            "a record of an unknown kind whose flag 1 some CAs take for critical",
-            _text(caa_set, one),
+            "a record with an unknown tag and flag 1, which some CAs treat as critical",
+            _text(caa_set, record),
         )
     return decided
 
 
 def _relevant(caa_set: CaaSet, wildcard: bool) -> list[CaaRecord]:
-    """issuewild takes the place of issue for a wildcard, and says nothing about other names (RFC
-    8659 4.3).
+    """Return the records that decide.
+
+    For a wildcard, issuewild replaces issue. For other names it does not count (RFC 8659 4.3).
     """
     wild = [r for r in caa_set.records if r.tag == "issuewild"]
     return wild if wildcard and wild else [r for r in caa_set.records if r.tag == "issue"]
@@ -150,20 +163,21 @@ def _decide(
     account_uri: str | None,
     method: str | None,
 ) -> Permission:
-    """Any record that allows is enough."""
+    """Return the verdict of the relevant records: one that allows is enough."""
     refusals: list[Permission] = []
     for record in relevant:
         issuer, parameters = parse_issue(record.value)
         if issuer not in identities:
             continue
-        said = _within(parameters, account_uri, method)
-        one = Permission(said[0], said[1], _text(caa_set, record))
-        if one.allowed:
-            return one
-        refusals.append(one)
-    unsure = next((r for r in refusals if r.allowed is None), None)
-    if unsure is not None or refusals:
-        return unsure or refusals[0]
+        verdict = _parameters_allow(parameters, account_uri, method)
+        permission = Permission(verdict[0], verdict[1], _text(caa_set, record))
+        if permission.allowed:
+            return permission
+        refusals.append(permission)
+    undetermined = next((r for r in refusals if r.allowed is None), None)
+    if undetermined is not None or refusals:
+        return undetermined or refusals[0]
+    # The message names the allowed CAs, so that the administrator knows whom to ask.
     others = ", ".join(sorted({parse_issue(r.value)[0] for r in relevant} - {""})[:5])
     reason = (
         f"{caa_set.found_at} allows only {printable(others, 200)}"
@@ -173,35 +187,41 @@ def _decide(
     return Permission(False, reason, _text(caa_set, relevant[0]))
 
 
-def _within(
+def _parameters_allow(
     parameters: Sequence[tuple[str, str]], account_uri: str | None, method: str | None
 ) -> tuple[bool | None, str]:
-    """RFC 8657 3 and 4: a parameter that stands twice can be satisfied by nobody."""
+    """Return whether the parameters of a record allow issuance, and the reason (RFC 8657 3 and 4).
+
+    No CA can satisfy a parameter that appears twice.
+    """
     accounts = [v for t, v in parameters if t == "accounturi"]
     methods = [v for t, v in parameters if t == "validationmethods"]
     if len(accounts) > 1 or len(methods) > 1:
-        return False, "the record states a parameter twice, which nobody can satisfy"
-    unsure = ""
+        return False, "the record has a parameter twice, which no CA can satisfy"
+    undetermined = ""
     if accounts and account_uri != accounts[0]:
         if account_uri is not None:
             return False, f"only the account {printable(accounts[0], 200)} may issue"
-        unsure = (
-            f"only the account {printable(accounts[0], 200)} may issue, and ours is not known yet"
+        undetermined = (
+            f"only the account {printable(accounts[0], 200)} may issue, and ours does not exist yet"
         )
     if methods and method not in [m.strip() for m in methods[0].split(",")]:
         if method is not None:
             return False, f"only the method {printable(methods[0], 100)} is allowed"
-        unsure = (
-            unsure
-            or f"only the method {printable(methods[0], 100)} is allowed, and ours is not known"
+        undetermined = (
+            undetermined
+            or f"only the method {printable(methods[0], 100)} is allowed, and ours is unknown"
         )
-    return (None, unsure) if unsure else (True, "the record allows it")
+    return (None, undetermined) if undetermined else (True, "the record allows it")
 
 
 def parse_issue(value: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """An issue or issuewild value -> (issuer domain name in lower case, parameters).
+    """Parse the value of issue or issuewild.
 
-    A value that breaks the grammar names nobody (RFC 8659 4.2).
+    A value that breaks the grammar allows no CA (RFC 8659 4.2).
+
+    Returns:
+        The issuer domain name in lower case, and the parameters.
     """
     head, _, rest = value.partition(";")
     issuer = head.strip(" \t")

@@ -1,4 +1,4 @@
-"""Findings about the leaf itself: dates, names, key, signature, lifetime, transparency. Pure."""
+"""Findings about the leaf: dates, names, key, signature, lifetime, transparency. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ _CT_LONG = timedelta(days=180)
 
 
 def expiring(not_before: datetime, not_after: datetime, now: datetime) -> str | None:
-    """high under min(7 d, life/10), medium under min(30 d, life/4), None before; for a certificate
-    that is still valid.
+    """Return the severity for a certificate that is still valid; None if it does not end soon.
+
+    high below min(7 days, life/10), medium below min(30 days, life/4).
     """
     life, left = not_after - not_before, not_after - now
     if left < min(timedelta(days=7), life / 10):
@@ -33,7 +34,7 @@ def expiring(not_before: datetime, not_after: datetime, now: datetime) -> str | 
 
 
 def change_dates(not_before: datetime, not_after: datetime) -> tuple[datetime, ...]:
-    """The instants at which :func:`date_findings` begins to say something else."""
+    """Return the times at which :func:`date_findings` changes."""
     life = not_after - not_before
     warnings = (
         not_after - min(timedelta(days=30), life / 4),
@@ -43,6 +44,7 @@ def change_dates(not_before: datetime, not_after: datetime) -> tuple[datetime, .
 
 
 def date_findings(leaf: Certificate, now: datetime, at: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield findings about the dates of a leaf."""
     if leaf.not_before is not None and leaf.not_after is not None:
         yield from date_findings_of(leaf.not_before, leaf.not_after, now, at)
 
@@ -50,7 +52,8 @@ def date_findings(leaf: Certificate, now: datetime, at: tuple[str, ...]) -> Iter
 def date_findings_of(
     not_before: datetime, not_after: datetime, now: datetime, at: tuple[str, ...]
 ) -> Iterator[Finding]:
-    """notAfter is inclusive (RFC 5280 4.1.2.5)."""
+    """Yield findings about a validity period. notAfter is inclusive (RFC 5280 4.1.2.5)."""
+    # The certificate is valid through the whole second of notAfter.
     if now >= not_after + timedelta(seconds=1):
         yield finding("certificate-expired", at, not_after=not_after.isoformat())
     elif now < not_before:
@@ -67,14 +70,15 @@ def date_findings_of(
 def leaf_findings(
     leaf: Certificate, host: str, verdict: PathVerdict, at: tuple[str, ...]
 ) -> Iterator[Finding]:
-    """What does not change with the clock.
+    """Yield findings that do not depend on the clock.
 
-    Where the extensions cannot be read, nothing is said about names.
+    If the extensions cannot be read, there is no finding about names.
     """
     if leaf.problems:
         yield finding("certificate-malformed", at, problems=list(leaf.problems[:5]))
     if leaf.extensions_readable:
         if not leaf.dns_names and not leaf.ip_names:
+            # Browsers ignore the common name (RFC 9525), so without a SAN no name matches.
             if not leaf.has_san:
                 yield finding("san-missing", at, subject=leaf.subject)
             else:
@@ -90,15 +94,18 @@ def leaf_findings(
         return
     yield from _key(leaf, at)
     yield from _signatures(leaf, verdict, at)
+    # None: without extended key usage every purpose is allowed.
     if leaf.server_auth is False:
         yield finding(
             "certificate-malformed", at, problems=["the extended key usage does not allow a server"]
         )
+    # The Baseline Requirements and CT policies apply only to publicly trusted certificates.
     if verdict.public:
         yield from _public(leaf, at)
     if (
         verdict.path
         and (rule := distrusted(leaf, verdict.path[-1].subject))
+        # Only a complete path shows which root the certificate belongs to.
         and verdict.reason not in ("missing", "self-signed")
     ):
         yield finding("ca-distrusted", at, ca=rule.ca, issuer=leaf.issuer, source=rule.source)
@@ -108,6 +115,7 @@ def _key(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
     kind = leaf.key_type
     weak = (
         (kind == "RSA" and leaf.key_bits < 2048)
+        # Browsers support no other curves.
         or (kind == "EC" and leaf.key not in _BROWSER_CURVES)
         or kind in ("DSA", "Ed25519", "Ed448", "unknown")
     )
@@ -116,7 +124,10 @@ def _key(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
 
 
 def _signatures(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
-    """The anchor's own signature proves nothing and is not looked at (BR 7.1.3.2.1)."""
+    """Yield a finding for the first weak signature of the path.
+
+    The signature of the anchor itself proves nothing and is not checked (BR 7.1.3.2.1).
+    """
     ends_in_anchor = verdict.reason in (
         "ok",
         "incomplete",
@@ -147,10 +158,11 @@ def _public(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
             allowed=exceeded[1],
             not_before=leaf.not_before.isoformat(),
         )
+    # Chrome CT policy: 2 SCTs up to 180 days, else 3.
     needed = 2 if leaf.not_after - leaf.not_before <= _CT_LONG else 3
     if leaf.not_before >= _CT_SINCE and len({log for log, _ in leaf.scts}) < needed:
-        # More may come in the TLS extension or the staple, which the TLS library does not hand out:
-        # so nobody can tell.
+        # More SCTs may come in the TLS extension or the staple. The TLS library does not expose
+        # them, so the result is undetermined.
         yield finding(
             "sct-missing", at, Severity.UNDETERMINED, embedded=len(leaf.scts), needed=needed
         )

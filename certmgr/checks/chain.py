@@ -1,4 +1,4 @@
-"""Findings about the path from the leaf to an anchor, and the chain as it was sent. Pure."""
+"""Findings about the path from the leaf to an anchor, and about the chain as sent. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from inventory.vocabulary import Finding, Severity
 
 
 def path_findings(verdict: PathVerdict, at: tuple[str, ...], explained: bool) -> Iterator[Finding]:
-    """``explained``: another finding (a weak key, a malformed leaf ...) says why a verifier
-    refuses.
+    """Yield findings about the path.
+
+    Args:
+        explained: Another finding (a weak key, a malformed leaf) already gives the reason of a
+            refusal.
     """
     match verdict.reason:
         case "self-signed":
@@ -22,6 +25,7 @@ def path_findings(verdict: PathVerdict, at: tuple[str, ...], explained: bool) ->
                 "untrusted-root", at, root=verdict.path[-1].subject, sha256=verdict.path[-1].sha256
             )
         case "missing":
+            # Trust stays undetermined: clients that know the issuer accept the certificate.
             yield finding("chain-incomplete", at, missing=verdict.missing_issuer, held=False)
         case "incomplete":
             yield finding(
@@ -34,19 +38,20 @@ def path_findings(verdict: PathVerdict, at: tuple[str, ...], explained: bool) ->
             yield from _expired(verdict, at)
         case "disputed":
             if not explained:
-                yield finding("verification-disputed", at, words=verdict.words)
+                yield finding("verification-disputed", at, words=verdict.message)
         case "refused":
             if not explained:
                 yield finding(
                     "certificate-malformed",
                     at,
-                    problems=[verdict.words or "the chain breaks a constraint"],
+                    problems=[verdict.message or "the chain breaks a constraint"],
                     codes=[list(c) for c in verdict.codes],
                 )
 
 
 def _expired(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
     ends = [c for c in verdict.path[1:] if c.not_after is not None]
+    # The anchor may have expired too, but the earliest end explains the failure.
     first = min(ends, key=lambda c: c.not_after)  # type: ignore[arg-type, return-value]
     assert first.not_after is not None
     yield finding(
@@ -60,13 +65,17 @@ def _expired(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
 def order_findings(
     served: Sequence[Certificate], verdict: PathVerdict, at: tuple[str, ...]
 ) -> Iterator[Finding]:
-    """``chain-disordered``: low where an issuer stands before what it issued; surplus certificates
-    or the root sent: info.
+    """Yield ``chain-disordered``.
+
+    The severity is low if an issuer precedes what it issued. It is info for surplus certificates,
+    or if the root is sent.
     """
+    # Reversed, so that the first of several equal certificates counts.
     positions = {c.sha256: i for i, c in reversed(list(enumerate(served)))}
     used = [positions[c.sha256] for c in verdict.path if c.sha256 in positions]
     if used != sorted(used):
         yield finding("chain-disordered", at, order=[c.subject for c in served[:8]])
+    # Clients ignore surplus certificates; they only make the handshake larger.
     elif len(served) > len(used) and verdict.reason in ("ok", "incomplete", "intermediate-expired"):
         surplus = [c.subject for i, c in enumerate(served) if i not in used][:8]
         yield finding("chain-disordered", at, Severity.INFO, surplus=surplus)

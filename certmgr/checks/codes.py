@@ -1,6 +1,6 @@
 """The finding codes: a contract (docs/findings.md).
 
-Severity is the usual one; a check may state another where the contract says so.
+The severity is the usual one. A check may use another if the contract states it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from inventory.vocabulary import Severity
 
 @dataclass(frozen=True, slots=True)
 class FindingCode:
-    """``role``: whose matter it is: host, dns, holder (whoever buys or renews), holder-or-host,
-    client, staff, none.
+    """The properties of a finding code.
 
-    ``layer``: what must have been seen to say that it is gone: dns, transport, tls (a handshake),
-    certificate, http (a visit). Those of the layers revocation (a list of the CA) and policy (CAA,
-    TLSA) no scan can tell: certmgr/revocation/job.py opens and closes them.
+    The layers revocation (a list of the CA) and policy (CAA, TLSA) are not part of a scan:
+    certmgr/revocation/job.py opens and closes their findings.
+
+    Attributes:
+        severity: The usual severity.
+        role: Who is responsible: host, dns, holder (who buys or renews), holder-or-host, client,
+            staff, none.
+        layer: What must have been checked to close the finding: dns, transport, tls (a handshake),
+            certificate, http (a visit), revocation, policy.
     """
 
     severity: Severity
@@ -80,16 +85,16 @@ CODES: dict[str, FindingCode] = {
     "scanner-error": FindingCode(_S.UNDETERMINED, "staff", "transport"),
 }
 
-# Layers that a scan leaves as they are.
-ELSEWHERE = frozenset({"revocation", "policy"})
+# A scan neither opens nor closes findings of these layers.
+LAYERS_NOT_SCANNED = frozenset({"revocation", "policy"})
 STAPLE = "staple"
-"""The ``source`` of ``revoked`` that came from a staple: a scan sees it, and may close it."""
+"""The ``source`` of a ``revoked`` from a staple: a scan checks it, and may close it."""
 
 
 def layer_of(code: str, source: object = None) -> str:
-    """The layer of a finding; ``source`` is that of its evidence.
+    """Return the layer of a finding; ``source`` is that of its evidence.
 
-    A code that this version does not know counts as one of the certificate.
+    A code that this version does not know has the layer certificate.
     """
     if code == "revoked" and source == STAPLE:
         return "certificate"

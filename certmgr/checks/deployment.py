@@ -1,4 +1,4 @@
-"""Findings that compare: addresses with one another, and what is served with and without SNI.
+"""Findings from comparisons: of addresses with one another, and of responses with and without SNI.
 
 Pure.
 """
@@ -25,14 +25,16 @@ class ServedCertificate:
 
 
 def consistency_findings(served: Sequence[ServedCertificate]) -> Iterator[Finding]:
-    """Addresses that serve the same key type with other names, expiry or trust: high.
+    """Compare the certificates of the addresses.
 
-    Other differences: info.
+    If certificates of the same key type differ in names, expiry or trust, the severity is high. For
+    other differences it is info.
     """
     by_type: dict[str, list[ServedCertificate]] = {}
-    for one in served:
-        by_type.setdefault(one.leaf.key_type, []).append(one)
+    for certificate in served:
+        by_type.setdefault(certificate.leaf.key_type, []).append(certificate)
     addresses = tuple(dict.fromkeys(s.address for s in served))
+    # One address may serve an RSA and an EC certificate, which is not a difference.
     if len(addresses) < 2:
         return
     for group in by_type.values():
@@ -59,27 +61,33 @@ def consistency_findings(served: Sequence[ServedCertificate]) -> Iterator[Findin
 def default_certificate(
     certificate: Certificate, host: str, client_names: Callable[[], frozenset[str]]
 ) -> bool:
-    """Whether a certificate that is served without SNI too is the server's default one: the virtual
-    host is missing.
+    """Return whether a certificate that is also served without SNI is the server's default one.
 
-    It covers no name of the client and none in the host's registered domain.
+    The virtual host is then missing. A default certificate covers no name of the client, and none
+    in the registered domain of the host.
     """
+    # A certificate for a sibling name is a wrong certificate, not the server's default.
     if as_ip(host) is None:
-        domain = registered_domain(host)
-        if any(n == domain or n.endswith("." + domain) for n in certificate.dns_names):
+        registered = registered_domain(host)
+        if any(n == registered or n.endswith("." + registered) for n in certificate.dns_names):
             return False
     return not any(certificate_covers(certificate, name) for name in client_names())
 
 
-def unexpected(served: Sequence[ServedCertificate], expected: frozenset[str]) -> Iterator[Finding]:
-    """A leaf that is none of those that we installed and proved; nothing where none is expected."""
-    strange = [s for s in served if s.leaf.sha256 not in expected] if expected else []
-    if strange:
-        leaves = {s.leaf.sha256: s.leaf for s in strange}
-        first = strange[0].leaf
+def unexpected_findings(
+    served: Sequence[ServedCertificate], expected: frozenset[str]
+) -> Iterator[Finding]:
+    """Yield a finding for a leaf that is not one of those that were installed and verified.
+
+    If none is expected, there is no finding.
+    """
+    unexpected = [s for s in served if s.leaf.sha256 not in expected] if expected else []
+    if unexpected:
+        leaves = {s.leaf.sha256: s.leaf for s in unexpected}
+        first = unexpected[0].leaf
         yield finding(
             "unexpected-certificate",
-            tuple(dict.fromkeys(s.address for s in strange)),
+            tuple(dict.fromkeys(s.address for s in unexpected)),
             serial=first.serial,
             issuer=first.issuer,
             sha256=sorted(leaves),

@@ -1,6 +1,6 @@
 """CAs that browsers distrust, by name and date.
 
-Pure data and one function.
+Pure: data and lookups.
 
 Sources: Chrome 70 (Symantec, 2018-10); Chrome root store, Entrust and AffirmTrust by SCT after
 2024-11-11 23:59:59 UTC (Chrome 131); CCADB, Chunghwa Telecom and NetLock by SCT after 2025-07-31
@@ -18,8 +18,10 @@ from inventory.certificates import Certificate
 
 @dataclass(frozen=True, slots=True)
 class Distrust:
+    """One rule of the browsers."""
+
     ca: str
-    organisations: tuple[str, ...]  # as they stand in the O of the CA's own certificates
+    organisations: tuple[str, ...]  # the O of the CA's own certificates
     after: datetime | None  # certificates logged later than this; None: all
     source: str
 
@@ -53,11 +55,12 @@ DISTRUSTED = (
 
 
 def distrusted(leaf: Certificate, root_subject: str) -> Distrust | None:
-    """The rule that a certificate falls under.
+    """Return the rule that applies to a certificate; None if there is none.
 
-    ``root_subject``: of the anchor that its path ends in, as text.
+    The date of the earliest SCT decides; without one, notBefore.
 
-    The date is that of the earliest SCT; without one, notBefore.
+    Args:
+        root_subject: The subject of the anchor of its path, as text.
     """
     rule = rule_for(root_subject)
     if rule is None or leaf.not_before is None:
@@ -68,7 +71,7 @@ def distrusted(leaf: Certificate, root_subject: str) -> Distrust | None:
 
 @lru_cache(maxsize=4096)
 def rule_for(root_subject: str) -> Distrust | None:
-    """The rule about the CA of this name, whatever the date."""
+    """Return the rule about the CA of this name, for any date."""
     parts = {
         part.partition("=")[2]
         for part in root_subject.replace(", O=", "\nO=").replace(", CN=", "\nCN=").split("\n")

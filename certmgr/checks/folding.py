@@ -1,23 +1,25 @@
-"""Which fault goes away with which other one, so that it is not told twice. Pure."""
+"""Findings that another finding resolves too, so that clients are notified once. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Set
 
-PLAIN = ("http-collects-secrets", "http-collects-input", "http-served")
+PLAIN_HTTP_CODES = ("http-collects-secrets", "http-collects-input", "http-served")
 
 
-def parent_of(code: str, beside: Set[str]) -> str:
-    """The code, among those of the same endpoint, that ``code`` goes away with; empty where it
-    stands alone.
+def parent_of(code: str, other_codes: Set[str]) -> str:
+    """Return the code that resolves ``code`` too; empty if it stands alone.
 
-    The wrong name goes with the missing virtual host; the missing redirect with the page that it
-    would take away; a page over plain HTTP waits for HTTPS.
+    Args:
+        other_codes: The codes of the same endpoint.
     """
-    if code == "name-mismatch" and "default-certificate" in beside:
+    # With the missing virtual host configured, the name matches too.
+    if code == "name-mismatch" and "default-certificate" in other_codes:
         return "default-certificate"
+    # The redirect removes the page over plain HTTP.
     if code == "redirect-missing":
-        return next((c for c in PLAIN if c in beside), "")
-    if code in PLAIN and "https-missing" in beside:
+        return next((c for c in PLAIN_HTTP_CODES if c in other_codes), "")
+    # A redirect to HTTPS is possible only once HTTPS works.
+    if code in PLAIN_HTTP_CODES and "https-missing" in other_codes:
         return "https-missing"
     return ""

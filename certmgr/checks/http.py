@@ -1,6 +1,6 @@
-"""Findings about what a visitor meets over HTTP and HTTPS.
+"""Findings about what a visitor meets over HTTP and HTTPS. Pure.
 
-A redirect to another host never mixes two sites' verdicts. Pure.
+A redirect to another host never mixes the verdicts of two sites.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from certmgr.scan.visits import Visit, VisitEnd
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Purpose
 
-# Names that nobody opens in a browser: no page is expected, so none can be wrong.
+# Purposes of names that visitors do not open in a browser: no page is expected there.
 NO_PAGE = frozenset({Purpose.PARKED, Purpose.MAIL, Purpose.CDN})
 
 
 def http_findings(target: Target, visits: Sequence[Visit], purpose: str) -> Iterator[Finding]:
-    """``visits``: of one address. Whether HTTPS works there shows in whether it was visited."""
+    """Yield findings about the visits of one address.
+
+    HTTPS works there if one of the visits used it.
+    """
     host = target.host
     works = any(v.secure for v in visits)
     for visit in visits:
@@ -30,20 +33,21 @@ def http_findings(target: Target, visits: Sequence[Visit], purpose: str) -> Iter
 
 
 def _loop(host: str, visit: Visit) -> Iterator[Finding]:
-    """A loop is this endpoint's where this endpoint is in it, or where it does not leave it."""
-    again = visit.last.location or ""
-    looped = [h.url for h in visit.hops]
-    if again not in looped:
+    """Yield a redirect loop if this endpoint is part of it."""
+    repeated = visit.last.location or ""
+    urls = [h.url for h in visit.hops]
+    if repeated not in urls:
         return
-    start = looped.index(again)
-    hosts = [urlsplit(u).hostname or "" for u in looped[start:]]
+    start = urls.index(repeated)
+    hosts = [urlsplit(u).hostname or "" for u in urls[start:]]
+    # A loop among other hosts is a fault of those hosts.
     if host in hosts:
         yield finding(
             "redirect-loop",
             (visit.address,),
             url=visit.url,
             count=len(visit.hops),
-            path=looped[start:][:4],
+            path=urls[start:][:4],
             why=visit.why,
         )
 
@@ -55,18 +59,20 @@ def _unknown(visit: Visit) -> Finding:
     )
 
 
-def _endpoint_itself(url: str, target: Target) -> bool:
-    """Whether an https URL is the endpoint's own: that is looked at by itself."""
+def _is_endpoint_url(url: str, target: Target) -> bool:
+    """Return whether an https URL belongs to this endpoint, which is checked separately."""
     parts = urlsplit(url)
     return parts.hostname == target.host and (parts.port or 443) == target.port
 
 
 def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Iterator[Finding]:
     host = target.host
+    # Nothing is served over plain HTTP, so there is nothing to redirect.
     if visit.end is VisitEnd.CLOSED and len(visit.hops) == 1:
         return
     if visit.end is VisitEnd.SILENT and len(visit.hops) == 1:
-        # Beside HTTPS that answers it is a packet filter: nothing is served. Else nobody can tell.
+        # If HTTPS answers, a packet filter blocks plain HTTP, and nothing is served. Otherwise the
+        # result is undetermined.
         if not https_works:
             yield _unknown(visit)
         return
@@ -77,18 +83,20 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
     if final.startswith("https:"):
         if (
             visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT)
-            and not _endpoint_itself(final, target)
+            and not _is_endpoint_url(final, target)
             and visit.last.status is None
         ):
-            yield _unknown(visit)  # it leads to a place that does not open
+            yield _unknown(visit)  # it redirects to a URL that does not open
         return
     if visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT):
         yield _unknown(visit)
         return
     home = urlsplit(visit.url).path == "/"
     own = urlsplit(final).hostname == host
+    # A page of another host is not a fault of this endpoint.
     if own and visit.end is VisitEnd.PAGE:
         yield from _served(visit)
+    # Without HTTPS there is no target for a redirect, except for a name that only redirects.
     if home and (https_works or purpose == Purpose.REDIRECT) and (visit.end is not VisitEnd.CLOSED):
         yield finding(
             "redirect-missing", (visit.address,), url=visit.url, status=visit.last.status, to=final
@@ -96,11 +104,13 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
 
 
 def _served(visit: Visit) -> Iterator[Finding]:
-    """A page over plain HTTP: the worst that can be said of it, since the worse includes the
-    lesser.
+    """Yield the most severe finding about a page over plain HTTP.
+
+    It includes the less severe ones.
     """
     status, page, at = visit.last.status or 0, visit.page, (visit.address,)
     url = visit.last.url
+    # Basic authentication sends the password unencrypted (RFC 7617 4).
     if visit.asks_password:
         yield finding("http-collects-secrets", at, url=url, field="HTTP Basic login")
         return
@@ -112,8 +122,10 @@ def _served(visit: Visit) -> Iterator[Finding]:
         yield finding(
             "http-collects-input", at, url=url, field=page.inputs[0], fields=list(page.inputs)
         )
+    # 204 and 205 have no content (RFC 9110 15.3).
     elif 200 <= status < 300 and status not in (204, 205):
         yield finding("http-served", at, url=url, status=status)
+    # The unread rest cannot change the verdict if secrets were found already.
     if page is not None and page.note and not page.secrets:
         yield finding("too-large", at, url=url, reason=page.note)
 
@@ -122,7 +134,7 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
     at = (visit.address,)
     if visit.end is VisitEnd.LOOP:
         yield from _loop(host, visit)
-    # Only a redirect that this endpoint sends: what another host does after it is that host's.
+    # Only redirects of this endpoint count: other hosts are responsible for theirs.
     for hop in visit.hops:
         if (
             hop.location is not None
@@ -132,7 +144,9 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
         ):
             yield finding("redirect-insecure", at, url=hop.url, to=hop.location, status=hop.status)
             break
-    if not visit.told and (urlsplit(visit.last.url).hostname == host or visit.last.status is None):
+    if not visit.determined and (
+        urlsplit(visit.last.url).hostname == host or visit.last.status is None
+    ):
         yield _unknown(visit)
     if (
         purpose == Purpose.REDIRECT
@@ -148,6 +162,7 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
         and (visit.hsts is None or visit.hsts.max_age == 0)
         and urlsplit(visit.url).path == "/"
     ):
+        # max-age=0 revokes HSTS (RFC 6797 6.1.1).
         header = "missing or not valid" if visit.hsts is None else "max-age=0"
         yield finding("hsts-missing", at, url=visit.url, header=header)
     page = visit.page
@@ -164,20 +179,24 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
 
 
 def undetermined(visits: Sequence[Visit]) -> tuple[frozenset[str], frozenset[str]]:
-    """Addresses about which these visits cannot say that a finding is gone: (over plain HTTP, over
-    HTTPS).
+    """Return addresses whose visits cannot prove that a finding is resolved.
 
-    A plain visit that was sent on to HTTPS has told what plain HTTP does, whatever is behind it.
+    If a plain visit was redirected to HTTPS, the behaviour of plain HTTP is known, whatever
+    follows.
+
+    Returns:
+        The addresses over plain HTTP, and those over HTTPS.
     """
     secure = {v.address for v in visits if v.secure}
     plain_unknown, secure_unknown = set(), set()
     for visit in visits:
+        # The unread part of a page may still have the fault.
         unread = visit.page is not None and bool(visit.page.note)
         if visit.secure:
-            if not visit.told or visit.end is VisitEnd.CLOSED or unread:
+            if not visit.determined or visit.end is VisitEnd.CLOSED or unread:
                 secure_unknown.add(visit.address)
         elif unread or (
-            not visit.told
+            not visit.determined
             and not visit.final_url.startswith("https:")
             and not (visit.end is VisitEnd.SILENT and visit.address in secure)
         ):

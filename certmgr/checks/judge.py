@@ -1,4 +1,4 @@
-"""One endpoint's evidence -> its findings.
+"""Judge the evidence of one endpoint.
 
 Pure: trust store, issuers, inventory and ``now`` are parameters.
 """
@@ -16,7 +16,7 @@ from certmgr.checks.deployment import (
     ServedCertificate,
     consistency_findings,
     default_certificate,
-    unexpected,
+    unexpected_findings,
 )
 from certmgr.checks.http import NO_PAGE, http_findings
 from certmgr.checks.ocsp import Staple
@@ -26,7 +26,7 @@ from certmgr.checks.transport import (
     confirmed_unreachable,
     dns_findings,
     finding,
-    no_route,
+    has_no_route,
     pointing_findings,
     transport_findings,
 )
@@ -37,12 +37,12 @@ from inventory.certificates import Certificate
 from inventory.targets import Target
 from inventory.vocabulary import SEVERITY_ORDER, Finding, Parties, Severity
 
-# Findings that say why a verifier refuses a chain.
+# Findings that give the reason why a verifier refuses a chain.
 _EXPLAINS = frozenset(
     {"certificate-malformed", "key-weak", "signature-weak", "san-missing", "ca-distrusted"}
 )
-# On SMTP port 25 senders do not check names and trust (unless MTA-STS or DANE applies): these are
-# remarks there.
+# On SMTP port 25, senders do not check names and trust, unless MTA-STS or DANE applies. These
+# findings are only remarks there.
 _NOT_CHECKED_BY_SENDERS = frozenset(
     {
         "name-mismatch",
@@ -67,9 +67,15 @@ _NOT_CHECKED_BY_SENDERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class JudgingContext:
-    """What the judgement of an endpoint needs to know beside the evidence.
+    """The facts from the inventory that the judgement of an endpoint needs.
 
-    ``parties`` None: not in the inventory.
+    Attributes:
+        parties: None if the endpoint is not in the inventory.
+        history: The failures of earlier runs.
+        ever_good: Whether a certificate was ever seen.
+        client_names: Returns all names of the client.
+        expected: SHA-256 of the leaves that were installed and verified; if empty, none is
+            expected.
     """
 
     parties: Parties | None = None
@@ -79,13 +85,13 @@ class JudgingContext:
     ever_good: bool = False
     client_names: Callable[[], frozenset[str]] = frozenset
     purpose: str = "site"
-    expected: frozenset[str] = (
-        frozenset()
-    )  # SHA-256 of the leaves that we installed and proved; empty: nothing is expected
+    expected: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedAddress:
+    """The judgement of one address."""
+
     evidence: AddressEvidence
     chain: tuple[Certificate, ...] = ()
     trusted: bool | None = None
@@ -94,14 +100,17 @@ class JudgedAddress:
 
     @property
     def leaf(self) -> Certificate | None:
+        """The served certificate, if any."""
         return self.chain[0] if self.chain else None
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``findings``: worst first, one a code.
+    """The judgement of one endpoint.
 
-    ``unresolved``: a path was not found; with further issuers it may be.
+    Attributes:
+        findings: One finding per code, worst first.
+        unresolved: No path was found, but additional issuers may complete one.
     """
 
     evidence: Evidence
@@ -117,37 +126,39 @@ class Judgement:
 
     @property
     def good(self) -> bool:
-        """Whether the look succeeded: a certificate was seen at some address."""
+        """Whether the probe succeeded: at least one address served a certificate."""
         return any(a.chain for a in self.addresses)
 
     def stable_until(self, now: datetime) -> datetime | None:
-        """Until when the same evidence gives the same findings, at most a week; None where that
-        cannot be said.
+        """Return until when the same evidence gives the same findings; None if undetermined.
+
+        It is at most a week from now.
         """
+        # Additional issuers, or another DNS answer, may change the findings at any time.
         if self.unresolved or not self.addresses:
             return None
-        dates = [now + MEMORY]
-        for one in self.addresses:
-            leaf, verdict = one.leaf, one.verdict
+        dates = [now + MAX_JUDGEMENT_AGE]
+        for judged in self.addresses:
+            leaf, verdict = judged.leaf, judged.verdict
             if (
                 leaf is None
                 or verdict is None
                 or leaf.not_before is None
                 or leaf.not_after is None
-                or one.evidence.other_chain
+                or judged.evidence.other_chain
             ):
                 return None
             dates += change_dates(leaf.not_before, leaf.not_after)
             dates += [
                 d for c in verdict.path[1:] for d in (c.not_before, c.not_after) if d is not None
             ]
-            if one.staple is not None and one.staple.until is not None:
-                dates.append(one.staple.until)
+            if judged.staple is not None and judged.staple.until is not None:
+                dates.append(judged.staple.until)
         return min(d for d in dates if d > now)
 
 
-# How long a judgement is remembered at most: rules and stores change too.
-MEMORY = timedelta(days=7)
+# The maximum age of a judgement that is reused: rules and trust stores change too.
+MAX_JUDGEMENT_AGE = timedelta(days=7)
 
 
 def _end(leaf: Certificate) -> float:
@@ -156,35 +167,41 @@ def _end(leaf: Certificate) -> float:
 
 @dataclass(slots=True)
 class Judge:
-    """Collaborators of the judgement that live for a run."""
+    """Judges endpoints with the collaborators of one run."""
 
     trust: TrustStore
     parse: Callable[[bytes], Certificate]
     issuers: Issuers = field(default_factory=Issuers)
 
     def judge(self, evidence: Evidence, context: JudgingContext, now: datetime) -> Judgement:
+        """Return the findings of one endpoint."""
         if evidence.error is not None:
             error = finding("scanner-error", error=evidence.error)
             return Judgement(
                 evidence, (error,), tuple(JudgedAddress(a) for a in evidence.addresses)
             )
-        found: list[Finding] = [*dns_findings(evidence)]
+        collected: list[Finding] = [*dns_findings(evidence)]
         pointing = [*pointing_findings(evidence, context.networks, context.servers)]
-        judged, served, unresolved = [], [], False
+        judged_addresses, served, unresolved = [], [], False
         for address in evidence.addresses:
-            found += transport_findings(evidence, address)
-            one = self._address(evidence, address, context, now, found)
-            judged.append(one)
-            if one.leaf is not None:
-                served.append(ServedCertificate(address.address, one.leaf, one.trusted))
-                unresolved |= one.verdict is not None and one.verdict.reason not in SETTLED
+            collected += transport_findings(evidence, address)
+            judged_address = self._address(evidence, address, context, now, collected)
+            judged_addresses.append(judged_address)
+            if judged_address.leaf is not None:
+                served.append(
+                    ServedCertificate(address.address, judged_address.leaf, judged_address.trusted)
+                )
+                unresolved |= (
+                    judged_address.verdict is not None
+                    and judged_address.verdict.reason not in SETTLED
+                )
             if address.other_chain:
-                self._other(evidence, address, now, found, served)
+                self._other_key_type(evidence, address, now, collected, served)
         if len(served) > 1:
-            found += consistency_findings(served)
-        found += unexpected(served, context.expected)
-        if no_route(evidence):
-            found.append(
+            collected += consistency_findings(served)
+        collected += unexpected_findings(served, context.expected)
+        if has_no_route(evidence):
+            collected.append(
                 finding(
                     "scanner-error",
                     [a.address for a in evidence.addresses],
@@ -193,22 +210,23 @@ class Judge:
             )
         for address in evidence.addresses:
             visits = [v for v in evidence.visits or () if v.address == address.address]
-            found += http_findings(evidence.target, visits, context.purpose)
-        found = confirmed_unreachable(found, context.history, now)
-        found = for_purpose(for_port(evidence.target, found), context.purpose)
-        merged = merge([*found, *pointing])
-        default = any(f.code == "default-certificate" for f in merged)
+            collected += http_findings(evidence.target, visits, context.purpose)
+        collected = confirmed_unreachable(collected, context.history, now)
+        collected = for_purpose(for_port(evidence.target, collected), context.purpose)
+        merged = merge([*collected, *pointing])
+        # The actor depends on it: a new certificate does not replace the default one.
+        serves_default_certificate = any(f.code == "default-certificate" for f in merged)
         findings = tuple(
             with_actor(
                 f,
                 context.parties,
                 elsewhere=bool(pointing),
                 ever_had_certificate=context.ever_good,
-                not_theirs=default,
+                serves_default=serves_default_certificate,
             )
             for f in merged
         )
-        return Judgement(evidence, findings, tuple(judged), unresolved)
+        return Judgement(evidence, findings, tuple(judged_addresses), unresolved)
 
     def _address(
         self,
@@ -216,11 +234,12 @@ class Judge:
         address: AddressEvidence,
         context: JudgingContext,
         now: datetime,
-        found: list[Finding],
+        collected: list[Finding],
     ) -> JudgedAddress:
         if not address.chain:
             return JudgedAddress(address)
         chain = tuple(self.parse(der) for der in address.chain)
+        # Issuers of all servers help to complete chains later in the run.
         for certificate in chain[1:33]:
             self.issuers.add(certificate)
         host = evidence.target.host
@@ -228,49 +247,53 @@ class Judge:
         malformed = address.failure is not None and address.failure.kind is FailureKind.MALFORMED
         verdict = self.trust.assess(chain, self.issuers, now)
         leaf = chain[0]
-        about = [*date_findings(leaf, now, at), *leaf_findings(leaf, host, verdict, at)]
-        explained = malformed or any(f.code in _EXPLAINS for f in about)
-        about += path_findings(verdict, at, explained)
+        address_findings = [*date_findings(leaf, now, at), *leaf_findings(leaf, host, verdict, at)]
+        explained = malformed or any(f.code in _EXPLAINS for f in address_findings)
+        address_findings += path_findings(verdict, at, explained)
+        # Without a verdict on the path, the order of the chain is unknown.
         if verdict.trusted is not None and len(chain) > 1:
-            about += order_findings(chain, verdict, at)
-        mismatch = any(f.code == "name-mismatch" for f in about)
+            address_findings += order_findings(chain, verdict, at)
+        mismatch = any(f.code == "name-mismatch" for f in address_findings)
         if (
             mismatch
             and address.without_sni == leaf.der
             and default_certificate(leaf, host, context.client_names)
         ):
-            about.append(
+            address_findings.append(
                 finding("default-certificate", at, subject=leaf.subject, names=list(leaf.names[:5]))
             )
         staple = staple_of(address, chain, verdict, now)
-        found += [*about, *staple_findings(staple, leaf, at)]
+        collected += [*address_findings, *staple_findings(staple, leaf, at)]
         return JudgedAddress(address, chain, verdict.trusted, verdict, staple)
 
-    def _other(
+    def _other_key_type(
         self,
         evidence: Evidence,
         address: AddressEvidence,
         now: datetime,
-        found: list[Finding],
+        collected: list[Finding],
         served: list[ServedCertificate],
     ) -> None:
-        """The certificate of the other key type is judged like the first (``--deep``)."""
+        """Judge the certificate of the other key type like the first one (``--deep``)."""
         chain = tuple(self.parse(der) for der in address.other_chain)
         verdict = self.trust.assess(chain, self.issuers, now)
         at = (address.address,)
-        about = [
+        address_findings = [
             *date_findings(chain[0], now, at),
             *leaf_findings(chain[0], evidence.target.host, verdict, at),
         ]
-        about += path_findings(verdict, at, any(f.code in _EXPLAINS for f in about))
-        found += [
-            replace(f, evidence=f.evidence | {"key": chain[0].key, "deep": True}) for f in about
+        address_findings += path_findings(
+            verdict, at, any(f.code in _EXPLAINS for f in address_findings)
+        )
+        collected += [
+            replace(f, evidence=f.evidence | {"key": chain[0].key, "deep": True})
+            for f in address_findings
         ]
         served.append(ServedCertificate(address.address, chain[0], verdict.trusted))
 
 
 def for_port(target: Target, findings: Iterable[Finding]) -> list[Finding]:
-    """Names and trust on SMTP port 25 are remarks."""
+    """Reduce findings about names and trust to remarks on SMTP port 25."""
     if target.protocol != "smtp" or target.port != 25:
         return list(findings)
     return [
@@ -280,7 +303,7 @@ def for_port(target: Target, findings: Iterable[Finding]) -> list[Finding]:
 
 
 def for_purpose(findings: Iterable[Finding], purpose: str) -> list[Finding]:
-    """A name that nobody opens in a browser needs no HTTPS: that it is missing is a remark."""
+    """Reduce missing HTTPS to a remark for names that visitors do not open in a browser."""
     if purpose not in NO_PAGE:
         return list(findings)
     return [
@@ -289,10 +312,13 @@ def for_purpose(findings: Iterable[Finding], purpose: str) -> list[Finding]:
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:
-    """One finding a code: the addresses together, the worst severity, its evidence. Worst first."""
+    """Merge findings into one per code, worst first.
+
+    It has the evidence of the worst finding, and the addresses of all.
+    """
     by_code: dict[str, list[Finding]] = {}
-    for one in findings:
-        by_code.setdefault(one.code, []).append(one)
+    for entry in findings:
+        by_code.setdefault(entry.code, []).append(entry)
     merged = [_merged(group) for group in by_code.values()]
     return sorted(merged, key=lambda f: (SEVERITY_ORDER[f.severity], f.code))
 

@@ -1,11 +1,9 @@
-"""How long a publicly trusted TLS certificate may live, by its date of issue.
+"""The maximum lifetime of a publicly trusted TLS certificate, by its date of issue. Pure.
 
-Pure.
-
-Source: CA/Browser Forum TLS Baseline Requirements 6.3.2 (and its history), 1.6.1 for what a
-validity period is: notBefore through notAfter inclusive; a day is 86,400 s and any fraction more
-counts as another day. notBefore may differ from the time of issue by up to 48 h (7.1.2.7), so
-within 48 h after a boundary the earlier, longer limit may hold.
+Source: CA/Browser Forum TLS Baseline Requirements 6.3.2 (and its history). By 1.6.1, a validity
+period is notBefore through notAfter inclusive; a day is 86,400 s, and any fraction counts as
+another day. notBefore may differ from the time of issue by up to 48 h (7.1.2.7). Within 48 h after
+a boundary, the earlier and longer limit may therefore apply.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 DAY = 86_400
 BACKDATING = timedelta(hours=48)
 
-# (issued on or after, most days). The months of the old rules are taken at their longest.
+# (issued on or after, maximum days). Old rules count months; each counts with its longest length.
 LIMITS: tuple[tuple[datetime, int], ...] = (
     (datetime(2012, 7, 1, tzinfo=UTC), 1827),
     (datetime(2016, 7, 1, tzinfo=UTC), 1188),
@@ -28,12 +26,12 @@ LIMITS: tuple[tuple[datetime, int], ...] = (
 
 
 def lifetime_seconds(not_before: datetime, not_after: datetime) -> int:
-    """Both ends belong to it (BR 1.6.1)."""
+    """Return the lifetime in seconds, both ends included (BR 1.6.1)."""
     return int((not_after - not_before).total_seconds()) + 1
 
 
 def limit_days(issued: datetime) -> int | None:
-    """The limit for a certificate that was issued then; None before there was one."""
+    """Return the limit at a date of issue; None before the first rule."""
     limit = None
     for since, days in LIMITS:
         if issued >= since:
@@ -42,8 +40,9 @@ def limit_days(issued: datetime) -> int | None:
 
 
 def too_long(not_before: datetime, not_after: datetime) -> tuple[int, int] | None:
-    """(days it lives, days allowed) where it lives too long for certain; None where it does not, or
-    a boundary is within 48 h.
+    """Return (lifetime in days, allowed days) if a lifetime certainly exceeds the limit.
+
+    None if it does not, or if a boundary within 48 h makes it uncertain.
     """
     allowed = limit_days(not_before)
     if allowed is None:

@@ -1,10 +1,8 @@
-"""What a stapled OCSP response is worth (RFC 6960 4.2).
+"""Checks of a stapled OCSP response (RFC 6960 4.2). Pure.
 
-Pure: bytes, the leaf, its issuer and ``now`` come in.
-
-It counts where the certificate's issuer signed it, or a responder with a certificate for that
-purpose directly from the issuer (4.2.2.2), where it is about this certificate, and in its time.
-What was not stapled, and what cannot be checked for want of the issuer, is no fault.
+A response counts if it is about this certificate, if it is current, and if the issuer signed it. A
+responder with a certificate for that purpose directly from the issuer may sign it too (4.2.2.2). A
+missing staple, and one that cannot be checked without the issuer, is not a fault.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 65_536
 MAX_RESPONSES = 20
 SKEW = timedelta(minutes=10)
-# What browsers refuse, or what a must-staple certificate makes of no response at all.
+# States that browsers refuse. "missing" applies to must-staple certificates without a response.
 INVALID = frozenset(
     {
         "expired",
@@ -47,45 +45,54 @@ INVALID = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Staple:
-    """``state``: good, revoked, unknown (to the responder), expired, not-yet-valid, bad-signature,
-    wrong-certificate, unreadable, missing (and the certificate demands one), none, or unchecked
-    (nobody can say: no issuer, an unsupported signature).
+    """The result of a check.
 
-    ``until``: when the same response begins to mean something else. ``at``, ``reason``: of the
-    revocation.
+    Attributes:
+        state: good, revoked, unknown (to the responder), expired, not-yet-valid, bad-signature,
+            wrong-certificate, unreadable, missing (although the certificate requires one), none, or
+            unchecked (undetermined: no issuer, an unsupported signature).
+        until: When the verdict on the same response changes.
+        at: The time of revocation.
+        reason: The reason for revocation (RFC 5280 5.3.1).
+        detail: A text about the problem.
     """
 
     state: str
     until: datetime | None = None
     at: datetime | None = None
     reason: str = ""
-    words: str = ""
+    detail: str = ""
 
     @property
     def invalid(self) -> bool:
+        """Whether browsers refuse the state."""
         return self.state in INVALID
 
 
 def check(
     der: bytes | None, leaf: Certificate, issuer: Certificate | None, now: datetime
 ) -> Staple:
-    """``der``: as stapled; None or empty: nothing was. Never raises for its content."""
+    """Check a stapled response. Never raises for its content.
+
+    Args:
+        der: The response; None or empty if none was stapled.
+    """
     if not der:
         return Staple("missing" if leaf.must_staple else "none")
     if len(der) > MAX_BYTES:
-        return Staple("unreadable", words=f"it has {len(der)} bytes")
+        return Staple("unreadable", detail=f"it has {len(der)} bytes, the limit is {MAX_BYTES}")
 
     try:
         response = ocsp.load_der_ocsp_response(der)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            words = response.response_status.name.lower().replace("_", " ")
+            detail = response.response_status.name.lower().replace("_", " ")
             return Staple(
                 "missing" if leaf.must_staple else "none",
-                words=f"the responder's answer is an error ({words})",
+                detail=f"the responder returned an error ({detail})",
             )
         return _checked(response, leaf, issuer, now)
     except PARSE_ERRORS as error:
-        return Staple("unreadable", words=printable(str(error), 100))
+        return Staple("unreadable", detail=printable(str(error), 100))
 
 
 def _checked(
@@ -97,19 +104,22 @@ def _checked(
         or leaf.parsed is None
         or not issued_by(leaf, issuer)
     ):
-        return Staple("unchecked", words="the issuer's certificate is not known")
+        return Staple("unchecked", detail="the issuer's certificate is not known")
+    # A response may be about several certificates (RFC 6960 4.2.1).
     single = next((s for s in _singles(response) if _about(s, leaf, issuer)), None)
     if single is None:
-        return Staple("wrong-certificate", words="it is about another certificate")
+        return Staple("wrong-certificate", detail="it is about another certificate")
     signer, until = _signer(response, issuer, now)
     if signer != "good":
         return Staple(signer, until)
     begin, end = single.this_update_utc, single.next_update_utc
     ends = [d for d in (end, until) if d is not None]
+    # The clocks of the responder and of this machine may differ slightly.
     if begin > now + SKEW:
-        return Staple("not-yet-valid", begin, words=f"it begins {begin:%Y-%m-%d %H:%M} UTC")
+        return Staple("not-yet-valid", begin, detail=f"it begins {begin:%Y-%m-%d %H:%M} UTC")
+    # Without nextUpdate newer information is always available (RFC 6960 4.2.2.1).
     if end is not None and end < now:
-        return Staple("expired", words=f"it ended {end:%Y-%m-%d %H:%M} UTC")
+        return Staple("expired", detail=f"it ended {end:%Y-%m-%d %H:%M} UTC")
     return _status(single, min(ends, default=None))
 
 
@@ -126,30 +136,32 @@ def _status(single: ocsp.OCSPSingleResponse, until: datetime | None) -> Staple:
                 reason.value if reason is not None else "unspecified",
             )
         case _:
-            return Staple("unknown", until, words="the responder does not know the certificate")
+            return Staple("unknown", until, detail="the responder does not know the certificate")
 
 
 def _singles(response: ocsp.OCSPResponse) -> Iterator[ocsp.OCSPSingleResponse]:
     for count, single in enumerate(response.responses):
+        # A hostile server could send any number of them within the size limit.
         if count == MAX_RESPONSES:
             return
         yield single
 
 
 def _about(single: ocsp.OCSPSingleResponse, leaf: Certificate, issuer: Certificate) -> bool:
-    """certID: the serial number, and hashes of the issuer's name and key (RFC 6960 4.1.1), as a
-    request for this certificate has them.
+    """Return whether a response is about the certificate (RFC 6960 4.1.1).
+
+    certID has the serial number, and hashes of the issuer's name and key.
     """
 
     assert leaf.parsed is not None and issuer.parsed is not None
     if single.serial_number != leaf.parsed.serial_number:
         return False
-    asked = (
+    expected = (
         ocsp.OCSPRequestBuilder()
         .add_certificate(leaf.parsed, issuer.parsed, single.hash_algorithm)
         .build()
     )
-    return (asked.issuer_name_hash, asked.issuer_key_hash) == (
+    return (expected.issuer_name_hash, expected.issuer_key_hash) == (
         single.issuer_name_hash,
         single.issuer_key_hash,
     )
@@ -158,8 +170,11 @@ def _about(single: ocsp.OCSPSingleResponse, leaf: Certificate, issuer: Certifica
 def _signer(
     response: ocsp.OCSPResponse, issuer: Certificate, now: datetime
 ) -> tuple[str, datetime | None]:
-    """good, bad-signature, or unchecked for an algorithm that is not supported; and until when the
-    responder's certificate is valid.
+    """Check the signature.
+
+    Returns:
+        good, bad-signature, or unchecked for an unsupported algorithm; and the end of the
+            responder's certificate.
     """
 
     try:
@@ -170,8 +185,9 @@ def _signer(
     assert issuer.parsed is not None
     if verifies(issuer.parsed.public_key(), signature, data, digest):
         return "good", None
-    for one in response.certificates[:8]:
-        delegate = parse(one.public_bytes(Encoding.DER))
+    # Bounded: each certificate costs signature checks.
+    for candidate in response.certificates[:8]:
+        delegate = parse(candidate.public_bytes(Encoding.DER))
         if delegate.parsed is None or not _may_respond(delegate) or not issued_by(delegate, issuer):
             continue
         begin, end = delegate.not_before, delegate.not_after
@@ -183,7 +199,7 @@ def _signer(
 
 
 def _may_respond(certificate: Certificate) -> bool:
-    """id-kp-OCSPSigning, stated outright (RFC 6960 4.2.2.2)."""
+    """Return whether a certificate explicitly has id-kp-OCSPSigning (RFC 6960 4.2.2.2)."""
 
     assert certificate.parsed is not None
     try:

@@ -14,25 +14,28 @@ from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate, issued_by
 from inventory.vocabulary import Finding
 
-# By the state of the staple; these texts stand in sentences (notifiers/wording/values.py).
+# Texts by the state of the staple, for use in sentences (notifiers/wording/values.py).
 PROBLEMS = {
     "expired": "it has expired",
     "not-yet-valid": "it is not valid yet",
-    "revoked": "it says that the certificate was revoked",
+    "revoked": "it states that the certificate was revoked",
     "unknown": "its responder does not know the certificate",
     "bad-signature": "its signature is wrong",
     "wrong-certificate": "it is about another certificate",
     "unreadable": "it cannot be read",
-    "missing": "the certificate demands one, and none is sent",
+    "missing": "the certificate requires one, and the server sends none",
 }
 
 
 def staple_of(
     address: AddressEvidence, chain: tuple[Certificate, ...], verdict: PathVerdict, now: datetime
 ) -> Staple:
-    """``chain``: as served.
+    """Check the staple of one address.
 
-    A handshake that did not end says nothing about what would have been stapled.
+    A failed handshake does not show what the server would have stapled.
+
+    Args:
+        chain: The certificates as served.
     """
     if address.failure is not None or chain[0].parsed is None:
         return Staple("unchecked")
@@ -40,26 +43,30 @@ def staple_of(
 
 
 def issuer_of(chain: tuple[Certificate, ...], verdict: PathVerdict) -> Certificate | None:
-    """That of the path, else whichever of the served ones signed the leaf."""
+    """Return the issuer in the path, or else the served certificate that signed the leaf."""
     above = (*verdict.path[1:2], *chain[1:8])
     return next((c for c in above if issued_by(chain[0], c)), None)
 
 
 def staple_findings(staple: Staple, leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield findings about a staple that browsers refuse."""
     if not staple.invalid:
         return
-    said = {"words": staple.words} if staple.words else {}
-    yield finding("staple-invalid", at, state=staple.state, problem=PROBLEMS[staple.state], **said)
+    detail = {"words": staple.detail} if staple.detail else {}
+    yield finding(
+        "staple-invalid", at, state=staple.state, problem=PROBLEMS[staple.state], **detail
+    )
+    # The staple is signed by the CA, so it also proves the revocation.
     if staple.state == "revoked":
         since = staple.at.isoformat() if staple.at is not None else ""
-        why = REASONS.get(staple.reason, REASONS["unspecified"])
+        reason_text = REASONS.get(staple.reason, REASONS["unspecified"])
         yield finding(
             "revoked",
             at,
             source=STAPLE,
             since=since,
             reason=staple.reason,
-            why=why,
+            reason_text=reason_text,
             serial=leaf.serial,
             certificates=[leaf.sha256],
         )

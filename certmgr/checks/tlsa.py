@@ -1,9 +1,7 @@
-"""Whether a served chain is what TLSA records announce (RFC 6698, RFC 7671; RFC 7672 for SMTP).
+"""Whether a served chain matches TLSA records (RFC 6698, RFC 7671; RFC 7672 for SMTP). Pure.
 
-Pure.
-
-The records must have been validated by DNSSEC: without that they say nothing (RFC 7671 4.1), which
-is the caller's to see to.
+The records must be validated by DNSSEC; without it they mean nothing (RFC 7671 4.1). The caller
+must check that.
 """
 
 from __future__ import annotations
@@ -27,9 +25,11 @@ MAX_CHAIN = 16
 
 @dataclass(frozen=True, slots=True)
 class DaneVerdict:
-    """``state``: matched, mismatch, unusable (records exist, none that applies here), unknown.
+    """The verdict on all records of a name.
 
-    ``record``: the one that matched.
+    Attributes:
+        state: matched, mismatch, unusable (records exist, but none applies here), unknown.
+        record: The record that matched.
     """
 
     state: str
@@ -38,8 +38,10 @@ class DaneVerdict:
 
 
 def usable(record: TlsaRecord, *, smtp: bool) -> bool:
-    """SMTP has no usages 0 and 1 (RFC 7672 3.1.3); unknown numbers and digests of a wrong length
-    are ignored (RFC 6698 4.1).
+    """Return whether a record applies.
+
+    SMTP has no usages 0 and 1 (RFC 7672 3.1.3). Unknown numbers and digests of a wrong length are
+    ignored (RFC 6698 4.1).
     """
     if record.usage not in ((DANE_TA, DANE_EE) if smtp else (PKIX_TA, PKIX_EE, DANE_TA, DANE_EE)):
         return False
@@ -59,38 +61,43 @@ def match(
     smtp: bool,
     trusted: bool | None,
 ) -> DaneVerdict:
-    """One match is enough (RFC 7671 4.1).
+    """Match records with a chain. One match is enough (RFC 7671 4.1).
 
-    ``chain``: as served, leaf first. ``trusted``: whether its path verifies to a public anchor,
-    which usages 0 and 1 need beside the match; None: not determined.
+    Args:
+        chain: The certificates as served, leaf first.
+        trusted: Whether the path verifies to a public anchor, which usages 0 and 1 require in
+            addition; None if undetermined.
     """
-    good = [r for r in records if usable(r, smtp=smtp)]
-    if not good:
-        return DaneVerdict("unusable", "none of the records is of a kind that is used here")
+    usable_records = [r for r in records if usable(r, smtp=smtp)]
+    if not usable_records:
+        return DaneVerdict("unusable", "none of the records has a usage that applies here")
     if not chain or chain[0].parsed is None:
-        return DaneVerdict("unknown", "no certificate was seen that can be read")
-    found = [_one(r, chain[:MAX_CHAIN], host, now, trusted) for r in good]
+        return DaneVerdict("unknown", "the server sent no certificate that can be read")
+    verdicts = [_match_one(r, chain[:MAX_CHAIN], host, now, trusted) for r in usable_records]
+    # An undetermined record may match, so it prevents a mismatch.
     for state in ("matched", "unknown"):
-        if (one := next((f for f in found if f.state == state), None)) is not None:
-            return one
-    return DaneVerdict("mismatch", found[0].reason)
+        if (verdict := next((f for f in verdicts if f.state == state), None)) is not None:
+            return verdict
+    return DaneVerdict("mismatch", verdicts[0].reason)
 
 
-def announcement(leaf: Certificate) -> TlsaRecord:
-    """The record to publish for a certificate: 3 1 1, the digest of its key, which stays right when
-    a certificate is renewed with that key (RFC 7671 5.1).
+def recommended_record(leaf: Certificate) -> TlsaRecord:
+    """Return the record to publish for a certificate: 3 1 1, the digest of its key.
+
+    It stays valid if the certificate is renewed with the same key (RFC 7671 5.1).
     """
     return TlsaRecord(DANE_EE, 1, 1, hashlib.sha256(_selected(1, leaf) or b"").digest())
 
 
-def _one(
+def _match_one(
     record: TlsaRecord, chain: Sequence[Certificate], host: str, now: datetime, trusted: bool | None
 ) -> DaneVerdict:
     match record.usage:
         case 3:  # only the key or certificate counts: neither names nor dates (RFC 7671 5.1)
-            return _said(
+            return _verdict(
                 _fits(record, chain[0]), record, "the certificate is not the announced one"
             )
+        # Usage 1 restricts the certificate in addition to the normal path (RFC 6698 2.1.1).
         case 1:
             if not _fits(record, chain[0]):
                 return DaneVerdict("mismatch", "the certificate is not the announced one")
@@ -99,7 +106,7 @@ def _one(
             return _anchor(record, chain, host, now)
         case _:
             if not any(_fits(record, c) for c in chain[1:]):
-                # The announced CA may be the root, which servers do not send.
+                # The CA of the record may be the root, which servers do not send.
                 return DaneVerdict(
                     "unknown" if trusted else "mismatch",
                     "the announced CA is not in the chain that was sent",
@@ -107,7 +114,7 @@ def _one(
             return _with_trust(record, trusted)
 
 
-def _said(fits: bool, record: TlsaRecord, otherwise: str) -> DaneVerdict:
+def _verdict(fits: bool, record: TlsaRecord, otherwise: str) -> DaneVerdict:
     return (
         DaneVerdict("matched", "a record matches", record)
         if fits
@@ -118,25 +125,26 @@ def _said(fits: bool, record: TlsaRecord, otherwise: str) -> DaneVerdict:
 def _with_trust(record: TlsaRecord, trusted: bool | None) -> DaneVerdict:
     if trusted is None:
         return DaneVerdict(
-            "unknown", "a record matches, and whether its path is trusted could not be told", record
+            "unknown", "a record matches, but whether its path is trusted is unknown", record
         )
-    return _said(trusted, record, "a record matches, and its path is not trusted")
+    return _verdict(trusted, record, "a record matches, and its path is not trusted")
 
 
 def _anchor(
     record: TlsaRecord, chain: Sequence[Certificate], host: str, now: datetime
 ) -> DaneVerdict:
-    """DANE-TA: a signed path of valid certificates up to the announced one, and the leaf's names
-    (RFC 7671 5.2).
+    """Match DANE-TA: a signed path of valid certificates up to the CA, and the leaf's names.
 
-    The anchor must be in the chain; only one that the record holds as a whole may be left out
-    (5.2.2), and is asked for its signature.
+    See RFC 7671 5.2. The anchor must be in the chain. Only an anchor that is completely in the
+    record may be left out (5.2.2); then its signature is checked.
     """
+    # Usage 2 trusts a whole CA, so the name has to match (usage 3 trusts one certificate).
     if not certificate_covers(chain[0], host):
         return DaneVerdict(
             "mismatch", "the certificate of the announced CA does not cover the name"
         )
     for position, certificate in enumerate(chain):
+        # The rest of the chain is not part of the path.
         if position and not issued_by(chain[position - 1], certificate):
             break
         if not _valid(certificate, now):
@@ -154,7 +162,7 @@ def _valid(certificate: Certificate, now: datetime) -> bool:
 
 
 def _signed_by(certificate: Certificate, record: TlsaRecord) -> bool:
-    """Whether the whole certificate or key that the record holds signed this one."""
+    """Return whether the certificate or key in the record signed this certificate."""
     if record.selector == 0:
         return issued_by(certificate, parse(record.data))
 

@@ -1,6 +1,6 @@
-"""Findings about DNS, the connection and the TLS handshake.
+"""Findings about DNS, the connection and the TLS handshake. Pure.
 
-A transport failure never becomes a verdict about trust. Pure.
+A transport failure never becomes a verdict about trust.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
 
 @dataclass(frozen=True, slots=True)
 class FailureHistory:
-    """How long an endpoint could not be told: since when, and in how many runs whose control
-    targets answered, this one not counted.
+    """The failures of an endpoint in earlier runs.
+
+    Attributes:
+        failing_since: The first failure without a success since.
+        failing_runs: The number of failed runs whose control targets answered, without this one.
     """
 
     failing_since: datetime | None = None
@@ -34,10 +37,12 @@ class FailureHistory:
 def finding(
     code: str, addresses: Sequence[str] = (), severity: str | None = None, **evidence: Any
 ) -> Finding:
+    """Return a finding with the usual severity of its code."""
     return Finding(code, severity or CODES[code].severity, tuple(addresses), evidence)
 
 
 def dns_findings(evidence: Evidence) -> Iterator[Finding]:
+    """Yield findings about the DNS."""
     resolution = evidence.resolution
     if resolution.status in ("nxdomain", "nodata"):
         yield finding("name-not-found", answer=resolution.reason)
@@ -45,7 +50,7 @@ def dns_findings(evidence: Evidence) -> Iterator[Finding]:
         yield finding("dns-failure", answer=resolution.reason)
     if resolution.partial:
         yield finding(
-            "dns-failure", answer=f"one of A and AAAA was not answered: {resolution.partial}"
+            "dns-failure", answer=f"one of the A and AAAA queries failed: {resolution.partial}"
         )
     if resolution.refused:
         addresses = [a for a, _ in resolution.refused]
@@ -55,9 +60,11 @@ def dns_findings(evidence: Evidence) -> Iterator[Finding]:
 def pointing_findings(
     evidence: Evidence, networks: Sequence[Network], servers: frozenset[str]
 ) -> Iterator[Finding]:
-    """``points-elsewhere`` where the provider's networks or servers are known and none of the
-    addresses is among them.
+    """Yield ``points-elsewhere`` if no address belongs to the provider.
+
+    The provider's networks or servers must be known.
     """
+    # Without the provider's addresses, no address can be judged as foreign.
     if not (networks or servers) or evidence.resolution.status not in ("ok", "fixed"):
         return
     addresses = [*evidence.resolution.addresses, *[a for a, _ in evidence.resolution.refused]]
@@ -66,46 +73,52 @@ def pointing_findings(
 
 
 def transport_findings(evidence: Evidence, address: AddressEvidence) -> Iterator[Finding]:
-    """What one address said before there was a certificate to judge, and how TLS was negotiated."""
+    """Yield findings about the connection to one address and its TLS negotiation."""
     failure = address.failure
     at = (address.address,)
     if failure is None:
         yield from _negotiated(address)
         return
     target = evidence.target
-    said: dict[str, Any] = {"reason": failure.reason, "looks": address.looks}
+    evidence_values: dict[str, Any] = {"reason": failure.reason, "looks": address.probes}
     match failure.kind:
         case FailureKind.NO_ROUTE:
+            # A problem of this machine; judge.py reports it once if it affects all addresses.
             return
         case FailureKind.TIMEOUT | FailureKind.UNREACHABLE:
-            yield finding("connection-timeout", at, **said)
+            yield finding("connection-timeout", at, **evidence_values)
         case FailureKind.REFUSED:
             yield finding(
-                "https-missing" if target.protocol == "https" else "connection-failed", at, **said
+                "https-missing" if target.protocol == "https" else "connection-failed",
+                at,
+                **evidence_values,
             )
         case FailureKind.STARTTLS:
-            yield finding("starttls-missing", at, **said)
+            yield finding("starttls-missing", at, **evidence_values)
         case FailureKind.NOT_TLS:
-            yield finding("not-tls", at, **said)
+            yield finding("not-tls", at, **evidence_values)
         case FailureKind.TOO_LARGE:
-            yield finding("too-large", at, **said)
+            yield finding("too-large", at, **evidence_values)
         case FailureKind.MALFORMED:
-            yield finding("certificate-malformed", at, **said)
+            yield finding("certificate-malformed", at, **evidence_values)
         case FailureKind.LOCAL:
-            yield finding("scanner-error", at, **said)
+            yield finding("scanner-error", at, **evidence_values)
+        # Before TLS begins, a closed connection is no result about TLS.
         case FailureKind.RESET | FailureKind.CLOSED if failure.layer in ("connect", "starttls"):
-            yield finding("connection-failed", at, **said)
+            yield finding("connection-failed", at, **evidence_values)
         case _:
+            # The server works, but only for clients with a certificate: not a fault.
             if address.client_certificate and failure.alert in _CLIENT_CERTIFICATE_ALERTS:
                 yield finding("client-certificate-required", at, alert=failure.alert)
             else:
                 if failure.alert is not None:
-                    said["alert"] = failure.alert
-                yield finding("handshake-failed", at, None, **said)
+                    evidence_values["alert"] = failure.alert
+                yield finding("handshake-failed", at, None, **evidence_values)
 
 
 def _negotiated(address: AddressEvidence) -> Iterator[Finding]:
     at = (address.address,)
+    # Browsers refuse these versions, which RFC 8996 deprecates.
     if address.tls_version in ("TLSv1", "TLSv1.1", "SSLv3"):
         yield finding("tls-legacy-only", at, version=address.tls_version)
     elif address.legacy_needed and address.cipher not in BROWSER_CIPHER_NAMES:
@@ -114,21 +127,24 @@ def _negotiated(address: AddressEvidence) -> Iterator[Finding]:
         yield finding("tls-legacy-offered", at, versions=list(address.legacy), deep=True)
 
 
-def no_route(evidence: Evidence) -> bool:
-    """Whether this machine had no way to any of the addresses."""
-    found = evidence.addresses
-    return bool(found) and all(
-        a.failure is not None and a.failure.kind is FailureKind.NO_ROUTE for a in found
+def has_no_route(evidence: Evidence) -> bool:
+    """Return whether this machine had no route to any of the addresses."""
+    address_evidence = evidence.addresses
+    return bool(address_evidence) and all(
+        a.failure is not None and a.failure.kind is FailureKind.NO_ROUTE for a in address_evidence
     )
 
 
 def confirmed_unreachable(
     findings: Sequence[Finding], history: FailureHistory | None, now: datetime
 ) -> list[Finding]:
-    """A time-out or SERVFAIL in three runs over 24 hours, on every address, is ``unreachable``;
-    until then nobody can tell.
+    """Replace time-outs by ``unreachable`` if they are confirmed.
+
+    A time-out or SERVFAIL counts as confirmed after three runs over 24 hours, on every address.
+    Before that, the result is undetermined.
     """
     silent = [f for f in findings if f.code in ("connection-timeout", "dns-failure")]
+    # One run cannot distinguish a server that is down from a network problem of this machine.
     if not silent or history is None or history.failing_since is None:
         return list(findings)
     if (

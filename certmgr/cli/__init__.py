@@ -1,4 +1,4 @@
 """The command line: parse, call one function of the core, render.
 
-Heavy libraries are imported inside the commands.
+``main`` lists the commands; a module is imported only when one of its commands runs.
 """

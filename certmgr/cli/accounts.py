@@ -1,4 +1,4 @@
-"""``certmgr account``: ACME accounts."""
+"""``certmgr account``: ACME accounts (RFC 8555, section 7.3)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ KEY_TYPES = ["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
 
 @click.group()
 def account() -> None:
-    """ACME accounts: at which CA certificates are ordered, with which key, under which terms.
+    """Manage ACME accounts: the CA, the account key, and the accepted terms of service.
 
     \b
-    certmgr account cas                                             the CAs that are known
+    certmgr account cas                                             list the known CAs
     certmgr account add letsencrypt --contact you@example.com --agree
     certmgr account add zerossl --eab-kid ID --eab-key env:ZEROSSL_HMAC --agree
     """
@@ -32,8 +32,11 @@ def account() -> None:
 @account.command("cas")
 @format_option
 @pass_app
-def cas_(app: CommandContext, form: str) -> None:
-    """The CAs that are known by name, and those of the configuration."""
+def cas_(app: CommandContext, output_format: str) -> None:
+    """List the known CAs.
+
+    They are those that ship with certmgr, and those of the configuration.
+    """
 
     rows = [
         {
@@ -44,18 +47,19 @@ def cas_(app: CommandContext, form: str) -> None:
             "caa": list(c.caa),
             "limits": "; ".join(
                 f"{v} {w}"
-                for v, w in ((c.limits.domain, "a domain"), (c.limits.account, "an account"))
+                for v, w in ((c.limits.domain, "per domain"), (c.limits.account, "per account"))
                 if v is not None
             ),
             "where": c.eab_where,
             "source": c.source,
             "confirmed": c.confirmed,
         }
-        for c in cas.every(app.settings.acme).values()
+        for c in cas.all_cas(app.settings.acme).values()
     ]
+    # A table row has to fit a terminal; JSON and CSV carry every column.
     columns = (
         ["name", "title", "needs", "directory"]
-        if form == "table"
+        if output_format == "table"
         else [
             "name",
             "title",
@@ -68,37 +72,40 @@ def cas_(app: CommandContext, form: str) -> None:
             "confirmed",
         ]
     )
-    output.show("cas", columns, rows, form)
+    output.show("cas", columns, rows, output_format)
 
 
 @account.command("add")
 @click.argument("ca")
-@click.option("--name", help="Of the account here; the CA's name where it is not given.")
+@click.option("--name", help="Name of the account in certmgr. Default: the name of the CA.")
 @click.option(
     "--directory",
     default="",
     metavar="URL",
-    help="Of a CA that is not known, or another one than is known.",
+    help="ACME directory of a CA that certmgr does not know, or a directory to use instead.",
 )
 @click.option(
     "--contact",
     "contacts",
     multiple=True,
     metavar="MAIL",
-    help="A mail address for the CA; may be repeated.",
+    help="E-mail address for the CA; may be repeated.",
 )
-@click.option("--eab-kid", default="", metavar="ID", help="External account binding: its key id.")
+@click.option("--eab-kid", default="", metavar="ID", help="Key id of the external account binding.")
 @click.option(
-    "--eab-key", default="", metavar="SECRET", help="Its HMAC key: env:NAME or file:PATH."
+    "--eab-key",
+    default="",
+    metavar="SECRET",
+    help="HMAC key of the external account binding: env:NAME or file:PATH.",
 )
 @click.option(
-    "--agree", is_flag=True, help="I have read the CA's terms of service and agree to them."
+    "--agree", is_flag=True, help="Agree to the CA's terms of service, which you have read."
 )
 @click.option(
     "--fallback",
     default="",
     metavar="ACCOUNT",
-    help="The account that stands in while this CA fails.",
+    help="Account to order from while this CA fails.",
 )
 @click.option(
     "--key",
@@ -106,7 +113,7 @@ def cas_(app: CommandContext, form: str) -> None:
     type=click.Choice(KEY_TYPES),
     default="ec-p256",
     show_default=True,
-    help="Kind of the account key.",
+    help="Type of the account key.",
 )
 @pass_app
 def add(
@@ -121,15 +128,19 @@ def add(
     fallback: str,
     key_type: str,
 ) -> None:
-    """Registers an account at CA: a name of `account cas`, or any name with --directory."""
+    """Register an account at CA.
 
+    CA is a name that `account cas` lists, or any name with --directory.
+    """
+
+    # Every user of the machine can read the arguments of a running process.
     if eab_key and not eab_key.startswith(("env:", "file:")):
         raise UsageError(
-            "--eab-key shows a secret to everybody who lists processes",
-            "",
+            "--eab-key does not accept the secret itself",
+            "other users of this machine could read it in the process list",
             "Give env:NAME or file:PATH.",
         )
-    wanted = AccountRequest(
+    request = AccountRequest(
         ca=ca,
         name=name or ca,
         directory=directory,
@@ -141,20 +152,22 @@ def add(
         key_type=key_type,
         by=default_actor(),
     )
-    row = register(app.open(), app.settings, wanted)
+    # A retry after a failure continues the pending account with the same key.
+    row = register(app.open(), app.settings, request)
     click.echo(f"The account '{row['name']}' is registered: {row['url']}")
+    # The account key can revoke every certificate of the account (RFC 8555, section 7.6).
     click.echo(
-        f"Its key is {row['key_reference'].partition(':')[2]}. Back it up: it can revoke what it"
-        " ordered."
+        f"Its key is {row['key_reference'].partition(':')[2]}. Back it up: it can revoke the"
+        " certificates of this account."
     )
 
 
 @account.command("list")
-@click.option("--retired", is_flag=True, help="Also those that were deactivated.")
+@click.option("--retired", is_flag=True, help="Include deactivated accounts.")
 @format_option
 @pass_app
-def list_(app: CommandContext, retired: bool, form: str) -> None:
-    """All accounts."""
+def list_(app: CommandContext, retired: bool, output_format: str) -> None:
+    """List ACME accounts."""
 
     with app.open().read() as conn:
         rows = [
@@ -165,25 +178,28 @@ def list_(app: CommandContext, retired: bool, form: str) -> None:
         "accounts",
         columns,
         rows,
-        form,
-        "There are no ACME accounts: certmgr account add.",
+        output_format,
+        "There are no ACME accounts. Add one: certmgr account add.",
         [*columns, "url", "contacts"],
     )
 
 
 @account.command("show")
 @click.argument("name")
-@click.option("--ask", is_flag=True, help="Ask the CA too.")
+@click.option("--ask", is_flag=True, help="Query the CA too.")
 @pass_app
 def show(app: CommandContext, name: str, ask: bool) -> None:
-    """One account; with --ask what the CA says of it, its profiles and its limits."""
+    """Show one account.
+
+    With --ask the output includes its status, profiles and CAA names at the CA.
+    """
 
     database = app.open()
     with database.read() as conn:
         row = accounts.find(conn, name)
-        stands_in = accounts.fallback(conn, row)
+        fallback_account = accounts.fallback(conn, row)
         orders = accounts.open_orders(conn, row["id"])
-        waits = acme_orders.backoffs(conn, row["directory"])
+        backoffs = acme_orders.backoffs(conn, row["directory"])
     ca = cas.find(app.settings.acme, row["ca"], row["directory"])
     output.pairs(
         [
@@ -204,48 +220,52 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
                 ),
             ),
             ("EAB key id", row["eab_kid"]),
-            ("Fallback", stands_in["name"] if stands_in else None),
+            ("Fallback", fallback_account["name"] if fallback_account else None),
             ("Open orders", orders or None),
-            ("Limits", "; ".join(f"{v} {w}" for v, w in _limits(ca)) or "none are published"),
+            ("Limits", "; ".join(f"{v} {w}" for v, w in _limits(ca)) or "not published"),
         ]
     )
-    for wait in waits:
+    # Until then certmgr sends no order in this scope.
+    for backoff in backoffs:
         click.echo(
-            f"Left alone until {output.epoch_text(wait['until'])}:"
-            f" {wait['scope'] or 'the whole CA'}: {output.cell(wait['reason'], 400)}"
+            f"Postponed until {output.epoch_text(backoff['until'])}:"
+            f" {backoff['scope'] or 'the whole CA'}: {output.cell(backoff['reason'], 400)}"
         )
+    # Without --ask the command works offline.
     if ask:
-        said = work.look_up(app.settings, row)
+        status_at_ca = work.fetch_account(app.settings, row)
         session = work.open_session(app.settings, row)
         output.pairs(
             [
-                ("The CA says", said["status"]),
-                ("Contacts there", ", ".join(said["contact"])),
-                ("In CAA records", ", ".join(session.caa)),
+                ("Status at the CA", status_at_ca["status"]),
+                ("Contacts at the CA", ", ".join(status_at_ca["contact"])),
+                ("CAA names", ", ".join(session.caa)),
             ]
         )
-        for profile, what in session.profiles.items():
-            click.echo(f"Profile {profile}: {what}")
+        for profile, description in session.profiles.items():
+            click.echo(f"Profile {profile}: {description}")
 
 
 def _limits(ca: object) -> list[tuple[object, str]]:
+    """Return the rate limits that the CA publishes, each with its scope."""
     limits = ca.limits  # type: ignore[attr-defined]
     named = (
-        (limits.account, "orders of the account"),
-        (limits.domain, "certificates of a registered domain"),
-        (limits.exact, "of the same names"),
-        (limits.failure, "failures of a name"),
+        (limits.account, "orders per account"),
+        (limits.domain, "certificates per registered domain"),
+        (limits.exact, "certificates per set of names"),
+        (limits.failure, "failed authorizations per name"),
     )
-    return [(v, w) for v, w in named if v is not None]
+    # None means that the CA does not publish this limit.
+    return [(limit, scope) for limit, scope in named if limit is not None]
 
 
 @account.command("agree")
 @click.argument("name")
 @pass_app
 def agree(app: CommandContext, name: str) -> None:
-    """Agrees to the terms of service that the CA has now."""
+    """Agree to the CA's current terms of service."""
     terms = acme_accounts.agree(app.open(), app.settings, name, default_actor())
-    click.echo(f"'{name}' agrees to {terms or 'the terms; the CA names none'}.")
+    click.echo(f"'{name}' agrees to {terms or 'the terms of service; the CA publishes none'}.")
 
 
 @account.command("rollover")
@@ -256,13 +276,13 @@ def agree(app: CommandContext, name: str) -> None:
     type=click.Choice(KEY_TYPES),
     default="ec-p256",
     show_default=True,
-    help="Kind of the new key.",
+    help="Type of the new key.",
 )
 @pass_app
 def rollover(app: CommandContext, name: str, key_type: str) -> None:
-    """Gives the account a new key.
+    """Replace the account key (RFC 8555, section 7.3.5).
 
-    The old key file stays where it is, and can do nothing any more.
+    The old key file is kept; the CA no longer accepts that key.
     """
     row = acme_accounts.rollover(app.open(), app.settings, name, key_type)
     click.echo(f"'{name}' has a new key: {row['key_reference'].partition(':')[2]}. Back it up.")
@@ -273,14 +293,18 @@ def rollover(app: CommandContext, name: str, key_type: str) -> None:
 @click.option(
     "--fallback",
     metavar="ACCOUNT",
-    help="The account that stands in while this CA fails; empty: none.",
+    help="Account to order from while this CA fails. Empty: none.",
 )
 @pass_app
 def edit(app: CommandContext, name: str, fallback: str | None) -> None:
-    """Changes what is kept here of an account."""
+    """Change the settings of an account."""
 
     if fallback == name:
-        raise UsageError("An account cannot stand in for itself")
+        raise UsageError(
+            "An account cannot be its own fallback",
+            "the fallback is used while this account's CA fails",
+            "Name another account.",
+        )
     with app.open().write() as tx:
         row = accounts.find(tx.conn, name)
         if fallback is not None:
@@ -298,13 +322,15 @@ def edit(app: CommandContext, name: str, fallback: str | None) -> None:
 
 @account.command("deactivate")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_app
 def deactivate(app: CommandContext, name: str, yes: bool) -> None:
-    """Ends an account at its CA, for good."""
+    """Deactivate an account permanently (RFC 8555, section 7.3.6)."""
+    # ACME has no way to reactivate an account (RFC 8555, section 7.3.6).
     if not yes:
         click.confirm(
-            f"Deactivate '{name}' at its CA? It can never order or revoke again", abort=True
+            f"Deactivate '{name}' at its CA? It can never order or revoke certificates again",
+            abort=True,
         )
     acme_accounts.deactivate(app.open(), app.settings, name)
     click.echo(f"'{name}' is deactivated.")

@@ -1,4 +1,4 @@
-"""What one reads of cases: the work list, one case with its story, and the measures."""
+"""Pages of ``certmgr case``: the work list, one case with its history, and the statistics."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import click
 
 from certmgr.cases.states import (
     ENDED,
-    TODO,
-    CaseState,
-    allowed,
+    NEXT_STEPS,
+    allowed_actions,
     escalations,
+    is_overdue,
     next_reminder,
-    overdue,
     waits_for,
 )
-from certmgr.cases.states import overdue as is_late
-from certmgr.cases.statistics import measures as of
+from certmgr.cases.statistics import monthly_statistics
 from certmgr.cases.window import InstallationWindow
 from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from inventory.db.database import from_epoch
 from inventory.store import cases, clients, contacts, outbox
+from inventory.vocabulary import CaseState
 
 if TYPE_CHECKING:
     from inventory.store.records import Row
@@ -42,6 +41,7 @@ _COLUMNS = (
     "window",
     "todo",
 )
+# Keys of certmgr.cases/1: the columns of the CSV, and what only a program needs.
 _KEYS = (
     *_COLUMNS,
     "id",
@@ -61,15 +61,15 @@ _KEYS = (
 
 @click.command("list")
 @client_filter
-@click.option("--mine", metavar="CONTACT", help="Only those that this administrator leads.")
+@click.option("--mine", metavar="CONTACT", help="Only cases assigned to this administrator.")
 @click.option(
     "--waiting",
     type=click.Choice(["client", "provider"]),
-    help="Only those that wait for this side.",
+    help="Only cases that wait for this side.",
 )
-@click.option("--overdue", is_flag=True, help="Only those whose due date has passed.")
-@click.option("--windows", is_flag=True, help="Only those with a window within seven days.")
-@click.option("--all", "everything", is_flag=True, help="Also those that ended.")
+@click.option("--overdue", is_flag=True, help="Only cases whose due date has passed.")
+@click.option("--windows", is_flag=True, help="Only cases with a window within seven days.")
+@click.option("--all", "everything", is_flag=True, help="Include cases that ended.")
 @format_option
 @pass_app
 def list_(
@@ -80,34 +80,36 @@ def list_(
     overdue: bool,
     windows: bool,
     everything: bool,
-    form: str,
+    output_format: str,
 ) -> None:
-    """The work list: the next due first."""
+    """List cases, the next due first."""
 
-    moment = app.now()
+    now = app.now()
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         staff_id = contacts.find(conn, mine)["id"] if mine else None
         rows = cases.listing(conn, client_id=client_id, states=None if everything else cases.OPEN)
-    week = moment.timestamp() + 7 * 86_400
+    # --windows shows the windows that are open now or begin within a week.
+    week = now.timestamp() + 7 * 86_400
     rows = [
         r
         for r in rows
         if (staff_id is None or r["staff_id"] == staff_id)
         and (waiting is None or waits_for(r) == waiting)
-        and (not overdue or is_late(r, moment))
+        and (not overdue or is_overdue(r, now))
         and (
             not windows
             or (
                 r["window_state"] == "agreed"
                 and r["window_start"] is not None
-                and moment.timestamp() <= r["window_end"]
+                and now.timestamp() <= r["window_end"]
                 and r["window_start"] < week
             )
         )
     ]
-    shown = [case_row(r, moment) for r in rows]
-    if form == "table":
+    shown = [case_row(r, now) for r in rows]
+    # The table shows what fits a terminal: the date without the time, and at most three names.
+    if output_format == "table":
         lines = [
             [
                 r["reference"],
@@ -115,7 +117,7 @@ def list_(
                 r["state"],
                 r["waits_for"],
                 f"{(r['due'] or '')[:10]}{' overdue' if r['overdue'] else ''}",
-                r["staff"] or "nobody",
+                r["staff"] or "unassigned",
                 " ".join(r["names"][:3]),
             ]
             for r in shown
@@ -123,21 +125,23 @@ def list_(
         if not lines:
             click.echo("There are no such cases.")
         else:
-            table(["CASE", "CLIENT", "STATE", "WAITS FOR", "DUE", "LED BY", "NAMES"], lines)
+            table(["CASE", "CLIENT", "STATE", "WAITS FOR", "DUE", "ASSIGNEE", "NAMES"], lines)
     else:
-        show("cases", _COLUMNS, shown, form, keys=_KEYS)
+        show("cases", _COLUMNS, shown, output_format, keys=_KEYS)
 
 
-def case_row(row: Row, moment: Any) -> dict[str, Any]:
-    """One case of ``certmgr.cases/1``."""
+def case_row(row: Row, now: Any) -> dict[str, Any]:
+    """Return one case of ``certmgr.cases/1``."""
 
     start, end = from_epoch(row["window_start"]), from_epoch(row["window_end"])
+    # A cancelled window keeps its dates in the row, but must not be shown as agreed.
     window = (
         InstallationWindow(start, end, row["window_zone"]).text
         if start and end and row["window_state"] == "agreed"
         else None
     )
     state = CaseState(row["state"])
+    # A case that ended has nothing due, so it is never overdue.
     return {
         **{
             k: row[k]
@@ -161,12 +165,12 @@ def case_row(row: Row, moment: Any) -> dict[str, Any]:
         "state": str(state),
         "waits_for": waits_for(row),
         "due": epoch_text(row["due_at"]),
-        "overdue": state not in ENDED and overdue(row, moment),
+        "overdue": state not in ENDED and is_overdue(row, now),
         "window": window,
         "since": epoch_text(row["since"]),
         "opened": epoch_text(row["opened_at"]),
         "closed": epoch_text(row["closed_at"]),
-        "todo": TODO.get(state, "").replace("REF", row["reference"]) or None,
+        "todo": NEXT_STEPS.get(state, "").replace("REF", row["reference"]) or None,
     }
 
 
@@ -174,12 +178,13 @@ def case_row(row: Row, moment: Any) -> dict[str, Any]:
 @click.argument("reference")
 @format_option
 @pass_app
-def show_(app: CommandContext, reference: str, form: str) -> None:
-    """Tell the whole story of a case: where it stands, whom it climbs to, certificates, messages,
-    and everything that was done and said.
+def show_(app: CommandContext, reference: str, output_format: str) -> None:
+    """Show a case.
+
+    The page has its state, escalation, certificates, messages and history.
     """
 
-    moment = app.now()
+    now = app.now()
     with app.open().read() as conn:
         row = cases.find(conn, reference)
         events = cases.events(conn, row["id"])
@@ -187,16 +192,16 @@ def show_(app: CommandContext, reference: str, form: str) -> None:
         messages = outbox.about(
             conn, cases.matter_key(row["id"], row["client_id"]), row["client_id"]
         )
-    page = case_row(row, moment)
-    reminds = next_reminder(row, moment)
-    climbing = [
+    case = case_row(row, now)
+    reminds = next_reminder(row, now)
+    escalation_steps = [
         {"who": c.who, "at": epoch_text(int(c.at.timestamp()))}
-        for c in escalations(row, app.settings.notify.climb_days, moment.tzinfo)
+        for c in escalations(row, app.settings.notify.escalate_after_days, now.tzinfo)
     ]
     certificates = [
         {
             "key_type": i["key_type"],
-            "key": i["key_reference"] or "with the client",
+            "key": i["key_reference"] or "with the client",  # the client's CSR
             "sha256": i["sha256"],
             "serial": i["serial"],
             "not_after": epoch_text(i["not_after"]),
@@ -205,7 +210,7 @@ def show_(app: CommandContext, reference: str, form: str) -> None:
         }
         for i in issued
     ]
-    story = [
+    history = [
         {
             "at": epoch_text(e["at"]),
             "by": e["by"],
@@ -216,7 +221,7 @@ def show_(app: CommandContext, reference: str, form: str) -> None:
         }
         for e in events
     ]
-    told = [
+    sent = [
         {
             "at": epoch_text(m["sent_at"] or m["created_at"]),
             "contact": m["contact"],
@@ -227,23 +232,24 @@ def show_(app: CommandContext, reference: str, form: str) -> None:
     ]
     document = {
         "schema": "certmgr.case/1",
-        "case": page,
-        "can": list(allowed(row["state"])),
+        "case": case,
+        "can": list(allowed_actions(row["state"])),
         "reminds": instant(reminds),
-        "climbs": climbing,
+        "climbs": escalation_steps,
         "certificates": certificates,
-        "messages": told,
-        "events": story,
+        "messages": sent,
+        "events": history,
     }
-    if form == "json":
+    if output_format == "json":
         echo_json(document)
-    elif form == "csv":
-        show("events", ("at", "by", "action", "before", "after", "text"), story, form)
+    elif output_format == "csv":
+        show("events", ("at", "by", "action", "before", "after", "text"), history, output_format)
     else:
-        _page(page, row, document)
+        _page(case, row, document)
 
 
-def _page(page: dict[str, Any], row: Row, document: dict[str, Any]) -> None:
+def _page(case: dict[str, Any], row: Row, document: dict[str, Any]) -> None:
+    """Print one case for a terminal."""
     amounts = ", ".join(f"{k} {row[k]} {row['currency']}" for k in ("price", "fee") if row[k])
     approved = (
         f"{row['approved_by']} by {row['approved_how']}, {epoch_text(row['approved_at'])}"
@@ -252,79 +258,85 @@ def _page(page: dict[str, Any], row: Row, document: dict[str, Any]) -> None:
     )
     pairs(
         [
-            ("Case", f"{page['reference']} ({page['kind']}), version {page['version']}"),
+            ("Case", f"{case['reference']} ({case['kind']}), version {case['version']}"),
             ("Client", f"{row['client']} {row['client_name']}"),
-            ("Names", page["names"]),
+            ("Names", case["names"]),
             (
                 "State",
                 (
-                    f"{page['state']} since"
-                    f" {page['since']}{': ' + page['reason'] if page['reason'] else ''}"
+                    f"{case['state']} since"
+                    f" {case['since']}{': ' + case['reason'] if case['reason'] else ''}"
                 ),
             ),
-            ("Waits for", page["waits_for"]),
+            ("Waits for", case["waits_for"]),
             (
                 "Due",
-                f"{page['due']}{', overdue' if page['overdue'] else ''}" if page["due"] else None,
+                f"{case['due']}{', overdue' if case['overdue'] else ''}" if case["due"] else None,
             ),
-            ("To do", page["todo"]),
-            ("Led by", row["staff"] or "nobody: certmgr case take"),
+            ("To do", case["todo"]),
+            ("Assignee", row["staff"] or "none; to assign one: certmgr case assign"),
             ("Contact", row["contact"]),
-            ("Order", f"#{row['order_id']}" if row["order_id"] else None),
+            ("Purchase", f"#{row['order_id']}" if row["order_id"] else None),
             ("Amounts", amounts),
-            ("Agreed", approved),
-            ("Window", page["window"]),
+            ("Approved", approved),
+            ("Window", case["window"]),
             ("Replaces", row["replaces"]),
-            ("Which ends", epoch_text(row["ends_at"])),
+            ("Old expiry", epoch_text(row["ends_at"])),
             ("Possible now", document["can"]),
         ]
     )
+    # What follows if no side acts: the reminder to the client, then each escalation.
     if document["reminds"]:
-        click.echo(f"  the client is reminded next: {document['reminds'][:10]}")
-    for climb in document["climbs"]:
-        click.echo(f"  if nothing moves: {climb['who']}, {climb['at']}")
-    for one in document["certificates"]:
+        click.echo(f"  next reminder to the client: {document['reminds'][:10]}")
+    for escalation in document["climbs"]:
+        click.echo(f"  escalates to {escalation['who']}, {escalation['at']}")
+    for certificate in document["certificates"]:
+        until = certificate["not_after"][:10] if certificate["not_after"] else "?"
+        # Empty until a verification succeeded.
+        live = f"; seen live {certificate['seen_live']}" if certificate["seen_live"] else ""
         state = (
-            f"serial {one['serial']}, until {one['not_after'][:10] if one['not_after'] else '?'},"
-            f" SHA-256 {one['sha256']}"
-            if one["sha256"]
-            else "not there yet"
+            f"serial {certificate['serial']}, until {until}, SHA-256 {certificate['sha256']}"
+            if certificate["sha256"]
+            else "not received yet"
         )
         click.echo(
-            f"  certificate ({one['key_type']}): {state}; key"
-            f" {one['key']}{'; seen live ' + one['seen_live'] if one['seen_live'] else ''}"
+            f"  certificate ({certificate['key_type']}): {state}; key {certificate['key']}{live}"
         )
     if document["messages"]:
         click.echo("\nMessages to the client, newest first")
-        for one in document["messages"]:
+        for message in document["messages"]:
             click.echo(
-                f"  {one['at']} {one['state']} to {cell(one['contact'])}: {cell(one['subject'])}"
+                f"  {message['at']} {message['state']} to {cell(message['contact'])}:"
+                f" {cell(message['subject'])}"
             )
-    click.echo("\nStory")
-    for one in document["events"]:
-        moved = (
-            f" ({one['before']} -> {one['after']})"
-            if one["before"] and one["before"] != one["after"]
+    click.echo("\nHistory")
+    for event in document["events"]:
+        text = f": {cell(event['text'], 2000)}" if event["text"] else ""
+        # A note or a failed verification leaves the state as it was.
+        transition = (
+            f" ({event['before']} -> {event['after']})"
+            if event["before"] and event["before"] != event["after"]
             else ""
         )
-        click.echo(
-            f"  {one['at']} {cell(one['by'])}:"
-            f" {one['action']}{moved}{': ' + cell(one['text'], 2000) if one['text'] else ''}"
-        )
+        click.echo(f"  {event['at']} {cell(event['by'])}: {event['action']}{transition}{text}")
 
 
 @click.command("measures")
 @client_filter
 @format_option
 @pass_app
-def measures(app: CommandContext, client: str | None, form: str) -> None:
-    """Time per state, time to resolve, and what is overdue by whom, a month."""
+def measures(app: CommandContext, client: str | None, output_format: str) -> None:
+    """Show statistics per month.
+
+    They are the time per state, the time to resolve, and the overdue cases of client and provider.
+    """
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         rows, events = cases.listing(conn, client_id=client_id), cases.events_of(conn, client_id)
-    found = of(rows, events, app.now(), ZoneInfo(app.settings.provider.time_zone))
-    flat = form != "json"
+    monthly = monthly_statistics(rows, events, app.now(), ZoneInfo(app.settings.provider.time_zone))
+    # A table cell or a CSV column holds text; JSON keeps the mappings.
+    flat = output_format != "json"
     shown = [
         {
             "month": m.month,
@@ -335,11 +347,12 @@ def measures(app: CommandContext, client: str | None, form: str) -> None:
             "overdue": _listed(m.overdue) if flat else m.overdue,
             "state_hours": _listed(m.states) if flat else m.states,
         }
-        for m in found
+        for m in monthly
     ]
     columns = ("month", "opened", "closed", "ended", "resolve_hours", "overdue", "state_hours")
-    show("measures", columns, shown, form, "There were no cases yet.")
+    show("measures", columns, shown, output_format, "There are no cases yet.")
 
 
 def _listed(values: Mapping[str, float]) -> str:
+    """Return a mapping as text for one cell."""
     return ", ".join(f"{k} {v}" for k, v in values.items())

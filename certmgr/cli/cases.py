@@ -1,4 +1,4 @@
-"""``certmgr case``: installations that are coordinated with clients."""
+"""``certmgr case``: coordinate installations with clients."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cases import intake
-from certmgr.cases.intake import sentences
-from certmgr.cases.opening import awaiting, due_cases
-from certmgr.cases.opening import run as work
+from certmgr.cases.intake import message_sentences
+from certmgr.cases.opening import awaiting_verification, due_cases
+from certmgr.cases.opening import run as run_cases
 from certmgr.cases.package import fingerprint
-from certmgr.cases.package_files import pack
+from certmgr.cases.package_files import build_case_package
 from certmgr.cases.service import CaseService
 from certmgr.cases.states import CaseAction, waits_for
 from certmgr.cli.case_pages import list_, measures, show_
@@ -23,40 +23,50 @@ from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import secret
 from certmgr.files import write_whole
 from certmgr.inspection.verification import VerificationState
-from certmgr.purchases.load import leads_of
+from certmgr.purchases.load import lead_times
 from certmgr.x509.upload import read_files, unpack
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
 from inventory.store import cases
-from notifiers.wording.cases import INSTRUCTIONS, MATERIAL, filled
+from notifiers.wording.cases import INSTRUCTIONS, UPLOAD_MESSAGES, filled
 
 if TYPE_CHECKING:
     from certmgr.cases.service import CaseService
     from certmgr.inspection.verification import Verification
     from inventory.store.records import Row
 
-seen_option = click.option(
-    "--seen",
+# Two administrators may work on one case: the version detects a change in the meantime.
+version_option = click.option(
+    "--if-version",
+    "expected_version",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="The version that case show told: nothing is done where the case was changed since.",
+    help="Do nothing if the case has another version. `case show` prints the version.",
 )
 
 
 @click.group()
 def case() -> None:
-    """Installations, from request to proof: who is waited for, until when, and what was said."""
+    """Coordinate installations with clients, from the request to the verification."""
 
 
 for _command in (list_, show_, measures):
     case.add_command(_command)
 
 
-def desk_of(app: CommandContext, seen: int | None = None) -> CaseService:
-    return CaseService(app.open(), app.settings, app.now(), seen=seen)
+def case_service(app: CommandContext, expected_version: int | None = None) -> CaseService:
+    """Return the service that changes cases.
+
+    Args:
+        app: The context of the command.
+        expected_version: The version that the caller has read; the service refuses to change a
+            case that has another version.
+    """
+    return CaseService(app.open(), app.settings, app.now(), expected_version=expected_version)
 
 
-def said(row: Row, text: str = "") -> None:
+def echo_result(row: Row, text: str = "") -> None:
+    """Print what a command did to a case, who acts next, and the new version."""
     due = f", due {epoch_text(row['due_at'])}" if row["due_at"] else ""
     click.echo(
         f"{row['reference']}: {text or row['state']}. It waits for {waits_for(row)}{due}. Version"
@@ -68,62 +78,71 @@ def said(row: Row, text: str = "") -> None:
 @click.argument("client")
 @click.argument("names", nargs=-1)
 @click.option(
-    "--order",
-    "order_key",
-    metavar="ORDER",
-    help="The order that it is for; its names are taken where none are given.",
+    "--purchase",
+    "purchase_key",
+    metavar="PURCHASE",
+    help="Purchase that the case is for. Without NAMES, its names are used.",
 )
 @click.option(
-    "--kind", type=click.Choice(["new", "renewal", "reissue"]), help="Else as it is served now."
+    "--kind",
+    type=click.Choice(["new", "renewal", "reissue"]),
+    help="Default: derived from the certificate that is served.",
 )
-@click.option("--contact", metavar="CONTACT", help="Of the client.")
-@click.option("--staff", metavar="CONTACT", help="The administrator who leads it.")
-@click.option("--own-csr", is_flag=True, help="The client makes key and CSR.")
-@click.option("--bought-by", type=click.Choice(["client", "us"]), help="Who buys.")
-@click.option("--price", metavar="AMOUNT")
-@click.option("--fee", metavar="AMOUNT", help="Of the installation.")
-@click.option("--currency", metavar="CODE")
-@click.option("--reason", metavar="TEXT", default="", help="Why it was opened.")
+@click.option("--contact", metavar="CONTACT", help="Contact of the client.")
+@click.option("--staff", metavar="CONTACT", help="Assignee: an administrator of the provider.")
+@click.option("--own-csr", is_flag=True, help="The client makes the key and the CSR.")
+@click.option("--bought-by", type=click.Choice(["client", "us"]), help="Who buys the certificate.")
+@click.option("--price", metavar="AMOUNT", help="Price of the certificate.")
+@click.option("--fee", metavar="AMOUNT", help="Fee for the installation.")
+@click.option("--currency", metavar="CODE", help="Such as EUR.")
+@click.option("--reason", metavar="TEXT", default="", help="Why the case is opened.")
 @pass_app
 def open_(
     app: CommandContext,
     /,
     client: str,
     names: tuple[str, ...],
-    order_key: str | None,
+    purchase_key: str | None,
     reason: str,
     **values: Any,
 ) -> None:
-    """Open a case of CLIENT about NAMES.
+    """Open a case of CLIENT for NAMES.
 
-    What is not given is filled in from the order and the inventory.
+    Options that are omitted are filled in from the purchase and the inventory.
     """
-    row = desk_of(app).open(client, names, values | {"order": order_key}, text=reason)
-    said(row, f"opened for {', '.join(row['names'][:8])}")
+    row = case_service(app).open(client, names, values | {"order": purchase_key}, text=reason)
+    echo_result(row, f"opened for {', '.join(row['names'][:8])}")
 
 
-@case.command("take")
+@case.command("assign")
 @click.argument("reference")
 @click.option(
-    "--by", "staff", required=True, metavar="CONTACT", help="An administrator of the staff."
+    "--by",
+    "staff",
+    required=True,
+    metavar="CONTACT",
+    help="Administrator who becomes the assignee.",
 )
-@seen_option
+@version_option
 @pass_app
-def take(app: CommandContext, reference: str, staff: str, seen: int | None) -> None:
-    """Say who of the staff leads a case: clients are told their name, and they are told what waits
-    for them.
+def assign(app: CommandContext, reference: str, staff: str, expected_version: int | None) -> None:
+    """Assign a case to an administrator.
+
+    The client reads the assignee's name; the assignee is notified of each step that waits for them.
     """
-    said(desk_of(app, seen).take(reference, staff), f"led by {staff}")
+    echo_result(
+        case_service(app, expected_version).assign(reference, staff), f"assigned to {staff}"
+    )
 
 
 @case.command("note")
 @click.argument("reference")
 @click.argument("text")
-@seen_option
+@version_option
 @pass_app
-def note(app: CommandContext, reference: str, text: str, seen: int | None) -> None:
-    """Add what was said on the telephone."""
-    said(desk_of(app, seen).note(reference, text), "noted")
+def note(app: CommandContext, reference: str, text: str, expected_version: int | None) -> None:
+    """Add a note, such as the outcome of a telephone call."""
+    echo_result(case_service(app, expected_version).note(reference, text), "noted")
 
 
 @case.command("csr")
@@ -133,32 +152,32 @@ def note(app: CommandContext, reference: str, text: str, seen: int | None) -> No
     "key_types",
     multiple=True,
     metavar="TYPE",
-    help="ec-p256, ec-p384, rsa-2048, rsa-3072 or rsa-4096; one of each kind may be given.",
+    help="ec-p256, ec-p384, rsa-2048, rsa-3072 or rsa-4096. Up to one EC and one RSA key.",
 )
 @click.option(
     "--from",
     "source",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The client's own CSR, checked in place of making one.",
+    help="The client's CSR, which is checked instead of making one.",
 )
-@click.option("--organisation", metavar="TEXT", default="", help="For OV and EV.")
-@click.option("--locality", metavar="TEXT", default="")
-@click.option("--region", metavar="TEXT", default="")
-@click.option("--country", metavar="CODE", default="")
+@click.option("--organisation", metavar="TEXT", default="", help="Organisation, for OV and EV.")
+@click.option("--locality", metavar="TEXT", default="", help="City, for OV and EV.")
+@click.option("--region", metavar="TEXT", default="", help="State or province.")
+@click.option("--country", metavar="CODE", default="", help="Country, such as DE.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the CSR there, with instructions beside it; else it is shown.",
+    help="Write the CSR to FILE, and instructions to FILE.txt. Default: print the CSR.",
 )
-@click.option("--again", is_flag=True, help="Show or write the CSR that there is.")
+@click.option("--again", is_flag=True, help="Print or write the existing CSR.")
 @click.option(
     "--drop",
     metavar="TYPE",
-    help="Do without a certificate that was asked for and has not come, such as rsa-2048.",
+    help="Drop a key type whose certificate has not been received, such as rsa-2048.",
 )
-@seen_option
+@version_option
 @pass_app
 def csr(
     app: CommandContext,
@@ -169,97 +188,109 @@ def csr(
     output: Path | None,
     again: bool,
     drop: str | None,
-    seen: int | None,
+    expected_version: int | None,
     **subject: str,
 ) -> int:
-    """Make key and CSR, or check the client's own CSR.
+    """Make a key and a CSR, or check the client's CSR.
 
-    The key stays on this machine; the next step is case send.
+    The key stays on this machine. The next step is `case send`.
     """
 
-    desk = desk_of(app, seen)
+    # --drop, --from and --again each replace the making of a key: only one of them takes effect.
+    service = case_service(app, expected_version)
     if drop is not None:
-        said(intake.drop(desk, reference, drop), f"done without {drop}")
+        echo_result(intake.drop_certificate(service, reference, drop), f"{drop} dropped")
         return 0
     if source is not None:
-        return _own_csr(desk, reference, source)
+        return _check_client_csr(service, reference, source)
     if again:
-        made = _known_csrs(desk, reference)
+        csrs = _existing_csrs(service, reference)
     else:
-        made = intake.make_csr(desk, reference, key_types, **subject)
-    text = "\n".join(made)
-    row = _row(desk, reference)
+        csrs = intake.make_csr(service, reference, key_types, **subject)
+    # One file holds all CSRs, because a case may have an EC and an RSA certificate.
+    text = "\n".join(csrs)
+    row = _row(service, reference)
     if output is None:
         click.echo(text, nl=False)
     else:
         _export(row, text, output)
+    # --again repeats an export: the state of the case did not change.
     if not again:
+        # stdout carries only the PEM text, so that it can be redirected to a file.
         click.echo(
-            f"{row['reference']}: {row['state']}. To give it to whoever buys: certmgr case send"
+            f"{row['reference']}: {row['state']}. To hand the CSR to the buyer: certmgr case send"
             f" {row['reference']}",
             err=True,
         )
     return 0
 
 
-def _row(desk: CaseService, reference: str) -> Row:
-    with desk.database.read() as conn:
+def _row(service: CaseService, reference: str) -> Row:
+    with service.database.read() as conn:
         return cases.find(conn, reference)
 
 
-def _known_csrs(desk: CaseService, reference: str) -> list[str]:
-    with desk.database.read() as conn:
+def _existing_csrs(service: CaseService, reference: str) -> list[str]:
+    """Return the CSRs of a case, as PEM; raise Conflict if it has none."""
+    with service.database.read() as conn:
         row = cases.find(conn, reference)
-        found = [
-            i["csr"] for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["csr"]
-        ]
-    if not found:
+        csrs = [i["csr"] for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["csr"]]
+    if not csrs:
         raise Conflict(
             f"The case {row['reference']} has no CSR yet",
-            "",
-            f"certmgr case csr {row['reference']}",
+            "none was made or received",
+            f"Make one: certmgr case csr {row['reference']}",
         )
-    return found
+    return csrs
 
 
 def _export(row: Row, text: str, output: Path) -> None:
-    words = filled(
+    """Write the CSR, and instructions for the vendor, to two files."""
+    instructions = filled(
         INSTRUCTIONS,
         {"names": ", ".join(display(n) for n in row["names"]), "reference": row["reference"]},
     )
-    beside = output.with_name(f"{output.name}.txt")
+    instructions_file = output.with_name(f"{output.name}.txt")
+    # An older CSR may be overwritten; any other file may be something that the caller needs.
     if output.exists() and not output.read_bytes()[:11].startswith(b"-----BEGIN "):
-        raise Conflict(f"{output} exists already", "and it is no CSR", "Name another file.")
+        raise Conflict(f"{output} exists already", "it is not a CSR", "Name another file.")
+    # A CSR is public (mode 0644), unlike the private key.
     write_whole(output, text.encode(), 0o644)
-    write_whole(beside, f"{words}\n\n{text}".encode(), 0o644)
+    write_whole(instructions_file, f"{instructions}\n\n{text}".encode(), 0o644)
     click.echo(
-        f"Written: {cell(output)}, and with instructions for any vendor {cell(beside)}.", err=True
+        f"Written: {cell(output)}, and {cell(instructions_file)} with instructions for the vendor.",
+        err=True,
     )
 
 
-def _own_csr(desk: CaseService, reference: str, source: Path) -> int:
-    request = intake.take_csr(desk, reference, read_files([str(source)])[0])
+def _check_client_csr(service: CaseService, reference: str, source: Path) -> int:
+    """Check the client's CSR, and record it if it can be used; return the exit code."""
+    request = intake.record_client_csr(service, reference, read_files([str(source)])[0])
+    # csr-extra is only a remark; every other problem refuses the CSR.
     refused = any(code != "csr-extra" for code, _ in request.problems)
     for code, values in request.problems:
-        click.echo(cell(filled(MATERIAL[code], values), 1000))
+        click.echo(cell(filled(UPLOAD_MESSAGES[code], values), 1000))
     if refused:
         click.echo(
-            "The CSR was not taken. The lines above can be forwarded to the client.", err=True
+            "The CSR was not accepted. You can forward the lines above to the client.", err=True
         )
         return 3
-    said(_row(desk, reference), f"the client's CSR ({request.key}) was taken")
+    echo_result(_row(service, reference), f"the client's CSR ({request.key}) was accepted")
     return 0
 
 
 @case.command("send")
 @click.argument("reference")
-@click.option("--reason", metavar="TEXT", default="", help="How it went to them.")
-@seen_option
+@click.option("--reason", metavar="TEXT", default="", help="How the CSR was sent.")
+@version_option
 @pass_app
-def send(app: CommandContext, reference: str, reason: str, seen: int | None) -> None:
-    """Hand the CSR to whoever buys: the client gets it with the next notice."""
+def send(app: CommandContext, reference: str, reason: str, expected_version: int | None) -> None:
+    """Hand the CSR to the buyer.
 
-    said(intake.send(desk_of(app, seen), reference, reason))
+    If the client buys, they receive the CSR with the next notice.
+    """
+
+    echo_result(intake.send_csr(case_service(app, expected_version), reference, reason))
 
 
 @case.command("receive")
@@ -269,15 +300,15 @@ def send(app: CommandContext, reference: str, reason: str, seen: int | None) -> 
     "--password",
     metavar="SECRET",
     default="",
-    help="Of a PKCS#12 or an encrypted key: env:NAME or file:PATH.",
+    help="Password of a PKCS#12 or an encrypted key: env:NAME or file:PATH.",
 )
 @click.option(
     "--use-key",
     is_flag=True,
-    help="Use a private key that came with the certificate in place of ours.",
+    help="Use a private key that came with the certificate, instead of our key.",
 )
-@click.option("--dry-run", is_flag=True, help="Only judge it.")
-@seen_option
+@click.option("--dry-run", is_flag=True, help="Only check the files; record nothing.")
+@version_option
 @pass_app
 def receive(
     app: CommandContext,
@@ -286,50 +317,54 @@ def receive(
     password: str,
     use_key: bool,
     dry_run: bool,
-    seen: int | None,
+    expected_version: int | None,
 ) -> int:
-    """Take apart and check what came back: PEM, DER, PKCS#7, PKCS#12 or zip, with or without chain.
+    """Check and store an issued certificate.
 
-    Exit 3 where it cannot be used.
+    FILES are PEM, DER, PKCS#7, PKCS#12 or zip; the chain may be missing. Exit
+    code 3 if the certificate cannot be used.
     """
 
-    desk = desk_of(app, seen)
-    material = unpack(read_files(list(files)), _secret(password))
-    verdict = (
-        intake.judge_only(desk, reference, material, use_key=use_key)
+    service = case_service(app, expected_version)
+    upload = unpack(read_files(list(files)), _secret(password))
+    review = (
+        intake.preview_upload(service, reference, upload, use_key=use_key)
         if dry_run
-        else intake.receive(desk, reference, material, use_key=use_key)
+        else intake.receive(service, reference, upload, use_key=use_key)
     )
-    for leaf in verdict.leaves[:5]:
+    # A vendor's archive may hold many certificates; the first ones are enough to recognise it.
+    for leaf in review.leaves[:5]:
         until = f"{leaf.not_after:%Y-%m-%d}" if leaf.not_after else "?"
         click.echo(
             f"serial {leaf.serial}, {leaf.key}, until {until}, for"
             f" {cell(', '.join(leaf.names[:8]))}\nSHA-256 {leaf.sha256}"
         )
-    for line in sentences(verdict.said):
+    # The text comes from a file of a third party: cell() removes control characters.
+    for line in message_sentences(review.messages):
         click.echo(f"- {cell(line, 1000)}")
     if dry_run:
         click.echo(
-            "It could not be installed."
-            if verdict.refused
-            else "It is what was asked for. Nothing was recorded."
+            "The certificate cannot be installed. Nothing was recorded."
+            if review.refused
+            else "The certificate matches the request. Nothing was recorded."
         )
     else:
-        said(_row(desk, reference))
-    if verdict.refused:
+        echo_result(_row(service, reference))
+    if review.refused:
         click.echo(
-            "What is wrong can be forwarded to the client as it stands; the next notice tells"
-            " them.",
+            "You can forward the lines above to the client; the next notice informs them too.",
             err=True,
         )
-    return 3 if verdict.refused else 0
+    return 3 if review.refused else 0
 
 
 def _secret(text: str) -> str:
+    """Resolve env:NAME or file:PATH; refuse a literal password."""
+    # Every user of the machine can read the arguments of a running process.
     if text and not text.startswith(("env:", "file:")):
         raise UsageError(
-            "A password is not passed as an option",
-            "others on this machine could read it",
+            "--password does not accept the password itself",
+            "other users of this machine could read it in the process list",
             "Write --password env:NAME or file:PATH.",
         )
     return secret(text) if text else ""
@@ -337,12 +372,17 @@ def _secret(text: str) -> str:
 
 @case.command("approve")
 @click.argument("reference")
-@click.option("--by", required=True, metavar="NAME", help="Who of the client agreed.")
-@click.option("--how", required=True, metavar="TEXT", help="telephone, mail of 3 March, ...")
-@click.option("--price", metavar="AMOUNT")
-@click.option("--fee", metavar="AMOUNT", help="Of the installation.")
-@click.option("--currency", metavar="CODE")
-@seen_option
+@click.option("--by", required=True, metavar="NAME", help="Person at the client who approved.")
+@click.option(
+    "--how",
+    required=True,
+    metavar="TEXT",
+    help="How they approved, such as telephone, or mail of 3 March.",
+)
+@click.option("--price", metavar="AMOUNT", help="Price of the certificate.")
+@click.option("--fee", metavar="AMOUNT", help="Fee for the installation.")
+@click.option("--currency", metavar="CODE", help="Such as EUR.")
+@version_option
 @pass_app
 def approve(
     app: CommandContext,
@@ -352,12 +392,14 @@ def approve(
     price: str | None,
     fee: str | None,
     currency: str | None,
-    seen: int | None,
+    expected_version: int | None,
 ) -> None:
-    """Record who agreed to price and window, and how."""
-    said(
-        desk_of(app, seen).approve(reference, by, how, price=price, fee=fee, currency=currency),
-        f"{by} agreed",
+    """Record who approved price and window, and how."""
+    echo_result(
+        case_service(app, expected_version).approve(
+            reference, by, how, price=price, fee=fee, currency=currency
+        ),
+        f"{by} approved",
     )
 
 
@@ -365,18 +407,24 @@ def approve(
 @click.argument("reference")
 @click.argument("start", required=False)
 @click.option(
-    "--minutes", type=click.IntRange(5, 2880), metavar="N", help="How long; [cases] window_minutes."
+    "--minutes",
+    type=click.IntRange(5, 2880),
+    metavar="N",
+    help="Length of the window. Default: [cases] window_minutes.",
 )
 @click.option(
     "--zone",
     metavar="NAME",
-    help="The client's time zone, else that of its contact, such as Europe/Berlin.",
+    help="Time zone of START, such as Europe/Berlin. Default: that of the contact.",
 )
-@click.option("--lift", is_flag=True, help="The agreed window does not hold any more.")
+@click.option("--cancel", is_flag=True, help="Cancel the agreed window.")
 @click.option(
-    "--reason", metavar="TEXT", default="", help="Why it is lifted, or agreed without the client."
+    "--reason",
+    metavar="TEXT",
+    default="",
+    help="Why it is cancelled, or agreed without the client's approval.",
 )
-@seen_option
+@version_option
 @pass_app
 def window(
     app: CommandContext,
@@ -384,24 +432,29 @@ def window(
     start: str | None,
     minutes: int | None,
     zone: str | None,
-    lift: bool,
+    cancel: bool,
     reason: str,
-    seen: int | None,
+    expected_version: int | None,
 ) -> None:
-    """Agree on an installation window from START (2026-11-30T10:00, in the client's time), or move
-    it. Both sides get it as a calendar entry.
+    """Set, move or cancel the installation window.
+
+    START is in the client's time zone, such as 2026-11-30T10:00. Client and staff receive the
+    window as a calendar entry.
     """
 
-    desk = desk_of(app, seen)
-    if lift:
-        said(desk.lift(reference, reason), "the window does not hold any more")
+    service = case_service(app, expected_version)
+    if cancel:
+        echo_result(service.cancel_window(reference, reason), "window cancelled")
         return
+    # START is optional on the command line only because --cancel has none.
     if start is None:
         raise UsageError(
-            "When does the window begin?", "", "Write certmgr case window REF 2026-11-30T10:00."
+            "START is missing",
+            "a window needs the time at which it begins",
+            "Write certmgr case window REF 2026-11-30T10:00.",
         )
-    row, chosen = desk.agree(reference, start, minutes=minutes, zone=zone, text=reason)
-    said(row, f"window {chosen.text}")
+    row, chosen = service.agree_window(reference, start, minutes=minutes, zone=zone, text=reason)
+    echo_result(row, f"window {chosen.text}")
 
 
 @case.command("package")
@@ -411,33 +464,37 @@ def window(
     required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The zip; it holds the private key.",
+    help="The zip file to write; it contains the private key.",
 )
 @click.option(
     "--password",
     metavar="SECRET",
     default="",
-    help="Of the PKCS#12: env:NAME or file:PATH; without it none is made.",
+    help="Password of the PKCS#12: env:NAME or file:PATH. Without it, no PKCS#12 is made.",
 )
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @pass_app
 def package(app: CommandContext, reference: str, output: Path, password: str, force: bool) -> None:
-    """Write what an administrator installs: chain, key, combined file, PKCS#12, snippets for nginx,
-    Apache, HAProxy, IIS and Java, checksums.
+    """Write a package for the installation.
+
+    It contains chain, key, combined file, PKCS#12, checksums, and snippets for nginx, Apache,
+    HAProxy, IIS and Java.
     """
 
+    # The file may be a package that was already handed over.
     if output.exists() and not force:
         raise Conflict(
             f"{output} exists already",
-            "a package is not overwritten",
+            "a package is overwritten only on request",
             "Name another file, or give --force.",
         )
-    data, leaves = pack(desk_of(app), reference, _secret(password))
+    data, leaves = build_case_package(case_service(app), reference, _secret(password))
     write_whole(output, data)
+    # The administrator who installs the package compares these fingerprints.
     for leaf in leaves:
         click.echo(f"{leaf.key}: SHA-256 {fingerprint(leaf.sha256)}")
     click.echo(
-        f"Written to {cell(output)}, readable for you alone. Delete it when the case is closed.",
+        f"Written to {cell(output)}, readable only by you. Delete it when the case is closed.",
         err=True,
     )
 
@@ -445,13 +502,19 @@ def package(app: CommandContext, reference: str, output: Path, password: str, fo
 @case.command("install")
 @click.argument("reference")
 @click.option(
-    "--reason", metavar="TEXT", default="", help="What was done; why, where no window was agreed."
+    "--reason",
+    metavar="TEXT",
+    default="",
+    help="What was done. Required without an agreed window: why it was installed.",
 )
-@seen_option
+@version_option
 @pass_app
-def install(app: CommandContext, reference: str, reason: str, seen: int | None) -> None:
-    """Say that it is installed. The proof is case verify, or the next scan."""
-    said(desk_of(app, seen).installed(reference, reason))
+def install(app: CommandContext, reference: str, reason: str, expected_version: int | None) -> None:
+    """Record that the certificate is installed.
+
+    `case verify` or the next run verifies that it is live.
+    """
+    echo_result(case_service(app, expected_version).mark_installed(reference, reason))
 
 
 @case.command("verify")
@@ -461,127 +524,144 @@ def install(app: CommandContext, reference: str, reason: str, seen: int | None) 
     "resolve",
     multiple=True,
     metavar="HOST:PORT:ADDRESS",
-    help=(
-        "Look there in place of the DNS, which proves nothing and records nothing; may be repeated."
-    ),
+    help="Check ADDRESS instead of asking the DNS; nothing is recorded. May be repeated.",
 )
 @click.option(
     "--format",
-    "form",
+    "output_format",
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="How to show it.",
+    help="Output format.",
 )
-@seen_option
+@version_option
 @pass_app
 def verify(
-    app: CommandContext, reference: str, resolve: tuple[str, ...], form: str, seen: int | None
+    app: CommandContext,
+    reference: str,
+    resolve: tuple[str, ...],
+    output_format: str,
+    expected_version: int | None,
 ) -> int:
-    """Look for the expected certificate at every address, key type and backend.
+    """Verify that the expected certificate is live.
 
-    Seen on all closes the case; exit 1 where it is not.
+    Every address, key type and backend is checked. If the certificate is live
+    everywhere, the case is closed. Exit code 1 if it is not, 3 if undetermined.
     """
 
-    row, proof = desk_of(app, seen).verify(reference, overrides_of(resolve))
-    if form == "json":
+    row, verification = case_service(app, expected_version).verify(reference, overrides_of(resolve))
+    if output_format == "json":
         echo_json(
             {
                 "schema": "certmgr.proof/1",
                 "case": row["reference"],
                 "case_state": row["state"],
-                "state": str(proof.state),
-                "seen": list(proof.seen),
-                "missing": list(proof.missing),
-                "old": list(proof.old),
-                "unknown": list(proof.unknown),
+                "state": str(verification.state),
+                "seen": list(verification.seen),
+                "missing": list(verification.missing),
+                "old": list(verification.old),
+                "unknown": list(verification.unknown),
             }
         )
     else:
-        _proof(proof)
-        if not (proof.seen or proof.missing or proof.unknown):
-            click.echo(proof.sentence)
+        _show_verification(verification)
+        if not (verification.seen or verification.missing or verification.unknown):
+            click.echo(verification.sentence)
+        # Chosen addresses prove nothing about what the public DNS returns.
         if resolve:
-            click.echo("These were addresses of your choice: nothing was recorded.")
+            click.echo("Nothing was recorded, because --resolve chose the addresses.")
         else:
-            said(row)
+            echo_result(row)
+    # A script has to distinguish "not live" from "could not be checked".
     return (
         0
-        if proof.state is VerificationState.LIVE
+        if verification.state is VerificationState.LIVE
         else 3
-        if proof.state is VerificationState.UNKNOWN
+        if verification.state is VerificationState.UNKNOWN
         else 1
     )
 
 
-def _proof(proof: Verification) -> None:
-    for symbol, places in (
-        ("✓ live", proof.seen),
-        ("✗ not there", proof.missing),
-        ("? not known", proof.unknown),
+def _show_verification(verification: Verification) -> None:
+    """Print one line per place that was checked."""
+    for label, places in (
+        ("✓ live", verification.seen),
+        ("✗ not live", verification.missing),
+        ("? undetermined", verification.unknown),
     ):
         for place in places:
-            old = " (the old certificate)" if place in proof.old else ""
-            click.echo(f"{symbol}  {cell(place, 400)}{old}")
+            old = " (the old certificate)" if place in verification.old else ""
+            click.echo(f"{label}  {cell(place, 400)}{old}")
 
 
 @case.command("close")
 @click.argument("reference")
-@seen_option
+@version_option
 @pass_app
-def close(app: CommandContext, reference: str, seen: int | None) -> None:
-    """Close a case that was seen live.
+def close(app: CommandContext, reference: str, expected_version: int | None) -> None:
+    """Close a case that was verified live.
 
-    Without that proof there is only case cancel, with its reason.
+    Without that verification, end the case with `case cancel` and a reason.
     """
-    said(desk_of(app, seen).close(reference))
+    echo_result(case_service(app, expected_version).close(reference))
 
 
-def _ending(name: str, text: str) -> None:
+def _add_final_command(name: str, text: str) -> None:
+    """Add a command that ends or reopens a case, with a reason that the client reads."""
+
+    # decline, cancel and reopen differ only in the action, so one function defines all three.
     @case.command(name, help=text)
     @click.argument("reference")
     @click.option(
-        "--reason", required=True, metavar="TEXT", help="Why; it is kept, and the client is told."
+        "--reason",
+        required=True,
+        metavar="TEXT",
+        help="Why. The reason is stored, and the client is notified.",
     )
-    @seen_option
+    @version_option
     @pass_app
-    def command(app: CommandContext, reference: str, reason: str, seen: int | None) -> None:
-        said(desk_of(app, seen).end(reference, CaseAction(name), reason))
+    def command(
+        app: CommandContext, reference: str, reason: str, expected_version: int | None
+    ) -> None:
+        echo_result(case_service(app, expected_version).end(reference, CaseAction(name), reason))
 
 
-_ending("decline", "The client does not want it.")
-_ending("cancel", "Stop a case.")
-_ending("reopen", "Take up a case again that ended, or that was installed wrongly.")
+_add_final_command("decline", "Record that the client declined.")
+_add_final_command("cancel", "Cancel a case.")
+_add_final_command("reopen", "Reopen a case that ended or was installed wrongly.")
 
 
 @case.command("run")
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Only show which cases would be opened, and which would be looked at.",
+    help="Only show which cases would be opened or verified.",
 )
 @pass_app
 def run(app: CommandContext, dry_run: bool) -> int:
-    """Open the cases that are due, and verify those that are installed (part of certmgr run)."""
+    """Open due cases, and verify installed ones.
 
-    desk = desk_of(app)
+    certmgr run does this too.
+    """
+
+    service = case_service(app)
     if dry_run:
         for due in due_cases(
-            desk.database,
-            desk.now,
-            leads_of(app.settings),
+            service.database,
+            service.now,
+            lead_times(app.settings),
             timedelta(days=app.settings.cases.open_ahead),
         ):
             click.echo(
-                f"would open: client {due.client}, {cell(' '.join(due.names[:8]))}: {due.why}"
+                f"would open: client {due.client}, {cell(' '.join(due.names[:8]))}: {due.reason}"
             )
-        with desk.database.read() as conn:
-            for row in awaiting(cases.listing(conn, states=cases.OPEN), desk.now):
+        with service.database.read() as conn:
+            for row in awaiting_verification(cases.listing(conn, states=cases.OPEN), service.now):
                 click.echo(
-                    f"would look at: {row['reference']}, client {row['client']}, {row['state']}"
+                    f"would verify: {row['reference']}, client {row['client']}, {row['state']}"
                 )
         return 0
-    done = work(desk)
+    done = run_cases(service)
     for verb, references in (
         ("opened", done.opened),
         ("closed", done.closed),
@@ -589,6 +669,7 @@ def run(app: CommandContext, dry_run: bool) -> int:
     ):
         for reference in references:
             click.echo(f"{verb} {reference}")
+    # A problem with one case does not stop the others; the exit code reports it.
     for problem in done.problems:
         click.echo(f"certmgr case run: {cell(problem, 500)}", err=True)
     return 3 if done.problems else 0

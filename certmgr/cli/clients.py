@@ -1,4 +1,4 @@
-"""``certmgr client``: add, list, show, edit, retire."""
+"""``certmgr client``: add, list, show, edit, retire and erase clients."""
 
 from __future__ import annotations
 
@@ -29,24 +29,22 @@ from inventory.store import clients, contacts, domains, erase, records
 
 @click.group()
 def client() -> None:
-    """Customers: who owns domains, and the border that no data crosses."""
+    """Manage clients. Data of one client never appears in the output for another."""
 
 
 @client.command("add")
 @click.argument("number")
 @click.argument("name")
-@click.option("--account-manager", metavar="NAME", help="Who of us looks after them.")
-@click.option(
-    "--reseller", metavar="NUMBER", help="The client in whose place they are our client's client."
-)
-@click.option("--note", metavar="TEXT", help="Anything worth knowing.")
+@click.option("--account-manager", metavar="NAME", help="Account manager at the provider.")
+@click.option("--reseller", metavar="NUMBER", help="Client that resells to this client.")
+@click.option("--note", metavar="TEXT", help="Free text.")
 @party_options
 @tag_option
 @pass_app
 def client_add(
     app: CommandContext, /, number: str, name: str, tags: tuple[str, ...], **values: Any
 ) -> None:
-    """Add the client NUMBER called NAME."""
+    """Add the client NUMBER with the name NAME."""
 
     with app.open().write(app.now()) as tx:
         clients.add(tx, given(number=number, name=name, **values), tags)
@@ -58,8 +56,8 @@ def client_add(
 @retired_option
 @format_option
 @pass_app
-def client_list(app: CommandContext, tag: str | None, retired: bool, form: str) -> None:
-    """Show clients."""
+def client_list(app: CommandContext, tag: str | None, retired: bool, output_format: str) -> None:
+    """List clients."""
 
     with app.open().read() as conn:
         rows = clients.listing(conn, retired=retired, tag=tag)
@@ -68,7 +66,7 @@ def client_list(app: CommandContext, tag: str | None, retired: bool, form: str) 
         "clients",
         columns,
         rows,
-        form,
+        output_format,
         "There are no clients. Add one: certmgr client add 1001 'Example Ltd'.",
     )
 
@@ -77,26 +75,28 @@ def client_list(app: CommandContext, tag: str | None, retired: bool, form: str) 
 @click.argument("number")
 @format_option
 @pass_app
-def client_show(app: CommandContext, number: str, form: str) -> None:
+def client_show(app: CommandContext, number: str, output_format: str) -> None:
     """Show one client with its contacts and domains."""
 
     with app.open().read() as conn:
         row = clients.find(conn, number)
-        people = contacts.listing(conn, client_id=row["id"])
+        client_contacts = contacts.listing(conn, client_id=row["id"])
         names = domains.listing(conn, client_id=row["id"])
         tags = records.tags_of(conn, "client", [row["id"]]).get(row["id"], ())
+    # The document holds records of this client only.
     document = {
         k: row[k] for k in ("number", "name", "account_manager", "note", "state", *PARTIES)
     } | {
         "tags": list(tags),
-        "contacts": [{k: p[k] for k in CONTACT_COLUMNS} for p in people],
+        "contacts": [{k: p[k] for k in CONTACT_COLUMNS} for p in client_contacts],
         "domains": [{k: d[k] for k in ("name", "purpose", "state", "server")} for d in names],
     }
-    if form == "json":
+    if output_format == "json":
         echo_json({"schema": "certmgr.client/1"} | document)
         return
-    if form == "csv":
-        show("clients", ("number", "name", "account_manager", "state"), [row], form)
+    # CSV holds one row per client; contacts and domains have their own listings.
+    if output_format == "csv":
+        show("clients", ("number", "name", "account_manager", "state"), [row], output_format)
         return
     pairs(
         [
@@ -104,22 +104,24 @@ def client_show(app: CommandContext, number: str, form: str) -> None:
             for k in ("number", "name", "account_manager", "state", *PARTIES, "tags", "note")
         ]
     )
-    for person in people:
+    for contact in client_contacts:
         click.echo(
-            f"contact  {person['name']} ({person['role']}):"
-            f" {', '.join(person['ways']) or 'no way to reach them'}"
+            f"contact  {contact['name']} ({contact['role']}):"
+            f" {', '.join(contact['ways']) or 'no contact method'}"
         )
-    for found in names:
-        click.echo(f"domain   {display(found['name'])} ({found['purpose']}, {found['state']})")
+    for row in names:
+        click.echo(f"domain   {display(row['name'])} ({row['purpose']}, {row['state']})")
 
 
 @client.command("edit")
 @click.argument("number")
-@click.option("--number", "new_number", metavar="NUMBER", help="A new customer number.")
-@click.option("--name", metavar="NAME")
-@click.option("--account-manager", metavar="NAME")
-@click.option("--reseller", metavar="NUMBER", help="Empty: none.")
-@click.option("--note", metavar="TEXT")
+@click.option("--number", "new_number", metavar="NUMBER", help="New client number.")
+@click.option("--name", metavar="NAME", help="New name.")
+@click.option("--account-manager", metavar="NAME", help="Account manager at the provider.")
+@click.option(
+    "--reseller", metavar="NUMBER", help="Client that resells to this client. Empty: none."
+)
+@click.option("--note", metavar="TEXT", help="Free text.")
 @party_options
 @tag_option
 @untag_option
@@ -133,22 +135,23 @@ def client_edit(
     untags: tuple[str, ...],
     **values: Any,
 ) -> None:
-    """Change what is known of a client."""
+    """Change a client."""
 
+    # The message is printed after the commit: a wrong tag undoes the whole change.
     with app.open().write(app.now()) as tx:
         row_id = clients.find(tx.conn, number)["id"]
-        said = changed(
+        message = changed(
             f"Client {number}", clients.edit(tx, number, given(number=new_number, **values))
         )
-        said += change_tags(tx, "client", row_id, tags, untags)
-    click.echo(said)
+        message += change_tags(tx, "client", row_id, tags, untags)
+    click.echo(message)
 
 
 @client.command("retire")
 @click.argument("number")
 @pass_app
 def client_retire(app: CommandContext, number: str) -> None:
-    """Retire a client with its domains: kept for the record, and silent."""
+    """Retire a client with its domains. The records stay, but scans and notices omit them."""
 
     with app.open().write(app.now()) as tx:
         count = clients.retire(tx, number)
@@ -157,31 +160,38 @@ def client_retire(app: CommandContext, number: str) -> None:
 
 @client.command("erase")
 @click.argument("number")
-@click.option("--yes", is_flag=True, help="Do it; without this the command says what would go.")
+@click.option(
+    "--yes", is_flag=True, help="Erase the data. Default: only report what would be erased."
+)
 @pass_app
 def client_erase(app: CommandContext, number: str, yes: bool) -> None:
-    """Delete the personal data of a client: contacts, domains, what was seen there, the texts of
-    notices. The audit log stays valid; backups keep what they hold.
+    """Erase the personal data of a client permanently.
+
+    This deletes contacts, domains, observations, and the texts of notices. The audit log stays
+    valid. Backups are not changed.
     """
 
     database = app.open()
     with database.read() as conn:
         row = clients.find(conn, number)
         counts = {
+            # Retired records hold personal data too.
             "domains": len(domains.listing(conn, client_id=row["id"], retired=True)),
             "contacts": len(contacts.listing(conn, client_id=row["id"], retired=True)),
         }
-    said = (
+    summary = (
         f"client {row['number']} with {counts['domains']} domain(s) and {counts['contacts']}"
         " contact(s)"
     )
+    # Erasing cannot be undone, so the default only counts the records.
     if not yes:
         click.echo(
-            f"This would erase {said}, for good. Nothing was changed; to do it: certmgr client"
+            f"This would permanently erase {summary}. Nothing was changed. To erase: certmgr client"
             f" erase {row['number']} --yes"
         )
         return
     with database.write(app.now()) as tx:
         erase.erase(tx, row["number"])
-    maintenance.forget(database)
-    click.echo(f"Erased {said}. Erase or age out the backups too.")
+    # Deleted rows may survive in free pages of the file until the database is compacted.
+    maintenance.purge_deleted_data(database)
+    click.echo(f"Erased {summary}. Delete the backups too, or let them expire.")

@@ -1,4 +1,4 @@
-"""``certmgr compliance``: each domain against each dated rule."""
+"""``certmgr compliance``: compliance of each domain with each dated rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from certmgr.cli.deadlines import shown_date
 from certmgr.cli.output import cell, echo_json, instant, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
-from certmgr.compliance.assessment import all_deadlines, judge, subjects
+from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
 from inventory.errors import NotFound
 from inventory.names import display
 from notifiers.wording.sentences import sentence, short
@@ -40,11 +40,12 @@ _COLUMNS = (
     "waived_until",
     "waived_reason",
 )
-_WORDS = {
+# The order of the summary line; the first two characters are a symbol for terminals without colour.
+_STATUS_LABELS = {
     "complies": "✓ complies",
     "does-not-comply": "✗ does not comply",
     "will-not-comply": "! will not comply",
-    "not-determined": "? not determined",
+    "not-determined": "? undetermined",
     "waived": "- waived",
 }
 _STYLES = {
@@ -61,11 +62,11 @@ _STYLES = {
 @click.option(
     "--as-of",
     metavar="DATE",
-    help="The past shows what was known then; the future applies today's knowledge.",
+    help="Assess at DATE: a past date uses what was known then, a future date what is known now.",
 )
 @click.option("--deadline", "name", metavar="NAME", help="Only this deadline or milestone.")
-@click.option("--all", "everything", is_flag=True, help="Also what complies.")
-@click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of faults.")
+@click.option("--all", "everything", is_flag=True, help="Include rows that comply.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 even if there are faults.")
 @format_option
 @pass_app
 def compliance(
@@ -76,57 +77,66 @@ def compliance(
     name: str | None,
     everything: bool,
     exit_zero: bool,
-    form: str,
+    output_format: str,
 ) -> int:
-    """Show how each domain stands against each dated rule: complies, does not comply, will not
-    comply from a date, not determined, waived.
+    """Assess each domain against each dated rule.
 
-    Exit code 1 where a domain does not comply for a fault of severity high or critical.
+    A domain complies, does not comply, will not comply from a date, is undetermined, or is waived.
+    Exit code 1 if a domain does not comply because of a fault of severity high or critical.
     """
 
-    moment = app.now()
+    now = app.now()
     at = app.moment(as_of)
     database = app.open()
-    dues = all_deadlines(database, at if at is not None and at <= moment else None)
+    # A past assessment must not use deadlines that were added later.
+    deadlines = all_deadlines(database, at if at is not None and at <= now else None)
     if name is not None:
-        dues = tuple(d for d in dues if d.name == name)
-        if not dues:
+        deadlines = tuple(d for d in deadlines if d.name == name)
+        if not deadlines:
             raise NotFound(
-                f"There is no deadline '{cell(name, 60)}'", "", "See certmgr deadline list."
-            )
-        if not dues[0].rule:
-            raise NotFound(
-                f"Nothing can be checked for '{cell(name, 60)}'",
-                "it is announced for information",
+                f"There is no deadline '{cell(name, 60)}'",
+                "neither a deadline nor a milestone has this name",
                 "See certmgr deadline list.",
             )
-    found, _ = subjects(database, moment, as_of=at, client=client, tag=tag)
-    rows = judge(found, dues, at or moment)
+        # Some milestones are announcements without a rule that a scan could check.
+        if not deadlines[0].rule:
+            raise NotFound(
+                f"Compliance with '{cell(name, 60)}' cannot be checked",
+                "it is for information only and has no rule",
+                "See certmgr deadline list.",
+            )
+    domain_facts, _ = load_domain_facts(database, now, as_of=at, client=client, tag=tag)
+    rows = judge(domain_facts, deadlines, at or now)
     counts = Counter(str(r.state) for r in rows)
-    shown = rows if everything or form == "json" else [r for r in rows if r.state != "complies"]
-    if form == "json":
+    shown = (
+        rows
+        if everything or output_format == "json"
+        else [r for r in rows if r.state != "complies"]
+    )
+    if output_format == "json":
         summary = {
             "domains": len({r.subject.domain_id for r in rows}),
-            **{s: counts.get(s, 0) for s in _WORDS},
+            **{s: counts.get(s, 0) for s in _STATUS_LABELS},
         }
         echo_json(
             {
                 "schema": "certmgr.compliance/1",
-                "as_of": instant(at or moment),
+                "as_of": instant(at or now),
                 "rows": [row_values(r) for r in shown],
                 "summary": summary,
             }
         )
-    elif form == "csv":
-        show("compliance", _COLUMNS, [row_values(r) for r in shown], form)
+    elif output_format == "csv":
+        show("compliance", _COLUMNS, [row_values(r) for r in shown], output_format)
     else:
         _table(shown, ZoneInfo(app.settings.provider.time_zone))
         domains = len({r.subject.domain_id for r in rows})
-        said = ", ".join(f"{counts[s]} {w[2:]}" for s, w in _WORDS.items() if counts[s])
+        totals = ", ".join(f"{counts[s]} {w[2:]}" for s, w in _STATUS_LABELS.items() if counts[s])
         click.echo(
             f"{domains} domain(s), {len({r.deadline.name for r in rows})} dated rule(s):"
-            f" {said or 'nothing to judge'}."
+            f" {totals or 'nothing to assess'}."
         )
+    # Lower severities do not fail a scheduled job.
     severe = any(
         r.state == "does-not-comply"
         and any(f.severity in ("critical", "high") for _, f in r.findings)
@@ -136,10 +146,11 @@ def compliance(
 
 
 def row_values(row: ComplianceRow) -> dict[str, Any]:
-    """One row of ``certmgr.compliance/1``."""
+    """Return one row of ``certmgr.compliance/1``."""
 
     why = [sentence(f, t) for t, f in row.findings] or ([row.note] if row.note else [])
-    coming = next((s for s in row.steps if not s.late), row.steps[-1] if row.steps else None)
+    # The next step is the first one that is not late; if all are late, the last one.
+    next_step = next((s for s in row.steps if not s.late), row.steps[-1] if row.steps else None)
     by, until, reason = row.waived or (None, None, None)
     return {
         "domain": row.subject.name,
@@ -162,8 +173,8 @@ def row_values(row: ComplianceRow) -> dict[str, Any]:
             {"step": s.name, "by": instant(s.by), "actor": s.actor, "late": s.late}
             for s in row.steps
         ],
-        "next_step": coming.name if coming else None,
-        "next_step_by": instant(coming.by) if coming else None,
+        "next_step": next_step.name if next_step else None,
+        "next_step_by": instant(next_step.by) if next_step else None,
         "late_steps": [s.name for s in row.steps if s.late],
         "waived_by": by,
         "waived_until": instant(until),
@@ -172,6 +183,7 @@ def row_values(row: ComplianceRow) -> dict[str, Any]:
 
 
 def _table(rows: Sequence[ComplianceRow], zone: ZoneInfo) -> None:
+    """Print the rows for a terminal, with dates of the provider's own rules in its time zone."""
     if not rows:
         return
     lines, styles = [], []
@@ -180,16 +192,16 @@ def _table(rows: Sequence[ComplianceRow], zone: ZoneInfo) -> None:
             row.deadline.at.astimezone(zone).date() if row.deadline.own else row.deadline.at.date()
         )
         due = shown_date(day.isoformat(), row.deadline.precision)
-        said = "; ".join(dict.fromkeys(short(f, t) for t, f in row.findings)) or row.note
+        reason = "; ".join(dict.fromkeys(short(f, t) for t, f in row.findings)) or row.note
         if row.waived is not None:
-            by, until, reason = row.waived
-            said = f"by {by}{f' until {until:%Y-%m-%d}' if until else ''}: {reason}"
+            by, until, waiver = row.waived
+            reason = f"by {by}{f' until {until:%Y-%m-%d}' if until else ''}: {waiver}"
         if late := [s.name for s in row.steps if s.late]:
-            said += f" (late: {', '.join(late)})"
+            reason += f" (late: {', '.join(late)})"
         elif row.steps:
-            said += f" ({row.steps[0].name} by {row.steps[0].by:%Y-%m-%d}, {row.steps[0].actor})"
-        words = _WORDS[row.state] + (f" from {row.since:%Y-%m-%d}" if row.since else "")
+            reason += f" ({row.steps[0].name} by {row.steps[0].by:%Y-%m-%d}, {row.steps[0].actor})"
+        status = _STATUS_LABELS[row.state] + (f" from {row.since:%Y-%m-%d}" if row.since else "")
         name = row.deadline.name + ("" if row.deadline.confirmed else " (announced, not confirmed)")
-        lines.append([words, display(row.subject.name), row.subject.client, name, due, said])
+        lines.append([status, display(row.subject.name), row.subject.client, name, due, reason])
         styles.append(_STYLES.get(row.state))
     table(["STATUS", "DOMAIN", "CLIENT", "RULE", "SINCE", "WHY"], lines, styles)

@@ -1,4 +1,4 @@
-"""``certmgr contact``: add, list, show, edit, retire."""
+"""``certmgr contact``: add, list, show, edit and retire contacts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from certmgr.cli.shared import (
 from inventory.errors import UsageError
 from inventory.store import clients, contacts
 
+# JSON keys and CSV columns; `client show` uses them too.
 CONTACT_COLUMNS = (
     "id",
     "client",
@@ -34,36 +35,40 @@ CONTACT_COLUMNS = (
     "state",
 )
 role_option = click.option(
-    "--role", type=click.Choice(["owner", "technical", "billing", "administrator", "level2"])
+    "--role",
+    type=click.Choice(["owner", "technical", "billing", "administrator", "level2"]),
+    help="Role of the contact.",
 )
-way_option = click.option(
-    "--way",
-    "ways",
+method_option = click.option(
+    "--method",
+    "methods",
     multiple=True,
-    metavar="WAY",
-    help="email:a@b.c, phone:+49..., channel:NAME; in order of preference, may be repeated.",
+    metavar="METHOD",
+    help="Contact method: email:a@b.c, phone:+49... or channel:NAME. May be repeated, preferred one"
+    " first.",
 )
 
 
 @click.group()
 def contact() -> None:
-    """People and mailboxes of clients, and the provider's own staff."""
+    """Manage people and mailboxes of clients, and the staff of the provider."""
 
 
 def _contact_options(command: Any) -> Any:
+    """Add the options that ``add`` and ``edit`` share."""
     for option in (
         click.option(
-            "--fallback", metavar="CONTACT", help="Who is asked when this one does not answer."
+            "--fallback", metavar="CONTACT", help="Contact to notify if this one does not answer."
         ),
         click.option("--time-zone", metavar="ZONE", help="Such as Europe/Berlin."),
         click.option("--language", metavar="CODE", help="Such as en or de."),
         click.option(
-            "--country", metavar="CODE", help="Whose holidays are no working days: DE, or DE-BY."
+            "--country", metavar="CODE", help="Country or region for public holidays: DE, or DE-BY."
         ),
         click.option(
-            "--away-until", metavar="DATE", help="Until then the fallback stands in; empty: back."
+            "--away-until", metavar="DATE", help="Notify the fallback until DATE. Empty: not away."
         ),
-        way_option,
+        method_option,
         role_option,
     ):
         command = option(command)
@@ -71,16 +76,18 @@ def _contact_options(command: Any) -> Any:
 
 
 def _given(app: CommandContext, /, away_until: str | None = None, **values: Any) -> dict[str, Any]:
-    made = given(**values)
+    """Return the given values, with ``away_until`` as a time."""
+    fields = given(**values)
     if away_until is not None:
-        made["away_until"] = until = app.moment(away_until) if away_until else None
+        fields["away_until"] = until = app.moment(away_until) if away_until else None
+        # A date in the past would be stored, and have no effect.
         if until is not None and until <= app.now():
             raise UsageError(
                 f"{until:%Y-%m-%d} has passed",
-                "nobody is away until then",
-                "Give a later date, or an empty one for: back.",
+                "an absence must end in the future",
+                "Give a later date, or an empty one to end the absence.",
             )
-    return made
+    return fields
 
 
 @contact.command("add")
@@ -88,17 +95,17 @@ def _given(app: CommandContext, /, away_until: str | None = None, **values: Any)
 @click.option(
     "--client",
     metavar="NUMBER",
-    help="Whose contact it is; without it, one of the provider's staff.",
+    help="Client of the contact. Without it, the contact is staff of the provider.",
 )
 @_contact_options
 @pass_app
 def contact_add(
-    app: CommandContext, /, name: str, client: str | None, ways: tuple[str, ...], **values: Any
+    app: CommandContext, /, name: str, client: str | None, methods: tuple[str, ...], **values: Any
 ) -> None:
     """Add a contact."""
 
     with app.open().write(app.now()) as tx:
-        row_id = contacts.add(tx, client, _given(app, name=name, **values), ways)
+        row_id = contacts.add(tx, client, _given(app, name=name, **values), methods)
     click.echo(f"Contact {row_id} {name} added.")
 
 
@@ -107,47 +114,52 @@ def contact_add(
 @retired_option
 @format_option
 @pass_app
-def contact_list(app: CommandContext, client: str | None, retired: bool, form: str) -> None:
-    """Show contacts."""
+def contact_list(
+    app: CommandContext, client: str | None, retired: bool, output_format: str
+) -> None:
+    """List contacts."""
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         rows = contacts.listing(conn, client_id=client_id, retired=retired)
-    show("contacts", CONTACT_COLUMNS, rows, form)
+    show("contacts", CONTACT_COLUMNS, rows, output_format)
 
 
 @contact.command("show")
 @click.argument("contact")
 @format_option
 @pass_app
-def contact_show(app: CommandContext, contact: str, form: str) -> None:
+def contact_show(app: CommandContext, contact: str, output_format: str) -> None:
     """Show one contact, by id, name or address."""
 
     with app.open().read() as conn:
         row_id = contacts.find(conn, contact)["id"]
+        # The listing adds the client's number and the contact methods to the row.
         row = next(r for r in contacts.listing(conn, retired=True) if r["id"] == row_id)
-    if form == "table":
+    # One contact is easier to read as labelled lines than as a wide row.
+    if output_format == "table":
         pairs([(k.replace("_", " "), row[k]) for k in CONTACT_COLUMNS])
     else:
-        show("contacts", CONTACT_COLUMNS, [row], form)
+        show("contacts", CONTACT_COLUMNS, [row], output_format)
 
 
 @contact.command("edit")
 @click.argument("contact")
-@click.option("--name", metavar="NAME")
+@click.option("--name", metavar="NAME", help="New name.")
 @_contact_options
 @pass_app
 def contact_edit(
-    app: CommandContext, /, contact: str, ways: tuple[str, ...], **values: Any
+    app: CommandContext, /, contact: str, methods: tuple[str, ...], **values: Any
 ) -> None:
-    """Change a contact. --way replaces all ways."""
+    """Change a contact. --method replaces all contact methods."""
 
     with app.open().write(app.now()) as tx:
-        changes = contacts.edit(tx, contact, _given(app, **values), ways)
+        changes = contacts.edit(tx, contact, _given(app, **values), methods)
+        # The database holds seconds; the message shows dates.
         if "away_until" in changes:
             changes["away_until"] = [epoch_text(v) for v in changes["away_until"]]
-        said = changed(f"Contact {contact}", changes)
-    click.echo(said)
+        message = changed(f"Contact {contact}", changes)
+    click.echo(message)
 
 
 @contact.command("retire")

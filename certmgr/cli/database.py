@@ -1,4 +1,4 @@
-"""``certmgr database``: upgrade, backup, restore, check."""
+"""``certmgr database``: upgrade, back up, restore and check the database."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from certmgr.cli.shared import CommandContext, pass_app
-from inventory.db import maintenance as upkeep
-from inventory.db.database import HEAD, make_engine, shown
+from inventory.db import maintenance
+from inventory.db.database import HEAD, display_url, make_engine
 from inventory.db.opening import open_database
 from inventory.errors import DatabaseError
 
@@ -21,33 +21,36 @@ def database() -> None:
 @database.command()
 @pass_app
 def upgrade(app: CommandContext) -> None:
-    """Bring the database to this program's version (an SQLite file is backed up first)."""
+    """Migrate the database to the version of this program. An SQLite file is backed up first."""
 
+    # PostgreSQL is migrated only by this command; an SQLite file whenever it is opened.
     opened = open_database(app.url, migrate=True, clock=app.clock)
-    click.echo(f"{shown(opened.engine.url)} is at version {HEAD}.")
+    click.echo(f"{display_url(opened.engine.url)} is at version {HEAD}.")
 
 
 @database.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @pass_app
 def backup(app: CommandContext, file: Path) -> None:
-    """Write a whole copy to FILE, which must not exist. Others may go on working."""
+    """Write a complete copy to FILE, which must not exist. Other commands may run meanwhile."""
 
-    upkeep.backup(app.open().engine, file)
+    maintenance.backup(app.open().engine, file)
     click.echo(f"Backup written to {file}.")
 
 
 @database.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_app
 def restore(app: CommandContext, file: Path, yes: bool) -> None:
-    """Put the backup FILE in the place of the database. What was there is kept beside it."""
+    """Replace the database by the backup FILE. The previous database is kept."""
 
+    # Opening the database first would migrate it, or fail if it is damaged.
     engine = make_engine(app.url)
+    # A restore discards all changes since the backup.
     if not yes:
-        click.confirm(f"Replace {shown(engine.url)} by {file}?", abort=True)
-    kept = upkeep.restore(engine, file, clock=app.clock)
+        click.confirm(f"Replace {display_url(engine.url)} by {file}?", abort=True)
+    kept = maintenance.restore(engine, file, clock=app.clock)
     app.open()  # migrates an older backup
     click.echo(f"Restored from {file}." + (f" The previous database is {kept}." if kept else ""))
 
@@ -55,16 +58,16 @@ def restore(app: CommandContext, file: Path, yes: bool) -> None:
 @database.command()
 @pass_app
 def check(app: CommandContext) -> None:
-    """Look for damage: integrity, references, permissions."""
+    """Check the database: integrity, references, file permissions."""
 
     opened = app.open()
-    problems = upkeep.check(opened)
+    problems = maintenance.check(opened)
     for problem in problems:
         click.echo(f"fault: {problem}")
     if problems:
         raise DatabaseError(
             f"The database has {len(problems)} problem(s)",
-            "",
+            "the lines above name them",
             "Restore a backup: certmgr database restore FILE.",
         )
-    click.echo("ok: the database is sound.")
+    click.echo("ok: the database has no problems.")

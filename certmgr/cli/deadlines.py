@@ -1,4 +1,4 @@
-"""``certmgr deadline``: the provider's own dated rules, beside those that ship with certmgr."""
+"""``certmgr deadline``: the provider's dated rules, and the milestones that ship with certmgr."""
 
 from __future__ import annotations
 
@@ -38,50 +38,54 @@ _COLUMNS = (
 
 @click.group()
 def deadline() -> None:
-    """Dated rules: what browsers and CAs have announced, and your own policy for clients."""
+    """Manage dated rules: milestones of browsers and CAs, and your deadlines for clients."""
 
 
 def _options(command: Any) -> Any:
+    """Add the options that ``add`` and ``edit`` share."""
     days = click.IntRange(0, 730)
     for option in (
         click.option(
             "--installation-days",
             type=days,
             metavar="DAYS",
-            help="How long the installation takes; 7.",
+            help="Days that the installation takes. Default: 7.",
         ),
         click.option(
             "--validation-days",
             type=days,
             metavar="DAYS",
-            help="How long the CA's validation takes; 7.",
+            help="Days that validation by the CA takes. Default: 7.",
         ),
         click.option(
-            "--purchase-days", type=days, metavar="DAYS", help="How long the purchase takes; 7."
+            "--purchase-days",
+            type=days,
+            metavar="DAYS",
+            help="Days that the purchase takes. Default: 7.",
         ),
         click.option(
             "--tag",
             "tags",
             multiple=True,
             metavar="TAG",
-            help="For domains and clients with this tag; may be repeated.",
+            help="Apply to domains and clients with this tag; may be repeated.",
         ),
         click.option(
             "--client",
             "for_clients",
             multiple=True,
             metavar="NUMBER",
-            help="For this client; may be repeated.",
+            help="Apply to this client; may be repeated.",
         ),
-        click.option("--text", metavar="TEXT", help="What clients read about it, in your words."),
-        click.option("--title", metavar="TEXT", help="What happens, in one line."),
+        click.option("--text", metavar="TEXT", help="Explanation for clients."),
+        click.option("--title", metavar="TEXT", help="Title, in one line."),
         click.option(
             "--rule",
             metavar="RULE",
-            help="What is checked: https-only, valid-certificate, ... (docs/compliance.md).",
+            help="Rule to check: https-only, valid-certificate, ... (docs/compliance.md).",
         ),
         click.option(
-            "--date", metavar="DATE", help="The last day on which a domain may still not comply."
+            "--date", metavar="DATE", help="Last day on which a domain need not comply yet."
         ),
     ):
         command = option(command)
@@ -89,6 +93,7 @@ def _options(command: Any) -> Any:
 
 
 def _given(app: CommandContext, date: str | None, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with the date as a time in the provider's time zone."""
     return {"at": app.moment(date), **values}
 
 
@@ -105,38 +110,42 @@ def add(
     tags: tuple[str, ...],
     **values: Any,
 ) -> None:
-    """Add a deadline of your own. Without --client and --tag it is for everybody."""
+    """Add a deadline. Without --client and --tag it applies to all clients."""
 
+    # `edit` shares the options, so click cannot mark --date as required.
     needs(date, "--date")
     values["rule"] = values["rule"] or "https-only"
     values["title"] = values["title"] or name
+    # The default lead times are those of the milestones.
     for step in ("purchase", "validation", "installation"):
         if values[f"{step}_days"] is None:
             values[f"{step}_days"] = getattr(shipped, f"{step.upper()}_DAYS")
+    # `compliance --deadline NAME` selects by name among deadlines and milestones.
     if name in {m.name for m in shipped.milestones()}:
         raise Conflict(
             f"'{name}' is the name of a milestone that ships with certmgr",
-            "",
+            "names must be unique",
             "Choose another name.",
         )
-    given = _given(app, date, values)
+    fields = _given(app, date, values)
     with app.open().write(app.now()) as tx:
-        deadlines.add(tx, name, given, tuple(RULES), for_clients=for_clients, tags=tags)
-    click.echo(f"Deadline {name} added: {given['at']:%Y-%m-%d %H:%M} UTC, rule {values['rule']}.")
-    if given["at"] < app.now():
-        click.echo("Note: that date has passed.", err=True)
+        deadlines.add(tx, name, fields, tuple(RULES), for_clients=for_clients, tags=tags)
+    click.echo(f"Deadline {name} added: {fields['at']:%Y-%m-%d %H:%M} UTC, rule {values['rule']}.")
+    # A past date is allowed: the rule then applies from the start.
+    if fields["at"] < app.now():
+        click.echo("Note: this date has passed.", err=True)
 
 
 @deadline.command("list")
-@click.option("--own", is_flag=True, help="Only your own.")
+@click.option("--own", is_flag=True, help="Only the deadlines of the provider.")
 @retired_option
 @format_option
 @pass_app
-def list_(app: CommandContext, own: bool, retired: bool, form: str) -> None:
-    """Show your own deadlines and the milestones of browsers and CAs, with source and confidence.
+def list_(app: CommandContext, own: bool, retired: bool, output_format: str) -> None:
+    """List your deadlines, and the milestones of browsers and CAs with source and confidence.
 
-    Confidence: V read in the primary source, S seen as an excerpt of it, M from memory. What is
-    announced and not known to have taken effect is shown as not confirmed.
+    Confidence: V verified in the primary source, S seen as an excerpt of it, M from memory. A
+    milestone that is announced, but not known to have taken effect, is not confirmed.
     """
 
     rows: list[dict[str, Any]] = []
@@ -148,7 +157,7 @@ def list_(app: CommandContext, own: bool, retired: bool, form: str) -> None:
                     "date": epoch_text(row["at"]),
                     "rule": row["rule"],
                     "title": row["title"],
-                    "for": [*row["clients"], *(f"tag {t}" for t in row["tags"])] or "everybody",
+                    "for": [*row["clients"], *(f"tag {t}" for t in row["tags"])] or "all clients",
                     "source": "own",
                     "confirmed": True,
                     "text": row["text"],
@@ -158,6 +167,7 @@ def list_(app: CommandContext, own: bool, retired: bool, form: str) -> None:
                     "state": row["state"],
                 }
             )
+    # Milestones ship with the program; they are not in the database.
     if not own:
         for m in milestones():
             rows.append(
@@ -173,24 +183,25 @@ def list_(app: CommandContext, own: bool, retired: bool, form: str) -> None:
                     "state": "active",
                 }
             )
+    # Dates are ISO 8601, so that their text sorts by time.
     rows.sort(key=lambda r: str(r["date"]))
     columns = (
         ("name", "date", "rule", "confidence", "confirmed", "for", "title")
-        if form == "table"
+        if output_format == "table"
         else _COLUMNS
     )
     show(
         "deadlines",
         columns,
         rows,
-        form,
-        "There are no deadlines of your own.",
+        output_format,
+        "There are no deadlines. Add one: certmgr deadline add.",
         (*_COLUMNS, "text", "state"),
     )
 
 
 def shown_date(day: str, precision: str) -> str:
-    """As far as the date is known: 2018-07 for a month."""
+    """Return a date as precisely as it is known: 2018-07 for a month."""
     if precision == "in-force":
         return "in force"
     return day[: {"day": 10, "month": 7, "year": 4}[precision]]
@@ -209,11 +220,13 @@ def edit(
     tags: tuple[str, ...],
     **values: Any,
 ) -> None:
-    """Change a deadline. --client and --tag replace whom it is for; --client '' empties the
-    clients, --tag '' the tags.
+    """Change a deadline.
+
+    --client and --tag replace the clients and tags it applies to; '' removes all of them.
     """
 
     with app.open().write(app.now()) as tx:
+        # None leaves the clients or tags unchanged; an empty list removes them.
         changes = deadlines.edit(
             tx,
             name,
@@ -231,13 +244,15 @@ def edit(
 @click.argument("name")
 @pass_app
 def retire(app: CommandContext, name: str) -> None:
-    """Retire a deadline of your own; the record stays."""
+    """Retire a deadline. The record stays."""
 
+    # Without this check the error would be that no such deadline exists.
     if name in {m.name for m in milestones()}:
         raise UsageError(
             f"'{name}' ships with certmgr",
-            "a milestone of browsers or CAs cannot be retired",
-            "To leave it out: certmgr finding accept, or compliance --deadline.",
+            "milestones of browsers and CAs cannot be retired",
+            "To exclude it, accept its findings (certmgr finding accept), or select another with"
+            " certmgr compliance --deadline NAME.",
         )
     with app.open().write(app.now()) as tx:
         deadlines.retire(tx, name)

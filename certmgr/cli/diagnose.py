@@ -1,4 +1,4 @@
-"""``certmgr diagnose``: for the support desk."""
+"""``certmgr diagnose``: diagnosis of a URL for support agents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from certmgr.cli.output import cell, echo_json, epoch_text, instant
 from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
-from certmgr.diagnose.examination import diagnose as run
+from certmgr.diagnose.examination import diagnose as run_diagnosis
 from certmgr.diagnose.question import parse
 from certmgr.inspection.scan_run import ScanOptions
 from inventory.store.runs import vantage
@@ -29,56 +29,61 @@ _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
 @click.command()
 @click.argument("url")
 @click.option(
-    "--message", "only_message", is_flag=True, help="Only the message to the client, ready to send."
+    "--message", "only_message", is_flag=True, help="Print only the message to the client."
 )
 @click.option(
     "--language",
-    "chosen",
+    "language",
     metavar="CODE",
-    help="Of the message, such as en or de; else the client's.",
+    help="Language of the message, such as en or de. Default: that of the client.",
 )
 @click.option(
     "--visitor-clock",
     metavar="DATE",
-    help="What date and time the visitor's device shows, such as 2026-11-30T12:00.",
+    help="Date and time that the visitor's device shows, such as 2026-11-30T12:00.",
 )
 @click.option(
     "--resolve",
     "resolves",
     multiple=True,
     metavar="HOST:PORT:ADDRESS",
-    help="Visit ADDRESS for HOST:PORT; may be repeated.",
+    help="Connect to ADDRESS for HOST:PORT; may be repeated.",
 )
 @click.option(
     "--ca-file",
     "ca_files",
     multiple=True,
     metavar="PEM",
-    help="Also trust these anchors; may be repeated.",
+    help="Also trust the CA certificates in PEM; may be repeated.",
 )
 @click.option(
     "--http-port",
     type=click.IntRange(1, 65535),
     metavar="PORT",
-    help="The port of plain HTTP; else the configuration's, else 80.",
+    help="Port of plain HTTP. Default: that of the configuration, or 80.",
 )
 @click.option(
     "--https-port",
     type=click.IntRange(1, 65535),
     metavar="PORT",
-    help="The port of HTTPS where the URL is http://; else 443.",
+    help="Port of HTTPS if the URL is http://. Default: 443.",
 )
-@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="The whole time for one address.")
-@click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of faults.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Time limit per address.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 even if there are faults.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Output format.",
 )
 @pass_app
 def diagnose(
     app: CommandContext,
     url: str,
     only_message: bool,
-    chosen: str | None,
+    language: str | None,
     visitor_clock: str | None,
     resolves: tuple[str, ...],
     ca_files: tuple[str, ...],
@@ -86,15 +91,16 @@ def diagnose(
     https_port: int | None,
     timeout: float | None,
     exit_zero: bool,
-    form: str,
+    output_format: str,
 ) -> int:
-    """Reproduce what a visitor sees at URL, step by step, and say which of three it is: the client
-    acts, we are fixing it, or level 2.
+    """Reproduce step by step what a visitor sees at URL, and report who has to act.
 
-    For a host of the inventory it first shows whose it is, what is open, and what changed since it
-    was last good. Exit code 1 where there is a fault of severity high or critical.
+    The outcome is one of three: the client acts, we are fixing it, or level 2 takes over. For a
+    host of the inventory, the output starts with the client, the open findings, and the changes
+    since the last good result. Exit code 1 if there is a fault of severity high or critical.
     """
 
+    # A wrong date on the visitor's device makes a valid certificate appear expired.
     question, clock = parse(url, https_port), app.moment(visitor_clock)
     options = ScanOptions(
         overrides=overrides_of(resolves),
@@ -103,7 +109,7 @@ def diagnose(
         timeout=timeout,
         always_http=True,
     )
-    found = run(
+    diagnosis = run_diagnosis(
         app.settings,
         _inventory(app),
         question,
@@ -111,38 +117,41 @@ def diagnose(
         app.now(),
         vantage=vantage(),
         clock=clock,
-        chosen=None if chosen is None else require(chosen),
+        chosen=None if language is None else require(language),
     )
     if only_message:
-        click.echo(found.message)
-    elif form == "json":
-        echo_json(_document(found))
+        click.echo(diagnosis.message)
+    elif output_format == "json":
+        echo_json(_document(diagnosis))
     else:
-        _show(found)
-    return 1 if found.severe and not exit_zero else 0
+        _show(diagnosis)
+    return 1 if diagnosis.severe and not exit_zero else 0
 
 
 def _inventory(app: CommandContext) -> Database | None:
-    """The inventory, where there is one; a diagnosis makes none."""
+    """Return the inventory if it exists. A diagnosis does not create one."""
 
     url = app.url
     path = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else url
+    # Opening a missing SQLite file would create an empty inventory.
     if "://" not in path and not Path(path).is_file():
         return None
     return app.open()
 
 
-def _show(found: Diagnosis) -> None:
-    click.echo(found.url)
-    if found.context is None:
+def _show(diagnosis: Diagnosis) -> None:
+    """Print a diagnosis for a terminal."""
+    click.echo(diagnosis.url)
+    if diagnosis.context is None:
         click.echo("  not in the inventory")
     else:
-        _show_context(found.context, found.changes)
+        _show_context(diagnosis.context, diagnosis.changes)
     click.echo("")
-    for step in found.steps:
+    for step in diagnosis.steps:
         click.echo(f"{_SYMBOLS[step.state]} {step.name}: {cell(step.text, 600)}")
-    click.echo(f"  Chrome shows: {cell(found.shown, 400)}")
-    outcome = found.staff
+    click.echo(f"  Chrome shows: {cell(diagnosis.shown, 400)}")
+    # The version for staff may name other clients; the client's message never does.
+    outcome = diagnosis.staff
     click.echo(f"\nOUTCOME  {OUTCOMES[outcome.outcome]}")
     if outcome.code:
         click.echo(f"cause    {cell(outcome.cause, 600)}")
@@ -152,71 +161,79 @@ def _show(found: Diagnosis) -> None:
         )
         click.echo(f"do       {cell(outcome.instruction, 600)}")
     else:
-        click.echo("cause    not found: from here everything is in order")
-        click.echo("\nAsk the customer:")
-        for question, meaning in found.questions:
+        click.echo("cause    not found: no fault is visible from here")
+        # The fault may be on the visitor's side, where certmgr cannot check.
+        click.echo("\nAsk the client:")
+        for question, meaning in diagnosis.questions:
             click.echo(f"- {question}\n    {cell(meaning, 600)}")
+    # Level 2 needs the evidence; for other outcomes the instruction is enough.
     if outcome.outcome == "escalated":
-        click.echo(f"\n--- for level 2\n{_lines(found.escalation)}")
-    click.echo(f"\n--- message to the client\n{_lines(found.message)}")
+        click.echo(f"\n--- for level 2\n{_lines(diagnosis.escalation)}")
+    click.echo(f"\n--- message to the client\n{_lines(diagnosis.message)}")
 
 
-def _show_context(known: HostContext, changes: list[str]) -> None:
+def _show_context(context: HostContext, changes: list[str]) -> None:
+    """Print what the inventory knows about the host."""
     click.echo(
-        f"  client {cell(known.client)} {cell(known.client_name)}, account manager"
-        f" {cell(known.account_manager) or 'nobody'}"
+        f"  client {cell(context.client)} {cell(context.client_name)}, account manager"
+        f" {cell(context.account_manager) or 'none'}"
     )
-    click.echo(f"  domain {cell(known.domain)}, server {cell(known.server) or 'none of ours'}")
+    click.echo(
+        f"  domain {cell(context.domain)}, server {cell(context.server) or 'none of the inventory'}"
+    )
     click.echo(
         "  "
         + ", ".join(
-            f"{k} {getattr(known.parties, k) or 'nobody said'}"
+            f"{k} {getattr(context.parties, k) or 'unknown'}"
             for k in ("hosts", "dns", "buys", "renews")
         )
     )
-    said = [
+    # Remarks of severity info are no faults.
+    open_findings = [
         f"{f.code} since {s:%Y-%m-%d}" if s else f.code
-        for f, s in known.open
+        for f, s in context.open
         if f.severity != "info"
     ]
-    click.echo(f"  open: {', '.join(said) or 'nothing'}")
-    for accepted in known.accepted:
+    click.echo(f"  open: {', '.join(open_findings) or 'nothing'}")
+    for accepted in context.accepted:
         click.echo(
             f"  accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}:"
             f" {cell(accepted.reason)}"
         )
-    for told in known.told:
-        fate = f"sent {epoch_text(told['sent_at'])}" if told["sent_at"] else told["state"]
-        answered = f", acknowledged {epoch_text(told['acked_at'])}" if told["acked_at"] else ""
-        click.echo(f"  told to the client: {cell(told['subject'])} ({fate}{answered})")
-    if not known.told:
-        click.echo("  told to the client: nothing yet")
+    for notice in context.notices:
+        status = f"sent {epoch_text(notice['sent_at'])}" if notice["sent_at"] else notice["state"]
+        answered = f", acknowledged {epoch_text(notice['acked_at'])}" if notice["acked_at"] else ""
+        click.echo(f"  notice to the client: {cell(notice['subject'])} ({status}{answered})")
+    if not context.notices:
+        click.echo("  notice to the client: none yet")
     since = f"since then {'; '.join(map(cell, changes))}" if changes else "nothing changed"
-    click.echo(f"  last good look: {instant(known.last_good) or 'never'}; {since}")
-    for edit in known.edits:
+    click.echo(f"  last good result: {instant(context.last_good) or 'never'}; {since}")
+    for edit in context.edits:
         click.echo(f"  edited: {cell(edit)}")
 
 
 def _lines(text: str) -> str:
+    """Return the text with unprintable characters replaced, line by line."""
     return "\n".join(cell(line, 1000) for line in text.split("\n"))
 
 
-def _document(found: Diagnosis) -> dict[str, Any]:
-    """``certmgr.diagnose/1``."""
-    known, outcome = found.context, found.outcome
+def _document(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return the diagnosis as ``certmgr.diagnose/1``."""
+    # This is the client's version of the outcome, without names of other clients.
+    context, outcome = diagnosis.context, diagnosis.outcome
     return {
         "schema": "certmgr.diagnose/1",
-        "url": found.url,
+        "url": diagnosis.url,
         "context": (
             None
-            if known is None
+            if context is None
             else {
-                "client": known.client,
-                "client_name": known.client_name,
-                "account_manager": known.account_manager,
-                "domain": known.domain,
-                "server": known.server,
-                "open": [{"code": f.code, "since": instant(s)} for f, s in known.open],
+                "client": context.client,
+                "client_name": context.client_name,
+                "account_manager": context.account_manager,
+                "domain": context.domain,
+                "server": context.server,
+                "open": [{"code": f.code, "since": instant(s)} for f, s in context.open],
                 "told": [
                     {
                         "notice": t["id"],
@@ -227,14 +244,14 @@ def _document(found: Diagnosis) -> dict[str, Any]:
                         "sent_at": epoch_text(t["sent_at"]),
                         "acknowledged_at": epoch_text(t["acked_at"]),
                     }
-                    for t in known.told
+                    for t in context.notices
                 ],
-                "last_good": instant(known.last_good),
-                "changes": found.changes,
+                "last_good": instant(context.last_good),
+                "changes": diagnosis.changes,
             }
         ),
-        "steps": [{"step": s.name, "state": s.state, "text": s.text} for s in found.steps],
-        "chrome": found.shown,
+        "steps": [{"step": s.name, "state": s.state, "text": s.text} for s in diagnosis.steps],
+        "chrome": diagnosis.shown,
         "outcome": outcome.outcome,
         "code": outcome.code or None,
         "cause": outcome.cause or None,
@@ -243,9 +260,9 @@ def _document(found: Diagnosis) -> dict[str, Any]:
         "person": outcome.person or None,
         "by": instant(outcome.by),
         "addresses": list(outcome.partial),
-        "message": found.message,
-        "questions": [{"question": q, "meaning": m} for q, m in found.questions],
-        "escalation": found.escalation if outcome.outcome == "escalated" else None,
+        "message": diagnosis.message,
+        "questions": [{"question": q, "meaning": m} for q, m in diagnosis.questions],
+        "escalation": diagnosis.escalation if outcome.outcome == "escalated" else None,
         "findings": [
             {
                 "code": f.code,
@@ -253,6 +270,6 @@ def _document(found: Diagnosis) -> dict[str, Any]:
                 "actor": str(f.actor),
                 "addresses": list(f.addresses),
             }
-            for f in found.findings
+            for f in diagnosis.findings
         ],
     }

@@ -1,4 +1,4 @@
-"""``domain show``: everything known about a name on one screen, scoped to its client."""
+"""``domain show``: all facts about a domain on one page, limited to its client."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from certmgr.inspection.status import split_accepted
 from certmgr.x509.names import name_covers
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
-from inventory.models.tables import audit, certificate, endpoint, observation, standing
+from inventory.models import AuditEntry, Endpoint, ProbeState, ServedChain, StoredCertificate
 from inventory.names import display
 from inventory.store import cases, contacts, domains, findings, records
-from inventory.store import purchases as orders
+from inventory.store import purchases as purchases_store
 from inventory.targets import Target, parse
 from inventory.vocabulary import SEVERITY_ORDER, Finding, Verdict, verdict_of
 from notifiers.wording.english import ACTORS, VERDICTS
@@ -26,42 +26,47 @@ from notifiers.wording.sentences import instruction, sentence
 
 
 def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
-    """The page as values: ``certmgr.domain/1``."""
+    """Return the page as ``certmgr.domain/1``."""
     with database.read() as conn:
-        found = domains.find(conn, name)
+        # The page must not show records of a client who does not own this domain.
+        domain = domains.find(conn, name)
         row = next(
-            r for r in domains.listing(conn, client_id=found["client_id"]) if r["id"] == found["id"]
+            r
+            for r in domains.listing(conn, client_id=domain["client_id"])
+            if r["id"] == domain["id"]
         )
-        people = contacts.listing(conn, client_id=row["client_id"])
-        places = (
+        client_contacts = contacts.listing(conn, client_id=row["client_id"])
+        endpoint_rows = (
             conn.execute(
-                select(endpoint).where(
-                    endpoint.c.domain_id == row["id"], endpoint.c.state != "retired"
-                )
+                select(Endpoint).where(Endpoint.domain_id == row["id"], Endpoint.state != "retired")
             )
             .mappings()
             .all()
         )
         open_rows = findings.listing(conn, domain_id=row["id"])
         accepted = findings.acceptances(conn, now)
-        endpoints = [_endpoint(conn, place, row, open_rows, accepted, now) for place in places]
+        endpoints = [
+            _endpoint(conn, endpoint_row, row, open_rows, accepted, now)
+            for endpoint_row in endpoint_rows
+        ]
         tags = records.tags_of(conn, "domain", [row["id"]]).get(row["id"], ())
         history = (
             conn.execute(
-                select(audit)
-                .where(audit.c.kind == "domain", audit.c.row_id == row["id"])
-                .order_by(audit.c.id.desc())
+                select(AuditEntry)
+                .where(AuditEntry.kind == "domain", AuditEntry.row_id == row["id"])
+                .order_by(AuditEntry.id.desc())
                 .limit(5)
             )
             .mappings()
             .all()
         )
+        # A wildcard or a certificate of several names covers this domain too.
         purchases = [
             o
-            for o in orders.listing(conn, client_id=row["client_id"], ended=False)
+            for o in purchases_store.listing(conn, client_id=row["client_id"], ended=False)
             if any(name_covers(n, row["name"]) for n in o["names"])
         ]
-        led = [
+        domain_cases = [
             c
             for c in cases.listing(conn, client_id=row["client_id"])
             if any(name_covers(n, row["name"]) for n in c["names"])
@@ -83,7 +88,8 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
         "renews": row["parties"].renews,
         "tags": list(tags),
         "contacts": [
-            {k: p[k] for k in ("name", "role", "ways", "language", "time_zone")} for p in people
+            {k: p[k] for k in ("name", "role", "ways", "language", "time_zone")}
+            for p in client_contacts
         ],
         "endpoints": endpoints,
         "orders": [
@@ -103,7 +109,7 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
                 "due": epoch_text(c["due_at"]),
                 "opened": epoch_text(c["opened_at"]),
             }
-            for c in led[-5:]
+            for c in domain_cases[-5:]
         ],
         "history": [
             {
@@ -118,26 +124,27 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
 
 
 def _endpoint(
-    conn: Any, place: Any, row: Any, open_rows: Any, accepted: Any, now: datetime
+    conn: Any, endpoint_row: Any, row: Any, open_rows: Any, accepted: Any, now: datetime
 ) -> dict[str, Any]:
-    target = Target(place["host"], place["port"], place["protocol"])
+    """Return one endpoint with its observations, findings and acceptances."""
+    target = Target(endpoint_row["host"], endpoint_row["port"], endpoint_row["protocol"])
     state = (
-        conn.execute(select(standing).where(standing.c.endpoint_id == place["id"]))
+        conn.execute(select(ProbeState).where(ProbeState.endpoint_id == endpoint_row["id"]))
         .mappings()
         .first()
     )
-    seen = (
+    observed = (
         conn.execute(
             select(
-                observation,
-                certificate.c.serial,
-                certificate.c.issuer,
-                certificate.c.not_after,
-                certificate.c.key,
+                ServedChain,
+                StoredCertificate.serial,
+                StoredCertificate.issuer,
+                StoredCertificate.not_after,
+                StoredCertificate.key,
             )
-            .outerjoin(certificate, certificate.c.sha256 == observation.c.leaf)
-            .where(observation.c.endpoint_id == place["id"], observation.c.open == 1)
-            .order_by(observation.c.address)
+            .outerjoin(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
+            .where(ServedChain.endpoint_id == endpoint_row["id"], ServedChain.open == 1)
+            .order_by(ServedChain.address)
         )
         .mappings()
         .all()
@@ -152,14 +159,18 @@ def _endpoint(
             outcome=f["outcome"],
         )
         for f in open_rows
-        if f["endpoint_id"] == place["id"]
+        if f["endpoint_id"] == endpoint_row["id"]
     ]
-    counted, waived = split_accepted(known, accepted, row["client_id"], row["id"], place["id"], now)
+    # Accepted findings are listed separately, with who accepted them and until when.
+    counted, waived = split_accepted(
+        known, accepted, row["client_id"], row["id"], endpoint_row["id"], now
+    )
+    # An accepted finding does not count; an endpoint that was never scanned is undetermined.
     verdict = Verdict.UNKNOWN if state is None else verdict_of({f.severity for f in counted})
     return {
         "target": target.key,
         "verdict": str(verdict),
-        "fixed_addresses": (place["addresses"] or "").split(),
+        "fixed_addresses": (endpoint_row["addresses"] or "").split(),
         "last_attempt": epoch_text(state["last_attempt"]) if state else None,
         "last_good": epoch_text(state["last_good"]) if state else None,
         "error": state["error_reason"] if state else None,
@@ -177,7 +188,7 @@ def _endpoint(
                 "last_seen": epoch_text(o["last_seen"]),
                 "seen_last_time": bool(o["live"]),
             }
-            for o in seen
+            for o in observed
         ],
         "findings": [
             {
@@ -197,10 +208,16 @@ def _endpoint(
 
 
 def render(page: dict[str, Any]) -> None:
-    shown = display(page["name"])
+    """Print the page for a terminal."""
+    unicode_name = display(page["name"])
     pairs(
         [
-            ("domain", shown if shown == page["name"] else f"{shown} ({page['name']})"),
+            (
+                "domain",
+                unicode_name
+                if unicode_name == page["name"]
+                else f"{unicode_name} ({page['name']})",
+            ),
             ("client", f"{page['client']} {page['client_name']}"),
             ("server", page["server"]),
             ("purpose", page["purpose"]),
@@ -210,7 +227,7 @@ def render(page: dict[str, Any]) -> None:
             (
                 "who",
                 "; ".join(
-                    f"{k} {page[k] or 'nobody said'}" for k in ("hosts", "dns", "buys", "renews")
+                    f"{k} {page[k] or 'unknown'}" for k in ("hosts", "dns", "buys", "renews")
                 ),
             ),
             ("tags", page["tags"]),
@@ -220,44 +237,47 @@ def render(page: dict[str, Any]) -> None:
     for person in page["contacts"]:
         click.echo(
             f"contact  {cell(person['name'])} ({person['role']}):"
-            f" {cell(person['ways']) or 'no way to reach them'}"
+            f" {cell(person['ways']) or 'no contact method'}"
         )
-    for order in page["orders"]:
+    for purchase in page["orders"]:
         click.echo(
-            f"order    {order['order']} {cell(order['vendor'])} {cell(order['number'] or '')},"
-            f" until {order['ends'][:10]}"
+            f"purchase {purchase['order']} {cell(purchase['vendor'])}"
+            f" {cell(purchase['number'] or '')}, until {purchase['ends'][:10]}"
         )
     for case in page["cases"]:
         due = f", due {case['due'][:10]}" if case["due"] else ""
         click.echo(
             f"case     {case['reference']}: {case['state']}, waits for {case['waits_for']}{due}"
         )
-    for place in page["endpoints"]:
-        click.echo(f"\n{parse(place['target'])}  {VERDICTS[place['verdict']]}")
-        when = (
-            f"last attempt {place['last_attempt'] or 'never'}, last good"
-            f" {place['last_good'] or 'never'}"
+    for endpoint in page["endpoints"]:
+        click.echo(f"\n{parse(endpoint['target'])}  {VERDICTS[endpoint['verdict']]}")
+        attempts = (
+            f"last attempt {endpoint['last_attempt'] or 'never'}, last good"
+            f" {endpoint['last_good'] or 'never'}"
         )
-        click.echo(f"  {when}" + (f"; then: {cell(place['error'])}" if place["error"] else ""))
-        for o in place["observations"]:
-            trust = {True: "trusted", False: "not trusted", None: "trust not determined"}[
+        click.echo(
+            f"  {attempts}" + (f"; error: {cell(endpoint['error'])}" if endpoint["error"] else "")
+        )
+        for o in endpoint["observations"]:
+            trust = {True: "trusted", False: "not trusted", None: "trust undetermined"}[
                 o["trusted"]
             ]
-            now_and_then = "" if o["seen_last_time"] else f" (not seen since {o['last_seen']})"
+            # A silent address keeps its last certificate, which may be outdated.
+            last_seen = "" if o["seen_last_time"] else f" (not seen since {o['last_seen']})"
             click.echo(
                 f"  {o['address']}: {cell(o['issuer'])}, serial {cell(o['serial'])}, {o['key']},"
                 f" ends {o['not_after']} ({o['days_left']} days), {trust}, since"
-                f" {o['first_seen']}{now_and_then}"
+                f" {o['first_seen']}{last_seen}"
             )
-        for f in place["findings"]:
+        for f in endpoint["findings"]:
             click.echo(f"  {f['severity']}: {f['detail']}\n    {ACTORS[f['actor']]}: {f['do']}")
-        for a in place["accepted"]:
+        for a in endpoint["accepted"]:
             click.echo(
                 f"  accepted: {a['code']} until {a['until']} by {cell(a['by'])}:"
                 f" {cell(a['reason'])}"
             )
     if page["history"]:
-        click.echo("\nlast changes")
+        click.echo("\nLast changes")
         for h in page["history"]:
             click.echo(
                 f"  {h['at']} {cell(h['actor'])}: {h['action']}"

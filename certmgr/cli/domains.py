@@ -1,4 +1,4 @@
-"""``certmgr domain``: add, list, show, edit, retire."""
+"""``certmgr domain``: add, list, show, edit and retire domains."""
 
 from __future__ import annotations
 
@@ -44,34 +44,35 @@ _DOMAIN_COLUMNS = (
 
 @click.group()
 def domain() -> None:
-    """Names that clients own, and who does what for them."""
+    """Manage the domains of clients, and who hosts, buys and renews for them."""
 
 
 def _domain_options(command: Any) -> Any:
+    """Add the options that ``add`` and ``edit`` share."""
     for option in (
-        click.option("--note", metavar="TEXT"),
+        click.option("--note", metavar="TEXT", help="Free text."),
         click.option(
             "--policy",
             type=click.Choice(["required", "optional", ""]),
             help="Whether HTTPS is required.",
         ),
         click.option(
-            "--purpose", type=click.Choice(["site", "redirect", "parked", "mail", "staging", "cdn"])
+            "--purpose",
+            type=click.Choice(["site", "redirect", "parked", "mail", "staging", "cdn"]),
+            help="What the domain is used for.",
         ),
         click.option(
-            "--server", metavar="NAME", help="On which server it is. Empty: none of ours."
+            "--server", metavar="NAME", help="Server that hosts the domain. Empty: none of ours."
         ),
         click.option(
             "--path",
             "paths",
             multiple=True,
             metavar="PATH",
-            help=(
-                "A page that is looked at beside the home page, such as /login; may be repeated."
-                " Empty: none."
-            ),
+            help="Page to check in addition to the home page, such as /login; may be repeated."
+            " Empty: none.",
         ),
-        click.option("--client", metavar="NUMBER", help="Whose it is."),
+        click.option("--client", metavar="NUMBER", help="Client who owns the domain."),
     ):
         command = option(command)
     return party_options(command)
@@ -88,24 +89,26 @@ def _domain_options(command: Any) -> Any:
 def domain_add(
     app: CommandContext, /, name: str, tags: tuple[str, ...], with_proposed: bool, **values: Any
 ) -> None:
-    """Add a domain and its endpoint NAME:443/https; apex, www and mail names that resolve are
-    proposed.
+    """Add a domain with its endpoint NAME:443/https.
+
+    If the apex, www and mail names of the domain resolve, they are proposed too.
     """
 
-    values["paths"] = values["paths"] or None
+    values["paths"] = values["paths"] or None  # not given: leave unchanged
     host = normalise_host(name)
-    resolvers = (
-        app.settings.scan.resolvers
-    )  # what is wrong with the configuration is said before anything is written
+    # A wrong configuration is reported before anything is written.
+    resolvers = app.settings.scan.resolvers
     database = app.open()
     with database.write(app.now()) as tx:
         domains.add(tx, host, given(**values), tags)
     click.echo(f"Domain {display(host)} added, with the endpoint {display(host)}:443.")
+    # An IP address has no related names.
     if as_ip(host) is not None:
         return
     proposed = []
     for other in resolving(related(host), resolvers):
         with database.write(app.now()) as tx:
+            # A name that has an owner already is not proposed.
             if domains.active(tx.conn, other) is not None:
                 continue
             if with_proposed:
@@ -115,14 +118,15 @@ def domain_add(
                 proposed.append(other)
     for other in proposed:
         click.echo(
-            f"It resolves too: certmgr domain add {display(other)} --client {values['client']}"
+            f"This name resolves too: certmgr domain add {display(other)}"
+            f" --client {values['client']}"
         )
 
 
 @domain.command("list")
 @client_filter
 @tag_filter
-@click.option("--server", metavar="NAME", help="Only those on this server.")
+@click.option("--server", metavar="NAME", help="Only domains on this server.")
 @retired_option
 @format_option
 @pass_app
@@ -132,28 +136,28 @@ def domain_list(
     tag: str | None,
     server: str | None,
     retired: bool,
-    form: str,
+    output_format: str,
 ) -> None:
-    """Show domains. Who hosts, runs DNS, buys and renews is shown with what is inherited."""
+    """List domains. Who hosts, runs DNS, buys and renews includes inherited values."""
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        found = domains.listing(
+        domain_rows = domains.listing(
             conn, client_id=client_id, tag=tag, server_name=server, retired=retired
         )
     rows = [
         {
             **r,
             **{p: getattr(r["parties"], p) for p in PARTIES},
-            "name": display(r["name"]) if form == "table" else r["name"],
+            "name": display(r["name"]) if output_format == "table" else r["name"],
         }
-        for r in found
+        for r in domain_rows
     ]
     show(
         "domains",
         _DOMAIN_COLUMNS,
         rows,
-        form,
+        output_format,
         "There are no domains. Add one: certmgr domain add shop.example.com --client NUMBER.",
     )
 
@@ -162,21 +166,20 @@ def domain_list(
 @click.argument("name")
 @format_option
 @pass_app
-def domain_show(app: CommandContext, name: str, form: str) -> None:
-    """Show everything known about a name: owner, contacts, endpoints, certificates, findings,
-    history.
-    """
+def domain_show(app: CommandContext, name: str, output_format: str) -> None:
+    """Show a domain: owner, contacts, endpoints, certificates, findings and history."""
 
     page = document(app.open(), name, app.now())
-    if form == "json":
+    if output_format == "json":
         echo_json(page)
-    elif form == "csv":
+    elif output_format == "csv":
+        # One row per endpoint and address; an endpoint without observations still has a row.
         columns = ("target", "verdict", "address", "serial", "issuer", "not_after", "last_seen")
         show(
             "endpoints",
             columns,
             [{**e, **a} for e in page["endpoints"] for a in e["observations"] or [{}]],
-            form,
+            output_format,
         )
     else:
         render(page)
@@ -185,7 +188,7 @@ def domain_show(app: CommandContext, name: str, form: str) -> None:
 @domain.command("edit")
 @click.argument("name")
 @_domain_options
-@click.option("--state", type=click.Choice(["active", "leaving"]))
+@click.option("--state", type=click.Choice(["active", "leaving"]), help="State of the domain.")
 @tag_option
 @untag_option
 @pass_app
@@ -194,13 +197,14 @@ def domain_edit(
 ) -> None:
     """Change a domain. --client moves it to another client."""
 
-    values["paths"] = values["paths"] or None
+    values["paths"] = values["paths"] or None  # not given: leave unchanged
 
+    # The message is printed after the commit: a wrong tag undoes the whole change.
     with app.open().write(app.now()) as tx:
         row_id = domains.find(tx.conn, name)["id"]
-        said = changed(f"Domain {name}", domains.edit(tx, name, given(**values)))
-        said += change_tags(tx, "domain", row_id, tags, untags)
-    click.echo(said)
+        message = changed(f"Domain {name}", domains.edit(tx, name, given(**values)))
+        message += change_tags(tx, "domain", row_id, tags, untags)
+    click.echo(message)
 
 
 @domain.command("retire")

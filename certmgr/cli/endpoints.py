@@ -1,4 +1,4 @@
-"""``certmgr endpoint``: add, list, show, edit, retire."""
+"""``certmgr endpoint``: add, list, show, edit and retire endpoints."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from inventory.store import clients, endpoints
 from inventory.targets import Target, parse
 
 _ENDPOINT_COLUMNS = ("target", "client", "domain", "addresses", "state", "created_at", "tags")
-fixed_option = click.option(
+address_option = click.option(
     "--address",
     "addresses",
     multiple=True,
     metavar="IP",
-    help="Visit this address in place of what DNS says; may be repeated.",
+    help="Connect to this address instead of asking the DNS; may be repeated.",
 )
 
 
 @click.group()
 def endpoint() -> None:
-    """What a scan visits: host, port and protocol."""
+    """Manage endpoints, which a scan checks: host, port and protocol."""
 
 
 @endpoint.command("add")
@@ -44,9 +44,9 @@ def endpoint() -> None:
     "--domain",
     "domain_name",
     metavar="NAME",
-    help="The domain it belongs to; else the one that the host stands under.",
+    help="Domain of the endpoint. Default: the domain that contains the host.",
 )
-@fixed_option
+@address_option
 @tag_option
 @pass_app
 def endpoint_add(
@@ -66,9 +66,11 @@ def endpoint_add(
 
 
 def _endpoint_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return an endpoint with its target, times and addresses as text."""
     return row | {
         "target": Target(row["host"], row["port"], row["protocol"]).key,
         "created_at": epoch_text(row["created_at"]),
+        # Fixed addresses only; without them each scan resolves the host.
         "addresses": (row["addresses"] or "").split(),
     }
 
@@ -80,41 +82,44 @@ def _endpoint_row(row: dict[str, Any]) -> dict[str, Any]:
 @format_option
 @pass_app
 def endpoint_list(
-    app: CommandContext, client: str | None, tag: str | None, retired: bool, form: str
+    app: CommandContext, client: str | None, tag: str | None, retired: bool, output_format: str
 ) -> None:
-    """Show endpoints."""
+    """List endpoints."""
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         rows = endpoints.listing(conn, client_id=client_id, tag_name=tag, retired=retired)
-    show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(dict(r)) for r in rows], form)
+    show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(dict(r)) for r in rows], output_format)
 
 
 @endpoint.command("show")
 @click.argument("target")
 @format_option
 @pass_app
-def endpoint_show(app: CommandContext, target: str, form: str) -> None:
+def endpoint_show(app: CommandContext, target: str, output_format: str) -> None:
     """Show one endpoint."""
 
     with app.open().read() as conn:
         row_id = endpoints.find(conn, parse(target))["id"]
         row = next(r for r in endpoints.listing(conn) if r["id"] == row_id)
-    if form == "table":
+    if output_format == "table":
         pairs(_endpoint_row(dict(row)).items())
     else:
-        show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(dict(row))], form)
+        show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(dict(row))], output_format)
 
 
 @endpoint.command("edit")
 @click.argument("target")
-@click.option("--port", type=click.IntRange(1, 65535))
+@click.option("--port", type=click.IntRange(1, 65535), help="New port.")
 @click.option(
     "--protocol",
     type=click.Choice(["https", "smtp", "imap", "pop3", "ftp", "ldap", "postgres", "tls"]),
+    help="New protocol.",
 )
-@fixed_option
-@click.option("--by-dns", is_flag=True, help="Visit what DNS says again.")
+@address_option
+@click.option(
+    "--by-dns", is_flag=True, help="Resolve the host by DNS again; removes fixed addresses."
+)
 @tag_option
 @untag_option
 @pass_app
@@ -132,15 +137,18 @@ def endpoint_edit(
     """Change an endpoint."""
 
     parsed = parse(target)
-    fixed = list(addresses) if addresses else ([] if by_dns else None)
+    # None leaves the addresses unchanged; an empty list removes them.
+    fixed_addresses = list(addresses) if addresses else ([] if by_dns else None)
     with app.open().write(app.now()) as tx:
         row_id = endpoints.find(tx.conn, parsed)["id"]
-        said = changed(
+        message = changed(
             f"Endpoint {parsed}",
-            endpoints.edit(tx, parsed, given(port=port, protocol=protocol, addresses=fixed)),
+            endpoints.edit(
+                tx, parsed, given(port=port, protocol=protocol, addresses=fixed_addresses)
+            ),
         )
-        said += change_tags(tx, "endpoint", row_id, tags, untags)
-    click.echo(said)
+        message += change_tags(tx, "endpoint", row_id, tags, untags)
+    click.echo(message)
 
 
 @endpoint.command("retire")

@@ -15,7 +15,7 @@ from inventory.errors import CertmgrError, UsageError
 from inventory.importers import apache, certbot, csv_format, json_format, nginx, plan, zone
 from inventory.store import clients
 
-SHOWN = 200
+MAX_SHOWN = 200  # a file may have any number of bad rows
 
 
 @click.command("import")
@@ -25,34 +25,36 @@ SHOWN = 200
     "kind",
     type=click.Choice(["csv", "json", "nginx", "apache", "certbot", "zone"]),
     required=True,
-    help="What SOURCE is.",
+    help="Format of SOURCE.",
 )
 @click.option(
-    "--client", metavar="NUMBER", help="Whose names they are (nginx, apache, certbot, zone)."
+    "--client", metavar="NUMBER", help="Client who owns the names (nginx, apache, certbot, zone)."
 )
-@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @pass_app
 def import_(app: CommandContext, source: Path, kind: str, client: str | None, dry_run: bool) -> int:
-    """Take records from SOURCE.
+    """Import records from SOURCE.
 
-    A bad row is reported with its line, the rest goes in; importing twice changes nothing.
+    A bad row is reported with its line, and the other rows are imported. A second import of the
+    same file changes nothing.
     """
 
     database = app.open()
     with database.read() as conn:
         planned = plan.snapshot(conn)
+        # CSV and JSON name the client per row; a server configuration does not.
         if kind not in ("csv", "json"):
             if not client:
                 raise UsageError(
                     f"--from {kind} needs --client",
-                    "its names belong to somebody",
+                    "the names in this format have no client",
                     "Give --client NUMBER.",
                 )
             client = str(clients.find(conn, client)["number"])
     if kind == "json":
         json_format.read(source, planned)
     elif kind == "csv":
-        plan.add_entries(planned, csv_format.read(source))
+        plan.add_rows(planned, csv_format.read(source))
     else:
         reader = {
             "nginx": nginx.read,
@@ -60,14 +62,16 @@ def import_(app: CommandContext, source: Path, kind: str, client: str | None, dr
             "certbot": certbot.read,
             "zone": zone.read,
         }[kind]
-        plan.add_entries(planned, reader(source, client or ""))
-    for problem in planned.problems[:SHOWN]:
-        click.echo(f"{cell(problem.where, 300)}: left out: {cell(problem.reason, 400)}", err=True)
-    if len(planned.problems) > SHOWN:
-        click.echo(f"... and {len(planned.problems) - SHOWN:,} more rows were left out.", err=True)
+        plan.add_rows(planned, reader(source, client or ""))
+    for problem in planned.problems[:MAX_SHOWN]:
+        click.echo(f"{cell(problem.where, 300)}: skipped: {cell(problem.reason, 400)}", err=True)
+    if len(planned.problems) > MAX_SHOWN:
+        click.echo(
+            f"... and {len(planned.problems) - MAX_SHOWN:,} more rows were skipped.", err=True
+        )
     if dry_run:
         for number, line in enumerate(planned.lines()):
-            if number == SHOWN:
+            if number == MAX_SHOWN:
                 click.echo("...")
                 break
             click.echo(cell(line, 300))
@@ -76,42 +80,48 @@ def import_(app: CommandContext, source: Path, kind: str, client: str | None, dr
             with database.write(app.now()) as tx:
                 plan.apply(tx, planned)
         except IntegrityError as error:
+            # The database enforces what the plan could not foresee, such as a concurrent change.
             reason = " ".join(str(error.orig).split())[:200]
             raise CertmgrError(
                 "Nothing was imported",
-                f"two records would share what only one may have ({reason})",
-                "Correct them.",
+                f"two records have the same unique value ({reason})",
+                "Correct one of them and import again.",
             ) from None
+    # A dry run counts what is planned; an import counts what was stored.
     counts = planned.counts() if dry_run else planned.applied
-    said = [f"{n['added']:,} {kind}(s) added" for kind, n in counts.items() if n["added"]]
-    said += [f"{n['changed']:,} {kind}(s) changed" for kind, n in counts.items() if n["changed"]]
+    totals = [f"{n['added']:,} {kind}(s) added" for kind, n in counts.items() if n["added"]]
+    totals += [f"{n['changed']:,} {kind}(s) changed" for kind, n in counts.items() if n["changed"]]
     verb = "Would change" if dry_run else "Done"
     click.echo(
-        f"{verb}: {planned.rows:,} row(s); {', '.join(said) or 'nothing to change'};"
-        f" {len(planned.problems):,} left out."
+        f"{verb}: {planned.rows:,} row(s); {', '.join(totals) or 'nothing to change'};"
+        f" {len(planned.problems):,} skipped."
     )
+    # A scheduled import must fail visibly if a row was skipped.
     return 3 if planned.problems else 0
 
 
 @click.command()
 @click.option(
     "--format",
-    "form",
+    "output_format",
     type=click.Choice(["csv", "json"]),
     default="json",
     show_default=True,
-    help="json is lossless.",
+    help="Output format; json is lossless.",
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output."
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File to write. Default: standard output.",
 )
 @pass_app
-def export(app: CommandContext, form: str, output: Path | None) -> None:
-    """Write the records: everything (json), or what is active in the documented columns (csv)."""
+def export(app: CommandContext, output_format: str, output: Path | None) -> None:
+    """Export all records (json), or the active ones in the documented columns (csv)."""
 
     with app.open().read() as conn:
-        everything = plan.snapshot(conn)
-    text = json_format.write(everything) if form == "json" else csv_format.write(everything)
+        snapshot = plan.snapshot(conn)
+    text = json_format.write(snapshot) if output_format == "json" else csv_format.write(snapshot)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -120,14 +130,17 @@ def export(app: CommandContext, form: str, output: Path | None) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The whole file or none: a temporary file beside it, fsync, one rename.
+    """Write a file atomically, readable only by its owner.
 
-    Readable by its owner only.
+    The text goes to a temporary file in the same folder, which is synced and then renamed. A link
+    is followed. A device or a pipe is written to and never replaced.
 
-    A link is followed; a device or a pipe is written to and never replaced.
+    Raises:
+        CertmgrError: The file cannot be written.
     """
     name = ""
     try:
+        # A rename would replace /dev/stdout or a named pipe by a regular file.
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")
             return
@@ -137,8 +150,10 @@ def write_whole(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        # A crash before this line leaves the old file complete.
         Path(name).replace(path)
     except OSError as error:
+        # The temporary file holds personal data.
         if name:
             Path(name).unlink(missing_ok=True)
         raise CertmgrError(

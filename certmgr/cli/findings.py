@@ -1,4 +1,4 @@
-"""``certmgr finding``: list, accept, withdraw."""
+"""``certmgr finding``: list, accept and assign findings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from notifiers.wording.sentences import sentence
 
 @click.group()
 def finding() -> None:
-    """Faults and remarks that scans found, and their acceptance."""
+    """Manage the faults and remarks that scans found."""
 
 
 @finding.command("list")
 @client_filter
 @click.option("--domain", metavar="NAME", help="Only this domain.")
 @click.option("--code", metavar="CODE", help="Only this finding code.")
-@click.option("--closed", is_flag=True, help="Also what was closed.")
-@click.option("--accepted", is_flag=True, help="Show the acceptances instead.")
-@click.option("--taken", is_flag=True, help="Show who mends what by when instead.")
+@click.option("--closed", is_flag=True, help="Include closed findings.")
+@click.option("--accepted", is_flag=True, help="List the acceptances instead.")
+@click.option(
+    "--assigned", is_flag=True, help="List the assigned findings instead: who fixes them by when."
+)
 @format_option
 @pass_app
 def list_(
@@ -37,16 +39,18 @@ def list_(
     code: str | None,
     closed: bool,
     accepted: bool,
-    taken: bool,
-    form: str,
+    assigned: bool,
+    output_format: str,
 ) -> None:
-    """Show findings, or the acceptances in force."""
+    """List findings, or the acceptances or assignments in force."""
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         domain_id = domains.find(conn, domain)["id"] if domain else None
-        if accepted or taken:
-            kind = "take" if taken else "accept"
+        if accepted or assigned:
+            # The audit log and the database call an assignment "take".
+            kind = "take" if assigned else "accept"
+            # The filters select acceptances by their exact scope.
             known = [
                 a
                 for a in findings.acceptances(conn, kind=kind)
@@ -69,18 +73,18 @@ def list_(
                 "acceptances",
                 ("id", "code", "until", "by", "reason"),
                 rows,
-                form,
-                "Nothing is taken." if taken else "Nothing is accepted.",
+                output_format,
+                "No finding is assigned." if assigned else "No finding is accepted.",
             )
             return
-        found = findings.listing(
+        finding_rows = findings.listing(
             conn, client_id=client_id, domain_id=domain_id, code=code, closed=closed
         )
 
     rows = []
-    for row in found:
+    for row in finding_rows:
         target = Target(row["host"], row["port"], row["protocol"])
-        one = Finding(row["code"], row["severity"], tuple(row["addresses"]), row["evidence"])
+        stored = Finding(row["code"], row["severity"], tuple(row["addresses"]), row["evidence"])
         rows.append(
             {
                 "client": row["client"],
@@ -91,7 +95,7 @@ def list_(
                 "opened_at": epoch_text(row["opened_at"]),
                 "closed_at": epoch_text(row["closed_at"]),
                 "addresses": row["addresses"],
-                "detail": sentence(one, target),
+                "detail": sentence(stored, target),
             }
         )
     columns = ("client", "target", "severity", "code", "actor", "opened_at", "detail")
@@ -99,18 +103,18 @@ def list_(
         "findings",
         (*columns[:6], "closed_at", "detail") if closed else columns,
         rows,
-        form,
+        output_format,
         "There are no open findings.",
     )
 
 
 @finding.command()
 @click.argument("code")
-@click.option("--until", metavar="DATE", help="When it counts again.")
+@click.option("--until", metavar="DATE", help="Date until which it does not count.")
 @click.option("--reason", metavar="TEXT", help="Why it is accepted.")
-@click.option("--client", metavar="NUMBER", help="For this client.")
-@click.option("--domain", metavar="NAME", help="For this domain.")
-@click.option("--endpoint", metavar="TARGET", help="For this endpoint.")
+@click.option("--client", metavar="NUMBER", help="Only at this client.")
+@click.option("--domain", metavar="NAME", help="Only at this domain.")
+@click.option("--endpoint", metavar="TARGET", help="Only at this endpoint.")
 @pass_app
 def accept(
     app: CommandContext,
@@ -121,24 +125,25 @@ def accept(
     domain: str | None,
     endpoint: str | None,
 ) -> None:
-    """Take a known fault out of verdicts and exit codes until a date."""
+    """Accept a finding: until a date it does not count in verdicts and exit codes."""
+    # Checked before --reason, so that each missing option is reported by name.
     needs(until, "--until")
-    number, moment = _record(
+    number, end = _record(
         app, "accept", code, until, needs(reason, "--reason"), client, domain, endpoint, None
     )
-    click.echo(f"Acceptance {number}: {code} does not count until {moment:%Y-%m-%d %H:%M} UTC.")
+    click.echo(f"Acceptance {number}: {code} does not count until {end:%Y-%m-%d %H:%M} UTC.")
 
 
 @finding.command()
 @click.argument("code")
-@click.option("--by", metavar="NAME", help="Who mends it.")
-@click.option("--until", metavar="DATE", help="By when it will be mended.")
+@click.option("--by", metavar="NAME", help="Administrator who fixes it.")
+@click.option("--until", metavar="DATE", help="Date by which it will be fixed.")
 @click.option("--reason", metavar="TEXT", default="taken", help="What will be done.")
-@click.option("--client", metavar="NUMBER", help="For this client.")
-@click.option("--domain", metavar="NAME", help="For this domain.")
-@click.option("--endpoint", metavar="TARGET", help="For this endpoint.")
+@click.option("--client", metavar="NUMBER", help="Only at this client.")
+@click.option("--domain", metavar="NAME", help="Only at this domain.")
+@click.option("--endpoint", metavar="TARGET", help="Only at this endpoint.")
 @pass_app
-def take(
+def assign(
     app: CommandContext,
     code: str,
     by: str | None,
@@ -148,15 +153,16 @@ def take(
     domain: str | None,
     endpoint: str | None,
 ) -> None:
-    """Say who of us mends a fault and by when: the client then reads "We are fixing it" with that
-    date.
+    """Assign a finding to an administrator, with the date by which it will be fixed.
+
+    The client then reads "We are fixing it", with that date.
     """
-    number, moment = _record(
+    number, end = _record(
         app, "take", code, until, reason, client, domain, endpoint, needs(by, "--by")
     )
     click.echo(
-        f"{number}: {by} mends {code} by {moment:%Y-%m-%d %H:%M} UTC. End it with certmgr finding"
-        f" withdraw {number}."
+        f"{number}: {code} is assigned to {by} until {end:%Y-%m-%d %H:%M} UTC. To end the"
+        f" assignment: certmgr finding withdraw {number}"
     )
 
 
@@ -171,8 +177,10 @@ def _record(
     endpoint: str | None,
     by: str | None,
 ) -> tuple[int, datetime]:
-    moment = app.moment(needs(until, "--until"))
-    assert moment is not None
+    """Record an acceptance or an assignment; return its number and its end."""
+    # An acceptance always ends, so that a fault is not forgotten.
+    end = app.moment(needs(until, "--until"))
+    assert end is not None
     with app.open().write(app.now()) as tx:
         scope = {
             "client_id": clients.find(tx.conn, client)["id"] if client else None,
@@ -180,17 +188,18 @@ def _record(
             "endpoint_id": endpoints.find(tx.conn, parse(endpoint))["id"] if endpoint else None,
         }
         return (
-            findings.accept(tx, code, frozenset(CODES), moment, reason, **scope, kind=kind, by=by),
-            moment,
+            findings.accept(tx, code, frozenset(CODES), end, reason, **scope, kind=kind, by=by),
+            end,
         )
 
 
 @finding.command()
+# Larger numbers do not fit an integer column.
 @click.argument("number", type=click.IntRange(1, (1 << 63) - 1))
 @pass_app
 def withdraw(app: CommandContext, number: int) -> None:
-    """End an acceptance, or a promise to mend, now."""
+    """End an acceptance or an assignment now."""
 
     with app.open().write(app.now()) as tx:
         findings.withdraw(tx, number)
-    click.echo(f"Acceptance {number} was withdrawn.")
+    click.echo(f"{number} was withdrawn.")

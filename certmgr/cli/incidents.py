@@ -1,4 +1,4 @@
-"""``certmgr incident``: many certificates that must be replaced by a time."""
+"""``certmgr incident``: certificates that must be replaced by a deadline."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from pathlib import Path
 
 import click
 
-from certmgr.cases import incident as work
-from certmgr.cases.incident import done, stands
-from certmgr.cli.cases import desk_of
+from certmgr.cases import incident as incident_work
+from certmgr.cases.incident import is_resolved, item_state
+from certmgr.cli.cases import case_service
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
 from inventory.files import read_regular
 from inventory.store import incidents
 
-_WORDS = {
+# The order in which an incident is worked off; "replaced" and "automatic" need no case.
+_CATEGORY_LABELS = {
     "replaced": "already replaced",
-    "automatic": "renewed by a robot",
-    "ours": "ours to buy",
-    "client": "the client's to buy",
-    "unknown": "not known here",
+    "automatic": "renewed by automation",
+    "ours": "bought by us",
+    "client": "bought by the client",
+    "unknown": "not in the inventory",
 }
 
 
 @click.group()
 def incident() -> None:
-    """A CA that must revoke, a stolen key, a broken machine: sort, open cases in one go, count
-    down.
+    """Replace many certificates by a deadline.
+
+    An incident is a CA that must revoke, a stolen key, or a broken server. certmgr groups the
+    certificates by who replaces them, opens all cases at once, and tracks what is left.
     """
 
 
@@ -38,22 +41,22 @@ def incident() -> None:
     "--serials",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Serial numbers, one a line, hexadecimal.",
+    help="File of hexadecimal serial numbers, one per line.",
 )
 @click.option(
-    "--issuer", metavar="NAME", help="Every live certificate whose issuer has this in its name."
+    "--issuer", metavar="NAME", help="All live certificates whose issuer name contains NAME."
 )
-@click.option("--server", metavar="NAME", help="Every live certificate on this server.")
+@click.option("--server", metavar="NAME", help="All live certificates on this server.")
 @click.option(
     "--until",
     required=True,
     metavar="TIME",
-    help="By when they must be replaced, such as 2026-11-26T12:00.",
+    help="Time by which they must be replaced, such as 2026-11-26T12:00.",
 )
 @click.option(
-    "--reason", required=True, metavar="TEXT", help="What happened; it stands in every case."
+    "--reason", required=True, metavar="TEXT", help="What happened. Each case contains it."
 )
-@click.option("--dry-run", is_flag=True, help="Only sort them.")
+@click.option("--dry-run", is_flag=True, help="Only group the certificates; open no case.")
 @format_option
 @pass_app
 def open_(
@@ -64,71 +67,81 @@ def open_(
     until: str,
     reason: str,
     dry_run: bool,
-    form: str,
+    output_format: str,
 ) -> int:
-    """Sort the certificates into already replaced, automatic, ours and the client's, and open the
-    cases.
+    """Open an incident, and a case for each certificate that needs one.
+
+    The certificates are grouped into already replaced, automatic, ours, and the client's.
     """
 
     if sum(x is not None for x in (serials, issuer, server)) != 1:
         raise UsageError(
-            "Which certificates?",
-            "",
+            "Exactly one selection of certificates is needed",
+            "they are selected by serial number, issuer or server",
             "Give one of --serials FILE, --issuer NAME and --server NAME.",
         )
+    # An empty name is contained in every name: it would select all certificates.
     if (issuer is not None and not issuer.strip()) or (server is not None and not server.strip()):
         raise UsageError(
-            "The name is empty", "it would mean every certificate", "Name the issuer or the server."
+            "The name is empty",
+            "it would select every certificate",
+            "Name the issuer or the server.",
         )
-    listed: list[str] = []
-    wrong: list[str] = []
+    serial_numbers: list[str] = []
+    invalid_lines: list[str] = []
     if serials is not None:
-        raw = read_regular(serials, work.MAX_FILE)
-        if len(raw) > work.MAX_FILE:
+        raw = read_regular(serials, incident_work.MAX_FILE)
+        if len(raw) > incident_work.MAX_FILE:
             raise UsageError(
                 f"{serials} is too large",
-                f"the limit is {work.MAX_FILE // 1_000_000} MB",
-                "Split it.",
+                f"the limit is {incident_work.MAX_FILE // 1_000_000} MB",
+                "Split the file.",
             )
-        listed, wrong = work.read_serials(raw.decode("utf-8-sig", "replace"))
-        if not listed:
+        # Spreadsheets write a byte order mark, and CAs write any encoding.
+        serial_numbers, invalid_lines = incident_work.read_serials(
+            raw.decode("utf-8-sig", "replace")
+        )
+        if not serial_numbers:
             raise UsageError(
                 f"{serials} has no serial number",
-                wrong[0] if wrong else "it is empty",
-                "Write one a line, in hexadecimal.",
+                invalid_lines[0] if invalid_lines else "it is empty",
+                "Write one per line, in hexadecimal.",
             )
-    for line in wrong[:20]:
-        click.echo(f"left out: {cell(line)} is no serial number", err=True)
-    desk, at = desk_of(app), app.moment(until)
+    # A file of the wrong format would fill the screen.
+    for line in invalid_lines[:20]:
+        click.echo(f"skipped: {cell(line)} is not a serial number", err=True)
+    service, at = case_service(app), app.moment(until)
     assert at is not None
     if at <= app.now() or at > app.now() + timedelta(days=400):
         raise UsageError(
-            "The time by which they must be replaced cannot be so",
-            "it lies ahead, within 400 days",
+            "--until is out of range",
+            "it must be in the future, within 400 days",
             "Correct --until.",
         )
-    items = work.select(desk, serials=listed, issuer=issuer or "", server=server or "")
-    kind, what = (
-        ("serials", f"{len(listed)} serial numbers")
-        if listed
+    items = incident_work.select_affected(
+        service, serials=serial_numbers, issuer=issuer or "", server=server or ""
+    )
+    kind, selection = (
+        ("serials", f"{len(serial_numbers)} serial numbers")
+        if serial_numbers
         else ("issuer", issuer or "")
         if issuer
         else ("server", server or "")
     )
     if dry_run:
-        counts = Counter(i.sort for i in items)
+        counts = Counter(i.category for i in items)
         rows = [
-            {"sort": i.sort, "client": i.client, "serial": i.serial, "names": list(i.hosts)}
+            {"sort": i.category, "client": i.client, "serial": i.serial, "names": list(i.hosts)}
             for i in items
         ]
-        if form != "table":
-            show("items", ("sort", "client", "serial", "names"), rows, form)
+        if output_format != "table":
+            show("items", ("sort", "client", "serial", "names"), rows, output_format)
         else:
             _counts(counts)
-            click.echo("Nothing was opened.")
+            click.echo("No case was opened.")
         return 0
-    row, counts = work.open_(desk, items, kind, what, at, reason)
-    if form == "json":
+    row, counts = incident_work.open_incident(service, items, kind, selection, at, reason)
+    if output_format == "json":
         echo_json(
             {
                 "schema": "certmgr.incident-opened/1",
@@ -140,31 +153,33 @@ def open_(
     else:
         _counts(counts)
         click.echo(
-            f"{row['reference']}: {counts['opened']} case(s) opened, {counts['joined']} that were"
-            f" open joined it. To count down: certmgr incident show {row['reference']}"
+            f"{row['reference']}: {counts['opened']} case(s) opened, {counts['joined']} existing"
+            f" case(s) joined. To see what is left: certmgr incident show {row['reference']}"
         )
-    return 3 if wrong else 0
+    # A skipped line may be a certificate that is not replaced in time.
+    return 3 if invalid_lines else 0
 
 
 def _counts(counts: Counter[str]) -> None:
-    for sort, words in _WORDS.items():
-        if counts[sort]:
-            click.echo(f"{counts[sort]:6,}  {words}")
+    """Print the number of certificates per category."""
+    for category, label in _CATEGORY_LABELS.items():
+        if counts[category]:
+            click.echo(f"{counts[category]:6,}  {label}")
 
 
 @incident.command("show")
 @click.argument("reference")
-@click.option("--all", "everything", is_flag=True, help="Also what is done.")
+@click.option("--all", "everything", is_flag=True, help="Include replaced certificates.")
 @format_option
 @pass_app
-def show_(app: CommandContext, reference: str, everything: bool, form: str) -> int:
-    """Count down to seen live. Exit 1 while something is left."""
+def show_(app: CommandContext, reference: str, everything: bool, output_format: str) -> int:
+    """Show what is left of an incident. Exit code 1 until everything is verified live."""
 
     with app.open().read() as conn:
         row = incidents.find(conn, reference)
         items = incidents.items(conn, row["id"])
-    moment = app.now()
-    hours = (row["until"] - moment.timestamp()) / 3600
+    now = app.now()
+    hours = (row["until"] - now.timestamp()) / 3600
     rows = [
         {
             "sort": i["sort"],
@@ -172,21 +187,22 @@ def show_(app: CommandContext, reference: str, everything: bool, form: str) -> i
             "serial": i["serial"],
             "names": i["names"].split(),
             "case": i["reference"],
-            "stands": stands(i),
+            "stands": item_state(i),
             "served_at": i["served"],
         }
         for i in items
-        if everything or not done(i)
+        if everything or not is_resolved(i)
     ]
-    left = [i for i in items if not done(i) and i["sort"] != "unknown"]
+    # A certificate outside the inventory has no owner who could replace it.
+    left = [i for i in items if not is_resolved(i) and i["sort"] != "unknown"]
     counts = {
         s: {
             "all": sum(i["sort"] == s for i in items),
-            "done": sum(i["sort"] == s and done(i) for i in items),
+            "done": sum(i["sort"] == s and is_resolved(i) for i in items),
         }
-        for s in _WORDS
+        for s in _CATEGORY_LABELS
     }
-    if form == "json":
+    if output_format == "json":
         echo_json(
             {
                 "schema": "certmgr.incident/1",
@@ -202,26 +218,28 @@ def show_(app: CommandContext, reference: str, everything: bool, form: str) -> i
                 "items": rows,
             }
         )
-    elif form == "csv":
+    elif output_format == "csv":
         show(
             "items",
             ("sort", "client", "serial", "names", "case", "stands", "served_at"),
             rows,
-            form,
+            output_format,
         )
     else:
         click.echo(f"{row['reference']} {cell(row['what'])}: {cell(row['reason'])}")
         click.echo(
             f"Until {epoch_text(row['until'])},"
-            f" {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours over'}; opened"
+            f" {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours overdue'}; opened"
             f" {epoch_text(row['opened_at'])} by {cell(row['by'])}"
         )
-        for sort, words in _WORDS.items():
-            if counts[sort]["all"]:
-                click.echo(f"  {counts[sort]['done']:6,} of {counts[sort]['all']:6,}  {words}")
+        for category, label in _CATEGORY_LABELS.items():
+            if counts[category]["all"]:
+                click.echo(
+                    f"  {counts[category]['done']:6,} of {counts[category]['all']:6,}  {label}"
+                )
         if rows:
             table(
-                ["SORT", "CLIENT", "CASE", "STANDS", "SERVED AT", "NAMES"],
+                ["CATEGORY", "CLIENT", "CASE", "STATUS", "SERVED AT", "NAMES"],
                 [
                     [
                         r["sort"],
@@ -231,22 +249,26 @@ def show_(app: CommandContext, reference: str, everything: bool, form: str) -> i
                         r["served_at"],
                         " ".join(r["names"][:3]),
                     ]
-                    for r in rows[:200]
+                    for r in rows[:200]  # JSON and CSV have no limit
                 ],
             )
-        click.echo("Closed: everything was seen." if row["closed_at"] else f"{len(left)} left.")
+        click.echo(
+            "Closed: every certificate was replaced or is no longer served."
+            if row["closed_at"]
+            else f"{len(left)} left."
+        )
     return 1 if left else 0
 
 
 @incident.command("list")
-@click.option("--all", "everything", is_flag=True, help="Also those that are closed.")
+@click.option("--all", "everything", is_flag=True, help="Include closed incidents.")
 @format_option
 @pass_app
-def list_(app: CommandContext, everything: bool, form: str) -> None:
-    """Show incidents, the next to end first."""
+def list_(app: CommandContext, everything: bool, output_format: str) -> None:
+    """List incidents, the next deadline first."""
 
     with app.open().read() as conn:
-        found = [
+        incident_items = [
             (r, incidents.items(conn, r["id"])) for r in incidents.listing(conn, ended=everything)
         ]
     rows = [
@@ -257,15 +279,15 @@ def list_(app: CommandContext, everything: bool, form: str) -> None:
             "until": epoch_text(r["until"]),
             "reason": r["reason"],
             "certificates": len(items),
-            "left": sum(not done(i) and i["sort"] != "unknown" for i in items),
+            "left": sum(not is_resolved(i) and i["sort"] != "unknown" for i in items),
             "closed": epoch_text(r["closed_at"]),
         }
-        for r, items in found
+        for r, items in incident_items
     ]
     show(
         "incidents",
         ("reference", "kind", "what", "until", "certificates", "left", "closed", "reason"),
         rows,
-        form,
+        output_format,
         "There are no incidents.",
     )

@@ -1,4 +1,4 @@
-"""``certmgr issue``: a certificate by ACME, and what keeps a name from one."""
+"""``certmgr issue``: issuance by ACME, and the preflight check of names."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from certmgr.x509.csr import MAX_CSR
 from inventory.errors import UsageError
 from inventory.files import read_regular
 
-SORTS = {
+# The categories of a preflight answer, as a terminal shows them.
+CATEGORIES = {
     "automate": "✓ automate now",
     "record": "→ add this record",
     "buy": "€ buy",
     "elsewhere": "✗ no longer hosted here",
-    "unknown": "? could not be told",
+    "unknown": "? undetermined",
 }
 
 
@@ -37,80 +38,81 @@ SORTS = {
     "--client",
     default="",
     metavar="NUMBER",
-    help="Whose certificate it is; else whose the first name is.",
+    help="Client who owns the certificate. Default: the owner of the first name.",
 )
 @click.option(
     "--lineage",
     default="",
     metavar="NAME",
-    help="What it is called here, and its folder; else its first name.",
+    help="Name of the lineage and its folder. Default: the first name.",
 )
 @click.option(
     "--account",
     default="",
     metavar="NAME",
-    help="With which ACME account; else [acme] default_account.",
+    help="ACME account to order from. Default: [acme] default_account.",
 )
 @click.option(
     "--solver",
     default="",
     metavar="NAME",
-    help="How control is shown: an [acme.solver.NAME]; else [acme] default_solver.",
+    help="Solver for domain control validation: an [acme.solver.NAME]."
+    " Default: [acme] default_solver.",
 )
 @click.option(
     "--target",
     "targets",
     multiple=True,
     metavar="NAME",
-    help="Where it goes: an [acme.target.NAME]; may be repeated.",
+    help="Deployment target: an [acme.target.NAME]; may be repeated.",
 )
 @click.option(
     "--key",
     "key_types",
     multiple=True,
     type=click.Choice(KEY_TYPES),
-    help="Kind of key; given twice: one certificate of each.",
+    help="Key type. If given twice, one certificate per type.",
 )
 @click.option(
     "--reuse-key",
     is_flag=True,
-    help="Keep the key over renewals; else each certificate has a new one.",
+    help="Keep the key at renewals. Default: a new key per certificate.",
 )
 @click.option(
     "--csr",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The client's own CSR: then the key never comes here.",
+    help="The client's CSR; certmgr then never has the private key.",
 )
-@click.option("--profile", default="", metavar="NAME", help="A profile of the CA's.")
+@click.option("--profile", default="", metavar="NAME", help="Certificate profile of the CA.")
 @click.option(
     "--chain",
     default="",
     metavar="NAME",
-    help="The chain whose top has this in its name, where the CA offers several.",
+    help="If the CA offers several chains, use the one whose topmost issuer contains NAME.",
 )
 @click.option(
-    "--leave-out",
-    "shrink",
+    "--on-failed-name",
+    "on_failed_name",
     type=click.Choice(["ask", "auto"]),
     default=None,
-    help="Whether names that cannot be had may be left out unasked.",
+    help="Leave out quarantined names only after approval (ask) or automatically (auto).",
 )
 @click.option(
     "--preflight",
     is_flag=True,
-    help="Only say what keeps each name from a certificate; nothing is ordered.",
+    help="Only report what prevents a certificate for each name; nothing is ordered.",
 )
 @click.option(
     "--all",
     "everything",
     is_flag=True,
-    help="With --preflight: every name of the inventory, or of --client.",
+    help="With --preflight: check every name of the inventory, or of --client.",
 )
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Arrange nothing and order nothing; only say whether it could be.",
+    help="Only report whether the certificate could be ordered; nothing is stored or ordered.",
 )
 @format_option
 @pass_app
@@ -127,28 +129,33 @@ def issue(
     csr: Path | None,
     profile: str,
     chain: str,
-    shrink: str | None,
+    on_failed_name: str | None,
     preflight: bool,
     everything: bool,
     dry_run: bool,
-    form: str,
+    output_format: str,
 ) -> int:
-    """Orders a certificate for NAMEs of one client, puts it in place, and proves that it is live.
+    """Issue a certificate for NAMEs of one client, deploy it, and verify that it is live.
 
-    Renewals follow by themselves (certmgr renew --due).
+    Renewals follow automatically (certmgr renew --due).
 
     \b
     certmgr issue shop.example.com www.shop.example.com --target nginx
     certmgr issue '*.example.com' --solver dns
-    certmgr issue --preflight --all    which names could be automated, and what the others need
+    certmgr issue --preflight --all    names that can be automated, and what the others need
     """
 
+    # --all alone means a preflight: issuing for the whole inventory at once is not offered.
     if preflight or everything:
         if everything and names:
-            raise UsageError("--all means every name", "", "Leave the names out, or --all.")
-        return _preflight(app, names, client, account, solver, everything, form)
+            raise UsageError(
+                "--all and names exclude each other",
+                "--all checks every name",
+                "Omit --all, or omit the names.",
+            )
+        return _preflight(app, names, client, account, solver, everything, output_format)
 
-    wanted = IssueRequest(
+    request = IssueRequest(
         names=names,
         client=client,
         lineage=lineage,
@@ -159,50 +166,57 @@ def issue(
         reuse_key=reuse_key,
         profile=profile,
         chain=chain,
-        shrink=shrink or "",
+        on_failed_name=on_failed_name or "",
         csr=_read_csr(csr) if csr is not None else None,
     )
     database = app.open()
     if dry_run:
-        return _dry(database, app, wanted)
-    arranged = arrange(database, app.settings, wanted)
-    fleet = RenewalRunner(IssuanceContext(database, app.settings))
-    wanted_now = [p.name for p in fleet.plan(arranged) if p.due.at <= app.now()]
-    code = told(database, wanted_now, fleet.named(wanted_now), form) if wanted_now else 0
-    rest = [n for n in arranged if n not in wanted_now]
-    if rest and (form == "table" or not wanted_now):
-        code = max(code, _there_already(database, rest, form))
+        return _check_only(database, app, request)
+    lineages = arrange(database, app.settings, request)
+    runner = RenewalRunner(IssuanceContext(database, app.settings))
+    # A lineage that exists already and is not due keeps its certificate: CAs limit the number of
+    # certificates per set of names.
+    due_lineages = [p.name for p in runner.plan(lineages) if p.due.at <= app.now()]
+    code = (
+        show_lineages(database, due_lineages, runner.run_named(due_lineages), output_format)
+        if due_lineages
+        else 0
+    )
+    unchanged = [n for n in lineages if n not in due_lineages]
+    # One JSON or CSV document per call: the lineages that ran have filled it already.
+    if unchanged and (output_format == "table" or not due_lineages):
+        code = max(code, _show_unchanged(database, unchanged, output_format))
     return code
 
 
-def _there_already(database: Any, names: list[str], form: str) -> int:
-    """Typed twice is not ordered twice: a CA counts."""
+def _show_unchanged(database: Any, names: list[str], output_format: str) -> int:
+    """Show lineages that keep their certificate, because another order would count at the CA."""
 
     with database.read() as conn:
         rows = [r for r in rows_of(conn, None, ("active", "paused")) if r["lineage"] in names]
-    if form != "table":
+    if output_format != "table":
         output.show(
             "lineages",
             ("lineage", "client", "state", "ends", "names", "proof", "error"),
             rows,
-            form,
+            output_format,
         )
         return 0
     for row in rows:
         click.echo(
-            f"· {row['lineage']}: it has a certificate until {row['ends']}; nothing was ordered."
-            f" certmgr renew {row['lineage']} orders another one."
+            f"· {row['lineage']}: valid until {row['ends']}; nothing was ordered."
+            f" To order another one: certmgr renew {row['lineage']}"
         )
     return 0
 
 
-def _dry(database: Any, app: CommandContext, wanted: Any) -> int:
-    """Everything that arranging checks, rolled back."""
+def _check_only(database: Any, app: CommandContext, request: Any) -> int:
+    """Run all checks of a new lineage in a transaction that is rolled back."""
 
-    found = arranging.check(database, app.settings, wanted)
+    lineages = arranging.check(database, app.settings, request)
     click.echo(
-        f"It could be ordered as {', '.join(found)}. Nothing was ordered; --preflight says what a"
-        " CA would find."
+        f"It could be ordered as {', '.join(lineages)}. Nothing was ordered; --preflight"
+        " checks what a CA would check."
     )
     return 0
 
@@ -211,34 +225,45 @@ def _read_csr(path: Path) -> bytes:
     return read_regular(path, MAX_CSR)
 
 
-def told(database: Any, names: list[str], summary: Any, form: str) -> int:
-    """How each of these lineages stands after a run, and the exit code."""
+def show_lineages(database: Any, names: list[str], summary: Any, output_format: str) -> int:
+    """Show the state of these lineages after a run.
+
+    Args:
+        database: The inventory.
+        names: The lineages to show.
+        summary: The result of the run.
+        output_format: ``table``, ``json`` or ``csv``.
+
+    Returns:
+        The exit code: 3 if a lineage failed or was in use by another process, else 0.
+    """
 
     with database.read() as conn:
         rows = [r for r in rows_of(conn, None, ("active", "paused")) if r["lineage"] in names]
-    troubles = {n: (state, said) for n, state, said in summary.troubles}
-    if form != "table":
+    problems = {n: (state, message) for n, state, message in summary.problems}
+    if output_format != "table":
         output.show(
             "lineages",
             ("lineage", "client", "state", "ends", "names", "proof", "error"),
             rows,
-            form,
+            output_format,
         )
     else:
         for row in rows:
-            state, said = troubles.get(row["lineage"], ("", ""))
+            state, message = problems.get(row["lineage"], ("", ""))
             if state:
                 click.echo(
                     f"{SYMBOLS.get(state, '✗')} {row['lineage']}: {WORDS.get(state, state)}:"
-                    f" {output.cell(said, 1500)}"
+                    f" {output.cell(message, 1500)}"
                 )
             else:
                 click.echo(
                     f"✓ {row['lineage']}: until {row['ends'] or '?'};"
-                    f" {output.cell(row['proof'] or 'in place', 600)}"
+                    f" {output.cell(row['proof'] or 'deployed', 600)}"
                 )
-    if summary.failed and form == "table":
-        click.echo("What is only a matter of time is tried again by certmgr renew --due.", err=True)
+    if summary.failed and output_format == "table":
+        click.echo("certmgr renew --due retries temporary failures automatically.", err=True)
+    # If another process works on a lineage, the request of the caller was not carried out.
     return 3 if summary.failed or summary.counts["busy"] else 0
 
 
@@ -249,30 +274,38 @@ def _preflight(
     account: str,
     solver: str,
     everything: bool,
-    form: str,
+    output_format: str,
 ) -> int:
+    """Report per name whether a CA would issue, and what is missing."""
     if not names and not everything:
-        raise UsageError("Which names?", "", "Name them, or give --all for the whole inventory.")
-    found = preflight(app.open(), app.settings, PreflightRequest(names, client, account, solver))
+        raise UsageError(
+            "No names were given",
+            "a preflight needs at least one name",
+            "Name them, or give --all for the whole inventory.",
+        )
+    advices = preflight(app.open(), app.settings, PreflightRequest(names, client, account, solver))
     rows: list[dict[str, Any]] = [
         {
             "name": a.name,
-            "sort": str(a.sort),
+            "sort": str(a.category),
             "reason": a.reason,
             "record": a.record,
             "notes": list(a.notes),
-            "client": who,
+            "client": owner,
         }
-        for a, who in found
+        for a, owner in advices
     ]
-    if form != "table":
+    if output_format != "table":
         output.show(
-            "preflight", ("name", "client", "sort", "reason", "record", "notes"), rows, form
+            "preflight",
+            ("name", "client", "sort", "reason", "record", "notes"),
+            rows,
+            output_format,
         )
         return 0
     shown = [
         [
-            SORTS[r["sort"]],
+            CATEGORIES[r["sort"]],
             r["name"],
             r["client"],
             "; ".join([str(r["reason"]), *r["notes"]]),
@@ -280,10 +313,11 @@ def _preflight(
         ]
         for r in rows
     ]
-    output.table(["WHAT", "NAME", "CLIENT", "WHY", "RECORD"], shown)
-    counts = {s: sum(r["sort"] == s for r in rows) for s in SORTS}
+    output.table(["CATEGORY", "NAME", "CLIENT", "WHY", "RECORD"], shown)
+    counts = {s: sum(r["sort"] == s for r in rows) for s in CATEGORIES}
+    # A program that reads the table from a pipe gets rows only; the totals go to stderr.
     click.echo(
-        ", ".join(f"{n} {SORTS[s][2:]}" for s, n in counts.items() if n),
+        ", ".join(f"{n} {CATEGORIES[s][2:]}" for s, n in counts.items() if n),
         err=not sys.stdout.isatty(),
     )
     return 0

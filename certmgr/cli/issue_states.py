@@ -1,15 +1,16 @@
-"""The states of an issuance or a deployment, as symbols and words."""
+"""Symbols and words for the states of an issuance or a deployment."""
 
 from __future__ import annotations
 
+# A state without a symbol is a failure; the callers print "✗" for it.
 SYMBOLS = {"waits": "…", "held": "!", "busy": "…", "untold": "?"}
 WORDS = {
-    "waits": "put off",
-    "held": "waits for you",
-    "busy": "not now",
-    "untold": "in place, and nobody could tell whether it is live",
-    "unseen": "in place, and not live",
+    "waits": "postponed",
+    "held": "waits for your approval",
+    "busy": "in use by another process",
+    "untold": "deployed; whether it is live is undetermined",
+    "unseen": "deployed, but not live",
     "failed": "failed",
-    "rolled-back": "taken back",
-    "staff": "somebody has to look",
+    "rolled-back": "rolled back",
+    "staff": "an administrator has to act",
 }

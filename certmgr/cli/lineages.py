@@ -1,4 +1,4 @@
-"""``certmgr lineage`` and ``certmgr solver``: what is renewed, and how control is shown."""
+"""``certmgr lineage`` and ``certmgr solver``: renewed certificates, and domain validation."""
 
 from __future__ import annotations
 
@@ -8,99 +8,113 @@ from typing import Any
 
 import click
 
-from certmgr.acme import adopt as work
+from certmgr.acme import adopt as adoption
 from certmgr.acme import arrange, deployment
 from certmgr.acme.accounts import base_directory
 from certmgr.acme.challenges.build import challenge_of, find
-from certmgr.acme.challenges.build import snippet as made
+from certmgr.acme.challenges.build import snippet as server_snippet
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.planning import plan_one
-from certmgr.acme.renewal import failure
+from certmgr.acme.renewal import error_sentence
 from certmgr.cli import output
 from certmgr.cli.issue_states import SYMBOLS, WORDS
 from certmgr.cli.shared import CommandContext, client_filter, format_option, given, pass_app
 from certmgr.deploy.lineage import Lineage
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
-from inventory.store import accounts, acme_orders, clients, lineages
-from inventory.store import purchases as orders
+from inventory.store import accounts, acme_orders, clients, lineages, purchases
 
+# The keys are part of the JSON output; the values are what a table shows.
 _STATES = {
     "live": "✓ live",
-    "placed": "· in place",
-    "waiting": "… not brought yet",
+    "placed": "· deployed",
+    "waiting": "… not deployed yet",
     "none": "✗ no certificate yet",
-    "taken-back": "✗ taken back",
+    "taken-back": "✗ rolled back",
     "paused": "· paused",
-    "unproved": "? not seen live",
-    "held": "! waits for you",
+    "unproved": "? not verified live",
+    "held": "! waits for your approval",
     "condemned": "✗ must be replaced",
     "retired": "· retired",
 }
 
 
 def rows_of(conn: Any, client_id: int | None, states: Sequence[str]) -> list[dict[str, Any]]:
-    """Lineages as they are shown."""
+    """Return lineages as rows of ``certmgr.lineages/1``.
 
-    found = []
-    condemned = lineages.condemned(conn)
+    Args:
+        conn: A read connection.
+        client_id: Only lineages of this client; None for all clients.
+        states: Only lineages in these states: active, paused, retired.
+    """
+
+    rows = []
+    must_replace = lineages.must_replace(conn)
     for row in lineages.listing(conn, client_id=client_id, states=states):
         names = [n["name"] for n in row["names"]]
-        out = [n["name"] for n in row["names"] if n["state"] == "quarantined"]
-        found.append(
+        quarantined = [n["name"] for n in row["names"] if n["state"] == "quarantined"]
+        rows.append(
             {
                 "lineage": row["name"],
                 "client": row["client"],
-                "state": _state(row, out, condemned),
+                "state": _state(row, quarantined, must_replace),
                 "ends": output.epoch_text(row["not_after"]),
                 "names": names,
-                "quarantined": out,
+                "quarantined": quarantined,
                 "account": row["account"],
                 "solver": row["solver"],
                 "targets": row["targets"].split(),
                 "key": row["key_type"],
                 "sha256": row["sha256"],
                 "proof": row["proof"],
-                "error": failure(row["error"]),
+                "error": error_sentence(row["error"]),
                 "next_at": output.epoch_text(row["next_at"]),
                 "renew_at": output.epoch_text(row["ari_at"]),
                 "explanation": row["ari_url"],
                 "failures": row["failures"],
             }
         )
-    return found
+    return rows
 
 
-def _state(row: Any, out: list[str], condemned: Mapping[str, str]) -> str:
+def _state(row: Any, quarantined: list[str], must_replace: Mapping[str, str]) -> str:
+    """Return the most urgent state of a lineage; the order of the tests is the priority."""
     if row["state"] != "active":
         return str(row["state"])
-    if row["sha256"] in condemned:
+    # A revoked or distrusted certificate needs action even if it is deployed and live.
+    if row["sha256"] in must_replace:
         return "condemned"
+    # The rollback restored the certificate before, so the newest one is not in use.
     if row["sha256"] is not None and row["rolled_back"] == row["sha256"]:
         return "taken-back"
-    if out and not (row["shrink"] == "auto" or set(out) <= set(row["shrink_ok"].split())):
+    # Quarantined names hold the next order unless an administrator allowed to leave them out.
+    if quarantined and not (
+        row["shrink"] == "auto" or set(quarantined) <= set(row["shrink_ok"].split())
+    ):
         return "held"
     if row["sha256"] is None:
         return "none"
+    # The newest certificate is stored, but its deployment is pending or failed.
     if row["deployed"] != row["sha256"]:
         return "waiting"
     if row["proven_at"] is not None:
         return "live"
+    # "no place": no endpoint of the inventory serves these names, so a scan cannot verify them.
     return "unproved" if row["proof"] and not str(row["proof"]).startswith("no place") else "placed"
 
 
 @click.group()
 def lineage() -> None:
-    """Certificates that are renewed automatically: names, account, validation, targets."""
+    """Manage certificates that are renewed automatically."""
 
 
 @lineage.command("list")
 @client_filter
-@click.option("--retired", is_flag=True, help="Also what was retired.")
+@click.option("--retired", is_flag=True, help="Include retired lineages.")
 @format_option
 @pass_app
-def list_(app: CommandContext, client: str | None, retired: bool, form: str) -> None:
-    """All lineages, or those of a client."""
+def list_(app: CommandContext, client: str | None, retired: bool, output_format: str) -> None:
+    """List lineages."""
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
@@ -126,11 +140,12 @@ def list_(app: CommandContext, client: str | None, retired: bool, form: str) -> 
         "explanation",
         "failures",
     )
-    if form != "table":
-        output.show("lineages", keys, rows, form)
+    # The table shows only the columns that fit; JSON and CSV hold them all.
+    if output_format != "table":
+        output.show("lineages", keys, rows, output_format)
         return
     if not rows:
-        click.echo("There are no lineages: certmgr issue NAME.")
+        click.echo("There are no lineages. To issue a certificate: certmgr issue NAME")
         return
     shown = [
         [
@@ -143,15 +158,15 @@ def list_(app: CommandContext, client: str | None, retired: bool, form: str) -> 
         ]
         for r in rows
     ]
-    output.table(["STATE", "LINEAGE", "CLIENT", "ENDS", "NAMES", "LAST WORD"], shown)
+    output.table(["STATE", "LINEAGE", "CLIENT", "ENDS", "NAMES", "LAST RESULT"], shown)
 
 
 @lineage.command("show")
 @click.argument("name")
 @format_option
 @pass_app
-def show(app: CommandContext, name: str, form: str) -> None:
-    """One lineage: certificates, names, targets, when it is renewed and why."""
+def show(app: CommandContext, name: str, output_format: str) -> None:
+    """Show one lineage: certificate, names, targets, and when and why it is renewed."""
 
     with app.open().read() as conn:
         row = lineages.find(conn, name)
@@ -164,11 +179,11 @@ def show(app: CommandContext, name: str, form: str) -> None:
         orders = acme_orders.last_of(conn, row["id"], 10)
         deliveries = lineages.deliveries(conn, lineage_id=row["id"], states=("pending", "done"))
         served = lineages.served_names(conn, [row["sha256"]]) if row["sha256"] else {}
-        bad = lineages.condemned(conn).get(row["sha256"] or "", "")
+        replace_reason = lineages.must_replace(conn).get(row["sha256"] or "", "")
 
-    due = plan_one(row, app.now(), bad, served.get(row["sha256"] or "")).due
+    due = plan_one(row, app.now(), replace_reason, served.get(row["sha256"] or "")).due
     folder = Lineage(base_directory(app.settings), row["name"])
-    if form != "table":
+    if output_format != "table":
         output.echo_json(
             {
                 "schema": "certmgr.lineage/1",
@@ -182,78 +197,81 @@ def show(app: CommandContext, name: str, form: str) -> None:
     output.pairs(
         [
             ("Lineage", row["name"]),
-            ("Must be replaced", bad or None),
+            ("Must be replaced", replace_reason or None),
             ("Client", row["client"]),
             ("State", _STATES.get(view["state"], view["state"])),
             ("Certificate", row["sha256"]),
             ("Ends", view["ends"]),
             (
-                "Renewed from",
+                "Renewal due",
                 f"{output.instant(due.at)}: {due.reason}" if row["sha256"] else due.reason,
             ),
-            ("The CA explains", row["ari_url"]),
-            ("Not before", view["next_at"]),
+            ("Explanation of the CA", row["ari_url"]),
+            ("Next attempt not before", view["next_at"]),
             ("Account", row["account"]),
             ("Solver", row["solver"]),
             ("Targets", row["targets"]),
             ("Key", row["key_type"]),
             ("Profile", row["profile"]),
             ("Chain", row["preferred_chain"]),
-            ("Leaves out", row["shrink"]),
+            ("On failed name", row["shrink"]),
             ("Folder", folder.live),
-            ("Seen", row["proof"]),
-            ("Last word", view["error"]),
+            ("Verification", row["proof"]),
+            ("Last error", view["error"]),
         ]
     )
-    for one in row["names"]:
-        mark = "✓" if one["state"] == "active" else "!"
-        why = (
-            f": in quarantine since {output.epoch_text(one['since'])}:"
-            f" {output.cell(one['reason'], 400)}"
-            if one["state"] != "active"
+    for name_row in row["names"]:
+        symbol = "✓" if name_row["state"] == "active" else "!"
+        reason = (
+            f": quarantined since {output.epoch_text(name_row['since'])}:"
+            f" {output.cell(name_row['reason'], 400)}"
+            if name_row["state"] != "active"
             else ""
         )
-        click.echo(f"{mark} {output.cell(one['name'])}{why}")
+        click.echo(f"{symbol} {output.cell(name_row['name'])}{reason}")
     for delivery in deliveries:
+        # Deliveries of earlier certificates are history; only the current one matters here.
         if delivery["sha256"] == row["sha256"]:
             click.echo(
                 f"{'✓' if delivery['state'] == 'done' else '✗'} target {delivery['target']}:"
                 f" {output.cell(delivery['error'] or delivery['state'], 400)}"
             )
     for order in orders:
-        when, sha = (
+        created, sha256 = (
             output.epoch_text(order["created_at"]),
             (f" {order['sha256'][:16]}" if order["sha256"] else ""),
         )
         click.echo(
-            f"order {order['id']} of {when}: {order['state']}{sha}"
+            f"order {order['id']} of {created}: {order['state']}{sha256}"
             f" ({output.cell(order['reason'], 100)})"
         )
 
 
 @lineage.command("edit")
 @click.argument("name")
-@click.option("--account", metavar="NAME", help="Another ACME account.")
-@click.option("--solver", metavar="NAME", help="Another way of showing control.")
+@click.option("--account", metavar="NAME", help="Change the ACME account.")
+@click.option("--solver", metavar="NAME", help="Change the solver for domain control validation.")
 @click.option(
     "--target",
     "targets",
     multiple=True,
     metavar="NAME",
-    help="The targets, in place of those before; '' for none.",
+    help="Replace the deployment targets; may be repeated. Empty: none.",
 )
 @click.option(
-    "--names", metavar="NAMES", help="The names, in place of those before, with blanks between."
+    "--names", metavar="NAMES", help="Replace the names of the certificate; separated by blanks."
 )
-@click.option("--profile", help="A profile of the CA's; empty: none.")
-@click.option("--chain", help="The top of the chain; empty: the CA's own.")
+@click.option("--profile", help="Certificate profile of the CA. Empty: none.")
+@click.option("--chain", help="Topmost issuer of the chain. Empty: the CA's default chain.")
 @click.option(
-    "--leave-out",
-    "shrink",
+    "--on-failed-name",
+    "on_failed_name",
     type=click.Choice(["ask", "auto"]),
-    help="Whether names that cannot be had may be left out unasked.",
+    help="Leave out quarantined names only after approval (ask) or automatically (auto).",
 )
-@click.option("--reuse-key/--new-key", default=None, help="Whether the key stays over renewals.")
+@click.option(
+    "--reuse-key/--new-key", default=None, help="Keep the key at renewals, or create a new key."
+)
 @pass_app
 def edit(
     app: CommandContext,
@@ -264,48 +282,60 @@ def edit(
     names: str | None,
     profile: str | None,
     chain: str | None,
-    shrink: str | None,
+    on_failed_name: str | None,
     reuse_key: bool | None,
 ) -> None:
-    """Changes an arrangement; its next certificate follows it."""
+    """Change a lineage. The change takes effect with its next certificate."""
 
     if (
-        all(x is None for x in (account, solver, names, profile, chain, shrink, reuse_key))
+        all(
+            value is None
+            for value in (account, solver, names, profile, chain, on_failed_name, reuse_key)
+        )
         and not targets
     ):
         raise UsageError(
-            "Nothing is to be changed", "no option was given", "See certmgr lineage edit --help."
+            "There is nothing to change", "no option was given", "See certmgr lineage edit --help."
         )
     if names is not None and not names.strip():
         raise UsageError(
-            "A lineage needs at least one name", "", f"certmgr lineage retire {name} ends it."
+            "A lineage needs at least one name", "", f"To end it: certmgr lineage retire {name}"
         )
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
         _not_retired(row)
-        have = [n["name"] for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])]
+        current_names = [
+            n["name"] for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])
+        ]
         values = given(
-            solver=solver, shrink=shrink, reuse_key=None if reuse_key is None else int(reuse_key)
+            solver=solver,
+            shrink=on_failed_name,
+            reuse_key=None if reuse_key is None else int(reuse_key),
         )
+        # An empty text clears these two columns; an option that is not given keeps them.
         values |= {k: v or None for k, v in given(profile=profile, preferred_chain=chain).items()}
         if names is not None:
-            who = clients.find(tx.conn, row["client"])
-            new, _ = orders.names_of(tx.conn, who["id"], [names], lineages.MAX_NAMES)
-            lineages.require_owned(tx.conn, who, new)
-            lineages.set_names(tx, row["id"], new)
-            have = new
-        arrange.check_solver(app.settings, solver or row["solver"], have)
+            client = clients.find(tx.conn, row["client"])
+            new_names, _ = purchases.names_of(tx.conn, client["id"], [names], lineages.MAX_NAMES)
+            # A certificate never covers names of two clients: its key would serve both.
+            lineages.require_owned(tx.conn, client, new_names)
+            lineages.set_names(tx, row["id"], new_names)
+            current_names = new_names
+        arrange.check_solver(app.settings, solver or row["solver"], current_names)
         if targets:
-            words = [t for t in targets if t]
-            arrange.check_targets(app.settings, words, own_key=row["csr"] is None)
-            values["targets"] = " ".join(words)
+            target_names = [t for t in targets if t]
+            # With a client's CSR there is no private key here, and some targets need one.
+            arrange.check_targets(app.settings, target_names, own_key=row["csr"] is None)
+            values["targets"] = " ".join(target_names)
+        # find() raises for an unknown account, so a typing error never clears the account.
         if account is not None:
             values["account_id"] = accounts.find(tx.conn, account)["id"]
         lineages.edit(tx, row["id"], **values)
+        # The change may resolve the last failure, so the next attempt need not wait.
         lineages.note(tx, row["id"], next_at=None)
     click.echo(
-        f"'{name}' is changed. certmgr renew {name} makes a certificate of it now; else the next"
-        " renewal does."
+        f"'{name}' was changed. To apply the change now: certmgr renew {name}. Otherwise the next"
+        " renewal applies it."
     )
 
 
@@ -313,26 +343,27 @@ def edit(
 @click.argument("name")
 @pass_app
 def approve(app: CommandContext, name: str) -> None:
-    """Lets the names in quarantine be left out of the next certificate.
+    """Approve that the next certificate leaves out the quarantined names.
 
-    They return by themselves when they can be had again.
+    They return automatically as soon as the CA can validate them again.
     """
 
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
-        out = [
+        quarantined = [
             n["name"]
             for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])
             if n["state"] == "quarantined"
         ]
-        if not out:
+        if not quarantined:
             raise Conflict(
-                f"No name of '{name}' is in quarantine", "", f"See certmgr lineage show {name}."
+                f"No name of '{name}' is quarantined", "", f"See certmgr lineage show {name}."
             )
-        lineages.edit(tx, row["id"], shrink_ok=" ".join(out))
+        # Exactly these names are approved: a name quarantined later needs a new approval.
+        lineages.edit(tx, row["id"], shrink_ok=" ".join(quarantined))
         lineages.note(tx, row["id"], next_at=None)
     click.echo(
-        f"The next certificate of '{name}' is made without {', '.join(display(n) for n in out)}."
+        f"The next certificate of '{name}' leaves out {', '.join(display(n) for n in quarantined)}."
     )
 
 
@@ -341,13 +372,14 @@ def _not_retired(row: Any) -> None:
         raise Conflict(
             f"'{row['name']}' is retired",
             "",
-            f"certmgr lineage resume {row['name']} brings it back.",
+            f"To renew it again: certmgr lineage resume {row['name']}",
         )
 
 
 def _set_state(app: CommandContext, name: str, state: str) -> None:
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
+        # Only resume may change a retired lineage; a pause would silently undo its retirement.
         if state != "active":
             _not_retired(row)
         lineages.edit(tx, row["id"], state=state, retired_at=tx.at if state == "retired" else None)
@@ -357,51 +389,52 @@ def _set_state(app: CommandContext, name: str, state: str) -> None:
 @click.argument("name")
 @pass_app
 def pause(app: CommandContext, name: str) -> None:
-    """Renews it no more, until it is resumed."""
+    """Stop the renewal of a lineage until it is resumed."""
     _set_state(app, name, "paused")
-    click.echo(f"'{name}' is paused: nothing renews it.")
+    click.echo(f"'{name}' is paused. It is not renewed until you resume it.")
 
 
 @lineage.command("resume")
 @click.argument("name")
 @pass_app
 def resume(app: CommandContext, name: str) -> None:
-    """Renews it again, also one that was retired."""
+    """Renew a paused or retired lineage again."""
     _set_state(app, name, "active")
-    click.echo(f"'{name}' is renewed again.")
+    click.echo(f"'{name}' is renewed automatically again.")
 
 
 @lineage.command("retire")
 @click.argument("name")
 @pass_app
 def retire(app: CommandContext, name: str) -> None:
-    """Ends the arrangement.
+    """Retire a lineage: it is not renewed any more.
 
-    Files stay where they are, and so does the certificate until its end.
+    Its files are kept, and its certificate stays valid until its end.
     """
     _set_state(app, name, "retired")
-    click.echo(f"'{name}' is retired. Its files stay; nothing renews them.")
+    click.echo(f"'{name}' is retired. It is not renewed any more. Its files are kept.")
 
 
 @lineage.command("deploy")
 @click.argument("name")
 @pass_app
 def deploy(app: CommandContext, name: str) -> int:
-    """Brings the newest certificate to its targets again, also one that was taken back, and looks
-    whether it is live.
+    """Deploy the newest certificate again and verify that it is live.
+
+    This includes a certificate that was rolled back.
     """
 
     database = app.open()
     with database.read() as conn:
         row = lineages.find(conn, name)
     _not_retired(row)
-    done = deployment.deploy(IssuanceContext(database, app.settings), row["id"], again=True)
-    symbol = SYMBOLS.get(done.state, "✓" if done.good else "✗")
+    result = deployment.deploy(IssuanceContext(database, app.settings), row["id"], again=True)
+    symbol = SYMBOLS.get(result.state, "✓" if result.ok else "✗")
     click.echo(
-        f"{symbol} {done.lineage}: {WORDS.get(done.state, done.state)}:"
-        f" {output.cell(done.said, 1500)}"
+        f"{symbol} {result.lineage}: {WORDS.get(result.state, result.state)}:"
+        f" {output.cell(result.message, 1500)}"
     )
-    return 0 if done.good else 3
+    return 0 if result.ok else 3
 
 
 @lineage.command("adopt")
@@ -413,21 +446,25 @@ def deploy(app: CommandContext, name: str) -> int:
     default=Path("/etc/letsencrypt"),
     show_default=True,
     metavar="DIR",
-    help="certbot's directory.",
+    help="Directory of certbot.",
 )
 @click.option(
     "--solver",
     "solver_name",
     default="",
     metavar="NAME",
-    help="How control is shown from now on; else [acme] default_solver.",
+    help="Solver for renewals. Default: [acme] default_solver.",
 )
 @click.option(
-    "--target", "targets", multiple=True, metavar="NAME", help="Where renewals go; may be repeated."
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="Deployment target of renewals; may be repeated.",
 )
-@click.option("--undo", is_flag=True, help="Give the lineages named back to certbot.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be taken over.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--undo", is_flag=True, help="Give the named lineages back to certbot.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be taken over.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_app
 def adopt(
     app: CommandContext,
@@ -439,66 +476,68 @@ def adopt(
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Takes over what certbot renews here: accounts, keys, certificates.
+    """Take over accounts, keys and certificates that certbot renews on this machine.
 
-    Its timer is ended first; live/NAME stays where it is, so that no server's configuration
-    changes.
+    certbot's timer is disabled first. live/NAME keeps its path, so no server configuration changes.
     """
 
     database = app.open()
     if undo:
         if not names:
-            raise UsageError("Which are to be given back?", "", "Name them.")
+            raise UsageError("No lineage was given", "--undo needs names", "Name the lineages.")
         for name in names:
-            work.give_back(database, app.settings, name)
+            adoption.give_back(database, app.settings, name)
             click.echo(
-                f"'{name}' is certbot's again: enable its timer, if nothing else of it is taken"
-                " over."
+                f"'{name}' belongs to certbot again. Enable certbot's timer, unless other lineages"
+                " are still taken over."
             )
         return 0
-    wanted = work.AdoptionRequest(path, names, solver_name, targets)
-    planned = work.plan(database, app.settings, wanted)
-    for one in planned.chosen:
+    wanted = adoption.AdoptionRequest(path, names, solver_name, targets)
+    planned = adoption.plan(database, app.settings, wanted)
+    for adopted in planned.chosen:
         click.echo(
-            f"{'→' if dry_run else '·'} {one.name}: {len(one.names)} name(s), {one.key_type},"
-            f" {one.authenticator}, until {one.material.leaf.not_after:%Y-%m-%d}"
+            f"{'→' if dry_run else '·'} {adopted.name}: {len(adopted.names)} name(s),"
+            f" {adopted.key_type}, {adopted.authenticator},"
+            f" until {adopted.bundle.leaf.not_after:%Y-%m-%d}"
         )
-        for hook in one.hooks:
+        # Hooks of certbot are shell text, which certmgr does not run.
+        for hook in adopted.hooks:
             click.echo(
-                f"  its {hook} is not taken over: write it as a target ([acme.target.NAME] reload)"
+                f"  its {hook} is not taken over: configure it as reload of an [acme.target.NAME]"
             )
-    for name, why in planned.strange:
-        click.echo(f"✗ {output.cell(name)} is left: {why}")
+    for name, reason in planned.unmanaged:
+        click.echo(f"✗ {output.cell(name)} stays with certbot: {reason}")
     for problem in planned.installation.problems:
-        click.echo(f"✗ {output.cell(str(problem.path))}: {output.cell(problem.why, 300)}")
+        click.echo(f"✗ {output.cell(str(problem.path))}: {output.cell(problem.reason, 300)}")
     for schedule in planned.schedules:
         click.echo(
-            f"! {schedule.where} runs certbot:"
-            f" {'it is ended first' if schedule.disable else schedule.todo}"
+            f"! {schedule.source} runs certbot:"
+            f" {'it is disabled first' if schedule.disable else schedule.todo}"
         )
     if dry_run or not planned.chosen:
         click.echo("Nothing was changed.")
-        return 0 if dry_run or not (planned.strange or planned.installation.problems) else 3
+        return 0 if dry_run or not (planned.unmanaged or planned.installation.problems) else 3
+    # A takeover disables the timer of another program, so it needs a confirmation.
     if not yes:
         click.confirm(f"Take over {len(planned.chosen)} lineage(s)?", abort=True)
-    done = work.take_over(database, app.settings, wanted, planned)
+    adopted_names = adoption.take_over(database, app.settings, wanted, planned)
     click.echo(
-        f"✓ {len(done)} lineage(s) are renewed here from now on. Run certmgr renew --due twice a"
-        " day (certmgr run does it)."
+        f"✓ certmgr renews {len(adopted_names)} lineage(s) from now on. Run certmgr renew --due"
+        " twice a day, or certmgr run, which includes it."
     )
     return 0
 
 
 @click.group()
 def solver() -> None:
-    """How control of names is shown: the [acme.solver.NAME] of the configuration."""
+    """Show the solvers for domain control validation: [acme.solver.NAME]."""
 
 
 @solver.command("list")
 @format_option
 @pass_app
-def solvers(app: CommandContext, form: str) -> None:
-    """The solvers of the configuration."""
+def solvers(app: CommandContext, output_format: str) -> None:
+    """List the configured solvers."""
 
     rows = [
         {
@@ -519,8 +558,8 @@ def solvers(app: CommandContext, form: str) -> None:
         "solvers",
         ["name", "kind", "challenge", "where"],
         rows,
-        form,
-        "The configuration has none: write [acme.solver.web].",
+        output_format,
+        "There are no solvers. Configure one as [acme.solver.web].",
     )
 
 
@@ -531,10 +570,10 @@ def solvers(app: CommandContext, form: str) -> None:
     type=click.Choice(["nginx", "apache"]),
     default="nginx",
     show_default=True,
-    help="For which web server.",
+    help="Web server.",
 )
 @pass_app
 def snippet(app: CommandContext, name: str, server: str) -> None:
-    """What a web server's configuration needs so that a CA finds the answers of a solver."""
+    """Print the web server configuration that serves the challenge answers of a solver."""
 
-    click.echo(made(find(app.settings, name), server), nl=False)
+    click.echo(server_snippet(find(app.settings, name), server), nl=False)

@@ -10,12 +10,13 @@ import click
 
 from certmgr import __version__
 from certmgr.cli.lazy import LazyCommand, LazyGroup
+from certmgr.cli.logs import FORMATS, LogFormat, configure
 from certmgr.cli.shared import CommandContext, guard
 from inventory.clock import Clock, system_clock
 
 
 class CertmgrGroup(LazyGroup):
-    """The commands. A new one is a line here and a module of its name."""
+    """The commands. A new command needs a line here and a module."""
 
     commands_by_name: ClassVar[Mapping[str, LazyCommand]] = {
         name: LazyCommand(f"certmgr.{path}", summary)
@@ -67,25 +68,41 @@ class CertmgrGroup(LazyGroup):
 @click.option(
     "--config",
     metavar="FILE",
-    help="Configuration (TOML). Else CERTMGR_CONFIG, else the user's own.",
+    help="Configuration file (TOML). Default: CERTMGR_CONFIG, then the user's certmgr.toml.",
 )
 @click.option(
     "--database",
     "database_url",
     metavar="URL",
-    help="SQLite file or URL, or postgresql://... Else the configuration's.",
+    help="SQLite file or URL, or postgresql://... Default: the configured database.",
+)
+@click.option("-v", "--verbose", count=True, help="Log more to standard error (-vv: debug).")
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="Format of the log.",
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.pass_context
-def cli(context: click.Context, config: str | None, database_url: str | None, debug: bool) -> None:
-    """Manage the certificates of other people's domains.
+def cli(
+    context: click.Context,
+    config: str | None,
+    database_url: str | None,
+    verbose: int,
+    log_format: LogFormat,
+    debug: bool,
+) -> None:
+    """Manage certificates for the domains of many clients.
 
     \b
     certmgr scan shop.example.com        inspect a server; nothing is stored
     certmgr domain add shop.example.com --client 1001
     certmgr scan                         inspect the whole inventory
-    certmgr status --causes              what needs attention, and what would fix it
+    certmgr status --causes              what needs attention, and how to fix it
     """
+    configure(verbose, log_format)
     app = context.obj = CommandContext(config, database_url, debug, context.obj or system_clock)
     context.call_on_close(app.close)
 

@@ -1,4 +1,4 @@
-"""``certmgr notice``: the queue, acknowledgements, snoozes, releases, calls, answers, bulletins."""
+"""``certmgr notice``: the queue of notices, snoozes, releases, phone calls and replies."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from certmgr.notices.run import run_of
 from certmgr.notices.setup import channels_of, rules_of
 from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError, ConfigError, NotFound, UsageError
-from inventory.store import clients, domains, inbox, outbox, recipients, records, servers
-from inventory.store import tickets as matters
+from inventory.store import clients, domains, inbox, outbox, recipients, records, servers, tickets
 from notifiers.channels import OutgoingMessage, preview
-from notifiers.inbox import MAX_MAIL, read, take
+from notifiers.inbox import MAX_MAIL, read, record_mail
 from notifiers.pipeline.compose import Message
 from notifiers.pipeline.plan import Snapshot
 from notifiers.pipeline.staff import calls
@@ -45,7 +44,7 @@ _STATES = ("queued", "leased", "sending", "sent", "unknown", "failed", "dead")
 
 @click.group()
 def notice() -> None:
-    """The queue of notices, and what came back."""
+    """Manage queued notices and the replies to them."""
 
 
 def _client_id(conn: Any, key: str | None) -> int | None:
@@ -59,7 +58,7 @@ def _client_id(conn: Any, key: str | None) -> int | None:
     "states",
     multiple=True,
     type=click.Choice(_STATES),
-    help="Only these; may be repeated.",
+    help="Only notices in this state; may be repeated.",
 )
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=200, show_default=True, metavar="N"
@@ -67,9 +66,9 @@ def _client_id(conn: Any, key: str | None) -> int | None:
 @format_option
 @pass_app
 def notice_list(
-    app: CommandContext, client: str | None, states: tuple[str, ...], limit: int, form: str
+    app: CommandContext, client: str | None, states: tuple[str, ...], limit: int, output_format: str
 ) -> None:
-    """Show notices, newest first."""
+    """List notices, newest first."""
 
     with app.open().read() as conn:
         rows = outbox.listing(conn, states=states, client_id=_client_id(conn, client), limit=limit)
@@ -83,10 +82,10 @@ def notice_list(
         }
         for r in rows
     ]
-    show("notices", COLUMNS, shown, form, "There are no notices.")
+    show("notices", COLUMNS, shown, output_format, "There are no notices.")
 
 
-def _one(conn: Any, notice_id: int) -> Any:
+def _find_notice(conn: Any, notice_id: int) -> Any:
     rows = outbox.listing(conn, ids=[notice_id])
     if not rows:
         raise NotFound(f"There is no notice {notice_id}", "", "See certmgr notice list.")
@@ -97,20 +96,20 @@ def _one(conn: Any, notice_id: int) -> Any:
 @click.argument("notice_id", type=click.IntRange(1, 2**62), metavar="ID")
 @click.option(
     "--format",
-    "form",
+    "output_format",
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="How to show it.",
+    help="Output format.",
 )
 @pass_app
-def notice_show(app: CommandContext, notice_id: int, form: str) -> None:
-    """Show one notice: what it said, about what, what became of it, and what came back."""
+def notice_show(app: CommandContext, notice_id: int, output_format: str) -> None:
+    """Show one notice: text, tickets, delivery status, and replies."""
 
     with app.open().read() as conn:
-        row = _one(conn, notice_id)
+        row = _find_notice(conn, notice_id)
         items = outbox.items_of(conn, notice_id)
-        about = matters.of_notice(conn, notice_id)
+        notice_tickets = tickets.of_notice(conn, notice_id)
         answers = inbox.of_notice(conn, notice_id)
     keys = (
         "id",
@@ -128,7 +127,7 @@ def notice_show(app: CommandContext, notice_id: int, form: str) -> None:
         k.removesuffix("_at"): epoch_text(row[k])
         for k in ("created_at", "next_at", "expires_at", "sent_at", "acked_at", "resolved_at")
     }
-    if form != "table":
+    if output_format != "table":
         item_keys = ("subject", "step", "threshold", "round")
         echo_json(
             {
@@ -137,7 +136,7 @@ def notice_show(app: CommandContext, notice_id: int, form: str) -> None:
                 **times,
                 "text": row["text"],
                 "items": [{k: i[k] for k in item_keys} for i in items],
-                "matters": [{k: m[k] for k in ("reference", "key")} for m in about],
+                "matters": [{k: m[k] for k in ("reference", "key")} for m in notice_tickets],
                 "answers": [
                     {"kind": a["kind"], "at": epoch_text(a["at"]), "text": a["text"]}
                     for a in answers
@@ -152,7 +151,7 @@ def notice_show(app: CommandContext, notice_id: int, form: str) -> None:
     )
     for item in items:
         click.echo(
-            f"says  {cell(item['subject'])} at {cell(item['threshold'])} ({cell(item['step'])})"
+            f"about  {cell(item['subject'])} at {cell(item['threshold'])} ({cell(item['step'])})"
         )
     for answer in answers:
         click.echo(
@@ -167,20 +166,23 @@ def notice_show(app: CommandContext, notice_id: int, form: str) -> None:
     "--output",
     required=True,
     metavar="FOLDER",
-    help="Where the .eml files go; it is made where it is missing.",
+    help="Folder for the .eml files; created if it is missing.",
 )
 @pass_app
 def notice_preview(app: CommandContext, output: str) -> None:
-    """Write what notify would send now as .eml files. Nothing is queued or sent."""
+    """Write the messages that notify would send now as .eml files, without sending them."""
 
     folder = Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise CertmgrError(
-            f"The folder {folder} cannot be made", error.strerror or str(error), "Name another one."
+            f"The folder {folder} cannot be created",
+            error.strerror or str(error),
+            "Name another folder.",
         ) from None
     settings = app.settings
+    # A preview also works before a mail channel is configured.
     mail = channels_of(settings.notify).get("mail")
     sender = mail.sender if mail is not None else "certmgr@example.invalid"
     outcome = run_of(app.open(), settings, app.now()).decide(dry_run=True)
@@ -196,7 +198,8 @@ def notice_preview(app: CommandContext, output: str) -> None:
     count = 0
     for draft, message in outcome.drafts:
         count += 1
-        kind, to = draft.person.way or ("email", "")
+        # Other channels have no e-mail address, and an .eml file needs one.
+        kind, to = draft.person.contact_method or ("email", "")
         write(
             f"{count:04d}-contact-{draft.person.id}.eml",
             message,
@@ -212,17 +215,18 @@ def notice_preview(app: CommandContext, output: str) -> None:
 @click.argument("notice_id", type=click.IntRange(1, 2**62), metavar="ID")
 @pass_app
 def notice_retry(app: CommandContext, notice_id: int) -> None:
-    """Queue a notice again that failed, or of which nobody knows whether it arrived.
+    """Queue a notice again that failed or whose delivery is unknown.
 
-    It may then arrive twice: that is your decision.
+    If the first attempt was delivered, the contact receives the notice twice.
     """
 
     with app.open().write(app.now()) as tx:
-        row = _one(tx.conn, notice_id)
+        row = _find_notice(tx.conn, notice_id)
+        # A notice that is queued or being sent must not be queued twice.
         if not outbox.retry(tx, notice_id):
             raise UsageError(
                 f"The notice {notice_id} is {row['state']}",
-                "only one that failed or is unknown can be sent again",
+                "only a notice that failed, or whose delivery is unknown, can be sent again",
                 "",
             )
     click.echo(f"The notice {notice_id} is queued again.")
@@ -230,34 +234,36 @@ def notice_retry(app: CommandContext, notice_id: int) -> None:
 
 @notice.command("ack")
 @click.argument("reference")
-@click.option("--by", required=True, metavar="NAME", help="Who said that they know.")
+@click.option("--by", required=True, metavar="NAME", help="Who acknowledged.")
 @pass_app
 def notice_ack(app: CommandContext, reference: str, by: str) -> None:
-    """Enter an acknowledgement: the client knows.
+    """Record that a client acknowledged a ticket.
 
-    What is not mended by then climbs again after some days ([notify] ack_days).
+    If the problem is not fixed after [notify] ack_days, reminders and escalation start again.
     """
 
     with app.open().write(app.now()) as tx:
-        row = matters.find(tx.conn, reference)
-        matters.acknowledge(tx, [row["id"]], records.required(by, "name"))
+        row = tickets.find(tx.conn, reference)
+        tickets.acknowledge(tx, [row["id"]], records.required(by, "name"))
     click.echo(f"{row['reference']} is acknowledged.")
 
 
 @notice.command("snooze")
 @click.argument("reference", required=False)
-@click.option("--domain", metavar="NAME", help="Everything about this domain.")
-@click.option("--server", metavar="NAME", help="Everything on this server: a maintenance window.")
-@click.option("--client", metavar="NUMBER", help="Everything of this client.")
+@click.option("--domain", metavar="NAME", help="All tickets about this domain.")
+@click.option(
+    "--server", metavar="NAME", help="All tickets about this server: a maintenance window."
+)
+@click.option("--client", metavar="NUMBER", help="All tickets of this client.")
 @click.option("--everything", is_flag=True, help="All clients.")
-@click.option("--from", "start", metavar="DATE", help="From then on; else from now on.")
+@click.option("--from", "start", metavar="DATE", help="Start of the snooze. Default: now.")
 @click.option(
     "--until",
     required=True,
     metavar="DATE",
-    help="Until then clients hear nothing of it; staff still see it.",
+    help="End of the snooze. Until then clients are not notified; staff still are.",
 )
-@click.option("--reason", required=True, metavar="TEXT")
+@click.option("--reason", required=True, metavar="TEXT", help="Reason of the snooze.")
 @pass_app
 def notice_snooze(
     app: CommandContext,
@@ -270,28 +276,28 @@ def notice_snooze(
     until: str,
     reason: str,
 ) -> None:
-    """Be silent towards clients about one matter, or about a domain, server or client, until a
-    date.
-    """
+    """Stop notices to clients about a ticket, domain, server or client until a date."""
 
     given = [v for v in (reference, domain, server, client, everything) if v]
     if len(given) != 1:
         raise UsageError(
-            "A snooze is about one thing",
+            "A snooze has exactly one scope",
             "",
             "Give a REFERENCE, --domain, --server, --client or --everything.",
         )
     moment = app.now()
     begins, ends = app.moment(start) or moment, app.moment(until)
     assert ends is not None
+    # Such a snooze has no effect, so it is a typing error in a date.
     if ends <= moment or ends <= begins:
         raise UsageError(
-            f"A snooze until {ends:%Y-%m-%d %H:%M} UTC would never hold",
-            "it ends in the future, and after it begins",
+            f"A snooze until {ends:%Y-%m-%d %H:%M} UTC would never apply",
+            "it must end in the future and after its start",
         )
     with app.open().write(moment) as tx:
+        # Scope names are stored in the inventory; a ticket has the scope "matter" there.
         if reference:
-            scope, row_id = "matter", matters.find(tx.conn, reference)["id"]
+            scope, row_id = "matter", tickets.find(tx.conn, reference)["id"]
         elif domain:
             scope, row_id = "domain", domains.find(tx.conn, domain)["id"]
         elif server:
@@ -300,7 +306,7 @@ def notice_snooze(
             scope, row_id = "client", clients.find(tx.conn, client)["id"]
         else:
             scope, row_id = "all", 0
-        number = matters.add_snooze(
+        number = tickets.add_snooze(
             tx,
             scope,
             row_id,
@@ -310,19 +316,19 @@ def notice_snooze(
             tx.actor,
         )
     click.echo(
-        f"Snooze {number}: silent until {ends:%Y-%m-%d %H:%M} UTC. To end it before: certmgr notice"
-        f" wake {number}"
+        f"Snooze {number}: no notices to clients until {ends:%Y-%m-%d %H:%M} UTC. To end it"
+        f" earlier: certmgr notice unsnooze {number}"
     )
 
 
-@notice.command("wake")
+@notice.command("unsnooze")
 @click.argument("number", type=click.IntRange(1, 2**62))
 @pass_app
-def notice_wake(app: CommandContext, number: int) -> None:
+def notice_unsnooze(app: CommandContext, number: int) -> None:
     """End a snooze before its date."""
 
     with app.open().write(app.now()) as tx:
-        if not matters.end_snooze(tx, number):
+        if not tickets.end_snooze(tx, number):
             raise NotFound(f"There is no snooze {number}", "", "See certmgr notice snoozes.")
     click.echo(f"Snooze {number} has ended.")
 
@@ -330,12 +336,12 @@ def notice_wake(app: CommandContext, number: int) -> None:
 @notice.command("snoozes")
 @format_option
 @pass_app
-def notice_snoozes(app: CommandContext, form: str) -> None:
-    """Show snoozes that are in force or to come."""
+def notice_snoozes(app: CommandContext, output_format: str) -> None:
+    """List current and future snoozes."""
 
     with app.open().read() as conn:
-        rows = [r for r in matters.snoozes(conn) if r["until"] > to_epoch(app.now())]
-        names = matters.snoozed(conn)
+        rows = [r for r in tickets.snoozes(conn) if r["until"] > to_epoch(app.now())]
+        names = tickets.snoozed(conn)
     shown = [
         dict(r)
         | {
@@ -349,7 +355,7 @@ def notice_snoozes(app: CommandContext, form: str) -> None:
         "snoozes",
         ("id", "scope", "about", "from", "until", "by", "reason"),
         shown,
-        form,
+        output_format,
         "Nothing is snoozed.",
     )
 
@@ -362,34 +368,38 @@ def notice_snoozes(app: CommandContext, form: str) -> None:
     default=20,
     show_default=True,
     metavar="N",
-    help="To so many clients a day.",
+    help="Notify at most N clients per day.",
 )
 @format_option
 @pass_app
-def notice_release(app: CommandContext, cause: str | None, per_day: int, form: str) -> None:
-    """Show what is held (after a first scan, or a run that changed too much), or let one CAUSE go,
-    to some clients a day.
+def notice_release(
+    app: CommandContext, cause: str | None, per_day: int, output_format: str
+) -> None:
+    """List held notices, or release the notices of one CAUSE.
 
-    '* CODE' is every cause with that finding.
+    Notices are held after a first scan, and after a run that changed too much. '* CODE' stands for
+    all causes with that finding code. Released notices go to a limited number of clients per day.
     """
 
     database = app.open()
     with database.read() as conn:
-        held = matters.listing(conn, held=True)
-        running = {r["cause"]: r["per_day"] for r in matters.releases(conn)}
+        held = tickets.listing(conn, held=True)
+        running = {r["cause"]: r["per_day"] for r in tickets.releases(conn)}
     groups: dict[str, dict[str, Any]] = {}
     for row in held:
         group = groups.setdefault(row["cause"], _group(row["cause"], row, running))
         _count(group, row)
+    # Codes with more than one held cause get the additional group "* CODE".
     several = {
         row["code"]
         for row in held
         if row["code"] and sum(g.endswith(f" {row['code']}") for g in groups) > 1
     }
     for row in held:
-        if row["code"] in several:  # many causes with one finding can be let go together
-            every = f"* {row['code']}"
-            _count(groups.setdefault(every, _group(every, row, running)), row)
+        # Many causes with one finding code can be released together.
+        if row["code"] in several:
+            all_causes = f"* {row['code']}"
+            _count(groups.setdefault(all_causes, _group(all_causes, row, running)), row)
     if cause is None:
         shown = sorted(
             ({**g, "clients": len(g["clients"])} for g in groups.values()),
@@ -399,31 +409,31 @@ def notice_release(app: CommandContext, cause: str | None, per_day: int, form: s
             "held",
             ("matters", "clients", "why", "per_day", "cause"),
             shown,
-            form,
+            output_format,
             "Nothing is held.",
         )
         return
     codes = {row["code"] for row in held if row["code"]}
+    # '* CODE' of a code with only one cause has no group, so it stands for that cause.
     if cause.startswith("* ") and cause[2:] in codes and cause not in groups:
-        cause = next(
-            c for c in groups if c.endswith(f" {cause[2:]}")
-        )  # there is one cause with that finding
-    found = [c for c in groups if c == cause] or [
+        cause = next(c for c in groups if c.endswith(f" {cause[2:]}"))
+    # A prefix must have 8 characters: a shorter one would match by accident.
+    matching = [c for c in groups if c == cause] or [
         c for c in groups if len(cause) >= 8 and c.startswith(cause)
     ]
-    if len(found) != 1:
-        reason = (
-            f"{len(found)} causes begin like that" if found else "nothing of that cause is held"
-        )
+    if len(matching) != 1:
+        reason = f"{len(matching)} causes begin with it" if matching else "no notice of it is held"
         raise NotFound(
-            f"'{cell(cause, 80)}' cannot be released", reason, "See certmgr notice release."
+            f"The cause '{cell(cause, 80)}' cannot be released",
+            reason,
+            "See certmgr notice release.",
         )
     with database.write(app.now()) as tx:
-        matters.release(tx, found[0], per_day, records.required(tx.actor, "name"))
-    count = len(groups[found[0]]["clients"])
+        tickets.release(tx, matching[0], per_day, records.required(tx.actor, "name"))
+    count = len(groups[matching[0]]["clients"])
     click.echo(
-        f"{cell(found[0])}: {groups[found[0]]['matters']} matter(s) of {count} client(s) go out,"
-        f" {min(per_day, count)} client(s) a day."
+        f"{cell(matching[0])}: {groups[matching[0]]['matters']} ticket(s) of {count} client(s) are"
+        f" released, {min(per_day, count)} client(s) per day."
     )
 
 
@@ -445,15 +455,16 @@ def _count(group: dict[str, Any], row: Any) -> None:
 @notice.command("calls")
 @format_option
 @pass_app
-def notice_calls(app: CommandContext, form: str) -> None:
-    """Who has to be telephoned: clients who did not answer, or cannot be written to; by account
-    manager.
+def notice_calls(app: CommandContext, output_format: str) -> None:
+    """List the clients to telephone, by account manager.
+
+    They did not answer, or they have no working address.
     """
 
     rules = rules_of(app.settings)
     with app.open().read() as conn:
-        world = Snapshot(app.now(), rules.policy, rules.recipients(conn))
-        found = calls(matters.listing(conn), outbox.said(conn), world, rules.policy)
+        snapshot = Snapshot(app.now(), rules.policy, rules.recipients(conn))
+        phone_calls = calls(tickets.listing(conn), outbox.said(conn), snapshot, rules.policy)
     columns = ("manager", "client", "name", "phones", "reference", "site", "why", "since")
     shown = [
         {
@@ -466,21 +477,23 @@ def notice_calls(app: CommandContext, form: str) -> None:
             "why": c.why,
             "since": epoch_text(c.since),
         }
-        for c in found
+        for c in phone_calls
     ]
-    show("calls", columns, shown, form, "Nobody has to be called.")
+    show("calls", columns, shown, output_format, "There are no clients to call.")
 
 
 @notice.command("inbox")
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Say what each mail is; nothing is recorded and no mail is marked as read.",
+    help="Only classify each mail; nothing is recorded and no mail is marked as read.",
 )
 @pass_app
 def notice_inbox(app: CommandContext, dry_run: bool) -> int:
-    """Read the mailbox that answers come to ([notify] inbox): replies acknowledge, bounces start
-    the fallback, automatic replies do neither.
+    """Read the mailbox for replies and bounces ([notify] inbox).
+
+    A reply acknowledges its ticket, a bounce notifies the fallback contact, and an automatic reply
+    does neither.
     """
 
     url = app.settings.notify.inbox
@@ -488,9 +501,10 @@ def notice_inbox(app: CommandContext, dry_run: bool) -> int:
         raise ConfigError(
             "There is no mailbox to read",
             "[notify] inbox is empty",
-            'Write inbox = "env:CERTMGR_INBOX" with an imaps:// URL.',
+            'Set inbox = "env:CERTMGR_INBOX" with an imaps:// URL.',
         )
     counts = read(app.open(), secret(url), app.now(), dry_run=dry_run)
+    # Cron mails every line of output, so an empty mailbox is reported on a terminal only.
     if counts or sys.stdout.isatty():
         click.echo(", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "No new mail.")
     return 0
@@ -499,51 +513,52 @@ def notice_inbox(app: CommandContext, dry_run: bool) -> int:
 @notice.command("bounce")
 @pass_app
 def notice_bounce(app: CommandContext) -> int:
-    """Take one delivery report (RFC 3464) from standard input, as a mail server's pipe gives it.
+    """Read one delivery report (RFC 3464) from standard input, for a pipe of a mail server.
 
-    Exit 0 also where it is none of ours.
+    Exits 0 even if the report does not belong to a notice of certmgr.
     """
 
+    # The report of a stranger may have any size, so at most MAX_MAIL bytes are parsed.
     raw = sys.stdin.buffer.read(MAX_MAIL + 1)
-    kind = take(app.open(), raw[:MAX_MAIL], app.now())
-    click.echo(_TAKEN.get(kind, f"Not a bounce of ours: {kind}."))
+    kind = record_mail(app.open(), raw[:MAX_MAIL], app.now())
+    click.echo(_RESULTS.get(kind, f"It is not a bounce of our notices: {kind}."))
     return 0
 
 
-_TAKEN = {
-    "bounce": "The address is marked as bad; the fallback hears of it.",
-    "known": "It was taken before.",
-    "reply": "It is a reply; it acknowledges.",
-    "automatic": "It is an automatic reply; nothing changes.",
-    "delay": "It is late, and not lost; nothing changes.",
+_RESULTS = {
+    "bounce": "The address is marked as bad. The fallback contact is notified.",
+    "known": "It was recorded before. Nothing changes.",
+    "reply": "It is a reply. The ticket is acknowledged.",
+    "automatic": "It is an automatic reply. Nothing changes.",
+    "delay": "The delivery is delayed, but has not failed. Nothing changes.",
 }
 
 
 @notice.command("broadcast")
 @click.option(
     "--template",
-    default="bulletin",
+    default="announcement",
     show_default=True,
     metavar="NAME",
-    help="bulletin, or a template of your own directory.",
+    help="announcement, or a template from [notify] templates.",
 )
 @click.option(
     "--deadline",
     required=True,
     metavar="NAME",
-    help="The dated rule that it is about: certmgr deadline list.",
+    help="Deadline to announce, from certmgr deadline list.",
 )
 @click.option(
     "--tag", metavar="TAG", help="Only clients that have this tag, or whose domains have it."
 )
-@click.option("--text", metavar="TEXT", help="Words of yours, in the place of the deadline's own.")
+@click.option("--text", metavar="TEXT", help="Your text, instead of the text of the deadline.")
 @click.option(
     "--per-day",
     type=click.IntRange(1, 1_000_000),
     default=50,
     show_default=True,
     metavar="N",
-    help="To so many clients a day.",
+    help="Notify at most N clients per day.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the messages; nothing is queued.")
 @pass_app
@@ -556,14 +571,13 @@ def notice_broadcast(
     per_day: int,
     dry_run: bool,
 ) -> None:
-    """Queue a bulletin about a coming deadline for every client, each with its own sites and how
-    they stand.
+    """Queue an announcement of a deadline for all clients, with the status of their sites.
 
-    It goes out with the next runs of notify, to so many clients a day. The same bulletin about the
-    same deadline reaches nobody twice.
+    The next runs of notify send it, to a limited number of clients per day. A client receives the
+    same announcement of the same deadline only once.
     """
 
-    made = broadcast(
+    announced = broadcast(
         app.open(),
         app.settings,
         app.now(),
@@ -574,15 +588,17 @@ def notice_broadcast(
         per_day=per_day,
         dry_run=dry_run,
     )
-    for person, message in made.messages if dry_run else ():
+    # Without --dry-run, the messages are queued and can be read with notice show.
+    for person, message in announced.messages if dry_run else ():
         click.echo(
-            f"To: {cell(person.name)} <{cell((person.way or ('', ''))[1])}>\nSubject:"
+            f"To: {cell(person.name)} <{cell((person.contact_method or ('', ''))[1])}>\nSubject:"
             f" {cell(message.subject)}\n"
         )
         click.echo("\n".join(cell(line, 2000) for line in message.text.strip().splitlines()))
         click.echo("-" * 78)
-    verb = "would get" if dry_run else "get"
+    verb = "would receive" if dry_run else "will receive"
     click.echo(
-        f"{len(made.messages)} client(s) {verb} it, {min(per_day, len(made.messages))} a day;"
-        f" {made.before} had it before, {made.nobody} cannot be written to."
+        f"{len(announced.messages)} client(s) {verb} it,"
+        f" {min(per_day, len(announced.messages))} per day; {announced.before} received it before,"
+        f" {announced.unreachable} have no contact to notify."
     )

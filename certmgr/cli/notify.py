@@ -1,4 +1,4 @@
-"""``certmgr notify``: the cron job that keeps everybody informed."""
+"""``certmgr notify``: the cron job that notifies clients and staff."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show each message as it would go out; nothing is queued or sent.",
+    help="Show each message as it would be sent; nothing is queued or sent.",
 )
 @click.option(
     "--explain",
     metavar="NAME",
-    help="Tell why contacts did or did not hear about this name; nothing is decided.",
+    help="Explain why contacts were or were not notified about this name; nothing is decided.",
 )
 @click.option(
     "--clients",
     type=click.IntRange(1),
     metavar="N",
-    help="Write to exactly so many clients at once, where that is more than usual.",
+    help="Confirm that this run notifies exactly N clients, if N is unusually large.",
 )
 @click.option(
-    "--queue-only", is_flag=True, help="Decide and queue, and leave the sending to another run."
+    "--queue-only", is_flag=True, help="Decide and queue only; another run sends the messages."
 )
-@click.option("--send-only", is_flag=True, help="Send what is queued, and decide nothing.")
+@click.option("--send-only", is_flag=True, help="Send queued messages only; nothing is decided.")
 @click.option(
     "--format",
-    "form",
+    "output_format",
     type=click.Choice(["table", "json", "csv"]),
     default="table",
     show_default=True,
-    help="How to show it; csv with --explain.",
+    help="Output format; csv only with --explain.",
 )
 @pass_app
 def notify(
@@ -56,15 +56,15 @@ def notify(
     clients: int | None,
     queue_only: bool,
     send_only: bool,
-    form: str,
+    output_format: str,
 ) -> int:
-    """Decide who must hear what, look again at each endpoint that is concerned, queue the messages,
-    and send them.
+    """Decide which contacts to notify, recheck their endpoints, and queue and send the messages.
 
-    For cron, once an hour: silent when all is well, one line and exit 3 when something was not
-    done.
+    Run it from cron once an hour. It prints nothing if all is well; otherwise one line, and exit
+    code 3.
     """
 
+    # Each of them selects another part of the work, so a combination has no meaning.
     if sum((dry_run, explain is not None, queue_only, send_only)) > 1:
         raise UsageError(
             "--dry-run, --explain, --queue-only and --send-only exclude each other",
@@ -72,10 +72,10 @@ def notify(
             "Give one of them.",
         )
     if explain is not None:
-        return _explain(app, explain, form)
-    if form == "csv":
+        return _explain(app, explain, output_format)
+    if output_format == "csv":
         raise UsageError(
-            "There is no csv of a run", "messages are no rows", "Choose table or json."
+            "A run has no CSV output", "messages are not rows of a table", "Choose table or json."
         )
 
     database = app.open()
@@ -85,15 +85,17 @@ def notify(
             dry_run=dry_run
         )
         if dry_run:
-            return _show_dry(outcome, form)
+            return _show_dry(outcome, output_format)
+    # The delivery worker runs after the decisions are committed (notifiers/delivery.py).
     counts = None
     if not queue_only:
         counts = worker_of(database, app.settings).run()
     problems = problems_of(outcome, counts)
-    if form == "json":
+    if output_format == "json":
         echo_json({"schema": "certmgr.notify/1", **summary(outcome, counts), "problems": problems})
     elif problems:
         click.echo(f"certmgr notify: {cell('; '.join(problems), 1000)}", err=True)
+    # Cron mails every line of output, so a good run is reported on a terminal only.
     elif _is_terminal():
         click.echo(
             ", ".join(
@@ -108,8 +110,8 @@ def _is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def _show_dry(outcome: RunOutcome, form: str) -> int:
-    if form == "json":
+def _show_dry(outcome: RunOutcome, output_format: str) -> int:
+    if output_format == "json":
         echo_json(
             {
                 "schema": "certmgr.notify/1",
@@ -118,11 +120,11 @@ def _show_dry(outcome: RunOutcome, form: str) -> int:
                 "messages": [
                     {
                         "contact": d.person.id,
-                        "to": (d.person.way or ("", ""))[1],
+                        "to": (d.person.contact_method or ("", ""))[1],
                         "outcome": m.outcome,
                         "subject": m.subject,
                         "text": m.text,
-                        "matters": [i.subject.key for i in d.items],
+                        "matters": [i.topic.key for i in d.items],
                     }
                     for d, m in outcome.drafts
                 ],
@@ -134,8 +136,8 @@ def _show_dry(outcome: RunOutcome, form: str) -> int:
         return 0
     for draft, message in outcome.drafts:
         click.echo(
-            f"To: {cell(draft.person.name)} <{cell((draft.person.way or ('', ''))[1])}>\nSubject:"
-            f" {cell(message.subject)}\n"
+            f"To: {cell(draft.person.name)} <{cell((draft.person.contact_method or ('', ''))[1])}>"
+            f"\nSubject: {cell(message.subject)}\n"
         )
         click.echo(_lines(message.text))
         click.echo("-" * 78)
@@ -165,16 +167,14 @@ def _lines(text: str) -> str:
 _COLUMNS = ("last", "since", "subject", "threshold", "contact", "action", "reason")
 
 
-def _explain(app: CommandContext, name: str, form: str) -> int:
-    """Every decision that is kept about this name, newest first."""
+def _explain(app: CommandContext, name: str, output_format: str) -> int:
+    """Show all stored decisions about a name, newest first."""
 
     host = normalise_host(name.partition(":")[0])
     with app.open().read() as conn:
         pairs = certificate_ends.named(conn, host)
         if not pairs:
-            raise NotFound(
-                f"There is no name '{host}' in the inventory", "", "See certmgr domain list."
-            )
+            raise NotFound(f"The inventory has no name '{host}'", "", "See certmgr domain list.")
         subjects = tickets.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
         rows = tickets.decisions(conn, subjects)
     shown = [
@@ -189,9 +189,9 @@ def _explain(app: CommandContext, name: str, form: str) -> int:
         }
         for r in rows
     ]
-    empty = f"Nothing about {host} was ever due: no decision is kept."
-    if form == "table" and shown:
+    empty = f"There is no decision about {host}: no notice was due."
+    if output_format == "table" and shown:
         table([c.upper() for c in _COLUMNS], [[r[c] for c in _COLUMNS] for r in shown])
     else:
-        show("decisions", _COLUMNS, shown, form, empty)
+        show("decisions", _COLUMNS, shown, output_format, empty)
     return 0

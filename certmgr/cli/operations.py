@@ -10,14 +10,13 @@ from certmgr.cli.output import cell, epoch_text, show, table
 from certmgr.cli.scan import terminated_as_interrupt
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.files import write_whole
-from certmgr.operations import metrics as numbers
-from certmgr.operations.cron import run as work
+from certmgr.operations import metrics as prometheus
+from certmgr.operations.cron import run as run_all
 from certmgr.operations.doctor import FAULT, examine
 from certmgr.operations.health import UNKNOWN, Thresholds, judge, read
 from inventory.db import audit_chain
 from inventory.errors import CertmgrError
-from inventory.store import audit_log as auditlog
-from inventory.store import jobs
+from inventory.store import audit_log, jobs
 
 
 @click.command()
@@ -29,7 +28,7 @@ from inventory.store import jobs
     default=14,
     show_default=True,
     metavar="DAYS",
-    help="Warn when a certificate ends sooner.",
+    help="WARNING if a certificate ends in fewer days.",
 )
 @click.option(
     "--critical",
@@ -37,7 +36,7 @@ from inventory.store import jobs
     default=5,
     show_default=True,
     metavar="DAYS",
-    help="Critical when one ends sooner.",
+    help="CRITICAL if a certificate ends in fewer days.",
 )
 @click.option(
     "--max-age",
@@ -45,7 +44,7 @@ from inventory.store import jobs
     default=26.0,
     show_default=True,
     metavar="HOURS",
-    help="Unknown when the last complete scan is older.",
+    help="UNKNOWN if the last complete scan is older.",
 )
 @click.option(
     "--max-queue",
@@ -53,7 +52,7 @@ from inventory.store import jobs
     default=6.0,
     show_default=True,
     metavar="HOURS",
-    help="Warn when a notice waits longer.",
+    help="WARNING if a notice is queued for longer.",
 )
 @pass_app
 def check(
@@ -65,11 +64,10 @@ def check(
     max_age: float,
     max_queue: float,
 ) -> int:
-    """A monitoring plug-in (Nagios, Icinga, Checkmk): one line with performance data from what
-    scans have stored.
+    """Run as a monitoring plug-in (Nagios, Icinga, Checkmk).
 
-    Exit codes are those of plug-ins: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; also 3 where it cannot
-    be done.
+    It prints one line with performance data, from stored scan results. Exit codes: 0 OK, 1 WARNING,
+    2 CRITICAL, 3 UNKNOWN or an error.
     """
 
     try:
@@ -79,6 +77,7 @@ def check(
             Thresholds(warning, critical, max_age, max_queue),
             moment,
         )
+    # A monitoring system expects one line and exit code 3, not the usual error message.
     except CertmgrError as error:
         code, line = UNKNOWN, f"CERTMGR UNKNOWN - {error}"
     click.echo(cell(line, 2000))
@@ -86,22 +85,23 @@ def check(
 
 
 @click.command()
-@click.option("--no-scan", is_flag=True, help="Only read the answers and notify.")
-@click.option("--verbose", "-v", is_flag=True, help="Say what was done also when all is well.")
+@click.option("--no-scan", is_flag=True, help="Do all other work without a scan.")
+@click.option("--verbose", "-v", is_flag=True, help="Print what was done even if all is well.")
 @pass_app
 def run(app: CommandContext, no_scan: bool, verbose: bool) -> int:
-    """The one line for cron: scan, read the answers, notify, and call the heartbeat URL.
+    """Do all scheduled work: scan, renew, read replies, notify, and call the heartbeat URL.
 
-    Silent when all was done; otherwise one line on standard error and exit 3. A notice that is
-    tried again later is no failure.
+    Run it from cron. It prints nothing if all was done; otherwise one line on standard error, and
+    exit code 3. A notice that is retried later is not a failure.
     """
 
     with terminated_as_interrupt():
-        done = work(app.open(), app.settings, scan=not no_scan)
-    if verbose and done.said:
-        click.echo("; ".join(done.said))
-    if done.problems:
-        click.echo(f"certmgr run: {cell('; '.join(done.problems), 1500)}", err=True)
+        result = run_all(app.open(), app.settings, scan=not no_scan)
+    # Cron mails every line of output, so a good run prints nothing without --verbose.
+    if verbose and result.messages:
+        click.echo("; ".join(result.messages))
+    if result.problems:
+        click.echo(f"certmgr run: {cell('; '.join(result.problems), 1500)}", err=True)
         return 3
     return 0
 
@@ -109,24 +109,24 @@ def run(app: CommandContext, no_scan: bool, verbose: bool) -> int:
 @click.command()
 @format_option
 @pass_app
-def doctor(app: CommandContext, form: str) -> int:
+def doctor(app: CommandContext, output_format: str) -> int:
     """Check configuration, database, clock, resolver, secrets, mail server, SPF, notices and runs.
 
-    Exit 3 where there is a fault.
+    Exits 3 if there is a fault.
     """
 
-    lines = list(examine(app.settings, app.url, app.now()))
-    shown = [{"check": x.check, "state": x.state, "what": x.what, "todo": x.todo} for x in lines]
-    if form == "table":
+    checks = list(examine(app.settings, app.url, app.now()))
+    shown = [{"check": x.check, "state": x.state, "what": x.what, "todo": x.todo} for x in checks]
+    if output_format == "table":
         symbols = {"ok": "✓ ok", "warning": "! warning", "fault": "✗ fault"}
         table(
             ["STATE", "CHECK", "WHAT", "WHAT TO DO"],
-            [[symbols[x.state], x.check, x.what, x.todo] for x in lines],
-            [_STYLE.get(x.state) for x in lines],
+            [[symbols[x.state], x.check, x.what, x.todo] for x in checks],
+            [_STYLE.get(x.state) for x in checks],
         )
     else:
-        show("doctor", ("check", "state", "what", "todo"), shown, form)
-    return 3 if any(x.state == FAULT for x in lines) else 0
+        show("doctor", ("check", "state", "what", "todo"), shown, output_format)
+    return 3 if any(x.state == FAULT for x in checks) else 0
 
 
 _STYLE = {"fault": "red", "warning": "yellow", "ok": "green"}
@@ -134,12 +134,17 @@ _STYLE = {"fault": "red", "warning": "yellow", "ok": "green"}
 
 @click.group()
 def audit() -> None:
-    """The audit log: every change, chained, with ids in the place of personal data."""
+    """List and verify the audit log: every change, chained, with ids instead of personal data."""
 
 
 @audit.command("list")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N"
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="List at most N entries.",
 )
 @click.option(
     "--kind",
@@ -148,17 +153,17 @@ def audit() -> None:
 )
 @format_option
 @pass_app
-def audit_list(app: CommandContext, limit: int, kind: str | None, form: str) -> None:
-    """Show the last entries, newest first."""
+def audit_list(app: CommandContext, limit: int, kind: str | None, output_format: str) -> None:
+    """List the last entries, newest first."""
 
     with app.open().read() as conn:
-        rows = auditlog.last(conn, limit, kind)
+        rows = audit_log.last(conn, limit, kind)
     shown = [dict(r) | {"at": epoch_text(r["at"])} for r in rows]
     show(
         "entries",
         ("id", "at", "actor", "action", "kind", "row_id", "detail"),
         shown,
-        form,
+        output_format,
         keys=("id", "at", "actor", "action", "kind", "row_id", "detail", "hash"),
     )
 
@@ -167,31 +172,33 @@ def audit_list(app: CommandContext, limit: int, kind: str | None, form: str) -> 
 @click.option(
     "--expect",
     metavar="HASH",
-    help="A head that left this machine with a digest: it must still be in the log.",
+    help="A hash from an earlier digest: it must still be in the log.",
 )
 @pass_app
 def audit_verify(app: CommandContext, expect: str | None) -> int:
-    """Walk the whole chain. Exit 3 where an entry was changed, or entries were taken away."""
+    """Verify the whole chain. Exits 3 if an entry was changed or removed."""
 
     with app.open().read() as conn:
-        wrong, head, count = audit_chain.broken(auditlog.entries(conn))
-        known = [
+        broken_entry, head, count = audit_chain.verify_chain(audit_log.entries(conn))
+        # A chain that was cut at its end is still consistent. Only a hash that was recorded
+        # elsewhere (a digest, --expect) shows that entries are missing.
+        known_heads = [
             h
             for h in (expect, jobs.state(conn, "digest")["detail"].get("head"))
             if h and h != audit_chain.START
         ]
-        missing = next((h for h in known if auditlog.has(conn, h.lower()) is None), None)
-    if wrong is not None:
+        missing = next((h for h in known_heads if audit_log.has(conn, h.lower()) is None), None)
+    if broken_entry is not None:
         raise CertmgrError(
-            f"The audit log was changed: entry {wrong} does not follow the one before it",
+            f"The audit log was changed: entry {broken_entry} does not follow the entry before it",
             "",
-            "Restore a backup, and compare.",
+            "Restore a backup and compare the entries.",
         )
     if missing is not None:
         raise CertmgrError(
-            f"The audit log was cut: the head {cell(missing, 70)} is not in it",
-            "entries were taken away",
-            "Restore a backup, and compare.",
+            f"The audit log was cut: the hash {cell(missing, 70)} is not in it",
+            "entries were removed",
+            "Restore a backup and compare the entries.",
         )
     click.echo(f"{count} entries follow each other. Head {head}")
     return 0
@@ -201,17 +208,16 @@ def audit_verify(app: CommandContext, expect: str | None) -> int:
 @click.option(
     "--output",
     metavar="FILE",
-    help="The file for the textfile collector, ending in .prom; else standard output.",
+    help="File for the textfile collector, ending in .prom. Default: standard output.",
 )
 @pass_app
 def metrics(app: CommandContext, output: str | None) -> None:
-    """Write numbers for Prometheus: verdicts, findings by code, the end of each certificate, the
-    last good scan.
-    """
+    """Write metrics for Prometheus: verdicts, findings, certificate ends, last complete scan."""
 
     database, moment = app.open(), app.now()
-    content = numbers.text(database, read(database, moment), moment)
+    content = prometheus.text(database, read(database, moment), moment)
     if output is None:
         click.echo(content, nl=False)
     else:
-        write_whole(Path(output), content.encode(), 0o644)  # another user's exporter reads it
+        # The exporter that reads the file runs as another user.
+        write_whole(Path(output), content.encode(), 0o644)

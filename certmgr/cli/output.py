@@ -1,6 +1,6 @@
-"""Rendering: tables for people, JSON and CSV for programs.
+"""Output of commands: tables for terminals, JSON and CSV for programs.
 
-Every value from outside passes :func:`printable` or a CSV guard here.
+Every untrusted value passes :func:`printable` or a CSV guard here.
 """
 
 from __future__ import annotations
@@ -29,26 +29,31 @@ STYLES = {
 }
 
 
-def instant(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC, to the second."""
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def instant(timestamp: datetime | None) -> str | None:
+    """Return a timestamp as RFC 3339 text in UTC, with whole seconds."""
+    return None if timestamp is None else timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def day_in(moment: str | None, zone: str) -> str:
-    """The day of an RFC 3339 instant in a time zone; empty for none."""
+def day_in(timestamp: str | None, zone: str) -> str:
+    """Return the date of an RFC 3339 timestamp in a time zone, or an empty text for None."""
 
     return (
         ""
-        if moment is None
-        else datetime.fromisoformat(moment).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
+        if timestamp is None
+        else datetime.fromisoformat(timestamp).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
     )
 
 
 def epoch_text(seconds: int | None) -> str | None:
+    """Return seconds since the epoch as RFC 3339 text in UTC."""
     return None if seconds is None else instant(datetime.fromtimestamp(seconds, UTC))
 
 
 def cell(value: Any, limit: int = 200) -> str:
+    """Return a value as printable text of at most ``limit`` characters.
+
+    Terminal control characters in untrusted text are replaced.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -59,10 +64,13 @@ def cell(value: Any, limit: int = 200) -> str:
 
 
 def echo_json(document: Mapping[str, Any]) -> None:
+    """Print a document as JSON."""
+    # ASCII only: untrusted text cannot put control characters into the terminal.
     click.echo(json.dumps(document, ensure_ascii=True, indent=2, default=str))
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a header line; the cells are safe for spreadsheets."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
@@ -72,6 +80,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def colours() -> bool:
+    """Return whether output is coloured: on a terminal, unless NO_COLOR is set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
@@ -80,13 +89,21 @@ def table(
     rows: Sequence[Sequence[Any]],
     styles: Sequence[str | None] | None = None,
 ) -> None:
-    """On a terminal a table as wide as it; in a pipe the same in plain lines, tab-separated and
-    uncut.
+    """Print a table.
+
+    On a terminal it is at most as wide as the terminal. In a pipe, its lines are tab-separated and
+    values are not wrapped.
+
+    Args:
+        columns: The headings.
+        rows: One sequence of values per row.
+        styles: The colour of the first cell, one entry per row.
     """
     if not sys.stdout.isatty():
         for row in (columns, *rows):
             click.echo("\t".join(cell(v) for v in row).rstrip())
         return
+    # Imported here because rich is slow to import, and JSON, CSV and pipes do not need it.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -96,7 +113,7 @@ def table(
         max([len(name), *(len(cell(row[i])) for row in rows)]) + 2 for i, name in enumerate(columns)
     ]
     if sum(widths[:-1]) + min(widths[-1], 26) > console.width:
-        # Too narrow: nothing is cut, one value a line.
+        # The terminal is too narrow for the table. One value per line keeps all values readable.
         for row in rows:
             pairs([(name.capitalize(), value) for name, value in zip(columns, row, strict=True)])
             click.echo()
@@ -123,20 +140,28 @@ def show(
     name: str,
     columns: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
-    form: str,
+    output_format: str,
     empty: str = "",
     keys: Sequence[str] | None = None,
 ) -> None:
-    """One listing in the form asked for.
+    """Print a listing in the requested output format.
 
-    JSON: ``{"schema": "certmgr.<name>/1", "<name>": [...]}`` with the keys ``keys`` or ``columns``.
+    JSON output is ``{"schema": "certmgr.<name>/1", "<name>": [...]}``.
+
+    Args:
+        name: The name of the listing, in the plural.
+        columns: The keys of the rows that the table and CSV show.
+        rows: One mapping per row.
+        output_format: table, json or csv.
+        empty: The message for an empty table; a default message if empty.
+        keys: The keys of the rows in JSON; ``columns`` if None.
     """
     fields = keys or columns
-    if form == "json":
+    if output_format == "json":
         echo_json(
             {"schema": f"certmgr.{name}/1", name: [{k: row.get(k) for k in fields} for row in rows]}
         )
-    elif form == "csv":
+    elif output_format == "csv":
         click.echo(csv_text(columns, rows), nl=False)
     elif not rows:
         click.echo(empty or f"There are no {name}.")
@@ -148,7 +173,7 @@ def show(
 
 
 def pairs(items: Iterable[tuple[str, Any]]) -> None:
-    """Labelled lines; empty values are left out."""
+    """Print one labelled line per value. Empty values are omitted."""
     kept = [(label, cell(value, 1000)) for label, value in items if value not in (None, "", [], ())]
     width = max((len(label) for label, _ in kept), default=0)
     for label, value in kept:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cases.calendars import entries
+from certmgr.cases.calendars import calendar_entries
 from certmgr.cli.output import cell, csv_text, echo_json, instant, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.files import write_whole
-from certmgr.purchases.planning import lifetime_days, prices_of, read
+from certmgr.purchases.planning import lifetime_days, load_forecast, prices_of
 from notifiers.calendar import publish
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ WIDTH = 40
 
 
 @click.command()
-@click.option("--until", required=True, metavar="DATE", help="How far to look ahead.")
+@click.option("--until", required=True, metavar="DATE", help="End of the forecast.")
 @click.option(
-    "--lifetime", metavar="DAYS", help="Suppose that no certificate lives longer, such as 45d."
+    "--lifetime", metavar="DAYS", help="Assume this maximum lifetime of certificates, such as 45d."
 )
 @click.option(
-    "--as-of", metavar="DATE", help="Begin at that day in place of today, with today's knowledge."
+    "--as-of", metavar="DATE", help="Start on this day instead of today, with today's data."
 )
 @click.option(
     "--by",
@@ -37,7 +37,7 @@ WIDTH = 40
     show_default=True,
     help="Rows of the table and the CSV.",
 )
-@click.option("--chart", is_flag=True, help="Draw installations a month as bars.")
+@click.option("--chart", is_flag=True, help="Draw a bar chart of installations per month.")
 @client_filter
 @format_option
 @pass_app
@@ -49,15 +49,17 @@ def forecast(
     by: str,
     chart: bool,
     client: str | None,
-    form: str,
+    output_format: str,
 ) -> None:
-    """Installations, reissues and purchases ahead, a month and a client, under the known steps of
-    lifetimes; what they cost, and what ACME would save.
+    """Forecast installations, reissues, purchases and costs, per month and per client.
+
+    The forecast follows the announced reductions of certificate lifetimes. It also shows what ACME
+    would save.
     """
 
     moment, end = app.moment(as_of) or app.now(), app.moment(until)
     assert end is not None
-    made = read(
+    ahead = load_forecast(
         app.open(),
         app.settings,
         moment,
@@ -66,18 +68,19 @@ def forecast(
         lifetime=lifetime_days(lifetime),
         today=app.now(),
     )
+    # The rate is the cost of one working hour; 0 means that work is not valued.
     rate = prices_of(app.settings).rate
-    months = [{"month": k, **line_row(v, rate)} for k, v in made.months.items()]
+    months = [{"month": k, **line_row(v, rate)} for k, v in ahead.months.items()]
     clients = [
         {
             "client": k,
             **line_row(v, rate),
-            "acme_saves": line_row(made.acme_saves[k], rate)["cost"],
-            "acme_saves_hours": str(made.acme_saves[k].hours),
+            "acme_saves": line_row(ahead.acme_saves[k], rate)["cost"],
+            "acme_saves_hours": str(ahead.acme_saves[k].hours),
         }
-        for k, v in sorted(made.clients.items())
+        for k, v in sorted(ahead.clients.items())
     ]
-    if form == "json":
+    if output_format == "json":
         echo_json(
             {
                 "schema": "certmgr.forecast/1",
@@ -86,7 +89,7 @@ def forecast(
                 "lifetime_days": lifetime_days(lifetime),
                 "months": months,
                 "clients": clients,
-                "total": line_row(made.total, rate),
+                "total": line_row(ahead.total, rate),
             }
         )
         return
@@ -102,17 +105,19 @@ def forecast(
         "cost",
         *(("acme_saves", "acme_saves_hours") if by == "client" else ()),
     )
-    if form == "csv":
+    if output_format == "csv":
         click.echo(csv_text(columns, rows), nl=False)
         return
     if chart:
         bars({str(r["month"]): int(r["installations"]) for r in months})
         return
     if not rows:
-        click.echo("Nothing is ahead: there are no orders, and no certificates that people renew.")
+        click.echo(
+            "Nothing to forecast: there are no purchases and no manually renewed certificates."
+        )
         return
     table([c.replace("_", " ").upper() for c in columns], [[r[c] for c in columns] for r in rows])
-    total = line_row(made.total, rate)
+    total = line_row(ahead.total, rate)
     click.echo(
         f"Until {end:%Y-%m-%d}: {total['installations']} installation(s), {total['reissues']}"
         f" reissue(s), {total['orders']} purchase(s), {total['hours']} hours;"
@@ -121,52 +126,58 @@ def forecast(
 
 
 def money(sums: dict[str, Decimal]) -> str:
+    """Return sums by currency as text. Amounts of different currencies are not added."""
     return ", ".join(f"{v:.2f} {k}" for k, v in sorted(sums.items()))
 
 
 def line_row(line: ForecastTotals, rate: Decimal) -> dict[str, Any]:
-    """``cost``: purchases, fees and (where a rate is set) work, by currency."""
-    both = dict(line.spend)
+    """Return one row of the forecast.
+
+    ``cost`` is purchases and fees by currency. ``work`` is None if no hourly rate is configured.
+    """
+    total = dict(line.spend)
     for currency, value in line.fees.items():
-        both[currency] = both.get(currency, Decimal(0)) + value
+        total[currency] = total.get(currency, Decimal(0)) + value
     return {
-        "orders": line.orders,
+        "orders": line.purchases,
         "reissues": line.reissues,
         "installations": line.installations,
         "hours": str(line.hours),
         "purchases": money(line.spend),
         "fees": money(line.fees),
-        "cost": money(both),
+        "cost": money(total),
         "work": f"{line.hours * rate:.2f}" if rate else None,
     }
 
 
 def bars(values: dict[str, int]) -> None:
-    """One line a month, its number beside the bar."""
-    most = max(values.values(), default=0)
-    wide = len(str(most))
+    """Print one bar per month, with its number in front."""
+    highest = max(values.values(), default=0)
+    width = len(str(highest))
     for name, value in values.items():
-        length = round(WIDTH * value / most) if most else 0
-        click.echo(f"{name}  {str(value).rjust(wide)}  {'█' * max(length, int(value > 0))}")
+        length = round(WIDTH * value / highest) if highest else 0
+        # A month with few installations still gets a visible bar.
+        click.echo(f"{name}  {str(value).rjust(width)}  {'█' * max(length, int(value > 0))}")
 
 
 @click.command()
 @client_filter
 @click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output."
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Output file. Default: standard output.",
 )
 @pass_app
 def calendar(app: CommandContext, client: str | None, output: Path | None) -> None:
-    """Write windows, ends of certificates, order dates and your deadlines as an iCalendar file, of
-    one client or of all.
-    """
+    """Write an iCalendar file of windows, certificate ends, purchase dates and your deadlines."""
 
     moment = app.now()
-    found = entries(app.open(), app.settings, moment, client)
+    dates = calendar_entries(app.open(), app.settings, moment, client)
     name = f"certmgr {client}" if client else "certmgr"
-    text = publish(found, name, moment)
+    text = publish(dates, name, moment)
     if output is None:
         click.echo(text, nl=False)
     else:
         write_whole(output, text.encode())
-        click.echo(f"{len(found)} date(s) written to {cell(output)}.", err=True)
+        click.echo(f"{len(dates)} date(s) written to {cell(output)}.", err=True)

@@ -1,4 +1,4 @@
-"""``certmgr purchase``: purchases for a term."""
+"""``certmgr purchase``: certificates bought from a vendor for a term of years."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from certmgr.cases.intake import attach as link
+from certmgr.cases.intake import attach_certificate
 from certmgr.cli.exchange import write_whole
 from certmgr.cli.output import (
     cell,
@@ -31,19 +31,17 @@ from certmgr.cli.shared import (
     given,
     pass_app,
 )
-from certmgr.purchases import compare as side
-from certmgr.purchases.billing import billing as entries_of
-from certmgr.purchases.billing import month_span, totals
+from certmgr.purchases import compare as comparison
+from certmgr.purchases.billing import invoice_lines, month_span, totals
 from certmgr.purchases.coverage import unused_days
-from certmgr.purchases.load import leads_of, load, look_through
+from certmgr.purchases.load import coverage_remarks, lead_times, load
 from certmgr.purchases.planning import lifetime_days, prices_of
 from certmgr.purchases.terms import best_day, plan, purchase_deadlines, term_of
 from inventory.dates import parse_start
 from inventory.errors import UsageError
-from inventory.importers import purchases_format as orders_format
+from inventory.importers import purchases_format
 from inventory.names import display
-from inventory.store import cases, clients
-from inventory.store import purchases as orders
+from inventory.store import cases, clients, purchases
 from inventory.store.purchases import pattern
 
 if TYPE_CHECKING:
@@ -78,8 +76,8 @@ _KEYS = (
     "clocks",
     "unused_days",
 )
-_CLOCKS = {
-    "order": "order ends",
+_DEADLINES = {
+    "order": "purchase ends",
     "certificate": "reissue",
     "dcv": "domain validation",
     "organisation": "organisation validation",
@@ -88,20 +86,18 @@ _CLOCKS = {
 
 @click.group()
 def purchase() -> None:
-    """Purchases of one to three years: what they cover, when they are reissued, and when they must
-    be bought again.
-    """
+    """Manage certificates that are bought for one to three years."""
 
 
 def _options(command: Any) -> Any:
     for option in (
-        click.option("--note", metavar="TEXT"),
+        click.option("--note", metavar="TEXT", help="Free text."),
         click.option(
             "--document",
             "documents",
             multiple=True,
             metavar="PATH",
-            help="Where a document of it lies; may be repeated.",
+            help="Path of a document about the purchase; may be repeated.",
         ),
         click.option(
             "--organisation-validated",
@@ -114,39 +110,41 @@ def _options(command: Any) -> Any:
             help="When control of the domains was last validated.",
         ),
         click.option(
-            "--auto-renew/--no-auto-renew", default=None, help="The vendor renews it by itself."
+            "--auto-renew/--no-auto-renew", default=None, help="The vendor renews automatically."
         ),
         click.option(
-            "--contact", metavar="CONTACT", help="Whom to ask about it: a contact of the client."
+            "--contact", metavar="CONTACT", help="Contact of the client for this purchase."
         ),
         click.option(
             "--bought-by",
             type=click.Choice(["client", "us"]),
-            help="Who buys: the client, or we as a service.",
+            help="Who buys: the client, or the provider (us).",
         ),
-        click.option("--warranty", metavar="AMOUNT"),
-        click.option("--fee", metavar="AMOUNT", help="What one installation costs the client."),
-        click.option("--currency", metavar="CODE", help="Of the amounts, such as EUR."),
-        click.option("--price", metavar="AMOUNT", help="Of the whole term."),
-        click.option("--end", metavar="DATE", help="The last day; else from --start and --years."),
-        click.option("--start", metavar="DATE", help="The first day; today."),
-        click.option("--years", type=click.IntRange(1, 5), help="The term; 1."),
+        click.option("--warranty", metavar="AMOUNT", help="Warranty of the vendor."),
+        click.option("--fee", metavar="AMOUNT", help="Fee of the client for one installation."),
+        click.option("--currency", metavar="CODE", help="Currency of the amounts, such as EUR."),
+        click.option("--price", metavar="AMOUNT", help="Price of the whole term."),
+        click.option("--end", metavar="DATE", help="Last day. Default: from --start and --years."),
+        click.option("--start", metavar="DATE", help="First day. Default: today."),
+        click.option("--years", type=click.IntRange(1, 5), help="Years of the term. Default: 1."),
         click.option(
             "--kind",
             type=click.Choice(["single", "multi", "wildcard"]),
-            help="Of the product; else as the names say.",
+            help="Kind of product. Default: according to the names.",
         ),
         click.option(
-            "--validation", type=click.Choice(["dv", "ov", "ev"], case_sensitive=False), help="dv."
+            "--validation",
+            type=click.Choice(["dv", "ov", "ev"], case_sensitive=False),
+            help="Level of validation. Default: dv.",
         ),
-        click.option("--number", metavar="TEXT", help="The vendor's order number."),
-        click.option("--vendor", metavar="NAME"),
+        click.option("--number", metavar="TEXT", help="Order number of the vendor."),
+        click.option("--vendor", metavar="NAME", help="Vendor of the certificate."),
         click.option(
             "--name",
             "names",
             multiple=True,
             metavar="NAME",
-            help="A name that it covers; may be repeated.",
+            help="Name that the certificate covers; may be repeated.",
         ),
     ):
         command = option(command)
@@ -154,20 +152,22 @@ def _options(command: Any) -> Any:
 
 
 def _given(app: CommandContext, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the given options as values of columns."""
     zone = app.settings.provider.time_zone
-    made = given(**values)
+    changes = given(**values)
     for option, column in (
         ("start", "starts_at"),
         ("domain_validated", "dcv_at"),
         ("organisation_validated", "organisation_at"),
     ):
-        if option in made:
-            made[column] = parse_start(made.pop(option), zone)
-    if "end" in made:
-        made["ends_at"] = app.moment(made.pop("end"))
-    if not made.get("documents"):
-        made.pop("documents", None)
-    return made
+        if option in changes:
+            changes[column] = parse_start(changes.pop(option), zone)
+    if "end" in changes:
+        changes["ends_at"] = app.moment(changes.pop("end"))
+    # An option that may be repeated is an empty tuple if it was not given.
+    if not changes.get("documents"):
+        changes.pop("documents", None)
+    return changes
 
 
 @purchase.command("add")
@@ -175,18 +175,19 @@ def _given(app: CommandContext, values: dict[str, Any]) -> dict[str, Any]:
 @_options
 @pass_app
 def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: Any) -> None:
-    """Add an order of CLIENT. A name of another client is refused."""
+    """Add a purchase of CLIENT. A name of another client is refused."""
 
     with app.open().write(app.now()) as tx:
-        row_id, strange = orders.add(tx, client, _given(app, values), names)
-        row = orders.find(tx.conn, f"#{row_id}")
+        row_id, unmanaged = purchases.add(tx, client, _given(app, values), names)
+        row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
-        f"Order #{row_id} added: {cell(row['vendor'])}, {row['years']} year(s),"
+        f"Purchase #{row_id} added: {cell(row['vendor'])}, {row['years']} year(s),"
         f" {epoch_text(row['starts_at'])} to {epoch_text(row['ends_at'])}."
     )
-    for name in strange:
+    # A certificate may cover names that no domain record has. They are accepted, but not scanned.
+    for name in unmanaged:
         click.echo(
-            f"Note: {display(name)} is not in the inventory. To watch it: certmgr domain add"
+            f"Note: {display(name)} is not in the inventory. To scan it: certmgr domain add"
             f" {display(name.removeprefix('*.'))} --client {client}",
             err=True,
         )
@@ -198,17 +199,17 @@ def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: A
     "--due",
     type=click.IntRange(0, 3650),
     metavar="DAYS",
-    help="Only those of which something is due within so many days.",
+    help="Only purchases with a due date within this number of days.",
 )
 @click.option(
     "--check",
     is_flag=True,
     help=(
-        "In place of orders: paid and unused days, overlaps, names without an order, certificates"
-        " of none."
+        "List remarks instead of purchases: unused paid days, overlaps, names without a purchase,"
+        " certificates without a purchase."
     ),
 )
-@click.option("--all", "everything", is_flag=True, help="Also those that ended or were cancelled.")
+@click.option("--all", "everything", is_flag=True, help="Include ended and cancelled purchases.")
 @format_option
 @pass_app
 def list_(
@@ -217,9 +218,9 @@ def list_(
     due: int | None,
     check: bool,
     everything: bool,
-    form: str,
+    output_format: str,
 ) -> None:
-    """Show orders, the next end first, with what is due next."""
+    """List purchases, the next end first, with their next due date."""
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
@@ -228,46 +229,47 @@ def list_(
                 {
                     "kind": r.kind,
                     "client": r.client,
-                    "what": r.what,
+                    "what": r.label,
                     "days": r.days or None,
                     "detail": r.text,
                 }
-                for r in look_through(conn, app.now(), client_id)
+                for r in coverage_remarks(conn, app.now(), client_id)
             ]
             show(
                 "remarks",
                 ("kind", "client", "what", "days", "detail"),
                 rows,
-                form,
-                "Nothing to remark.",
+                output_format,
+                "There are no remarks.",
             )
             return
         known = load(conn, client_id)
         extra = {r["id"]: r for r in _rows(conn, client_id)}
     moment = app.now()
     shown = []
-    for one in known:
-        if not everything and (one.state != "active" or one.ends < moment):
+    for bought in known:
+        # Ended and cancelled purchases need no action and would hide the others.
+        if not everything and (bought.state != "active" or bought.ends < moment):
             continue
-        row = order_row(app, one, extra[one.id])
+        row = purchase_row(app, bought, extra[bought.id])
         if due is None or (
             row["due"] is not None and row["_due"] <= moment.timestamp() + due * 86_400
         ):
             shown.append(row)
-    if form == "table":
-        _brief(shown, app.settings.provider.time_zone)
+    if output_format == "table":
+        _purchase_table(shown, app.settings.provider.time_zone)
     else:
-        show("orders", _COLUMNS, shown, form, keys=_KEYS)
+        show("orders", _COLUMNS, shown, output_format, keys=_KEYS)
 
 
 def _rows(conn: Any, client_id: int | None) -> Any:
-    return orders.listing(conn, client_id=client_id)
+    return purchases.listing(conn, client_id=client_id)
 
 
-def _brief(rows: list[dict[str, Any]], zone: str) -> None:
+def _purchase_table(rows: list[dict[str, Any]], zone: str) -> None:
     if not rows:
         click.echo(
-            "There are no orders. Add one: certmgr purchase add CLIENT --vendor NAME --name"
+            "There are no purchases. Add one: certmgr purchase add CLIENT --vendor NAME --name"
             " shop.example.com."
         )
         return
@@ -283,72 +285,85 @@ def _brief(rows: list[dict[str, Any]], zone: str) -> None:
         ]
         for r in rows
     ]
-    table(["ORDER", "CLIENT", "VENDOR", "ENDS", "CERTIFICATE UNTIL", "NEXT", "NAMES"], cells)
+    table(["PURCHASE", "CLIENT", "VENDOR", "ENDS", "CERTIFICATE UNTIL", "NEXT", "NAMES"], cells)
 
 
-def order_row(app: CommandContext, one: Purchase, row: Any) -> dict[str, Any]:
-    """One order of ``certmgr.orders/1``."""
+def purchase_row(app: CommandContext, bought: Purchase, row: Any) -> dict[str, Any]:
+    """Return one purchase as a row of ``certmgr.orders/1``.
+
+    Args:
+        app: The context of the command.
+        bought: The purchase.
+        row: The same purchase as a row of the database, with the columns that it does not have.
+    """
 
     moment = app.now()
-    running = (
-        purchase_deadlines(one, leads_of(app.settings), moment) if one.state == "active" else ()
+    deadlines = (
+        purchase_deadlines(bought, lead_times(app.settings), moment)
+        if bought.state == "active"
+        else ()
     )
-    first = next((c for c in running if c.due is not None), None)
-    current = one.current
+    # A deadline without a due date needs no action before its end.
+    first = next((c for c in deadlines if c.due is not None), None)
+    current = bought.current
     return {
-        "id": one.id,
-        "order": f"#{one.id}",
-        "client": one.client,
-        "vendor": one.vendor,
-        "number": one.number or None,
-        "names": list(one.names),
-        "validation": one.validation,
-        "kind": one.kind,
-        "years": one.years,
-        "starts": instant(one.starts),
-        "ends": instant(one.ends),
+        "id": bought.id,
+        "order": f"#{bought.id}",
+        "client": bought.client,
+        "vendor": bought.vendor,
+        "number": bought.number or None,
+        "names": list(bought.names),
+        "validation": bought.validation,
+        "kind": bought.kind,
+        "years": bought.years,
+        "starts": instant(bought.starts),
+        "ends": instant(bought.ends),
         "certificate_until": instant(current.not_after) if current else None,
-        "next": _CLOCKS[first.what] if first else None,
+        "next": _DEADLINES[first.kind] if first else None,
         "due": instant(first.due) if first else None,
         "_due": first.due.timestamp() if first and first.due else 0,
-        "state": one.state,
-        "price": str(one.price) if one.price is not None else None,
-        "fee": str(one.fee) if one.fee is not None else None,
-        "currency": one.currency or None,
+        "state": bought.state,
+        "price": str(bought.price) if bought.price is not None else None,
+        "fee": str(bought.fee) if bought.fee is not None else None,
+        "currency": bought.currency or None,
         "warranty": row["warranty"],
-        "bought_by": one.bought_by,
-        "auto_renew": one.auto_renew,
+        "bought_by": bought.bought_by,
+        "auto_renew": bought.auto_renew,
         "successor": row["successor_id"],
         "clocks": [
-            {"what": c.what, "at": instant(c.at), "due": instant(c.due), "actor": c.actor}
-            for c in running
+            {"what": c.kind, "at": instant(c.at), "due": instant(c.due), "actor": c.actor}
+            for c in deadlines
         ],
-        "unused_days": unused_days(one, moment),
+        "unused_days": unused_days(bought, moment),
     }
 
 
 @purchase.command("show")
-@click.argument("order_key", metavar="ORDER")
+@click.argument("purchase_key", metavar="PURCHASE")
 @click.option(
-    "--lifetime", metavar="DAYS", help="Suppose that no certificate lives longer, such as 45d."
+    "--lifetime", metavar="DAYS", help="Assume this maximum lifetime of certificates, such as 45d."
 )
 @format_option
 @pass_app
-def show_(app: CommandContext, order_key: str, lifetime: str | None, form: str) -> None:
-    """Show an order (its id, or the vendor's number): certificates so far and ahead, its four
-    clocks, the best day to reissue.
+def show_(app: CommandContext, purchase_key: str, lifetime: str | None, output_format: str) -> None:
+    """Show a purchase: its certificates, its deadlines, and the best day to reissue.
+
+    PURCHASE is an id or the order number of the vendor.
     """
 
     days = lifetime_days(lifetime)
     with app.open().read() as conn:
-        row = orders.find(conn, order_key)
-        one = load(conn, ids=[row["id"]])[0]
-    moment, leads = app.now(), leads_of(app.settings)
+        row = purchases.find(conn, purchase_key)
+        bought = load(conn, ids=[row["id"]])[0]
+    moment, leads = app.now(), lead_times(app.settings)
     steps = (
-        plan(term_of(one), moment, leads.reissue, lifetime=days) if one.state == "active" else ()
+        plan(term_of(bought), moment, leads.reissue, lifetime=days)
+        if bought.state == "active"
+        else ()
     )
-    best = best_day(term_of(one), moment, leads.reissue, lifetime=days) if steps else None
-    page = order_row(app, one, row)
+    best = best_day(term_of(bought), moment, leads.reissue, lifetime=days) if steps else None
+    page = purchase_row(app, bought, row)
+    # "_due" is only for --due of purchase list and is not part of the JSON output.
     page.pop("_due")
     issued = [
         {
@@ -359,7 +374,7 @@ def show_(app: CommandContext, order_key: str, lifetime: str | None, form: str) 
             "live": i.live,
             "linked": "recorded" if i.recorded else "recognised",
         }
-        for i in one.issued
+        for i in bought.issued
     ]
     ahead = [
         {
@@ -381,7 +396,7 @@ def show_(app: CommandContext, order_key: str, lifetime: str | None, form: str) 
             "saves": best.saves,
             "not_before": instant(best.earliest),
         }
-    if form == "json":
+    if output_format == "json":
         echo_json(
             {
                 "schema": "certmgr.order/1",
@@ -395,7 +410,7 @@ def show_(app: CommandContext, order_key: str, lifetime: str | None, form: str) 
             }
         )
         return
-    if form == "csv":
+    if output_format == "csv":
         columns = (
             "number",
             "issue",
@@ -407,10 +422,10 @@ def show_(app: CommandContext, order_key: str, lifetime: str | None, form: str) 
         )
         click.echo(csv_text(columns, ahead), nl=False)
         return
-    _page(page, row, issued, ahead, best, app.settings.provider.time_zone)
+    _show_page(page, row, issued, ahead, best, app.settings.provider.time_zone)
 
 
-def _page(
+def _show_page(
     page: dict[str, Any],
     row: Any,
     issued: list[dict[str, Any]],
@@ -421,7 +436,7 @@ def _page(
     amounts = [f"{what} {page[what]} {page['currency']}" for what in ("price", "fee") if page[what]]
     pairs(
         [
-            ("Order", f"{page['order']} {page['vendor']} {page['number'] or ''}".strip()),
+            ("Purchase", f"{page['order']} {page['vendor']} {page['number'] or ''}".strip()),
             ("Client", page["client"]),
             ("State", page["state"] if not row["reason"] else f"{page['state']}: {row['reason']}"),
             (
@@ -429,7 +444,7 @@ def _page(
                 (
                     f"{page['validation'].upper()}, {page['kind']}, {page['years']} year(s), bought"
                     f" by {page['bought_by']}"
-                    f"{', renews itself at the vendor' if page['auto_renew'] else ''}"
+                    f"{', renewed automatically by the vendor' if page['auto_renew'] else ''}"
                 ),
             ),
             ("Names", page["names"]),
@@ -444,160 +459,178 @@ def _page(
     )
     for clock in page["clocks"]:
         validation = clock["what"] in ("dcv", "organisation")
-        verb = "to be done again by" if validation else "begin by"
+        verb = "repeat by" if validation else "begin by"
         due = (
             f"{verb} {day_in(clock['due'], zone)} ({clock['actor']})"
             if clock["due"]
-            else "nothing to do before it"
+            else "no action needed before"
         )
-        until = "good until " if validation else ""
-        click.echo(f"  {_CLOCKS[clock['what']]}: {until}{day_in(clock['at'], zone)}, {due}")
+        prefix = "valid until " if validation else ""
+        click.echo(f"  {_DEADLINES[clock['what']]}: {prefix}{day_in(clock['at'], zone)}, {due}")
     click.echo("\nCertificates")
-    for one in issued:
+    for certificate in issued:
         click.echo(
-            f"  {day_in(one['not_before'], zone)} to {day_in(one['not_after'], zone)}  serial"
-            f" {one['serial']}{', live' if one['live'] else ''}"
-            f"{', recognised by its names and vendor' if one['linked'] == 'recognised' else ''}"
+            f"  {day_in(certificate['not_before'], zone)} to"
+            f" {day_in(certificate['not_after'], zone)}"
+            f"  serial {certificate['serial']}{', live' if certificate['live'] else ''}"
+            f"{', recognised by names and vendor' if certificate['linked'] == 'recognised' else ''}"
         )
     if not issued:
         click.echo("  none yet")
     if ahead:
-        click.echo("Ahead, each as late as the lead time allows")
-    for one in ahead:
+        click.echo("Planned, each as late as the lead time allows")
+    for planned in ahead:
         extra = [
-            w
-            for w, on in (
-                ("domain validation", one["domain_validation"]),
-                ("organisation validation", one["organisation_validation"]),
+            label
+            for label, needed in (
+                ("domain validation", planned["domain_validation"]),
+                ("organisation validation", planned["organisation_validation"]),
             )
-            if on
+            if needed
         ]
-        tail = "; a tail that an earlier reissue left" if one["tail"] else ""
+        tail = (
+            "; covers a short rest of the term after an earlier reissue" if planned["tail"] else ""
+        )
         click.echo(
-            f"  {day_in(one['issue'], zone)} certificate {one['number']}, until"
-            f" {day_in(one['not_after'], zone)} ({one['days']}"
+            f"  {day_in(planned['issue'], zone)} certificate {planned['number']}, until"
+            f" {day_in(certificate['not_after'], zone)} ({planned['days']}"
             f" days){'; with ' + ' and '.join(extra) if extra else ''}{tail}"
         )
+    # A reissue restarts the lifetime of the certificate, so its day decides how many are needed.
     if best is not None and best.saves > 0:
         click.echo(
-            f"Reissue on {day_in(best.day.isoformat(), zone)} in place of that, and {best.saves}"
-            " certificate(s) fewer are needed until the term ends."
+            f"If you reissue on {day_in(best.day.isoformat(), zone)} instead, {best.saves} fewer"
+            " certificate(s) are needed until the term ends."
         )
     elif best is not None and best.earliest is not None:
         click.echo(
-            f"Not before {day_in(best.earliest.isoformat(), zone)}: an earlier reissue leaves a"
-            " tail that needs one certificate more."
+            f"Do not reissue before {day_in(best.earliest.isoformat(), zone)}: after an earlier"
+            " reissue, the term needs one more certificate."
         )
 
 
 @purchase.command("edit")
-@click.argument("order_key", metavar="ORDER")
+@click.argument("purchase_key", metavar="PURCHASE")
 @_options
 @pass_app
-def edit(app: CommandContext, /, order_key: str, names: tuple[str, ...], **values: Any) -> None:
-    """Change an order. --name and --document replace what was there."""
+def edit(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **values: Any) -> None:
+    """Change a purchase. --name and --document replace all earlier values."""
 
     with app.open().write(app.now()) as tx:
-        changes = orders.edit(tx, order_key, _given(app, values), names or None)
+        changes = purchases.edit(tx, purchase_key, _given(app, values), names or None)
     for key in ("starts_at", "ends_at", "dcv_at", "organisation_at"):
         if key in changes:
             changes[key] = [epoch_text(v) for v in changes[key]]
-    click.echo(changed(f"Order {order_key}", changes))
+    click.echo(changed(f"Purchase {purchase_key}", changes))
 
 
 @purchase.command("renew")
-@click.argument("order_key", metavar="ORDER")
+@click.argument("purchase_key", metavar="PURCHASE")
 @_options
 @pass_app
-def renew(app: CommandContext, /, order_key: str, names: tuple[str, ...], **values: Any) -> None:
-    """Add the order that follows ORDER, with everything known filled in; it begins when that one
-    ends.
+def renew(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **values: Any) -> None:
+    """Add the purchase that follows PURCHASE. It starts when PURCHASE ends.
+
+    Values that are not given are copied from PURCHASE.
     """
 
     if names:
         raise UsageError(
-            "A renewal covers the names of its predecessor",
-            "",
-            "Change them afterwards: certmgr purchase edit.",
+            "--name cannot be used with renew",
+            "a renewal covers the names of the purchase before it",
+            "Change the names afterwards with certmgr purchase edit.",
         )
     with app.open().write(app.now()) as tx:
-        row_id = orders.renew(tx, order_key, _given(app, values))
-        row = orders.find(tx.conn, f"#{row_id}")
+        row_id = purchases.renew(tx, purchase_key, _given(app, values))
+        row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
-        f"Order #{row_id} follows {order_key}: {epoch_text(row['starts_at'])} to"
+        f"Purchase #{row_id} follows {purchase_key}: {epoch_text(row['starts_at'])} to"
         f" {epoch_text(row['ends_at'])}."
     )
 
 
 @purchase.command("cancel")
-@click.argument("order_key", metavar="ORDER")
-@click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept.")
+@click.argument("purchase_key", metavar="PURCHASE")
+@click.option("--reason", required=True, metavar="TEXT", help="Reason; it is stored.")
 @pass_app
-def cancel(app: CommandContext, order_key: str, reason: str) -> None:
-    """Cancel an order; the record and its certificates stay."""
+def cancel(app: CommandContext, purchase_key: str, reason: str) -> None:
+    """Cancel a purchase. The record and its certificates are kept."""
 
     with app.open().write(app.now()) as tx:
-        row = orders.cancel(tx, order_key, reason)
+        row = purchases.cancel(tx, purchase_key, reason)
     click.echo(
-        f"Order #{row['id']} cancelled. Its certificates may be revoked by the vendor: certmgr"
-        f" order list --check --client {row['client']}"
+        f"Purchase #{row['id']} cancelled. The vendor may revoke its certificates. To check:"
+        f" certmgr purchase list --check --client {row['client']}"
     )
 
 
 @purchase.command("attach")
-@click.argument("order_key", metavar="ORDER")
+@click.argument("purchase_key", metavar="PURCHASE")
 @click.argument("certificate")
 @pass_app
-def attach(app: CommandContext, order_key: str, certificate: str) -> None:
-    """Link a CERTIFICATE (a file, a SHA-256 or a serial number) to an order."""
+def attach(app: CommandContext, purchase_key: str, certificate: str) -> None:
+    """Link a CERTIFICATE (a file, a SHA-256 or a serial number) to a purchase."""
 
-    sha256 = link(app.open(), app.now(), order_key, certificate)
-    click.echo(f"Certificate {sha256} belongs to the order {order_key}.")
+    sha256 = attach_certificate(app.open(), app.now(), purchase_key, certificate)
+    click.echo(f"Certificate {sha256} belongs to purchase {purchase_key}.")
 
 
 @purchase.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
-    "--from", "kind", type=click.Choice(["csv", "json"]), required=True, help="What SOURCE is."
+    "--from", "kind", type=click.Choice(["csv", "json"]), required=True, help="Format of SOURCE."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @pass_app
 def import_(app: CommandContext, source: Path, kind: str, dry_run: bool) -> int:
-    """Take orders from SOURCE (docs/orders.md).
+    """Import purchases from SOURCE (docs/purchases.md).
 
-    A bad row is reported with its line, the rest goes in; importing twice changes nothing.
+    An invalid row is reported with its line, and the other rows are imported. A second import of
+    the same file changes nothing.
     """
 
-    read = orders_format.read_csv if kind == "csv" else orders_format.read_json
-    done = orders_format.take(
+    read = purchases_format.read_csv if kind == "csv" else purchases_format.read_json
+    result = purchases_format.apply(
         app.open(), read(source), app.settings.provider.time_zone, app.now(), dry_run=dry_run
     )
-    for problem in done.problems[:200]:
-        click.echo(f"{cell(problem.where, 300)}: left out: {cell(problem.reason, 400)}", err=True)
-    for line in done.lines[:200] if dry_run else ():
+    # A file may have a problem in each row, so the output is limited.
+    for problem in result.problems[:200]:
+        click.echo(
+            f"{cell(problem.where, 300)}: not imported: {cell(problem.reason, 400)}", err=True
+        )
+    for line in result.lines[:200] if dry_run else ():
         click.echo(cell(line, 300))
     click.echo(
-        f"{'Would change' if dry_run else 'Done'}: {done.rows} row(s); {done.added} order(s) added,"
-        f" {done.changed} changed; {len(done.problems)} left out."
+        f"{'Would change' if dry_run else 'Done'}: {result.rows} row(s); {result.added} purchase(s)"
+        f" added, {result.changed} changed; {len(result.problems)} not imported."
     )
-    return 3 if done.problems else 0
+    return 3 if result.problems else 0
 
 
 @purchase.command("export")
 @client_filter
 @click.option(
-    "--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True
+    "--format",
+    "output_format",
+    type=click.Choice(["csv", "json"]),
+    default="csv",
+    show_default=True,
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Else standard output."
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Output file. Default: standard output.",
 )
 @pass_app
-def export(app: CommandContext, client: str | None, form: str, output: Path | None) -> None:
-    """Write orders so that order import reads them again."""
+def export(
+    app: CommandContext, client: str | None, output_format: str, output: Path | None
+) -> None:
+    """Write purchases in the format of purchase import."""
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        text = orders_format.write(orders.listing(conn, client_id=client_id), form)
+        text = purchases_format.write(purchases.listing(conn, client_id=client_id), output_format)
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -606,12 +639,12 @@ def export(app: CommandContext, client: str | None, form: str, output: Path | No
 
 
 @purchase.command("billing")
-@click.option("--month", required=True, metavar="YYYY-MM")
+@click.option("--month", required=True, metavar="YYYY-MM", help="Month of the invoice.")
 @client_filter
 @format_option
 @pass_app
-def billing(app: CommandContext, month: str, client: str | None, form: str) -> None:
-    """List the closed installations of a month with their fees, and our purchases for clients."""
+def billing(app: CommandContext, month: str, client: str | None, output_format: str) -> None:
+    """List what to invoice for a month: installations with fees, and purchases for clients."""
 
     zone = ZoneInfo(app.settings.provider.time_zone)
     start, end = (int(m.timestamp()) for m in month_span(month, zone))
@@ -619,11 +652,11 @@ def billing(app: CommandContext, month: str, client: str | None, form: str) -> N
         client_id = clients.find(conn, client)["id"] if client else None
         closed = cases.closed_between(conn, start, end, client_id)
         bought = [
-            o
-            for o in orders.listing(conn, client_id=client_id)
-            if o["bought_by"] == "us" and start <= o["starts_at"] < end and o["state"] == "active"
+            p
+            for p in purchases.listing(conn, client_id=client_id)
+            if p["bought_by"] == "us" and start <= p["starts_at"] < end and p["state"] == "active"
         ]
-    found = entries_of(
+    lines = invoice_lines(
         closed, bought, Decimal(app.settings.forecast.fee), app.settings.forecast.currency, zone
     )
     rows = [
@@ -632,20 +665,20 @@ def billing(app: CommandContext, month: str, client: str | None, form: str) -> N
             "client_name": e.client_name,
             "day": f"{e.day:%Y-%m-%d}",
             "kind": e.kind,
-            "what": e.what,
+            "what": e.description,
             "amount": None if e.amount is None else str(e.amount),
             "currency": e.currency,
             "approved_by": e.approved_by or None,
         }
-        for e in found
+        for e in lines
     ]
-    sums = {k: str(v) for k, v in totals(found).items()}
+    sums = {k: str(v) for k, v in totals(lines).items()}
     columns = ("client", "client_name", "day", "kind", "what", "amount", "currency", "approved_by")
-    if form == "json":
+    if output_format == "json":
         echo_json({"schema": "certmgr.billing/1", "month": month, "entries": rows, "totals": sums})
         return
-    show("entries", columns, rows, form, f"Nothing was closed or bought in {month}.")
-    if form == "table" and rows:
+    show("entries", columns, rows, output_format, f"There is nothing to invoice for {month}.")
+    if output_format == "table" and rows:
         click.echo("Total: " + ", ".join(f"{v} {k}" for k, v in sums.items()))
 
 
@@ -655,10 +688,10 @@ def billing(app: CommandContext, month: str, client: str | None, form: str) -> N
     "--certificates",
     type=click.IntRange(1, 10_000),
     metavar="N",
-    help="How many are bought; 1 for all names together.",
+    help="Number of certificates. Default: 1 for all names together.",
 )
 @click.option(
-    "--lifetime", metavar="DAYS", help="Suppose that no certificate lives longer, such as 45d."
+    "--lifetime", metavar="DAYS", help="Assume this maximum lifetime of certificates, such as 45d."
 )
 @format_option
 @pass_app
@@ -667,16 +700,17 @@ def compare(
     names: tuple[str, ...],
     certificates: int | None,
     lifetime: str | None,
-    form: str,
+    output_format: str,
 ) -> None:
-    """Set 1, 2 and 3 years and ACME side by side for NAMES: purchases, installations, fees and work
-    over three years.
+    """Compare terms of 1, 2 and 3 years with ACME for NAMES, over three years.
+
+    The comparison shows purchases, installations, fees and work.
     """
 
     shown = [pattern(n) for n in names]
     count, days = certificates or 1, lifetime_days(lifetime)
-    prices, leads, moment = prices_of(app.settings), leads_of(app.settings), app.now()
-    found = side.compare(count, moment, leads, prices, days)
+    prices, leads, moment = prices_of(app.settings), lead_times(app.settings), app.now()
+    options = comparison.compare(count, moment, leads, prices, days)
     rows = [
         {
             "choice": c.name,
@@ -690,18 +724,24 @@ def compare(
             "total": f"{c.cost:.2f}",
             "currency": prices.currency,
         }
-        for c in found
+        for c in options
     ]
-    said = side.assumptions(moment, leads, prices, count, days)
-    if form == "json":
+    assumptions = comparison.assumptions(moment, leads, prices, count, days)
+    if output_format == "json":
         echo_json(
-            {"schema": "certmgr.comparison/1", "names": shown, "choices": rows, "assumptions": said}
+            {
+                "schema": "certmgr.comparison/1",
+                "names": shown,
+                "choices": rows,
+                "assumptions": assumptions,
+            }
         )
         return
-    show("choices", tuple(rows[0]), rows, form)
-    if form == "table":
+    show("choices", tuple(rows[0]), rows, output_format)
+    if output_format == "table":
         click.echo("\nAssumptions")
-        for line in said:
+        for line in assumptions:
             click.echo(f"- {line}")
+        # Without prices, all totals would be fees and work only.
         if not any(prices.by_years):
-            click.echo("No prices are known: set [forecast] price_1, price_2 and price_3.")
+            click.echo("No prices are configured. Set [forecast] price_1, price_2 and price_3.")

@@ -11,11 +11,11 @@ import click
 
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.renewal_run import RenewalRunner
-from certmgr.acme.revoke import revoke as work
+from certmgr.acme.revoke import revoke as revoke_certificate
 from certmgr.acme.simulate import simulate
-from certmgr.acme.simulation_input import fleet_of
+from certmgr.acme.simulation_input import lineages_to_simulate
 from certmgr.cli import output
-from certmgr.cli.issue import told
+from certmgr.cli.issue import show_lineages
 from certmgr.cli.issue_states import SYMBOLS, WORDS
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
@@ -35,14 +35,15 @@ REASONS = [
 @click.option(
     "--due",
     is_flag=True,
-    help="Whatever is due, what was begun, and what could not be brought to its target: for cron.",
+    help="Renew what is due, continue open orders and retry failed deployments; for cron.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be renewed, when and why.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be renewed, when and why.")
 @click.option(
     "--simulate",
     is_flag=True,
     help=(
-        "Only work out how many orders a day the fleet makes, and where limits would be in the way."
+        "Only simulate the orders per day of all lineages, and show which rate limits would"
+        " postpone orders."
     ),
 )
 @click.option(
@@ -50,9 +51,11 @@ REASONS = [
     default="45d",
     show_default=True,
     metavar="DAYS",
-    help="With --simulate: how long certificates will live.",
+    help="With --simulate: lifetime of the certificates.",
 )
-@click.option("--until", metavar="DATE", help="With --simulate: up to when; else a year.")
+@click.option(
+    "--until", metavar="DATE", help="With --simulate: end of the simulation. Default: in one year."
+)
 @format_option
 @pass_app
 def renew(
@@ -63,52 +66,60 @@ def renew(
     simulate: bool,
     lifetime: str,
     until: str | None,
-    form: str,
+    output_format: str,
 ) -> int:
-    """Renews LINEAGEs now, or with --due whatever is due.
+    """Renew LINEAGEs now, or all that are due with --due.
 
-    Exit 0: done, or it waits for a pending retry; 3: something failed.
+    Exit codes: 0 done, or a retry is scheduled; 3 a renewal failed.
 
     \b
-    certmgr renew --due              the line for cron, twice a day (certmgr run does it too)
-    certmgr renew --due --dry-run    what is due, and why
+    certmgr renew --due              for cron, twice a day (certmgr run includes it)
+    certmgr renew --due --dry-run    show what is due, and why
     certmgr renew --simulate --lifetime 45d --until 2028-12-31
     """
 
     if simulate:
-        return _simulate(app, lifetime, until, form)
+        return _simulate(app, lifetime, until, output_format)
     if not (names or due):
-        raise UsageError("What is to be renewed?", "", "Name lineages, or give --due.")
+        raise UsageError(
+            "There is nothing to renew", "no lineage was given", "Name lineages or give --due."
+        )
     if names and due:
-        raise UsageError("--due chooses by itself", "", "Leave the names out, or --due.")
+        raise UsageError(
+            "--due and lineages exclude each other",
+            "--due selects the lineages",
+            "Give one of them.",
+        )
 
     database = app.open()
-    fleet = RenewalRunner(IssuanceContext(database, app.settings), _progress())
+    runner = RenewalRunner(IssuanceContext(database, app.settings), _progress())
     if dry_run:
-        return _dry(fleet, names, form)
+        return _dry_run(runner, names, output_format)
+    # Named lineages are renewed at once, even if they are not due.
     if names:
-        return told(database, list(names), fleet.named(names), form)
-    summary = fleet.due()
-    if form == "csv":
-        rows = [{"lineage": n, "state": s, "said": t} for n, s, t in summary.troubles]
+        return show_lineages(database, list(names), runner.run_named(names), output_format)
+    summary = runner.run_due()
+    if output_format == "csv":
+        rows = [{"lineage": n, "state": s, "said": m} for n, s, m in summary.problems]
         output.show("renewals", ("lineage", "state", "said"), rows, "csv")
-    elif form == "json":
-        troubles = [{"lineage": n, "state": s, "said": t} for n, s, t in summary.troubles]
+    elif output_format == "json":
+        problems = [{"lineage": n, "state": s, "said": m} for n, s, m in summary.problems]
         output.echo_json(
             {
                 "schema": "certmgr.renew/1",
                 "planned": summary.planned,
                 "counts": dict(summary.counts),
-                "troubles": troubles,
+                "troubles": problems,
                 "returned": summary.returned,
             }
         )
     else:
-        _said(summary)
+        _show_summary(summary)
     return 3 if summary.failed else 0
 
 
 def _progress() -> Callable[[int, int], None] | None:
+    # Control characters of a progress line would clutter the mail of cron.
     if not sys.stderr.isatty():
         return None
 
@@ -118,24 +129,25 @@ def _progress() -> Callable[[int, int], None] | None:
     return show
 
 
-def _said(summary: Any) -> None:
-    """Silent for cron when there is nothing to say."""
+def _show_summary(summary: Any) -> None:
+    """Print the result of a run. A run without work prints nothing, because cron mails output."""
 
-    for name, state, said in summary.troubles:
+    for name, state, message in summary.problems:
         click.echo(
             f"{SYMBOLS.get(state, '✗')} {name}: {WORDS.get(state, state)}:"
-            f" {output.cell(said, 1500)}"
+            f" {output.cell(message, 1500)}"
         )
-    if summary.planned or summary.returned or summary.troubles:
+    if summary.planned or summary.returned or summary.problems:
         click.echo(
             f"{summary.planned} due, {summary.renewed}"
             f" renewed{f', {summary.returned} name(s) returned' if summary.returned else ''}"
         )
 
 
-def _dry(fleet: Any, names: tuple[str, ...], form: str) -> int:
-    moment = fleet.office.now()
-    planned = sorted(fleet.plan(names), key=lambda p: (p.due.at, p.name))
+def _dry_run(runner: Any, names: tuple[str, ...], output_format: str) -> int:
+    """Show which lineages are due, and when and why the others will be."""
+    moment = runner.context.now()
+    planned = sorted(runner.plan(names), key=lambda p: (p.due.at, p.name))
     rows = [
         {
             "lineage": p.name,
@@ -143,19 +155,21 @@ def _dry(fleet: Any, names: tuple[str, ...], form: str) -> int:
             "from": output.instant(p.due.at),
             "due": p.due.at <= moment,
             "why": p.due.reason,
-            "waits": output.epoch_text(p.waits),
+            "waits": output.epoch_text(p.deferred_until),
         }
         for p in planned
     ]
-    if form != "table":
-        output.show("renewals", ("lineage", "client", "from", "due", "why", "waits"), rows, form)
+    if output_format != "table":
+        output.show(
+            "renewals", ("lineage", "client", "from", "due", "why", "waits"), rows, output_format
+        )
         return 0
     shown = [[_when(r, moment), r["lineage"], r["client"], r["why"]] for r in rows]
     if shown:
         output.table(["WHEN", "LINEAGE", "CLIENT", "WHY"], shown)
     click.echo(
         f"{sum(r['due'] and not r['waits'] for r in rows)} of {len(rows)} would be renewed now."
-        " Nothing was ordered."
+        " No order was placed."
     )
     return 0
 
@@ -167,26 +181,28 @@ def _when(row: dict[str, Any], moment: Any) -> str:
 
 
 def _days(text: str) -> timedelta:
-    bare = text.strip().lower().removesuffix("d")
-    if not (bare.isascii() and bare.isdigit() and 1 <= int(bare) <= 398):
+    number = text.strip().lower().removesuffix("d")
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= 398):
         raise UsageError(
-            f"'{output.cell(text, 20)}' is no lifetime", "it is 1 to 398 days", "Write 45d."
+            f"'{output.cell(text, 20)}' is not a lifetime",
+            "it must be 1 to 398 days",
+            "Write 45d, for example.",
         )
-    return timedelta(days=int(bare))
+    return timedelta(days=int(number))
 
 
-def _simulate(app: CommandContext, lifetime: str, until: str | None, form: str) -> int:
+def _simulate(app: CommandContext, lifetime: str, until: str | None, output_format: str) -> int:
     moment, life = app.now(), _days(lifetime)
     end = app.moment(until) or moment + timedelta(days=365)
     if not moment < end < moment + timedelta(days=3660):
         raise UsageError(
-            "--until lies in the past, or over ten years ahead",
+            "--until is in the past, or more than ten years ahead",
             "",
             "Give a date such as 2028-12-31.",
         )
-    items, cas = fleet_of(app.open(), app.settings)
-    found = simulate(items, cas, life, moment, end)
-    days = [{"day": d.isoformat(), "orders": n} for d, n in sorted(found.days.items())]
+    items, cas = lineages_to_simulate(app.open(), app.settings)
+    simulation = simulate(items, cas, life, moment, end)
+    days = [{"day": d.isoformat(), "orders": n} for d, n in sorted(simulation.days.items())]
     hits = [
         {
             "at": output.instant(h.at),
@@ -195,43 +211,44 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, form: str) 
             "reason": h.reason,
             "late": h.late,
         }
-        for h in found.hits
+        for h in simulation.hits
     ]
-    if form == "json":
+    if output_format == "json":
         output.echo_json(
             {
                 "schema": "certmgr.simulation/1",
                 "lineages": len(items),
                 "lifetime_days": life.days,
                 "until": output.instant(end),
-                "orders": found.orders,
-                "postponed": found.postponed,
-                "expired": sorted(found.expired),
+                "orders": simulation.orders,
+                "postponed": simulation.postponed,
+                "expired": sorted(simulation.expired),
                 "days": days,
                 "hits": hits,
             }
         )
         return 0
-    if form == "csv":
+    if output_format == "csv":
         output.show("days", ("day", "orders"), days, "csv")
         return 0
     span = max((end - moment).days, 1)
-    busiest = max(found.days.values(), default=0)
+    busiest = max(simulation.days.values(), default=0)
     click.echo(
         f"{len(items)} lineages with certificates of {life.days} days, until {end:%Y-%m-%d}:"
-        f" {found.orders} orders, {found.orders / span:.1f} a day, at most {busiest} on one day."
+        f" {simulation.orders} orders, {simulation.orders / span:.1f} per day, at most {busiest} on"
+        " one day."
     )
     months: dict[str, int] = {}
-    for day, count in found.days.items():
+    for day, count in simulation.days.items():
         months[f"{day:%Y-%m}"] = months.get(f"{day:%Y-%m}", 0) + count
     if months:
         output.table(["MONTH", "ORDERS"], [[m, n] for m, n in sorted(months.items())])
-    if not found.postponed:
-        click.echo("✓ No limit of a CA is in the way.")
+    if not simulation.postponed:
+        click.echo("✓ No rate limit of a CA postpones an order.")
         return 0
     click.echo(
-        f"! Limits would put {found.postponed} order(s) off; {len(found.expired)} certificate(s)"
-        " would end before. The first:"
+        f"! Rate limits would postpone {simulation.postponed} order(s), and"
+        f" {len(simulation.expired)} certificate(s) would expire before their renewal. The first:"
     )
     output.table(
         ["WHEN", "LINEAGE", "UNTIL", "WHY"],
@@ -246,50 +263,50 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, form: str) 
     "--reason",
     type=click.Choice(REASONS),
     required=True,
-    help="Why (RFC 5280); keyCompromise if somebody else may have the key.",
+    help="Reason (RFC 5280): keyCompromise if a third party may have the key.",
 )
 @click.option(
     "--by",
     type=click.Choice(["account", "key"]),
     default="account",
     show_default=True,
-    help="Who asks: the account, or the certificate's own key.",
+    help="Key that signs the request: of the account, or of the certificate.",
 )
 @click.option(
     "--certificate",
     "sha256",
     default="",
     metavar="SHA256",
-    help="An earlier one of the lineage, or the beginning of its SHA-256.",
+    help="Earlier certificate of the lineage: its SHA-256, or the first digits of it.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_app
 def revoke(app: CommandContext, name: str, reason: str, by: str, sha256: str, yes: bool) -> int:
-    """Revokes a certificate at its CA, for good.
+    """Revoke a certificate at its CA permanently.
 
-    A site that still shows it stops working in browsers that look.
+    A site that still serves it stops working in browsers that check revocation.
     """
 
     database = app.open()
     with database.read() as conn:
         row = lineages.find(conn, name)
+    # RFC 8555 has no way to undo a revocation, so it needs a confirmation.
     if not yes:
         in_use = row["sha256"] is not None and row["deployed"] == row["sha256"] and not sha256
-        warning = (
-            f" It is in use now: certmgr renew {name} first puts another one in its place."
-            if in_use
-            else ""
-        )
+        warning = f" It is in use now. To replace it first: certmgr renew {name}." if in_use else ""
         if not click.confirm(
             f"Revoke the certificate of '{name}' ({reason})?{warning} It cannot be undone."
         ):
             click.echo("Nothing was revoked.")
             return 3
-    done = work(IssuanceContext(database, app.settings), name, reason, by=by, sha256=sha256)
-    click.echo(
-        f"{'It was revoked already' if done.already else 'Revoked'}: {done.sha256[:16]}, serial"
-        f" {done.serial}."
+    result = revoke_certificate(
+        IssuanceContext(database, app.settings), name, reason, by=by, sha256=sha256
     )
-    if row["state"] == "active" and done.sha256 == row["sha256"]:
+    click.echo(
+        f"{'It was revoked already' if result.already else 'Revoked'}: {result.sha256[:16]}, serial"
+        f" {result.serial}."
+    )
+    # Only the current certificate is replaced by a renewal; earlier ones are not in use.
+    if row["state"] == "active" and result.sha256 == row["sha256"]:
         click.echo(f"certmgr renew {name} replaces it; certmgr renew --due does so too.")
     return 0

@@ -1,4 +1,4 @@
-"""``certmgr report``."""
+"""``certmgr report``: reports for clients, and statistics for the support team."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.compliance.assessment import all_deadlines
 from certmgr.files import write_whole
 from certmgr.operations.support_statistics import measure, read
-from certmgr.purchases.load import leads_of
+from certmgr.purchases.load import lead_times
 from certmgr.report import html, pdf, tabular
 from certmgr.report.html import render_index
-from certmgr.report.load import material
+from certmgr.report.load import load_report_input
 from certmgr.report.view import build
-from certmgr.report.write import file_name, folder
+from certmgr.report.write import file_name, make_folder
 from inventory.errors import UsageError
 from inventory.store import clients
 from notifiers.wording.catalogue import require
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--client", metavar="NUMBER", help="For this client.")
+@click.option("--client", metavar="NUMBER", help="Report for this client.")
 @click.option(
-    "--all", "everybody", is_flag=True, help="For every client, with an index page for yourself."
+    "--all", "all_clients", is_flag=True, help="Reports for all clients, and an index page for you."
 )
 @click.option(
     "--support",
     is_flag=True,
-    help="For the coordinating team: notices, acknowledgements and resolutions per day.",
+    help="Statistics for the support team: notices, acknowledgements and resolutions per day.",
 )
 @click.option(
     "--days",
@@ -49,77 +49,85 @@ if TYPE_CHECKING:
     default=30,
     show_default=True,
     metavar="N",
-    help="With --support: so many days.",
+    help="With --support: number of days.",
 )
 @click.option(
     "--format",
-    "form",
+    "output_format",
     type=click.Choice(["html", "pdf", "table", "csv", "json"]),
     default=None,
-    help="html; with --support table, csv or json.",
+    help="Output format. Default: html; with --support: table (or csv, json).",
 )
 @click.option(
     "--output",
     metavar="PATH",
-    help="The file; with --all the folder. Without it, html, csv and json go to standard output.",
+    help="Output file; with --all a folder. Default: standard output, except for pdf.",
 )
 @click.option(
-    "--as-of", metavar="DATE", help="The report of that day, from the observations of that day."
+    "--as-of", metavar="DATE", help="Report as of this day, from the observations until then."
 )
 @click.option(
     "--language",
-    "chosen",
+    "language_code",
     metavar="CODE",
-    help="A language of the catalogues, such as en or de; else that of the client's contact.",
+    help="Language, such as en or de. Default: the language of the client's contact.",
 )
 @pass_app
 def report(
     app: CommandContext,
     client: str | None,
-    everybody: bool,
+    all_clients: bool,
     support: bool,
     days: int,
-    form: str | None,
+    output_format: str | None,
     output: str | None,
     as_of: str | None,
-    chosen: str | None,
+    language_code: str | None,
 ) -> None:
-    """Write the report that a client reads: what to do, by when, the dates ahead, and each site
-    with its evidence in words.
-    """
+    """Write a report for a client: actions with due dates, deadlines, sites and evidence."""
 
     if support:
-        _support(app, days, form or "table", client or everybody or output or as_of or chosen)
+        _show_statistics(
+            app,
+            days,
+            output_format or "table",
+            client or all_clients or output or as_of or language_code,
+        )
         return
-    form = form or "html"
-    if form == "table":
-        raise UsageError("A report for a client is no table", "", "Choose html, pdf, csv or json.")
-    if (client is None) == (not everybody):
+    output_format = output_format or "html"
+    if output_format == "table":
         raise UsageError(
-            "It is not said whom the report is for",
-            "it needs one client, or all of them",
+            "A client report has no table output", "", "Choose html, pdf, csv or json."
+        )
+    if (client is None) == (not all_clients):
+        raise UsageError(
+            "The report has no client",
+            "it needs one client, or all clients",
             "Give --client NUMBER or --all --output FOLDER.",
         )
-    if output is None and (everybody or form == "pdf"):
+    # Many files, or a binary file, cannot be written to a terminal.
+    if output is None and (all_clients or output_format == "pdf"):
         raise UsageError(
             "--output is missing",
             "",
-            "Give --output FOLDER." if everybody else "Give --output FILE.",
+            "Give --output FOLDER." if all_clients else "Give --output FILE.",
         )
     moment, at = app.now(), app.moment(as_of)
-    chosen = None if chosen is None else require(chosen)
+    language_code = None if language_code is None else require(language_code)
     database = app.open()
     dues = all_deadlines(database, at if at is not None and at <= moment else None)
-    if everybody:
-        _everybody(app, database, dues, form, Path(str(output)), moment, at, chosen)
+    if all_clients:
+        _write_all(app, database, dues, output_format, Path(str(output)), moment, at, language_code)
         return
-    made, language = _one(app, database, dues, str(client), moment, at, chosen)
-    data = _rendered(made, language, form)
+    client_report, language = _build_report(
+        app, database, dues, str(client), moment, at, language_code
+    )
+    data = _rendered(client_report, language, output_format)
     if output is None:
         click.echo(data.decode(), nl=False)
     else:
         write_whole(Path(output), data)
-        click.echo(f"{output}: {made.summary}")
+        click.echo(f"{output}: {client_report.summary}")
 
 
 _SUPPORT = (
@@ -133,100 +141,109 @@ _SUPPORT = (
 )
 
 
-def _support(app: CommandContext, days: int, form: str, other: object) -> None:
+def _show_statistics(app: CommandContext, days: int, output_format: str, other: object) -> None:
     if other:
         raise UsageError(
             "--support is about all clients",
-            "it goes to standard output",
-            "Leave the other options out.",
+            "it is written to standard output",
+            "Remove the other options.",
         )
-    if form in ("html", "pdf"):
-        raise UsageError(f"There is no {form} of the measures", "", "Choose table, csv or json.")
+    if output_format in ("html", "pdf"):
+        raise UsageError(
+            f"The statistics have no {output_format} output", "", "Choose table, csv or json."
+        )
     last = app.now().astimezone(ZoneInfo(app.settings.provider.time_zone))
     first = (last - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
     with app.open().read() as conn:
-        sent, told = read(conn, first)
+        sent, notified = read(conn, first)
     rows = [
         {c: getattr(d, c) for c in _SUPPORT} | {"day": d.day.isoformat()}
-        for d in measure(sent, told, first, last)
+        for d in measure(sent, notified, first, last)
     ]
-    show("support", _SUPPORT, rows, form)
+    show("support", _SUPPORT, rows, output_format)
 
 
-def _one(
+def _build_report(
     app: CommandContext,
     database: Database,
     dues: tuple[Deadline, ...],
     client: str,
     moment: datetime,
     at: datetime | None,
-    chosen: str | None,
+    language_code: str | None,
 ) -> tuple[ClientReport, Language]:
     provider = app.settings.provider
-    read = material(
+    report_input = load_report_input(
         database,
         client,
         moment,
         as_of=at,
         provider=provider.name,
-        dues=dues,
+        deadlines=dues,
         default_language=provider.language,
         default_zone=provider.time_zone,
-        chosen=chosen,
-        leads=leads_of(app.settings),
+        chosen_language=language_code,
+        leads=lead_times(app.settings),
     )
-    return build(read), read.language
+    return build(report_input), report_input.language
 
 
-def _rendered(made: ClientReport, language: Language, form: str) -> bytes:
-    if form == "json":
-        return tabular.to_json(made).encode()
-    if form == "csv":
-        return tabular.to_csv(made).encode()
-    page = html.render(made, language)
-    if form == "pdf":
-        return pdf.render(page, made, language)
+def _rendered(client_report: ClientReport, language: Language, output_format: str) -> bytes:
+    if output_format == "json":
+        return tabular.to_json(client_report).encode()
+    if output_format == "csv":
+        return tabular.to_csv(client_report).encode()
+    # The PDF is rendered from the HTML page, so both have the same content.
+    page = html.render(client_report, language)
+    if output_format == "pdf":
+        return pdf.render(page, client_report, language)
     return page.encode()
 
 
-def _everybody(
+def _write_all(
     app: CommandContext,
     database: Database,
     dues: tuple[Deadline, ...],
-    form: str,
+    output_format: str,
     target: Path,
     moment: datetime,
     at: datetime | None,
-    chosen: str | None,
+    language_code: str | None,
 ) -> None:
-    """One client after the other, so that memory does not grow with their number."""
+    """Write the reports of all clients and an index page.
 
-    folder(target)
+    One client is loaded at a time, so that memory does not grow with the number of clients.
+    """
+
+    make_folder(target)
     with database.read() as conn:
         numbers = clients.with_domains(conn)
     lines: list[dict[str, Any]] = []
     for number in _progress(numbers):
-        made, language = _one(app, database, dues, number, moment, at, chosen)
-        name = file_name(number, form)
-        write_whole(target / name, _rendered(made, language, form))
+        client_report, language = _build_report(
+            app, database, dues, number, moment, at, language_code
+        )
+        name = file_name(number, output_format)
+        write_whole(target / name, _rendered(client_report, language, output_format))
         lines.append(
             {
                 "file": name,
-                "number": made.client,
-                "name": made.client_name,
-                "state": made.state,
-                "state_text": _STATES[made.state],
-                "sites": made.counts["sites"],
-                "you": len(made.you_act),
-                "we": len(made.we_act),
-                "escalated": len(made.escalated),
-                "unknown": made.counts["unknown"],
+                "number": client_report.client,
+                "name": client_report.client_name,
+                "state": client_report.state,
+                "state_text": _STATES[client_report.state],
+                "sites": client_report.counts["sites"],
+                "you": len(client_report.you_act),
+                "we": len(client_report.we_act),
+                "escalated": len(client_report.escalated),
+                "unknown": client_report.counts["unknown"],
             }
         )
     counts = {s: sum(x["state"] == s for x in lines) for s in _STATES}
     summary = f"{len(lines)} client(s): " + ", ".join(
         f"{counts[s]} {w[2:]}" for s, w in _STATES.items() if counts[s]
     )
+    # The index shows the most urgent state; undetermined counts more than attention.
     worst = next((s for s in ("fault", "unknown", "attention") if counts[s]), "ok")
     index = render_index(
         lines,
@@ -242,8 +259,8 @@ def _everybody(
 
 _STATES = {
     "fault": "✗ must act",
-    "attention": "! with us, or soon",
-    "unknown": "? not determined",
+    "attention": "! provider acts, or action soon",
+    "unknown": "? undetermined",
     "ok": "✓ in order",
 }
 

@@ -1,4 +1,4 @@
-"""``certmgr revocation``: the lists of the CAs, and CAA and TLSA in the DNS."""
+"""``certmgr revocation``: revocation lists of CAs, and CAA and TLSA records in the DNS."""
 
 from __future__ import annotations
 
@@ -33,83 +33,83 @@ FAILED = 3
     "--all",
     "every",
     is_flag=True,
-    help="Ask also what is not due: every list, and the DNS of every endpoint.",
+    help="Check all lists and the DNS of all endpoints, even if they are not due.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be asked.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be checked.")
 @format_option
 @pass_app
 def revocation(
-    app: CommandContext, client: str | None, every: bool, dry_run: bool, form: str
+    app: CommandContext, client: str | None, every: bool, dry_run: bool, output_format: str
 ) -> int:
-    """Asks the CAs' lists of revoked certificates, and the DNS whether it announces what is served
-    (DANE) and allows our CA (CAA).
+    """Check revocation lists, and the CAA and TLSA (DANE) records in the DNS.
 
-    A list is asked when it is due, the DNS once a day. The run for cron does the same after its
-    scan. What was found is listed. Exits 3 where most of it failed.
+    A list is fetched when it is due, and the DNS is checked once a day. certmgr run does the same
+    after its scan. Prints the open findings. Exits 3 if most checks failed.
     """
     database = app.open()
     if dry_run:
-        return _planned(app, database, client, every, form)
+        return _planned(app, database, client, every, output_format)
 
-    ours = identities_for(database, app.settings)
+    ca_identities = identities_for(database, app.settings)
     with _progress() as progress:
         summary = run(
             database,
             app.settings,
             app.now(),
-            identities_for=ours,
+            identities_for=ca_identities,
             client=client,
             every=every,
             progress=progress,
         )
     rows = _rows(database, client)
-    if form == "json":
+    if output_format == "json":
         echo_json(_document(summary, rows))
-    elif form == "csv":
+    elif output_format == "csv":
         click.echo(csv_text(COLUMNS, rows), nl=False)
     else:
-        _said(summary, rows)
+        _show_summary(summary, rows)
     return FAILED if summary.suspect else 0
 
 
 def _planned(
-    app: CommandContext, database: Database, client: str | None, every: bool, form: str
+    app: CommandContext, database: Database, client: str | None, every: bool, output_format: str
 ) -> int:
-    made = plan(database, app.settings, app.now(), client=client, every=every)
-    rows = [{"url": u, "certificates": n} for u, n in sorted(made.lists.items())]
-    if form == "json":
+    planned = plan(database, app.settings, app.now(), client=client, every=every)
+    rows = [{"url": u, "certificates": n} for u, n in sorted(planned.lists.items())]
+    if output_format == "json":
         echo_json(
             {
                 "schema": "certmgr.revocation/1",
                 "dry_run": True,
                 "lists": rows,
-                "endpoints": made.endpoints,
+                "endpoints": planned.endpoints,
             }
         )
-    elif form == "csv":
+    elif output_format == "csv":
         click.echo(csv_text(("url", "certificates"), rows), nl=False)
     else:
         if rows:
             table(("LIST", "CERTIFICATES"), [(r["url"], r["certificates"]) for r in rows])
         click.echo(
-            f"{len(rows)} list(s) would be fetched, and the DNS asked about {made.endpoints}"
-            " endpoint(s). Nothing was asked."
+            f"{len(rows)} list(s) would be fetched, and the DNS of {planned.endpoints} endpoint(s)"
+            " would be checked. Nothing was checked."
         )
     return 0
 
 
 def _rows(database: Database, client: str | None) -> list[dict[str, Any]]:
-    """The open findings that this job is about: of one client alone, where one is named."""
+    """Return the open findings of this job, of one client or of all."""
 
     with database.read() as conn:
         client_id = int(clients.find(conn, client)["id"]) if client else None
         listed = findings.listing(conn, client_id=client_id)
     rows = []
     for row in listed:
+        # Findings with other codes belong to the scan.
         if row["code"] not in CODES:
             continue
         target = Target(row["host"], row["port"], row["protocol"])
-        one = Finding(
+        finding = Finding(
             code=row["code"],
             severity=row["severity"],
             addresses=tuple(row["addresses"]),
@@ -121,13 +121,13 @@ def _rows(database: Database, client: str | None) -> list[dict[str, Any]]:
             {
                 "target": target.key,
                 "client": row["client"],
-                "code": one.code,
-                "severity": one.severity,
-                "actor": one.actor,
-                "outcome": one.outcome,
-                "addresses": list(one.addresses),
-                "detail": sentence(one, target),
-                "evidence": one.evidence,
+                "code": finding.code,
+                "severity": finding.severity,
+                "actor": finding.actor,
+                "outcome": finding.outcome,
+                "addresses": list(finding.addresses),
+                "detail": sentence(finding, target),
+                "evidence": finding.evidence,
             }
         )
     return rows
@@ -160,31 +160,34 @@ def _document(summary: RevocationSummary, rows: list[dict[str, Any]]) -> dict[st
     }
 
 
-def _said(summary: RevocationSummary, rows: list[dict[str, Any]]) -> None:
+def _show_summary(summary: RevocationSummary, rows: list[dict[str, Any]]) -> None:
     if rows:
         table([c.upper() for c in COLUMNS], [[r[c] for c in COLUMNS] for r in rows])
-    done = summary.lists
+    lists = summary.lists
     click.echo(
-        f"{done.leaves} certificate(s) asked about, {done.fetched} list(s) fetched,"
-        f" {len(done.problems)} of them in vain."
+        f"{lists.leaves} certificate(s) checked, {lists.fetched} list(s) fetched,"
+        f" {len(lists.problems)} of them without success."
     )
-    if done.problems:
-        table(("LIST", "WHY IT FAILED"), sorted(done.problems.items())[:20])
+    if lists.problems:
+        table(("LIST", "WHY IT FAILED"), sorted(lists.problems.items())[:20])
     if summary.policy is not None:
         click.echo(
-            f"The DNS was asked about {summary.policy.endpoints} endpoint(s);"
-            f" {summary.policy.failed} of {summary.policy.asked} questions failed."
+            f"The DNS of {summary.policy.endpoints} endpoint(s) was checked;"
+            f" {summary.policy.failed} of {summary.policy.asked} queries failed."
         )
     elif summary.dns_asked_at is not None:
-        click.echo(f"The DNS was asked at {instant(summary.dns_asked_at)}; --all asks again.")
+        click.echo(
+            f"The DNS was last checked at {instant(summary.dns_asked_at)}; use --all to recheck."
+        )
     click.echo(f"{summary.opened} finding(s) opened, {summary.closed} closed.")
-    for words in summary.suspect:
-        click.echo(f"Suspect: {words}. Nothing was opened as unknown.")
+    # If most checks failed, that is not evidence against a site.
+    for reason in summary.suspect:
+        click.echo(f"Suspect: {reason}. No finding was opened as unknown.")
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A line on stderr, where it is a terminal."""
+    """Yield a function that prints the progress on stderr, or None if stderr is not a terminal."""
 
     if not sys.stderr.isatty():
         yield None

@@ -1,4 +1,4 @@
-"""``certmgr scan``."""
+"""``certmgr scan``: inspect served certificates, of the inventory or of given targets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from certmgr.cli.scan_report import (
     scan_table,
 )
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
-from certmgr.cli.status import standing_table
+from certmgr.cli.status import status_table
 from certmgr.inspection.scan_run import ScanOptions, ScanRun, scan_targets
 from certmgr.inspection.status import counts, load, totals
 from inventory.db.database import HEAD, make_engine, version
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class _Seconds(click.FloatRange):
-    """A number of seconds; NaN, which is neither below nor above anything, is none."""
+    """A number of seconds. NaN is refused, because it passes every comparison of a range."""
 
     name = "seconds"
 
@@ -59,19 +59,30 @@ SECONDS = _Seconds(min=0.1, max=600)
 
 
 def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...]]:
-    """``HOST:PORT:ADDRESS[,ADDRESS]`` as curl has it; IPv6 addresses in brackets or bare."""
+    """Parse values of ``--resolve``.
 
-    found: dict[tuple[str, int], tuple[str, ...]] = {}
+    The format is that of curl, ``HOST:PORT:ADDRESS[,ADDRESS]``. IPv6 addresses may have brackets.
+
+    Returns:
+        The addresses by (host, port).
+
+    Raises:
+        InvalidName: A value has no valid host, port or address.
+    """
+
+    overrides: dict[tuple[str, int], tuple[str, ...]] = {}
     for text in texts:
         host, _, rest = text.partition(":")
         port, _, addresses = rest.partition(":")
         parsed = [as_ip(a.strip()) for a in addresses.split(",")] if addresses else [None]
         if not all(parsed):
             raise InvalidName(
-                f"'{cell(text, 80)}' cannot be used for --resolve", "", "Write HOST:PORT:ADDRESS."
+                f"'{cell(text, 80)}' is not valid for --resolve", "", "Write HOST:PORT:ADDRESS."
             )
-        found[(normalise(host), parse_port(port))] = tuple(dict.fromkeys(str(a) for a in parsed))
-    return found
+        overrides[(normalise(host), parse_port(port))] = tuple(
+            dict.fromkeys(str(a) for a in parsed)
+        )
+    return overrides
 
 
 @click.command()
@@ -83,40 +94,48 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
     "resolves",
     multiple=True,
     metavar="HOST:PORT:ADDRESS",
-    help="Visit ADDRESS for HOST:PORT; may be repeated.",
+    help="Connect to ADDRESS for HOST:PORT; may be repeated.",
 )
 @click.option(
     "--ca-file",
     "ca_files",
     multiple=True,
     metavar="PEM",
-    help="Also trust these anchors; may be repeated.",
+    help="Also trust the CA certificates in this file; may be repeated.",
 )
-@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="The whole time for one address.")
-@click.option("--connect-timeout", type=SECONDS, metavar="SECONDS", help="For one connection.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Time limit for one address.")
 @click.option(
-    "--concurrency", type=click.IntRange(1, 20000), metavar="N", help="Connections at once."
-)
-@click.option(
-    "--deep", is_flag=True, help="Also the certificate of the other key type, and TLS 1.0 and 1.1."
+    "--connect-timeout", type=SECONDS, metavar="SECONDS", help="Time limit for one connection."
 )
 @click.option(
-    "--no-cache", is_flag=True, help="Verify every chain anew, and judge what is remembered again."
+    "--concurrency", type=click.IntRange(1, 20000), metavar="N", help="Concurrent connections."
+)
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Also inspect the certificate of the other key type, and TLS 1.0 and 1.1.",
+)
+@click.option(
+    "--no-cache",
+    is_flag=True,
+    help="Verify all chains again, and evaluate unchanged evidence again.",
 )
 @click.option(
     "--accept-suspect",
     is_flag=True,
-    help="Take over what is found even when many endpoints fail together: the outage is real.",
+    help="Accept the results even if many endpoints fail together, because the outage is real.",
 )
-@click.option("--no-http", is_flag=True, help="Leave plain HTTP and the pages out.")
+@click.option("--no-http", is_flag=True, help="Do not check plain HTTP and pages.")
 @click.option(
     "--http-port",
     type=click.IntRange(1, 65535),
     metavar="PORT",
-    help="The port of plain HTTP; else the configuration's, else 80.",
+    help="Port of plain HTTP. Default: [http] port.",
 )
-@click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of findings.")
-@click.option("-v", "--verbose", is_flag=True, help="Show evidence, and what is well.")
+@click.option("--exit-zero", is_flag=True, help="Exit 0 even if there are findings.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also show evidence, and endpoints without findings."
+)
 @format_option
 @pass_app
 def scan(
@@ -136,20 +155,20 @@ def scan(
     http_port: int | None,
     exit_zero: bool,
     verbose: bool,
-    form: str,
+    output_format: str,
 ) -> int:
-    """Inspect what is served: the whole inventory, or each TARGET (then nothing is stored).
+    """Inspect served certificates: the whole inventory, or each TARGET without storing results.
 
     TARGET is host[:port][/protocol]; protocols are https, tls, smtp, imap, pop3, ftp, ldap,
-    postgres. Exit codes: 0 fine, 1 findings of severity high or critical, 2 wrong call, 3 it could
-    not be done or more than 20% stayed undetermined.
+    postgres. Exit codes: 0 no problem, 1 findings of severity high or critical, 2 usage error, 3
+    the scan failed or more than 20% of the endpoints are undetermined.
     """
 
     options = ScanOptions(
         client=client,
         tag=tag,
         deep=deep,
-        full=form != "table",
+        full=output_format != "table",
         overrides=overrides_of(resolves),
         ca_files=ca_files,
         timeout=timeout,
@@ -160,21 +179,26 @@ def scan(
         http=not no_http,
         http_port=http_port,
     )
+    # Given targets need not be in the inventory, so a client or a tag cannot select among them.
     if targets:
         if client or tag:
             raise UsageError(
-                "--client and --tag choose from the inventory",
+                "--client and --tag select from the inventory",
                 "targets were given too",
-                "Leave one of them out.",
+                "Give only one of them.",
             )
-        code = _scan_targets(app, targets, options, form, verbose)
+        code = _scan_targets(app, targets, options, output_format, verbose)
     else:
-        code = _scan_inventory(app, options, form, verbose)
+        code = _scan_inventory(app, options, output_format, verbose)
     return 0 if exit_zero and code == 1 else code
 
 
 def _scan_targets(
-    app: CommandContext, texts: tuple[str, ...], options: ScanOptions, form: str, verbose: bool
+    app: CommandContext,
+    texts: tuple[str, ...],
+    options: ScanOptions,
+    output_format: str,
+    verbose: bool,
 ) -> int:
     targets: list[Target] = list(dict.fromkeys(parse(t) for t in texts))
     started = app.now()
@@ -182,9 +206,9 @@ def _scan_targets(
         reports = scan_targets(app.settings, options, targets, _known_issuers(app), clock=app.clock)
     rows = [endpoint_row(r, None, []) for r in reports]
     finished = app.now()
-    if form == "json":
+    if output_format == "json":
         echo_json(document(started, finished, rows))
-    elif form == "csv":
+    elif output_format == "csv":
         click.echo(csv_text(CSV_COLUMNS, map(csv_row, rows)), nl=False)
     else:
         scan_table(rows, verbose)
@@ -193,9 +217,10 @@ def _scan_targets(
 
 
 def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:
-    """Intermediates of the inventory, where there is one of this version.
+    """Return the intermediates of the inventory, or nothing if it cannot be read.
 
-    A scan of targets neither makes nor migrates a database.
+    They help to build chains. A scan of targets does not create or migrate a database, so an
+    inventory of another version is ignored.
     """
 
     url = app.url
@@ -214,22 +239,23 @@ def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:
 
 
 class _Progress:
-    """Rate and remaining time on stderr, only on a terminal."""
+    """Progress on stderr with rate and remaining time, on a terminal only."""
 
     def __init__(self) -> None:
         self.on = sys.stderr.isatty()
         self.start = time.monotonic()
         self.drawn = 0.0
 
-    def __call__(self, looked: int, planned: int) -> None:
-        moment = time.monotonic()
-        if not self.on or (moment - self.drawn < 0.2 and looked < planned):
+    def __call__(self, checked: int, planned: int) -> None:
+        now = time.monotonic()
+        # Five updates per second are enough, and the last one is always shown.
+        if not self.on or (now - self.drawn < 0.2 and checked < planned):
             return
-        self.drawn = moment
-        rate = looked / max(moment - self.start, 0.001)
-        left = (planned - looked) / rate if rate else 0
+        self.drawn = now
+        rate = checked / max(now - self.start, 0.001)
+        left = (planned - checked) / rate if rate else 0
         click.echo(
-            f"\r{looked:,} of {planned:,} ({100 * looked // max(planned, 1)}%), {rate:,.0f}/s,"
+            f"\r{checked:,} of {planned:,} ({100 * checked // max(planned, 1)}%), {rate:,.0f}/s,"
             f" {left:,.0f} s left   ",
             nl=False,
             err=True,
@@ -242,9 +268,11 @@ class _Progress:
 
 @contextlib.contextmanager
 def terminated_as_interrupt() -> Iterator[None]:
-    """SIGTERM (a service manager's stop) ends the work as Ctrl-C does, also where the shell started
-    it with SIGINT ignored.
+    """Let SIGTERM, which a service manager sends, end the work like Ctrl-C.
+
+    SIGINT also works if the shell started the process with SIGINT ignored.
     """
+    # SIGINT is ignored in background jobs of a shell, so its handler is installed explicitly.
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -254,45 +282,50 @@ def terminated_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, interrupt)
 
 
-def _scan_inventory(app: CommandContext, options: ScanOptions, form: str, verbose: bool) -> int:
+def _scan_inventory(
+    app: CommandContext, options: ScanOptions, output_format: str, verbose: bool
+) -> int:
     database = app.open()
     progress = _Progress()
-    # A hundred thousand reports do not stay in memory: they wait on disk for the end of the run.
+    # 100,000 reports do not fit into memory, so they are kept in a file until the run ends.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
 
         def keep(key: int, report: EndpointReport) -> None:
             spool.write(json.dumps([key, endpoint_row(report, None, [])], default=str) + "\n")
 
-        survey = ScanRun(database, app.settings, options, progress, keep if options.full else None)
+        scan_run = ScanRun(
+            database, app.settings, options, progress, keep if options.full else None
+        )
         with terminated_as_interrupt():
-            summary = survey.run()
+            summary = scan_run.run()
         progress.end()
         note_families(summary.no_route)
-        if form == "table":
+        if output_format == "table":
             code = _show_run(app, summary, verbose)
         else:
-            code = _write_run(app, summary, spool, form)
+            code = _write_run(app, summary, spool, output_format)
     if summary.state != "complete":
-        alarm = (
-            "nothing was opened or closed, and no client hears of it"
+        # A suspect run may be our own outage, so clients are not notified of its findings.
+        consequence = (
+            "no finding was opened or closed, and no client is notified"
             if summary.state == "suspect"
-            else "its findings were not taken over"
+            else "its findings were discarded"
         )
         click.echo(
-            f"certmgr: run {summary.run_id} is {summary.state}: {summary.reason}; {alarm}.",
+            f"certmgr: run {summary.run_id} is {summary.state}: {summary.reason}; {consequence}.",
             err=True,
         )
         return 3
     return 3 if summary.too_undetermined and code == 0 else code
 
 
-def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, form: str) -> int:
-    """JSON or CSV of everything that the run looked at, written as a stream."""
+def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, output_format: str) -> int:
+    """Write all checked endpoints of a run as JSON or CSV, one at a time."""
 
-    standings = {s.id: s for s in load(app.open(), app.now(), run_id=summary.run_id)}
+    statuses = {s.id: s for s in load(app.open(), app.now(), run_id=summary.run_id)}
     verdicts: list[str] = []
     spool.seek(0)
-    if form == "json":
+    if output_format == "json":
         head = {
             "schema": "certmgr.scan/1",
             "started_at": instant(summary.started_at),
@@ -303,28 +336,33 @@ def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, form: str)
         click.echo(csv_text(CSV_COLUMNS, []), nl=False)
     for index, line in enumerate(spool):
         key, row = json.loads(line)
-        known = standings.get(key)
+        known = statuses.get(key)
         if known is not None:
             row["client"] = known.client
-            taken = {f.code: a for f, a in known.accepted}
-            for f in row["findings"]:
-                if (a := taken.get(f["code"])) is not None:
-                    f["accepted"] = {"until": instant(a.until), "by": a.by, "reason": a.reason}
+            acceptances = {f.code: a for f, a in known.accepted}
+            for finding in row["findings"]:
+                if (accepted := acceptances.get(finding["code"])) is not None:
+                    finding["accepted"] = {
+                        "until": instant(accepted.until),
+                        "by": accepted.by,
+                        "reason": accepted.reason,
+                    }
+            # Accepted findings do not count for the verdict.
             row["verdict"] = str(
                 verdict_of({f["severity"] for f in row["findings"] if "accepted" not in f})
             )
         verdicts.append(row["verdict"])
-        if form == "json":
+        if output_format == "json":
             click.echo((",\n" if index else "\n") + json.dumps(row), nl=False)
         else:
             click.echo(csv_text(CSV_COLUMNS, [csv_row(row)]).split("\n", 1)[1], nl=False)
-    if form == "json":
+    if output_format == "json":
         run = {
             "id": summary.run_id,
             "state": summary.state,
             "reason": summary.reason,
             "planned": summary.planned,
-            "looked": summary.looked,
+            "looked": summary.checked,
         }
         click.echo(f'\n], "summary": {json.dumps(counts(verdicts))}, "run": {json.dumps(run)}}}')
     return 1 if "fault" in verdicts else 0
@@ -332,22 +370,23 @@ def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, form: str)
 
 def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
     moment, database = app.now(), app.open()
-    everything = verbose or summary.looked <= 30
-    standings = load(database, moment, run_id=summary.run_id, troubled=not everything)
-    shown = standings if everything else [s for s in standings if s.verdict != "ok"]
+    # A small inventory is shown completely; of a large one, only endpoints with findings.
+    everything = verbose or summary.checked <= 30
+    statuses = load(database, moment, run_id=summary.run_id, skip_healthy=not everything)
+    shown = statuses if everything else [s for s in statuses if s.verdict != "ok"]
     if shown:
-        standing_table(shown, moment, verbose)
+        status_table(shown, moment, verbose)
     total = totals(
         database,
-        [s for s in standings if s.findings or s.accepted or s.verdict != "ok"],
+        [s for s in statuses if s.findings or s.accepted or s.verdict != "ok"],
         run_id=summary.run_id,
     )
-    said = ", ".join(
+    verdict_counts = ", ".join(
         f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v]
     )
     click.echo(
-        f"Run {summary.run_id}: {summary.looked:,} of {summary.planned:,} endpoints in"
-        f" {summary.seconds:.1f} s: {said or 'none'}. {summary.opened:,} finding(s) opened,"
-        f" {summary.closed:,} closed."
+        f"Run {summary.run_id}: {summary.checked:,} of {summary.planned:,} endpoints in"
+        f" {summary.seconds:.1f} s: {verdict_counts or 'none'}. {summary.opened:,} finding(s)"
+        f" opened, {summary.closed:,} closed."
     )
     return 1 if total["fault"] else 0

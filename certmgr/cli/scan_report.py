@@ -1,4 +1,4 @@
-"""What a scan shows: the rows of ``certmgr.scan/1``, the CSV, and the table in words."""
+"""Output of a scan: the rows of ``certmgr.scan/1``, CSV, and a table for terminals."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ CSV_COLUMNS = (
 
 
 def document(started: datetime, finished: datetime, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a scan of given targets as a document of ``certmgr.scan/1``."""
     return {
         "schema": "certmgr.scan/1",
         "started_at": instant(started),
@@ -50,16 +51,19 @@ def document(started: datetime, finished: datetime, rows: list[dict[str, Any]]) 
 def endpoint_row(
     report: EndpointReport, client: str | None, acceptances: list[tuple[str, Acceptance]]
 ) -> dict[str, Any]:
-    """One endpoint of ``certmgr.scan/1``.
+    """Return one endpoint as a row of ``certmgr.scan/1``.
 
-    ``acceptances``: (code, acceptance) of those in force for this endpoint.
+    Args:
+        report: The result of the scan.
+        client: The number of the client, if known.
+        acceptances: (finding code, acceptance) of the acceptances in force for this endpoint.
     """
 
     accepted = dict(acceptances)
     target, leaf = report.target, report.certificate
-    found = []
+    findings = []
     for f in report.findings:
-        one: dict[str, Any] = {
+        finding: dict[str, Any] = {
             "code": f.code,
             "severity": str(f.severity),
             "actor": str(f.actor),
@@ -68,20 +72,21 @@ def endpoint_row(
             "detail": sentence(f, target),
             "evidence": f.evidence,
         }
-        if (taken := accepted.get(f.code)) is not None:
-            one["accepted"] = {
-                "until": instant(taken.until),
-                "by": taken.by,
-                "reason": taken.reason,
+        if (acceptance := accepted.get(f.code)) is not None:
+            finding["accepted"] = {
+                "until": instant(acceptance.until),
+                "by": acceptance.by,
+                "reason": acceptance.reason,
             }
-        found.append(one)
+        findings.append(finding)
     return {
         "target": target.key,
         "host": target.host,
         "port": target.port,
         "protocol": target.protocol,
         "client": client,
-        "verdict": str(verdict_of({f["severity"] for f in found if "accepted" not in f})),
+        # Accepted findings do not count for the verdict.
+        "verdict": str(verdict_of({f["severity"] for f in findings if "accepted" not in f})),
         "certificate": (
             None
             if leaf is None
@@ -112,11 +117,12 @@ def endpoint_row(
             for a in report.addresses
         ],
         "http": report.web.document if report.web is not None else None,
-        "findings": found,
+        "findings": findings,
     }
 
 
 def csv_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of ``certmgr.scan/1`` as a row of the CSV, with one line per endpoint."""
     leaf = row["certificate"] or {}
     return {
         **{k: row[k] for k in ("target", "client", "verdict")},
@@ -130,27 +136,29 @@ def csv_row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def wrong_in_words(row: dict[str, Any]) -> str:
-    """What is wrong in words; remarks only where nothing else is."""
+def problems_in_words(row: dict[str, Any]) -> str:
+    """Return the findings of an endpoint as text, without those of severity info."""
 
     target = Target(row["host"], row["port"], row["protocol"])
-    said = []
+    texts = []
     for f in row["findings"]:
         if f["severity"] == "info":
             continue
         words = short(
             Finding(f["code"], f["severity"], tuple(f["addresses"]), f["evidence"]), target
         )
-        several = len(row["addresses"]) > 1 and 0 < len(f["addresses"]) < len(row["addresses"])
-        said.append(
+        # Addresses are named only if the finding holds for some of them and not for all.
+        partial = len(row["addresses"]) > 1 and 0 < len(f["addresses"]) < len(row["addresses"])
+        texts.append(
             words
-            + (f" at {', '.join(f['addresses'])}" if several else "")
+            + (f" at {', '.join(f['addresses'])}" if partial else "")
             + (" (accepted)" if "accepted" in f else "")
         )
-    return "; ".join(said)
+    return "; ".join(texts)
 
 
 def scan_table(rows: list[dict[str, Any]], verbose: bool) -> None:
+    """Print rows of ``certmgr.scan/1`` as a table, with the evidence if ``verbose``."""
     lines, styles = [], []
     for row in rows:
         leaf = row["certificate"] or {}
@@ -161,7 +169,7 @@ def scan_table(rows: list[dict[str, Any]], verbose: bool) -> None:
                 target,
                 leaf.get("days_left"),
                 issuer_name(leaf.get("issuer")),
-                wrong_in_words(row),
+                problems_in_words(row),
             ]
         )
         styles.append(STYLES.get(row["verdict"]))
@@ -176,12 +184,13 @@ def scan_table(rows: list[dict[str, Any]], verbose: bool) -> None:
 
 
 def issuer_name(text: str | None) -> str:
-    """The issuer's common name, or organisation."""
+    """Return the common name of an issuer, else its organisation."""
     parts = dict(p.split("=", 1) for p in reversed((text or "").split(", ")) if "=" in p)
     return parts.get("CN") or parts.get("O") or text or ""
 
 
 def show_evidence(row: dict[str, Any]) -> None:
+    """Print certificate, addresses, pages and findings of an endpoint."""
     click.echo(f"\n{row['target']}")
     leaf = row["certificate"]
     if leaf:
@@ -206,8 +215,8 @@ def show_evidence(row: dict[str, Any]) -> None:
             if visit["end"] == "left"
             else [str(end) + (f" '{cell(visit['title'], 60)}'" if visit["title"] else "")]
         )
-        said = f" ({cell(visit['error'])})" if visit["error"] else ""
-        click.echo(f"  {visit['address']}: {cell(visit['url'])}: {', '.join(steps)}{said}")
+        error = f" ({cell(visit['error'])})" if visit["error"] else ""
+        click.echo(f"  {visit['address']}: {cell(visit['url'])}: {', '.join(steps)}{error}")
     for f in row["findings"]:
         click.echo(f"  {f['severity']} {f['code']}: {cell(f['detail'], 400)}")
         if f["evidence"]:
@@ -215,15 +224,19 @@ def show_evidence(row: dict[str, Any]) -> None:
 
 
 def note_families(versions: Iterable[int]) -> None:
-    """An address family without a route from here is no finding; it is said once."""
+    """Print one note per address family that this machine has no route to.
+
+    It is a limit of this machine and not a finding about a site.
+    """
     for version in sorted(versions):
         click.echo(
-            f"Note: this machine has no route to IPv{version}; those addresses were not looked at.",
+            f"Note: this machine has no route to IPv{version}; those addresses were not checked.",
             err=True,
         )
 
 
 def exit_code(rows: list[dict[str, Any]]) -> int:
+    """Return 1 if an endpoint has a fault, 3 if over 20% are undetermined, else 0."""
     if any(r["verdict"] == "fault" for r in rows):
         return 1
     undetermined = sum(r["verdict"] == "unknown" for r in rows)

@@ -1,4 +1,4 @@
-"""``certmgr server``: add, list, show, edit, retire."""
+"""``certmgr server``: add, list, show, edit and retire servers."""
 
 from __future__ import annotations
 
@@ -28,34 +28,44 @@ _SERVER_COLUMNS = ("name", "kind", "keeper", "addresses", "backends", "domains",
 
 @click.group()
 def server() -> None:
-    """Our machines and balancers; their addresses tell whether a name points to us."""
+    """Manage our machines and load balancers.
+
+    A name points to us if it resolves to an address of one of them.
+    """
 
 
 def _server_options(command: Any) -> Any:
     for option in (
-        click.option("--note", metavar="TEXT"),
+        click.option("--note", metavar="TEXT", help="Free text."),
         click.option(
             "--backend",
             "backends",
             multiple=True,
             metavar="HOST[:PORT]",
-            help="An inside address behind a balancer.",
+            help="Private address behind a load balancer; may be repeated.",
         ),
         click.option(
-            "--address", "addresses", multiple=True, metavar="IP", help="May be repeated."
+            "--address",
+            "addresses",
+            multiple=True,
+            metavar="IP",
+            help="Public address; may be repeated.",
         ),
-        click.option("--keeper", metavar="NAME", help="Who looks after it."),
+        click.option("--maintainer", "keeper", metavar="NAME", help="Maintainer of the server."),
         click.option(
-            "--kind", type=click.Choice(["web", "mail", "balancer", "panel", "cdn", "other"])
+            "--kind",
+            type=click.Choice(["web", "mail", "balancer", "panel", "cdn", "other"]),
+            help="Kind of server.",
         ),
     ):
         command = option(command)
     return party_options(command)
 
 
-def _lists(
+def _server_values(
     values: dict[str, Any], addresses: tuple[str, ...], backends: tuple[str, ...]
 ) -> dict[str, Any]:
+    """Return the given options as values of columns; an option that is not given is left out."""
     return given(**values, addresses=list(addresses) or None, backends=list(backends) or None)
 
 
@@ -76,7 +86,7 @@ def server_add(
     """Add a server."""
 
     with app.open().write(app.now()) as tx:
-        servers.add(tx, _lists({"name": name, **values}, addresses, backends), tags)
+        servers.add(tx, _server_values({"name": name, **values}, addresses, backends), tags)
     click.echo(f"Server {name} added.")
 
 
@@ -84,36 +94,36 @@ def server_add(
 @retired_option
 @format_option
 @pass_app
-def server_list(app: CommandContext, retired: bool, form: str) -> None:
-    """Show servers."""
+def server_list(app: CommandContext, retired: bool, output_format: str) -> None:
+    """List servers."""
 
     with app.open().read() as conn:
         rows = servers.listing(conn, retired=retired)
-    show("servers", _SERVER_COLUMNS, rows, form)
+    show("servers", _SERVER_COLUMNS, rows, output_format)
 
 
 @server.command("show")
 @click.argument("name")
 @format_option
 @pass_app
-def server_show(app: CommandContext, name: str, form: str) -> None:
+def server_show(app: CommandContext, name: str, output_format: str) -> None:
     """Show one server with its domains."""
 
     with app.open().read() as conn:
         servers.find(conn, name)
         row = next(r for r in servers.listing(conn, retired=True) if r["name"] == name)
         names = domains.listing(conn, server_name=name)
-    if form != "table":
-        show("servers", _SERVER_COLUMNS, [row], form)
+    if output_format != "table":
+        show("servers", _SERVER_COLUMNS, [row], output_format)
         return
     pairs([(k, row[k]) for k in (*_SERVER_COLUMNS, *PARTIES, "note")])
-    for found in names:
-        click.echo(f"domain  {display(found['name'])} (client {found['client']})")
+    for domain in names:
+        click.echo(f"domain  {display(domain['name'])} (client {domain['client']})")
 
 
 @server.command("edit")
 @click.argument("name")
-@click.option("--name", "new_name", metavar="NAME")
+@click.option("--name", "new_name", metavar="NAME", help="New name.")
 @_server_options
 @tag_option
 @untag_option
@@ -129,23 +139,26 @@ def server_edit(
     untags: tuple[str, ...],
     **values: Any,
 ) -> None:
-    """Change a server. --address and --backend replace them all."""
+    """Change a server. --address and --backend replace all earlier values."""
 
     with app.open().write(app.now()) as tx:
         row_id = servers.find(tx.conn, name)["id"]
-        said = changed(
+        message = changed(
             f"Server {name}",
-            servers.edit(tx, name, _lists({"name": new_name, **values}, addresses, backends)),
+            servers.edit(
+                tx, name, _server_values({"name": new_name, **values}, addresses, backends)
+            ),
         )
-        said += change_tags(tx, "server", row_id, tags, untags)
-    click.echo(said)
+        message += change_tags(tx, "server", row_id, tags, untags)
+    # The message is printed after the commit: a wrong tag undoes the whole change.
+    click.echo(message)
 
 
 @server.command("retire")
 @click.argument("name")
 @pass_app
 def server_retire(app: CommandContext, name: str) -> None:
-    """Retire a server that has no domains any more."""
+    """Retire a server that has no domains."""
 
     with app.open().write(app.now()) as tx:
         servers.retire(tx, name)

@@ -1,4 +1,4 @@
-"""What commands have in common: the application object, options, and how an error is shown."""
+"""Shared parts of commands: the command context, options, and the output of errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from inventory.clock import Clock, system_clock
-from inventory.dates import parse_moment
+from inventory.dates import parse_end
 from inventory.errors import CertmgrError, UsageError
 from inventory.text import printable
 
@@ -27,9 +27,15 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class CommandContext:
-    """What the global options say.
+    """The global options, and what they lead to.
 
-    Configuration and database are opened when a command asks for them.
+    The configuration is read and a database is opened only if a command needs it.
+
+    Attributes:
+        config: The path of the configuration file; None for the default.
+        database_url: The database; None for the configured one.
+        debug: Whether errors are printed with a traceback.
+        clock: The clock of the command.
     """
 
     config: str | None
@@ -41,6 +47,7 @@ class CommandContext:
 
     @property
     def settings(self) -> Settings:
+        """The configuration, read once per command."""
         if self._settings is None:
             # Imported here so that ``certmgr --help`` stays fast.
             from certmgr.config.settings import load
@@ -50,12 +57,14 @@ class CommandContext:
 
     @property
     def url(self) -> str:
+        """The URL or path of the database: option, configuration, or default."""
         from certmgr.config.settings import default_database, secret
 
         return self.database_url or secret(self.settings.database.url) or default_database()
 
     def open(self) -> Database:
-        # SQLAlchemy takes a fifth of a second to import: ``certmgr --help`` does without it.
+        """Open the database. It is closed at the end of the command."""
+        # Imported here because SQLAlchemy takes a fifth of a second, and --help does not need it.
         from inventory.db.opening import open_database
 
         timeout = self.settings.database.lock_timeout
@@ -69,29 +78,31 @@ class CommandContext:
             database.close()
 
     def now(self) -> datetime:
+        """Return the current time."""
         return self.clock()
 
     def moment(self, text: str | None) -> datetime | None:
-        return None if text is None else parse_moment(text, self.settings.provider.time_zone)
+        """Parse a date option; a bare date is the end of that day in the provider's time zone."""
+        return None if text is None else parse_end(text, self.settings.provider.time_zone)
 
 
 pass_app = click.make_pass_decorator(CommandContext)
 
 format_option = click.option(
     "--format",
-    "form",
+    "output_format",
     type=click.Choice(["table", "json", "csv"]),
     default="table",
     show_default=True,
-    help="How to show it.",
+    help="Output format.",
 )
 client_filter = click.option("--client", metavar="NUMBER", help="Only this client.")
-tag_filter = click.option("--tag", metavar="TAG", help="Only what has this tag.")
-retired_option = click.option("--retired", is_flag=True, help="Also what was retired.")
+tag_filter = click.option("--tag", metavar="TAG", help="Only records with this tag.")
+retired_option = click.option("--retired", is_flag=True, help="Include retired records.")
 
 
 def party_options(command: _F) -> _F:
-    """--hosts, --dns, --buys, --renews."""
+    """Add the options --hosts, --dns, --buys and --renews: who does what for a domain."""
     texts = {
         "hosts": "Who hosts the sites.",
         "dns": "Who runs the DNS.",
@@ -102,26 +113,26 @@ def party_options(command: _F) -> _F:
         option = click.option(
             f"--{name}",
             type=click.Choice(["us", "client", "panel", "cdn", ""]),
-            help=f"{texts[name]} Empty: inherited.",
+            help=f"{texts[name]} Empty: inherit the value.",
         )
         command = option(command)
     return command
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """The options that were given at all: None means untouched, an empty text means emptied."""
+    """Return the options that were given: None means unchanged, an empty text clears the value."""
     return {k: v for k, v in values.items() if v is not None}
 
 
 def changed(what: str, changes: dict[str, list[Any]]) -> str:
-    """A change in words, to be shown once it is committed."""
+    """Return a change as text. Print it after the commit."""
     if not changes:
         return f"{what}: nothing to change."
-    said = ", ".join(
+    details = ", ".join(
         f"{k} {printable(str(a), 60) if a is not None else 'unset'} -> {printable(str(b), 60)}"
         for k, (a, b) in changes.items()
     )
-    return f"{what}: {said}."
+    return f"{what}: {details}."
 
 
 tag_option = click.option(
@@ -134,7 +145,7 @@ PARTIES = ("hosts", "dns", "buys", "renews")
 
 
 def change_tags(tx: Any, kind: str, row_id: int, tags: Sequence[str], untags: Sequence[str]) -> str:
-    """Changes tags; what was done in words, to be shown once it is committed."""
+    """Change tags and return a text about it. Print it after the commit."""
 
     if not (tags or untags):
         return ""
@@ -145,7 +156,7 @@ def change_tags(tx: Any, kind: str, row_id: int, tags: Sequence[str], untags: Se
 
 
 def fail(error: BaseException, debug: bool) -> int:
-    """Shows an error on stderr and returns its exit code."""
+    """Print an error on stderr and return its exit code."""
     if debug:
         traceback.print_exception(error)
     if isinstance(error, CertmgrError):
@@ -153,14 +164,14 @@ def fail(error: BaseException, debug: bool) -> int:
         return error.exit_code
     reason = printable(f"{type(error).__name__}: {error}", 300)
     click.echo(
-        f"certmgr: an error that should not be: {reason}. Run it again with --debug and report it.",
+        f"certmgr: internal error: {reason}. Run it again with --debug and report the error.",
         err=True,
     )
     return 3
 
 
 def guard(function: Callable[[], Any], debug: Callable[[], bool]) -> int:
-    """Runs the command line; every error becomes one line and an exit code."""
+    """Run the command line. Every error becomes one line on stderr and an exit code."""
     try:
         result = function()
         return result if isinstance(result, int) else 0
@@ -173,23 +184,27 @@ def guard(function: Callable[[], Any], debug: Callable[[], bool]) -> int:
         click.echo("certmgr: interrupted.", err=True)
         return 130
     except BrokenPipeError:
-        # The reader has left (| head): what it read stands, and Python must not complain when it
-        # flushes the rest.
+        # The reader closed the pipe (| head), which is not an error. Python would report one when
+        # it flushes the rest of the output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            click.echo("certmgr: the output cannot be written: its disk is full.", err=True)
+            click.echo("certmgr: the output cannot be written: the disk is full.", err=True)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 3
         return fail(error, debug())
-    except (
-        Exception
-    ) as error:  # the outermost edge: one line and an exit code, the traceback with --debug
+    # The outermost handler: users get one line and an exit code, and the traceback with --debug.
+    except Exception as error:
         return fail(error, debug())
 
 
 def needs(value: str | None, option: str) -> str:
+    """Return the value of an option that a command needs in this case.
+
+    Raises:
+        UsageError: The option is missing.
+    """
     if not value:
         raise UsageError(f"{option} is missing", "", f"Give {option}.")
     return value

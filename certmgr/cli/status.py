@@ -1,4 +1,4 @@
-"""``certmgr status``."""
+"""``certmgr status``: what needs attention, from stored scan results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cases.states import overdue
+from certmgr.cases.states import is_overdue
 from certmgr.cli.output import (
     STYLES,
     cell,
@@ -66,16 +66,16 @@ _CAUSE_COLUMNS = (
 @click.option(
     "--as-of",
     metavar="DATE",
-    help="The past shows what was known then; the future applies today's knowledge.",
+    help="Status as of a past date, or the expected status at a future date.",
 )
 @click.option(
-    "--causes", is_flag=True, help="Fold findings by what one action would fix, largest first."
+    "--causes", is_flag=True, help="Group findings by common cause, the largest group first."
 )
-@click.option("--all", "everything", is_flag=True, help="Also what is well.")
+@click.option("--all", "everything", is_flag=True, help="Include endpoints without findings.")
 @click.option(
     "--limit", type=click.IntRange(1), default=200, show_default=True, help="Rows of the table."
 )
-@click.option("--exit-zero", is_flag=True, help="Exit 0 in spite of findings.")
+@click.option("--exit-zero", is_flag=True, help="Exit 0 even if there are findings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show evidence.")
 @format_option
 @pass_app
@@ -89,30 +89,32 @@ def status(
     limit: int,
     exit_zero: bool,
     verbose: bool,
-    form: str,
+    output_format: str,
 ) -> int:
-    """Show what needs attention, soonest first, from what scans have stored.
+    """Show what needs attention, soonest first, from stored scan results.
 
-    Exit code 1 where something is at fault.
+    Exits 1 if an endpoint has a fault.
     """
 
     moment = app.now()
     at = app.moment(as_of)
     database = app.open()
-    troubled = at is None and not everything
-    standings = load(database, moment, as_of=at, client=client, tag=tag, troubled=troubled)
+    # Endpoints without findings are counted by the database and not loaded: most are fine.
+    # A past or future status has to be computed from all of them.
+    skip_healthy = at is None and not everything
+    statuses = load(database, moment, as_of=at, client=client, tag=tag, skip_healthy=skip_healthy)
     total = (
-        totals(database, standings, client=client, tag=tag)
-        if troubled
-        else counts(s.verdict for s in standings)
+        totals(database, statuses, client=client, tag=tag)
+        if skip_healthy
+        else counts(s.verdict for s in statuses)
     )
     code = 1 if total["fault"] and not exit_zero else 0
     if causes:
-        show_causes(fold(standings), form, limit)
+        show_causes(fold(statuses), output_format, limit)
         return code
-    shown = standings if everything else [s for s in standings if s.verdict != "ok"]
-    if form == "json":
-        rows = [standing_row(s, at or moment) for s in (standings if everything else shown)]
+    shown = statuses if everything else [s for s in statuses if s.verdict != "ok"]
+    if output_format == "json":
+        rows = [status_row(s, at or moment) for s in (statuses if everything else shown)]
         ahead = work_ahead(app, database, at or moment, client) if tag is None else {}
         echo_json(
             {
@@ -123,20 +125,20 @@ def status(
                 **ahead,
             }
         )
-    elif form == "csv":
-        show("endpoints", _COLUMNS, [standing_row(s, at or moment) for s in shown], form)
+    elif output_format == "csv":
+        show("endpoints", _COLUMNS, [status_row(s, at or moment) for s in shown], output_format)
     else:
         if shown:
-            standing_table(shown[:limit], at or moment, verbose)
+            status_table(shown[:limit], at or moment, verbose)
         if len(shown) > limit:
             click.echo(
                 f"... and {len(shown) - limit:,} more: --limit, --causes, --client, or --format"
                 " csv."
             )
-        said = ", ".join(
+        verdict_counts = ", ".join(
             f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v]
         )
-        click.echo(f"{total['endpoints']:,} endpoint(s): {said or 'none'}.")
+        click.echo(f"{total['endpoints']:,} endpoint(s): {verdict_counts or 'none'}.")
         if tag is None:
             _show_ahead(
                 work_ahead(app, database, at or moment, client), app.settings.provider.time_zone
@@ -144,20 +146,20 @@ def status(
     return code
 
 
-ORDERS_AHEAD = timedelta(days=60)
+AHEAD = timedelta(days=60)
 
 
 def work_ahead(
     app: CommandContext, database: Database, moment: datetime, client: str | None
 ) -> dict[str, Any]:
-    """Dates of orders within 60 days, soonest first, and how many cases are open."""
+    """Return the due dates of purchases within 60 days, soonest first, and counts of open cases."""
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         soon = due_soon(
             purchases.load(conn, client_id, ended=False),
-            purchases.leads_of(app.settings),
+            purchases.lead_times(app.settings),
             moment,
-            ORDERS_AHEAD,
+            AHEAD,
         )
         rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
     return {
@@ -167,7 +169,7 @@ def work_ahead(
                 "client": o.client,
                 "vendor": o.vendor,
                 "number": o.number or None,
-                "what": c.what,
+                "what": c.kind,
                 "at": instant(c.at),
                 "due": instant(c.due),
                 "actor": c.actor,
@@ -175,12 +177,12 @@ def work_ahead(
             }
             for o, c in soon
         ],
-        "cases": {"open": len(rows), "overdue": sum(overdue(r, moment) for r in rows)},
+        "cases": {"open": len(rows), "overdue": sum(is_overdue(r, moment) for r in rows)},
     }
 
 
-_CLOCKS = {
-    "order": "buy again, the order ends",
+_DEADLINES = {
+    "order": "buy again, the purchase ends",
     "certificate": "reissue and install, the certificate ends",
     "dcv": "validate the domains again, good until",
     "organisation": "validate the organisation again, good until",
@@ -189,14 +191,13 @@ _CLOCKS = {
 
 def _show_ahead(ahead: dict[str, Any], zone: str) -> None:
     if ahead["orders"]:
+        click.echo(f"Purchases: {len(ahead['orders'])} date(s) to act on within {AHEAD.days} days.")
+    for deadline in ahead["orders"][:20]:
+        what = f"{_DEADLINES[deadline['what']]} {day_in(deadline['at'], zone)}"
         click.echo(
-            f"Orders: {len(ahead['orders'])} date(s) to act on within {ORDERS_AHEAD.days} days."
-        )
-    for one in ahead["orders"][:20]:
-        what = f"{_CLOCKS[one['what']]} {day_in(one['at'], zone)}"
-        click.echo(
-            f"  by {day_in(one['due'], zone)}  {cell(one['client'])}, {cell(one['vendor'])}"
-            f" {cell(one['number'] or one['order'])} ({one['actor']}): {what}"
+            f"  by {day_in(deadline['due'], zone)}  {cell(deadline['client'])},"
+            f" {cell(deadline['vendor'])} {cell(deadline['number'] or deadline['order'])}"
+            f" ({deadline['actor']}): {what}"
         )
     if len(ahead["orders"]) > 20:
         click.echo("  ... and more: certmgr purchase list --due 60")
@@ -207,22 +208,22 @@ def _show_ahead(ahead: dict[str, Any], zone: str) -> None:
         )
 
 
-def standing_row(standing: EndpointStatus, moment: datetime) -> dict[str, Any]:
-    """One endpoint of ``certmgr.status/1``."""
+def status_row(endpoint: EndpointStatus, moment: datetime) -> dict[str, Any]:
+    """Return one endpoint as a row of ``certmgr.status/1``."""
 
     return {
-        "target": standing.target.key,
-        "client": standing.client,
-        "server": standing.server,
-        "verdict": str(standing.verdict),
-        "days_left": standing.days_left(moment),
-        "not_after": epoch_text(standing.not_after),
-        "issuer": standing.issuer,
-        "last_good": epoch_text(standing.last_good),
-        "last_attempt": epoch_text(standing.last_attempt),
-        "error": standing.error,
-        "codes": [f.code for f in standing.findings],
-        "detail": [sentence(f, standing.target) for f in standing.findings],
+        "target": endpoint.target.key,
+        "client": endpoint.client,
+        "server": endpoint.server,
+        "verdict": str(endpoint.verdict),
+        "days_left": endpoint.days_left(moment),
+        "not_after": epoch_text(endpoint.not_after),
+        "issuer": endpoint.issuer,
+        "last_good": epoch_text(endpoint.last_good),
+        "last_attempt": epoch_text(endpoint.last_attempt),
+        "error": endpoint.error,
+        "codes": [f.code for f in endpoint.findings],
+        "detail": [sentence(f, endpoint.target) for f in endpoint.findings],
         "findings": [
             {
                 "code": f.code,
@@ -231,21 +232,24 @@ def standing_row(standing: EndpointStatus, moment: datetime) -> dict[str, Any]:
                 "outcome": f.outcome,
                 "addresses": list(f.addresses),
             }
-            for f in standing.findings
+            for f in endpoint.findings
         ],
         "accepted": [
             {"code": f.code, "until": instant(a.until), "by": a.by, "reason": a.reason}
-            for f, a in standing.accepted
+            for f, a in endpoint.accepted
         ],
     }
 
 
-def standing_table(standings: Sequence[EndpointStatus], moment: datetime, verbose: bool) -> None:
+def status_table(statuses: Sequence[EndpointStatus], moment: datetime, verbose: bool) -> None:
+    """Print one row per endpoint, and the evidence if ``verbose``."""
     lines, styles = [], []
-    for s in standings:
-        said = [short(f, s.target) for f in s.findings if f.severity != "info"]
-        said += [f"{short(f, s.target)} (accepted until {a.until:%Y-%m-%d})" for f, a in s.accepted]
-        words = "; ".join(said) or (s.error if s.verdict != "ok" else "") or ""
+    for s in statuses:
+        texts = [short(f, s.target) for f in s.findings if f.severity != "info"]
+        texts += [
+            f"{short(f, s.target)} (accepted until {a.until:%Y-%m-%d})" for f, a in s.accepted
+        ]
+        words = "; ".join(texts) or (s.error if s.verdict != "ok" else "") or ""
         lines.append(
             [
                 VERDICTS[s.verdict],
@@ -259,7 +263,7 @@ def standing_table(standings: Sequence[EndpointStatus], moment: datetime, verbos
         styles.append(STYLES.get(s.verdict))
     table(["VERDICT", "HOST", "CLIENT", "DAYS LEFT", "ISSUER", "WHAT IS WRONG"], lines, styles)
     if verbose:
-        for s in standings:
+        for s in statuses:
             if s.findings:
                 click.echo(f"\n{s.target}")
             for f in s.findings:
@@ -270,12 +274,13 @@ def standing_table(standings: Sequence[EndpointStatus], moment: datetime, verbos
 
 
 def cause_row(cause: Cause) -> dict[str, Any]:
+    """Return one cause as a row of ``certmgr.causes/1``, explained by its first endpoint."""
     first = cause.endpoints[0]
     return {
         "endpoints": len(cause.endpoints),
         "clients": len(cause.clients),
         "kind": cause.kind,
-        "where": cause.where,
+        "where": cause.location,
         "severity": cause.severity,
         "code": cause.code,
         "actor": cause.actor,
@@ -285,19 +290,20 @@ def cause_row(cause: Cause) -> dict[str, Any]:
     }
 
 
-def show_causes(found: Sequence[Cause], form: str, limit: int) -> None:
-    if form == "json":
-        echo_json({"schema": "certmgr.causes/1", "causes": [cause_row(c) for c in found]})
+def show_causes(causes: Sequence[Cause], output_format: str, limit: int) -> None:
+    """Print findings grouped by cause."""
+    if output_format == "json":
+        echo_json({"schema": "certmgr.causes/1", "causes": [cause_row(c) for c in causes]})
         return
-    if form == "csv":
-        show("causes", _CAUSE_COLUMNS, [cause_row(c) for c in found], form)
+    if output_format == "csv":
+        show("causes", _CAUSE_COLUMNS, [cause_row(c) for c in causes], output_format)
         return
-    if not found:
-        click.echo("There is nothing to mend.")
+    if not causes:
+        click.echo("There is nothing to fix.")
         return
-    for cause in found[:limit]:
+    for cause in causes[:limit]:
         row = cause_row(cause)
-        where = f"{cause.kind} {cell(cause.where)}"
+        where = f"{cause.kind} {cell(cause.location)}"
         severity = (
             click.style(str(cause.severity), fg=STYLES.get(cause.severity))
             if colours()
@@ -309,6 +315,8 @@ def show_causes(found: Sequence[Cause], form: str, limit: int) -> None:
         )
         more = f" The same for {row['endpoints'] - 1:,} more." if row["endpoints"] > 1 else ""
         click.echo(f"         {cell(row['do'], 400)}{more}")
-    if len(found) > limit:
-        click.echo(f"... and {len(found) - limit:,} more causes: --limit, or --format csv.")
-    click.echo(f"{sum(len(c.endpoints) for c in found):,} finding(s) from {len(found):,} cause(s).")
+    if len(causes) > limit:
+        click.echo(f"... and {len(causes) - limit:,} more causes: --limit, or --format csv.")
+    click.echo(
+        f"{sum(len(c.endpoints) for c in causes):,} finding(s) from {len(causes):,} cause(s)."
+    )

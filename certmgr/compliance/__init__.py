@@ -1,1 +1,1 @@
-"""Dated rules, and how each domain stands against them."""
+"""Dated rules, and how each domain complies with them."""

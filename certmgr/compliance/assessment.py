@@ -1,6 +1,6 @@
-"""How each domain stands against each dated rule: what is known -> rows.
+"""Assess how each domain complies with each dated rule.
 
-Loading is one edge, judging is pure.
+Loading reads the database. The assessment itself is pure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from certmgr.compliance.rules import (
     RuleResult,
     worst,
 )
-from certmgr.compliance.steps import ComplianceStep, backwards
+from certmgr.compliance.steps import ComplianceStep, backward_schedule
 from certmgr.inspection.status import EndpointStatus, load
 from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.store import clients, deadlines, domains, endpoint_status, page_observations
@@ -31,7 +31,7 @@ from inventory.vocabulary import Acceptance, Finding, Parties
 
 @dataclass(frozen=True, slots=True)
 class DomainFacts:
-    """One domain with what is known of its HTTPS endpoints."""
+    """One domain, with what is known about its HTTPS endpoints."""
 
     domain_id: int
     name: str
@@ -46,9 +46,14 @@ class DomainFacts:
 
 @dataclass(frozen=True, slots=True)
 class ComplianceRow:
-    """One domain and one deadline.
+    """The assessment of one domain for one deadline.
 
-    ``since``: from when it does not comply, where that lies ahead. ``waived``: by whom, until, why.
+    Attributes:
+        findings: Why it does not comply, or why that is undetermined.
+        since: From when it will not comply, if that is in the future.
+        note: The reason in words, if no finding gives it.
+        waived: By whom, until when, and why the faults were accepted.
+        steps: The steps that lead to compliance.
     """
 
     subject: DomainFacts
@@ -67,11 +72,20 @@ def assess(
     at: datetime,
     judged: dict[str, list[tuple[EndpointFacts, RuleResult]]] | None = None,
 ) -> ComplianceRow | None:
-    """None where the deadline does not concern the domain, or nothing can be checked.
+    """Assess one domain for one deadline. Pure.
 
-    ``judged``: results by rule, for this subject. Pure.
+    Args:
+        subject: The domain.
+        deadline: The deadline.
+        at: The time of the assessment.
+        judged: A cache of the results for this domain, by rule.
+
+    Returns:
+        The assessment; None if the deadline does not apply to the domain, or if nothing can be
+        checked.
     """
     rule = RULES.get(deadline.rule)
+    # A parked or mail-only domain has no page that could comply.
     if (
         rule is None
         or subject.purpose in NO_PAGE
@@ -83,9 +97,11 @@ def assess(
     if deadline.rule not in judged:
         judged[deadline.rule] = [(k, rule(k, at)) for k in subject.known]
     results = judged[deadline.rule]
+    # One failing endpoint is enough for the domain to fail.
     result = worst(r for _, r in results)
     if result.state is ComplianceState.NONE:
         return None
+    # The provider may exempt a domain from its deadlines, but not from the rules of browsers.
     if (
         deadline.own
         and subject.policy == "optional"
@@ -93,11 +109,16 @@ def assess(
     ):
         reason = "the HTTPS policy of the domain is 'optional'"
         return ComplianceRow(
-            subject, deadline, ComplianceState.WAIVED, waived=("the domain's record", None, reason)
+            subject,
+            deadline,
+            ComplianceState.WAIVED,
+            waived=("the record of the domain", None, reason),
         )
     findings = tuple(
         (k.target, f) for k, r in results if r.state is result.state for f in r.findings
     )
+    # Before the deadline a fault is no violation yet. A certificate that expires earlier does not
+    # matter either until the rule holds.
     if (
         result.state is ComplianceState.FAILS
         and (deadline.at >= at if deadline.own else deadline.at > at)
@@ -107,6 +128,7 @@ def assess(
         and result.since < deadline.at
     ):
         result = RuleResult(ComplianceState.WILL_FAIL, result.findings, deadline.at, result.note)
+    # A domain whose faults are accepted must not be shown as complying.
     if (
         result.state is ComplianceState.COMPLIES
         and (waiver := _waived(subject, rule, at)) is not None
@@ -126,24 +148,30 @@ def assess(
 def _waived(
     subject: DomainFacts, rule: Any, at: datetime
 ) -> tuple[str, datetime | None, str] | None:
-    """Whether it complies only because faults were accepted: then by whom, until when, and why."""
-    taken: list[Acceptance] = []
+    """Return by whom, until when, and why the faults were accepted.
+
+    None if the domain complies without the acceptances too.
+    """
+    deciding: list[Acceptance] = []
+    # Without an acceptance the rule need not be evaluated a second time.
     for known in subject.known if any(k.accepted for k in subject.known) else ():
-        whole = EndpointFacts(
+        # The same endpoint, as if no finding was accepted.
+        unaccepted = EndpointFacts(
             target=known.target,
             purpose=known.purpose,
             findings=(*known.findings, *(f for f, _ in known.accepted)),
             leaves=known.leaves,
-            looked=known.looked,
+            checked=known.checked,
             visited=known.visited,
         )
-        result = rule(whole, at)
+        result = rule(unaccepted, at)
         if result.state not in (ComplianceState.COMPLIES, ComplianceState.NONE):
             codes = {f.code for f in result.findings}
-            taken += [a for f, a in known.accepted if f.code in codes]
-    if not taken:
+            deciding += [a for f, a in known.accepted if f.code in codes]
+    if not deciding:
         return None
-    first = min(taken, key=lambda a: a.until)
+    # The domain fails again when the first acceptance ends.
+    first = min(deciding, key=lambda a: a.until)
     return first.by, first.until, first.reason
 
 
@@ -153,7 +181,7 @@ def _steps(
     if result.state is not ComplianceState.WILL_FAIL and not (
         result.state is ComplianceState.FAILS and deadline.own
     ):
-        return ()  # what has held for years is not counted backwards from
+        return ()  # a rule that holds already leaves no time for steps
     end = (
         result.since
         if result.state is ComplianceState.WILL_FAIL and result.since is not None
@@ -161,53 +189,51 @@ def _steps(
     )
     codes = {f.code for f in result.findings}
     elsewhere = any(f.code == "points-elsewhere" for k in subject.known for f in k.findings)
-    ends = (
-        result.state is ComplianceState.WILL_FAIL and result.since != deadline.at
-    )  # not the rule changes then, but the certificate runs out
-    needs = (
-        ends
+    # If the date is not that of the deadline, it is the expiry date of the certificate.
+    expires = result.state is ComplianceState.WILL_FAIL and result.since != deadline.at
+    needs_certificate = (
+        expires
         or bool(codes & NEEDS_CERTIFICATE)
-        or any(k.having(NEEDS_CERTIFICATE) for k in subject.known)
+        or any(k.faults(NEEDS_CERTIFICATE) for k in subject.known)
     )
-    return backwards(
-        end, deadline, at, subject.parties, needs_certificate=needs, elsewhere=elsewhere
+    return backward_schedule(
+        end, deadline, at, subject.parties, needs_certificate=needs_certificate, elsewhere=elsewhere
     )
 
 
 def judge(
-    subjects: Iterable[DomainFacts], dues: Sequence[Deadline], at: datetime
+    facts: Iterable[DomainFacts], deadlines: Sequence[Deadline], at: datetime
 ) -> list[ComplianceRow]:
-    """Every domain and deadline that concern each other. Pure."""
-    dues = [d for d in dues if d.rule in RULES]
+    """Assess each domain for each deadline that applies to it. Pure."""
+    checkable = [d for d in deadlines if d.rule in RULES]
     rows = []
-    for subject in subjects:
-        judged: dict[
-            str, list[tuple[EndpointFacts, RuleResult]]
-        ] = {}  # several milestones share a rule
-        rows += [row for due in dues if (row := assess(subject, due, at, judged)) is not None]
+    for subject in facts:
+        # Several milestones share a rule, so its results are cached.
+        judged: dict[str, list[tuple[EndpointFacts, RuleResult]]] = {}
+        rows += [row for d in checkable if (row := assess(subject, d, at, judged)) is not None]
     return rows
 
 
-# -- what is known
+# -- loading
 
 
 def own_deadlines(database: Database, at: datetime | None = None) -> tuple[Deadline, ...]:
-    """The provider's own deadlines; those of that time, where ``at`` is given."""
+    """Return the deadlines of the provider; with ``at``, those that existed at that time."""
     with database.read() as conn:
         rows = deadlines.listing(conn, at=at)
-    made = []
+    own = []
     for row in rows:
-        moment = from_epoch(row["at"])
-        assert moment is not None
-        made.append(
+        timestamp = from_epoch(row["at"])
+        assert timestamp is not None
+        own.append(
             Deadline(
                 name=row["name"],
-                at=moment,
+                at=timestamp,
                 title=row["title"],
                 rule=row["rule"],
                 affects="",
                 source="the provider",
-                confidence="V",
+                confidence="V",  # the provider is the primary source
                 own=True,
                 text=row["text"] or "",
                 clients=frozenset(row["clients"]),
@@ -217,16 +243,17 @@ def own_deadlines(database: Database, at: datetime | None = None) -> tuple[Deadl
                 installation_days=row["installation_days"],
             )
         )
-    return tuple(made)
+    return tuple(own)
 
 
 def all_deadlines(database: Database, at: datetime | None = None) -> tuple[Deadline, ...]:
+    """Return the milestones and the deadlines of the provider, the earliest first."""
     return tuple(
         sorted([*milestones(), *own_deadlines(database, at)], key=lambda d: (d.at, d.name))
     )
 
 
-def subjects(
+def load_domain_facts(
     database: Database,
     now: datetime,
     *,
@@ -234,12 +261,22 @@ def subjects(
     client: str | None = None,
     tag: str | None = None,
 ) -> tuple[list[DomainFacts], list[EndpointStatus]]:
-    """What is known of every domain (of one client, or with a tag), and the endpoints' standings
-    that it was made from.
+    """Load what is known about the domains.
+
+    Args:
+        database: The inventory.
+        now: The current time.
+        as_of: In the past: what was known then. In the future: what is known now, with the
+            validity dates judged at that time.
+        client: Only the domains of this client (number or name).
+        tag: Only endpoints with this tag.
+
+    Returns:
+        The domains that have an endpoint, and the status of these endpoints.
     """
     at = as_of or now
     past = as_of is not None and as_of <= now
-    standings = load(database, now, as_of=as_of, client=client, tag=tag)
+    statuses = load(database, now, as_of=as_of, client=client, tag=tag)
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         rows = domains.listing(conn, client_id=client_id, retired=past)
@@ -247,20 +284,21 @@ def subjects(
         served = endpoint_status.leaves(conn, to_epoch(at) if past else None, client_id)
         client_tags = endpoint_status.client_tags(conn, client_id)
     by_domain: dict[int, list[EndpointStatus]] = {}
-    for one in standings:
-        by_domain.setdefault(one.domain_id, []).append(one)
-    made = []
+    for status in statuses:
+        by_domain.setdefault(status.domain_id, []).append(status)
+    facts = []
     for row in rows:
-        mine = by_domain.get(row["id"])
-        if mine is None:
-            continue
+        endpoints_of_domain = by_domain.get(row["id"])
+        if endpoints_of_domain is None:
+            continue  # no endpoint is selected
         known = tuple(
             _known(s, row["purpose"], served.get(s.id, ()), s.id in pages)
-            for s in mine
-            if s.target.protocol == "https"
+            for s in endpoints_of_domain
+            if s.target.protocol == "https"  # the rules are about websites
         )
+        # A tag of the client holds for all its domains.
         tags = frozenset(row["tags"]) | client_tags.get(row["client_id"], frozenset())
-        made.append(
+        facts.append(
             DomainFacts(
                 domain_id=row["id"],
                 name=row["name"],
@@ -273,11 +311,11 @@ def subjects(
                 known=known,
             )
         )
-    return made, standings
+    return facts, statuses
 
 
 def _known(
-    standing: EndpointStatus,
+    status: EndpointStatus,
     purpose: str,
     served: Iterable[tuple[int, int, int | None]],
     visited: bool,
@@ -288,13 +326,14 @@ def _known(
         assert not_before is not None
         assert not_after is not None
         leaves.append(LeafFacts(not_before, not_after, None if public is None else bool(public)))
-    looked = standing.last_attempt is not None and not standing.never
+    # An endpoint that was scanned only in incomplete runs counts as not checked.
+    checked = status.last_attempt is not None and not status.never
     return EndpointFacts(
-        target=standing.target,
+        target=status.target,
         purpose=purpose,
-        findings=tuple(standing.findings),
+        findings=tuple(status.findings),
         leaves=tuple(leaves),
-        looked=looked,
+        checked=checked,
         visited=visited,
-        accepted=tuple(standing.accepted),
+        accepted=tuple(status.accepted),
     )

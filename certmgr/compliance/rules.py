@@ -1,8 +1,7 @@
-"""Rules: what is known of one HTTPS endpoint -> whether it complies.
+"""The rules: whether an HTTPS endpoint complies, from what is known about it.
 
-Each is a pure function with a name that milestones and deadlines use.
-
-A rule never turns "could not tell" into good or bad: what was not seen is not determined.
+Each rule is a pure function with a name that milestones and deadlines use. A rule never turns an
+undetermined result into compliance or failure.
 """
 
 from __future__ import annotations
@@ -19,21 +18,24 @@ from inventory.vocabulary import Acceptance, Finding
 
 
 class ComplianceState(StrEnum):
+    """How an endpoint or a domain complies with a rule.
+
+    ``NONE``: the rule does not apply, since there is no certificate or one of a private CA.
+    """
+
     COMPLIES = "complies"
     FAILS = "does-not-comply"
     WILL_FAIL = "will-not-comply"
     UNKNOWN = "not-determined"
     WAIVED = "waived"
-    NONE = (  # the rule says nothing about it: no certificate there, or one of a private CA
-        "not-affected"
-    )
+    NONE = "not-affected"
 
 
 @dataclass(frozen=True, slots=True)
 class LeafFacts:
     """A certificate that is served.
 
-    ``public``: it leads to an anchor of the browsers' store; None: not determined.
+    ``public``: whether its path leads to an anchor of the browsers' store; None: undetermined.
     """
 
     not_before: datetime
@@ -43,21 +45,26 @@ class LeafFacts:
 
 @dataclass(frozen=True, slots=True)
 class EndpointFacts:
-    """What is known of one HTTPS endpoint at an instant.
+    """What is known about one HTTPS endpoint at one time.
 
-    ``looked``: it was judged at all; ``visited``: plain HTTP was asked.
+    Attributes:
+        findings: The open findings that are not accepted.
+        leaves: The certificates that its addresses serve.
+        checked: Whether it was ever judged.
+        visited: Whether plain HTTP was checked.
+        accepted: The accepted findings, each with its acceptance.
     """
 
     target: Target
     purpose: str
     findings: tuple[Finding, ...]
     leaves: tuple[LeafFacts, ...]
-    looked: bool
+    checked: bool
     visited: bool
     accepted: tuple[tuple[Finding, Acceptance], ...] = ()
 
-    def having(self, codes: Set[str]) -> tuple[Finding, ...]:
-        """The faults of these codes: neither remarks nor what could not be told."""
+    def faults(self, codes: Set[str]) -> tuple[Finding, ...]:
+        """Return the findings with these codes, except those of severity info or undetermined."""
         if not self.findings:
             return ()
         return tuple(
@@ -68,14 +75,18 @@ class EndpointFacts:
 
     @property
     def undetermined(self) -> tuple[Finding, ...]:
+        """The findings of severity undetermined."""
         return tuple(f for f in self.findings if f.severity == "undetermined")
 
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """``findings``: why it does not comply, or could not be told.
+    """The result of a rule for one endpoint.
 
-    ``since``: from when it will not. ``note``: in words, a message id.
+    Attributes:
+        findings: Why it does not comply, or why that is undetermined.
+        since: From when it will not comply.
+        note: The reason in words, if no finding gives it. Reports translate it.
     """
 
     state: ComplianceState
@@ -85,9 +96,11 @@ class RuleResult:
 
 
 Rule = Callable[[EndpointFacts, datetime], RuleResult]
+# Each set contains the one before: a page with a password field also has a field and is a page.
 _SECRETS = frozenset({"http-collects-secrets"})
 _INPUTS = _SECRETS | {"http-collects-input"}
 _PAGES = _INPUTS | {"http-served"}
+# Findings that leave an endpoint without a certificate.
 _NO_CONNECTION = frozenset(
     {
         "https-missing",
@@ -98,6 +111,7 @@ _NO_CONNECTION = frozenset(
         "name-not-found",
     }
 )
+# Findings for which browsers reject the certificate.
 _BAD_CERTIFICATE = frozenset(
     {
         "certificate-expired",
@@ -119,6 +133,7 @@ _BAD_CERTIFICATE = frozenset(
     }
 )
 _OLD_TLS = frozenset({"tls-legacy-only", "ciphers-obsolete"})
+# Undetermined findings that leave open whether a page complies.
 _OF_THE_PAGE = frozenset(
     {
         "http-unknown",
@@ -129,6 +144,7 @@ _OF_THE_PAGE = frozenset(
         "scanner-error",
     }
 )
+# The same for TLS and the certificate.
 _OF_TLS = frozenset(
     {
         "dns-failure",
@@ -140,19 +156,23 @@ _OF_TLS = frozenset(
         "too-large",
     }
 )
-NOT_LOOKED = "it was not looked at yet"
-NOT_VISITED = "plain HTTP was not asked yet"
-TRUST_UNKNOWN = "whether it is of a public CA could not be told"
-NEAR_BOUNDARY = "it was issued within 48 hours of the change, so the older limit may hold"
+# Message ids: notifiers/wording/report.py gives the texts for reports.
+NOT_CHECKED = "it was not checked yet"
+NOT_VISITED = "plain HTTP was not checked yet"
+TRUST_UNKNOWN = "whether it is from a public CA could not be determined"
+NEAR_BOUNDARY = "it was issued within 48 hours of the change, so the older limit may apply"
 
 
 def _by_page(codes: frozenset[str]) -> Rule:
+    """Return a rule that fails with findings of these codes, which a visit of the pages gives."""
+
     def rule(known: EndpointFacts, at: datetime) -> RuleResult:
-        if failed := known.having(codes):
+        # An open fault is certain, even if other checks are undetermined.
+        if failed := known.faults(codes):
             return RuleResult(ComplianceState.FAILS, failed)
-        if not known.looked or not known.visited:
+        if not known.checked or not known.visited:
             return RuleResult(
-                ComplianceState.UNKNOWN, note=NOT_VISITED if known.looked else NOT_LOOKED
+                ComplianceState.UNKNOWN, note=NOT_VISITED if known.checked else NOT_CHECKED
             )
         if doubts := tuple(f for f in known.undetermined if f.code in _OF_THE_PAGE):
             return RuleResult(ComplianceState.UNKNOWN, doubts)
@@ -162,21 +182,27 @@ def _by_page(codes: frozenset[str]) -> Rule:
 
 
 def _by_tls(codes: frozenset[str], needs_certificate: bool = False) -> Rule:
+    """Return a rule that fails with findings of these codes, which a handshake gives.
+
+    ``needs_certificate``: the rule also fails if the endpoint serves no certificate.
+    """
+
     def rule(known: EndpointFacts, at: datetime) -> RuleResult:
-        if failed := known.having(codes):
+        if failed := known.faults(codes):
             return RuleResult(ComplianceState.FAILS, failed)
-        if not known.looked:
-            return RuleResult(ComplianceState.UNKNOWN, note=NOT_LOOKED)
+        if not known.checked:
+            return RuleResult(ComplianceState.UNKNOWN, note=NOT_CHECKED)
         if doubts := tuple(f for f in known.undetermined if f.code in _OF_TLS):
             return RuleResult(ComplianceState.UNKNOWN, doubts)
         if not known.leaves:
-            missing = known.having(_NO_CONNECTION)
+            missing = known.faults(_NO_CONNECTION)
+            # Most rules restrict the certificates that are served, and do not require one.
             if not needs_certificate:
                 return RuleResult(ComplianceState.NONE)
             return RuleResult(
                 ComplianceState.FAILS if missing else ComplianceState.UNKNOWN,
                 missing,
-                note="" if missing else NOT_LOOKED,
+                note="" if missing else NOT_CHECKED,
             )
         return RuleResult(ComplianceState.COMPLIES)
 
@@ -194,15 +220,17 @@ trusted_ca = _by_tls(frozenset({"ca-distrusted"}))
 
 
 def _not_of(cas: frozenset[str]) -> Rule:
-    """No certificate of these CAs that browsers no longer trust (names as in
-    certmgr/checks/distrusted.py).
+    """Return a rule that fails for a certificate of these distrusted CAs.
+
+    The names are those of certmgr/checks/distrusted.py.
     """
 
     def rule(known: EndpointFacts, at: datetime) -> RuleResult:
-        others = tuple(
+        # A certificate of another distrusted CA violates its own milestone, not this one.
+        relevant = tuple(
             f for f in known.findings if f.code != "ca-distrusted" or f.evidence.get("ca") in cas
         )
-        return trusted_ca(replace(known, findings=others), at)
+        return trusted_ca(replace(known, findings=relevant), at)
 
     return rule
 
@@ -216,8 +244,12 @@ _certificate_now = _by_tls(_BAD_CERTIFICATE | _NO_CONNECTION | _OLD_TLS, needs_c
 
 
 def valid_certificate(known: EndpointFacts, at: datetime) -> RuleResult:
-    """A browser accepts the certificate; where it ends soon, it will not from then on."""
+    """Check that browsers accept the certificate.
+
+    If the certificate expires soon, it will not comply from then on.
+    """
     result = _certificate_now(known, at)
+    # If the SCTs could not be checked, it is open whether browsers accept the certificate.
     if result.state is ComplianceState.COMPLIES and (
         doubts := tuple(f for f in known.undetermined if f.code == "sct-missing")
     ):
@@ -231,68 +263,73 @@ def valid_certificate(known: EndpointFacts, at: datetime) -> RuleResult:
         if ends:
             return RuleResult(
                 ComplianceState.WILL_FAIL,
-                known.having({"certificate-expiring"}),
-                since=min(ends) + timedelta(seconds=1),
+                known.faults({"certificate-expiring"}),
+                since=min(ends) + timedelta(seconds=1),  # the last second is still valid
             )
     return result
 
 
 def opens_over_https(known: EndpointFacts, at: datetime) -> RuleResult:
-    """Who asks for https:// gets there, and stays there."""
+    """Check that a visitor of https:// reaches the page, and is not redirected to http://."""
     return worst([_stays_there(known, at), valid_certificate(known, at)])
 
 
 def https_only(known: EndpointFacts, at: datetime) -> RuleResult:
-    """A valid certificate, no page over plain HTTP, and every plain address leads to HTTPS.
+    """Check for a valid certificate, no page over plain HTTP, and redirects from HTTP to HTTPS.
 
-    The usual rule of a provider's own.
+    This is the default rule of a provider's deadline.
     """
     results = [opens_over_https(known, at), no_page_over_http(known, at), _redirects(known, at)]
     return worst(results)
 
 
 def certificate_lifetime(known: EndpointFacts, at: datetime) -> RuleResult:
-    """Each served certificate lives no longer than the rule at its time of issue allows.
+    """Check that no served certificate lives longer than was allowed when it was issued.
 
-    Baseline Requirements 6.3.2; public CAs only.
-
-    Near a boundary (48 h, BR 7.1.2.7) notBefore does not tell under which rule it was issued: not
-    determined where that decides.
+    Baseline Requirements 6.3.2; public CAs only. notBefore may differ from the time of issue by 48
+    hours (BR 7.1.2.7). If the limit changed within that time, and the limits give different
+    results, the result is undetermined.
     """
     return _lifetimes(known, known.leaves)
 
 
 def _lifetimes(known: EndpointFacts, leaves: Sequence[LeafFacts]) -> RuleResult:
-    if not known.looked:
-        return RuleResult(ComplianceState.UNKNOWN, note=NOT_LOOKED)
+    if not known.checked:
+        return RuleResult(ComplianceState.UNKNOWN, note=NOT_CHECKED)
     if not leaves:
         return RuleResult(ComplianceState.NONE)
-    return worst(lifetime_of(leaf, known.having({"validity-too-long"})) for leaf in leaves)
+    return worst(lifetime_of(leaf, known.faults({"validity-too-long"})) for leaf in leaves)
 
 
 def _issued_between(since: datetime, until: datetime | None) -> Rule:
-    """The limit of one milestone binds only what was issued while it was the strictest; around its
-    beginning both may hold.
+    """Return the rule of one limit, for certificates that were issued while it was the strictest.
+
+    Around the beginning of a limit, it and the one before may apply.
     """
 
     def rule(known: EndpointFacts, at: datetime) -> RuleResult:
-        mine = [
+        # A limit does not apply to certificates that were issued before it.
+        affected = [
             leaf
             for leaf in known.leaves
             if since <= leaf.not_before + BACKDATING and (until is None or leaf.not_before < until)
         ]
-        return _lifetimes(known, mine) if known.looked else RuleResult(ComplianceState.NONE)
+        return _lifetimes(known, affected) if known.checked else RuleResult(ComplianceState.NONE)
 
     return rule
 
 
 def lifetime_of(leaf: LeafFacts, findings: tuple[Finding, ...] = ()) -> RuleResult:
+    """Check the lifetime of one certificate. ``findings``: given as the reason of a failure."""
+    # The Baseline Requirements bind public CAs only.
     if leaf.public is False:
         return RuleResult(ComplianceState.NONE)
+    # Without a verified path it is unknown whether the limits apply.
     if leaf.public is None:
         return RuleResult(ComplianceState.UNKNOWN, note=TRUST_UNKNOWN)
     if too_long(leaf.not_before, leaf.not_after) is not None:
         return RuleResult(ComplianceState.FAILS, findings)
+    # It is within the limit that surely applies, but may exceed the stricter one near a boundary.
     days = -(-lifetime_seconds(leaf.not_before, leaf.not_after) // 86_400)
     strictest = min(
         (
@@ -310,6 +347,7 @@ def lifetime_of(leaf: LeafFacts, findings: tuple[Finding, ...] = ()) -> RuleResu
     return RuleResult(ComplianceState.COMPLIES)
 
 
+# From the worst to the best.
 _ORDER = (
     ComplianceState.FAILS,
     ComplianceState.UNKNOWN,
@@ -321,8 +359,9 @@ _ORDER = (
 
 
 def worst(results: Iterable[RuleResult]) -> RuleResult:
-    """The worst of several, with the findings of all that are as bad."""
+    """Return the worst of several results, with the findings of all that are equally bad."""
     listed = list(results)
+    # This runs for each domain and rule, so a single result is not merged with anything.
     if len(listed) == 1:
         return listed[0]
     state = min((r.state for r in listed), key=_ORDER.index, default=ComplianceState.COMPLIES)
@@ -348,7 +387,7 @@ RULES: dict[str, Rule] = {
     "not-entrust": not_entrust,
     "not-chunghwa-or-netlock": not_chunghwa_or_netlock,
     "certificate-lifetime": certificate_lifetime,
-    # By the most days that a certificate may live, each for what was issued in its time.
+    # One rule per limit in days, for certificates that were issued while it was the strictest.
     **{
         f"lifetime-{days}": _issued_between(
             since, LIMITS[i + 1][0] if i + 1 < len(LIMITS) else None
@@ -356,7 +395,7 @@ RULES: dict[str, Rule] = {
         for i, (since, days) in enumerate(LIMITS)
     },
 }
-# Findings for which a certificate must be bought or renewed, not only a server be set up.
+# Findings that need a new certificate. For all others, a change of the server is enough.
 NEEDS_CERTIFICATE = (
     _BAD_CERTIFICATE - {"default-certificate", "chain-incomplete", "intermediate-expired"}
 ) | {"https-missing", "not-tls", "certificate-expiring"}

@@ -1,4 +1,4 @@
-"""Backwards from a date: by when each step has to be done, and which are late. Pure."""
+"""The steps that lead to a deadline: the date by which each must be done. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from inventory.vocabulary import Parties
 
 @dataclass(frozen=True, slots=True)
 class ComplianceStep:
-    """``name``: decide, buy, validate, install or configure.
+    """One step towards compliance.
 
-    ``by``: its last moment. ``actor``: client, provider or staff.
+    Attributes:
+        name: decide, buy, validate, install or configure.
+        by: When it must be done at the latest.
+        actor: client, provider or staff.
+        late: Whether its date has passed.
     """
 
     name: str
@@ -23,7 +27,7 @@ class ComplianceStep:
     late: bool
 
 
-def backwards(
+def backward_schedule(
     end: datetime,
     deadline: Deadline | None,
     now: datetime,
@@ -32,17 +36,25 @@ def backwards(
     needs_certificate: bool,
     elsewhere: bool = False,
 ) -> tuple[ComplianceStep, ...]:
-    """The steps that lead to compliance at ``end``, in their order.
+    """Return the steps that lead to compliance at ``end``, in their order.
 
-    Lead times of the deadline, else the usual ones.
+    The party that buys certificates decides and buys. The party that renews them validates. The
+    party that hosts the site installs and configures.
 
-    Decide and buy are whoever buys certificates; validate is whoever holds them; install and
-    configure are the host.
+    Args:
+        end: When the domain must comply.
+        deadline: Gives the lead times; None: the default ones.
+        now: The current time.
+        parties: Who is responsible for what.
+        needs_certificate: Whether a new certificate is needed. If not, one step is enough.
+        elsewhere: Whether the name points to a foreign server.
     """
     leads = deadline or Deadline("", end, "")
+    # The actor of a step is that of a finding which the same party would fix.
     host = actor_of(
         "redirect-missing", "medium", parties, elsewhere=elsewhere, ever_had_certificate=True
     )
+    # A redirect or mixed content needs only a change of the server.
     if not needs_certificate:
         by = end - timedelta(days=leads.installation_days)
         return (_step("configure", by, host, now),)
@@ -52,17 +64,18 @@ def backwards(
     holder = actor_of(
         "certificate-expired", "critical", parties, elsewhere=elsewhere, ever_had_certificate=True
     )
+    # Each step must leave enough time for those after it.
     installed = end
     validated = installed - timedelta(days=leads.installation_days)
     bought = validated - timedelta(days=leads.validation_days)
     decided = bought - timedelta(days=leads.purchase_days)
-    named = (
+    dated_steps = (
         ("decide", decided, buyer),
         ("buy", bought, buyer),
         ("validate", validated, holder),
         ("install", installed, host),
     )
-    return tuple(_step(name, by, actor, now) for name, by, actor in named)
+    return tuple(_step(name, by, actor, now) for name, by, actor in dated_steps)
 
 
 def _step(name: str, by: datetime, actor: str, now: datetime) -> ComplianceStep:

@@ -1,0 +1,1 @@
+"""The configuration: a TOML file and environment variables, as checked values."""

@@ -1,6 +1,6 @@
-"""[acme] with its tables: CAs, solvers, targets.
+"""Section [acme] of the configuration, with its tables for CAs, solvers and targets.
 
-Programs and places stand here and nowhere else: no row of the inventory names a file or a command.
+Commands and file paths are configured only here: no row of the inventory names a file or a command.
 """
 
 from __future__ import annotations
@@ -15,11 +15,19 @@ from inventory.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class CaSettings:
-    """A CA of one's own, or limits of a known one.
+    """A further CA, or other limits of a known CA.
 
-    ``ca_file``: PEM that its TLS certificate is verified with. ``internal``: its URLs may point to
-    addresses inside (a test CA, a private CA). ``orders``: at once. ``per_domain``, ``per_set``,
-    ``per_account``: limits as ``50/7d``; empty: those that are known.
+    Attributes:
+        directory: The URL of its ACME directory.
+        ca_file: PEM file that verifies the TLS certificate of the ACME server.
+        internal: Whether its URLs may have private addresses, for a test CA or a private CA.
+        eab: Whether it requires an external account binding (RFC 8555 section 7.3.4).
+        at_once: Concurrent orders; 0 for the default.
+        per_domain: Certificates per registered domain, such as ``50/7d``; empty: known limit.
+        per_set: Certificates per set of names; empty: known limit.
+        per_account: Orders per account; empty: known limit.
+        per_failure: Failed validations per name; empty: known limit.
+        caa: Its names in CAA records.
     """
 
     directory: str = ""
@@ -36,17 +44,27 @@ class CaSettings:
 
 @dataclass(frozen=True, slots=True)
 class SolverSettings:
-    """How control of a name is shown.
+    """A solver for domain control validation.
 
-    ``kind``: webroot, alias, standalone, tls-alpn (``address``, ``port``), rfc2136, lexicon, hook.
-
-    ``path``: the web root (``{name}`` becomes the name), or the shared alias directory. ``server``,
-    ``port``, ``zone``, ``tsig_*``: of RFC 2136. ``provider`` and ``credentials``
-    (``auth_token=env:NAME``): of dns-lexicon. ``command``: an argument list with an absolute path;
-    ``add`` or ``remove``, the record's name and its value follow. ``user``: who runs it.
-    ``timeout``: seconds. ``propagation``: seconds until every authoritative server must show the
-    record. ``challenge``: of a hook: dns-01 or http-01. ``http_port``: where a probe asks (80
-    outside of tests).
+    Attributes:
+        kind: webroot, alias, standalone, tls-alpn, rfc2136, lexicon or hook.
+        path: The web root (``{name}`` is replaced by the name), or the shared alias directory.
+        address: The address on which standalone or tls-alpn listens.
+        port: The port of standalone or tls-alpn, or of the name server of rfc2136.
+        server: The name server of rfc2136.
+        zone: The zone of rfc2136.
+        tsig_name: The name of the TSIG key of rfc2136.
+        tsig_secret: The secret of the TSIG key.
+        tsig_algorithm: The algorithm of the TSIG key.
+        provider: The DNS provider of dns-lexicon.
+        credentials: The credentials of dns-lexicon, such as ``auth_token=env:NAME``.
+        command: The argument list of a hook, with an absolute path. ``add`` or ``remove``, the name
+            of the record and its value are appended.
+        user: The user that runs the hook.
+        timeout: Seconds for one call.
+        propagation: Seconds within which all authoritative servers must serve the record.
+        challenge: The challenge type of a hook: dns-01 or http-01.
+        http_port: The port that a preflight probe connects to; 80 except in tests.
     """
 
     kind: str = ""
@@ -70,17 +88,31 @@ class SolverSettings:
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """Where a certificate goes (docs/deploy.md).
+    """A deployment target (docs/deploy.md).
 
-    ``kind``: reload (the live directory is read by the server itself), files, pkcs12, ssh.
-
-    ``directory`` (``{name}`` becomes the lineage): of files, here or there. ``path``: of the
-    PKCS#12 file, ``password`` its secret, ``alias`` its friendly name. ``legacy``: 3DES, for
-    Windows Server 2016 and Java 8. ``owner``, ``group``, ``mode`` (``0640``): of what is written.
-    ``test`` and ``reload``: argument lists with an absolute path; ``user``: who runs them, here.
-    ``host``, ``port``, ``login``, ``key_file``, ``known_hosts``: of ssh. ``timeout``: seconds for
-    each command. ``settle``: seconds after a reload before anything is switched again: most reload
-    programs return before the server has read its files.
+    Attributes:
+        kind: reload (the server reads the live directory), files, pkcs12 or ssh.
+        directory: The directory for files, on this or the other machine. ``{name}`` is replaced by
+            the name of the lineage.
+        path: The path of the PKCS#12 file.
+        password: The secret of the PKCS#12 file.
+        alias: The friendly name in the PKCS#12 file.
+        legacy: Whether the PKCS#12 file uses 3DES, for Windows Server 2016 and Java 8.
+        owner: The owner of written files.
+        group: The group of written files.
+        mode: The mode of written files, such as ``0640``.
+        test: The command that checks the server configuration: an argument list with an absolute
+            path.
+        reload: The command that reloads the server, in the same form.
+        user: The user that runs the commands on this machine.
+        timeout: Seconds for each command.
+        settle: Seconds after a reload before the next switch. Most reload commands return before
+            the server has read its files.
+        host: The other machine, for ssh.
+        port: The SSH port.
+        login: The SSH user.
+        key_file: The SSH private key.
+        known_hosts: The file with the SSH host keys.
     """
 
     kind: str = ""
@@ -106,12 +138,26 @@ class TargetSettings:
 
 @dataclass(frozen=True, slots=True)
 class AcmeSettings:
-    """``directory``: account keys, keys of orders and the version directories; empty for the user's
-    own. ``default_account``, ``default_solver``, ``default_targets``, ``profile``: of lineages that
-    say nothing else. ``at_once``: orders in flight. ``challenge_seconds``: how long a challenge may
-    stay undecided. ``proof_seconds``: within which a deployed certificate must be seen. ``shrink``:
-    ask, or auto: whether names in quarantine may be left out of a renewal. ``roll_back``: whether
-    harm that is seen brings the version before back.
+    """Section [acme].
+
+    Attributes:
+        directory: The directory for account keys, certificate keys and versions; empty for the
+            user's data directory.
+        default_account: The account of lineages without one.
+        default_solver: The solver of lineages without one.
+        default_targets: The deployment targets of lineages without any.
+        key_type: The type of new keys.
+        profile: The certificate profile of lineages without one.
+        at_once: Concurrent orders.
+        challenge_seconds: Seconds within which the CA must decide a challenge. After that the order
+            is continued later.
+        verification_seconds: Seconds within which a deployed certificate must be verified live.
+        on_failed_name: Whether a renewal leaves out quarantined names after approval (ask) or
+            automatically (auto).
+        roll_back: Whether a regression after a deployment restores the version before.
+        cas: The tables [acme.ca.NAME].
+        solvers: The tables [acme.solver.NAME].
+        places: The tables [acme.target.NAME].
     """
 
     directory: str = ""
@@ -122,16 +168,15 @@ class AcmeSettings:
     profile: str = ""
     at_once: int = 16
     challenge_seconds: float = 300.0
-    proof_seconds: float = 120.0
-    shrink: str = "ask"
+    verification_seconds: float = 120.0
+    on_failed_name: str = "ask"
     roll_back: bool = True
     cas: Mapping[str, CaSettings] = field(default_factory=dict)
     solvers: Mapping[str, SolverSettings] = field(default_factory=dict)
     places: Mapping[str, TargetSettings] = field(default_factory=dict)
 
 
-# The tables below [acme], by their name in the file: what each is called in AcmeSettings, and its
-# class.
+# The tables below [acme] by their name in the file: the attribute of AcmeSettings, and the class.
 TABLES = {
     "ca": ("cas", CaSettings),
     "solver": ("solvers", SolverSettings),
@@ -140,39 +185,51 @@ TABLES = {
 SOLVERS = ("webroot", "alias", "standalone", "tls-alpn", "rfc2136", "lexicon", "hook")
 TARGETS = ("reload", "files", "pkcs12", "ssh")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+# A number of events per hours (h) or days (d), such as 50/7d.
 _LIMIT = re.compile(r"\d{1,7}/\d{1,4}[hd]")
 
 
 def check(acme: AcmeSettings, key_types: tuple[str, ...]) -> None:
-    """Raises :class:`ConfigError`."""
+    """Check the values of section [acme].
+
+    Args:
+        acme: The section.
+        key_types: The valid key types.
+
+    Raises:
+        ConfigError: A value is invalid.
+    """
     if acme.key_type not in key_types:
         raise ConfigError(
-            f"[acme] key_type is '{acme.key_type}'", f"known are {', '.join(key_types)}"
+            f"[acme] key_type is '{acme.key_type}'", f"it must be one of {', '.join(key_types)}"
         )
     if acme.directory and not Path(acme.directory).is_absolute():
         raise ConfigError(
             f"[acme] directory is '{acme.directory}'",
-            "it would depend on the folder in which somebody stands",
-            "Write the whole path.",
+            "a relative path would depend on the current directory",
+            "Write an absolute path.",
         )
     if not 1 <= acme.at_once <= 200:
-        raise ConfigError(f"[acme] at_once is {acme.at_once}", "it is 1 to 200")
-    if acme.shrink not in ("ask", "auto"):
-        raise ConfigError(f"[acme] shrink is '{acme.shrink}'", "it is ask or auto")
+        raise ConfigError(f"[acme] at_once is {acme.at_once}", "it must be 1 to 200")
+    if acme.on_failed_name not in ("ask", "auto"):
+        raise ConfigError(
+            f"[acme] on_failed_name is '{acme.on_failed_name}'", "it must be ask or auto"
+        )
     for seconds, name in (
         (acme.challenge_seconds, "challenge_seconds"),
-        (acme.proof_seconds, "proof_seconds"),
+        (acme.verification_seconds, "verification_seconds"),
     ):
         if not 1 <= seconds <= 86_400:
-            raise ConfigError(f"[acme] {name} is {seconds}", "it is 1 to 86,400 seconds")
+            raise ConfigError(f"[acme] {name} is {seconds}", "it must be 1 to 86,400 seconds")
     for table, named in (("ca", acme.cas), ("solver", acme.solvers), ("target", acme.places)):
         for name in named:
             if not _WORD.fullmatch(name):
                 raise ConfigError(
-                    f"[acme.{table}.{name[:60]}] cannot be called so",
-                    "a name has lower-case letters, digits, - and _",
-                    "Rename it.",
+                    f"[acme.{table}.{name[:60]}] has an invalid name",
+                    "a name consists of lower-case letters, digits, - and _",
+                    "Rename the table.",
                 )
+    # Each table is checked even if no lineage uses it, so that an error is found before a renewal.
     for name, ca in acme.cas.items():
         _ca(f"[acme.ca.{name}]", ca)
     for name, solver in acme.solvers.items():
@@ -195,8 +252,8 @@ def _ca(where: str, ca: CaSettings) -> None:
     if ca.directory and not ca.directory.startswith("https://"):
         raise ConfigError(
             f"{where} directory is not https://",
-            "ACME is spoken over TLS only (RFC 8555 6.1)",
-            "Correct it.",
+            "ACME requires HTTPS (RFC 8555 section 6.1)",
+            "Write an https:// URL.",
         )
     for name in ("per_domain", "per_set", "per_account", "per_failure"):
         text = getattr(ca, name)
@@ -206,7 +263,9 @@ def _ca(where: str, ca: CaSettings) -> None:
 
 def _solver(where: str, solver: SolverSettings) -> None:
     if solver.kind not in SOLVERS:
-        raise ConfigError(f"{where} kind is '{solver.kind}'", f"known are {', '.join(SOLVERS)}")
+        raise ConfigError(
+            f"{where} kind is '{solver.kind}'", f"it must be one of {', '.join(SOLVERS)}"
+        )
     needs = {
         "webroot": ("path",),
         "alias": ("path",),
@@ -216,22 +275,27 @@ def _solver(where: str, solver: SolverSettings) -> None:
     }
     _needs(where, solver, needs.get(solver.kind, ()))
     if solver.path and not Path(solver.path).is_absolute():
-        raise ConfigError(f"{where} path is '{solver.path}'", "it is no absolute path")
+        raise ConfigError(f"{where} path is '{solver.path}'", "it must be an absolute path")
     if solver.challenge not in ("dns-01", "http-01"):
         raise ConfigError(
-            f"{where} challenge is '{solver.challenge}'", "a hook answers dns-01 or http-01"
+            f"{where} challenge is '{solver.challenge}'", "a hook supports dns-01 or http-01"
         )
     _commands(where, solver.command)
     for port in (solver.port, solver.http_port):
         if not 0 <= port <= 65535:
-            raise ConfigError(f"{where} has the port {port}", "a port is a number up to 65535")
+            raise ConfigError(f"{where} port is {port}", "it must be 0 to 65535")
     if solver.propagation < 0 or solver.timeout <= 0:
-        raise ConfigError(f"{where} timeout or propagation cannot be so", "they are seconds")
+        raise ConfigError(
+            f"{where} timeout or propagation is invalid",
+            "timeout must be above 0, and propagation 0 or more seconds",
+        )
 
 
 def _target(where: str, target: TargetSettings) -> None:
     if target.kind not in TARGETS:
-        raise ConfigError(f"{where} kind is '{target.kind}'", f"known are {', '.join(TARGETS)}")
+        raise ConfigError(
+            f"{where} kind is '{target.kind}'", f"it must be one of {', '.join(TARGETS)}"
+        )
     needs = {
         "reload": ("reload",),
         "files": ("directory",),
@@ -241,28 +305,31 @@ def _target(where: str, target: TargetSettings) -> None:
     _needs(where, target, needs[target.kind])
     for text in (target.directory, target.path, target.key_file, target.known_hosts):
         if text and not Path(text).is_absolute():
-            raise ConfigError(f"{where} has '{text}'", "it is no absolute path")
+            raise ConfigError(f"{where} has '{text}'", "it must be an absolute path")
     if target.mode and not re.fullmatch(r"0[0-7]{3}", target.mode):
         raise ConfigError(f"{where} mode is '{target.mode}'", "", 'Write "0640".')
+    # The files include the private key, so access for all users is never accepted.
     if target.mode and int(target.mode, 8) & 0o007:
         raise ConfigError(
             f"{where} mode is '{target.mode}'",
-            "everybody on that machine could read the key",
+            "all users of that machine could read the key",
             'Write "0640".',
         )
     if target.kind == "ssh" and (target.user or (target.owner and not target.group)):
         why = (
-            "the login runs its programs"
+            "the SSH login runs the commands"
             if target.user
-            else "the group on that machine is not known here"
+            else "the groups of that machine are unknown here"
         )
         raise ConfigError(
-            f"{where} has {'user' if target.user else 'owner without group'}", why, "Correct it."
+            f"{where} has {'user' if target.user else 'owner without group'}",
+            why,
+            "Remove user, or add group.",
         )
     if target.timeout <= 0 or not 0 <= target.settle <= 600 or not 1 <= target.port <= 65535:
         raise ConfigError(
-            f"{where} has a timeout, a settle or a port that cannot be",
-            "seconds (settle up to 600), and a number up to 65535",
+            f"{where} has an invalid timeout, settle or port",
+            "timeout must be above 0, settle 0 to 600 seconds, and port 1 to 65535",
         )
     _commands(where, target.test)
     _commands(where, target.reload)
@@ -271,13 +338,15 @@ def _target(where: str, target: TargetSettings) -> None:
 def _needs(where: str, settings: SolverSettings | TargetSettings, names: tuple[str, ...]) -> None:
     missing = [n for n in names if not getattr(settings, n)]
     if missing:
-        raise ConfigError(f"{where} lacks {', '.join(missing)}", f"a {settings.kind} needs it")
+        raise ConfigError(
+            f"{where} lacks {', '.join(missing)}", f"kind {settings.kind} requires it"
+        )
 
 
 def _commands(where: str, command: tuple[str, ...]) -> None:
     if command and not command[0].startswith("/"):
         raise ConfigError(
             f"{where} runs '{command[0][:60]}'",
-            "cron's PATH is another one than yours",
+            "PATH under cron differs from the PATH of your shell",
             "Write the absolute path of the program.",
         )

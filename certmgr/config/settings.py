@@ -1,6 +1,7 @@
-"""TOML -> :class:`Settings`.
+"""The configuration file (TOML) and its environment variables.
 
-``CERTMGR_<SECTION>_<KEY>`` overrides; an unknown key is an error that names the nearest known one.
+``CERTMGR_<SECTION>_<KEY>`` overrides a key of the file. An unknown key is an error that names the
+most similar known key.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ import platformdirs
 
 from certmgr.config.acme import TABLES, AcmeSettings
 from certmgr.config.acme import check as check_acme
+from certmgr.config.redaction import register
 from inventory.errors import ConfigError
 from inventory.names import as_ip
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """``url``: an SQLite path or URL, or postgresql://user@host/name.
+    """Section [database].
 
-    A secret part may be ``env:NAME`` or ``file:PATH`` as a whole. ``lock_timeout``: seconds to wait
-    for an SQLite database that another program holds.
+    Attributes:
+        url: An SQLite path or URL, or postgresql://user@host/name. ``env:NAME`` or ``file:PATH``
+            keep the whole URL secret.
+        lock_timeout: Seconds to wait for an SQLite database that another process has locked.
     """
 
     url: str = ""
@@ -38,10 +42,12 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """Who runs certmgr.
+    """Section [provider]: the company that runs certmgr.
 
-    ``time_zone``: in which a bare date ends. ``language``: of reports for clients of whom nobody
-    said.
+    Attributes:
+        name: The name that clients know.
+        time_zone: The time zone of dates without a time.
+        language: The language of reports for clients without one.
     """
 
     name: str = ""
@@ -51,14 +57,22 @@ class ProviderSettings:
 
 @dataclass(frozen=True, slots=True)
 class ScanSettings:
-    """``timeout``: seconds, the whole time for one address.
+    """Section [scan].
 
-    ``concurrency``: connections at once. ``processes``: 0 for one a core.
-
-    ``per_address`` and ``rate``: connections at once and a second towards one address (0: no
-    limit). ``controls``: targets that are looked at first and last; where they fail, the run is
-    suspect. ``resolvers``: addresses; empty for the system's. ``revocation`` and ``dane``: whether
-    ``certmgr run`` asks the lists of the CAs, and CAA and TLSA in the DNS.
+    Attributes:
+        timeout: Seconds in total for one address.
+        connect_timeout: Seconds for one connection; 0 for no separate limit.
+        concurrency: Concurrent connections.
+        processes: Scan processes; 0 for one per core.
+        per_address: Concurrent connections to one address; 0 for no limit.
+        rate: Connections per second to one address; 0 for no limit.
+        controls: Control targets, checked at the start and the end of a run. If they fail, the run
+            is suspect.
+        resolvers: Addresses of name servers; empty for those of the system.
+        suspect_percent: Percentage of endpoints whose failure makes a run suspect.
+        suspect_least: Minimum number of such endpoints.
+        revocation: Whether ``certmgr run`` checks revocation lists.
+        dane: Whether ``certmgr run`` checks CAA and TLSA records.
     """
 
     timeout: float = 10.0
@@ -77,9 +91,12 @@ class ScanSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrustSettings:
-    """``store``: mozilla, system, or a PEM file.
+    """Section [trust].
 
-    ``ca_files``: anchors of your own. ``fetch_issuers``: fetch by AIA what a server did not send.
+    Attributes:
+        store: The trust store: mozilla, system, or a PEM file.
+        ca_files: PEM files with further trust anchors.
+        fetch_issuers: Whether intermediates that a server does not send are fetched by AIA.
     """
 
     store: str = "mozilla"
@@ -89,9 +106,11 @@ class TrustSettings:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """``provider``: our own networks (a name outside of them points elsewhere).
+    """Section [network].
 
-    ``allow``: private networks that a scan may visit.
+    Attributes:
+        provider: Our networks. A name that resolves to other addresses points elsewhere.
+        allow: Private networks that a scan may connect to.
     """
 
     provider: tuple[str, ...] = ()
@@ -100,11 +119,15 @@ class NetworkSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """``enabled``: whether scans also ask plain HTTP.
+    """Section [http].
 
-    ``port``: of plain HTTP. ``contact``: an address or URL in the User-Agent, by which the owner of
-    a server reaches us. ``per_address`` and ``rate``: pages at once and a second from one address
-    (0: no limit).
+    Attributes:
+        enabled: Whether scans also visit pages and plain HTTP.
+        port: The port of plain HTTP.
+        contact: A URL or e-mail address in the User-Agent, so that the owner of a server can reach
+            us.
+        per_address: Concurrent requests to one address; 0 for no limit.
+        rate: Requests per second to one address; 0 for no limit.
     """
 
     enabled: bool = True
@@ -116,19 +139,35 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True)
 class NotifySettings:
-    """``mail``: apprise's mailtos:// URL, usually ``env:NAME`` or ``file:PATH``.
+    """Section [notify].
 
-    ``channels``: ``name=URL`` each, for contacts with a way channel:name.
-
-    ``inbox``: imaps:// URL of the mailbox that answers and bounces come to. ``templates``: a
-    directory of one's own. ``answer``: within what time an answer comes, in words; ``offers``: a
-    text about prices or offers, switched on by being there. ``country``: ISO 3166, whose holidays
-    hold for contacts that have none; ``opens``, ``closes`` and ``working_days`` (mon to sun): when
-    clients may be written to. ``thresholds``: days before an end, ``60,30,7``, ``tag:NAME=...`` or
-    ``client:NUMBER=...``. ``freezes``: ``2026-12-20/2027-01-06``. ``confirm_above``: to more
-    clients at once only with their exact number. ``rate``: messages a second a channel.
-    ``timeout``: seconds for one message. ``digest_hour``: of the provider's day. ``heartbeat``: a
-    URL that is called after each good run.
+    Attributes:
+        mail: The mailtos:// URL of apprise, usually as ``env:NAME`` or ``file:PATH``.
+        channels: ``name=URL`` each, for contacts with the contact method channel:name.
+        inbox: The imaps:// URL of the mailbox for replies and bounces.
+        templates: A directory of custom templates.
+        answer: The response time of the provider, in words.
+        offers: A text about prices or offers for messages to clients; empty for none.
+        country: ISO 3166 code whose holidays apply to contacts without a country.
+        opens: The time of day from which clients may be notified.
+        closes: The time of day until which clients may be notified.
+        working_days: The days on which clients may be notified, mon to sun.
+        thresholds: Days before an end: ``60,30,7``, ``tag:NAME=...`` or ``client:NUMBER=...``.
+        freezes: Periods without changes, such as ``2026-12-20/2027-01-06``.
+        purchase_days: The usual duration of a purchase.
+        validation_days: The usual duration of a validation.
+        installation_days: The usual duration of an installation.
+        escalate_after_days: Days without an acknowledgement until the fallback is notified.
+        escalate_near_after_days: The same if the end is less than a week away.
+        ack_days: Days for which an acknowledgement stops reminders.
+        status_update_days: Working days between status updates from level 2 on.
+        mass_percent: Percentage of clients with changes above which a run is held.
+        mass_least: Minimum number of such clients.
+        confirm_above: Number of clients above which a run needs their exact number.
+        rate: Messages per second on each channel; 0 for no limit.
+        timeout: Seconds for one message.
+        digest_hour: The hour of the provider's day from which the daily digest is sent.
+        heartbeat: A URL that is called after each successful run.
     """
 
     mail: str = ""
@@ -146,10 +185,10 @@ class NotifySettings:
     purchase_days: int = 7
     validation_days: int = 7
     installation_days: int = 7
-    climb_days: int = 7
-    climb_near_days: int = 2
+    escalate_after_days: int = 7
+    escalate_near_after_days: int = 2
     ack_days: int = 7
-    word_days: int = 2
+    status_update_days: int = 2
     mass_percent: float = 5.0
     mass_least: int = 5
     confirm_above: int = 20
@@ -161,13 +200,16 @@ class NotifySettings:
 
 @dataclass(frozen=True, slots=True)
 class CasesSettings:
-    """``keys``: the directory of private keys; empty for the user's own.
+    """Section [cases].
 
-    ``passphrase``: of new keys, ``env:NAME`` or ``file:PATH``; empty: not encrypted. ``key_type``:
-    ec-p256, ec-p384, rsa-2048, rsa-3072 or rsa-4096. ``open_ahead``: days before a reissue or
-    renewal is due at which its case opens. ``window_minutes``: how long an installation window is
-    unless somebody says otherwise. ``verify_hours``: how long after a window the proof is awaited
-    before staff hear that it is missing.
+    Attributes:
+        keys: The directory for private keys; empty for the user's data directory.
+        passphrase: The passphrase of keys, as ``env:NAME`` or ``file:PATH``; empty for no
+            encryption.
+        key_type: The type of new keys: ec-p256, ec-p384, rsa-2048, rsa-3072 or rsa-4096.
+        open_ahead: Days before the due date of a reissue or renewal at which its case opens.
+        window_minutes: The default length of an installation window.
+        verify_hours: Hours after a window until staff are notified of a missing verification.
     """
 
     keys: str = ""
@@ -180,11 +222,17 @@ class CasesSettings:
 
 @dataclass(frozen=True, slots=True)
 class ForecastSettings:
-    """Amounts are decimal texts in ``currency``.
+    """Section [forecast]. Amounts are decimal numbers as text.
 
-    ``price_1`` to ``price_3``: one certificate for a term of so many years, where no order says it.
-    ``fee``: what a client pays for one installation. ``hours`` and ``rate``: the provider's own
-    work for it. ``acme_hours``: to move one name to ACME, once.
+    Attributes:
+        currency: The currency of the amounts.
+        price_1: The price of one certificate for one year, if the purchase has no price.
+        price_2: The same for two years.
+        price_3: The same for three years.
+        fee: The fee of a client for one installation.
+        hours: The provider's working hours for one installation.
+        rate: The cost of one working hour.
+        acme_hours: Working hours to move one name to ACME, once.
     """
 
     currency: str = "EUR"
@@ -199,6 +247,12 @@ class ForecastSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """The whole configuration.
+
+    Attributes:
+        source: The path of the file, or "built-in defaults".
+    """
+
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     provider: ProviderSettings = field(default_factory=ProviderSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
@@ -217,27 +271,38 @@ SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
 
 
 def _nearest(word: str, known: list[str]) -> str:
+    """Return a hint with the most similar known word, or with all of them."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"Did you mean '{close[0]}'?" if close else f"Known are {', '.join(known)}."
+    return f"Did you mean '{close[0]}'?" if close else f"Valid are {', '.join(known)}."
 
 
 def default_path() -> Path:
+    """Return the path of the configuration file in the user's configuration directory."""
     return Path(platformdirs.user_config_dir("certmgr")) / "certmgr.toml"
 
 
 def default_database() -> str:
+    """Return the path of the database in the user's data directory."""
     return str(Path(platformdirs.user_data_dir("certmgr")) / "certmgr.db")
 
 
 def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """``path``, else CERTMGR_CONFIG, else the user's configuration directory (where a missing file
-    means the defaults).
+    """Load the configuration.
+
+    Args:
+        path: The file. Default: CERTMGR_CONFIG, then the file in the user's configuration
+            directory. Only the latter may be missing; the defaults apply then.
+        environ: The environment variables; those of the process if None.
+
+    Raises:
+        ConfigError: The file cannot be read, or a section, key or value is invalid.
     """
     environ = os.environ if environ is None else environ
     named = path or environ.get("CERTMGR_CONFIG")
     file = Path(named) if named else default_path()
     raw: dict[str, Any] = {}
     source = "built-in defaults"
+    # A named file that is missing is an error; the default file is optional.
     if named or file.is_file():
         raw, source = _read(file), str(file)
     sections = {}
@@ -247,13 +312,14 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
             raise ConfigError(f"{file}: unknown section [{name}]", "", _nearest(name, known))
         if not isinstance(values, dict):
             raise ConfigError(
-                f"{file}: '{name}' stands outside of a section",
+                f"{file}: the key '{name}' is outside of a section",
                 "",
-                f"Write it below [{known[0]}] or another section.",
+                f"Move it below [{known[0]}] or another section.",
             )
     for name in SECTIONS:
         cls = get_type_hints(Settings)[name]
         values = dict(raw.get(name, {}))
+        # The tables of [acme] are read separately, so they are not keys of the section.
         hints = {
             k: v
             for k, v in get_type_hints(cls).items()
@@ -286,15 +352,22 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
 
 
 def _tables(values: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Takes [acme.ca.NAME], [acme.solver.NAME] and [acme.target.NAME] out of ``values``."""
-    found: dict[str, Any] = {}
+    """Remove [acme.ca.NAME], [acme.solver.NAME] and [acme.target.NAME] from ``values``.
+
+    Returns:
+        The tables by attribute of AcmeSettings.
+
+    Raises:
+        ConfigError: A table has an unknown key or an invalid value.
+    """
+    tables: dict[str, Any] = {}
     for table, (attribute, cls) in TABLES.items():
         named = values.pop(table, {})
         hints = get_type_hints(cls)
-        made = {}
+        settings_by_name = {}
         if not isinstance(named, dict) or not all(isinstance(v, dict) for v in named.values()):
             raise ConfigError(
-                f"{file}: [acme] {table} stands outside of a table",
+                f"{file}: [acme] {table} is not a table",
                 "",
                 f"Write [acme.{table}.NAME] above it.",
             )
@@ -305,9 +378,11 @@ def _tables(values: dict[str, Any], file: Path) -> dict[str, Any]:
                     raise ConfigError(
                         f"{where}: unknown key '{key}'", "", _nearest(key, list(hints))
                     )
-            made[name] = cls(**{k: _typed(v, hints[k], f"{where} {k}") for k, v in entries.items()})
-        found[attribute] = made
-    return found
+            settings_by_name[name] = cls(
+                **{k: _typed(v, hints[k], f"{where} {k}") for k, v in entries.items()}
+            )
+        tables[attribute] = settings_by_name
+    return tables
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -317,15 +392,16 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(
             f"The configuration {file} cannot be read",
             error.strerror or str(error),
-            "Name a readable file.",
+            "Give a readable file.",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"The configuration {file} is not TOML", str(error), "Correct that line."
+            f"The configuration {file} is not TOML", str(error), "Correct this line."
         ) from None
 
 
 def _from_text(text: str, hint: Any, where: str) -> Any:
+    """Convert the text of an environment variable to the type of its key."""
     if hint is bool:
         if text.lower() not in ("true", "false", "1", "0"):
             raise ConfigError(f"{where} is '{text}'", "it must be true or false")
@@ -339,6 +415,10 @@ def _from_text(text: str, hint: Any, where: str) -> Any:
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
+    """Return a TOML value of the expected type, or raise ConfigError.
+
+    ``bool`` is a subclass of ``int`` in Python, so numbers exclude it explicitly.
+    """
     if hint is bool and isinstance(value, bool):
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
@@ -373,7 +453,7 @@ def _check(settings: Settings) -> None:
             raise ConfigError(f"[scan] {name} is {getattr(scan, name)}", "it must not be below 0")
     http = settings.http
     if not 1 <= http.port <= 65535:
-        raise ConfigError(f"[http] port is {http.port}", "a port is a number from 1 to 65535")
+        raise ConfigError(f"[http] port is {http.port}", "it must be 1 to 65535")
     for name in ("per_address", "rate"):
         if getattr(http, name) < 0:
             raise ConfigError(f"[http] {name} is {getattr(http, name)}", "it must not be below 0")
@@ -383,8 +463,8 @@ def _check(settings: Settings) -> None:
         or set(http.contact) & set("()\\")
     ):
         raise ConfigError(
-            "[http] contact cannot stand in a User-Agent",
-            "it has other characters than ASCII, or brackets",
+            "[http] contact is not valid in a User-Agent",
+            "it has non-ASCII characters, parentheses or backslashes, or over 200 characters",
             "Write https://example.com/scan or an e-mail address.",
         )
     _check_notify(settings.notify)
@@ -400,7 +480,7 @@ def _check(settings: Settings) -> None:
         if as_ip(host) is None or not port.isdigit():
             raise ConfigError(
                 f"[scan] resolvers has '{resolver}'",
-                "a resolver is an IP address",
+                "a resolver must be an IP address",
                 "Write 192.0.2.53 or 192.0.2.53:5353.",
             )
     try:
@@ -418,22 +498,26 @@ def _check_notify(notify: NotifySettings) -> None:
         "purchase_days",
         "validation_days",
         "installation_days",
-        "climb_days",
-        "climb_near_days",
+        "escalate_after_days",
+        "escalate_near_after_days",
         "ack_days",
-        "word_days",
+        "status_update_days",
         "mass_least",
         "confirm_above",
     ):
         if not 0 <= getattr(notify, name) <= 100_000:
-            raise ConfigError(f"[notify] {name} is {getattr(notify, name)}", "it is 0 to 100,000")
+            raise ConfigError(
+                f"[notify] {name} is {getattr(notify, name)}", "it must be 0 to 100,000"
+            )
     if notify.rate < 0 or notify.timeout <= 0 or not 0 <= notify.mass_percent <= 100:
         raise ConfigError(
-            "[notify] rate, timeout or mass_percent cannot be so",
-            "a rate is 0 or more, a timeout above 0, a percentage 0 to 100",
+            "[notify] rate, timeout or mass_percent is invalid",
+            "rate must be 0 or more, timeout above 0, and mass_percent 0 to 100",
         )
     if not 0 <= notify.digest_hour <= 23:
-        raise ConfigError(f"[notify] digest_hour is {notify.digest_hour}", "it is an hour, 0 to 23")
+        raise ConfigError(
+            f"[notify] digest_hour is {notify.digest_hour}", "it must be an hour, 0 to 23"
+        )
 
 
 KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
@@ -447,8 +531,8 @@ def _check_cases(cases: CasesSettings) -> None:
     if cases.keys and not Path(cases.keys).is_absolute():
         raise ConfigError(
             f"[cases] keys is '{cases.keys}'",
-            "it would depend on the folder in which somebody stands",
-            "Write the whole path.",
+            "a relative path would depend on the current directory",
+            "Write an absolute path.",
         )
     for name, low, high in (
         ("open_ahead", 0, 365),
@@ -456,24 +540,28 @@ def _check_cases(cases: CasesSettings) -> None:
         ("verify_hours", 1, 720),
     ):
         if not low <= getattr(cases, name) <= high:
-            raise ConfigError(f"[cases] {name} is {getattr(cases, name)}", f"it is {low} to {high}")
+            raise ConfigError(
+                f"[cases] {name} is {getattr(cases, name)}", f"it must be {low} to {high}"
+            )
 
 
 def _check_forecast(forecast: ForecastSettings) -> None:
     for name in ("price_1", "price_2", "price_3", "fee", "hours", "rate", "acme_hours"):
         text = getattr(forecast, name)
         try:
-            good = Decimal(text).is_finite() and 0 <= Decimal(text) < 10**9
+            valid = Decimal(text).is_finite() and 0 <= Decimal(text) < 10**9
         except InvalidOperation:
-            good = False
-        if not good:
+            valid = False
+        if not valid:
             raise ConfigError(
-                f"[forecast] {name} is '{text}'", "it is an amount of 0 or more", 'Write "49.90".'
+                f"[forecast] {name} is '{text}'",
+                "it must be an amount of 0 or more",
+                'Write "49.90".',
             )
 
 
 def resolver_parts(text: str) -> tuple[str, str]:
-    """(address, port) of an entry of [scan] resolvers."""
+    """Return address and port of an entry of [scan] resolvers."""
     host, _, port = (
         text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "53")
     )
@@ -481,9 +569,12 @@ def resolver_parts(text: str) -> tuple[str, str]:
 
 
 def secret(text: str) -> str:
-    """The value behind ``env:NAME`` or ``file:PATH``; any other text is itself.
+    """Return the value of ``env:NAME`` or ``file:PATH``; any other text is returned unchanged.
 
-    Resolved when used, never stored.
+    Secrets are resolved when they are used and are not stored in the settings.
+
+    Raises:
+        ConfigError: The environment variable is not set, or the file cannot be read.
     """
     kind, _, rest = text.partition(":")
     if kind == "env":
@@ -492,12 +583,15 @@ def secret(text: str) -> str:
             raise ConfigError(
                 f"The environment variable {rest} is not set", "the configuration refers to it"
             )
+        register(value)
         return value
     if kind == "file":
         try:
-            return Path(rest).read_text(encoding="utf-8").strip()
+            value = Path(rest).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ConfigError(
                 f"The secret file {rest} cannot be read", error.strerror or str(error)
             ) from None
+        register(value)
+        return value
     return text

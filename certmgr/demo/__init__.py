@@ -1,3 +1,1 @@
-"""The shop window: a dozen TLS sites on loopback with certificates of a CA of its own, inspected
-and explained.
-"""
+"""The demonstration: a dozen TLS sites on loopback with certificates of a local CA."""

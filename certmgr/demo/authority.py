@@ -1,5 +1,6 @@
-"""A certificate authority in memory, for the demonstration and the tests: real keys, real
-signatures, any date.
+"""A certificate authority in memory for the demonstration and the tests.
+
+Keys and signatures are real; dates can be chosen.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """A leaf with its key, and the chain that a server should send: leaf first, root left out."""
+    """A leaf certificate with its key.
+
+    Attributes:
+        certificate: The leaf.
+        key: The private key.
+        chain: The chain that a server should send: the leaf first, without the root.
+    """
 
     certificate: x509.Certificate
     key: Any
@@ -31,22 +38,26 @@ class IssuedCertificate:
 
     @property
     def der(self) -> bytes:
+        """The leaf as DER."""
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
     @property
     def chain_pem(self) -> bytes:
+        """The chain as PEM."""
         return b"".join(c.public_bytes(serialization.Encoding.PEM) for c in self.chain)
 
     @property
     def key_pem(self) -> bytes:
-        form = serialization.PrivateFormat.PKCS8
+        """The private key as PEM (PKCS#8, not encrypted)."""
+        key_format = serialization.PrivateFormat.PKCS8
         encoded: bytes = self.key.private_bytes(
-            serialization.Encoding.PEM, form, serialization.NoEncryption()
+            serialization.Encoding.PEM, key_format, serialization.NoEncryption()
         )
         return encoded
 
 
 def name(text: str, organisation: str = "") -> x509.Name:
+    """Return a distinguished name with a common name and, if given, an organisation."""
     attributes = (
         [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)] if organisation else []
     )
@@ -54,15 +65,17 @@ def name(text: str, organisation: str = "") -> x509.Name:
 
 
 def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
+    """Return IP addresses and DNS names as subject alternative names."""
     return [
         x509.IPAddress(ip_address(n)) if as_ip(n) is not None else x509.DNSName(n) for n in names
     ]
 
 
 class Authority:
-    """A CA certificate with its key. ``parent`` None: a root.
+    """A CA certificate with its key.
 
-    ``clock`` gives the dates that a certificate is not given; a CA without one uses its parent's.
+    A CA without a parent is a root. ``clock`` sets the dates that are not given; a CA without a
+    clock uses that of its parent.
     """
 
     def __init__(
@@ -84,6 +97,7 @@ class Authority:
         self.parent = parent
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.subject = name(subject, organisation)
+        # A root signs itself.
         signer = parent.key if parent else self.key
         builder = (
             x509.CertificateBuilder()
@@ -112,14 +126,16 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
+        """The CA certificate as PEM."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
     def der(self) -> bytes:
+        """The CA certificate as DER."""
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
     def chain(self) -> tuple[x509.Certificate, ...]:
-        """This CA and those above it, without the root."""
+        """Return this CA and those above it, without the root."""
         return (self.certificate, *self.parent.chain()) if self.parent is not None else ()
 
     def issue(
@@ -136,9 +152,20 @@ class Authority:
         server_auth: bool = True,
         subject: x509.Name | None = None,
     ) -> IssuedCertificate:
-        """A leaf for ``names`` (DNS names and addresses), begun a day ago unless dates are given.
+        """Issue a leaf certificate.
 
-        ``days`` counts from now.
+        Args:
+            names: DNS names and IP addresses.
+            not_before: The begin. Default: one day before now, or before the end if that is past.
+            not_after: The end. Default: ``days`` from now.
+            days: The remaining lifetime in days; negative for an expired certificate.
+            key: The key pair. A public key is enough, such as that of a CSR. Default: a new key.
+            common_name: The common name. Default: the first name.
+            san: Whether to add the names as subject alternative names.
+            digest: The hash of the signature.
+            extensions: Further extensions as (extension, critical).
+            server_auth: Whether to add the extended key usage serverAuth.
+            subject: The whole subject, instead of a common name.
         """
         now = self.clock().replace(microsecond=0)
         key = key or ec.generate_private_key(ec.SECP256R1())
@@ -146,6 +173,7 @@ class Authority:
         builder = (
             x509.CertificateBuilder()
             .subject_name(
+                # RFC 5280 limits a common name to 64 characters.
                 subject or name(common_name if common_name is not None else names[0][:64])
             )
             .issuer_name(self.subject)
@@ -177,7 +205,7 @@ class Authority:
 
 
 def self_signed(*names: str, days: float = 365, clock: Clock = system_clock) -> IssuedCertificate:
-    """A leaf that nobody but itself signed."""
+    """Return a self-signed leaf certificate."""
     now = clock().replace(microsecond=0)
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = (

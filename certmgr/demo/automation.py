@@ -1,5 +1,7 @@
-"""The demonstration of ACME: a certificate from a local pebble, put into a local nginx, proved, and
-renewed. Where the two are not installed it says so.
+"""The demonstration of ACME: a certificate is issued, deployed, verified and renewed.
+
+The CA is a local pebble and the web server a local nginx. If they are not installed, the
+demonstration prints how to install them.
 """
 
 from __future__ import annotations
@@ -29,20 +31,24 @@ from inventory.store import clients, domains, endpoints, lineages
 from inventory.targets import Target
 
 HOST = "automatic.example.test"
+# The Debian package of each program.
 PROGRAMS = {"pebble": "pebble", "pebble-challtestsrv": "pebble", "nginx": "nginx-light"}
 
 
 def _program(name: str) -> str | None:
+    """Return the path of a program. The sbin directories are not in the PATH of all users."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def _port() -> int:
+    """Return a free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until a process listens on a port; return whether it does."""
     for _ in range(200):
         if process.poll() is not None:
             return False
@@ -55,6 +61,8 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DemoCa:
+    """The URLs and ports of the local CA."""
+
     directory: str
     ca_file: Path
     http_port: int
@@ -73,7 +81,11 @@ def _write(folder: Path, name: str, issued: IssuedCertificate) -> tuple[Path, Pa
 def _started(
     *command: str, port: int, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Raises RuntimeError where it does not listen."""
+    """Run a server until the end of the context.
+
+    Raises:
+        RuntimeError: It does not listen on the port.
+    """
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
@@ -92,7 +104,8 @@ def _started(
 
 @contextlib.contextmanager
 def _pebble(folder: Path) -> Iterator[DemoCa]:
-    """pebble with challtestsrv as its DNS, on loopback; it really asks for the challenge."""
+    """Run pebble on loopback, with challtestsrv as its DNS. It validates challenges."""
+    # The TLS certificate of pebble is not from the CA whose certificates it issues.
     tls = Authority("Demo pebble TLS")
     ca_file = folder / "pebble-ca.pem"
     ca_file.write_bytes(tls.pem)
@@ -148,7 +161,7 @@ def _pebble(folder: Path) -> Iterator[DemoCa]:
 def _nginx(
     folder: Path, live: Path, placeholder: IssuedCertificate
 ) -> Iterator[tuple[int, TargetSettings]]:
-    """Shows a placeholder until the first certificate is there."""
+    """Run nginx with a placeholder certificate until the first certificate is deployed."""
     folder.mkdir(parents=True)
     live.mkdir(parents=True, mode=0o700)
     certificate, key = _write(folder, "placeholder", placeholder)
@@ -170,18 +183,22 @@ def _nginx(
         )
 
     config.write_text(site(certificate, key))
-    own = (_program("nginx") or "", "-e", str(folder / "error.log"), "-c", str(config))
-    with _started(*own, port=port):
+    command = (_program("nginx") or "", "-e", str(folder / "error.log"), "-c", str(config))
+    with _started(*command, port=port):
+        # nginx reads this configuration at its first reload, when the certificate exists.
         config.write_text(site(live / "fullchain.pem", live / "privkey.pem"))
-        yield port, TargetSettings(kind="reload", test=(*own, "-t"), reload=(*own, "-s", "reload"))
+        yield (
+            port,
+            TargetSettings(kind="reload", test=(*command, "-t"), reload=(*command, "-s", "reload")),
+        )
 
 
 def show(database: Database, settings: Settings, root: Authority, folder: Path) -> None:
-    """Issues, deploys, proves and renews; says in a line where it cannot."""
+    """Issue, deploy, verify and renew a certificate, or print why it is not possible."""
     missing = sorted({package for name, package in PROGRAMS.items() if _program(name) is None})
     if missing:
         click.echo(
-            f"Left out: {' and '.join(missing)} are not installed here. As root, with Debian:"
+            f"Skipped: {' and '.join(missing)} are not installed. On Debian, run as root:"
             f" apt-get install {' '.join(missing)}"
         )
         return
@@ -193,9 +210,9 @@ def show(database: Database, settings: Settings, root: Authority, folder: Path) 
                 target,
             ),
         ):
-            _lead(database, _settings(settings, folder, ca, target), port)
+            _issue_and_renew(database, _settings(settings, folder, ca, target), port)
     except RuntimeError as error:
-        click.echo(f"Left out: {error}")
+        click.echo(f"Skipped: {error}")
 
 
 def _settings(settings: Settings, folder: Path, ca: DemoCa, target: TargetSettings) -> Settings:
@@ -203,7 +220,7 @@ def _settings(settings: Settings, folder: Path, ca: DemoCa, target: TargetSettin
         directory=str(folder / "acme"),
         default_account="demo",
         default_solver="web",
-        proof_seconds=10.0,
+        verification_seconds=10.0,
         cas={"demo": CaSettings(directory=ca.directory, ca_file=str(ca.ca_file), internal=True)},
         solvers={
             "web": SolverSettings(
@@ -215,12 +232,14 @@ def _settings(settings: Settings, folder: Path, ca: DemoCa, target: TargetSettin
     return replace(
         settings,
         acme=acme,
+        # The name exists only in the DNS of challtestsrv, and it resolves to loopback.
         scan=replace(settings.scan, resolvers=(ca.resolver,)),
         network=NetworkSettings(allow=("127.0.0.0/8",)),
     )
 
 
-def _lead(database: Database, settings: Settings, port: int) -> None:
+def _issue_and_renew(database: Database, settings: Settings, port: int) -> None:
+    """Register an account, and issue and renew the certificate."""
     with database.write() as tx:
         clients.add(tx, {"number": "1004", "name": "Automatic Ltd", "renews": "us"})
         domains.add(tx, HOST, {"client": "1004"})
@@ -231,13 +250,14 @@ def _lead(database: Database, settings: Settings, port: int) -> None:
     click.echo(f"certmgr account add      an account at a local pebble: {account['url']}")
     names = arrange(database, settings, IssueRequest((HOST,), targets=("nginx",)))
     for command in (f"certmgr issue {HOST} --target nginx", f"certmgr renew {HOST}"):
-        summary = RenewalRunner(IssuanceContext(database, settings)).named(names)
+        summary = RenewalRunner(IssuanceContext(database, settings)).run_named(names)
         with database.read() as conn:
             row = lineages.find(conn, names[0])
         end = from_epoch(row["not_after"])
         if summary.failed or end is None:
             raise RuntimeError(
-                "; ".join(said for _, _, said in summary.troubles) or "no certificate came"
+                "; ".join(message for _, _, message in summary.problems)
+                or "no certificate was issued"
             )
         click.echo(
             f"{command}\n  ✓ {row['sha256'][:16]}, until {end:%Y-%m-%d}, nginx reloaded;"

@@ -1,4 +1,4 @@
-"""``certmgr demo``."""
+"""``certmgr demo``: the demonstration."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from certmgr.demo.run import run
 @click.option(
     "--keep",
     is_flag=True,
-    help="Keep the servers running until Enter is pressed, to try commands on them.",
+    help="Keep the servers running until Enter is pressed, so that you can try commands.",
 )
 def demo(keep: bool) -> int:
-    """Show the main job on a dozen TLS sites on loopback; your own data is not touched."""
+    """Show the main functions on a dozen TLS sites on loopback. Your data is not changed."""
     return run(keep)

@@ -1,5 +1,6 @@
-"""Web pages for the demonstration and the tests: one HTTP answer a connection, over TLS or plain.
-h11 speaks the protocol.
+"""Web pages for the demonstration and the tests, over TLS or plain HTTP.
+
+Each connection gets one HTTP response. h11 implements the protocol.
 """
 
 from __future__ import annotations
@@ -11,32 +12,37 @@ from dataclasses import dataclass
 import h11
 from OpenSSL import SSL
 
-from certmgr.demo.servers import Talk
+from certmgr.demo.servers import ConnectionHandler
 
 
 @dataclass(frozen=True, slots=True)
 class PageResponse:
+    """An HTTP response."""
+
     status: int = 200
     body: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
 
-# (host without port, path) -> answer
+# Maps (host without port, path) to a response.
 Respond = Callable[[str, str], PageResponse]
 
 HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 
 def page(title: str, content: str = "", *, hsts: bool = True) -> PageResponse:
+    """Return an HTML page, by default with an HSTS header."""
     text = f"<!doctype html><html lang=en><title>{title}</title><h1>{title}</h1>{content}</html>"
     return PageResponse(200, text, (HSTS,) if hsts else ())
 
 
 def redirect(location: str, *, hsts: bool = False) -> PageResponse:
+    """Return a permanent redirect."""
     return PageResponse(301, "", (("Location", location), *((HSTS,) if hsts else ())))
 
 
 def _serve(receive: Callable[[], bytes], send: Callable[[bytes], object], respond: Respond) -> None:
+    """Read one request and send one response."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=16_384)
     while True:
         event = connection.next_event()
@@ -46,25 +52,25 @@ def _serve(receive: Callable[[], bytes], send: Callable[[bytes], object], respon
             host = (
                 dict(event.headers).get(b"host", b"").decode("ascii", "replace").rsplit(":", 1)[0]
             )
-            answer = respond(host, event.target.decode("ascii", "replace"))
+            response = respond(host, event.target.decode("ascii", "replace"))
             break
         else:
             return
-    body = answer.body.encode()
+    body = response.body.encode()
     headers = [
         ("Content-Type", "text/html; charset=utf-8"),
         ("Content-Length", str(len(body))),
         ("Connection", "close"),
-        *answer.headers,
+        *response.headers,
     ]
-    send(connection.send(h11.Response(status_code=answer.status, headers=headers)) or b"")
+    send(connection.send(h11.Response(status_code=response.status, headers=headers)) or b"")
     send(
         (connection.send(h11.Data(data=body)) or b"") + (connection.send(h11.EndOfMessage()) or b"")
     )
 
 
-def plain(respond: Respond) -> Talk:
-    """HTTP without TLS."""
+def plain(respond: Respond) -> ConnectionHandler:
+    """Return a server function for HTTP without TLS."""
 
     def talk(sock: socket.socket) -> None:
         _serve(lambda: sock.recv(4096), sock.sendall, respond)
@@ -72,8 +78,8 @@ def plain(respond: Respond) -> Talk:
     return talk
 
 
-def secure(context: SSL.Context, respond: Respond) -> Talk:
-    """HTTP behind a TLS handshake; who leaves after the handshake is let go."""
+def secure(context: SSL.Context, respond: Respond) -> ConnectionHandler:
+    """Return a server function for HTTPS. A client may disconnect after the handshake."""
 
     def talk(sock: socket.socket) -> None:
         connection = SSL.Connection(context, sock)

@@ -1,5 +1,6 @@
-"""An order of three years, and one installation of it from request to proof: what comes back wrong
-first, and what is live in the end.
+"""The demonstration of a purchase for three years, and of the case of one installation.
+
+The client first sends a wrong certificate. At the end the right one is verified live.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from certmgr.cli.output import table
 from certmgr.config.settings import CasesSettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.demo.servers import Server, server_context, tls
-from certmgr.purchases.load import leads_of, load
+from certmgr.purchases.load import lead_times, load
 from certmgr.purchases.terms import plan, term_of
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
@@ -29,13 +30,11 @@ from inventory.targets import Target
 CLIENT, HOST = "1002", "shop.hotel-seeblick.test"
 
 
-def order(database: Database, settings: Settings, now: datetime) -> None:
-    """What was bought for three years, and the certificates that it will take under the rules that
-    are known.
-    """
+def show_purchase(database: Database, settings: Settings, now: datetime) -> None:
+    """Add a purchase for three years, and print the certificates that its term needs."""
     with database.write(now) as tx:
         domains.add(tx, HOST, {"client": CLIENT, "server": "web1"})
-        given = {
+        values = {
             "vendor": "Some vendor",
             "number": "SV-4711",
             "years": 3,
@@ -44,62 +43,71 @@ def order(database: Database, settings: Settings, now: datetime) -> None:
             "fee": "40",
             "currency": "EUR",
         }
-        purchases.add(tx, CLIENT, given, [HOST])
+        purchases.add(tx, CLIENT, values, [HOST])
     with database.read() as conn:
         (bought,) = load(conn)
     click.echo(
-        f"Order {bought.label} of client {CLIENT} for {HOST}: {bought.starts:%Y-%m-%d} to"
+        f"Purchase {bought.label} of client {CLIENT} for {HOST}: {bought.starts:%Y-%m-%d} to"
         f" {bought.ends:%Y-%m-%d}"
     )
     rows = [
         (str(p.number), f"{p.issue:%Y-%m-%d}", f"{p.not_after:%Y-%m-%d}", "yes" if p.dcv else "no")
-        for p in plan(term_of(bought), now, leads_of(settings).reissue)
+        for p in plan(term_of(bought), now, lead_times(settings).reissue)
     ]
-    table(["CERTIFICATE", "ISSUE ON", "LIVES UNTIL", "DOMAIN VALIDATION AGAIN"], rows)
+    table(["CERTIFICATE", "ISSUE ON", "VALID UNTIL", "DOMAIN VALIDATION AGAIN"], rows)
 
 
-def lead(
+def show_case(
     database: Database, settings: Settings, root: Authority, folder: Path, now: datetime
 ) -> Server:
-    """The case of its first certificate. Returns the server that shows it."""
+    """Run the case of the first certificate, from the request to the verification.
+
+    Returns:
+        The server that serves the certificate. The caller closes it.
+    """
+    # The vendor is another CA than that of the sites, but below the same root.
     vendor = Authority("Demo Issuing CA 3", root, organisation="certmgr demo", path_length=0)
-    desk = CaseService(
+    service = CaseService(
         database, replace(settings, cases=CasesSettings(keys=str(folder / "keys"))), now
     )
-    reference = desk.open(CLIENT, [], {"order": "SV-4711"}, text="the order was placed")[
+    reference = service.open(CLIENT, [], {"order": "SV-4711"}, text="the purchase was placed")[
         "reference"
     ]
-    (csr,) = intake.make_csr(desk, reference)
-    intake.send(desk, reference)
-    wrong = intake.receive(desk, reference, _material(vendor.issue(HOST)))
+    (csr,) = intake.make_csr(service, reference)
+    intake.send_csr(service, reference)
+    review = intake.receive(service, reference, _upload(vendor.issue(HOST)))
     click.echo(
         "The client sends a certificate for another key, and can forward this to the vendor:"
     )
-    for sentence in intake.sentences(wrong.said, refusing=True):
+    for sentence in intake.message_sentences(review.messages, refusing=True):
         click.echo(f"  {sentence}")
-    good = vendor.issue(
+    issued = vendor.issue(
         HOST, key=x509.load_pem_x509_csr(csr.encode()), not_before=now - timedelta(hours=1)
     )
-    intake.receive(desk, reference, _material(good))
-    desk.approve(reference, f"Owner of client {CLIENT}", "telephone")
+    intake.receive(service, reference, _upload(issued))
+    service.approve(reference, f"Owner of client {CLIENT}", "telephone")
     server = Server(
-        tls(server_context(replace(good, key=desk.keys.load(desk.keys.path(reference, "ec-p256")))))
+        tls(
+            server_context(
+                replace(issued, key=service.keys.load(service.keys.path(reference, "ec-p256")))
+            )
+        )
     )
     with database.write(now) as tx:
         endpoints.edit(tx, Target(HOST), {"port": server.port, "addresses": ["127.0.0.1"]})
-    desk.installed(reference, "at once, as the client wished")
-    row, proof = desk.verify(reference)
+    service.mark_installed(reference, "immediately, as the client requested")
+    row, verification = service.verify(reference)
     click.echo(
-        f"Installed, and looked at: {proof.sentence}. The story of {reference}, now"
+        f"Installed and checked: {verification.sentence}. The events of {reference}, now"
         f" '{row['state']}':"
     )
     with database.read() as conn:
         table(
-            ["STEP", "WHAT WAS SAID"],
+            ["STEP", "TEXT"],
             [(e["action"], e["text"]) for e in cases.events(conn, row["id"])],
         )
     return server
 
 
-def _material(issued: IssuedCertificate) -> VendorUpload:
+def _upload(issued: IssuedCertificate) -> VendorUpload:
     return VendorUpload(tuple(parse(c.public_bytes(Encoding.DER)) for c in issued.chain))

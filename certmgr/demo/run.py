@@ -1,6 +1,4 @@
-"""Runs the demonstration: sites, inventory, scan, status, causes, and what each client would be
-told.
-"""
+"""The demonstration: sites, inventory, scan, status, causes, reports, a case, and ACME."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ import click
 
 from certmgr.cli.deadlines import shown_date
 from certmgr.cli.output import table
-from certmgr.cli.status import show_causes, standing_table
-from certmgr.compliance.assessment import all_deadlines, judge, subjects
+from certmgr.cli.status import show_causes, status_table
+from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
 from certmgr.compliance.rules import RULES
 from certmgr.config.settings import (
     HttpSettings,
@@ -32,7 +30,7 @@ from certmgr.files import write_whole
 from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from certmgr.inspection.status import causes, load
 from certmgr.report.html import render
-from certmgr.report.load import material
+from certmgr.report.load import load_report_input
 from certmgr.report.view import build
 from inventory.db.database import Database
 from inventory.db.opening import open_database
@@ -49,9 +47,11 @@ def _heading(text: str) -> None:
     )
 
 
-def _build(database: Database, street: DemoSites) -> None:
-    """Three clients: one whose certificates we renew, one who buys their own, one of whom nobody
-    said.
+def fill_inventory(database: Database, demo: DemoSites) -> None:
+    """Add the clients, servers, sites and a deadline to the inventory.
+
+    We renew the certificates of the first client. The second client buys its own certificates. For
+    the third client, it is unknown who does.
     """
     with database.write() as tx:
         for machine in ("web1", "web2", "web3"):
@@ -69,22 +69,24 @@ def _build(database: Database, street: DemoSites) -> None:
             {"dns": "client", "buys": "client", "renews": "client"},
             {"dns": "us"},
         )
-        for (number, name), who in zip(CLIENTS, parties, strict=True):
-            clients.add(tx, {"number": number, "name": name, "account_manager": "Jo"} | who)
+        for (number, name), responsibilities in zip(CLIENTS, parties, strict=True):
+            clients.add(
+                tx, {"number": number, "name": name, "account_manager": "Jo"} | responsibilities
+            )
             contacts.add(
                 tx,
                 number,
                 {"name": f"Owner of {name}", "role": "owner", "language": "en"},
                 (f"owner@client{number}.example",),
             )
-        due = {
+        deadline = {
             "at": database.clock() + timedelta(days=60),
             "rule": "https-only",
             "title": "All sites of our clients on HTTPS",
         }
-        leads = {"purchase_days": 10, "validation_days": 7, "installation_days": 5}
-        deadlines.add(tx, "all-https", due | leads, tuple(RULES), for_clients=(), tags=())
-        for site in street.sites:
+        lead_days = {"purchase_days": 10, "validation_days": 7, "installation_days": 5}
+        deadlines.add(tx, "all-https", deadline | lead_days, tuple(RULES), for_clients=(), tags=())
+        for site in demo.sites:
             domains.add(
                 tx,
                 site.host,
@@ -96,124 +98,132 @@ def _build(database: Database, street: DemoSites) -> None:
 
 
 def run(keep: bool) -> int:
-    """Everything happens in a temporary folder and on loopback, and is gone afterwards."""
-    street = open_sites()
+    """Run the demonstration in a temporary folder and on loopback.
+
+    Args:
+        keep: Whether to keep the servers running until Enter is pressed.
+
+    Returns:
+        The exit code: 3 if a site was not scanned, else 0.
+    """
+    demo = open_sites()
     with tempfile.TemporaryDirectory(prefix="certmgr-demo-") as folder:
         try:
-            return _run(Path(folder), street, keep)
+            return _run(Path(folder), demo, keep)
         finally:
-            street.close()
+            demo.close()
 
 
-def _run(folder: Path, street: DemoSites, keep: bool) -> int:
+def _run(folder: Path, demo: DemoSites, keep: bool) -> int:
     root = folder / "root.pem"
-    root.write_bytes(street.root.pem)
-    _heading(f"{len(street.sites)} sites on loopback, with certificates of a CA of their own")
-    columns = ("CLIENT", "SITE", "WHERE", "WHAT WE MADE OF IT")
+    root.write_bytes(demo.root.pem)
+    _heading(f"{len(demo.sites)} sites on loopback, with certificates of a local CA")
+    columns = ("CLIENT", "SITE", "ADDRESS", "STATE")
     table(
         columns,
         [
-            (s.client, display(s.host), f"{', '.join(s.addresses)}:{s.port}", s.matter)
-            for s in street.sites
+            (s.client, display(s.host), f"{', '.join(s.addresses)}:{s.port}", s.problem)
+            for s in demo.sites
         ],
     )
     database = open_database(str(folder / "demo.db"), actor="demo")
-    _build(database, street)
+    fill_inventory(database, demo)
     settings = replace(
         Settings(),
+        # All sites share two addresses, so limits per address would only slow the scan down.
         scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
         trust=TrustSettings(ca_files=(str(root),)),
-        http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
+        http=HttpSettings(port=demo.http_port, per_address=0, rate=0.0),
         provider=ProviderSettings("Demo Hosting"),
     )
-    _heading("certmgr scan: what is really served, judged on every address")
-    summary = ScanRun(database, settings, ScanOptions(overrides=street.overrides())).run()
+    _heading("certmgr scan: the served certificates, checked on every address")
+    summary = ScanRun(database, settings, ScanOptions(overrides=demo.overrides())).run()
     now = database.clock()
-    standings = load(database, now)
-    standing_table(standings, now, False)
+    statuses = load(database, now)
+    status_table(statuses, now, False)
     click.echo(
-        f"{summary.looked} endpoints in {summary.seconds:.1f} s, {summary.opened} findings. One of"
-        " them silent for its whole time."
+        f"{summary.checked} endpoints in {summary.seconds:.1f} s, {summary.opened} findings. One of"
+        " them did not respond within its time limit."
     )
-    _heading("certmgr status --causes: what one action each would mend, largest first")
-    show_causes(causes(standings), "table", 50)
+    _heading("certmgr status --causes: findings grouped by common cause, the largest group first")
+    show_causes(causes(statuses), "table", 50)
+    _heading("certmgr compliance: all sites against dated rules of browsers, CAs and the provider")
+    _show_compliance(database, now)
+    _heading("certmgr report: the report for each client")
+    _show_reports(database, settings, folder, now)
+    _heading("certmgr purchase: a purchase for three years, and the certificates that it needs")
+    purchases.show_purchase(database, settings, now)
+    _heading("certmgr case: one installation, from the request to the verification")
+    demo.servers.append(purchases.show_case(database, settings, demo.root, folder, now))
     _heading(
-        "certmgr compliance: every site against the dated rules of browsers, CAs, and the provider"
+        "certmgr issue, certmgr renew: a certificate issued by ACME, deployed, verified and renewed"
     )
-    _comply(database, now)
-    _heading("certmgr report: what each client would read")
-    _reports(database, settings, folder, now)
-    _heading(
-        "certmgr purchase: what a client bought for three years, and each certificate that it takes"
-    )
-    purchases.order(database, settings, now)
-    _heading("certmgr case: one installation, from request to proof")
-    street.servers.append(purchases.lead(database, settings, street.root, folder, now))
-    _heading(
-        "certmgr issue, certmgr renew: a certificate by ACME, put in place, proved, and renewed"
-    )
-    automation.show(database, settings, street.root, folder)
+    automation.show(database, settings, demo.root, folder)
     if keep:
         click.echo(
-            f"\nThe sites run on, and the reports are in {folder}. Try, in another terminal:"
+            f"\nThe sites keep running, and the reports are in {folder}. Try in another terminal:"
         )
         click.echo(f"  certmgr --database {folder / 'demo.db'} domain show shop.blumen-meier.test")
-        site = street.sites[-3]
+        site = demo.sites[-3]
         click.echo(
             f"  certmgr --database {folder / 'demo.db'} diagnose --ca-file {root} --http-port"
-            f" {street.http_port} --resolve {site.host}:{site.port}:127.0.0.1 --resolve"
-            f" {site.host}:{street.http_port}:127.0.0.1 http://{site.host}:{street.http_port}/"
+            f" {demo.http_port} --resolve {site.host}:{site.port}:127.0.0.1 --resolve"
+            f" {site.host}:{demo.http_port}:127.0.0.1 http://{site.host}:{demo.http_port}/"
         )
         click.prompt("Press Enter to end", default="", show_default=False)
-    click.echo("\nThe servers are stopped and the folder is removed. Nothing of yours was touched.")
+    click.echo("\nThe servers are stopped and the folder is removed. Your data was not changed.")
+    # An endpoint without an attempt means that the scan skipped it, and the demonstration failed.
     missed = sorted(
-        {s.host for s in street.sites}
-        - {s.target.host for s in standings if s.last_attempt is not None}
+        {s.host for s in demo.sites}
+        - {s.target.host for s in statuses if s.last_attempt is not None}
     )
     return 3 if missed else 0
 
 
-def _comply(database: Database, now: datetime) -> None:
-    found, _ = subjects(database, now)
-    rows = judge(found, all_deadlines(database), now)
+def _show_compliance(database: Database, now: datetime) -> None:
+    """Print how many sites comply with each dated rule."""
+    facts, _ = load_domain_facts(database, now)
+    rows = judge(facts, all_deadlines(database), now)
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         counts.setdefault(row.deadline.name, Counter())[str(row.state)] += 1
     lines = []
-    for due in all_deadlines(database):
-        if (c := counts.get(due.name)) is not None:
-            said = due.title + ("" if due.confirmed else " (announced, not confirmed)")
+    for deadline in all_deadlines(database):
+        if (c := counts.get(deadline.name)) is not None:
+            title = deadline.title + ("" if deadline.confirmed else " (announced, not confirmed)")
             lines.append(
                 [
-                    shown_date(due.at.date().isoformat(), due.precision),
+                    shown_date(deadline.at.date().isoformat(), deadline.precision),
                     c["complies"],
                     c["does-not-comply"] + c["will-not-comply"],
                     c["not-determined"],
-                    said,
+                    title,
                 ]
             )
-    table(["DATE", "COMPLY", "DO NOT", "NOT DETERMINED", "RULE"], lines)
+    table(["DATE", "COMPLY", "DO NOT", "UNDETERMINED", "RULE"], lines)
 
 
-def _reports(database: Database, settings: Settings, folder: Path, now: datetime) -> None:
-    """Each client's summary and actions, and the page itself as a file."""
+def _show_reports(database: Database, settings: Settings, folder: Path, now: datetime) -> None:
+    """Print the summary and actions of each client, and write each report as a file."""
     for number, _ in CLIENTS:
-        read = material(
+        report_input = load_report_input(
             database,
             number,
             now,
             as_of=None,
             provider=settings.provider.name,
-            dues=all_deadlines(database),
+            deadlines=all_deadlines(database),
             default_language="en",
             default_zone="UTC",
         )
-        report = build(read)
-        write_whole(folder / f"report-{number}.html", render(report, read.language).encode())
+        report = build(report_input)
+        write_whole(
+            folder / f"report-{number}.html", render(report, report_input.language).encode()
+        )
         click.echo(f"\n{report.client_name} (client {number}): {report.summary}")
         for action in (*report.you_act, *report.we_act, *report.escalated):
-            click.echo(f"  {read.language(OUTCOMES[action.outcome])} {action.what}")
+            click.echo(f"  {report_input.language(OUTCOMES[action.outcome])} {action.what}")
             if action.outcome == "you-act":
                 click.echo(f"    {action.by_text}: {action.do}")
         for text in report.untested:
-            click.echo(f"  Could not be told: {text}")
+            click.echo(f"  Undetermined: {text}")

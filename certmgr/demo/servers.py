@@ -1,6 +1,6 @@
-"""Small TLS and TCP servers on loopback, a thread each, for the demonstration and the tests.
+"""Small TLS and TCP servers on loopback for the demonstration and the tests.
 
-They end with :meth:`Server.close`.
+Each runs in a thread until :meth:`Server.close` is called.
 """
 
 from __future__ import annotations
@@ -17,14 +17,22 @@ from OpenSSL import SSL
 
 from certmgr.demo.authority import IssuedCertificate
 
-Talk = Callable[[socket.socket], None]
+ConnectionHandler = Callable[[socket.socket], None]
 
 
 @dataclass(slots=True)
 class Server:
-    """A listener whose connections are handed to ``talk``, each in a thread of its own."""
+    """A listener that handles each connection in a separate thread.
 
-    talk: Talk
+    Attributes:
+        talk: Handles one connection.
+        address: The address to listen on.
+        port: The port to listen on; 0 for a free one, which is stored here.
+        backlog: The length of the queue of connections.
+        connections: How many connections were accepted.
+    """
+
+    talk: ConnectionHandler
     address: str = "127.0.0.1"
     port: int = 0
     backlog: int = 128
@@ -52,7 +60,7 @@ class Server:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        # ValueError: the socket was closed under it, at the end.
+        # close() may close the socket while the handler uses it, which raises ValueError.
         with contextlib.suppress(OSError, SSL.Error, ValueError):
             self.talk(connection)
         self._open.discard(connection)
@@ -60,11 +68,12 @@ class Server:
             connection.close()
 
     def close(self) -> None:
-        for one in (self._socket, *list(self._open)):
+        """Close the listener and all open connections."""
+        for open_socket in (self._socket, *list(self._open)):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                open_socket.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(OSError):
-                one.close()
+                open_socket.close()
 
 
 def server_context(
@@ -77,19 +86,26 @@ def server_context(
     extra: Sequence[IssuedCertificate] = (),
     verify: int = SSL.VERIFY_NONE,
 ) -> SSL.Context:
-    """``chain``: the DER of what is sent behind the leaf, in place of the issued chain.
+    """Return the TLS configuration of a server.
 
-    ``extra``: certificates of other key types.
+    Args:
+        issued: The certificate with its key and chain.
+        chain: The DER certificates to send after the leaf, instead of the issued chain.
+        lowest: The lowest TLS version.
+        highest: The highest TLS version; None for the highest that OpenSSL supports.
+        ciphers: The OpenSSL cipher list. SECLEVEL=0 allows the weak parameters that tests need.
+        extra: Certificates of other key types.
+        verify: The mode of client authentication; any client certificate is accepted.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(lowest)
     if highest is not None:
         context.set_max_proto_version(highest)
     context.set_cipher_list(ciphers)
-    for one in (issued, *extra):
-        context.use_certificate(one.certificate)
-        context.use_privatekey(one.key)
-        sent = list(one.chain[1:]) if chain is None else []
+    for pair in (issued, *extra):
+        context.use_certificate(pair.certificate)
+        context.use_privatekey(pair.key)
+        sent = list(pair.chain[1:]) if chain is None else []
         for certificate in sent:
             context.add_extra_chain_cert(certificate)
     for der in chain or ():
@@ -99,12 +115,21 @@ def server_context(
     return context
 
 
-def tls(default: SSL.Context, by_name: Mapping[str, SSL.Context] | None = None) -> Talk:
-    """Completes a handshake, choosing a context by SNI, and waits for the client to leave."""
+def tls(
+    default: SSL.Context, by_name: Mapping[str, SSL.Context] | None = None
+) -> ConnectionHandler:
+    """Return a handler that completes a handshake and waits until the client disconnects.
+
+    Args:
+        default: The context for clients without SNI, or with an unknown name.
+        by_name: The contexts by SNI name.
+    """
 
     def choose(connection: SSL.Connection) -> None:
-        asked = connection.get_servername()
-        context = (by_name or {}).get(asked.decode("ascii", "replace")) if asked else None
+        server_name = connection.get_servername()
+        context = (
+            (by_name or {}).get(server_name.decode("ascii", "replace")) if server_name else None
+        )
         if context is not None:
             connection.set_context(context)
 
@@ -120,13 +145,13 @@ def tls(default: SSL.Context, by_name: Mapping[str, SSL.Context] | None = None) 
 
 
 def silent(sock: socket.socket) -> None:
-    """Accepts, and never says a word."""
+    """Read everything and never respond."""
     while sock.recv(4096):
         pass
 
 
-def saying(data: bytes) -> Talk:
-    """Waits for the client's first bytes and answers with ``data``, whatever they were."""
+def respond_with(data: bytes) -> ConnectionHandler:
+    """Return a handler that responds to the first bytes of the client with ``data``."""
 
     def talk(sock: socket.socket) -> None:
         sock.recv(4096)
@@ -136,6 +161,7 @@ def saying(data: bytes) -> Talk:
 
 
 def reset(sock: socket.socket) -> None:
-    """Resets the connection in the middle of the handshake."""
+    """Reset the connection during the handshake."""
     sock.recv(1)
+    # A linger time of zero makes close() send RST instead of FIN.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""The sites of the demonstration: each shows one state that an administrator meets."""
+"""The sites of the demonstration. Each has one typical state or problem."""
 
 from __future__ import annotations
 
@@ -20,15 +20,23 @@ from inventory.clock import Clock, system_clock
 
 @dataclass(frozen=True, slots=True)
 class DemoSite:
-    """One endpoint of the demonstration: whose, its name, where it is served, and what is the
-    matter with it.
+    """One endpoint of the demonstration.
+
+    Attributes:
+        client: The number of the client.
+        host: The name.
+        port: The TLS port.
+        addresses: The addresses that serve it.
+        problem: Its state or problem, in words.
+        server: The name of the server in the inventory.
+        purpose: site, redirect or mail.
     """
 
     client: str
     host: str
     port: int
     addresses: tuple[str, ...]
-    matter: str
+    problem: str
     server: str
     purpose: str = "site"
 
@@ -37,7 +45,12 @@ class DemoSite:
 class DemoSites:
     """All sites with their servers and their CA.
 
-    ``http_port``: where every site is asked over plain HTTP. ``plain``: how each answers there.
+    Attributes:
+        root: The root CA.
+        http_port: The port of plain HTTP, the same for all sites.
+        sites: The sites.
+        servers: The servers, which :meth:`close` closes.
+        plain: The responses over plain HTTP by host. Other sites redirect to HTTPS.
     """
 
     root: Authority
@@ -47,19 +60,18 @@ class DemoSites:
     plain: dict[str, PageResponse] = field(default_factory=dict)
 
     def close(self) -> None:
+        """Close all servers."""
         for server in self.servers:
             server.close()
 
     def overrides(self) -> dict[tuple[str, int], tuple[str, ...]]:
-        """What stands in place of DNS: every site, at both its ports."""
+        """Return the addresses of all sites at both ports, which replace DNS."""
         return {
             (s.host, port): s.addresses for s in self.sites for port in (s.port, self.http_port)
         }
 
     def respond(self, host: str, path: str) -> PageResponse:
-        """Plain HTTP of every site on one machine: to HTTPS, unless the site is one that does
-        otherwise.
-        """
+        """Respond over plain HTTP for all sites, by default with a redirect to HTTPS."""
         if host in self.plain:
             return self.plain[host]
         port = next((s.port for s in self.sites if s.host == host), None)
@@ -78,64 +90,72 @@ CLIENTS = (
 
 
 def _free_port() -> int:
+    """Return a free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _open_plain(street: DemoSites) -> None:
-    """One port for plain HTTP, on both addresses."""
-    first = Server(plain(street.respond))
-    street.servers.append(first)
-    street.http_port = first.port
-    with contextlib.suppress(OSError):  # a system with one loopback address shows one
-        street.servers.append(Server(plain(street.respond), address="127.0.0.2", port=first.port))
+def _open_plain(demo: DemoSites) -> None:
+    """Open the port of plain HTTP on both loopback addresses."""
+    first = Server(plain(demo.respond))
+    demo.servers.append(first)
+    demo.http_port = first.port
+    # Some systems have only one loopback address.
+    with contextlib.suppress(OSError):
+        demo.servers.append(Server(plain(demo.respond), address="127.0.0.2", port=first.port))
 
 
-def _served(answer: PageResponse) -> Respond:
-    return lambda host, path: answer
+def _served(response: PageResponse) -> Respond:
+    return lambda host, path: response
 
 
 def open_sites(clock: Clock = system_clock) -> DemoSites:
-    """Start every site on a free port of the loopback range.
+    """Start all sites on free ports of the loopback range.
 
-    Certificates are dated by ``clock``.
+    Args:
+        clock: The clock that dates the certificates.
     """
     root = Authority("Demo Root CA", organisation="certmgr demo", clock=clock)
     now = root.clock().replace(microsecond=0)
     issuer = Authority("Demo Issuing CA", root, organisation="certmgr demo", path_length=0)
     hidden = Authority("Demo Issuing CA 2", root, organisation="certmgr demo", path_length=0)
-    street = DemoSites(root)
-    _open_plain(street)
+    demo = DemoSites(root)
+    _open_plain(demo)
 
     def add(
-        client: str, host: str, talk: servers.Talk, matter: str, machine: str, purpose: str = "site"
+        client: str,
+        host: str,
+        handler: servers.ConnectionHandler,
+        problem: str,
+        machine: str,
+        purpose: str = "site",
     ) -> DemoSite:
-        server = Server(talk)
-        street.servers.append(server)
-        street.sites.append(
+        server = Server(handler)
+        demo.servers.append(server)
+        demo.sites.append(
             DemoSite(
                 client=client,
                 host=host,
                 port=server.port,
                 addresses=("127.0.0.1",),
-                matter=matter,
+                problem=problem,
                 server=machine,
                 purpose=purpose,
             )
         )
-        return street.sites[-1]
+        return demo.sites[-1]
 
     def site(
-        issued: IssuedCertificate, answer: PageResponse | None = None, **options: Any
-    ) -> servers.Talk:
-        return secure(server_context(issued, **options), _served(answer or page("Welcome")))
+        issued: IssuedCertificate, response: PageResponse | None = None, **options: Any
+    ) -> servers.ConnectionHandler:
+        return secure(server_context(issued, **options), _served(response or page("Welcome")))
 
     add(
         "1001",
         "www.blumen-meier.test",
         site(issuer.issue("www.blumen-meier.test", "blumen-meier.test")),
-        "all is well",
+        "no problem",
         "web1",
     )
     shop = issuer.issue("shop.blumen-meier.test", not_before=now - timedelta(days=85), days=5)
@@ -145,7 +165,13 @@ def open_sites(clock: Clock = system_clock) -> DemoSites:
         *flowers, not_before=now - timedelta(days=93), not_after=now - timedelta(days=3)
     )
     for flower in flowers:
-        add("1001", flower, site(old), "one certificate for three, expired three days ago", "web1")
+        add(
+            "1001",
+            flower,
+            site(old),
+            "one certificate for three sites, expired three days ago",
+            "web1",
+        )
     add(
         "1001",
         "gärten.blumen-meier.test".encode("idna").decode(),
@@ -153,7 +179,7 @@ def open_sites(clock: Clock = system_clock) -> DemoSites:
         "self-signed",
         "web1",
     )
-    _two_addresses(street, issuer, "1002", "www.hotel-seeblick.test")
+    _two_addresses(demo, issuer, "1002", "www.hotel-seeblick.test")
     booking = issuer.issue("buchung.hotel-seeblick.test")
     add(
         "1002",
@@ -177,22 +203,34 @@ def open_sites(clock: Clock = system_clock) -> DemoSites:
     add(
         "1003",
         "www.kanzlei-nguyen.test",
-        servers.saying(refusal),
+        servers.respond_with(refusal),
         "plain HTTP on the TLS port",
         "web3",
     )
-    add("1003", "akten.kanzlei-nguyen.test", servers.silent, "accepts, and says nothing", "web3")
+    add(
+        "1003",
+        "akten.kanzlei-nguyen.test",
+        servers.silent,
+        "accepts connections and does not respond",
+        "web3",
+    )
     default = issuer.issue("plesk.provider.test")
-    add("1003", "neu.kanzlei-nguyen.test", site(default), "the server has no such site", "web3")
+    add(
+        "1003",
+        "neu.kanzlei-nguyen.test",
+        site(default),
+        "the server does not know the site",
+        "web3",
+    )
     future = issuer.issue("2027.kanzlei-nguyen.test", not_before=now + timedelta(days=2), days=90)
     add("1003", "2027.kanzlei-nguyen.test", site(future), "not valid yet", "web3")
-    street.sites.append(
+    demo.sites.append(
         DemoSite(
             client="1003",
             host="mandat.kanzlei-nguyen.test",
             port=_free_port(),
             addresses=("127.0.0.1",),
-            matter="nothing listens",
+            problem="nothing listens",
             server="web3",
         )
     )
@@ -200,94 +238,104 @@ def open_sites(clock: Clock = system_clock) -> DemoSites:
         "1003",
         "mail.kanzlei-nguyen.test",
         site(issuer.issue("mail.kanzlei-nguyen.test")),
-        "a mail-only name: no page is expected",
+        "a mail-only name without a page",
         "web3",
         "mail",
     )
-    _pages(street, issuer, add, site)
-    return street
+    _pages(demo, issuer, add, site)
+    return demo
 
 
 def _pages(
-    street: DemoSites,
+    demo: DemoSites,
     issuer: Authority,
     add: Callable[..., DemoSite],
-    site: Callable[..., servers.Talk],
+    site: Callable[..., servers.ConnectionHandler],
 ) -> None:
-    """Sites whose certificates are well, and whose pages are not."""
+    """Add sites whose certificates are valid and whose pages have problems."""
 
-    def own(host: str, answer: PageResponse | None = None) -> servers.Talk:
-        return site(issuer.issue(host), answer)
+    def valid_site(host: str, response: PageResponse | None = None) -> servers.ConnectionHandler:
+        return site(issuer.issue(host), response)
 
     login = "<form action=/login><input name=user><input type=password name=pw></form>"
     host = "kunden.blumen-meier.test"
     add(
         "1001",
         host,
-        own(host, page("Login", login)),
-        "a login form over plain HTTP, and HTTPS works",
+        valid_site(host, page("Login", login)),
+        "a login form over plain HTTP, although HTTPS works",
         "web1",
     )
-    street.plain[host] = page("Login", login, hsts=False)
+    demo.plain[host] = page("Login", login, hsts=False)
     host = "fotos.blumen-meier.test"
     mixed = page(
         "Gallery",
         "<script src=http://cdn.example.test/gallery.js></script><img"
         " src=http://cdn.example.test/rose.jpg>",
     )
-    add("1001", host, own(host, mixed), "a secure page that loads parts over HTTP", "web1")
+    add(
+        "1001",
+        host,
+        valid_site(host, mixed),
+        "an HTTPS page that loads resources over HTTP",
+        "web1",
+    )
     host = "blumen-meier.test"
     add(
         "1001",
         host,
-        own(host, redirect(f"https://www.blumen-meier.test:{street.sites[0].port}/", hsts=True)),
+        valid_site(
+            host, redirect(f"https://www.blumen-meier.test:{demo.sites[0].port}/", hsts=True)
+        ),
         "redirects to www",
         "web1",
         "redirect",
     )
     host = "kasse.hotel-seeblick.test"
-    street.sites.append(
+    demo.sites.append(
         DemoSite(
             client="1002",
             host=host,
             port=_free_port(),
             addresses=("127.0.0.1",),
-            matter="a card form over HTTP, and no HTTPS",
+            problem="a credit card form over HTTP, without HTTPS",
             server="web2",
         )
     )
-    street.plain[host] = page(
+    demo.plain[host] = page(
         "Checkout", "<form><input name=n autocomplete='billing cc-number'></form>", hsts=False
     )
     host = "alt.hotel-seeblick.test"
     looped = add(
         "1002",
         host,
-        own(host, redirect(f"http://alt.hotel-seeblick.test:{street.http_port}/", hsts=True)),
+        valid_site(host, redirect(f"http://alt.hotel-seeblick.test:{demo.http_port}/", hsts=True)),
         "HTTP and HTTPS redirect to each other",
         "web2",
     )
-    street.plain[host] = redirect(f"https://{host}:{looped.port}/")
+    demo.plain[host] = redirect(f"https://{host}:{looped.port}/")
     host = "schutz.kanzlei-nguyen.test"
     add(
         "1003",
         host,
-        own(host, PageResponse(403, "checking your browser", (("cf-mitigated", "challenge"),))),
-        "a protection service that asks for a browser",
+        valid_site(
+            host, PageResponse(403, "checking your browser", (("cf-mitigated", "challenge"),))
+        ),
+        "a protection service that challenges browsers",
         "web3",
     )
 
 
-def _two_addresses(street: DemoSites, issuer: Authority, client: str, host: str) -> None:
-    """One name on two machines, of which one was forgotten at the last renewal."""
+def _two_addresses(demo: DemoSites, issuer: Authority, client: str, host: str) -> None:
+    """Add a name on two machines, one of which was forgotten at the last renewal."""
     now = issuer.clock().replace(microsecond=0)
     fresh = issuer.issue(host)
     stale = issuer.issue(host, not_before=now - timedelta(days=88), days=2)
     first = Server(secure(server_context(fresh), _served(page("Hotel"))))
-    street.servers.append(first)
+    demo.servers.append(first)
     addresses: tuple[str, ...] = ("127.0.0.1",)
     try:
-        street.servers.append(
+        demo.servers.append(
             Server(
                 secure(server_context(stale), _served(page("Hotel"))),
                 address="127.0.0.2",
@@ -296,14 +344,14 @@ def _two_addresses(street: DemoSites, issuer: Authority, client: str, host: str)
         )
         addresses = ("127.0.0.1", "127.0.0.2")
     except OSError:
-        pass  # a system with one loopback address shows one
-    street.sites.append(
+        pass  # Some systems have only one loopback address; the site then has one machine.
+    demo.sites.append(
         DemoSite(
             client=client,
             host=host,
             port=first.port,
             addresses=addresses,
-            matter="two machines, and one was forgotten",
+            problem="two machines, and one was forgotten",
             server="web2",
         )
     )

@@ -1,3 +1,4 @@
-"""Placing certificates: version directories, the switch of one link, programs that reload servers,
-and when to go back. Knows neither database nor ACME.
+"""Deployment of certificates: version directories, the switch of one link, reloads and rollback.
+
+This package uses neither the database nor ACME.
 """

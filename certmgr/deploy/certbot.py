@@ -1,6 +1,6 @@
-"""What a certbot that was here before knows: accounts, lineages, keys, web roots.
+"""Reads a certbot installation: accounts, lineages, keys and web roots.
 
-Read only; one broken file is a problem and does not stop the rest.
+Nothing is written. A broken file is reported as a problem and does not stop the rest.
 
 accounts/SERVER/PATH/ID/    private_key.json (a JWK), regr.json (the account's URL), meta.json
 renewal/NAME.conf           like an INI file, with lists and sections in sections live/NAME/*.pem
@@ -20,24 +20,29 @@ from typing import Any
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from certmgr.deploy.lineage import safe_name
-from certmgr.x509.bundle import CertificateBundle, checked
+from certmgr.x509.bundle import CertificateBundle, build_bundle
 from certmgr.x509.key_store import pem
 from inventory.certificates import from_pem
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
 from inventory.text import printable
 
-LIMIT = 1_000_000
+MAX_FILE_SIZE = 1_000_000
 MAX_ACCOUNTS = 1000
 _DEPTH = 6
-HOOKS = ("pre_hook", "post_hook", "renew_hook")  # renew_hook: what certbot calls --deploy-hook
+HOOKS = ("pre_hook", "post_hook", "renew_hook")  # renew_hook: the option --deploy-hook of certbot
 
 
 @dataclass(frozen=True, slots=True)
 class CertbotAccount:
-    """``key_pem``: PKCS#8, unencrypted.
+    """An ACME account of certbot.
 
-    ``uri``: at the CA. ``contacts``: mail addresses; newer versions of certbot keep none.
+    Attributes:
+        id: The name of its folder.
+        directory_url: The directory URL of the CA.
+        uri: The URL of the account at the CA.
+        key_pem: The account key, PKCS#8 and unencrypted.
+        contacts: Mail addresses. Newer versions of certbot store none.
     """
 
     id: str
@@ -49,10 +54,22 @@ class CertbotAccount:
 
 @dataclass(frozen=True, slots=True)
 class CertbotLineage:
-    """``key_type``: a word such as ec-p256.
+    """A lineage of certbot.
 
-    ``webroots``: name -> folder. ``hooks``: which of certbot's hooks there are -> their shell text,
-    to be shown and never run.
+    Attributes:
+        name: The name of the lineage.
+        names: The names of its certificate.
+        key_type: The type of its key, such as ec-p256.
+        authenticator: The plug-in that solves the challenges.
+        webroots: Name -> web root.
+        directory_url: The directory URL of the CA.
+        account_id: The id of the account.
+        reuse_key: Whether renewals keep the key.
+        preferred_chain: The name of the preferred root.
+        profile: The certificate profile of the CA.
+        hooks: Hook -> its shell text, which is displayed and never run.
+        live: The folder that servers read.
+        bundle: The key and certificates in use.
     """
 
     name: str
@@ -67,63 +84,72 @@ class CertbotLineage:
     profile: str
     hooks: Mapping[str, str]
     live: Path
-    material: CertificateBundle
+    bundle: CertificateBundle
 
 
 @dataclass(frozen=True, slots=True)
 class CertbotProblem:
+    """A file that cannot be read, and the reason."""
+
     path: Path
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class CertbotInstallation:
+    """The contents of a certbot directory."""
+
     path: Path
     accounts: tuple[CertbotAccount, ...]
     lineages: tuple[CertbotLineage, ...]
     problems: tuple[CertbotProblem, ...]
 
     def account_of(self, lineage: CertbotLineage) -> CertbotAccount | None:
-        """The same account may stand under two servers (certbot links them): the lineage says
-        which.
+        """Return the account of a lineage.
+
+        Certbot may link one account under two servers, so that the lineage's server decides.
         """
-        found = [a for a in self.accounts if a.id == lineage.account_id]
+        candidates = [a for a in self.accounts if a.id == lineage.account_id]
         return next(
-            (a for a in found if a.directory_url == lineage.directory_url),
-            found[0] if found else None,
+            (a for a in candidates if a.directory_url == lineage.directory_url),
+            candidates[0] if candidates else None,
         )
 
 
-def read(path: Path) -> CertbotInstallation:
-    """``path``: usually /etc/letsencrypt.
+def read_installation(path: Path) -> CertbotInstallation:
+    """Read a certbot directory.
 
-    Raises :class:`UsageError` where that is no folder of certbot's.
+    Args:
+        path: The directory, usually /etc/letsencrypt.
+
+    Raises:
+        UsageError: It is not a directory of certbot.
     """
     if not (path / "renewal").is_dir() and not (path / "accounts").is_dir():
         raise UsageError(
             f"{path} is not certbot's directory",
             "it has neither 'renewal' nor 'accounts'",
-            "Name /etc/letsencrypt, or a copy of it.",
+            "Give the path of /etc/letsencrypt, or of a copy.",
         )
     problems: list[CertbotProblem] = []
     accounts = [
         a
         for p in _account_folders(path / "accounts")
-        if (a := _tried(problems, p, lambda p: _account(path / "accounts", p))) is not None
+        if (a := _try_read(problems, p, lambda p: _account(path / "accounts", p))) is not None
     ]
     files = sorted((path / "renewal").glob("*.conf"))
     lineages = [
         found
         for p in files
-        if (found := _tried(problems, p, lambda p: _lineage(path, p))) is not None
+        if (found := _try_read(problems, p, lambda p: _lineage(path, p))) is not None
     ]
     return CertbotInstallation(path, tuple(accounts), tuple(lineages), tuple(problems))
 
 
-def _tried(problems: list[CertbotProblem], path: Path, work: Callable[[Path], Any]) -> Any:
-    """None and a problem where it cannot be read.
+def _try_read(problems: list[CertbotProblem], path: Path, work: Callable[[Path], Any]) -> Any:
+    """Return the result of ``work``; add a problem and return None if it fails.
 
-    Its content is certbot's, or anybody's: every error is only a sentence.
+    The files were not written by certmgr and may contain anything, so that any error can occur.
     """
     try:
         return work(path)
@@ -140,24 +166,25 @@ def _tried(problems: list[CertbotProblem], path: Path, work: Callable[[Path], An
 
 
 def _account_folders(base: Path) -> Iterator[Path]:
-    """Folders with a key, some levels below: the path of the directory URL has as many as it has.
+    """Yield the folders of accounts.
 
-    Links are followed, as certbot makes them.
+    Their depth depends on the path of the directory URL. Links are followed, since certbot links
+    accounts of one CA. Depth and number are limited, so that a loop of links comes to an end.
     """
     count = 0
-    for place, folders, files in os.walk(base, followlinks=True):
-        folders.sort()
-        if len(Path(place).relative_to(base).parts) >= _DEPTH:
-            folders.clear()
+    for folder, subfolders, files in os.walk(base, followlinks=True):
+        subfolders.sort()
+        if len(Path(folder).relative_to(base).parts) >= _DEPTH:
+            subfolders.clear()
         if "private_key.json" in files or "regr.json" in files:
             count += 1
-            yield Path(place)
+            yield Path(folder)
         if count >= MAX_ACCOUNTS:
             return
 
 
 def _account(base: Path, path: Path) -> CertbotAccount:
-    registration = json.loads(read_regular(path / "regr.json", LIMIT))
+    registration = json.loads(read_regular(path / "regr.json", MAX_FILE_SIZE))
     uri, body = registration["uri"], registration.get("body") or {}
     contacts = tuple(
         printable(c.removeprefix("mailto:"), 200)
@@ -165,10 +192,18 @@ def _account(base: Path, path: Path) -> CertbotAccount:
         if c.startswith("mailto:")
     )
     if not isinstance(uri, str) or not uri.startswith("https://"):
-        raise UsageError("regr.json names no account", "its uri is no https:// URL")
-    key = JWK.json_loads(read_regular(path / "private_key.json", LIMIT).decode())
+        raise UsageError(
+            "regr.json contains no account",
+            "its uri is not an https:// URL",
+            "Restore the file, or remove the account.",
+        )
+    key = JWK.json_loads(read_regular(path / "private_key.json", MAX_FILE_SIZE).decode())
     if not isinstance(key, JWKRSA | JWKEC):
-        raise UsageError("private_key.json is no RSA or EC key")
+        raise UsageError(
+            "private_key.json does not contain an RSA or EC key",
+            "ACME accounts need one",
+            "Restore the file, or remove the account.",
+        )
     server = "/".join(path.parent.relative_to(base).parts)
     return CertbotAccount(path.name, f"https://{server}", uri, pem(key.key), contacts)
 
@@ -178,18 +213,19 @@ def _account(base: Path, path: Path) -> CertbotAccount:
 
 def _lineage(base: Path, path: Path) -> CertbotLineage:
     name = safe_name(path.stem)
-    sections = parse(read_regular(path, LIMIT).decode("utf-8", "replace"))
+    sections = parse_renewal_config(read_regular(path, MAX_FILE_SIZE).decode("utf-8", "replace"))
     top, values = sections.get((), {}), sections.get(("renewalparams",), {})
     live = base / "live" / name
+    # A lineage that was moved names its files in the configuration.
     if not live.is_dir() and "cert" in top:
         live = Path(_text(top["cert"])).parent
-    material = read_material(live)
+    bundle = read_bundle(live)
     return CertbotLineage(
         name=name,
-        names=material.leaf.names,
-        key_type=_key_type(material),
+        names=bundle.leaf.names,
+        key_type=_key_type(bundle),
         authenticator=_text(values.get("authenticator", "")),
-        webroots=_webroots(sections, material),
+        webroots=_webroots(sections, bundle),
         directory_url=_text(values.get("server", "")),
         account_id=_text(values.get("account", "")),
         reuse_key=_text(values.get("reuse_key", "")).lower() == "true",
@@ -197,37 +233,47 @@ def _lineage(base: Path, path: Path) -> CertbotLineage:
         profile=_text(values.get("preferred_profile", "") or values.get("required_profile", "")),
         hooks={h: _text(values[h]) for h in HOOKS if values.get(h) not in (None, "", "None")},
         live=live,
-        material=material,
+        bundle=bundle,
     )
 
 
-def _key_type(material: CertificateBundle) -> str:
-    """As in [acme] key_type."""
-    return material.leaf.key.lower().replace("p-", "p").replace(" ", "-")
+def _key_type(bundle: CertificateBundle) -> str:
+    """Return the key type as [acme] key_type names it."""
+    return bundle.leaf.key.lower().replace("p-", "p").replace(" ", "-")
 
 
-def read_material(live: Path) -> CertificateBundle:
-    """Key and chain as the links of ``live`` have them now. Raises :class:`CertmgrError`."""
+def read_bundle(live: Path) -> CertificateBundle:
+    """Read the key and chain that the links of ``live`` lead to now.
+
+    Raises:
+        CertmgrError: They do not belong together, or there is no certificate.
+        OSError: A file cannot be read.
+    """
     key, chain = (
-        read_regular(live / "privkey.pem", LIMIT),
-        read_regular(live / "fullchain.pem", LIMIT),
+        read_regular(live / "privkey.pem", MAX_FILE_SIZE),
+        read_regular(live / "fullchain.pem", MAX_FILE_SIZE),
     )
     try:
-        return checked(key, [c.der for c in from_pem(chain)])
+        return build_bundle(key, [c.der for c in from_pem(chain)])
     except ValueError:
-        raise CertmgrError(f"{live / 'fullchain.pem'} holds no certificate") from None
+        raise CertmgrError(
+            f"{live / 'fullchain.pem'} contains no certificate",
+            "it has no valid PEM block",
+            "Restore the file, or issue the certificate again with certbot.",
+        ) from None
 
 
 def _webroots(
-    sections: Mapping[tuple[str, ...], Mapping[str, Value]], material: CertificateBundle
+    sections: Mapping[tuple[str, ...], Mapping[str, Value]], bundle: CertificateBundle
 ) -> dict[str, str]:
-    """[[webroot_map]]; names that it does not have get the last of webroot_path, as certbot does
-    it.
+    """Return name -> web root.
+
+    They come from [[webroot_map]]. As in certbot, other names get the last path of webroot_path.
     """
     mapped = {k: _text(v) for k, v in sections.get(("renewalparams", "webroot_map"), {}).items()}
     paths = sections.get(("renewalparams",), {}).get("webroot_path", ())
     last = paths if isinstance(paths, str) else paths[-1] if paths else ""
-    return mapped | ({n: last for n in material.leaf.names if n not in mapped} if last else {})
+    return mapped | ({n: last for n in bundle.leaf.names if n not in mapped} if last else {})
 
 
 _SECTION = re.compile(r"(\[+)([^\[\]]+)(\]+)(?:\s*#.*)?")
@@ -235,37 +281,55 @@ Value = str | tuple[str, ...]
 
 
 def _text(value: Value) -> str:
+    """Return a value as one text. Certbot writes "None" for a missing one."""
     text = value if isinstance(value, str) else value[0] if value else ""
     return "" if text == "None" else text
 
 
-def parse(text: str) -> dict[tuple[str, ...], dict[str, Value]]:
-    """Section path -> key -> value of a file that ConfigObj wrote: ``[a]``, ``[[b]]`` inside it,
-    quoted values, lists with commas. Raises :class:`UsageError`.
+def parse_renewal_config(text: str) -> dict[tuple[str, ...], dict[str, Value]]:
+    """Parse a file that certbot wrote with ConfigObj.
+
+    Such a file has sections ``[a]``, subsections ``[[b]]``, quoted values, and lists with commas.
+
+    Returns:
+        Path of the section -> key -> value.
+
+    Raises:
+        UsageError: A line is invalid.
     """
     sections: dict[tuple[str, ...], dict[str, Value]] = {(): {}}
-    where: tuple[str, ...] = ()
+    section: tuple[str, ...] = ()
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
         if line.startswith("["):
-            found = _SECTION.fullmatch(line)
-            depth = len(found[1]) if found is not None else 0
-            if found is None or depth != len(found[3]) or depth > len(where) + 1:
-                raise UsageError(f"Line {number} is no section", printable(line, 80))
-            name = found[2].strip().strip("'\"")
-            where = (*where[: depth - 1], name)
-            sections.setdefault(where, {})
+            header = _SECTION.fullmatch(line)
+            depth = len(header[1]) if header is not None else 0
+            if header is None or depth != len(header[3]) or depth > len(section) + 1:
+                raise UsageError(
+                    f"Line {number} is not a section header",
+                    printable(line, 80),
+                    "Correct the line in certbot's configuration.",
+                )
+            name = header[2].strip().strip("'\"")
+            section = (*section[: depth - 1], name)
+            sections.setdefault(section, {})
             continue
         key, equals, value = line.partition("=")
+        # Certbot writes no values of several lines, so that they are not supported.
         if not equals or value.strip().startswith(('"""', "'''")):
-            raise UsageError(f"Line {number} is not 'name = value'", printable(line, 80))
-        sections[where][key.strip().strip("'\"")] = _value(value.strip())
+            raise UsageError(
+                f"Line {number} is not 'name = value'",
+                printable(line, 80),
+                "Correct the line in certbot's configuration.",
+            )
+        sections[section][key.strip().strip("'\"")] = _value(value.strip())
     return sections
 
 
 def _value(text: str) -> Value:
+    """Parse a value: a quoted or plain text, or a list with commas."""
     parts: list[str] = []
     rest, is_list = text, False
     while rest:
@@ -275,7 +339,7 @@ def _value(text: str) -> Value:
             cut = min((i for i in (rest.find(","), rest.find(" #")) if i >= 0), default=len(rest))
             part, rest = rest[:cut].strip(), rest[cut:].lstrip()
         parts.append(part)
-        if not rest.startswith(","):  # what follows is a comment
+        if not rest.startswith(","):  # the rest is a comment
             break
         is_list, rest = True, rest[1:].lstrip()
     return tuple(parts) if is_list else (parts[0] if parts else "")

@@ -1,5 +1,7 @@
-"""Steps on a file system that survive a crash at any point, all through handles of folders: nothing
-between two steps can be exchanged for a link.
+"""Crash-safe steps on a file system.
+
+All steps use handles of folders (openat and similar), so that no folder of the path can be replaced
+by a link between two steps.
 """
 
 from __future__ import annotations
@@ -18,19 +20,23 @@ from pathlib import Path
 
 from inventory.errors import CertmgrError
 
-# What a process that died may leave behind; swept by the next one that holds the lock.
-LEFTOVER = (".certmgr-new-", ".certmgr-old-", ".certmgr-link-")
+# Names that a dead process may leave behind. The next process that holds the lock removes them.
+LEFTOVER_PREFIXES = (".certmgr-new-", ".certmgr-old-", ".certmgr-link-")
 MAX_FILE = 1_000_000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Who may read what is written.
+    """Owner, group and mode of the written files.
 
-    Without owner and group: 0600 in folders of 0700. ``uid``, ``gid``: -1 leaves them. Folders stay
-    our own; where there is a group they are 0750, so that it can reach the files and nobody but us
-    can exchange them.
+    Without owner and group, files are 0600 in folders of 0700. Folders are always owned by certmgr.
+    With a group they are 0750: the group can read the files, but only certmgr can replace them.
+
+    Attributes:
+        uid: The owner of the files; -1 leaves it unchanged.
+        gid: The group of files and folders; -1 leaves it unchanged.
+        mode: The mode of the files.
     """
 
     uid: int = -1
@@ -39,13 +45,20 @@ class Modes:
 
     @property
     def folder(self) -> int:
+        """The mode of folders."""
         return 0o750 if self.gid >= 0 else 0o700
 
 
-def modes(owner: str = "", group: str = "", mode: str = "") -> Modes:
-    """From the words of a configuration.
+def resolve_modes(owner: str = "", group: str = "", mode: str = "") -> Modes:
+    """Resolve the names of a configuration.
 
-    Raises :class:`CertmgrError` for users and groups that this machine does not have.
+    Args:
+        owner: The user who owns the files; empty for the user of certmgr.
+        group: The group; empty for the group of ``owner``.
+        mode: The mode in octal digits; empty for 0600.
+
+    Raises:
+        CertmgrError: This machine has no such user or group.
     """
     try:
         user = pwd.getpwnam(owner) if owner else None
@@ -53,9 +66,9 @@ def modes(owner: str = "", group: str = "", mode: str = "") -> Modes:
     except KeyError:
         raise CertmgrError(
             (
-                f"There is no user '{owner}' or no group '{group}' here"
+                f"This machine has no user '{owner}' or no group '{group}'"
                 if owner and group
-                else f"There is no '{owner or group}' here"
+                else f"This machine has no '{owner or group}'"
             ),
             "",
             "Correct owner and group of the target.",
@@ -64,29 +77,41 @@ def modes(owner: str = "", group: str = "", mode: str = "") -> Modes:
 
 
 @contextmanager
-def writing(what: str) -> Iterator[None]:
-    """An OSError becomes one message.
+def map_os_errors(what: str) -> Iterator[None]:
+    """Convert an :class:`OSError` of the block to a :class:`CertmgrError`.
 
-    Nothing that is in use was touched by then: that is the order of the steps inside.
+    The steps in such a block switch last. So the current version is still in use after an error.
+
+    Args:
+        what: What failed, as the first sentence of the message.
     """
     try:
         yield
     except OSError as error:
+        # A full disk, an exceeded quota or a size limit has another remedy than a wrong mode.
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         todo = (
             "Free some space there"
             if full
-            else "Check the owner and the mode of the folder, and that it can be written to"
+            else "Check the owner and the mode of the folder, and that it is writable"
         )
         why = error.strerror or str(error)
         if isinstance(error.filename, str) and error.filename not in what:
             why += f" ({error.filename})"
-        raise CertmgrError(what, why, f"{todo}. The version before is in use as it was.") from None
+        raise CertmgrError(what, why, f"{todo}. The previous version is still in use.") from None
 
 
 @contextmanager
-def folder(path: Path | str, above: int | None = None, *, follow: bool = False) -> Iterator[int]:
-    """A handle. ``follow``: the last component may be a link, which is followed once."""
+def open_folder(
+    path: Path | str, above: int | None = None, *, follow: bool = False
+) -> Iterator[int]:
+    """Open a folder and yield its descriptor.
+
+    Args:
+        path: The path of the folder.
+        above: The descriptor of the folder that a relative path starts from.
+        follow: Whether the last component may be a link, which is followed once.
+    """
     descriptor = os.open(path, _FOLDER | (0 if follow else os.O_NOFOLLOW), dir_fd=above)
     try:
         yield descriptor
@@ -94,31 +119,35 @@ def folder(path: Path | str, above: int | None = None, *, follow: bool = False) 
         os.close(descriptor)
 
 
-def sync(path: Path) -> None:
-    with folder(path) as handle:
+def sync_folder(path: Path) -> None:
+    """Make the entries of a folder durable."""
+    with open_folder(path) as handle:
         os.fsync(handle)
 
 
 def make_folder(path: Path, mode: Modes) -> None:
-    """Made where it is missing, and durable in its parent then. Raises OSError."""
+    """Create a folder if it is missing, durably. An existing folder keeps its mode."""
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         return
-    with folder(path) as handle:
+    with open_folder(path) as handle:
         if mode.gid >= 0:
             os.fchown(handle, -1, mode.gid)
         os.fchmod(handle, mode.folder)
-    sync(path.parent)
+    sync_folder(path.parent)
 
 
 def names_at(handle: int) -> list[str]:
+    """Return the names in a folder."""
     return os.listdir(handle)
 
 
 def write_at(handle: int, name: str, data: bytes, mode: Modes) -> None:
-    """A new file in a folder; owner and mode stand before the first byte does, and it is durable on
-    return.
+    """Create a file in a folder, durable on return.
+
+    Owner and mode are set before the first byte is written, so that a key is never readable by
+    others.
     """
     descriptor = os.open(
         name,
@@ -139,29 +168,38 @@ def write_at(handle: int, name: str, data: bytes, mode: Modes) -> None:
 
 
 def read_at(handle: int, name: str) -> bytes:
-    """A regular file of bounded size. Raises OSError."""
+    """Read a regular file of bounded size.
+
+    Raises:
+        OSError: It cannot be read, is not a regular file, or is too large.
+    """
+    # O_NONBLOCK: the open must not wait for a writer if the file is a pipe.
     descriptor = os.open(
         name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle
     )
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", name)
+            raise OSError(errno.EINVAL, "it is not a regular file", name)
         data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
         raise OSError(errno.EFBIG, "it is larger than any certificate", name)
     return data
 
 
-def token(kind: str) -> str:
-    """A name for what is not in its place yet: new, old, link."""
+def temporary_name(kind: str) -> str:
+    """Return a random name that :func:`remove_leftovers` recognises. ``kind``: new, old or link."""
     return f".certmgr-{kind}-{secrets.token_hex(6)}"
 
 
 def link_at(handle: int, name: str, text: str) -> None:
-    """``name`` becomes a link to ``text`` in one rename, whatever it was before (a folder is never
-    replaced), and is durable on return.
+    """Create or replace a link with one rename, durable on return.
+
+    Args:
+        handle: The folder.
+        name: The name of the link. A file or link of this name is replaced, a folder is not.
+        text: What the link leads to.
     """
-    temporary = token("link")
+    temporary = temporary_name("link")
     os.symlink(text, temporary, dir_fd=handle)
     try:
         os.rename(temporary, name, src_dir_fd=handle, dst_dir_fd=handle)
@@ -172,8 +210,10 @@ def link_at(handle: int, name: str, text: str) -> None:
 
 
 def remove_at(handle: int, name: str) -> None:
-    """A file, link or folder; only ever of a temporary name, so that half of it is never taken for
-    the whole.
+    """Remove a file, link or folder.
+
+    Folders are renamed to a temporary name before: a crash in the middle of the removal must not
+    leave an incomplete version.
     """
     info = os.stat(name, dir_fd=handle, follow_symlinks=False)
     if stat.S_ISDIR(info.st_mode):
@@ -182,14 +222,14 @@ def remove_at(handle: int, name: str) -> None:
         os.unlink(name, dir_fd=handle)
 
 
-def sweep(path: Path) -> None:
-    """Removes what a dead process left.
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files and folders of dead processes.
 
-    To be called by the holder of the lock. What cannot be removed stays: it is in nobody's way.
+    The caller holds the lock. What cannot be removed stays, which has no consequences.
     """
-    with folder(path) as handle:
+    with open_folder(path) as handle:
         for name in names_at(handle):
-            if name.startswith(LEFTOVER):
+            if name.startswith(LEFTOVER_PREFIXES):
                 try:
                     remove_at(handle, name)
                 except OSError:
@@ -197,25 +237,30 @@ def sweep(path: Path) -> None:
 
 
 def require_trusted(path: Path) -> None:
-    """Raises :class:`CertmgrError` where somebody else could exchange ``path`` or a folder above it
-    while we write there as root.
+    """Require that no other user can replace a folder or one of its parents.
 
-    A folder of a client's is such a place: its owner can put a link to anywhere in our way.
+    For example, the owner of a client's folder could insert a link to any other place, and root
+    would write there.
+
+    Raises:
+        CertmgrError: Another user can replace ``path`` or a parent.
     """
     real = path.resolve()
-    for place in (real, *real.parents):
+    for folder in (real, *real.parents):
         try:
-            info = place.stat()
+            info = folder.stat()
         except FileNotFoundError:
             continue
-        if place != real and os.geteuid() != 0:
+        # Without root, a link leads only to places that the user can write to anyway.
+        if folder != real and os.geteuid() != 0:
             return
-        others = info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX
-        if others or info.st_uid not in (0, os.geteuid()):
-            who = "others" if others else f"user {info.st_uid}"
+        # In a sticky folder such as /tmp, only the owner of an entry can replace it.
+        writable = info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX
+        if writable or info.st_uid not in (0, os.geteuid()):
+            who = "other users" if writable else f"user {info.st_uid}"
             raise CertmgrError(
-                f"Nothing is written below {place}",
-                f"{who} could put a link to somewhere else in its place",
-                "Use a folder that belongs to root (or to the user of certmgr), and that nobody"
-                " else can write to.",
+                f"Nothing is written below {folder}",
+                f"{who} could replace it by a link to another place",
+                "Use a folder that belongs to root (or to the user of certmgr), and that no other"
+                " user can write to.",
             )

@@ -1,14 +1,16 @@
-"""Programs of the administrator: reloads, tests, DNS hooks.
+"""Runs the administrator's programs: reloads, tests and DNS hooks.
 
-An argument list with an absolute path, its own user, a bare environment, a time limit.
+A program is an argument list with an absolute path. It runs as a configured user, with a minimal
+environment and a time limit.
 
-No shell takes part, so that no text is ever parsed as a command; and what comes from a CA or a
-server is not even an argument: only words of ours are.
+No shell is involved, so that no text is parsed as a command. Text from a CA or a server is never an
+argument: arguments are checked against a list of safe characters.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pwd
 import re
@@ -24,26 +26,33 @@ from typing import Any
 from inventory.errors import CertmgrError, UsageError
 from inventory.text import printable
 
+_log = logging.getLogger(__name__)
+
 MAX_OUTPUT = 64 * 1024
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"CERTMGR_[A-Z0-9_]{1,60}")
 _VALUE = re.compile(r"[A-Za-z0-9._~*:/@+=, -]{0,8000}")
 _ARGUMENT = re.compile(r"[A-Za-z0-9._~*:/@+=,][A-Za-z0-9._~*:/@+=,-]{0,1999}")
-_DIGEST = re.compile(
-    r"[A-Za-z0-9_-]{43}"
-)  # the value of a dns-01 record: one in 64 begins with a hyphen
+# The value of a dns-01 record (RFC 8555, 8.4). One in 64 begins with a hyphen, which is otherwise
+# refused because it could be parsed as an option.
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|["
     r" -/]*[0-~])"
 )
-_AFTER = 0.5  # seconds in which a daemon that was left behind may still write
+_DRAIN_SECONDS = 0.5  # how long the output of a daemon that stays behind is still read
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """``code``: the exit code, None where it was ended by ``signal`` or by us (``timed_out``).
+    """The result of a program.
 
-    ``output``: both streams, printable, lines kept, at most 64 KB.
+    Attributes:
+        ok: Whether the exit code was 0.
+        code: The exit code; None if the program was killed.
+        signal: The signal that killed it.
+        timed_out: Whether it was killed because of the time limit.
+        output: Both output streams as printable lines, at most 64 KB.
     """
 
     ok: bool
@@ -54,15 +63,15 @@ class CommandResult:
 
     @property
     def sentence(self) -> str:
-        """Without the output."""
+        """The result as text, without the output."""
         if self.timed_out:
-            return "it did not end in time, and was ended"
+            return "it did not finish in time, and was killed"
         if self.signal is not None:
-            return f"it was ended by signal {self.signal}"
+            return f"it was killed by signal {self.signal}"
         return "it succeeded" if self.ok else f"it ended with exit code {self.code}"
 
     @property
-    def last_words(self) -> str:
+    def output_tail(self) -> str:
         """The end of the output in one line, for a message."""
         return " / ".join(line for line in self.output.splitlines() if line.strip())[-300:]
 
@@ -75,30 +84,39 @@ def run(
     extra_environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
 ) -> CommandResult:
-    """Blocks until it ended.
+    """Run a program and block until it has ended.
 
-    ``command``: from the configuration. ``user``: empty for our own. ``timeout``: seconds, then the
-    whole process group is killed. ``extra_environment``: CERTMGR_* -> a word of ours (or several,
-    with blanks). ``arguments``: words of ours that follow the command.
+    Processes that the program leaves behind on success, such as a server, continue to run. They are
+    not waited for.
 
-    What the program starts and leaves behind on success is left alone (a server is such a thing);
-    it is not waited for. Raises :class:`CertmgrError`: it cannot be started; :class:`UsageError`:
-    it must not be.
+    Args:
+        command: The command of the configuration.
+        user: The user that it runs as; empty for the current one.
+        timeout: Seconds after which the whole process group is killed.
+        extra_environment: CERTMGR_* -> value. Values are checked like arguments, and may contain
+            blanks.
+        arguments: Arguments that follow the command.
+
+    Raises:
+        CertmgrError: The program cannot be started.
+        UsageError: The path is not absolute, or an argument or a variable is not safe.
     """
     words = [*command, *(_argument(a) for a in arguments)]
+    # A relative path would depend on PATH and the working directory.
     if not words or not words[0].startswith("/"):
         raise UsageError(
             f"'{printable(' '.join(command), 80)}' is not run",
             "the program has no absolute path",
-            "Write it whole in the configuration.",
+            "Write the absolute path in the configuration.",
         )
     if any("\0" in w for w in words):
         raise UsageError(
             "A program is not run",
-            "an argument holds a NUL character",
+            "an argument contains a NUL character",
             "Correct the configuration.",
         )
     identity = _identity(user)
+    _log.info("running %s", words[0])
     try:
         process = subprocess.Popen(
             words,
@@ -118,40 +136,45 @@ def run(
             error.strerror or str(error),
             "Correct the path, its mode, or the user in the configuration.",
         ) from None
-    return _follow(process, time.monotonic() + timeout)
+    return _wait_for(process, time.monotonic() + timeout)
 
 
 def _argument(text: str) -> str:
+    """Return an argument if it is safe. Raise :class:`UsageError` otherwise."""
     if not (_ARGUMENT.fullmatch(text) or _DIGEST.fullmatch(text)):
         raise UsageError(
-            f"'{printable(text, 60)}' is not given to a program", "it is not a plain word"
+            f"'{printable(text, 60)}' is not passed to a program",
+            "it may contain only letters, digits and ._~*:/@+=,- and no leading hyphen",
+            "Correct the name that it comes from.",
         )
     return text
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program. Nothing is inherited, since it may contain secrets."""
     for name, value in extra.items():
         if not _VARIABLE.fullmatch(name) or not _VALUE.fullmatch(value):
             raise UsageError(
-                f"{printable(name, 40)}='{printable(value, 60)}' is not given to a program",
-                "it is not a plain word",
+                f"{printable(name, 40)}='{printable(value, 60)}' is not passed to a program",
+                "the name or the value contains characters that are not allowed",
+                "Correct the name that it comes from.",
             )
     return {"PATH": PATH, "LANG": "C.UTF-8", **extra}
 
 
 def _identity(user: str) -> dict[str, Any]:
-    """What Popen needs to become ``user`` with all its groups; empty for ourselves."""
+    """Return the arguments of Popen to become ``user`` with all groups; empty for no change."""
     if not user:
         return {}
     try:
-        found = pwd.getpwnam(user)
+        entry = pwd.getpwnam(user)
     except KeyError:
         raise CertmgrError(
-            f"There is no user '{printable(user, 40)}' here",
+            f"This machine has no user '{printable(user, 40)}'",
             "",
             "Correct the user in the configuration.",
         ) from None
-    if found.pw_uid == os.geteuid():
+    if entry.pw_uid == os.geteuid():
         return {}
     if os.geteuid() != 0:
         raise CertmgrError(
@@ -160,13 +183,19 @@ def _identity(user: str) -> dict[str, Any]:
             "Run certmgr as root, or as that user.",
         )
     return {
-        "user": found.pw_uid,
-        "group": found.pw_gid,
-        "extra_groups": os.getgrouplist(user, found.pw_gid),
+        "user": entry.pw_uid,
+        "group": entry.pw_gid,
+        "extra_groups": os.getgrouplist(user, entry.pw_gid),
     }
 
 
-def _follow(process: subprocess.Popen[bytes], end: float) -> CommandResult:
+def _wait_for(process: subprocess.Popen[bytes], end: float) -> CommandResult:
+    """Read the output of a process until it ends or the time is over.
+
+    Args:
+        process: The process.
+        end: The time limit on the monotonic clock.
+    """
     assert process.stdout is not None
     kept = bytearray()
     timed_out = False
@@ -175,18 +204,20 @@ def _follow(process: subprocess.Popen[bytes], end: float) -> CommandResult:
         selector.register(stream, selectors.EVENT_READ)
         reading, ended_at = True, 0.0
         while True:
+            # A daemon may keep the pipe open, so that the end of the process decides.
             if process.poll() is not None:
                 ended_at = ended_at or time.monotonic()
-                if not reading or time.monotonic() > ended_at + _AFTER:
+                if not reading or time.monotonic() > ended_at + _DRAIN_SECONDS:
                     break
             elif time.monotonic() > end:
                 timed_out = True
                 break
             if reading:
                 reading = _read(stream.fileno(), kept) if selector.select(0.05) else True
-            else:  # its output is closed, so that its end is near
+            else:  # the output is closed, so that the process is about to end
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.02)
+        # The whole group: a shell script would leave its children behind.
         if timed_out:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -203,9 +234,9 @@ def _follow(process: subprocess.Popen[bytes], end: float) -> CommandResult:
 
 
 def _read(descriptor: int, kept: bytearray) -> bool:
-    """False at the end.
+    """Read a part of the output, and return False at its end.
 
-    What is beyond the bound is read and dropped, so that the program does not stand still.
+    Output beyond the limit is read and dropped, so that the program is not blocked by a full pipe.
     """
     try:
         data = os.read(descriptor, 65_536)
@@ -216,13 +247,13 @@ def _read(descriptor: int, kept: bytearray) -> bool:
 
 
 def printable_output(data: bytes | bytearray) -> str:
-    """Escape sequences removed, lines kept, at most 64 KB."""
+    """Return output as printable lines without escape sequences, at most 64 KB."""
     plain = _ESCAPES.sub("", bytes(data).decode("utf-8", "replace"))
     return "\n".join(printable(line, 2000) for line in re.split(r"\r?\n", plain))[
         :MAX_OUTPUT
     ].strip()
 
 
-def shown(program: Sequence[str]) -> str:
-    """A command in a message."""
+def display_command(program: Sequence[str]) -> str:
+    """Return a command for a message, with the name of the program instead of its path."""
     return printable(" ".join(Path(w).name if i == 0 else w for i, w in enumerate(program)), 80)

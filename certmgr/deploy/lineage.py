@@ -1,5 +1,4 @@
-"""A lineage on disk: its versions, the link to the current one, and the folder that servers are
-configured with.
+"""A lineage on disk: its versions, the current link, and the folder that servers read.
 
     BASE/lock                                     one lock for switch and reload
     BASE/archive/NAME/000001-0123456789ab/        privkey.pem cert.pem chain.pem fullchain.pem
@@ -9,8 +8,8 @@ configured with.
     BASE/live/NAME/privkey.pem -> ../../archive/NAME/current/privkey.pem, and so on: certbot's
     layout
 
-live/NAME is a real folder and stays one, so that a certbot that was there before can be taken over
-without a change to any server.
+live/NAME is always a real folder. So certmgr can take over from certbot without a change to the
+configuration of any server.
 """
 
 from __future__ import annotations
@@ -23,75 +22,90 @@ from pathlib import Path
 
 from certmgr.deploy.disk import (
     Modes,
-    folder,
     make_folder,
+    map_os_errors,
+    open_folder,
     require_trusted,
-    token,
+    temporary_name,
     write_at,
-    writing,
 )
-from certmgr.deploy.locks import alone
+from certmgr.deploy.locks import exclusive_lock
 from certmgr.deploy.versions import Version, VersionStore
-from certmgr.x509.bundle import CertificateBundle, checked
+from certmgr.x509.bundle import CertificateBundle, build_bundle
 from inventory.errors import Conflict, UsageError
 from inventory.text import printable
 
 __all__ = ["CertificateBundle", "Lineage", "Modes", "Version", "safe_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
-_HELD = "held"
+_HOLD_FILE = "held"
 
 
 def safe_name(name: str) -> str:
-    """``name`` itself, where it may be a folder and a word in an environment.
+    """Return ``name`` if it is safe as a folder name and as an environment variable.
 
-    Raises :class:`UsageError`.
+    Raises:
+        UsageError: The name is not safe.
     """
+    # The name becomes part of paths and of arguments, so that no special characters are allowed.
     if not _NAME.fullmatch(name) or ".." in name or name.endswith("."):
         raise UsageError(
             f"'{printable(name, 60)}' cannot be the name of a lineage",
-            "it becomes a folder: up to 200 letters, digits, and . _ - inside",
+            "it becomes a folder: up to 200 letters, digits, and . _ - are allowed",
             "Use the first of its DNS names, without '*.'.",
         )
     return name
 
 
 class Lineage:
-    """``base``: an absolute folder, made where it is missing.
-
-    Nothing is touched before the first call that writes.
-    """
+    """The versions of one certificate below the base folder."""
 
     def __init__(self, base: Path, name: str) -> None:
+        """Create the object without a file access.
+
+        Args:
+            base: The absolute base folder. The first method that writes creates it.
+            name: The name of the lineage.
+
+        Raises:
+            UsageError: The name is not safe.
+        """
         self.base, self.name = base, safe_name(name)
         self.archive, self.live = base / "archive" / name, base / "live" / name
-        self._shelf = VersionStore(f"'{name}'", self.archive, self.archive / "current", self.live)
+        self._store = VersionStore(f"'{name}'", self.archive, self.archive / "current", self.live)
 
     @contextmanager
     def lock(self, seconds: float = 600.0) -> Iterator[None]:
-        """Every method that writes takes it; take it yourself around a switch and the reload after
-        it. The same thread may take it again; a hook never inherits it.
+        """Hold the lock of the base folder.
 
-        One for all lineages of ``base``, since one reload concerns all of them. Raises
-        :class:`Busy` after ``seconds``.
+        Every method that writes acquires it. A caller holds it around a switch and its reload. The
+        same thread may acquire it again. Hooks never inherit it.
+
+        All lineages of ``base`` share one lock, because one reload makes a server read all files.
+
+        Raises:
+            Busy: The lock was not free within ``seconds``.
         """
-        with writing(f"{self.base} cannot be written to"):
+        with map_os_errors(f"{self.base} cannot be written to"):
             require_trusted(self.base)
             if not self.base.exists():
                 self.base.parent.mkdir(parents=True, exist_ok=True)
                 make_folder(self.base, Modes())
-        with alone(self.lock_file, seconds):
+        with exclusive_lock(self.lock_file, seconds):
             yield
 
     @property
     def lock_file(self) -> Path:
+        """The lock file of the base folder."""
         return self.base / "lock"
 
     def _folders(self, modes: Modes) -> None:
+        """Create the folders of the lineage."""
         for path in (self.archive.parent, self.archive, self.live.parent, self.live):
             make_folder(path, modes if path.name == self.name else Modes())
             require_trusted(path)
-        if modes.gid >= 0:  # others pass through, and list nothing
+        # The group has to reach its files, but must not list the other lineages (x without r).
+        if modes.gid >= 0:
             for path in (self.base, self.archive.parent, self.live.parent):
                 mode = path.stat().st_mode & 0o7777
                 if mode & 0o011 != 0o011:
@@ -100,107 +114,135 @@ class Lineage:
     def store(
         self, key_pem: bytes | None, chain_der: Sequence[bytes], *, modes: Modes = Modes()
     ) -> Version:
-        """A new version, durable before this returns and in use by nobody yet; for a leaf that is
-        there, the one that holds it.
+        """Store a new version without a switch. It is durable on return.
 
-        ``key_pem`` None: the key is the client's. ``chain_der``: leaf first. Key, leaf and chain
-        are checked before anything is written. Raises :class:`CertmgrError`.
+        Args:
+            key_pem: The private key; None if the client has it.
+            chain_der: The chain, leaf first.
+            modes: Owner, group and mode of the files.
+
+        Returns:
+            The new version, or the existing version of this leaf.
+
+        Raises:
+            CertmgrError: Key, leaf and chain do not belong together, or cannot be written.
         """
-        material = checked(key_pem, chain_der)
-        with self.lock(), writing(f"The folders of '{self.name}' below {self.base} cannot be made"):
+        bundle = build_bundle(key_pem, chain_der)
+        with (
+            self.lock(),
+            map_os_errors(f"The folders of '{self.name}' below {self.base} cannot be made"),
+        ):
             self._folders(modes)
-            return self._shelf.store(material, modes)
+            return self._store.store(bundle, modes)
 
     def switch(self, version: Version) -> Version | None:
-        """In use from the one rename on, and durable on return; returns what was in use before.
+        """Make a version the current one, durable on return.
 
-        Raises :class:`CertmgrError`: then that still is.
+        Returns:
+            The version that was current before.
+
+        Raises:
+            CertmgrError: The switch is not possible. The current version is unchanged.
         """
         with self.lock():
             self._require_free()
-            return self._shelf.switch(version)
+            return self._store.switch(version)
 
     def attempt(self, version: Version) -> Version | None:
-        """:meth:`switch` with a test to follow: then call :meth:`settle`, or :meth:`back` with what
-        this returned. Hold the lock over all of it.
+        """Switch to a version whose test follows.
+
+        Afterwards call :meth:`commit`, or :meth:`rollback` with the returned version. The caller
+        holds the lock until then.
         """
         with self.lock():
             self._require_free()
-            return self._shelf.attempt(version)
+            return self._store.attempt(version)
 
-    def settle(self) -> None:
+    def commit(self) -> None:
+        """Keep the version of the last :meth:`attempt`."""
         with self.lock():
-            self._shelf.settle()
+            self._store.commit()
 
-    def back(self, version: Version | None) -> None:
-        """Undoes :meth:`switch` or :meth:`attempt` with what it returned; None: there was nothing
-        in use.
+    def rollback(self, version: Version | None) -> None:
+        """Undo :meth:`switch` or :meth:`attempt`.
+
+        Args:
+            version: The returned version; None if none was current.
         """
         with self.lock():
-            self._shelf.back(version)
+            self._store.rollback(version)
 
     def _require_free(self) -> None:
-        if (why := self.held()) is not None:
+        """Raise :class:`Conflict` if a hold prevents switches."""
+        if (reason := self.hold_reason()) is not None:
             raise Conflict(
                 f"'{self.name}' is not switched",
-                why,
-                "Run that again: it goes on where it stopped.",
+                reason,
+                "Run that command again: it continues where it stopped.",
             )
 
     def current(self) -> Version | None:
-        return self._shelf.current()
+        """Return the current version."""
+        return self._store.current()
 
-    def before(self) -> Version | None:
-        """What was in use before the current one."""
-        return self._shelf.before()
+    def previous(self) -> Version | None:
+        """Return the version that was current before."""
+        return self._store.previous()
 
     def versions(self) -> list[Version]:
-        """From the oldest to the newest."""
-        return self._shelf.versions()
+        """Return all versions, oldest first."""
+        return self._store.versions()
 
-    def holding(self, material: CertificateBundle) -> Version | None:
-        """The version of this key and leaf, if it is whole."""
-        return self._shelf.holding(material)
+    def find_version(self, bundle: CertificateBundle) -> Version | None:
+        """Return the newest undamaged version of this key and leaf."""
+        return self._store.find_version(bundle)
 
     def read(self, version: Version) -> CertificateBundle:
-        return self._shelf.read(version)
+        """Read a version and check that its files belong together."""
+        return self._store.read(version)
 
     def read_current(self) -> CertificateBundle | None:
-        return self._shelf.read_current()
+        """Read the current version; None if there is none."""
+        return self._store.read_current()
 
     def prune(self, keep: int = 5, protect: Collection[Version] = ()) -> list[Version]:
-        """What was removed. Never the current one, the one before it, nor ``protect``."""
+        """Remove old versions, but never the current one, the previous one or ``protect``.
+
+        Returns:
+            The removed versions.
+        """
         with self.lock():
-            return self._shelf.prune(max(keep, 1), protect) if self.archive.is_dir() else []
+            return self._store.prune(max(keep, 1), protect) if self.archive.is_dir() else []
 
-    # While links of certbot are exchanged one by one, they agree only as long as nothing is
-    # switched.
+    # Certbot's links are replaced one by one. A switch in between would mix two versions, so that
+    # a hold prevents it.
 
-    def held(self) -> str | None:
-        """Why nothing may be switched, if so."""
+    def hold_reason(self) -> str | None:
+        """Return why switches are prevented; None if they are allowed."""
         try:
-            return (self.archive / _HELD).read_text()[:300]
+            return (self.archive / _HOLD_FILE).read_text()[:300]
         except FileNotFoundError:
             return None
 
-    def hold(self, why: str) -> None:
-        """Durable on return. Raises :class:`CertmgrError`."""
+    def hold(self, reason: str) -> None:
+        """Prevent switches until :meth:`release`. The hold is durable on return."""
         with (
             self.lock(),
-            writing(f"{self.archive} cannot be written to"),
-            folder(self.archive) as handle,
+            map_os_errors(f"{self.archive} cannot be written to"),
+            open_folder(self.archive) as handle,
         ):
-            temporary = token("new")
-            write_at(handle, temporary, why.encode(), Modes())
-            os.rename(temporary, _HELD, src_dir_fd=handle, dst_dir_fd=handle)
+            temporary = temporary_name("new")
+            write_at(handle, temporary, reason.encode(), Modes())
+            os.rename(temporary, _HOLD_FILE, src_dir_fd=handle, dst_dir_fd=handle)
             os.fsync(handle)
 
     def release(self) -> None:
+        """Allow switches again."""
         with (
             self.lock(),
-            writing(f"{self.archive} cannot be written to"),
-            folder(self.archive) as handle,
+            map_os_errors(f"{self.archive} cannot be written to"),
+            open_folder(self.archive) as handle,
         ):
-            if self.held() is not None:
-                os.unlink(_HELD, dir_fd=handle)
+            if self.hold_reason() is not None:
+                os.unlink(_HOLD_FILE, dir_fd=handle)
                 os.fsync(handle)

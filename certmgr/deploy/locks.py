@@ -1,6 +1,6 @@
-"""One lock for a switch and the reload that follows it.
+"""A file lock for a switch and the reload that follows it.
 
-It dies with its process, and no child ever has it.
+The kernel releases it when its process ends. Child processes never inherit it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from inventory.errors import Busy, CertmgrError
 
 
 @dataclass(slots=True)
-class _Held:
-    """Among threads of this process; the descriptor keeps other processes away while ``depth`` is
-    above zero.
+class _LockState:
+    """The state of one lock in this process.
+
+    Attributes:
+        thread: Excludes the other threads of this process.
+        descriptor: Excludes other processes while ``depth`` is above zero.
+        depth: How many times the holder has acquired the lock.
     """
 
     thread: threading.RLock = field(default_factory=threading.RLock)
@@ -28,41 +32,49 @@ class _Held:
     depth: int = 0
 
 
-_held: dict[str, _Held] = {}
+_states: dict[str, _LockState] = {}
 _table = threading.Lock()
 
 
-def _forget() -> None:
-    """In a forked child: closing a copy leaves the parent's lock as it is, keeping it would make
-    the lock outlive its holder.
+def _close_inherited_locks() -> None:
+    """Close the copies of the locks in a forked child.
+
+    The parent's lock is not affected. With an open copy, the lock would outlive its holder.
     """
     global _table
-    for state in _held.values():
+    for state in _states.values():
         if state.descriptor >= 0:
             with suppress(OSError):
                 os.close(state.descriptor)
-    _held.clear()
+    _states.clear()
     _table = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_close_inherited_locks)
 
 
 @contextmanager
-def alone(path: Path, seconds: float = 600.0) -> Iterator[None]:
-    """Held by one thread of one process at a time; that thread may take it again.
+def exclusive_lock(path: Path, seconds: float = 600.0) -> Iterator[None]:
+    """Hold a lock, which one thread of one process can have at a time.
 
-    ``seconds``: how long to wait; then :class:`Busy`. Raises :class:`CertmgrError` where there can
-    be no lock.
+    The holder may acquire it again.
+
+    Args:
+        path: The lock file.
+        seconds: How long to wait.
+
+    Raises:
+        Busy: The lock was not free in time.
+        CertmgrError: The lock file cannot be created.
     """
     with _table:
-        state = _held.setdefault(str(path.resolve()), _Held())
+        state = _states.setdefault(str(path.resolve()), _LockState())
     end = time.monotonic() + seconds
     if not state.thread.acquire(timeout=seconds):
         raise _busy(path)
     try:
         if state.depth == 0:
-            state.descriptor = _locked(path, end)
+            state.descriptor = _open_locked(path, end)
         state.depth += 1
         try:
             yield
@@ -75,13 +87,16 @@ def alone(path: Path, seconds: float = 600.0) -> Iterator[None]:
         state.thread.release()
 
 
-def _locked(path: Path, end: float) -> int:
+def _open_locked(path: Path, end: float) -> int:
+    """Lock a file exclusively and return its descriptor. ``end``: on the monotonic clock."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         why = error.strerror or str(error)
         raise CertmgrError(
-            f"The lock {path} cannot be taken", why, "Check the owner and the mode of its folder."
+            f"The lock file {path} cannot be opened",
+            why,
+            "Check the owner and the mode of its folder.",
         ) from None
     try:
         while True:
@@ -100,28 +115,28 @@ def _locked(path: Path, end: float) -> int:
 def _busy(path: Path) -> Busy:
     return Busy(
         f"Another process is switching certificates ({path})",
-        "it has not ended in time",
-        "Run it again later.",
+        "it did not finish in time",
+        "Run the command again later.",
     )
 
 
-# Most reload programs only send a signal. A switch right after it would let the server read one
-# file of each version: nginx then keeps the old one, Apache ends.
+# Most reload programs only send a signal, and the server reads its files later. With a switch in
+# between it would read one file of each version: nginx then keeps the old pair, Apache ends.
 
 
-def mark_reload(path: Path) -> None:
-    """Record a reload. For the holder of the lock.
+def record_reload(path: Path) -> None:
+    """Record the time of a reload. The caller holds the lock.
 
-    The monotonic clock of Linux is the same for all processes since the start of the machine.
+    On Linux, the monotonic clock is the same for all processes since the start of the machine.
     """
-    with suppress(OSError):  # a full disk: then the next switch waits for nothing
+    with suppress(OSError):  # on a full disk the next switch does not wait
         path.write_text(f"{time.monotonic():.3f}")
 
 
-def settle(path: Path, seconds: float) -> None:
-    """Sleep until ``seconds`` have passed since the last reload. For the holder of the lock.
+def wait_after_reload(path: Path, seconds: float) -> None:
+    """Sleep until ``seconds`` have passed since the last reload. The caller holds the lock.
 
-    Never longer than that: a mark from before the machine's last start may lie ahead.
+    The sleep is limited to ``seconds``: a time from before the last boot may be in the future.
     """
     with suppress(OSError, ValueError):
         left = float(path.read_text()[:40]) + seconds - time.monotonic()

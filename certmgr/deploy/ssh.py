@@ -1,8 +1,9 @@
-"""The same layout on another machine: version folders over SFTP, one link switched by one rename,
-test and reload over SSH. The only user of paramiko.
+"""Version folders on another machine: files over SFTP, the switch of one link, programs over SSH.
 
-A host whose key is not in the known_hosts file, or is another one there, is not spoken to: nothing
-is sent, and nobody is asked.
+The layout is that of a local target. Only this module uses paramiko.
+
+A host whose key is not in the known_hosts file, or differs from it, gets no data. There is no
+prompt that could accept its key.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import logging
 import posixpath
 import re
 import secrets
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from certmgr.config.acme import TargetSettings
-from certmgr.deploy.disk import LEFTOVER
+from certmgr.deploy.disk import LEFTOVER_PREFIXES
 from certmgr.deploy.hooks import MAX_OUTPUT, CommandResult, printable_output
 from certmgr.x509.bundle import CertificateBundle
 from inventory.errors import CertmgrError, UsageError
@@ -31,21 +33,24 @@ from inventory.text import printable
 if TYPE_CHECKING:
     from paramiko import PKey, SFTPAttributes, SFTPClient, SFTPFile, SSHClient, Transport
 
-KEPT = 5
+_log = logging.getLogger(__name__)
+
+KEPT_VERSIONS = 5
 _VERSION = re.compile(r"\d{6}-[0-9a-f]{12}")
 
 
 class SshError(UsageError):
-    """The machine's key is unknown, or it refuses our login: a retry changes nothing."""
+    """An SSH error that an administrator has to fix: a wrong host key, or a refused login."""
 
 
 def _fingerprint(key: PKey) -> str:
+    """Return the fingerprint of a key as OpenSSH displays it."""
     digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
     return f"{key.get_name()} SHA256:{digest}"
 
 
 def _require_private(path: Path) -> None:
-    """Raises :class:`UsageError`."""
+    """Require that only its owner can read a key file. OpenSSH refuses other keys, too."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -56,16 +61,20 @@ def _require_private(path: Path) -> None:
         ) from None
     if not stat.S_ISREG(mode) or mode & 0o077:
         raise UsageError(
-            f"The key file {path} can be read by others",
-            "",
-            f"chmod 600 {path}; and consider it known to them.",
+            f"Other users can read the key file {path}",
+            "they may have copied the key",
+            f"chmod 600 {path}; and consider to replace the key.",
         )
 
 
 @contextmanager
-def connected(target: TargetSettings) -> Iterator[Remote]:
-    """Raises :class:`SshError`, :class:`UsageError` for what an administrator has to correct,
-    :class:`CertmgrError` for what may pass.
+def connect(target: TargetSettings) -> Iterator[Remote]:
+    """Connect to the machine of a target.
+
+    Raises:
+        SshError: The host key is unknown, changed or revoked, or the login is refused.
+        UsageError: The configuration is wrong, or paramiko is not installed.
+        CertmgrError: The connection failed. A retry may succeed.
     """
     try:
         import paramiko
@@ -81,15 +90,17 @@ def connected(target: TargetSettings) -> Iterator[Remote]:
             raise SshError(
                 f"The host key of {hostname} is unknown: {_fingerprint(key)}",
                 f"it is not in {target.known_hosts}",
-                "Compare it with the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_*.pub there),"
-                " then add it.",
+                "Compare it with the keys of that machine (ssh-keygen -lf"
+                " /etc/ssh/ssh_host_*.pub), then add it.",
             )
 
     _require_private(Path(target.key_file))
     where = f"{target.login}@{target.host}:{target.port}"
+    _log.info("connecting to %s", where)
     with paramiko.SSHClient() as client:
         client.set_missing_host_key_policy(Strict)
-        marked = _load_known(client, Path(target.known_hosts))
+        marked_lines = _load_known(client, Path(target.known_hosts))
+        # Neither an agent nor other keys: only the configured key decides about the access.
         try:
             client.connect(
                 target.host,
@@ -105,7 +116,9 @@ def connected(target: TargetSettings) -> Iterator[Remote]:
             )
             transport = client.get_transport()
             assert transport is not None
-            _require_not_revoked(marked, transport.get_remote_server_key(), target.known_hosts)
+            _require_not_revoked(
+                marked_lines, transport.get_remote_server_key(), target.known_hosts
+            )
             with client.open_sftp() as sftp:
                 channel = sftp.get_channel()
                 if channel is not None:
@@ -113,22 +126,22 @@ def connected(target: TargetSettings) -> Iterator[Remote]:
                 yield Remote(transport, sftp, where, target.timeout)
         except paramiko.BadHostKeyException as error:
             raise SshError(
-                f"The host key of {target.host} has CHANGED: it shows {_fingerprint(error.key)},"
-                f" known is {_fingerprint(error.expected_key)}",
-                "the machine was set up anew, or somebody stands between",
-                f"Nothing was sent. Find out which; then replace its line in {target.known_hosts}.",
+                f"The host key of {target.host} has CHANGED: it presents"
+                f" {_fingerprint(error.key)}, known is {_fingerprint(error.expected_key)}",
+                "the machine was reinstalled, or an attacker intercepts the connection",
+                f"Nothing was sent. Find the cause, then replace its line in {target.known_hosts}.",
             ) from None
         except paramiko.PasswordRequiredException:
             raise SshError(
                 f"The key file {target.key_file} is encrypted",
-                "",
-                "Use one without a passphrase, for this machine alone.",
+                "certmgr has no passphrase for it",
+                "Use a separate key without a passphrase for this machine.",
             ) from None
         except paramiko.AuthenticationException:
             raise SshError(
-                f"{where} does not accept our key",
+                f"{where} does not accept the key",
                 "",
-                f"Put the public part of {target.key_file} into its authorized_keys.",
+                f"Add the public part of {target.key_file} to its authorized_keys.",
             ) from None
         except (paramiko.SSHException, EOFError) as error:
             raise CertmgrError(
@@ -146,8 +159,13 @@ def connected(target: TargetSettings) -> Iterator[Remote]:
 
 
 def _load_known(client: SSHClient, path: Path) -> list[str]:
-    """Into the client; the lines with a marker (@revoked), which paramiko does not know, are
-    returned. A line that is none is passed over. Raises :class:`UsageError`.
+    """Load a known_hosts file into a client. Invalid lines are skipped.
+
+    Returns:
+        The lines with a marker such as @revoked, which paramiko does not support.
+
+    Raises:
+        UsageError: The file cannot be read.
     """
     from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
@@ -169,32 +187,40 @@ def _load_known(client: SSHClient, path: Path) -> list[str]:
     return [line for line in lines if line.startswith("@")]
 
 
-def _require_not_revoked(marked: Sequence[str], key: PKey, known_hosts: str) -> None:
-    for line in marked:
+def _require_not_revoked(marked_lines: Sequence[str], key: PKey, known_hosts: str) -> None:
+    """Raise :class:`SshError` if a line marks the host key as revoked, for whatever host."""
+    for line in marked_lines:
         if line.startswith("@revoked") and key.get_base64() in line.split():
             raise SshError(
                 f"The host key {_fingerprint(key)} is revoked",
-                f"{known_hosts} says so",
-                "Find out why, and what this machine is.",
+                f"{known_hosts} marks it as revoked",
+                "Find out why it is revoked, and which machine answers.",
             )
 
 
-def _folder(group: str) -> int:
+def _folder_mode(group: str) -> int:
     return 0o750 if group else 0o700
 
 
 class Remote:
-    """One connection.
+    """A connection to another machine.
 
-    ``timeout``: seconds for each operation and each command. OSErrors and paramiko's errors are
-    mapped by :func:`connected`.
+    :func:`connect` converts the errors of the operating system and of paramiko.
     """
 
     def __init__(self, transport: Transport, sftp: SFTPClient, where: str, timeout: float) -> None:
+        """Use an open connection.
+
+        Args:
+            transport: The SSH transport.
+            sftp: The SFTP session.
+            where: The login and machine, for messages.
+            timeout: Seconds for each operation and each command.
+        """
         self._transport, self._sftp, self.where, self._timeout = transport, sftp, where, timeout
 
     def run(self, command: Sequence[str]) -> CommandResult:
-        """Each argument is quoted for the login shell of the other side."""
+        """Run a command. Each argument is quoted for the login shell of the other machine."""
         channel = self._transport.open_session(timeout=self._timeout)
         end = time.monotonic() + self._timeout
         with channel:
@@ -213,21 +239,29 @@ class Remote:
                         break
                     code = channel.recv_exit_status()
                     return CommandResult(code == 0, code, output=printable_output(kept))
+                # Output beyond the limit is dropped, but still read: a full window would block it.
                 kept += data[: max(0, MAX_OUTPUT - len(kept))]
         return CommandResult(False, timed_out=True, output=printable_output(kept))
 
     # -- version folders
 
     def prepare(self, directory: str, name: str, group: str) -> None:
-        """Makes what is missing of directory and directory/versions; refuses those of another
-        lineage. Sweeps what a broken connection left.
+        """Create the missing folders, and remove what a broken connection left.
+
+        Args:
+            directory: The directory of the target.
+            name: The name of the lineage.
+            group: The group of the folders; empty for none.
+
+        Raises:
+            UsageError: The directory belongs to another lineage.
         """
         versions = posixpath.join(directory, "versions")
         for path in (directory, versions):
             if self._stat(path) is None:
                 self._sftp.mkdir(path, 0o700)
                 self._chown(f":{group}" if group else "", [path])
-                self._sftp.chmod(path, _folder(group))
+                self._sftp.chmod(path, _folder_mode(group))
         marker = posixpath.join(directory, "lineage")
         if self._stat(marker) is None:
             self._put(f"{marker}.{secrets.token_hex(6)}", name.encode(), 0o600, final=marker)
@@ -239,7 +273,7 @@ class Remote:
             )
         for path in (directory, versions):
             for entry in self._sftp.listdir(path):
-                if entry.startswith(LEFTOVER):
+                if entry.startswith(LEFTOVER_PREFIXES):
                     with contextlib.suppress(OSError):
                         self._remove(posixpath.join(path, entry))
 
@@ -247,29 +281,43 @@ class Remote:
         self,
         directory: str,
         version: str,
-        material: CertificateBundle,
+        bundle: CertificateBundle,
         owner: str,
         group: str,
         mode: int,
     ) -> None:
-        """Files are 0600 in a folder of 0700 until owner and mode stand; the folder gets its name
-        last. A version that is there has to hold the same.
+        """Write a version, unless it exists with the same content.
+
+        Files are 0600 in a folder of 0700 until owner and mode are set. The folder gets its final
+        name last.
+
+        Args:
+            directory: The directory of the target.
+            version: The name of the version.
+            bundle: The key and certificates.
+            owner: The owner of the files; empty for the login.
+            group: The group of files and folders; empty for none.
+            mode: The mode of the files.
+
+        Raises:
+            UsageError: The version exists with other content, or the owner cannot be set.
         """
         versions = posixpath.join(directory, "versions")
         final = posixpath.join(versions, version)
         if self._stat(final) is not None:
-            have = {n: self._get(posixpath.join(final, n)) for n in self._sftp.listdir(final)}
-            if have != material.files:
+            existing = {n: self._get(posixpath.join(final, n)) for n in self._sftp.listdir(final)}
+            # An administrator's change is not overwritten, since its reason is unknown.
+            if existing != bundle.files:
                 raise UsageError(
-                    f"{final} at {self.where} holds something else",
+                    f"{final} at {self.where} has other content than this version",
                     "it was changed by hand",
-                    "Move it away there.",
+                    "Move it away on that machine.",
                 )
             return
-        temporary = posixpath.join(versions, f"{LEFTOVER[0]}{secrets.token_hex(6)}")
+        temporary = posixpath.join(versions, f"{LEFTOVER_PREFIXES[0]}{secrets.token_hex(6)}")
         self._sftp.mkdir(temporary, 0o700)
         paths = []
-        for name, data in material.files.items():
+        for name, data in bundle.files.items():
             paths.append(posixpath.join(temporary, name))
             self._put(paths[-1], data, 0o600)
         if owner or group:
@@ -277,18 +325,20 @@ class Remote:
             self._chown(f":{group}" if group else "", [temporary])
         for path in paths:
             self._sftp.chmod(path, mode)
-        self._sftp.chmod(temporary, _folder(group))
+        self._sftp.chmod(temporary, _folder_mode(group))
         self._sftp.posix_rename(temporary, final)
 
     def _chown(self, who: str, paths: Sequence[str]) -> None:
-        if who and not (done := self.run(["chown", "--", who, *paths])).ok:
+        """Set owner and group by name. SFTP knows only the numbers of the other machine."""
+        if who and not (result := self.run(["chown", "--", who, *paths])).ok:
             raise UsageError(
                 f"{self.where}: owner and group could not be set",
-                done.last_words or done.sentence,
-                "Correct them, or the login.",
+                result.output_tail or result.sentence,
+                "Correct owner and group of the target, or its login.",
             )
 
     def current(self, directory: str) -> str | None:
+        """Return the name of the current version; None if there is none."""
         link = posixpath.join(directory, "current")
         found = self._stat(link)
         if found is None:
@@ -298,57 +348,70 @@ class Remote:
         if not _VERSION.fullmatch(name):
             raise UsageError(
                 f"{link} at {self.where} is not a link to a version",
-                "",
-                "Look at what changed it, and move it away.",
+                "certmgr creates it as such a link, so that another program changed it",
+                "Find out what changed it, and move it away.",
             )
         return name
 
     def attempt(self, directory: str, version: str, names: Sequence[str]) -> str | None:
-        """Missing stable links first, then one rename of one link.
+        """Switch to a version until :meth:`commit` or :meth:`rollback` is called.
 
-        Returns what to go back to (None: nothing), also where the connection broke in between: a
-        link says beforehand what that is, until :meth:`settle`.
+        Missing stable links are created first. The switch is one rename. Before it, a link records
+        the version to roll back to, so that a call after a broken connection still returns it.
+
+        Args:
+            directory: The directory of the target.
+            version: The name of the version.
+            names: The names of the stable links.
+
+        Returns:
+            The version to roll back to; None if there was none.
         """
-        have, trial, before = (
+        existing, trial, before = (
             set(self._sftp.listdir(directory)),
             posixpath.join(directory, "trial"),
             self.current(directory),
         )
         if before == version:
-            if "trial" in have:
+            # The connection broke in an earlier attempt, before the test was over.
+            if "trial" in existing:
                 name = posixpath.basename(self._sftp.readlink(trial) or "")
                 return name if _VERSION.fullmatch(name) else None
             return before
         for name in names:
-            if name not in have:
+            if name not in existing:
                 self._link(f"current/{name}", posixpath.join(directory, name))
         self._link(f"versions/{before}" if before else "none", trial)
         self._link(f"versions/{version}", posixpath.join(directory, "current"))
         return before
 
-    def settle(self, directory: str) -> None:
+    def commit(self, directory: str) -> None:
+        """Keep the version of the last :meth:`attempt`."""
         with contextlib.suppress(FileNotFoundError):
             self._sftp.remove(posixpath.join(directory, "trial"))
 
-    def back(self, directory: str, version: str | None) -> None:
+    def rollback(self, directory: str, version: str | None) -> None:
+        """Undo :meth:`attempt`. ``version``: its result; None removes the current link."""
         if version is None:
             self._sftp.remove(posixpath.join(directory, "current"))
         else:
             self._link(f"versions/{version}", posixpath.join(directory, "current"))
-        self.settle(directory)
+        self.commit(directory)
 
-    def prune(self, directory: str, spared: Sequence[str | None]) -> None:
-        """Keeps the newest, and ``spared``. What cannot be removed stays."""
+    def prune(self, directory: str, protect: Sequence[str | None]) -> None:
+        """Remove all but the newest versions and ``protect``. What cannot be removed stays."""
         versions = posixpath.join(directory, "versions")
-        found = sorted(n for n in self._sftp.listdir(versions) if _VERSION.fullmatch(n))
-        for name in found[:-KEPT]:
-            if name not in spared:
-                temporary = posixpath.join(versions, f"{LEFTOVER[1]}{secrets.token_hex(6)}")
+        names = sorted(n for n in self._sftp.listdir(versions) if _VERSION.fullmatch(n))
+        for name in names[:-KEPT_VERSIONS]:
+            if name not in protect:
+                temporary = posixpath.join(
+                    versions, f"{LEFTOVER_PREFIXES[1]}{secrets.token_hex(6)}"
+                )
                 with contextlib.suppress(OSError):
                     self._sftp.posix_rename(posixpath.join(versions, name), temporary)
                     self._remove(temporary)
 
-    # -- steps
+    # -- single operations
 
     def _stat(self, path: str) -> SFTPAttributes | None:
         try:
@@ -370,7 +433,7 @@ class Remote:
             self._sftp.posix_rename(path, final)
 
     def _sync(self, file: SFTPFile) -> None:
-        """fsync@openssh.com; a server without it says so."""
+        """Sync a file with fsync@openssh.com. A server without this extension refuses it."""
         from paramiko.sftp import CMD_EXTENDED
 
         with contextlib.suppress(OSError):
@@ -378,13 +441,17 @@ class Remote:
             request(CMD_EXTENDED, "fsync@openssh.com", file.handle)
 
     def _link(self, text: str, path: str) -> None:
-        temporary = posixpath.join(posixpath.dirname(path), f"{LEFTOVER[2]}{secrets.token_hex(6)}")
+        """Create or replace a link with one rename."""
+        temporary = posixpath.join(
+            posixpath.dirname(path), f"{LEFTOVER_PREFIXES[2]}{secrets.token_hex(6)}"
+        )
         self._sftp.symlink(text, temporary)
         self._sftp.posix_rename(temporary, path)
 
     def _remove(self, path: str) -> None:
-        found = self._stat(path)
-        if found is not None and stat.S_ISDIR(found.st_mode or 0):
+        """Remove a file, a link, or a folder of files."""
+        attributes = self._stat(path)
+        if attributes is not None and stat.S_ISDIR(attributes.st_mode or 0):
             for name in self._sftp.listdir(path):
                 self._sftp.remove(posixpath.join(path, name))
             self._sftp.rmdir(path)

@@ -1,6 +1,6 @@
-"""Taking certbot's place: its schedule, and the links that servers are configured with.
+"""Takes over from certbot: its schedules, and the links that servers read.
 
-Nothing of certbot's is deleted, its keys are only read, and it can be undone.
+No file of certbot is deleted, its keys are only read, and the takeover can be undone.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from certmgr.deploy.certbot import read_material
+from certmgr.deploy.certbot import read_bundle
 from certmgr.deploy.disk import (
     Modes,
-    folder,
     link_at,
+    map_os_errors,
+    open_folder,
     read_at,
+    remove_leftovers,
     require_trusted,
-    sweep,
-    token,
+    temporary_name,
     write_at,
-    writing,
 )
 from certmgr.deploy.lineage import Lineage
-from certmgr.x509.bundle import CertificateBundle, checked
+from certmgr.x509.bundle import CertificateBundle, build_bundle
 from inventory.certificates import from_pem
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
@@ -36,7 +36,7 @@ COMBINED = "combined.pem"
 _RECORD = "certbot.json"
 
 
-# -- its schedule
+# -- certbot's schedules
 
 _TIMERS = ("certbot.timer", "snap.certbot.renew.timer", "certbot-renew.timer")
 _CRON = (
@@ -50,30 +50,35 @@ _CRON = (
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One thing that runs certbot by itself.
+    """A timer or cron job that runs certbot.
 
-    ``disable``: argument list that ends it, None where a person has to: then ``todo`` says what to
-    do.
+    Attributes:
+        source: The timer or the file, as text.
+        disable: The command that disables it; None if an administrator has to do it.
+        todo: What the administrator has to do.
     """
 
-    where: str
+    source: str
     disable: tuple[str, ...] | None
     todo: str
 
 
-def schedules(root: Path = Path("/")) -> list[Schedule]:
-    """What runs ``certbot renew`` on this machine: enabled timers of systemd, and lines of cron.
+def renewal_schedules(root: Path = Path("/")) -> list[Schedule]:
+    """Return the enabled systemd timers and the cron lines that run ``certbot renew``.
 
-    The caller ends them before it takes anything over.
+    The caller disables them before it takes over any link.
+
+    Args:
+        root: The root of the file system.
     """
-    found = [
+    result = [
         Schedule(
             f"systemd timer {t}",
             ("/usr/bin/systemctl", "disable", "--now", t),
             f"systemctl disable --now {t}",
         )
         for t in _TIMERS
-        if any(_there(p / t) for p in (root / "etc/systemd/system").glob("*.wants"))
+        if any(_is_enabled(p / t) for p in (root / "etc/systemd/system").glob("*.wants"))
     ]
     systemd = (root / "run/systemd/system").is_dir()
     for name in _CRON:
@@ -84,119 +89,140 @@ def schedules(root: Path = Path("/")) -> list[Schedule]:
                 for line in path.read_text(errors="replace").splitlines()
                 if "certbot" in line and not line.lstrip().startswith("#")
             ]
-            # The file of Debian does nothing where systemd runs: it says so itself.
+            # Debian's cron line tests for /run/systemd/system, and does nothing if systemd runs.
             if any(not (systemd and "/run/systemd/system" in line) for line in lines):
-                found.append(
+                result.append(
                     Schedule(
                         f"cron: {path}",
                         None,
                         f"put a # before the line with certbot in {path}, or move the file away",
                     )
                 )
-    return found
+    return result
 
 
-def _there(path: Path) -> bool:
-    """A link to /dev/null is a timer that is masked."""
+def _is_enabled(path: Path) -> bool:
+    """Return whether a timer is enabled. A link to /dev/null is a masked timer."""
     return path.is_symlink() and os.readlink(path) != "/dev/null"  # noqa: PTH115 - the text itself
 
 
-def timers_enabled(root: Path = Path("/")) -> bool:
-    return bool(schedules(root))
+def has_schedules(root: Path = Path("/")) -> bool:
+    """Return whether any timer or cron job runs certbot."""
+    return bool(renewal_schedules(root))
 
 
-# -- its links
+# -- certbot's links
 
 
 def take_over_links(live: Path, lineage: Lineage) -> None:
-    """The four links of certbot's ``live/NAME`` lead through our current link from now on, and
-    combined.pem stands beside them.
+    """Redirect the four links of certbot's ``live/NAME`` to the current version of a lineage.
 
-    Our current version must hold the very key and chain that they lead to now: so whichever of them
-    a server reads in between, they belong together. What they were is written down first, durably;
-    a switch is refused until all are done; one that died is completed by the next call. Raises
-    :class:`CertmgrError`.
+    combined.pem is added. The current version must have the same key and chain as certbot's links.
+    So a server reads matching files at any time between two steps.
+
+    The texts of the links are recorded first, durably. Switches are prevented until all links are
+    replaced. If the process dies, the next call completes the takeover.
+
+    Args:
+        live: Certbot's live folder.
+        lineage: The lineage of certmgr.
+
+    Raises:
+        CertmgrError: The current version differs, there is none, or a link cannot be replaced.
+        UsageError: ``live`` is not a live folder of certbot.
     """
     with lineage.lock():
-        live = _real(live)
-        ours = lineage.read_current()
-        if ours is None:
+        live = _require_certbot_folder(live)
+        current = lineage.read_current()
+        if current is None:
             raise CertmgrError(
                 f"'{lineage.name}' has no certificate in use yet",
                 "",
-                "Store certbot's and switch to it first.",
+                "Store certbot's certificate and switch to it first.",
             )
-        have = _links(live)
-        texts = _our_links(live, lineage)
-        if all(have.get(n) == texts[n] for n in (*LINKS, COMBINED)):
+        existing = _links(live)
+        texts = _certmgr_links(live, lineage)
+        # An earlier call replaced all links and died before it released the hold.
+        if all(existing.get(n) == texts[n] for n in (*LINKS, COMBINED)):
             lineage.release()
             return
-        _require_same(read_material(live), ours, live)
-        with writing(f"The links in {live} cannot be exchanged"):
-            known = _record(lineage)
-            if known is None or known[0] != live:
-                _note(lineage, live, {n: have[n] for n in LINKS})
-            lineage.hold(f"the links of certbot in {live} are being exchanged")
-            sweep(live)
-            sweep(lineage.archive)
-            with folder(live) as handle:
+        _require_same(read_bundle(live), current, live)
+        with map_os_errors(f"The links in {live} cannot be replaced"):
+            record = _read_record(lineage)
+            # A repeated call must not record links that were replaced already.
+            if record is None or record[0] != live:
+                _write_record(lineage, live, {n: existing[n] for n in LINKS})
+            lineage.hold(f"the links of certbot in {live} are being replaced")
+            remove_leftovers(live)
+            remove_leftovers(lineage.archive)
+            with open_folder(live) as handle:
                 for name in (*LINKS, COMBINED):
-                    if have.get(name) != texts[name]:
+                    if existing.get(name) != texts[name]:
                         link_at(handle, name, texts[name])
         lineage.release()
 
 
-def undo(lineage: Lineage) -> None:
-    """certbot's links as they were.
+def undo_takeover(lineage: Lineage) -> None:
+    """Restore certbot's links.
 
-    Ours is switched to the certificate that they lead to first, so that they belong together at
-    every moment; then reload the servers.
+    The lineage is switched to the certificate of certbot's links first, so that servers read
+    matching files at any time. The caller reloads the servers afterwards.
 
-    Raises :class:`CertmgrError` where nothing was taken over, or what they led to is gone.
+    Raises:
+        UsageError: Nothing was taken over.
+        CertmgrError: The files of certbot do not exist any more, or a link cannot be restored.
     """
     with lineage.lock():
-        record = _record(lineage)
+        record = _read_record(lineage)
         if record is None:
-            raise UsageError(f"Nothing of certbot was taken over for '{lineage.name}'")
+            raise UsageError(
+                f"Nothing of certbot was taken over for '{lineage.name}'",
+                "there is no record of a takeover",
+                "Check the name of the lineage: certmgr lineage list.",
+            )
         live, texts = record
-        theirs = _material_behind(_real(live), texts)
-        ours = lineage.read_current()
-        if ours is None or not _same(theirs, ours):
-            lineage.switch(lineage.store(theirs.key_pem, theirs.chain_der))
-        with writing(f"The links in {live} cannot be restored"):
+        certbot_bundle = _bundle_behind(_require_certbot_folder(live), texts)
+        current = lineage.read_current()
+        if current is None or not _same(certbot_bundle, current):
+            lineage.switch(lineage.store(certbot_bundle.key_pem, certbot_bundle.chain_der))
+        with map_os_errors(f"The links in {live} cannot be restored"):
             lineage.hold(f"the links of certbot in {live} are being restored (undo)")
-            sweep(live)
-            sweep(lineage.archive)
-            with folder(live) as handle:
+            remove_leftovers(live)
+            remove_leftovers(lineage.archive)
+            with open_folder(live) as handle:
                 for name, text in texts.items():
                     link_at(handle, name, text)
                 with suppress(FileNotFoundError):
                     os.unlink(COMBINED, dir_fd=handle)
                 os.fsync(handle)
-        # before the record goes: a death in between leaves something to repeat, and nothing that is
-        # held
+        # Released before the record is removed: after a crash in between, the call can be repeated,
+        # and nothing is held without a record.
         lineage.release()
-        with writing(f"{lineage.archive} cannot be written to"), folder(lineage.archive) as handle:
+        with (
+            map_os_errors(f"{lineage.archive} cannot be written to"),
+            open_folder(lineage.archive) as handle,
+        ):
             os.unlink(_RECORD, dir_fd=handle)
             os.fsync(handle)
 
 
-def _real(live: Path) -> Path:
-    """A folder of certbot's, and nothing else. Raises :class:`UsageError`."""
+def _require_certbot_folder(live: Path) -> Path:
+    """Return the resolved path of a live folder of certbot. Raise :class:`UsageError` otherwise."""
     if live.is_symlink() or not live.is_dir():
         raise UsageError(
-            f"{live} is not a folder of certbot's", "", "Name live/NAME in its directory."
+            f"{live} is not a live folder of certbot", "", "Give live/NAME in certbot's directory."
         )
     require_trusted(live)
     return live.resolve()
 
 
 def _links(live: Path) -> dict[str, str]:
-    """Each link -> its text.
+    """Return link -> its text.
 
-    Raises :class:`UsageError` where one of the four is none: then somebody copied files there.
+    Raises:
+        UsageError: One of the four is not a link, because files were copied there.
     """
-    found = {}
+    texts = {}
     for name in (*LINKS, COMBINED):
         path = live / name
         try:
@@ -204,63 +230,71 @@ def _links(live: Path) -> dict[str, str]:
         except FileNotFoundError:
             mode = 0
         if stat.S_ISLNK(mode):
-            found[name] = os.readlink(path)  # noqa: PTH115 - the text itself
+            texts[name] = os.readlink(path)  # noqa: PTH115 - the text itself
         elif mode or name in LINKS:
             raise UsageError(
                 f"{path} is not a link",
-                "certbot makes it as one",
-                "Let certbot put it right first (certbot certificates names lineages).",
+                "certbot creates it as a link",
+                "Repair it with certbot first (certbot certificates lists the lineages).",
             )
-    return found
+    return texts
 
 
-def _our_links(live: Path, lineage: Lineage) -> dict[str, str]:
-    """Relative inside one base, absolute to another one."""
+def _certmgr_links(live: Path, lineage: Lineage) -> dict[str, str]:
+    """Return link -> the text that leads to the current version of certmgr.
+
+    The texts are relative if certmgr uses certbot's directory, and absolute otherwise.
+    """
     current = lineage.archive.resolve() / "current"
-    inside = live.parent.parent == lineage.base.resolve()
+    same_base = live.parent.parent == lineage.base.resolve()
     return {
-        n: os.path.relpath(current / n, live) if inside else str(current / n)
+        n: os.path.relpath(current / n, live) if same_base else str(current / n)
         for n in (*LINKS, COMBINED)
     }
 
 
 def _same(a: CertificateBundle, b: CertificateBundle) -> bool:
-    """Both are checked, so the same leaf means the same public key."""
+    """Return whether two bundles have the same chain and both have a key.
+
+    Key and leaf of each bundle were checked, so that the same leaf means the same key.
+    """
     return a.chain_der == b.chain_der and a.key_pem is not None and b.key_pem is not None
 
 
-def _require_same(theirs: CertificateBundle, ours: CertificateBundle, live: Path) -> None:
-    if not _same(theirs, ours):
+def _require_same(certbot: CertificateBundle, current: CertificateBundle, live: Path) -> None:
+    """Raise :class:`CertmgrError` if certbot's bundle differs from the current version."""
+    if not _same(certbot, current):
         raise CertmgrError(
-            f"{live} shows another certificate than ours",
-            "the links would not belong together while they are exchanged",
-            "certbot may have renewed since: end its schedule, store its certificate again, switch"
-            " to it, and repeat.",
+            f"{live} has another certificate than certmgr",
+            "the links would not match while they are replaced",
+            "certbot may have renewed since: disable its schedule, store its certificate again,"
+            " switch to it, and repeat.",
         )
 
 
-def _material_behind(live: Path, texts: Mapping[str, str]) -> CertificateBundle:
-    """What the links of certbot led to."""
-
+def _bundle_behind(live: Path, texts: Mapping[str, str]) -> CertificateBundle:
+    """Read the bundle that certbot's links led to."""
     key = read_regular(live / texts["privkey.pem"], 1_000_000)
-    return checked(
+    return build_bundle(
         key, [c.der for c in from_pem(read_regular(live / texts["fullchain.pem"], 1_000_000))]
     )
 
 
-def _record(lineage: Lineage) -> tuple[Path, dict[str, str]] | None:
+def _read_record(lineage: Lineage) -> tuple[Path, dict[str, str]] | None:
+    """Return certbot's live folder and the original texts of its links; None without a takeover."""
     try:
-        with folder(lineage.archive) as handle:
-            found = json.loads(read_at(handle, _RECORD))
+        with open_folder(lineage.archive) as handle:
+            record = json.loads(read_at(handle, _RECORD))
     except FileNotFoundError:
         return None
-    return Path(found["live"]), {n: found["links"][n] for n in LINKS}
+    return Path(record["live"]), {n: record["links"][n] for n in LINKS}
 
 
-def _note(lineage: Lineage, live: Path, links: Mapping[str, str]) -> None:
+def _write_record(lineage: Lineage, live: Path, links: Mapping[str, str]) -> None:
+    """Record the original texts of certbot's links, durably."""
     data = json.dumps({"live": str(live), "links": dict(links)}).encode()
-    with folder(lineage.archive) as handle:
-        temporary = token("new")
+    with open_folder(lineage.archive) as handle:
+        temporary = temporary_name("new")
         write_at(handle, temporary, data, Modes())
         os.rename(temporary, _RECORD, src_dir_fd=handle, dst_dir_fd=handle)
         os.fsync(handle)
@@ -270,8 +304,8 @@ __all__: Sequence[str] = (
     "COMBINED",
     "LINKS",
     "Schedule",
-    "schedules",
+    "has_schedules",
+    "renewal_schedules",
     "take_over_links",
-    "timers_enabled",
-    "undo",
+    "undo_takeover",
 )

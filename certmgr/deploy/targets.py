@@ -1,13 +1,16 @@
-"""Brings one certificate to one target: put it there, test, reload; a test that fails undoes what
-was put. The outcome is a value: other targets go on.
+"""Deploys one certificate to one target: stage it, test, commit, reload.
 
-The order is the same for every kind, under one lock: the switch (one rename), the test, the reload.
-Exit codes prove little: that it is served is seen by a look.
+If the test fails, the certificate is rolled back. The result is a value, so that a failure does not
+stop the other targets.
+
+All kinds of targets use the same order under one lock: the switch (one rename), the test, the
+reload. Exit codes do not prove that the certificate is served. A verification does, afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,21 +25,21 @@ from certmgr.config.settings import secret as configured
 from certmgr.deploy import hooks
 from certmgr.deploy.disk import (
     Modes,
-    folder,
     make_folder,
-    modes,
+    map_os_errors,
+    open_folder,
     read_at,
     remove_at,
+    remove_leftovers,
     require_trusted,
-    sweep,
-    token,
+    resolve_modes,
+    temporary_name,
     write_at,
-    writing,
 )
 from certmgr.deploy.hooks import CommandResult
 from certmgr.deploy.lineage import Lineage, safe_name
-from certmgr.deploy.locks import alone, mark_reload, settle
-from certmgr.deploy.ssh import connected
+from certmgr.deploy.locks import exclusive_lock, record_reload, wait_after_reload
+from certmgr.deploy.ssh import connect
 from certmgr.deploy.versions import Version, VersionStore
 from certmgr.x509.bundle import CertificateBundle
 from certmgr.x509.pkcs12 import build_pkcs12
@@ -45,143 +48,163 @@ from inventory.errors import CertmgrError, UsageError
 if TYPE_CHECKING:
     from certmgr.deploy.ssh import Remote
 
-KEPT = 5
+_log = logging.getLogger(__name__)
+
+KEPT_VERSIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class TargetResult:
-    """``what``: one sentence.
+    """The result of a deployment to one target.
 
-    ``retry``: whether trying again later may help without anybody's help. ``output``: of the
-    program that failed, printable.
+    Attributes:
+        target: The name of the target in the configuration.
+        ok: Whether the deployment succeeded.
+        message: What happened, as one sentence.
+        retry: Whether a later retry may succeed without a change by an administrator.
+        output: The printable output of the program that failed.
     """
 
     target: str
     ok: bool
-    what: str
+    message: str
     retry: bool = False
     output: str = ""
 
 
 class TargetWriter(Protocol):
-    """Where it is put.
+    """Writes a certificate to one target."""
 
-    ``put`` makes it what the server will load; ``back`` undoes that; ``keep`` is called when it
-    stays.
-    """
+    def stage(self) -> None:
+        """Write the certificate where the server loads it at the next reload."""
 
-    def put(self) -> None: ...
+    def rollback(self) -> None:
+        """Restore what was there before :meth:`stage`."""
 
-    def back(self) -> None: ...
+    def commit(self) -> None:
+        """Keep the staged certificate, and remove what a rollback would need."""
 
-    def keep(self) -> None: ...
-
-    def run(self, command: Sequence[str]) -> CommandResult: ...
+    def run(self, command: Sequence[str]) -> CommandResult:
+        """Run a program on the machine of the target."""
 
     @property
-    def lock_file(self) -> Path: ...
+    def lock_file(self) -> Path:
+        """The lock of the target, which also records the last reload."""
 
 
-def deliver(
+def deploy_to_target(
     target: TargetSettings,
     name: str,
-    material: CertificateBundle,
+    bundle: CertificateBundle,
     lineage_dir: Path,
     *,
     label: str = "",
     secret: Callable[[str], str] | None = None,
 ) -> TargetResult:
-    """Blocks for at most a few times ``target.timeout``, and for the lock.
+    """Deploy a certificate to a target.
 
-    ``name``: of the lineage below ``lineage_dir``. ``label``: the target's word in the
-    configuration. ``secret``: the value behind ``env:NAME`` or ``file:PATH``. Never raises for what
-    goes wrong at the target.
+    The call blocks for at most a few times ``target.timeout``, in addition to the wait for the
+    lock. Failures of the target are returned and not raised.
+
+    Args:
+        target: The settings of the target.
+        name: The name of the lineage.
+        bundle: The key and certificates.
+        lineage_dir: The base folder of the lineages.
+        label: The name of the target in the configuration.
+        secret: Resolves ``env:NAME`` or ``file:PATH``; None for the default.
     """
-
     try:
+        _log.info("deploying %s to the target %s", name, label)
         lineage = Lineage(lineage_dir, safe_name(name))
-        with _place(target, lineage, material, secret or configured) as place:
-            return _carry_out(target, place, label)
+        with _writer(target, lineage, bundle, secret or configured) as writer:
+            return _deploy(target, writer, label)
     except CertmgrError as error:
+        # A usage error needs a change of the configuration, so that a retry cannot help.
         return TargetResult(label, False, str(error), retry=not isinstance(error, UsageError))
 
 
-def _carry_out(target: TargetSettings, place: TargetWriter, label: str) -> TargetResult:
-    settle(place.lock_file, target.settle)
-    place.put()
+def _deploy(target: TargetSettings, writer: TargetWriter, label: str) -> TargetResult:
+    """Stage, test, commit and reload."""
+    wait_after_reload(writer.lock_file, target.settle)
+    writer.stage()
     if target.test:
+        # A test that cannot run has accepted nothing, so that it counts like a failed one.
         try:
-            tested = place.run(target.test)
+            test_result = writer.run(target.test)
         except CertmgrError:
-            place.back()
+            writer.rollback()
             raise
-        if not tested.ok:
-            place.back()
-            what = (
-                f"{hooks.shown(target.test)} does not accept it: {tested.sentence}; it was taken"
-                " back, and nothing was reloaded"
+        if not test_result.ok:
+            writer.rollback()
+            message = (
+                f"{hooks.display_command(target.test)} does not accept the certificate:"
+                f" {test_result.sentence}; it was rolled back, and nothing was reloaded"
             )
-            return TargetResult(label, False, what, True, tested.output)
-    place.keep()
+            return TargetResult(label, False, message, True, test_result.output)
+    writer.commit()
     if target.reload:
+        # A failed or killed program may have sent the signal already, so that its time counts.
         try:
-            done = place.run(target.reload)
+            reload_result = writer.run(target.reload)
         finally:
-            mark_reload(place.lock_file)
-        if not done.ok:
-            what = (
-                f"it is in place, but {hooks.shown(target.reload)} failed: {done.sentence}; the"
-                " server may still show the old one"
+            record_reload(writer.lock_file)
+        if not reload_result.ok:
+            message = (
+                f"the files are deployed, but {hooks.display_command(target.reload)} failed:"
+                f" {reload_result.sentence}; the server may still serve the previous certificate"
             )
-            return TargetResult(label, False, what, True, done.output)
-    return TargetResult(label, True, "in place, and reloaded" if target.reload else "in place")
+            return TargetResult(label, False, message, True, reload_result.output)
+    return TargetResult(label, True, "deployed and reloaded" if target.reload else "deployed")
 
 
 @contextmanager
-def _place(
+def _writer(
     target: TargetSettings,
     lineage: Lineage,
-    material: CertificateBundle,
+    bundle: CertificateBundle,
     secret: Callable[[str], str],
 ) -> Iterator[TargetWriter]:
+    """Yield the writer for a kind of target, with its lock held."""
     if target.kind == "ssh":
-        with _over_ssh(target, lineage, material) as place:
-            yield place
+        with _remote_writer(target, lineage, bundle) as writer:
+            yield writer
         return
-    run = _Local(
+    local = _LocalContext(
         target,
-        {"CERTMGR_LINEAGE": lineage.name, "CERTMGR_SHA256": material.sha256},
+        {"CERTMGR_LINEAGE": lineage.name, "CERTMGR_SHA256": bundle.sha256},
         lineage.lock_file,
     )
     with lineage.lock():
         match target.kind:
             case "reload":
-                yield _Live(run, lineage, material)
+                yield _LiveFolderWriter(local, lineage, bundle)
             case "files":
-                yield _Files(run, _filled(target.directory, lineage.name), lineage.name, material)
+                directory = _with_name(target.directory, lineage.name)
+                yield _FilesWriter(local, directory, lineage.name, bundle)
             case "pkcs12":
-                yield _Pkcs12(
-                    run,
-                    _filled(target.path, lineage.name),
-                    material,
+                yield _Pkcs12Writer(
+                    local,
+                    _with_name(target.path, lineage.name),
+                    bundle,
                     secret(target.password),
                     target.alias or lineage.name,
                 )
             case _:
                 raise UsageError(
-                    f"There is no kind of target '{target.kind[:30]}'",
+                    f"'{target.kind[:30]}' is not a kind of target",
                     "",
-                    "Correct kind in the configuration.",
+                    "Correct 'kind' of the target in the configuration.",
                 )
 
 
-def _filled(text: str, name: str) -> str:
-    """Only a lineage's name, which is a safe word, is ever put into a path."""
+def _with_name(text: str, name: str) -> str:
+    """Replace {name} in a path by the name of the lineage, which is safe in paths."""
     return text.replace("{name}", safe_name(name))
 
 
-class _Local:
-    """What local targets share: who runs programs, and the modes of the files."""
+class _LocalContext:
+    """What the targets of this machine share: their programs and the modes of their files."""
 
     def __init__(
         self, target: TargetSettings, environment: Mapping[str, str], lock_file: Path
@@ -189,6 +212,7 @@ class _Local:
         self._target, self._environment, self.lock_file = target, environment, lock_file
 
     def run(self, command: Sequence[str]) -> CommandResult:
+        """Run a program as the user of the target."""
         return hooks.run(
             command,
             user=self._target.user,
@@ -198,76 +222,81 @@ class _Local:
 
     @property
     def modes(self) -> Modes:
-        return modes(self._target.owner, self._target.group, self._target.mode)
+        """Owner, group and mode of the files."""
+        return resolve_modes(self._target.owner, self._target.group, self._target.mode)
 
     @property
     def legacy(self) -> bool:
+        """Whether PKCS#12 files use the algorithms of old readers."""
         return self._target.legacy
 
 
-class _Live:
-    """The live folder of the lineage, which the server is configured with."""
+class _LiveFolderWriter:
+    """Writes to the live folder of the lineage, for a server that reads it there."""
 
-    def __init__(self, local: _Local, lineage: Lineage, material: CertificateBundle) -> None:
-        self.run, self.lock_file, self._local, self._lineage, self._material = (
+    def __init__(self, local: _LocalContext, lineage: Lineage, bundle: CertificateBundle) -> None:
+        self.run, self.lock_file, self._local, self._lineage, self._bundle = (
             local.run,
             local.lock_file,
             local,
             lineage,
-            material,
+            bundle,
         )
 
-    def put(self) -> None:
+    def stage(self) -> None:
         version = self._lineage.store(
-            self._material.key_pem, self._material.chain_der, modes=self._local.modes
+            self._bundle.key_pem, self._bundle.chain_der, modes=self._local.modes
         )
         self._before = self._lineage.attempt(version)
 
-    def back(self) -> None:
-        self._lineage.back(self._before)
+    def rollback(self) -> None:
+        self._lineage.rollback(self._before)
 
-    def keep(self) -> None:
-        self._lineage.settle()
+    def commit(self) -> None:
+        self._lineage.commit()
 
 
-class _Files:
-    """A folder with ``versions/``, one link ``current``, and stable links through it.
+class _FilesWriter:
+    """Writes to a folder with ``versions/``, one link ``current``, and stable links through it.
 
-    Another lineage's is refused.
+    A folder that belongs to another lineage is refused.
     """
 
     def __init__(
-        self, local: _Local, directory: str, name: str, material: CertificateBundle
+        self, local: _LocalContext, directory: str, name: str, bundle: CertificateBundle
     ) -> None:
-        self.run, self.lock_file, self._modes, self._name, self._material = (
+        self.run, self.lock_file, self._modes, self._name, self._bundle = (
             local.run,
             local.lock_file,
             local.modes,
             name,
-            material,
+            bundle,
         )
         self._directory = Path(directory)
-        self._shelf = VersionStore(
+        self._store = VersionStore(
             f"'{name}'", self._directory / "versions", self._directory / "current", self._directory
         )
 
-    def put(self) -> None:
-        with writing(f"{self._directory} cannot be made"):
+    def stage(self) -> None:
+        with map_os_errors(f"{self._directory} cannot be created"):
             require_trusted(self._directory)
             _make_parents(self._directory.parent)
             for path in (self._directory, self._directory / "versions"):
                 make_folder(path, self._modes)
                 require_trusted(path)
             self._claim()
-        self._before = self._shelf.attempt(self._shelf.store(self._material, self._modes))
+        self._before = self._store.attempt(self._store.store(self._bundle, self._modes))
 
     def _claim(self) -> None:
-        """Two lineages in one folder would take turns in it."""
-        with folder(self._directory) as handle:
+        """Record the lineage that owns the folder, and refuse a folder of another lineage.
+
+        Two lineages in one folder would replace each other's certificates.
+        """
+        with open_folder(self._directory) as handle:
             try:
                 owner = read_at(handle, "lineage").decode(errors="replace")
             except FileNotFoundError:
-                temporary = token("new")
+                temporary = temporary_name("new")
                 write_at(handle, temporary, self._name.encode(), Modes())
                 os.rename(temporary, "lineage", src_dir_fd=handle, dst_dir_fd=handle)
                 return
@@ -278,64 +307,65 @@ class _Files:
                 "Write {name} in the directory of the target.",
             )
 
-    def back(self) -> None:
-        self._shelf.back(self._before)
+    def rollback(self) -> None:
+        self._store.rollback(self._before)
 
-    def keep(self) -> None:
-        self._shelf.settle()
-        with suppress(CertmgrError):  # old versions that stay do no harm
-            self._shelf.prune(KEPT, ())
+    def commit(self) -> None:
+        self._store.commit()
+        # The new version is in use already. Old versions that stay do no harm.
+        with suppress(CertmgrError):
+            self._store.prune(KEPT_VERSIONS, ())
 
 
 def _make_parents(path: Path) -> None:
-    """Folders that are passed through, and not listed by others."""
-    for place in reversed([p for p in (path, *path.parents) if not p.exists()]):
-        make_folder(place, Modes())
-        place.chmod(0o711)
+    """Create missing parents. Other users can pass through them, but not list them."""
+    for parent in reversed([p for p in (path, *path.parents) if not p.exists()]):
+        make_folder(parent, Modes())
+        parent.chmod(0o711)
 
 
-class _Pkcs12:
-    """One file, written beside its place and renamed.
+class _Pkcs12Writer:
+    """Writes one PKCS#12 file under a temporary name, and renames it.
 
-    The one before waits under a second link until the test is over.
+    The previous file stays under a second hard link until the test is over.
     """
 
     def __init__(
-        self, local: _Local, path: str, material: CertificateBundle, password: str, alias: str
+        self, local: _LocalContext, path: str, bundle: CertificateBundle, password: str, alias: str
     ) -> None:
-        self.run, self.lock_file, self._local, self._path, self._material = (
+        self.run, self.lock_file, self._local, self._path, self._bundle = (
             local.run,
             local.lock_file,
             local,
             Path(path),
-            material,
+            bundle,
         )
         self._password, self._alias = password, alias
         name = hashlib.sha256(self._path.name.encode()).hexdigest()[:12]
         self._saved = f".certmgr-saved-{name}"
 
-    def put(self) -> None:
-        if self._material.key_pem is None:
+    def stage(self) -> None:
+        if self._bundle.key_pem is None:
             raise UsageError(
-                "A PKCS#12 needs the private key",
+                "A PKCS#12 file needs the private key",
                 "the client has it",
                 "Use another kind of target for this lineage.",
             )
         if not self._password:
             raise UsageError(
-                "A PKCS#12 needs a password",
-                "without one its key is in the open for most tools",
-                "Set password of the target.",
+                "A PKCS#12 file needs a password",
+                "without a password its key is practically unprotected",
+                "Set 'password' of the target.",
             )
-        data = self._built(self._material.key_pem)
+        data = self._build(self._bundle.key_pem)
         require_trusted(self._path.parent)
         with (
-            writing(f"{self._path} cannot be written"),
-            folder(self._path.parent, follow=True) as handle,
+            map_os_errors(f"{self._path} cannot be written"),
+            open_folder(self._path.parent, follow=True) as handle,
         ):
-            sweep(self._path.parent)
+            remove_leftovers(self._path.parent)
             self._save(handle)
-            temporary = token("new")
+            temporary = temporary_name("new")
             try:
                 write_at(handle, temporary, data, self._local.modes)
                 os.rename(temporary, self._path.name, src_dir_fd=handle, dst_dir_fd=handle)
@@ -346,8 +376,10 @@ class _Pkcs12:
             os.fsync(handle)
 
     def _save(self, handle: int) -> None:
-        """A link that is there already is of a process that died before its test was over: then
-        that one is the last good one.
+        """Keep the current file under a second hard link.
+
+        An existing link was left by a process that died before its test was over. It leads to the
+        last file that passed its test, so that it stays.
         """
         with suppress(FileExistsError, FileNotFoundError):
             os.link(
@@ -359,31 +391,31 @@ class _Pkcs12:
             )
             os.fsync(handle)
 
-    def _built(self, key_pem: bytes) -> bytes:
+    def _build(self, key_pem: bytes) -> bytes:
         return build_pkcs12(
             load_pem_private_key(key_pem, None),
-            self._material.chain,
+            self._bundle.chain,
             alias=self._alias,
             password=self._password,
             legacy=self._local.legacy,
         )
 
-    def back(self) -> None:
+    def rollback(self) -> None:
         with (
-            writing(f"{self._path} cannot be restored"),
-            folder(self._path.parent, follow=True) as handle,
+            map_os_errors(f"{self._path} cannot be restored"),
+            open_folder(self._path.parent, follow=True) as handle,
         ):
             try:
                 os.rename(self._saved, self._path.name, src_dir_fd=handle, dst_dir_fd=handle)
-            except FileNotFoundError:  # there was none
+            except FileNotFoundError:  # there was no file before
                 os.unlink(self._path.name, dir_fd=handle)
             os.fsync(handle)
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         with (
-            writing(f"{self._path.parent} cannot be written to"),
+            map_os_errors(f"{self._path.parent} cannot be written to"),
             suppress(FileNotFoundError),
-            folder(self._path.parent, follow=True) as handle,
+            open_folder(self._path.parent, follow=True) as handle,
         ):
             remove_at(handle, self._saved)
 
@@ -391,8 +423,8 @@ class _Pkcs12:
 # -- another machine
 
 
-class _Far:
-    """Folders on another machine."""
+class _RemoteWriter:
+    """Writes to folders on another machine."""
 
     def __init__(
         self,
@@ -400,53 +432,56 @@ class _Far:
         target: TargetSettings,
         name: str,
         version: Version,
-        material: CertificateBundle,
+        bundle: CertificateBundle,
         lock_file: Path,
     ) -> None:
         self.run, self.lock_file, self._remote, self._target = remote.run, lock_file, remote, target
-        self._directory, self._name, self._version, self._material = (
-            _filled(target.directory, name),
+        self._directory, self._name, self._version, self._bundle = (
+            _with_name(target.directory, name),
             name,
             version.name,
-            material,
+            bundle,
         )
         self._before: str | None = None
 
-    def put(self) -> None:
+    def stage(self) -> None:
         mode = int(self._target.mode, 8) if self._target.mode else 0o600
         self._remote.prepare(self._directory, self._name, self._target.group)
         self._remote.store(
             self._directory,
             self._version,
-            self._material,
+            self._bundle,
             self._target.owner,
             self._target.group,
             mode,
         )
         self._before = self._remote.attempt(
-            self._directory, self._version, list(self._material.files)
+            self._directory, self._version, list(self._bundle.files)
         )
 
-    def back(self) -> None:
-        self._remote.back(self._directory, self._before)
+    def rollback(self) -> None:
+        self._remote.rollback(self._directory, self._before)
 
-    def keep(self) -> None:
-        self._remote.settle(self._directory)
+    def commit(self) -> None:
+        self._remote.commit(self._directory)
         self._remote.prune(self._directory, (self._version, self._before))
 
 
 @contextmanager
-def _over_ssh(
-    target: TargetSettings, lineage: Lineage, material: CertificateBundle
+def _remote_writer(
+    target: TargetSettings, lineage: Lineage, bundle: CertificateBundle
 ) -> Iterator[TargetWriter]:
-    """Its own lock: a machine that hangs keeps nobody from reloading here."""
+    """Yield the writer for another machine, with the lock of that machine held.
 
-    version = lineage.holding(material)
+    The lock is separate: a machine that hangs must not block reloads on this one.
+    """
+    # The remote folder gets the name of the local version, so that both can be compared.
+    version = lineage.find_version(bundle)
     if version is None:
         raise CertmgrError(
             f"'{lineage.name}' has no such version", "it was not stored before", "Store it first."
         )
-    where = hashlib.sha256(f"{target.host}:{target.port}".encode()).hexdigest()[:16]
-    lock_file = lineage.base / f"lock-{where}"
-    with alone(lock_file), connected(target) as remote:
-        yield _Far(remote, target, lineage.name, version, material, lock_file)
+    machine = hashlib.sha256(f"{target.host}:{target.port}".encode()).hexdigest()[:16]
+    lock_file = lineage.base / f"lock-{machine}"
+    with exclusive_lock(lock_file), connect(target) as remote:
+        yield _RemoteWriter(remote, target, lineage.name, version, bundle, lock_file)

@@ -1,3 +1,1 @@
-"""What a visitor sees at a URL, step by step, for the support desk; it ends with exactly one of
-three outcomes.
-"""
+"""Diagnosis of a URL for the support desk: what a visitor sees, step by step, and one outcome."""

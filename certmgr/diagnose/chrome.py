@@ -1,6 +1,6 @@
-"""What Chrome would show, by finding code: an error page with its code, "Not secure", or nothing.
+"""What Chrome would show for the findings of a site. Pure.
 
-Pure.
+That is an error page with its code, "Not secure", or the page without a warning.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from inventory.vocabulary import SEVERITY_ORDER, Finding
 
-# The error pages, as chrome://network-errors names them.
+# Finding code -> the error page, as chrome://network-errors names it.
 ERRORS = {
     "name-not-found": "DNS_PROBE_FINISHED_NXDOMAIN",
     "dns-failure": "DNS_PROBE_FINISHED_NO_INTERNET or ERR_NAME_NOT_RESOLVED",
@@ -36,9 +36,10 @@ ERRORS = {
     "certificate-malformed": "NET::ERR_CERT_INVALID",
     "redirect-loop": "ERR_TOO_MANY_REDIRECTS",
 }
+# Findings for which Chrome shows an error page only under further conditions.
 SOMETIMES = {
     "revoked": (
-        "an error page where Chrome's own list names the certificate (NET::ERR_CERT_REVOKED), else"
+        "an error page if the list of Chrome names the certificate (NET::ERR_CERT_REVOKED), else"
         " the page; Firefox shows an error page"
     ),
     "chain-incomplete": (
@@ -49,10 +50,11 @@ SOMETIMES = {
 _NOT_SECURE = frozenset(
     {"http-collects-secrets", "http-collects-input", "http-served", "redirect-insecure"}
 )
+# Errors that a visitor of http:// never meets.
 _HTTPS_ONLY = frozenset(ERRORS) - {"name-not-found", "dns-failure", "redirect-loop"}
 
 
-def shown(
+def browser_view(
     findings: Iterable[Finding],
     addresses: Iterable[str],
     *,
@@ -60,13 +62,17 @@ def shown(
     visited: bool = True,
     status: int | None = None,
 ) -> str:
-    """``plain``: the visitor opens http://.
+    """Return in words what Chrome would show, for staff.
 
-    ``visited``: the pages were asked. ``status``: of a page that answers with an error. In words
-    for our staff; never "nothing" where something could not be told.
+    Args:
+        findings: All findings of the endpoint.
+        addresses: All addresses of the endpoint.
+        plain: Whether the visitor opens http://.
+        visited: Whether the pages were requested.
+        status: The status of a page that answers with an error.
     """
     listed = sorted(findings, key=lambda f: SEVERITY_ORDER[f.severity])
-    every = set(addresses)
+    all_addresses = set(addresses)
     served = any(f.code in _NOT_SECURE for f in listed)
     for finding in listed:
         error = ERRORS.get(finding.code)
@@ -77,19 +83,20 @@ def shown(
         ):
             continue
         if finding.severity == "undetermined":
+            # The probe failed, but a visitor from another network may get an answer.
             return (
-                "could not be told from here; if visitors get no answer either, an error page:"
-                f" {error}"
+                "could not be determined from here; if visitors get no answer either, an error"
+                f" page: {error}"
             )
-        whom = (
+        page = (
             "an error page"
-            if not finding.addresses or set(finding.addresses) >= every
+            if not finding.addresses or set(finding.addresses) >= all_addresses
             else f"an error page at {', '.join(finding.addresses)}"
         )
-        return f"{whom}: {error}"
+        return f"{page}: {error}"
     if plain and served:
         return (
-            "the page, with 'Not secure' in the address bar (and a warning before it where 'Always"
+            "the page, with 'Not secure' in the address bar (and a warning before it if 'Always"
             " use secure connections' is on)"
         )
     for finding in listed:
@@ -98,9 +105,10 @@ def shown(
     if any(f.code == "redirect-insecure" for f in listed):
         return "the page, with 'Not secure' in the address bar"
     if status is not None:
-        return f"the site's own error page ({status})"
+        return f"the error page of the site ({status})"
+    # "Without any warning" is only shown if everything was determined.
     if any(f.severity == "undetermined" for f in listed) or not visited:
-        return "could not be told from here"
+        return "could not be determined from here"
     if any(f.code == "mixed-content" for f in listed):
         return "the page; parts that are loaded over HTTP are blocked or missing"
     return "the page, without any warning"

@@ -1,5 +1,6 @@
-"""What the inventory knows of a host before anything is looked at: whose it is, what is open, and
-what changed since it was last good.
+"""The inventory's data about a host: its client, its open findings, and what changed.
+
+Changes are those since the last scan that observed a certificate.
 """
 
 from __future__ import annotations
@@ -16,9 +17,16 @@ from certmgr.diagnose.outcome import OutcomeFacts
 from certmgr.inspection.report import EndpointReport
 from certmgr.net.addresses import Network, within
 from inventory.db.database import Database, from_epoch
-from inventory.models.tables import audit, certificate, endpoint, observation, server, standing
-from inventory.models.tables import client as client_table
-from inventory.models.tables import domain as domain_table
+from inventory.models import (
+    AuditEntry,
+    Client,
+    Domain,
+    Endpoint,
+    ProbeState,
+    ServedChain,
+    Server,
+    StoredCertificate,
+)
 from inventory.names import registered_domain
 from inventory.store import contacts, domains, findings, outbox, servers
 from inventory.targets import Target
@@ -27,9 +35,20 @@ from inventory.vocabulary import Acceptance, Finding, Parties
 
 @dataclass(slots=True)
 class HostContext:
-    """``open``: what is open at the endpoint as stored, with since when.
+    """The inventory's data about a host.
 
-    ``served``: address -> (SHA-256, serial, first seen) of the last good look.
+    Attributes:
+        contact: The name of the owner, or of another contact.
+        last_good: The time of the last scan that observed a certificate.
+        open: The stored open findings of the endpoint, each with the time when it was opened.
+        served: Address -> (SHA-256, serial, first observed) of the last good scan.
+        accepted: The acceptances that cover the endpoint.
+        assigned: Which staff member fixes which code, and by when.
+        edits: The last changes of the domain's record, in words.
+        notices: The notices that the client got about the domain.
+        own_addresses: The addresses of its server.
+        paths: Paths that each scan visits.
+        fixed: Addresses that the administrator set for the endpoint.
     """
 
     domain: str
@@ -46,33 +65,35 @@ class HostContext:
     open: list[tuple[Finding, datetime | None]] = field(default_factory=list)
     served: dict[str, tuple[str, str, datetime | None]] = field(default_factory=dict)
     accepted: list[Acceptance] = field(default_factory=list)
-    taken: list[Acceptance] = field(default_factory=list)
+    assigned: list[Acceptance] = field(default_factory=list)
     edits: list[str] = field(default_factory=list)
-    told: list[Mapping[str, Any]] = field(default_factory=list)
+    notices: list[Mapping[str, Any]] = field(default_factory=list)
     own_addresses: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
 
 
 def load(database: Database, target: Target, now: datetime) -> HostContext | None:
-    """None where neither the host nor the domain above it is in the inventory."""
+    """Return the data about a host; None if neither it nor its registered domain is known."""
     with database.read() as conn:
-        place = (
+        # A visitor opens HTTPS, so endpoints of other protocols are not considered.
+        endpoint_row = (
             conn.execute(
-                select(endpoint).where(
-                    endpoint.c.host == target.host,
-                    endpoint.c.port == target.port,
-                    endpoint.c.protocol == "https",
-                    endpoint.c.state != "retired",
+                select(Endpoint).where(
+                    Endpoint.host == target.host,
+                    Endpoint.port == target.port,
+                    Endpoint.protocol == "https",
+                    Endpoint.state != "retired",
                 )
             )
             .mappings()
             .first()
         )
-        row = _domain(conn, target, place)
+        row = _domain(conn, target, endpoint_row)
         if row is None:
             return None
         people = contacts.listing(conn, client_id=row["client_id"])
+        # The owner is addressed first; other contacts keep their order.
         people.sort(key=lambda p: p["role"] != "owner")
         first = people[0] if people else None
         context = HostContext(
@@ -89,32 +110,35 @@ def load(database: Database, target: Target, now: datetime) -> HostContext | Non
             last_good=None,
             paths=tuple(row["paths"].split()),
         )
+        # Without a server, the inventory does not know to which address the host should point.
         if row["server_id"] is not None:
-            machine = conn.execute(
-                select(server.c.addresses).where(server.c.id == row["server_id"])
+            addresses = conn.execute(
+                select(Server.addresses).where(Server.id == row["server_id"])
             ).scalar()
-            context.own_addresses = tuple((machine or "").split())
-        if place is not None:
-            context.fixed = tuple((place["addresses"] or "").split())
-            _endpoint(conn, context, place, row, now)
+            context.own_addresses = tuple((addresses or "").split())
+        if endpoint_row is not None:
+            context.fixed = tuple((endpoint_row["addresses"] or "").split())
+            _endpoint(conn, context, endpoint_row, row, now)
         context.edits = _edits(conn, row["id"])
-        context.told = list(
+        context.notices = list(
             outbox.told_about(
-                conn, row["client_id"], place["id"] if place is not None else None, row["id"]
+                conn,
+                row["client_id"],
+                endpoint_row["id"] if endpoint_row is not None else None,
+                row["id"],
             )
         )
     return context
 
 
-def _domain(conn: Connection, target: Target, place: Any) -> Any:
-    """The domain of the endpoint; else the host's own, or the registered domain above it."""
-    if place is not None:
-        query = select(domain_table.c.client_id, domain_table.c.id).where(
-            domain_table.c.id == place["domain_id"]
-        )
-        found = conn.execute(query).first()
-        client_id, domain_id = (found[0], found[1]) if found else (None, None)
+def _domain(conn: Connection, target: Target, endpoint_row: Any) -> Any:
+    """Return the domain of the endpoint, or else of the host, or its registered domain."""
+    if endpoint_row is not None:
+        query = select(Domain.client_id, Domain.id).where(Domain.id == endpoint_row["domain_id"])
+        owner = conn.execute(query).first()
+        client_id, domain_id = (owner[0], owner[1]) if owner else (None, None)
     else:
+        # A host without an endpoint usually belongs to the client of its registered domain.
         active = domains.active(conn, target.host) or (
             None if target.is_address else domains.active(conn, registered_domain(target.host))
         )
@@ -126,22 +150,23 @@ def _domain(conn: Connection, target: Target, place: Any) -> Any:
     )
     if row is None:
         return None
-    manager = conn.execute(
-        select(client_table.c.account_manager).where(client_table.c.id == client_id)
-    ).scalar()
+    manager = conn.execute(select(Client.account_manager).where(Client.id == client_id)).scalar()
     return dict(row) | {"account_manager": manager}
 
 
-def _endpoint(conn: Connection, context: HostContext, place: Any, row: Any, now: datetime) -> None:
+def _endpoint(
+    conn: Connection, context: HostContext, endpoint_row: Any, row: Any, now: datetime
+) -> None:
     state = (
-        conn.execute(select(standing).where(standing.c.endpoint_id == place["id"]))
+        conn.execute(select(ProbeState).where(ProbeState.endpoint_id == endpoint_row["id"]))
         .mappings()
         .first()
     )
+    # An endpoint that was never scanned has no row.
     context.last_good = from_epoch(state["last_good"]) if state else None
     for f in findings.listing(conn, domain_id=row["id"]):
-        if f["endpoint_id"] == place["id"]:
-            one = Finding(
+        if f["endpoint_id"] == endpoint_row["id"]:
+            finding = Finding(
                 code=f["code"],
                 severity=f["severity"],
                 addresses=tuple(f["addresses"]),
@@ -149,66 +174,76 @@ def _endpoint(conn: Connection, context: HostContext, place: Any, row: Any, now:
                 actor=f["actor"],
                 outcome=f["outcome"],
             )
-            context.open.append((one, from_epoch(f["opened_at"])))
-    spans = conn.execute(
+            context.open.append((finding, from_epoch(f["opened_at"])))
+    # What each address served last; older observations are closed.
+    observations = conn.execute(
         select(
-            observation.c.address,
-            observation.c.leaf,
-            observation.c.first_seen,
-            certificate.c.serial,
+            ServedChain.address,
+            ServedChain.leaf,
+            ServedChain.first_seen,
+            StoredCertificate.serial,
         )
-        .join(certificate, certificate.c.sha256 == observation.c.leaf)
-        .where(observation.c.endpoint_id == place["id"], observation.c.open == 1)
+        .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
+        .where(ServedChain.endpoint_id == endpoint_row["id"], ServedChain.open == 1)
     )
     context.served = {
-        address: (leaf, serial, from_epoch(first)) for address, leaf, first, serial in spans
+        address: (leaf, serial, from_epoch(first))
+        for address, leaf, first, serial in observations
+        if leaf is not None
     }
-    scope = (row["client_id"], row["id"], place["id"])
+    # An acceptance may cover one endpoint, a domain, or all endpoints of a client.
+    scope = (row["client_id"], row["id"], endpoint_row["id"])
     context.accepted = [a for a in findings.acceptances(conn, now) if a.covers(a.code, *scope, now)]
-    context.taken = [
+    context.assigned = [
         a for a in findings.acceptances(conn, now, kind="take") if a.covers(a.code, *scope, now)
     ]
 
 
 def _edits(conn: Connection, domain_id: int) -> list[str]:
+    # A recent edit of the record may explain the fault, which its creation does not.
     rows = conn.execute(
-        select(audit)
-        .where(audit.c.kind == "domain", audit.c.row_id == domain_id, audit.c.action != "add")
-        .order_by(audit.c.id.desc())
+        select(AuditEntry)
+        .where(
+            AuditEntry.kind == "domain", AuditEntry.row_id == domain_id, AuditEntry.action != "add"
+        )
+        .order_by(AuditEntry.id.desc())
         .limit(3)
     ).mappings()
-    said = []
+    lines = []
     for row in rows:
         at = from_epoch(row["at"])
-        said.append(
+        lines.append(
             f"{at:%Y-%m-%d} {row['actor']} ({row['action']}):"
             f" {', '.join(json.loads(row['detail']))}"
         )
-    return said
+    return lines
 
 
 def changes(context: HostContext, report: EndpointReport) -> list[str]:
-    """What is otherwise than at the last good look that is stored. Pure."""
-    said = []
+    """Return what changed since the last good scan that is stored, in words. Pure."""
+    lines = []
+    # Without a stored scan, each address would be "new".
     before, now = set(context.served), {a.address for a in report.addresses}
     if before:
-        said += [f"the address {a} is new" for a in sorted(now - before)]
-        said += [f"the address {a} is gone" for a in sorted(before - now)]
+        lines += [f"the address {a} is new" for a in sorted(now - before)]
+        lines += [f"the address {a} is gone" for a in sorted(before - now)]
     for address in report.addresses:
         known = context.served.get(address.address)
         if known is not None and address.seen and address.chain[0] != known[0]:
-            said.append(
-                f"{address.address} serves another certificate than before (then serial {known[1]})"
+            lines.append(
+                f"{address.address} serves another certificate than before (serial {known[1]})"
             )
+        # Without a route from this machine, nothing is known about the address.
         elif known is not None and not address.seen and not address.no_route:
-            said.append(f"{address.address} served a certificate, and now does not")
+            lines.append(f"{address.address} served a certificate before, and serves none now")
+    # The last scan may be hours old, so the diagnosis can find more.
     stored = {f.code for f, _ in context.open}
-    said += [
+    lines += [
         f"new since the last scan: {f.code}"
         for f in report.findings
         if f.code not in stored and f.severity not in ("info", "low")
     ]
-    return said
+    return lines
 
 
 def facts(
@@ -218,7 +253,15 @@ def facts(
     networks: tuple[Network, ...],
     clock: datetime | None,
 ) -> OutcomeFacts:
-    """``database`` None: there is no inventory."""
+    """Return the facts for the outcome.
+
+    Args:
+        database: The inventory; None if there is none.
+        context: The inventory's data about the host; None if the host is not in it.
+        report: The result of the scan.
+        networks: The networks of the provider.
+        clock: What the clock of the visitor's device shows, if it is known.
+    """
     own: frozenset[str] = frozenset()
     if database is not None:
         with database.read() as conn:
@@ -229,8 +272,10 @@ def facts(
     if context is None:
         return OutcomeFacts(ours=ours, clock=clock)
     parties = context.parties
+    # The provider installs certificates on its servers, also under a panel.
     hosted = parties.hosts == "us" or (parties.hosts == "panel" and parties.on_our_server)
     elsewhere = any(f.code == "points-elsewhere" for f in report.findings)
+    # Without any configured address of the provider, the responsibilities decide.
     if not own and not networks and hosted:
         ours = frozenset(a.address for a in report.addresses)
     return OutcomeFacts(
@@ -239,6 +284,6 @@ def facts(
         own_addresses=context.own_addresses,
         ours=ours,
         we_install=hosted and not elsewhere,
-        taken=tuple(context.taken),
+        assigned=tuple(context.assigned),
         clock=clock,
     )

@@ -1,5 +1,6 @@
-"""One diagnosis: the inventory is asked, the site is looked at, and everything that is said of it
-is made. Nothing is stored.
+"""Run one diagnosis: read the inventory, probe the site, and produce all texts.
+
+Nothing is stored.
 """
 
 from __future__ import annotations
@@ -19,14 +20,26 @@ from certmgr.net.addresses import networks
 from inventory.db.database import Database
 from inventory.vocabulary import Finding
 from notifiers.wording.catalogue import language
-from notifiers.wording.scope import STRANGE, for_client
+from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """``outcome``: in the client's language and without other clients' names; ``staff``: the same
-    for us. ``shown``: what Chrome shows. ``questions``: only where nothing was found. ``severe``: a
-    fault of severity critical or high that was not accepted.
+    """The result of a diagnosis.
+
+    Attributes:
+        url: The URL that was diagnosed.
+        context: The inventory's data about the host; None if the host is not in it.
+        steps: The steps, in the order of a visit.
+        shown: What Chrome would show.
+        outcome: The outcome in the language of the client, without names of other clients.
+        staff: The outcome for staff.
+        message: The message to the client.
+        questions: Questions to the client with the meaning of the answers, if nothing was found.
+        escalation: The text for level 2.
+        changes: What changed since the last good scan.
+        findings: All findings.
+        severe: Whether a finding of severity critical or high is not accepted.
     """
 
     url: str
@@ -54,67 +67,88 @@ def diagnose(
     clock: datetime | None = None,
     chosen: str | None = None,
 ) -> Diagnosis:
-    """``database`` None: there is no inventory.
+    """Diagnose one URL.
 
-    ``clock``: of the visitor's device. ``chosen``: a language in place of the client's.
+    Args:
+        settings: The configuration.
+        database: The inventory; None if there is none.
+        question: The parsed URL.
+        options: The options of the scan.
+        now: The current time.
+        vantage: The machine from which the site is probed, in words.
+        clock: What the clock of the visitor's device shows, if it is known.
+        chosen: A language to use instead of the client's.
     """
     target, url = question.target, question.url
-    known = contexts.load(database, target, now) if database is not None else None
-    if known is not None and known.fixed:
-        options.overrides = {(target.host, target.port): known.fixed, **options.overrides}
+    context = contexts.load(database, target, now) if database is not None else None
+    # The administrator's addresses count, as in a scan. Options of this call take precedence.
+    if context is not None and context.fixed:
+        options.overrides = {(target.host, target.port): context.fixed, **options.overrides}
+    # The same checks as in a scan, so that the diagnosis cannot contradict the inventory.
     report = probe_targets(
         settings,
         options,
         target,
         (question.path,),
-        known.parties if known else None,
-        _purpose(known),
+        context.parties if context else None,
+        _purpose(context),
         database,
-        ever_good=known is not None and known.last_good is not None,
+        ever_good=context is not None and context.last_good is not None,
         clock=lambda: now,
     )
     facts = contexts.facts(
-        database, known, report, networks(settings.network.provider, "[network] provider"), clock
+        database, context, report, networks(settings.network.provider, "[network] provider"), clock
     )
     error = page_error(report, url)
-    own = {target.host, known.domain if known else target.host}
-    strange = any(f.code in STRANGE for f in report.findings)
-    spoken = [for_client(f, own, strange=strange) for f in report.findings]
+    # A shared server may serve the certificate of another client. The client must not read that
+    # client's names.
+    own = {target.host, context.domain if context else target.host}
+    foreign_certificate = any(f.code in FOREIGN_CERTIFICATE for f in report.findings)
+    client_findings = [
+        for_client(f, own, foreign_certificate=foreign_certificate) for f in report.findings
+    ]
     provider = settings.provider
     reader = language(
-        chosen or (known.language if known else None) or provider.language,
-        (known.time_zone if known else None) or provider.time_zone,
+        chosen or (context.language if context else None) or provider.language,
+        (context.time_zone if context else None) or provider.time_zone,
     )
-    outcome = decide(report, spoken, facts, reader, plain=question.plain, error=error)
+    # Staff read the same decision in English, and with all names.
+    outcome = decide(report, client_findings, facts, reader, plain=question.plain, error=error)
     staff = decide(report, report.findings, facts, plain=question.plain, error=error)
-    made = steps(report, url, now, clock)
-    shown = chrome.shown(
+    visit_steps = steps(report, url, now, clock)
+    shown = chrome.browser_view(
         report.findings,
         [a.address for a in report.addresses],
         plain=question.plain,
         visited=report.web is not None and report.web.document is not None,
         status=error[1] if error else None,
     )
-    since = contexts.changes(known, report) if known else []
-    waived = {a.code for a in known.accepted} if known else set()
+    changes = contexts.changes(context, report) if context else []
+    # An accepted fault is explained, but does not change the exit code.
+    accepted = {a.code for a in context.accepted} if context else set()
     return Diagnosis(
         url=url,
-        context=known,
-        steps=made,
+        context=context,
+        steps=visit_steps,
         shown=shown,
         outcome=outcome,
         staff=staff,
-        message=message.message(outcome, known, url, now, provider.name, reader),
+        message=message.message(outcome, context, url, now, provider.name, reader),
         questions=message.questions(report, now) if not outcome.code else [],
-        escalation=message.escalation(url, report, made, known, since, now, vantage, shown),
-        changes=since,
+        escalation=message.escalation(
+            url, report, visit_steps, context, changes, now, vantage, shown
+        ),
+        changes=changes,
         findings=report.findings,
         severe=any(
-            f.severity in ("critical", "high") and f.code not in waived for f in report.findings
+            f.severity in ("critical", "high") and f.code not in accepted for f in report.findings
         ),
     )
 
 
-def _purpose(known: HostContext | None) -> str:
-    """A visitor opens whatever there is, also under a name for which no page is expected."""
-    return "redirect" if known is not None and known.purpose == "redirect" else "site"
+def _purpose(context: HostContext | None) -> str:
+    """Return the purpose to judge by: ``redirect`` or ``site``.
+
+    A visitor opens a page even under a name for which none is expected (parked, mail).
+    """
+    return "redirect" if context is not None and context.purpose == "redirect" else "site"

@@ -1,4 +1,4 @@
-"""The message to the client, ready to send, and the text that goes to level 2. Pure."""
+"""The texts of a diagnosis: the message to the client, and the escalation to level 2. Pure."""
 
 from __future__ import annotations
 
@@ -23,35 +23,48 @@ def message(
     provider: str,
     language: Language,
 ) -> str:
-    """In the client's language: what we saw, which of the three outcomes, and what to do."""
+    """Return the message to the client, ready to send.
+
+    It names the cause, which of the three outcomes it is, and what to do.
+
+    Args:
+        outcome: The outcome in the language of the client.
+        context: The inventory's data about the host; None if the host is not in it.
+        url: The URL that was diagnosed.
+        now: The time of the diagnosis.
+        provider: The name of the provider.
+        language: The language of the client.
+    """
     name = context.contact if context is not None else None
     greeting = (
         language(words.GREETING).format(name=name) if name else language(words.GREETING_PLAIN)
     )
-    lines = [greeting, "", language(words.LOOKED).format(url=url, date=language.instant(now))]
+    lines = [greeting, "", language(words.OPENED).format(url=url, date=language.timestamp(now))]
+    # If nothing was found, the answers of the client are the only further evidence.
     if not outcome.code:
-        lines += [language(words.NOTHING_SEEN), *[f"- {language(q)}" for q, _ in words.QUESTIONS]]
+        lines += [language(words.NO_FAULT_FOUND), *[f"- {language(q)}" for q, _ in words.QUESTIONS]]
     elif outcome.outcome == "you-act":
-        lines += ["", f"{language(words.ACT)} {outcome.cause}", outcome.instruction]
+        lines += ["", f"{language(words.YOU_ACT)} {outcome.cause}", outcome.instruction]
+    # A date is promised only if the fault is assigned with one.
     elif outcome.outcome == "we-act" and outcome.by is not None:
         by = language(ReportPhrases.until).format(date=language.date(outcome.by))
         lines += [
             "",
-            f"{language(words.WE)} {outcome.cause}",
+            f"{language(words.WE_ACT)} {outcome.cause}",
             language(words.DONE_BY).format(by=by, person=outcome.person),
         ]
     else:
-        lines += ["", f"{language(words.PASSED)} {outcome.cause}", language(words.NEXT)]
-    signed = [
+        lines += ["", f"{language(words.ESCALATED)} {outcome.cause}", language(words.NEXT_UPDATE)]
+    signature = [
         x for x in ((context.account_manager if context is not None else None), provider) if x
     ]
-    return "\n".join([*lines, "", language(words.THANKS), *signed])
+    return "\n".join([*lines, "", language(words.THANKS), *signature])
 
 
 def questions(report: EndpointReport, now: datetime) -> list[tuple[str, str]]:
-    """What to ask, and what each answer would mean."""
+    """Return the questions to ask the client, each with what the answers would mean."""
     leaf = report.certificate
-    validity = "at times that could not be read"
+    validity = "at dates that could not be parsed"
     if leaf is not None and leaf.not_before is not None and leaf.not_after is not None:
         validity = f"from {leaf.not_before:%Y-%m-%d %H:%M} to {leaf.not_after:%Y-%m-%d %H:%M} UTC"
     addresses = ", ".join(a.address for a in report.addresses) or "no address"
@@ -70,25 +83,37 @@ def questions(report: EndpointReport, now: datetime) -> list[tuple[str, str]]:
 def escalation(
     url: str,
     report: EndpointReport,
-    made: Sequence[DiagnosisStep],
+    steps: Sequence[DiagnosisStep],
     context: HostContext | None,
-    since: Sequence[str],
+    changes: Sequence[str],
     now: datetime,
     vantage: str,
     shown: str,
 ) -> str:
-    """Everything that was tried, for level 2, so that nobody asks it again."""
+    """Return the text for level 2: all results, so that the client is not asked again.
+
+    Args:
+        url: The URL that was diagnosed.
+        report: The result of the scan.
+        steps: The steps of the diagnosis.
+        context: The inventory's data about the host; None if the host is not in it.
+        changes: What changed since the last good scan.
+        now: The time of the diagnosis.
+        vantage: The machine from which the site was probed.
+        shown: What Chrome would show.
+    """
     lines = [
         f"To level 2: {url}",
-        f"Looked at {now:%Y-%m-%d %H:%M} UTC from {vantage}. Chrome would show: {shown}.",
+        f"Checked {now:%Y-%m-%d %H:%M} UTC from {vantage}. Chrome would show: {shown}.",
     ]
     if context is not None:
         lines.append(
             f"Client {context.client} {context.client_name}, domain {context.domain}, server"
-            f" {context.server or 'none of ours'}."
+            f" {context.server or 'not one of ours'}."
         )
-    lines += [f"- {s.name}: {s.state}: {s.text}" for s in made]
-    lines += [f"- changed: {c}" for c in since]
+    lines += [f"- {s.name}: {s.state}: {s.text}" for s in steps]
+    lines += [f"- changed: {c}" for c in changes]
+    # Remarks of severity info are no faults.
     if context is not None:
         lines += [
             f"- open since {s:%Y-%m-%d}: {f.code}"

@@ -1,5 +1,7 @@
-"""Findings -> exactly one of three outcomes, with its cause in one sentence and the instruction for
-whoever acts. Pure.
+"""Derive the outcome of a diagnosis from its findings. Pure.
+
+There are three outcomes. Each has a cause in one sentence, and an instruction for the party that
+must act.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from notifiers.wording import diagnose as words
 from notifiers.wording.catalogue import ENGLISH, Language
 from notifiers.wording.sentences import client_instruction, instruction, sentence
 
+# The order in which a visit passes the layers.
 _LAYERS = ("dns", "transport", "tls", "certificate", "revocation", "policy", "http")
-_WORTH = ("critical", "high", "medium")
+_RELEVANT_SEVERITIES = ("critical", "high", "medium")
 # Faults of one address among several: its record is wrong, or its server is down.
 _OF_ADDRESS = frozenset(
     {
@@ -32,7 +35,7 @@ _OF_ADDRESS = frozenset(
         "tls-legacy-only",
     }
 )
-# What shows that a name points to the wrong machine.
+# Faults that are expected if a name points to the wrong server.
 _OF_ANOTHER_SERVER = frozenset(
     {
         "default-certificate",
@@ -47,11 +50,16 @@ _OF_ANOTHER_SERVER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class OutcomeFacts:
-    """What is known beside the look.
+    """Facts about the host, in addition to the report of the scan.
 
-    ``known``: the host is in the inventory. ``own_addresses``: where the host should point, of its
-    server. ``ours``: resolved addresses that are ours; ``we_install``: we install there. ``taken``:
-    who mends which code by when. ``clock``: the visitor's.
+    Attributes:
+        known: Whether the host is in the inventory.
+        dns_is_ours: Whether the provider manages its DNS.
+        own_addresses: The addresses of its server, to which the host should point.
+        ours: Those of its resolved addresses that belong to the provider.
+        we_install: Whether the provider installs certificates there.
+        assigned: Which staff member fixes which code, and by when.
+        clock: What the clock of the visitor's device shows, if it is known.
     """
 
     known: bool = False
@@ -59,15 +67,23 @@ class OutcomeFacts:
     own_addresses: tuple[str, ...] = ()
     ours: frozenset[str] = frozenset()
     we_install: bool = False
-    taken: tuple[Acceptance, ...] = ()
+    assigned: tuple[Acceptance, ...] = ()
     clock: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DiagnosisOutcome:
-    """``outcome``: you-act, we-act or escalated.
+    """The outcome of a diagnosis.
 
-    ``who``: client, provider or staff. ``code``: the finding that decides; empty: nothing found.
+    Attributes:
+        outcome: you-act, we-act or escalated.
+        code: The code of the decisive finding; empty if nothing was found.
+        cause: The cause in one sentence.
+        instruction: What to do.
+        who: Who acts: client, provider or staff.
+        person: The staff member to whom the fault is assigned.
+        by: When it will be fixed.
+        partial: The affected addresses, if others are fine.
     """
 
     outcome: str
@@ -81,30 +97,42 @@ class DiagnosisOutcome:
 
 
 def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
-    """The finding that explains best what a visitor sees: the worst, of those the first on the way,
-    and of those what Chrome has an error page for. ``plain``: http:// was opened.
+    """Return the finding that explains best what a visitor sees.
+
+    That is the worst one. Of several, it is the one that a visit meets first, and of those one for
+    which Chrome has an error page.
+
+    Args:
+        findings: All findings.
+        plain: Whether the visitor opens http://.
     """
-    worth = [f for f in findings if f.severity in _WORTH or f.severity == "undetermined"]
-    if any(f.code == "default-certificate" for f in worth):
-        worth = [f for f in worth if f.code != "name-mismatch"]
+    relevant = [
+        f for f in findings if f.severity in _RELEVANT_SEVERITIES or f.severity == "undetermined"
+    ]
+    # The name mismatch is only a consequence of the default certificate.
+    if any(f.code == "default-certificate" for f in relevant):
+        relevant = [f for f in relevant if f.code != "name-mismatch"]
     over_plain = {"http-collects-secrets", "http-collects-input", "http-served"}
-    if plain and any(f.code in over_plain for f in worth):
-        # This visitor meets a page over plain HTTP and never the certificate.
-        worth = [
+    if plain and any(f.code in over_plain for f in relevant):
+        # This visitor sees a page over plain HTTP, and never the certificate.
+        relevant = [
             f
-            for f in worth
+            for f in relevant
             if CODES[f.code].layer not in ("certificate", "tls", "revocation")
             and f.code != "https-missing"
         ]
+    # A visitor of https:// does not see the faults of plain HTTP; they are the cause only if there
+    # is no other.
     if not plain:
-        secure = [f for f in worth if f.code not in over_plain | {"redirect-missing"}]
-        worth = secure or worth
-    sure = [f for f in worth if f.severity != "undetermined"]
+        secure = [f for f in relevant if f.code not in over_plain | {"redirect-missing"}]
+        relevant = secure or relevant
+    # A certain fault explains more than an undetermined one.
+    sure = [f for f in relevant if f.severity != "undetermined"]
 
     def rank(f: Finding) -> tuple[int, int, bool]:
         return SEVERITY_ORDER[f.severity], _LAYERS.index(CODES[f.code].layer), f.code not in ERRORS
 
-    return min(sure or worth, key=rank, default=None)
+    return min(sure or relevant, key=rank, default=None)
 
 
 def decide(
@@ -116,9 +144,16 @@ def decide(
     plain: bool = False,
     error: tuple[str, int] | None = None,
 ) -> DiagnosisOutcome:
-    """``findings``: with their actors; accepted ones too, since a visitor knows nothing of that.
+    """Decide on the outcome.
 
-    ``error``: (URL, status) of a page that answers with an error of its own.
+    Args:
+        report: The result of the scan.
+        findings: All findings with their actors. Accepted ones count too: a visitor sees the fault
+            even if it was accepted.
+        facts: Further facts about the host.
+        language: The language of the texts.
+        plain: Whether the visitor opens http://.
+        error: (URL, status) of a page that answers with an error of the site.
     """
     host = display(report.target.host)
     leaf = report.certificate
@@ -129,22 +164,27 @@ def decide(
         and leaf.not_before is not None
         and leaf.not_after is not None
     ):
-        wrong = not leaf.not_before <= facts.clock <= leaf.not_after
-        if wrong and (finding is None or finding.severity not in ("critical", "high")):
+        clock_is_wrong = not leaf.not_before <= facts.clock <= leaf.not_after
+        # A severe fault explains the error better than the clock.
+        if clock_is_wrong and (finding is None or finding.severity not in ("critical", "high")):
             dates = {"start": language.date(leaf.not_before), "end": language.date(leaf.not_after)}
             cause = language(words.CLOCK_CAUSE).format(
-                clock=language.instant(facts.clock), host=host, **dates
+                clock=language.timestamp(facts.clock), host=host, **dates
             )
             return DiagnosisOutcome(
                 "you-act", "clock", cause, language(words.CLOCK_DO).format(host=host), "client"
             )
+    # A severe fault of TLS comes before the page, so the visitor never sees the error page.
     if error is not None and (finding is None or finding.severity in ("medium", "undetermined")):
         return _page_error(facts, language, *error)
+    # The visitor has a problem that this machine cannot reproduce, so level 2 must ask.
     if finding is None:
         return DiagnosisOutcome("escalated", "", "", "", "staff")
-    every = {a.address for a in report.addresses}
+    all_addresses = {a.address for a in report.addresses}
     partial = (
-        tuple(a for a in finding.addresses if a in every) if set(finding.addresses) < every else ()
+        tuple(a for a in finding.addresses if a in all_addresses)
+        if set(finding.addresses) < all_addresses
+        else ()
     )
     if (
         partial
@@ -154,15 +194,17 @@ def decide(
         return record
     if (
         finding.code in _OF_ANOTHER_SERVER
-        and (change := _points_elsewhere(report, findings, facts, language)) is not None
+        and (elsewhere := _points_elsewhere(report, findings, facts, language)) is not None
     ):
-        return change
+        return elsewhere
     return _by_actor(report, finding, facts, partial, language)
 
 
 def _page_error(facts: OutcomeFacts, language: Language, url: str, status: int) -> DiagnosisOutcome:
-    """The site itself answers with an error: whoever builds it looks; an error of the server (5xx)
-    where we host is for us.
+    """Return the outcome for a site that answers with an error.
+
+    An error of the server (5xx) at a site that the provider hosts is for the provider. All others
+    are for the client, who built the site.
     """
     cause = language(words.PAGE_ERROR_CAUSE).format(url=url, status=status)
     if status >= 500 and (facts.we_install or (facts.ours and not facts.known)):
@@ -170,7 +212,7 @@ def _page_error(facts: OutcomeFacts, language: Language, url: str, status: int) 
             "escalated",
             "page-error",
             cause,
-            "Look in the error log of the site and of its application server.",
+            "Check the error logs of the site and of its application server.",
             "provider",
         )
     return DiagnosisOutcome("you-act", "page-error", cause, language(words.PAGE_ERROR_DO), "client")
@@ -183,24 +225,25 @@ def _record(
     partial: tuple[str, ...],
     language: Language,
 ) -> DiagnosisOutcome | None:
-    """One address of several is wrong.
+    """Return the outcome if one address of several is wrong, and is not ours; else None.
 
-    Where it is not ours, its record goes; where it is ours, the server there is mended.
+    Its DNS record must be deleted. If the address is ours, the server must be fixed instead.
     """
-    strange = [a for a in partial if a not in facts.ours]
-    if not strange:
+    foreign = [a for a in partial if a not in facts.ours]
+    if not foreign:
         return None
-    host, address = display(report.target.host), strange[0]
+    host, address = display(report.target.host), foreign[0]
     kind = "AAAA" if ":" in address else "A"
-    cause = language(words.RECORD_CAUSE).format(host=host, address=", ".join(strange))
-    do = " ".join(
+    cause = language(words.RECORD_CAUSE).format(host=host, address=", ".join(foreign))
+    instruction_text = " ".join(
         language(words.DELETE_RECORD).format(kind="AAAA" if ":" in a else "A", address=a, host=host)
-        for a in strange
+        for a in foreign
     )
     if not facts.known or not facts.ours:
-        do += " " + language(
-            words.OR_SERVE
-        )  # nobody said that the record is wrong; a machine of theirs may be down
+        # Without the inventory it is unknown whether the record is wrong. A server of the client
+        # may be down, so the instruction offers both.
+        instruction_text += " " + language(words.OR_SERVE)
+    # The provider changes the record itself, and does not ask the client to.
     if facts.dns_is_ours:
         return DiagnosisOutcome(
             "escalated",
@@ -210,19 +253,23 @@ def _record(
             "provider",
             partial=partial,
         )
-    return DiagnosisOutcome("you-act", finding.code, cause, do, "client", partial=partial)
+    return DiagnosisOutcome(
+        "you-act", finding.code, cause, instruction_text, "client", partial=partial
+    )
 
 
 def _points_elsewhere(
     report: EndpointReport, findings: Sequence[Finding], facts: OutcomeFacts, language: Language
 ) -> DiagnosisOutcome | None:
-    """The name points to none of our machines although it belongs on one: then that is the cause,
-    and not what the stranger serves.
+    """Return the outcome if the name points to a foreign server, but belongs to one of ours.
+
+    Then the DNS record is the cause, and not what the foreign server serves. None if it does not.
     """
     elsewhere = next((f for f in findings if f.code == "points-elsewhere"), None)
     if elsewhere is None or not facts.own_addresses:
         return None
     host = display(report.target.host)
+    # An A record holds IPv4 addresses only, so old and new address must be of the same family.
     old = [a for a in elsewhere.addresses if ":" not in a] or list(elsewhere.addresses)
     new = [a for a in facts.own_addresses if (":" in a) == (":" in old[0])] or list(
         facts.own_addresses
@@ -231,10 +278,14 @@ def _points_elsewhere(
     cause = language(words.ELSEWHERE_CAUSE).format(
         host=host, addresses=", ".join(elsewhere.addresses)
     )
-    do = language(words.CHANGE_RECORD).format(kind=kind, host=host, old=old[0], new=new[0])
+    instruction_text = language(words.CHANGE_RECORD).format(
+        kind=kind, host=host, old=old[0], new=new[0]
+    )
     if facts.dns_is_ours:
-        return DiagnosisOutcome("escalated", "points-elsewhere", cause, do, "provider")
-    return DiagnosisOutcome("you-act", "points-elsewhere", cause, do, "client")
+        return DiagnosisOutcome(
+            "escalated", "points-elsewhere", cause, instruction_text, "provider"
+        )
+    return DiagnosisOutcome("you-act", "points-elsewhere", cause, instruction_text, "client")
 
 
 def _by_actor(
@@ -246,13 +297,15 @@ def _by_actor(
 ) -> DiagnosisOutcome:
     target = report.target
     cause = sentence(finding, target, language)
+    # A failed probe is no reason to ask the client for a change.
     if finding.severity == "undetermined":
         return DiagnosisOutcome(
             "escalated", finding.code, cause, instruction(finding, target), "staff", partial=partial
         )
     who = str(finding.actor)
     if not facts.known:
-        # Nobody said whose it is: where the machine is ours we look, else it is its owner's.
+        # The inventory does not name a responsible party. Staff check a server of ours; any other
+        # server is for its owner.
         who = "staff" if facts.ours else "client"
     if who == "client":
         return DiagnosisOutcome(
@@ -263,16 +316,17 @@ def _by_actor(
             "client",
             partial=partial,
         )
-    taken = next((t for t in facts.taken if t.code == finding.code), None)
-    if taken is not None:
+    # Only a fault that is assigned with a date may be promised to the client.
+    assignment = next((a for a in facts.assigned if a.code == finding.code), None)
+    if assignment is not None:
         return DiagnosisOutcome(
             outcome="we-act",
             code=finding.code,
             cause=cause,
             instruction=instruction(finding, target),
             who=who,
-            person=taken.by,
-            by=taken.until,
+            person=assignment.by,
+            by=assignment.until,
             partial=partial,
         )
     return DiagnosisOutcome(

@@ -1,4 +1,4 @@
-"""What somebody typed -> the URL, its endpoint and its page. Pure."""
+"""Parse the URL of a diagnosis request into its endpoint and its page. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ _WRITE = "Write https://shop.example.com/path."
 
 @dataclass(frozen=True, slots=True)
 class DiagnosisRequest:
-    """``url``: as it is shown and said to the client.
+    """A parsed URL.
 
-    ``target``: the HTTPS endpoint of its host. ``plain``: http:// was asked for, then ``http_port``
-    is its port. ``path``: with its query, in ASCII.
+    Attributes:
+        url: The URL as staff and client read it.
+        target: The HTTPS endpoint of its host.
+        plain: Whether the URL begins with http://.
+        path: The path with its query, in ASCII.
+        http_port: The port of an http:// URL; None for the default port.
     """
 
     url: str
@@ -30,9 +34,14 @@ class DiagnosisRequest:
 
 
 def parse(text: str, https_port: int | None = None) -> DiagnosisRequest:
-    """Without a scheme https is taken.
+    """Parse a URL. Without a scheme, https is assumed.
 
-    ``https_port``: of the endpoint, where the URL is http://. Raises :class:`InvalidName`.
+    Args:
+        text: What the user entered.
+        https_port: The port of the HTTPS endpoint if the URL is http://.
+
+    Raises:
+        InvalidName: The text is not an http or https URL.
     """
     shown = printable(text, 100)
     url = (
@@ -44,19 +53,22 @@ def parse(text: str, https_port: int | None = None) -> DiagnosisRequest:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise InvalidName(f"'{shown}' is not a web address", "", _WRITE) from None
+        raise InvalidName(
+            f"'{shown}' is not a web address", "it cannot be parsed as a URL", _WRITE
+        ) from None
     if port == 0:
-        raise InvalidName(f"'{shown}' is not a web address", "port 0 is no port", _WRITE)
+        raise InvalidName(f"'{shown}' is not a web address", "port 0 is not a valid port", _WRITE)
     if parts.scheme not in ("http", "https"):
         raise InvalidName(
-            f"'{shown}' is not a web address", "it begins with neither http:// nor https://", _WRITE
+            f"'{shown}' is not a web address", "it must begin with http:// or https://", _WRITE
         )
     host = normalise_host(parts.hostname or "")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    # Browsers percent-encode such characters before they send the request.
     if not path.isascii() or not path.isprintable() or " " in path:
         path = quote(path, safe="%/:@!$&'()*+,;=~-._?")
     plain = parts.scheme == "http"
-    named = f"[{host}]" if ":" in host else display(host)
-    clean = f"{parts.scheme}://{named}{f':{port}' if port else ''}{path}"
+    shown_host = f"[{host}]" if ":" in host else display(host)
+    clean = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{path}"
     secure_port = (https_port or 443) if plain else (port or 443)
     return DiagnosisRequest(clean, Target(host, secure_port), plain, path, port if plain else None)

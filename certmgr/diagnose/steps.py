@@ -1,4 +1,4 @@
-"""A report of one endpoint -> what a visitor goes through, step by step. Pure."""
+"""Turn the report of one endpoint into the steps of a visit. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from inventory.text import printable
 from notifiers.wording.sentences import sentence
 
 OK, FAULT, UNKNOWN, SKIPPED = "ok", "fault", "unknown", "not reached"
+# The findings of each step.
 _NAME_CODES = frozenset({"name-mismatch", "default-certificate", "san-missing"})
 _DATE_CODES = frozenset({"certificate-expired", "certificate-not-yet-valid"})
 _CHAIN_CODES = frozenset(
@@ -34,7 +35,7 @@ _CHAIN_CODES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DiagnosisStep:
-    """``state``: ok, fault, unknown or not reached."""
+    """One step of a visit. ``state``: ok, fault, unknown or not reached."""
 
     name: str
     state: str
@@ -44,18 +45,26 @@ class DiagnosisStep:
 def steps(
     report: EndpointReport, url: str, now: datetime, clock: datetime | None = None
 ) -> tuple[DiagnosisStep, ...]:
-    """``clock``: what the visitor's device shows, where it is known."""
-    made = [_resolution(report), *[_reach(a) for a in report.addresses]]
+    """Return the steps from the name resolution to the page.
+
+    Args:
+        report: The result of the scan.
+        url: The URL that was requested.
+        now: The current time.
+        clock: What the clock of the visitor's device shows, if it is known.
+    """
+    result = [_resolution(report), *[_reach(a) for a in report.addresses]]
     seen = [a for a in report.addresses if a.seen]
-    made += [_tls(a) for a in report.addresses if _connected(a)]
+    # An address that accepts no connection has no TLS step.
+    result += [_tls(a) for a in report.addresses if _connected(a)]
     if not seen:
-        made += [
-            DiagnosisStep(name, SKIPPED, "there was no certificate to look at")
+        result += [
+            DiagnosisStep(name, SKIPPED, "no address sent a certificate")
             for name in ("chain", "name", "dates")
         ]
     else:
-        made += [_chain(report), _name(report), _dates(report, now, clock)]
-    return (*made, *_pages(report, url))
+        result += [_chain(report), _name(report), _dates(report, now, clock)]
+    return (*result, *_pages(report, url))
 
 
 def _resolution(report: EndpointReport) -> DiagnosisStep:
@@ -68,12 +77,13 @@ def _resolution(report: EndpointReport) -> DiagnosisStep:
             f"{host}: {codes['name-not-found'].evidence.get('answer', 'no address')}",
         )
     addresses = ", ".join(a.address for a in report.addresses)
+    # A failed query is no proof that the name does not exist.
     if "dns-failure" in codes:
-        said = codes["dns-failure"].evidence.get("answer", "no answer")
+        answer = codes["dns-failure"].evidence.get("answer", "no answer")
         return DiagnosisStep(
             "name resolution",
             UNKNOWN,
-            f"{host}: {said}" + (f"; known are {addresses}" if addresses else ""),
+            f"{host}: {answer}" + (f"; known addresses: {addresses}" if addresses else ""),
         )
     if not addresses:
         return DiagnosisStep("name resolution", UNKNOWN, f"{host}: no address that may be visited")
@@ -81,10 +91,12 @@ def _resolution(report: EndpointReport) -> DiagnosisStep:
 
 
 def _connected(address: AddressView) -> bool:
+    """Return whether the TCP connection was established, even if TLS failed after it."""
     return address.error is None or address.error[0] in ("tls", "starttls") or address.seen
 
 
 def _reach(address: AddressView) -> DiagnosisStep:
+    # The fault is at this machine; a visitor may reach the address.
     if address.no_route:
         return DiagnosisStep(
             "reachability",
@@ -95,6 +107,7 @@ def _reach(address: AddressView) -> DiagnosisStep:
     if _connected(address):
         return DiagnosisStep("reachability", OK, f"{address.address} accepts the connection")
     layer, reason = address.error or ("", "")
+    # A time-out may be caused by this machine or its network, so it is not called a fault.
     return DiagnosisStep(
         "reachability",
         UNKNOWN if layer in ("timeout", "local") else FAULT,
@@ -104,6 +117,7 @@ def _reach(address: AddressView) -> DiagnosisStep:
 
 def _tls(address: AddressView) -> DiagnosisStep:
     if address.tls_version:
+        # Only versions that browsers reject are faults of this step.
         old = address.tls_version in ("TLSv1", "TLSv1.1", "SSLv3")
         facts = ", ".join(f for f in (address.tls_version, address.cipher) if f)
         return DiagnosisStep(
@@ -115,7 +129,7 @@ def _tls(address: AddressView) -> DiagnosisStep:
     return DiagnosisStep("TLS", FAULT, f"{address.address}: {reason}")
 
 
-def _found(report: EndpointReport, codes: frozenset[str]) -> list[str]:
+def _sentences(report: EndpointReport, codes: frozenset[str]) -> list[str]:
     return [
         sentence(f, report.target)
         for f in report.findings
@@ -124,11 +138,14 @@ def _found(report: EndpointReport, codes: frozenset[str]) -> list[str]:
 
 
 def _chain(report: EndpointReport) -> DiagnosisStep:
-    if said := _found(report, _CHAIN_CODES):
-        return DiagnosisStep("chain", FAULT, " ".join(said))
+    if sentences := _sentences(report, _CHAIN_CODES):
+        return DiagnosisStep("chain", FAULT, " ".join(sentences))
     if any(a.seen and a.trusted is None for a in report.addresses):
-        return DiagnosisStep("chain", UNKNOWN, "whether it is trusted could not be told")
-    if any(a.seen and a.trusted is False for a in report.addresses) and not _found(
+        return DiagnosisStep(
+            "chain", UNKNOWN, "whether browsers trust it could not be determined from here"
+        )
+    # An expired certificate is not trusted either; the step "dates" reports it.
+    if any(a.seen and a.trusted is False for a in report.addresses) and not _sentences(
         report, _DATE_CODES
     ):
         return DiagnosisStep("chain", FAULT, "it does not lead to a CA that browsers trust")
@@ -141,8 +158,8 @@ def _chain(report: EndpointReport) -> DiagnosisStep:
 
 
 def _name(report: EndpointReport) -> DiagnosisStep:
-    if said := _found(report, _NAME_CODES):
-        return DiagnosisStep("name", FAULT, " ".join(said))
+    if sentences := _sentences(report, _NAME_CODES):
+        return DiagnosisStep("name", FAULT, " ".join(sentences))
     names = ", ".join(
         printable(n, 80) for n in (report.certificate.names[:4] if report.certificate else ())
     )
@@ -152,10 +169,11 @@ def _name(report: EndpointReport) -> DiagnosisStep:
 def _dates(report: EndpointReport, now: datetime, clock: datetime | None) -> DiagnosisStep:
     leaf = report.certificate
     if leaf is None or leaf.not_before is None or leaf.not_after is None:
-        return DiagnosisStep("dates", UNKNOWN, "the certificate gives no dates that can be read")
+        return DiagnosisStep("dates", UNKNOWN, "the dates of the certificate cannot be parsed")
     valid = f"valid from {leaf.not_before:%Y-%m-%d %H:%M} to {leaf.not_after:%Y-%m-%d %H:%M} UTC"
-    if said := _found(report, _DATE_CODES):
-        return DiagnosisStep("dates", FAULT, f"{' '.join(said)} It is {valid}.")
+    if sentences := _sentences(report, _DATE_CODES):
+        return DiagnosisStep("dates", FAULT, f"{' '.join(sentences)} It is {valid}.")
+    # The certificate is valid, but the visitor's browser judges by the clock of the device.
     if clock is not None and not leaf.not_before <= clock <= leaf.not_after:
         return DiagnosisStep(
             "dates",
@@ -165,25 +183,26 @@ def _dates(report: EndpointReport, now: datetime, clock: datetime | None) -> Dia
     return DiagnosisStep(
         "dates",
         OK,
-        f"{valid} ({days_left(leaf.not_after, now)} days left); a device whose clock is outside of"
-        " that shows an error",
+        f"{valid} ({days_left(leaf.not_after, now)} days left); a device whose clock shows another"
+        " time reports an error",
     )
 
 
 def _pages(report: EndpointReport, url: str) -> tuple[DiagnosisStep, ...]:
     if report.web is None or report.web.document is None:
-        return (DiagnosisStep("HTTP", SKIPPED, "the pages were not asked"),)
-    wanted = urlsplit(url)
-    made = []
+        return (DiagnosisStep("HTTP", SKIPPED, "the pages were not requested"),)
+    requested = urlsplit(url)
+    # The scan also visits the home page; only visits of the requested page are shown.
+    page_steps = []
     for visit in report.web.document["visits"]:
         parts = urlsplit(visit["url"])
         if (parts.scheme, parts.path, parts.query) == (
-            wanted.scheme,
-            wanted.path or "/",
-            wanted.query,
+            requested.scheme,
+            requested.path or "/",
+            requested.query,
         ):
-            made.append(_page(visit))
-    return tuple(made) or (
+            page_steps.append(_page(visit))
+    return tuple(page_steps) or (
         DiagnosisStep(
             "HTTP",
             SKIPPED,
@@ -197,33 +216,36 @@ def _page(visit: dict[str, Any]) -> DiagnosisStep:
         f"{h['status']} to {printable(h['location'], 120)}, " for h in visit["redirects"]
     )
     end = visit["end"]
-    at = f"{visit['address']}: {printable(visit['url'], 120)}: {hops}"
+    prefix = f"{visit['address']}: {printable(visit['url'], 120)}: {hops}"
     match end:
         case "page":
             title = f" '{printable(visit['title'], 60)}'" if visit["title"] else ""
+            # 401: the page asks for a password, which is no fault.
             state = OK if 200 <= (visit["status"] or 0) < 400 or visit["status"] == 401 else FAULT
-            return DiagnosisStep("HTTP", state, f"{at}{visit['status']}{title}")
+            return DiagnosisStep("HTTP", state, f"{prefix}{visit['status']}{title}")
         case "left":
             return DiagnosisStep(
-                "HTTP", OK, f"{at.rstrip(', ')}; that is another site and was not opened"
+                "HTTP", OK, f"{prefix.rstrip(', ')}; that is another site and was not opened"
             )
         case "loop":
-            return DiagnosisStep("HTTP", FAULT, f"{at}and so on without end ({visit['error']})")
+            # Browsers stop with an error page after some redirects.
+            return DiagnosisStep("HTTP", FAULT, f"{prefix}and so on without end ({visit['error']})")
         case "closed":
+            # A site may do without plain HTTP.
             return DiagnosisStep(
                 "HTTP",
                 FAULT if visit["url"].startswith("https") else OK,
-                f"{at}nothing listens there",
+                f"{prefix}the connection is refused",
             )
         case _:
             return DiagnosisStep(
-                "HTTP", UNKNOWN, f"{at}{printable(visit['error'] or 'no answer', 150)}"
+                "HTTP", UNKNOWN, f"{prefix}{printable(visit['error'] or 'no answer', 150)}"
             )
 
 
 def page_error(report: EndpointReport, url: str) -> tuple[str, int] | None:
-    """(URL, status) where the page that was asked for answers with an error of its own, or None."""
-    wanted = urlsplit(url)
+    """Return (URL, status) if the requested page answers with an error of the site; else None."""
+    requested = urlsplit(url)
     for visit in (
         report.web.document["visits"]
         if report.web is not None and report.web.document is not None
@@ -231,11 +253,13 @@ def page_error(report: EndpointReport, url: str) -> tuple[str, int] | None:
     ):
         parts = urlsplit(visit["url"])
         same = (parts.scheme, parts.path, parts.query) == (
-            wanted.scheme,
-            wanted.path or "/",
-            wanted.query,
+            requested.scheme,
+            requested.path or "/",
+            requested.query,
         )
         own = urlsplit(visit["final_url"]).hostname == report.target.host
+        # With 401, 403, 429 and 503 the site may refuse automated requests only, and show the page
+        # to a visitor.
         if (
             same
             and own

@@ -1,9 +1,8 @@
-"""Issuers that a server did not send, fetched by AIA where the configuration allows it ([trust]
-fetch_issuers).
+"""Issuer certificates that a server did not send, fetched by AIA (``[trust] fetch_issuers``).
 
-The URL comes from a stranger's certificate: plain http only (BR 7.1.2.7.7), with the guards of
-certmgr/net/downloads.py, 64 KB and a few seconds at most. What comes back counts only as a possible
-issuer: the path is verified as ever.
+The URL comes from a certificate that is not trusted yet. So only plain http is used (BR 7.1.2.7.7),
+with the guards of certmgr/net/downloads.py, at most 64 KB and a few seconds. A fetched certificate
+is only a candidate: the trust path is verified as usual.
 """
 
 from __future__ import annotations
@@ -12,49 +11,52 @@ import asyncio
 from collections.abc import Sequence
 
 from certmgr.net.addresses import Network
-from certmgr.net.downloads import download, literal, permitted, place_of
+from certmgr.net.downloads import download, first_permitted, literal_address, parse_target
 from certmgr.scan.resolve import Resolver
 from inventory.certificates import Certificate, from_pkcs7, parse
 
 MAX_BYTES = 65_536
 TIMEOUT = 5.0
-MAX_URLS = 2
+MAX_URLS = 2  # per certificate
 
 
 class IssuerFetcher:
-    """Asks each URL once a run, four at a time."""
+    """Fetches each URL once per run, four at a time."""
 
     def __init__(self, resolver: Resolver, allowed: Sequence[Network]) -> None:
         self._resolver, self._allowed = resolver, tuple(allowed)
         self._limit = asyncio.Semaphore(4)
-        self._asked: dict[str, asyncio.Task[list[Certificate]]] = {}
+        self._fetches: dict[str, asyncio.Task[list[Certificate]]] = {}
 
     async def issuers(self, certificate: Certificate) -> list[Certificate]:
-        """Certificates that may have issued this one; empty where none could be had."""
-        found: list[Certificate] = []
+        """Return certificates that may have issued this one; empty if none is available."""
+        issuers: list[Certificate] = []
         for url in certificate.issuer_urls[:MAX_URLS]:
-            task = self._asked.get(url)
-            if task is None and len(self._asked) < 2000:
-                task = self._asked[url] = asyncio.ensure_future(self._get(url))
+            task = self._fetches.get(url)
+            # The limit bounds memory: a server can name a different URL in each certificate.
+            if task is None and len(self._fetches) < 2000:
+                task = self._fetches[url] = asyncio.ensure_future(self._fetch(url))
             if task is not None:
-                found += await task
-        return found
+                issuers += await task
+        return issuers
 
-    async def _get(self, url: str) -> list[Certificate]:
-        place = place_of(url)
-        if place is None:
+    async def _fetch(self, url: str) -> list[Certificate]:
+        target = parse_target(url)
+        if target is None:
             return []
         addresses = (
-            literal(place) or (await self._resolver.resolve(place.host, place.port)).addresses
+            literal_address(target)
+            or (await self._resolver.resolve(target.host, target.port)).addresses
         )
-        address, _ = permitted(addresses, self._allowed)
+        address, _ = first_permitted(addresses, self._allowed)
         if address is None:
             return []
         async with self._limit:
             data = (
-                await asyncio.to_thread(download, address, place, limit=MAX_BYTES, seconds=TIMEOUT)
+                await asyncio.to_thread(download, address, target, limit=MAX_BYTES, seconds=TIMEOUT)
             ).body
         if not data:
             return []
         certificate = parse(data)
+        # A CA may publish one certificate in DER or several in PKCS#7 (RFC 5280 4.2.2.1).
         return [certificate] if certificate.parsed is not None else from_pkcs7(data)

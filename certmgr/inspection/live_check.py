@@ -1,5 +1,6 @@
-"""The look that proves an installation: every address of every name, every backend of a balancer,
-asked for each key type on its own. An edge.
+"""The probes that verify an installation, with network access.
+
+Each address of each name, and each backend of a load balancer, is probed once per key type.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from inventory.targets import PORTS, Target
 from inventory.targets import parse as parse_target
 
 PROFILES = {"EC": "ec", "RSA": "rsa"}
-# A server that has no certificate of the kind that is asked for answers with an alert; some hang
-# up.
-_HUNG = frozenset({FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET})
-MAX_PLACES = 2000
+# A server without a certificate of the offered key type sends an alert; some servers close the
+# connection instead.
+_HANG_UP_KINDS = frozenset({FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET})
+MAX_TARGETS = 2000  # per case
 
 
 @dataclass(frozen=True, slots=True)
 class LiveCheckTarget:
-    """Where a name is looked at.
+    """An endpoint to probe.
 
-    ``fixed``: addresses in place of DNS. ``backends``: (server, target) behind it, by inside
-    address.
+    Attributes:
+        target: The host, port and protocol.
+        fixed: Addresses to probe instead of those from the DNS.
+        backends: (server, target) of each backend behind it, by its internal address.
     """
 
     target: Target
@@ -40,28 +43,40 @@ class LiveCheckTarget:
     backends: tuple[tuple[str, Target], ...] = ()
 
 
-def places(names: Sequence[str], endpoints: Sequence[Mapping[str, Any]]) -> list[LiveCheckTarget]:
-    """The client's endpoints that the names of a case cover; a name that has none is looked at on
-    port 443. Pure.
+def live_check_targets(
+    names: Sequence[str], endpoints: Sequence[Mapping[str, Any]]
+) -> list[LiveCheckTarget]:
+    """Return the endpoints to probe for the names of a case. Pure.
+
+    A name without an endpoint is probed at port 443. A wildcard is probed only at the endpoints
+    that it covers, since it has no address.
+
+    Args:
+        names: The names of the case.
+        endpoints: The endpoints of its client.
     """
-    found: list[LiveCheckTarget] = []
+    targets: list[LiveCheckTarget] = []
+    # A wildcard covers exactly one label, so it is matched against the known hosts.
     plain = [n for n in names if not n.startswith("*.")]
     wild = [n for n in names if n.startswith("*.")]
     for row in endpoints:
         if row["host"] in plain or any(matches(w, row["host"]) for w in wild):
             target = Target(row["host"], row["port"], row["protocol"])
-            behind = tuple(
+            backends = tuple(
                 (row["server"] or "", _backend(b, target)) for b in (row["backends"] or "").split()
             )
-            found.append(LiveCheckTarget(target, tuple((row["addresses"] or "").split()), behind))
+            fixed = tuple((row["addresses"] or "").split())
+            targets.append(LiveCheckTarget(target, fixed, backends))
     for name in plain:
-        if not any(p.target.host == name for p in found):
-            found.append(LiveCheckTarget(Target(name), (), _behind(name, endpoints)))
-    return found
+        if not any(p.target.host == name for p in targets):
+            targets.append(LiveCheckTarget(Target(name), (), _backends_of_domain(name, endpoints)))
+    return targets
 
 
-def _behind(name: str, endpoints: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Target], ...]:
-    """The backends of the domain that the name stands under."""
+def _backends_of_domain(
+    name: str, endpoints: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[str, Target], ...]:
+    """Return the backends of the closest domain of the inventory above the name."""
     above = [r for r in endpoints if name == r["domain"] or name.endswith("." + r["domain"])]
     row = max(above, key=lambda r: len(r["domain"]), default=None)
     return (
@@ -75,17 +90,18 @@ def _behind(name: str, endpoints: Sequence[Mapping[str, Any]]) -> tuple[tuple[st
 
 
 def _backend(text: str, target: Target) -> Target:
-    """host[:port] behind a balancer; without a port (or with that of its protocol) the endpoint's
-    own.
+    """Parse ``host[:port]`` of a backend.
+
+    Without a port, or with the default port of HTTPS, the port of the endpoint is used.
     """
-    inner = parse_target(text)
-    port = target.port if inner.port == PORTS["https"] else inner.port
-    return Target(inner.host, port, target.protocol)
+    backend = parse_target(text)
+    port = target.port if backend.port == PORTS["https"] else backend.port
+    return Target(backend.host, port, target.protocol)
 
 
-async def _sights(
+async def _observe(
     settings: Settings,
-    wanted: Sequence[LiveCheckTarget],
+    targets: Sequence[LiveCheckTarget],
     overrides: Mapping[tuple[str, int], tuple[str, ...]],
 ) -> list[Observation]:
     setup = setup_for(settings, ScanOptions(overrides=overrides), guarded=True)
@@ -97,26 +113,30 @@ async def _sights(
         guarded=True,
         overrides=dict(overrides),
     )
-    # Backends are the provider's own choice, and inside.
-    inside = Resolver(
+    # The provider configures the backends, and their addresses are internal. So this resolver does
+    # not refuse internal addresses.
+    internal = Resolver(
         servers=setup.resolvers, timeout=setup.dns_timeout, guarded=False, overrides=dict(overrides)
     )
     try:
-        found = await asyncio.gather(*[_place(dialler, resolver, inside, p) for p in wanted])
+        groups = await asyncio.gather(
+            *[_check_target(dialler, resolver, internal, t) for t in targets]
+        )
     finally:
         dialler.close()
         await resolver.close()
-        await inside.close()
-    return [s for group in found for s in group]
+        await internal.close()
+    return [observation for group in groups for observation in group]
 
 
-async def _place(
-    dialler: Dialler, resolver: Resolver, inside: Resolver, place: LiveCheckTarget
+async def _check_target(
+    dialler: Dialler, resolver: Resolver, internal: Resolver, live_target: LiveCheckTarget
 ) -> list[Observation]:
-    target = place.target
-    addresses, problem = await _addresses(resolver, target, place.fixed)
-    asked: list[tuple[str, str, int]] = [(a, "", target.port) for a in addresses]
-    found = [
+    target = live_target.target
+    addresses, problem = await _addresses(resolver, target, live_target.fixed)
+    probes: list[tuple[str, str, int]] = [(a, "", target.port) for a in addresses]
+    # A name that could not be resolved gives a failed observation, so that it never counts as live.
+    failed = [
         Observation(
             host=target.host,
             port=target.port,
@@ -126,38 +146,43 @@ async def _place(
             error=problem,
             kind="dns",
         )
-        for k in PROFILES
+        for k in PROFILES  # one per key type, since each expected type must be verified
         if problem
     ]
-    for server, behind in place.backends:
-        inner, trouble = await _addresses(inside, behind, ())
-        asked += [(a, server or "the balancer", behind.port) for a in inner]
-        if trouble:
-            where = server or "the balancer"
-            found += [
+    for server, backend in live_target.backends:
+        backend_addresses, backend_problem = await _addresses(internal, backend, ())
+        probes += [(a, server or "the load balancer", backend.port) for a in backend_addresses]
+        if backend_problem:
+            balancer = server or "the load balancer"
+            failed += [
                 Observation(
                     host=target.host,
-                    port=behind.port,
-                    address=behind.host,
+                    port=backend.port,
+                    address=backend.host,
                     key_type=k,
                     sha256=None,
-                    error=trouble,
-                    backend=where,
+                    error=backend_problem,
+                    backend=balancer,
                     kind="dns",
                 )
                 for k in PROFILES
             ]
     results = await asyncio.gather(
-        *[_ask(dialler, target, a, port, k, server) for a, server, port in asked for k in PROFILES]
+        *[
+            _probe_address(dialler, target, a, port, k, server)
+            for a, server, port in probes
+            for k in PROFILES
+        ]
     )
-    return [*found, *results]
+    return [*failed, *results]
 
 
 async def _addresses(
     resolver: Resolver, target: Target, fixed: tuple[str, ...]
 ) -> tuple[tuple[str, ...], str]:
-    """(addresses, why nobody can say which there are): a family that did not answer, or an address
-    that must not be visited, leaves that open.
+    """Return the addresses of a target, and why they may be incomplete (empty if they are not).
+
+    They may be incomplete if the query for one address family failed, or if an address was refused.
     """
     if fixed:
         return fixed, ""
@@ -166,25 +191,29 @@ async def _addresses(
     answer = await resolver.resolve(target.host, target.port)
     if answer.status not in ("ok", "fixed"):
         return (), answer.reason or f"the DNS answered {answer.status}"
+    # A refused address may serve anything, so the result cannot be "live".
     if answer.refused:
         return answer.addresses, f"{answer.refused[0][0]} is not visited: {answer.refused[0][1]}"
     return answer.addresses, answer.partial
 
 
-async def _ask(
+async def _probe_address(
     dialler: Dialler, target: Target, address: str, port: int, key_type: str, backend: str
 ) -> Observation:
+    # SNI must not contain an IP address (RFC 6066 3).
     name = None if target.is_address else target.host
     result: DialResult = await dialler.dial(
         DialRequest(address, port, target.protocol, name, profile=PROFILES[key_type])
     )
-    sha256, error, hung = None, "", False
+    sha256, error, hung_up = None, "", False
     kind = str(result.failure.kind) if result.failure is not None else ""
     if result.chain:
         leaf = parse(result.chain[0])
+        # A leaf of another key type does not count here: the probe for that type observes it.
         sha256 = leaf.sha256 if leaf.key_type == key_type else None
     elif result.failure is not None and result.failure.kind is not FailureKind.ALERT:
-        error, hung = result.failure.reason, result.failure.kind in _HUNG
+        # An alert is a definite answer: there is no certificate of this key type.
+        error, hung_up = result.failure.reason, result.failure.kind in _HANG_UP_KINDS
     return Observation(
         host=target.host,
         port=port,
@@ -193,7 +222,7 @@ async def _ask(
         sha256=sha256,
         error=error,
         backend=backend,
-        hung=hung,
+        hung=hung_up,
         kind=kind,
         der=result.chain[0] if result.chain else b"",
     )
@@ -201,8 +230,17 @@ async def _ask(
 
 def check_live(
     settings: Settings,
-    wanted: Sequence[LiveCheckTarget],
+    targets: Sequence[LiveCheckTarget],
     overrides: Mapping[tuple[str, int], tuple[str, ...]] | None = None,
 ) -> list[Observation]:
-    """Blocks until every place answered or had its time. ``overrides``: as --resolve of scan."""
-    return asyncio.run(_sights(settings, wanted, overrides or {}))
+    """Probe all targets; block until each probe is answered or times out.
+
+    Args:
+        settings: The settings, for limits, resolvers and permitted networks.
+        targets: The endpoints to probe.
+        overrides: Addresses by (host, port), as with ``--resolve`` of ``certmgr scan``.
+
+    Returns:
+        One observation per address and key type.
+    """
+    return asyncio.run(_observe(settings, targets, overrides or {}))

@@ -1,6 +1,7 @@
-"""The scanning processes.
+"""The pool of scanning processes.
 
-The parent feeds jobs and takes results; it alone writes. A process ends when its parent does.
+The parent sends jobs and receives results. Only the parent writes to the database. A scanning
+process exits when its parent does.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import multiprocessing
 import os
 import pickle
@@ -23,14 +25,16 @@ from typing import Any
 from certmgr.inspection.worker import ScanJob, ScanResult, ScanSetup, ScanWorker
 from inventory.errors import CertmgrError
 
-BATCH = 200
-FLUSH_SECONDS = 0.2
+_log = logging.getLogger(__name__)
+
+BATCH = 200  # jobs per message
+FLUSH_SECONDS = 0.2  # results are sent at least this often
 
 
 class Pool:
-    """``processes`` scanning processes.
+    """A fixed number of scanning processes.
 
-    Start it before a database or a lock is opened: they are forked where that exists.
+    On Linux the processes are forked. So create the pool before a database or a lock is opened.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Pool:
     ) -> None:
         context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         limits = setup.limits
+        # All processes together must respect the limits, so each gets a share of them.
         share = replace(
             limits,
             in_flight=max(1, limits.in_flight // processes),
@@ -47,22 +52,22 @@ class Pool:
         self._ahead = share.in_flight + 2 * BATCH
         web = setup.web
         if web is not None:
-            # Politeness towards an address is shared; and many wait for their turn, so more are
-            # handed out.
+            # The limits per address hold for all processes together. Jobs wait for their turn at
+            # an address, so more of them are sent ahead to keep the process busy.
             self._ahead += 10 * BATCH
             web = replace(
                 web, per_address=-(-web.per_address // processes), rate=web.rate / processes
             )
         self._members: list[tuple[Any, Connection]] = []
-        ends: list[Connection] = []
+        parent_ends: list[Connection] = []
         for _ in range(processes):
-            ours, theirs = context.Pipe()
-            ends.append(ours)
+            parent_end, child_end = context.Pipe()
+            parent_ends.append(parent_end)
             process = context.Process(
                 target=_main,
                 args=(
-                    theirs,
-                    list(ends),
+                    child_end,
+                    list(parent_ends),
                     replace(setup, limits=share, web=web),
                     names,
                     os.getpid(),
@@ -70,8 +75,9 @@ class Pool:
                 daemon=True,
             )
             process.start()
-            theirs.close()
-            self._members.append((process, ours))
+            # Only the child may hold its end: otherwise its death would not close the pipe.
+            child_end.close()
+            self._members.append((process, parent_end))
 
     def run(
         self,
@@ -79,11 +85,16 @@ class Pool:
         handle: Callable[[list[ScanResult]], None],
         issuers: Sequence[bytes],
     ) -> None:
-        """Feeds every job and hands over every result.
+        """Send all jobs, and pass all results to ``handle``.
 
-        ``issuers``: intermediates known before; those that are seen are shared at the end.
+        Args:
+            jobs: The jobs in chunks.
+            handle: Called with each list of results.
+            issuers: Intermediates that are known already, as DER. Those that the run observes are
+                sent to all processes at the end.
 
-        Raises CertmgrError when a scanning process dies.
+        Raises:
+            CertmgrError: A scanning process died.
         """
         outstanding = {conn: 0 for _, conn in self._members}
         for _, conn in self._members:
@@ -106,6 +117,7 @@ class Pool:
             if exhausted and not backlog and not any(outstanding.values()):
                 break
             self._collect(handle, outstanding, seen, 0.5)
+        # An intermediate that one process observed may complete a chain of another process.
         for _, conn in self._members:
             outstanding[conn] = 1
             conn.send(("finish", list(seen.values())))
@@ -122,24 +134,27 @@ class Pool:
         for ready in wait([conn for _, conn in self._members], timeout):
             conn = ready if isinstance(ready, Connection) else None
             if conn is None:
-                continue
+                continue  # only narrows the type: the pool waits for connections only
             try:
                 done, results = conn.recv()
             except (EOFError, OSError, pickle.UnpicklingError):
+                _log.warning("a scanning process ended unexpectedly")
                 raise CertmgrError(
-                    "A scanning process ended",
-                    "it was killed, or ran out of memory",
-                    "Lower [scan] concurrency and scan again.",
+                    "A scanning process stopped unexpectedly",
+                    "it was killed, or it ran out of memory",
+                    "Lower [scan] concurrency and start the scan again.",
                 ) from None
             outstanding[conn] -= done
             for result in results:
                 for certificate in result.certificates:
+                    # The limit bounds the memory of the parent.
                     if certificate.is_ca and len(seen) < 20_000:
                         seen[certificate.sha256] = certificate.der
             if results:
                 handle(results)
 
     def close(self) -> None:
+        """End all processes; terminate those that do not end within two seconds."""
         for process, conn in self._members:
             with contextlib.suppress(OSError):
                 conn.send(("end", None))
@@ -157,12 +172,14 @@ def _main(
     names: Callable[[int], frozenset[str]] | None,
     parent: int,
 ) -> None:
-    """One scanning process. Signals go to the parent, which ends it."""
+    """Run one scanning process."""
+    # Ctrl-C reaches the whole process group. The parent handles it and ends the children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What was there before the fork lives as long as the process; a collection need not walk it.
+    # Objects from before the fork live as long as the process, so collections can skip them.
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # The fork copied the parent's ends of the pipes. While one is open, its pipe never closes.
     for other in inherited:
         with contextlib.suppress(OSError):
             other.close()
@@ -172,6 +189,8 @@ def _main(
 
 
 class _Member:
+    """The child's side of one scanning process."""
+
     def __init__(
         self,
         conn: Connection,
@@ -182,8 +201,8 @@ class _Member:
         self.conn, self.setup, self.names, self.parent = conn, setup, names, parent
         self.results: list[ScanResult] = []
         self.finished_jobs = 0
-        # A thread of its own sends, so that this side always reads and neither side can wait for
-        # the other.
+        # A separate thread sends. So the event loop always reads, and parent and child cannot wait
+        # for each other with full pipes.
         self.outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.ended: asyncio.Event
 
@@ -192,7 +211,7 @@ class _Member:
         loop = asyncio.get_running_loop()
         sender = threading.Thread(target=self._send, daemon=True)
         sender.start()
-        self.examiner = ScanWorker(self.setup, self.results.append, self.names)
+        self.worker = ScanWorker(self.setup, self.results.append, self.names)
         self.tasks: set[asyncio.Task[None]] = set()
         loop.add_reader(self.conn.fileno(), self._receive)
         while not self.ended.is_set():
@@ -200,8 +219,8 @@ class _Member:
                 await asyncio.wait_for(self.ended.wait(), FLUSH_SECONDS)
             self._flush()
             if os.getppid() != self.parent:
-                return
-        await self.examiner.close()
+                return  # the parent died, and there is no process to report to
+        await self.worker.close()
 
     def _send(self) -> None:
         while True:
@@ -220,13 +239,13 @@ class _Member:
             return
         if verb == "jobs":
             for job in content:
-                task = asyncio.ensure_future(self.examiner.examine(job))
+                task = asyncio.ensure_future(self.worker.scan(job))
                 self.tasks.add(task)
                 task.add_done_callback(self._done)
         elif verb == "issuers":
-            self.examiner.finish(content)
+            self.worker.finish(content)
         elif verb == "finish":
-            self.examiner.finish(content)
+            self.worker.finish(content)
             self.finished_jobs += 1
             self._flush()
         else:

@@ -1,10 +1,8 @@
-"""What a look changes among the open findings of an endpoint.
+"""How a scan changes the open findings of an endpoint. Pure.
 
-Pure.
-
-A look that failed says nothing about what it could not see: a certificate's findings stay open
-while the address is silent, also on the one silent address of several. What was undetermined speaks
-of the last look only.
+A failed probe does not disprove what it could not observe. The findings of a certificate stay open
+while its address is silent, and on each silent address of several. An undetermined finding
+describes the last probe only.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from certmgr.checks.codes import ELSEWHERE, layer_of
+from certmgr.checks.codes import LAYERS_NOT_SCANNED, layer_of
 from certmgr.inspection.report import EndpointReport
 from inventory.vocabulary import SEVERITY_ORDER, Finding, Severity
 
@@ -28,6 +26,8 @@ class OpenFinding:
 
 @dataclass(slots=True)
 class FindingChanges:
+    """Findings to open, to update and to close (by row id) at one endpoint."""
+
     opened: list[Finding] = field(default_factory=list)
     updated: list[tuple[int, Finding]] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
@@ -36,7 +36,7 @@ class FindingChanges:
         return bool(self.opened or self.updated or self.closed)
 
 
-# What a visit over HTTPS alone shows, and what needs both.
+# Findings that only a visit over HTTPS, or only one over HTTP, can disprove. A loop needs both.
 _OVER_HTTPS = frozenset({"mixed-content", "hsts-missing", "redirect-insecure", "redirect-loop"})
 _OVER_HTTP = frozenset(
     {
@@ -49,47 +49,48 @@ _OVER_HTTP = frozenset(
 )
 
 
-def _told(code: str, address: str, report: EndpointReport) -> bool:
-    """Whether the visits of this look can say that a finding about pages is gone at an address."""
+def _visit_is_conclusive(code: str, address: str, report: EndpointReport) -> bool:
+    """Return whether the visits of this scan can disprove a finding about pages at an address."""
     web = report.web
     if web is None or address in web.skipped:
         return False
     if code in _OVER_HTTPS and (address in web.unknown_secure or address not in web.secure):
         return False
+    # Without an answer over HTTPS, the target of the missing redirect is unknown.
     if code == "redirect-missing" and address not in web.secure and address in report.silent:
         return False
     return not (code in _OVER_HTTP and address in web.unknown_plain)
 
 
-def _still(open_finding: Finding, report: EndpointReport) -> tuple[str, ...] | None:
-    """The addresses of an open finding about which this look cannot say that it is gone; None: it
-    is gone altogether.
+def _remaining_addresses(open_finding: Finding, report: EndpointReport) -> tuple[str, ...] | None:
+    """Return the addresses of an open finding that this scan cannot disprove.
 
-    An empty tuple: it stands as a whole.
+    None: the finding is gone. An empty tuple: it stays as it is, with all its addresses.
     """
     layer = layer_of(open_finding.code, open_finding.evidence.get("source"))
     if open_finding.code == "too-large" and "url" in open_finding.evidence:
-        layer = "http"  # a page, not a handshake
+        layer = "http"  # a page is too large, not a handshake
     if (
         layer == "http"
         and report.web is None
         and (report.addresses or report.silent or not report.resolved)
     ):
-        return ()  # what only a visit sees is disproved by a visit
+        return ()  # only a visit disproves what a visit found
     if open_finding.severity == Severity.UNDETERMINED:
         if layer == "http" and report.web is not None:
+            # This machine has no route to a skipped address, so nothing new is known about it.
             return tuple(a for a in open_finding.addresses if a in report.web.skipped) or None
         return None
     if not report.resolved or (open_finding.evidence.get("deep") and not report.deep):
-        return ()  # what only a deep look sees is disproved by a deep look
+        return ()  # only a deep scan disproves what a deep scan found
     if layer == "http" and report.web is not None and not report.web.expected:
         return None  # no page is expected there any more
     if layer == "dns":
         return None
     resolved = {a.address: a for a in report.addresses}
     if not resolved:
-        # The name is gone: what was known about the certificate stays, what was said about the
-        # connection does not.
+        # The name has no address any more. Findings about the connection are gone with it, but
+        # what is known about the certificate is not disproved.
         return None if layer in ("transport", "http") else ()
     if not open_finding.addresses:
         return None
@@ -97,36 +98,48 @@ def _still(open_finding: Finding, report: EndpointReport) -> tuple[str, ...] | N
     for address in open_finding.addresses:
         view = resolved.get(address)
         if view is None:
+            # The name does not resolve to this address any more, so its findings are gone. An
+            # address that was refused as internal was not probed, so its findings stay.
             if address in report.silent:
                 kept.append(address)
             continue
         determined = view.seen or (layer == "transport" and address not in report.silent)
         if layer == "http":
-            determined = _told(open_finding.code, address, report)
+            determined = _visit_is_conclusive(open_finding.code, address, report)
         if not determined:
             kept.append(address)
     return tuple(kept) or None
 
 
 def reconcile(known: Sequence[OpenFinding], report: EndpointReport) -> FindingChanges:
+    """Return the changes that a report makes to the open findings of its endpoint.
+
+    Args:
+        known: All open findings of the endpoint.
+        report: The result of the scan.
+    """
     changes = FindingChanges()
     current = {f.code: f for f in report.findings}
-    for one in known:
-        now = current.pop(one.finding.code, None)
-        if layer_of(one.finding.code, one.finding.evidence.get("source")) in ELSEWHERE:
-            continue  # known from elsewhere, and settled there
-        kept = _still(one.finding, report)
-        if now is None:
+    for open_finding in known:
+        new = current.pop(open_finding.finding.code, None)
+        layer = layer_of(open_finding.finding.code, open_finding.finding.evidence.get("source"))
+        if layer in LAYERS_NOT_SCANNED:
+            continue  # another job opened it, and closes it
+        kept = _remaining_addresses(open_finding.finding, report)
+        if new is None:
             if kept is None:
-                changes.closed.append(one.id)
-            elif kept and kept != one.finding.addresses:
-                changes.updated.append((one.id, replace(one.finding, addresses=kept)))
+                changes.closed.append(open_finding.id)
+            elif kept and kept != open_finding.finding.addresses:
+                changes.updated.append(
+                    (open_finding.id, replace(open_finding.finding, addresses=kept))
+                )
             continue
         if kept:
-            worse = min(now, one.finding, key=lambda f: SEVERITY_ORDER[f.severity])
-            now = replace(worse, addresses=tuple(dict.fromkeys((*now.addresses, *kept))))
-        if _differs(one.finding, now):
-            changes.updated.append((one.id, now))
+            # Addresses that could not be checked keep the severity that was known for them.
+            worse = min(new, open_finding.finding, key=lambda f: SEVERITY_ORDER[f.severity])
+            new = replace(worse, addresses=tuple(dict.fromkeys((*new.addresses, *kept))))
+        if _differs(open_finding.finding, new):
+            changes.updated.append((open_finding.id, new))
     changes.opened = list(current.values())
     return changes
 

@@ -1,5 +1,6 @@
-"""A judgement as plain values: what crosses from the scanning processes to the one that writes, and
-what is shown.
+"""The report of one endpoint: a judgement as plain values.
+
+Scanning processes send reports to the parent, which stores and prints them.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from inventory.certificates import PARSE_ERRORS, Certificate
 from inventory.targets import Target
 from inventory.vocabulary import Finding
 
-# Failures after which nobody can say what the address serves.
-MAX_STORED_NAMES = 1000
+MAX_STORED_NAMES = 1000  # of one certificate
+# Failures that leave open what the address serves.
 _UNDETERMINED = frozenset(
     {
         FailureKind.TIMEOUT,
@@ -35,7 +36,7 @@ _UNDETERMINED = frozenset(
 
 @dataclass(slots=True)
 class CertificateView:
-    """Dates are aware UTC; None where the certificate does not give one."""
+    """A certificate. Dates are aware UTC; None if the certificate has no valid one."""
 
     sha256: str
     serial: str
@@ -49,6 +50,16 @@ class CertificateView:
 
 @dataclass(slots=True)
 class AddressView:
+    """What one address served.
+
+    Attributes:
+        chain: SHA-256 of the certificates as sent, the leaf first.
+        trusted: Whether a trust path was found; None: undetermined.
+        error: Layer and reason of a failed probe.
+        no_route: Whether this machine has no route to the IP version of the address.
+        public: Whether the trust path leads to an anchor of the browsers' store.
+    """
+
     address: str
     tls_version: str | None
     cipher: str | None
@@ -57,24 +68,28 @@ class AddressView:
     ocsp: str | None
     chain: tuple[str, ...]
     trusted: bool | None
-    error: tuple[str, str] | None  # layer, reason
-    no_route: bool = False  # this machine has no way to its family
-    public: bool | None = None  # whether its path leads to an anchor of the browsers' store
+    error: tuple[str, str] | None
+    no_route: bool = False
+    public: bool | None = None
 
     @property
     def seen(self) -> bool:
+        """Whether the address served a certificate."""
         return bool(self.chain)
 
 
 @dataclass(slots=True)
 class PageSummary:
-    """What a visitor meets: ``document`` as the JSON shows it, and its ``digest``.
+    """The pages of an endpoint, over HTTP and HTTPS.
 
-    ``expected``: False where nobody opens the name in a browser.
-
-    Addresses about which these visits cannot tell: ``unknown_plain`` over HTTP, ``unknown_secure``
-    over HTTPS, ``skipped`` not visited (no route). ``secure``: addresses that were visited over
-    HTTPS.
+    Attributes:
+        document: The visits as the JSON output shows them.
+        digest: A hash of the visits.
+        expected: False if no page is expected under this name.
+        unknown_plain: Addresses whose pages over HTTP are undetermined.
+        unknown_secure: Addresses whose pages over HTTPS are undetermined.
+        skipped: Addresses that were not visited, since there is no route to them.
+        secure: Addresses that were visited over HTTPS.
     """
 
     document: dict[str, Any] | None
@@ -88,12 +103,16 @@ class PageSummary:
 
 @dataclass(slots=True)
 class EndpointReport:
-    """One endpoint.
+    """The result of one scan of one endpoint.
 
-    ``good``: a certificate was seen. ``undetermined``: nobody can say what is served. ``silent``:
-    addresses of which nobody can say. ``deep``: it was a deep look. ``resolved``: the DNS gave a
-    definite answer. ``error``: layer and reason of a look that was not good. ``web``: None when
-    plain HTTP was not asked.
+    Attributes:
+        good: Whether a certificate was observed.
+        undetermined: Whether it is unknown what the endpoint serves.
+        resolved: Whether the DNS gave a definite answer.
+        silent: Addresses of which it is unknown what they serve.
+        error: Layer and reason, if the scan was not good.
+        deep: Whether it was a deep scan.
+        web: The pages; None if plain HTTP was not checked.
     """
 
     target: Target
@@ -110,11 +129,15 @@ class EndpointReport:
     web: PageSummary | None = None
 
     def families_without_route(self) -> frozenset[int]:
-        """4, 6: IP versions that this machine has no way to. No finding; it is said once."""
+        """Return the IP versions (4, 6) to which this machine has no route.
+
+        It is no finding of the endpoint, since the cause is this machine. It is reported once.
+        """
         return frozenset(6 if ":" in a.address else 4 for a in self.addresses if a.no_route)
 
     def fingerprint(self) -> str:
-        """Equal for two looks between which nothing changed that is stored."""
+        """Return a hash that is equal for two scans if nothing that is stored changed between."""
+        # The time of the scan is left out: an equal report is not sent or stored again.
         facts = (
             [
                 (
@@ -152,7 +175,8 @@ class EndpointReport:
 
 
 def _stable(finding: Finding) -> str:
-    """Evidence without what changes from look to look."""
+    """Return the evidence without the values that differ between any two scans."""
+    # The clock and the counters change with each scan, even if the fault stays the same.
     return json.dumps(
         {k: v for k, v in finding.evidence.items() if k not in ("our_clock", "looks", "runs")},
         sort_keys=True,
@@ -162,7 +186,7 @@ def _stable(finding: Finding) -> str:
 
 @dataclass(slots=True)
 class CertificateRow:
-    """A certificate as it is stored. Instants are epoch seconds."""
+    """A certificate as it is stored. Dates are epoch seconds."""
 
     sha256: str
     der: bytes
@@ -176,22 +200,26 @@ class CertificateRow:
     is_ca: int
 
 
-def certificate_row(c: Certificate) -> CertificateRow:
+def certificate_row(certificate: Certificate) -> CertificateRow:
+    """Return a certificate in the form in which it is stored."""
+    start, end = certificate.not_before, certificate.not_after
     return CertificateRow(
-        sha256=c.sha256,
-        der=c.der,
-        serial=c.serial,
-        subject=c.subject,
-        issuer=c.issuer,
-        not_before=int(c.not_before.timestamp()) if c.not_before else None,
-        not_after=int(c.not_after.timestamp()) if c.not_after else None,
-        names=json.dumps(c.names[:MAX_STORED_NAMES]),
-        key=c.key,
-        is_ca=int(c.is_ca),
+        sha256=certificate.sha256,
+        der=certificate.der,
+        serial=certificate.serial,
+        subject=certificate.subject,
+        issuer=certificate.issuer,
+        not_before=int(start.timestamp()) if start else None,
+        not_after=int(end.timestamp()) if end else None,
+        # Some certificates have ten thousand names; the full list stays in the DER.
+        names=json.dumps(certificate.names[:MAX_STORED_NAMES]),
+        key=certificate.key,
+        is_ca=int(certificate.is_ca),
     )
 
 
 def certificate_view(certificate: Certificate) -> CertificateView:
+    """Return a certificate in the form in which it is shown."""
     return CertificateView(
         sha256=certificate.sha256,
         serial=certificate.serial,
@@ -205,12 +233,15 @@ def certificate_view(certificate: Certificate) -> CertificateView:
 
 
 def staple_status(der: bytes | None) -> str | None:
-    """good, revoked, unknown, or unreadable for a stapled OCSP response (its signature is not
-    looked at here); None without one.
+    """Return the certificate status of a stapled OCSP response; None without one.
+
+    It is good, revoked, unknown, unreadable, or the error status of the response. The signature is
+    not verified here (certmgr/checks/ocsp.py does that).
     """
     if not der:
         return None
 
+    # Servers send all kinds of broken responses, so any error of the parser is expected here.
     try:
         response = ocsp.load_der_ocsp_response(der)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
@@ -221,17 +252,19 @@ def staple_status(der: bytes | None) -> str | None:
 
 
 def _address(judged: JudgedAddress) -> AddressView:
-    e = judged.evidence
-    error = (e.failure.layer, e.failure.reason) if e.failure is not None else None
+    evidence = judged.evidence
+    failure = evidence.failure
+    error = (failure.layer, failure.reason) if failure is not None else None
+    # A path needs a few certificates; a server may send any number.
     chain = tuple(c.sha256 for c in judged.chain[:32])
-    no_route = e.failure is not None and e.failure.kind is FailureKind.NO_ROUTE
+    no_route = failure is not None and failure.kind is FailureKind.NO_ROUTE
     return AddressView(
-        address=e.address,
-        tls_version=e.tls_version,
-        cipher=e.cipher,
-        group=e.group,
-        alpn=e.alpn,
-        ocsp=staple_status(e.ocsp),
+        address=evidence.address,
+        tls_version=evidence.tls_version,
+        cipher=evidence.cipher,
+        group=evidence.group,
+        alpn=evidence.alpn,
+        ocsp=staple_status(evidence.ocsp),
         chain=chain,
         trusted=judged.trusted,
         error=error,
@@ -240,15 +273,18 @@ def _address(judged: JudgedAddress) -> AddressView:
     )
 
 
-def make(judgement: Judgement) -> EndpointReport:
+def build_report(judgement: Judgement) -> EndpointReport:
+    """Build the report of an endpoint from its judgement."""
     evidence = judgement.evidence
     addresses = tuple(map(_address, judgement.addresses))
     leaf = judgement.leaf
+    # A refused address was not probed, so it is as unknown as one that did not answer.
     silent = tuple(
         a.address
         for a in evidence.addresses
         if not a.chain and a.failure is not None and a.failure.kind in _UNDETERMINED
     ) + tuple(a for a, _ in evidence.resolution.refused)
+    # If the query for one address family failed, unknown addresses may exist.
     resolved = (
         evidence.resolution.status in ("ok", "fixed", "nxdomain", "nodata")
         and not evidence.resolution.partial
@@ -257,6 +293,7 @@ def make(judgement: Judgement) -> EndpointReport:
     good = judgement.good
     error = None
     if not good:
+        # An internal error explains most, then a failed handshake, then the DNS.
         first = next((a.error for a in addresses if a.error is not None), None)
         if evidence.error is not None:
             error = ("local", evidence.error)
@@ -266,6 +303,7 @@ def make(judgement: Judgement) -> EndpointReport:
             error = ("dns", evidence.resolution.reason)
         elif evidence.resolution.refused:
             error = ("local", "the address is internal and not allowed")
+    # One address that answers is enough to determine what is wrong with the endpoint.
     undetermined = not good and (not resolved or (bool(silent) and len(silent) >= len(addresses)))
     return EndpointReport(
         target=evidence.target,
@@ -287,6 +325,7 @@ def _web(evidence: Evidence) -> PageSummary | None:
     if visits is None:
         return None
     if not visits:
+        # An empty list (not None): the purpose of the domain is one without a page.
         return PageSummary(None, "", expected=False)
     plain, over_tls = undetermined(visits)
     skipped = frozenset(
@@ -294,6 +333,7 @@ def _web(evidence: Evidence) -> PageSummary | None:
         for a in evidence.addresses
         if a.failure is not None and a.failure.kind is FailureKind.NO_ROUTE
     )
+    # Only these addresses can disprove a finding that a visit over HTTPS gave.
     secure = frozenset(v.address for v in visits if v.secure)
     return PageSummary(
         document=document(visits),

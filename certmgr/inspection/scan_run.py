@@ -1,12 +1,13 @@
-"""One survey of the inventory: endpoints -> evidence -> findings -> store.
+"""One scan run of the inventory: endpoints -> evidence -> findings -> store.
 
-The scanning processes are forked first, then the lock is taken: a child must not inherit it. Each
-batch of facts commits on its own; findings change in one transaction at the end, and only when the
-run is neither suspect nor cut short.
+The scanning processes are forked before the lock is acquired, since a child must not inherit it.
+Each batch of facts commits separately. Findings change in one transaction at the end, and only if
+the run is complete: neither suspect nor interrupted.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import time
@@ -23,7 +24,7 @@ from certmgr.inspection.expectations import expectations
 from certmgr.inspection.pool import Pool
 from certmgr.inspection.reconcile import FindingChanges, OpenFinding, reconcile
 from certmgr.inspection.report import CertificateRow, EndpointReport
-from certmgr.inspection.worker import ScanJob, ScanResult, ScanSetup, examine
+from certmgr.inspection.worker import ScanJob, ScanResult, ScanSetup, scan_jobs
 from certmgr.net.addresses import networks
 from certmgr.scan.dial import DialLimits
 from certmgr.scan.page_fetcher import WebOptions
@@ -45,20 +46,40 @@ from inventory.store import (
 from inventory.targets import Target, parse
 from inventory.vocabulary import Parties
 
-# Below this many endpoints the processes would cost more than they bring.
-SMALL = 64
+_log = logging.getLogger(__name__)
+
+# Up to this many endpoints are scanned in one process: starting others would cost more time.
+POOL_THRESHOLD = 64
+# Above this share of undetermined endpoints, a run does not count as a check of the inventory.
 UNDETERMINED_PERCENT = 20.0
-CHUNK = 1000
+CHUNK_SIZE = 1000  # endpoints per read
 
 
 @dataclass(slots=True)
 class ScanOptions:
-    """What one call of ``scan`` asks for beyond the configuration."""
+    """The options of one scan, in addition to the configuration.
+
+    Attributes:
+        client: Only the endpoints of this client (number or name).
+        tag: Only endpoints with this tag.
+        deep: Inspect the certificate of the other key type too, and TLS 1.0 and 1.1.
+        full: Pass each report to ``on_report``, changed or not.
+        overrides: Addresses by (host, port), instead of those from the DNS.
+        ca_files: Additional trust anchors.
+        accept_suspect: Accept a run in which many endpoints fail together.
+        timeout: Seconds per probe; None: as configured.
+        connect_timeout: Seconds per connection; None: as configured.
+        concurrency: Probes at once; None: as configured.
+        cache: Whether results of earlier runs and cached verdicts may be used.
+        http: Check plain HTTP too, if the configuration enables it.
+        http_port: The port of plain HTTP; None: as configured.
+        always_http: Check plain HTTP even if the configuration disables it.
+    """
 
     client: str | None = None
     tag: str | None = None
     deep: bool = False
-    full: bool = False  # hand every report to ``on_report``, changed or not
+    full: bool = False
     overrides: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     ca_files: tuple[str, ...] = ()
     accept_suspect: bool = False
@@ -66,20 +87,31 @@ class ScanOptions:
     connect_timeout: float | None = None
     concurrency: int | None = None
     cache: bool = True
-    http: bool = True  # ask plain HTTP too, where the configuration does
+    http: bool = True
     http_port: int | None = None
-    always_http: bool = False  # also where the configuration leaves HTTP out
+    always_http: bool = False
 
 
 @dataclass(slots=True)
 class ScanSummary:
-    """How a run went. ``state``: complete, incomplete or suspect, with the reason."""
+    """The result of a run.
+
+    Attributes:
+        state: complete, incomplete or suspect.
+        reason: Why it is not complete.
+        planned: The number of endpoints to check.
+        checked: The number of endpoints that gave a result.
+        undetermined: Those of which it is unknown what they serve.
+        opened: Findings that were opened.
+        closed: Findings that were closed.
+        no_route: The IP versions to which this machine has no route.
+    """
 
     run_id: int
     state: str
     reason: str | None
     planned: int
-    looked: int
+    checked: int
     undetermined: int
     opened: int
     closed: int
@@ -90,12 +122,22 @@ class ScanSummary:
 
     @property
     def too_undetermined(self) -> bool:
-        return self.looked > 0 and 100.0 * self.undetermined / self.looked > UNDETERMINED_PERCENT
+        """Whether the share of undetermined endpoints is above the limit."""
+        return self.checked > 0 and 100.0 * self.undetermined / self.checked > UNDETERMINED_PERCENT
 
 
 def setup_for(
     settings: Settings, options: ScanOptions, *, guarded: bool, clock: Clock = system_clock
 ) -> ScanSetup:
+    """Return the setup of a scan.
+
+    Args:
+        settings: The configuration.
+        options: The options of this scan.
+        guarded: Whether internal addresses from the DNS are refused. Use False only for targets
+            that the user chose.
+        clock: Dates each observation.
+    """
     scan = settings.scan
     limits = DialLimits(
         timeout=options.timeout or scan.timeout,
@@ -118,6 +160,7 @@ def setup_for(
         allowed=(*networks(settings.network.allow, "[network] allow"), *provider),
         provider=provider,
         overrides=options.overrides,
+        # DNS queries must leave most of the time of a probe to the handshake.
         dns_timeout=min(2.0, limits.timeout / 3),
         web=_web(settings, options),
         clock=clock,
@@ -126,8 +169,10 @@ def setup_for(
 
 def _web(settings: Settings, options: ScanOptions) -> WebOptions | None:
     http = settings.http
+    # A diagnosis always visits the pages; a scan does so if the configuration enables it.
     if not (options.always_http or (options.http and http.enabled)):
         return None
+    # Operators of sites can identify the visits, and reach the contact of the configuration.
     agent = (
         f"certmgr/{__version__} (certificate and HTTPS"
         f" check{'; ' + http.contact if http.contact else ''})"
@@ -143,22 +188,30 @@ def scan_targets(
     *,
     clock: Clock = system_clock,
 ) -> list[EndpointReport]:
-    """Looks at what is given and stores nothing.
+    """Scan the given targets; store nothing.
 
-    In the order of ``targets``. Addresses are the user's own choice.
+    The user chose the targets, so internal addresses are permitted.
 
-    ``issuers``: intermediates that the inventory knows, as DER.
+    Args:
+        settings: The configuration.
+        options: The options of this scan.
+        targets: The endpoints.
+        issuers: Intermediates that the inventory has stored, as DER.
+        clock: Dates each observation.
+
+    Returns:
+        One report per target, in their order.
     """
-    found: dict[int, EndpointReport] = {}
+    reports: dict[int, EndpointReport] = {}
 
     def emit(result: ScanResult) -> None:
         if result.report is not None:
-            found[result.key] = result.report
+            reports[result.key] = result.report
 
     setup = setup_for(settings, options, guarded=False, clock=clock)
     setup.full, setup.issuers = True, issuers
-    examine(setup, [ScanJob(i, t) for i, t in enumerate(targets)], emit)
-    return [found[i] for i in sorted(found)]
+    scan_jobs(setup, [ScanJob(i, t) for i, t in enumerate(targets)], emit)
+    return [reports[i] for i in sorted(reports)]
 
 
 def probe_targets(
@@ -173,15 +226,26 @@ def probe_targets(
     ever_good: bool = False,
     clock: Clock = system_clock,
 ) -> EndpointReport:
-    """One target as a visitor meets it, with what the inventory says of it; stores nothing.
+    """Scan one target and its pages as a browser would; store nothing.
 
-    The target is the user's own choice.
+    The user chose the target, so internal addresses are permitted.
+
+    Args:
+        settings: The configuration.
+        options: The options of this scan.
+        target: The endpoint.
+        paths: Paths to visit in addition to the home page.
+        parties: Who is responsible for what; None if the inventory does not know the target.
+        purpose: The purpose of its domain.
+        database: Gives issuers and the addresses of servers; None: there is no inventory.
+        ever_good: Whether a certificate was ever observed.
+        clock: Dates each observation.
     """
-    found: list[EndpointReport] = []
+    reports: list[EndpointReport] = []
 
     def emit(result: ScanResult) -> None:
         if result.report is not None:
-            found.append(result.report)
+            reports.append(result.report)
 
     setup = setup_for(settings, options, guarded=False, clock=clock)
     setup.full = True
@@ -191,32 +255,36 @@ def probe_targets(
                 tuple(scan_results.issuers(conn)),
                 servers.all_addresses(conn),
             )
-    examine(
+    scan_jobs(
         setup,
         [ScanJob(0, target, parties=parties, ever_good=ever_good, purpose=purpose, paths=paths)],
         emit,
     )
-    return found[0]
+    return reports[0]
 
 
-def _robot(row: Mapping[str, Any]) -> bool:
-    """Whether a panel or CDN renews by itself there: then nothing is expected."""
+def _renewed_by_automation(row: Mapping[str, Any]) -> bool:
+    """Return whether a panel or CDN renews automatically there.
+
+    It replaces certificates at any time, so no certificate is expected at such an endpoint.
+    """
     parties = domains.parties_of_row(row)
     return (parties.renews or parties.buys) in ("panel", "cdn")
 
 
-def _jobs(
+def _jobs_of(
     rows: list[Mapping[str, Any]],
-    remembered: bool,
+    use_cache: bool,
     expected: Mapping[int, frozenset[str]],
     now: int,
 ) -> list[ScanJob]:
-    made = []
+    jobs = []
     for row in rows:
         history = None
+        # After several failed runs, a time-out becomes a finding of its endpoint.
         if row["failing_since"] is not None:
             history = FailureHistory(from_epoch(row["failing_since"]), row["failing_runs"])
-        made.append(
+        jobs.append(
             ScanJob(
                 key=row["id"],
                 target=Target(row["host"], row["port"], row["protocol"]),
@@ -227,20 +295,25 @@ def _jobs(
                 ever_good=row["last_good"] is not None,
                 was_good=bool(row["good"]),
                 fingerprint=row["fingerprint"] or "",
-                memo=(row["memo"] or "") if remembered and (row["recheck_at"] or 0) > now else "",
+                # After this time the same evidence may give other findings, such as an expiry.
+                evidence_key=(row["memo"] or "")
+                if use_cache and (row["recheck_at"] or 0) > now
+                else "",
                 purpose=row["purpose"],
                 paths=tuple(row["paths"].split()),
-                expected=frozenset() if _robot(row) else expected.get(row["id"], frozenset()),
+                expected=frozenset()
+                if _renewed_by_automation(row)
+                else expected.get(row["id"], frozenset()),
             )
         )
-    return made
+    return jobs
 
 
 class ScanRun:
-    """One run.
+    """One scan run of the inventory.
 
-    ``progress``: called with (looked, planned) after each batch; ``on_report``: with each report
-    that was sent.
+    ``progress`` is called with (checked, planned) after each batch. ``on_report`` is called with
+    the endpoint id and each report that a worker sent.
     """
 
     def __init__(
@@ -253,14 +326,21 @@ class ScanRun:
     ) -> None:
         self.database, self.settings, self.options = database, settings, options
         self.progress, self.on_report = progress, on_report
-        self.looked = self.undetermined = self.was_good = self.fell = 0
+        self.checked = self.undetermined = self.was_good = self.fell = 0
         self.no_route: frozenset[int] = frozenset()
         self.run_id = 0
         self.visits = False
-        self.handed = 0
+        self.sent = 0
         self.expected: Mapping[int, frozenset[str]] = {}
 
     def run(self) -> ScanSummary:
+        """Scan the selected endpoints, and store the results.
+
+        Raises:
+            NotFound: The selection contains no endpoint.
+            Busy: Another scan is running.
+        """
+        _log.info("scan run begins")
         started, begun = self.database.clock(), time.monotonic()
         with self.database.read() as conn:
             client_id = (
@@ -271,7 +351,7 @@ class ScanRun:
             own_servers = servers.all_addresses(conn)
             self.expected = expectations(
                 [*cases.expected(conn), *lineages.expected(conn)],
-                partial(cases.places, conn),
+                partial(cases.endpoints_of_clients, conn),
                 to_epoch(started),
             )
         setup = setup_for(self.settings, self.options, guarded=True, clock=self.database.clock)
@@ -280,14 +360,14 @@ class ScanRun:
         controls = [parse(text) for text in self.settings.scan.controls]
         processes = self.settings.scan.processes or os.cpu_count() or 1
         if setup.web is not None and setup.web.per_address:
-            processes = min(
-                processes, setup.web.per_address
-            )  # each process visits an address by itself: together no more than allowed
+            # Each process visits an address at least once at a time. More processes than the limit
+            # would exceed it together.
+            processes = min(processes, setup.web.per_address)
         pool = None
-        TrustStore.load(
-            setup.store, setup.ca_files
-        )  # says what is wrong with it before anything is started
-        if planned > SMALL:
+        # An invalid trust store is reported before a process or a run is started.
+        TrustStore.load(setup.store, setup.ca_files)
+        if planned > POOL_THRESHOLD:
+            # A forked child must not share a database connection with its parent.
             self.database.close()
             pool = Pool(setup, processes, self._names)
         try:
@@ -295,11 +375,12 @@ class ScanRun:
                 with self.database.write() as tx:
                     self.run_id = runs.start(tx, self._scope(), planned)
                 try:
-                    state, reason = self._survey(setup, pool, planned, client_id, controls)
-                except (
-                    Exception
-                ):  # whatever it is, the run must not stay marked as running; then it is said
-                    self._finish("incomplete", "an error in certmgr", planned, started, begun)
+                    state, reason = self._scan_all(setup, pool, planned, client_id, controls)
+                except Exception:
+                    # After any error, the run must not stay marked as running.
+                    self._finish(
+                        "incomplete", "an internal error of certmgr", planned, started, begun
+                    )
                     raise
                 return self._finish(state, reason, planned, started, begun)
         finally:
@@ -317,7 +398,7 @@ class ScanRun:
         with self.database.read() as conn:
             return domains.names_of_client(conn, client_id)
 
-    def _survey(
+    def _scan_all(
         self,
         setup: ScanSetup,
         pool: Any,
@@ -325,18 +406,16 @@ class ScanRun:
         client_id: int | None,
         controls: list[Target],
     ) -> tuple[str, str | None]:
-        """The state of the run, and why where it is not complete.
-
-        Whatever goes wrong, the run does not stay marked as running.
-        """
+        """Return the state of the run, and the reason if it is not complete."""
         try:
-            return self._judged(setup, pool, planned, client_id, controls)
+            return self._scan_between_controls(setup, pool, planned, client_id, controls)
+        # The facts of the finished batches stay. Findings change only after a complete run.
         except KeyboardInterrupt:
             return "incomplete", "it was interrupted"
         except CertmgrError as error:
             return "incomplete", str(error)
 
-    def _judged(
+    def _scan_between_controls(
         self,
         setup: ScanSetup,
         pool: Any,
@@ -344,25 +423,29 @@ class ScanRun:
         client_id: int | None,
         controls: list[Target],
     ) -> tuple[str, str | None]:
+        # A control target that fails shows that the network of this machine is at fault. Then no
+        # failure of an endpoint may become a finding.
         if (failed := self._failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed before the run"
         with self.database.read() as conn:
             known = scan_results.issuers(conn)
         if pool is not None:
-            pool.run(self._chunks(client_id), lambda found: self._handle(found, planned), known)
+            pool.run(self._chunks(client_id), lambda results: self._handle(results, planned), known)
         else:
             setup.issuers = tuple(known)
             for chunk in self._chunks(client_id):
-                found: list[ScanResult] = []
-                examine(setup, chunk, found.append, self._names)
-                self._handle(found, planned)
-        if self.looked < self.handed:
+                results: list[ScanResult] = []
+                scan_jobs(setup, chunk, results.append, self._names)
+                self._handle(results, planned)
+        # A worker that lost a job must not pass for a complete run.
+        if self.checked < self.sent:
             return (
                 "incomplete",
-                f"{self.handed - self.looked} of {self.handed} endpoints gave no result",
+                f"{self.sent - self.checked} of {self.sent} endpoints gave no result",
             )
         if (failed := self._failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed after the run"
+        # If many good endpoints fail together, the cause is probably the network between.
         share = 100.0 * self.fell / self.was_good if self.was_good else 0.0
         if (
             not self.options.accept_suspect
@@ -371,52 +454,54 @@ class ScanRun:
         ):
             return (
                 "suspect",
-                (
-                    f"{self.fell} of {self.was_good} endpoints that were good failed together"
-                    f" ({share:.0f}%)"
-                ),
+                (f"{self.fell} of {self.was_good} good endpoints failed together ({share:.0f}%)"),
             )
         return "complete", None
 
     def _failed_control(self, setup: ScanSetup, controls: list[Target]) -> Target | None:
         if not controls:
             return None
-        bad: list[Target] = []
+        failed: list[Target] = []
 
         def emit(result: ScanResult) -> None:
             if not result.good:
-                bad.append(controls[result.key])
+                failed.append(controls[result.key])
 
-        examine(
+        # The administrator configured the control targets, so internal addresses are permitted.
+        scan_jobs(
             replace(setup, guarded=False, full=False),
             [ScanJob(i, t) for i, t in enumerate(controls)],
             emit,
         )
-        return bad[0] if bad else None
+        return failed[0] if failed else None
 
     def _chunks(self, client_id: int | None) -> Iterator[list[ScanJob]]:
-        """Each chunk in a separate read, so that no snapshot is held for the length of the run."""
+        """Yield the jobs in chunks.
+
+        Each chunk is read separately, so that no snapshot is held for the length of the run.
+        """
         with self.database.read() as conn:
             ids = endpoints.visited_ids(conn, client_id, self.options.tag)
         if self.visits:
-            # Names of one machine often follow each other: mixed, none of them waits long for its
-            # turn at that address.
-            random.Random(self.run_id).shuffle(ids)  # noqa: S311 - an order, no secret
-        for start in range(0, len(ids), CHUNK):
+            # Names of one machine often follow each other. In a random order, none of them waits
+            # long for its turn at that address.
+            random.Random(self.run_id).shuffle(ids)  # noqa: S311 - the order is not a secret
+        for start in range(0, len(ids), CHUNK_SIZE):
             with self.database.read() as conn:
-                rows = endpoints.visited(conn, ids[start : start + CHUNK])
-            self.handed += len(rows)
-            yield _jobs(rows, self.options.cache, self.expected, to_epoch(self.database.clock()))
+                rows = endpoints.visited(conn, ids[start : start + CHUNK_SIZE])
+            self.sent += len(rows)
+            yield _jobs_of(rows, self.options.cache, self.expected, to_epoch(self.database.clock()))
 
     # -- storing
 
-    def _handle(self, found: list[ScanResult], planned: int) -> None:
-        if not found:
+    def _handle(self, results: list[ScanResult], planned: int) -> None:
+        """Store a batch of results in one transaction, and count them."""
+        if not results:
             return
         with self.database.write() as tx:
-            self._store(tx, found)
-        for result in found:
-            self.looked += 1
+            self._store(tx, results)
+        for result in results:
+            self.checked += 1
             self.no_route |= result.no_route
             self.undetermined += result.undetermined
             self.was_good += result.was_good
@@ -424,41 +509,53 @@ class ScanRun:
             if self.on_report is not None and result.report is not None:
                 self.on_report(result.key, result.report)
         if self.progress is not None:
-            self.progress(self.looked, planned)
+            self.progress(self.checked, planned)
 
-    def _store(self, tx: Tx, found: list[ScanResult]) -> None:
-        found.sort(key=lambda r: r.key)
+    def _store(self, tx: Tx, results: list[ScanResult]) -> None:
+        # Results arrive in any order; rows are written in a fixed one.
+        results.sort(key=lambda r: r.key)
         unchanged = [
-            (r.key, to_epoch(r.at), r.good, r.undetermined) for r in found if r.report is None
+            (r.key, to_epoch(r.at), r.good, r.undetermined) for r in results if r.report is None
         ]
+        # An unchanged endpoint costs two updates, and no new row.
         scan_results.seen_again(tx, self.run_id, unchanged)
         if self.visits:
             page_observations.seen_again(tx, [(key, at) for key, at, good, _ in unchanged if good])
-        scan_results.move_marks(tx, [_marks(r) for r in found if r.report is None and r.memo])
-        changed = [(r, r.report) for r in found if r.report is not None]
+        scan_results.update_cache_keys(
+            tx, [_cache_keys(r) for r in results if r.report is None and r.evidence_key]
+        )
+        changed = [(r, r.report) for r in results if r.report is not None]
         if not changed:
             return
         scan_results.add_certificates(
             tx,
-            [{f: getattr(c, f) for f in _CERTIFICATE} for r, _ in changed for c in r.certificates],
+            [
+                {f: getattr(c, f) for f in _CERTIFICATE_FIELDS}
+                for r, _ in changed
+                for c in r.certificates
+            ],
         )
+        # Read in the same transaction in which the proposals are stored.
         known = scan_results.open_findings(tx.conn, [r.key for r, _ in changed])
-        proposals, standings = [], []
+        proposals, status_rows = [], []
         for result, report in changed:
             changes = reconcile([OpenFinding(i, f) for i, f in known.get(result.key, ())], report)
-            row = _standing(result.key, self.run_id, report)
+            row = _endpoint_status_row(result.key, self.run_id, report)
+            # The cache keys of an endpoint are stored only together with its findings. While the
+            # changes of its findings wait for the end of the run, the keys wait with them. If the
+            # run dies, the next run judges the endpoint again.
             if changes:
-                proposals.append((_marks(result), _proposal(changes, to_epoch(report.at))))
+                proposals.append((_cache_keys(result), _proposal(changes, to_epoch(report.at))))
             else:
                 row |= {
                     "fingerprint": result.fingerprint,
-                    "memo": result.memo,
+                    "memo": result.evidence_key,
                     "recheck_at": result.recheck_at,
                     "judged_at": tx.at,
                 }
-            standings.append(row)
-        scan_results.write_standings(tx, standings)
-        scan_results.write_spans(tx, {r.key: _spans(report) for r, report in changed})
+            status_rows.append(row)
+        scan_results.write_endpoint_status(tx, status_rows)
+        scan_results.write_observations(tx, {r.key: _observations(report) for r, report in changed})
         pages = {
             r.key: (to_epoch(report.at), report.web)
             for r, report in changed
@@ -477,16 +574,17 @@ class ScanRun:
         self, state: str, reason: str | None, planned: int, started: datetime, begun: float
     ) -> ScanSummary:
         opened = closed = 0
+        # Only a complete run changes findings.
         with self.database.write() as tx:
             if state == "complete":
                 opened, closed = scan_results.apply_proposals(tx, self.run_id)
-            runs.finish(tx, self.run_id, state, reason, self.looked, self.undetermined)
+            runs.finish(tx, self.run_id, state, reason, self.checked, self.undetermined)
         return ScanSummary(
             run_id=self.run_id,
             state=state,
             reason=reason,
             planned=planned,
-            looked=self.looked,
+            checked=self.checked,
             undetermined=self.undetermined,
             opened=opened,
             closed=closed,
@@ -497,15 +595,18 @@ class ScanRun:
         )
 
 
-_CERTIFICATE = tuple(f.name for f in fields(CertificateRow))
+_CERTIFICATE_FIELDS = tuple(f.name for f in fields(CertificateRow))
 
 
-def _marks(result: ScanResult) -> scan_results.Marks:
-    return result.key, result.fingerprint, result.memo, result.recheck_at
+def _cache_keys(result: ScanResult) -> scan_results.CacheKeys:
+    """Return what the next scan of the endpoint is compared with."""
+    return result.key, result.fingerprint, result.evidence_key, result.recheck_at
 
 
-def _standing(key: int, run_id: int, report: EndpointReport) -> dict[str, Any]:
+def _endpoint_status_row(key: int, run_id: int, report: EndpointReport) -> dict[str, Any]:
+    """Return the columns of table ``standing``, with empty cache keys."""
     at = to_epoch(report.at)
+    # A failed scan leaves the last good certificate in the table as it was.
     leaf = report.certificate if report.good else None
     layer, reason = report.error or (None, None)
     return {
@@ -518,6 +619,7 @@ def _standing(key: int, run_id: int, report: EndpointReport) -> dict[str, Any]:
         "last_attempt": at,
         "error_layer": layer,
         "error_reason": reason,
+        # Only undetermined failures are counted; a determined one is a finding at once.
         "failing_since": at if report.undetermined else None,
         "failing_runs": 1 if report.undetermined else 0,
         "last_good": at if report.good else None,
@@ -527,7 +629,8 @@ def _standing(key: int, run_id: int, report: EndpointReport) -> dict[str, Any]:
     }
 
 
-def _spans(report: EndpointReport) -> dict[str, dict[str, Any]]:
+def _observations(report: EndpointReport) -> dict[str, dict[str, Any]]:
+    """Return address -> the columns of table ``observation``, of addresses that answered."""
     at = to_epoch(report.at)
     return {
         a.address: {
@@ -548,6 +651,7 @@ def _spans(report: EndpointReport) -> dict[str, dict[str, Any]]:
 
 
 def _proposal(changes: FindingChanges, at: int) -> dict[str, Any]:
+    """Return changes of findings as they wait for the end of the run."""
     return {
         "at": at,
         "close": changes.closed,

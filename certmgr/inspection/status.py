@@ -1,5 +1,6 @@
-"""How the inventory stands: endpoints with their open findings, and the causes that one action each
-would fix.
+"""The status of the inventory: endpoints with their open findings, and the causes of findings.
+
+A cause groups the findings that one action would fix.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from inventory.store import clients, domains, endpoint_status, findings
 from inventory.targets import Target
 from inventory.vocabulary import SEVERITY_ORDER, Acceptance, Finding, Parties, Verdict, verdict_of
 
+# Findings that depend on the current date alone, given the certificate.
 _DATE_CODES = frozenset(
     {"certificate-expired", "certificate-expiring", "certificate-not-yet-valid"}
 )
@@ -26,10 +28,14 @@ _DATE_CODES = frozenset(
 
 @dataclass(slots=True)
 class EndpointStatus:
-    """One endpoint.
+    """The status of one endpoint. Timestamps are epoch seconds or None.
 
-    Instants are epoch seconds or None. ``accepted``: findings that are out of the verdict, with who
-    and until when.
+    Attributes:
+        leaf: SHA-256 of the leaf that was observed last.
+        error: The reason of the last failure, or why there is no status yet.
+        findings: Open findings that count for the verdict.
+        accepted: Findings that do not count, each with its acceptance.
+        never: Whether the endpoint was never judged.
     """
 
     id: int
@@ -47,11 +53,12 @@ class EndpointStatus:
     findings: list[Finding] = field(default_factory=list)
     accepted: list[tuple[Finding, Acceptance]] = field(default_factory=list)
     domain_id: int = 0
-    never: bool = False  # nothing was ever judged
+    never: bool = False
 
     def days_left(self, now: datetime) -> int | None:
-        moment = from_epoch(self.not_after)
-        return None if moment is None else days_left(moment, now)
+        """Return the days until the certificate expires; None if no certificate is known."""
+        timestamp = from_epoch(self.not_after)
+        return None if timestamp is None else days_left(timestamp, now)
 
 
 def load(
@@ -62,35 +69,44 @@ def load(
     client: str | None = None,
     tag: str | None = None,
     run_id: int | None = None,
-    troubled: bool = False,
+    skip_healthy: bool = False,
 ) -> list[EndpointStatus]:
-    """Soonest end first.
+    """Return the status of the endpoints, the one that expires first at the beginning.
 
-    ``as_of`` in the past: what was known then; in the future: today's knowledge at that time.
-    ``troubled``: leaves out what has no open finding, where that can be told without looking at
-    each.
+    Args:
+        database: The inventory.
+        now: The current time.
+        as_of: In the past: what was known then. In the future: what is known now, with the
+            validity dates judged at that time.
+        client: Only the endpoints of this client (number or name).
+        tag: Only endpoints with this tag.
+        run_id: Only endpoints of this scan run.
+        skip_healthy: Leave out judged endpoints without an open finding. It has no effect with
+            ``as_of``, since another date may have other findings.
     """
     past = as_of is not None and as_of <= now
     at = as_of or now
+    # One read, so that endpoints, findings and acceptances are of the same time.
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         if past:
-            rows = endpoint_status.standings_then(conn, at, client_id=client_id, tag_name=tag)
+            rows = endpoint_status.status_at(conn, at, client_id=client_id, tag_name=tag)
         else:
-            rows = endpoint_status.standings(
+            rows = endpoint_status.current_status(
                 conn,
                 client_id=client_id,
                 tag_name=tag,
                 run_id=run_id,
-                troubled=troubled and as_of is None,
+                skip_healthy=skip_healthy and as_of is None,
             )
         open_rows = findings.listing(conn, at=at if past else None, client_id=client_id)
         accepted = findings.acceptances(conn, at if past else None)
+        # Only a future date needs the validity dates again, to judge them at that date.
         starts = endpoint_status.not_before_of(conn) if as_of is not None and not past else {}
         parties = domains.parties_by_domain(conn, client_id) if starts else {}
     by_endpoint: dict[int, list[Finding]] = {}
     for row in open_rows:
-        one = Finding(
+        finding = Finding(
             code=row["code"],
             severity=row["severity"],
             addresses=tuple(row["addresses"]),
@@ -98,38 +114,42 @@ def load(
             actor=row["actor"],
             outcome=row["outcome"],
         )
-        by_endpoint.setdefault(row["endpoint_id"], []).append(one)
-    made = []
+        by_endpoint.setdefault(row["endpoint_id"], []).append(finding)
+    statuses = []
     for row in rows:
         known = by_endpoint.get(row.id, [])
         if starts and row.leaf is not None:
             known = _at_future(known, starts.get(row.leaf), row, parties.get(row.domain_id), at)
-        made.append(_standing(row, known, accepted, at))
-    return made
+        statuses.append(_endpoint_status(row, known, accepted, at))
+    return statuses
 
 
 def _at_future(
     known: list[Finding], not_before: int | None, row: Any, parties: Parties | None, at: datetime
 ) -> list[Finding]:
-    """Findings about dates made anew for a later time."""
+    """Return the findings as they would be at a later time: those about dates are judged again."""
     kept = [f for f in known if f.code not in _DATE_CODES]
     start, end = from_epoch(not_before), from_epoch(row.not_after)
     if start is None or end is None:
-        return known
+        return known  # without dates nothing can be judged
+    # The actor of a date finding depends on these two findings, as in a scan.
     elsewhere = any(f.code == "points-elsewhere" for f in known)
     default = any(f.code == "default-certificate" for f in known)
-    fresh = for_port(Target(row.host, row.port, row.protocol), date_findings_of(start, end, at, ()))
-    made = [
-        with_actor(f, parties, elsewhere=elsewhere, ever_had_certificate=True, not_theirs=default)
-        for f in fresh
+    dated = for_port(Target(row.host, row.port, row.protocol), date_findings_of(start, end, at, ()))
+    future = [
+        with_actor(
+            f, parties, elsewhere=elsewhere, ever_had_certificate=True, serves_default=default
+        )
+        for f in dated
     ]
-    return sorted([*kept, *made], key=lambda f: SEVERITY_ORDER[f.severity])
+    return sorted([*kept, *future], key=lambda f: SEVERITY_ORDER[f.severity])
 
 
-def _standing(
+def _endpoint_status(
     row: Any, known: list[Finding], acceptances: Sequence[Acceptance], at: datetime
 ) -> EndpointStatus:
     open_, accepted = split_accepted(known, acceptances, row.client_id, row.domain_id, row.id, at)
+    # An endpoint that was only scanned in incomplete runs is unknown, not ok.
     never = (row.last_attempt is None or row.judged_at is None) and not known
     verdict = Verdict.UNKNOWN if never else verdict_of({f.severity for f in open_})
     return EndpointStatus(
@@ -143,7 +163,7 @@ def _standing(
         issuer=row.issuer,
         last_attempt=row.last_attempt,
         last_good=row.last_good,
-        error=row.error_reason or (_NEVER[row.last_attempt is None] if never else None),
+        error=row.error_reason or (_UNJUDGED_REASONS[row.last_attempt is None] if never else None),
         verdict=verdict,
         findings=open_,
         accepted=accepted,
@@ -152,8 +172,11 @@ def _standing(
     )
 
 
-# By whether there was no look at all.
-_NEVER = {True: "never looked at", False: "looked at, in a run that was not complete"}
+# By whether the endpoint was never scanned.
+_UNJUDGED_REASONS = {
+    True: "it was not checked yet",
+    False: "it was checked only in a run that was not complete",
+}
 
 
 def split_accepted(
@@ -164,24 +187,29 @@ def split_accepted(
     endpoint_id: int | None,
     at: datetime,
 ) -> tuple[list[Finding], list[tuple[Finding, Acceptance]]]:
-    """(findings that count, findings that are accepted and by which acceptance)."""
+    """Return the findings that count, and the accepted ones, each with its acceptance."""
+    # This runs once per endpoint, so the usual case without acceptances is left early.
     if not acceptances:
         return list(known), []
     open_, accepted = [], []
-    for one in known:
-        cover = next(
-            (a for a in acceptances if a.covers(one.code, client_id, domain_id, endpoint_id, at)),
+    for finding in known:
+        acceptance = next(
+            (
+                a
+                for a in acceptances
+                if a.covers(finding.code, client_id, domain_id, endpoint_id, at)
+            ),
             None,
         )
-        if cover is None:
-            open_.append(one)
+        if acceptance is None:
+            open_.append(finding)
         else:
-            accepted.append((one, cover))
+            accepted.append((finding, acceptance))
     return open_, accepted
 
 
-# Which one action mends a finding: at a server, at a certificate, at a name server, or at the
-# client.
+# What an action must change to fix a finding: a certificate, a name server, or something of the
+# client. All other findings are fixed at a server.
 _BY_CERTIFICATE = frozenset(
     {
         "certificate-expired",
@@ -210,13 +238,19 @@ _BY_CLIENT = frozenset(
 
 @dataclass(slots=True)
 class Cause:
-    """Findings that one action would mend.
+    """Findings that one action would fix.
 
-    ``where``: the server, certificate, name server or client in words.
+    Attributes:
+        kind: server, certificate, name server or client.
+        location: The server, certificate, name server or client in words.
+        severity: The worst severity of the findings.
+        endpoints: The endpoints with such a finding.
+        clients: The numbers of their clients.
+        example: A finding of the worst severity.
     """
 
     kind: str
-    where: str
+    location: str
     code: str
     severity: str
     actor: str
@@ -225,92 +259,110 @@ class Cause:
     example: Finding
 
 
-def causes(standings: Iterable[EndpointStatus]) -> list[Cause]:
-    """Largest first; ties by severity. Info is left out. Pure."""
-    found: dict[tuple[str, str, str, str], Cause] = {}
-    for standing in standings:
-        folded = (
+def causes(statuses: Iterable[EndpointStatus]) -> list[Cause]:
+    """Group findings into causes. Pure.
+
+    The cause with the most endpoints comes first; ties are sorted by severity. Findings of severity
+    info are left out, since they need no action.
+    """
+    causes_by_key: dict[tuple[str, str, str, str], Cause] = {}
+    for status in statuses:
+        # A default certificate explains the name mismatch at the same endpoint.
+        explained = (
             {"name-mismatch"}
-            if any(f.code == "default-certificate" for f in standing.findings)
+            if any(f.code == "default-certificate" for f in status.findings)
             else set()
         )
-        for one in standing.findings:
-            if one.severity == "info" or one.code in folded:
+        for finding in status.findings:
+            if finding.severity == "info" or finding.code in explained:
                 continue
-            kind, where = place_of(
-                standing.target,
-                standing.client,
-                standing.server,
-                standing.leaf,
-                standing.issuer,
-                one,
+            kind, location = fix_location(
+                status.target,
+                status.client,
+                status.server,
+                status.leaf,
+                status.issuer,
+                finding,
             )
-            key = (kind, where, one.code, one.actor)
-            cause = found.get(key)
+            key = (kind, location, finding.code, finding.actor)
+            cause = causes_by_key.get(key)
             if cause is None:
-                cause = found[key] = Cause(
+                cause = causes_by_key[key] = Cause(
                     kind=kind,
-                    where=where,
-                    code=one.code,
-                    severity=one.severity,
-                    actor=one.actor,
+                    location=location,
+                    code=finding.code,
+                    severity=finding.severity,
+                    actor=finding.actor,
                     endpoints=[],
                     clients=set(),
-                    example=one,
+                    example=finding,
                 )
-            cause.endpoints.append(standing.target)
-            cause.clients.add(standing.client)
-            if SEVERITY_ORDER[one.severity] < SEVERITY_ORDER[cause.severity]:
-                cause.severity, cause.example = one.severity, one
+            cause.endpoints.append(status.target)
+            cause.clients.add(status.client)
+            # The same code may be worse at another endpoint; the cause shows the worst.
+            if SEVERITY_ORDER[finding.severity] < SEVERITY_ORDER[cause.severity]:
+                cause.severity, cause.example = finding.severity, finding
     return sorted(
-        found.values(),
-        key=lambda c: (-len(c.endpoints), SEVERITY_ORDER[c.severity], c.code, c.where),
+        causes_by_key.values(),
+        key=lambda c: (-len(c.endpoints), SEVERITY_ORDER[c.severity], c.code, c.location),
     )
 
 
-def place_of(
+def fix_location(
     target: Target,
     client: str,
     server: str | None,
     leaf: str | None,
     issuer: str | None,
-    one: Finding,
+    finding: Finding,
 ) -> tuple[str, str]:
-    """(kind, which one) of what one action would have to mend: a name server, a client, a
-    certificate, a server.
+    """Return what must be changed to fix a finding.
+
+    Returns:
+        The kind (name server, client, certificate or server), and which one in words.
     """
-    if one.code in _BY_NAME_SERVER:
+    if finding.code in _BY_NAME_SERVER:
         return "name server", f"of {display(registered_domain(target.host))}"
-    if one.code in _BY_CLIENT:
+    if finding.code in _BY_CLIENT:
         return "client", client
-    if one.code in _BY_CERTIFICATE and leaf is not None:
+    # One certificate may be served by several servers; replacing it once fixes all of them.
+    if finding.code in _BY_CERTIFICATE and leaf is not None:
         return "certificate", f"{leaf[:16]} of {issuer or 'unknown issuer'}"
     if server is not None:
         return "server", server
-    return "server", ", ".join(one.addresses[:3]) or display(target.host)
+    # A server that the inventory does not name is identified by its addresses.
+    return "server", ", ".join(finding.addresses[:3]) or display(target.host)
 
 
 def totals(
     database: Database,
-    standings: Sequence[EndpointStatus],
+    statuses: Sequence[EndpointStatus],
     *,
     client: str | None = None,
     tag: str | None = None,
     run_id: int | None = None,
 ) -> dict[str, int]:
-    """Counts by verdict, where ``standings`` are the troubled ones: whoever is not among them is
-    well.
+    """Return the number of endpoints by verdict.
+
+    Args:
+        database: The inventory.
+        statuses: The endpoints that :func:`load` returned with ``skip_healthy``. All others are
+            counted as ok.
+        client: The client that was passed to :func:`load`.
+        tag: The tag that was passed to :func:`load`.
+        run_id: The run that was passed to :func:`load`.
     """
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        every = endpoint_status.count(conn, client_id=client_id, tag_name=tag, run_id=run_id)
-    total = counts(s.verdict for s in standings)
-    total["ok"] += every - total["endpoints"]
-    total["endpoints"] = every
+        all_count = endpoint_status.count(conn, client_id=client_id, tag_name=tag, run_id=run_id)
+    total = counts(s.verdict for s in statuses)
+    total["ok"] += all_count - total["endpoints"]
+    total["endpoints"] = all_count
     return total
 
 
 def counts(verdicts: Iterable[str]) -> dict[str, int]:
+    """Return the number of all verdicts (``endpoints``), and of each."""
     total = {"endpoints": 0, "ok": 0, "attention": 0, "fault": 0, "unknown": 0}
     for verdict in verdicts:
         total["endpoints"] += 1

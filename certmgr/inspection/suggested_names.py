@@ -1,4 +1,4 @@
-"""Names that usually belong to a domain: the apex, www, mail. Proposed only where they resolve."""
+"""Host names that a domain usually has: the apex, www, mail. Proposed only if they resolve."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from inventory.names import registered_domain
 
 
 def related(host: str) -> list[str]:
-    """The other usual names of the host's registered domain. Pure."""
+    """Return the other usual names of the host's registered domain. Pure."""
     apex = registered_domain(host)
     return [n for n in (apex, f"www.{apex}", f"mail.{apex}") if n != host]
 
 
 def resolving(names: Sequence[str], servers: Sequence[str] = ()) -> list[str]:
-    """Those of ``names`` that have an address now.
+    """Return those of ``names`` that have an address now.
 
-    Takes at most a few seconds; a resolver that fails proposes nothing.
+    The queries take a few seconds at most. If the resolver fails, nothing is proposed.
     """
 
-    async def ask() -> list[str]:
+    async def resolve_all() -> list[str]:
+        # One try and a short time-out, since a suggestion must not delay the command.
         resolver = Resolver(servers=servers, guarded=False, timeout=1.0, tries=1)
         try:
             answers = await asyncio.gather(*[resolver.resolve(n, 443) for n in names])
@@ -29,4 +30,4 @@ def resolving(names: Sequence[str], servers: Sequence[str] = ()) -> list[str]:
             await resolver.close()
         return [n for n, answer in zip(names, answers, strict=True) if answer.addresses]
 
-    return asyncio.run(ask())
+    return asyncio.run(resolve_all())

@@ -1,8 +1,8 @@
-"""Is the expected certificate served everywhere? Pure.
+"""Whether the expected certificate is served at all locations. Pure.
 
-Live means: at every address of every name, and at every listed backend, for every key type that
-answers, an expected certificate, and each expected key type at least once where the server was
-asked for it. A look that failed is neither live nor missing.
+An installation is live if each address of each name, and each listed backend, serves an expected
+certificate for each key type that it offers. Each expected key type must be served at each
+location. A failed probe counts neither as live nor as missing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,21 @@ from inventory.names import display
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one address (``backend``: of which server, empty for an address of the DNS) showed when
-    it was asked for a certificate of ``key_type``.
+    """What one address served when it was probed for a certificate of one key type.
 
-    ``sha256`` None: none of that kind is offered, or the look failed, then with ``error``.
-    ``kind``: how the handshake failed, a word of scan/evidence.py; ``dns`` where there was no
-    address to ask. ``der``: the leaf that was shown, of whichever kind.
+    Attributes:
+        host: The name that was sent as SNI.
+        port: The TCP port.
+        address: The IP address that was probed.
+        key_type: The key type that was offered: EC or RSA.
+        sha256: The leaf; None if no certificate of that type is served, or if the probe failed.
+        error: The reason of a failed probe.
+        backend: The server whose backend was probed; empty for an address from the DNS.
+        hung: Whether the server closed the connection. Some servers without a certificate of that
+            key type do so, instead of sending an alert.
+        kind: How the handshake failed (a value of scan/evidence.py); ``dns`` if there was no
+            address to probe.
+        der: The leaf that was served, of any key type.
     """
 
     host: str
@@ -31,17 +40,20 @@ class Observation:
     sha256: str | None
     error: str = ""
     backend: str = ""
-    hung: bool = False  # the server hung up, as some do that have no certificate of that kind
+    hung: bool = False
     kind: str = ""
     der: bytes = field(default=b"", repr=False, compare=False)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
+        """The host, port and address as text."""
         where = f"backend {self.address} of {self.backend}" if self.backend else self.address
         return f"{display(self.host)}:{self.port} at {where}"
 
 
 class VerificationState(StrEnum):
+    """The result of a verification; ``ABSENT``: the certificate is served at no location."""
+
     LIVE = "live"
     PARTIAL = "partial"
     ABSENT = "absent"
@@ -50,9 +62,14 @@ class VerificationState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """``missing``: places that show another certificate, or none of a kind that was installed;
-    ``old``: those of them that show the one that was to be replaced; ``unknown``: places that did
-    not answer.
+    """The result of a verification, with the locations as text.
+
+    Attributes:
+        state: The result.
+        seen: Locations that serve the expected certificates.
+        missing: Locations that serve another certificate, or lack one of an installed key type.
+        old: Those of ``missing`` that serve the certificate that was to be replaced.
+        unknown: Locations that did not answer, with the reason.
     """
 
     state: VerificationState
@@ -63,51 +80,68 @@ class Verification:
 
     @property
     def sentence(self) -> str:
+        """The result in words, with at most 12 locations."""
         match self.state:
             case VerificationState.LIVE:
-                return f"seen live at {len(self.seen)} place(s): {'; '.join(self.seen[:12])}"
+                return f"verified live at {len(self.seen)} address(es): {'; '.join(self.seen[:12])}"
             case VerificationState.PARTIAL:
-                return f"seen at {len(self.seen)} place(s), not at: {'; '.join(self.missing[:12])}"
-            case VerificationState.ABSENT:
-                return f"seen nowhere; another certificate at: {'; '.join(self.missing[:12])}"
-            case _ if not self.unknown:
                 return (
-                    "no place was looked at: no endpoint of the inventory is covered by its names"
-                    " (certmgr endpoint add)"
+                    f"served at {len(self.seen)} address(es), but not at:"
+                    f" {'; '.join(self.missing[:12])}"
+                )
+            case VerificationState.ABSENT:
+                return (
+                    "not served at any address; another certificate at:"
+                    f" {'; '.join(self.missing[:12])}"
+                )
+            case _ if not self.unknown:
+                # The text is stored with the lineage. Its beginning ("no place") is how other
+                # modules recognise an installation that cannot be verified.
+                return (
+                    "no place was probed: its names cover no endpoint of the inventory; add one"
+                    " with certmgr endpoint add"
                 )
             case _:
-                return f"it could not be told: {'; '.join(self.unknown[:12])}"
+                return f"it could not be determined: {'; '.join(self.unknown[:12])}"
 
 
 def verify(
-    expected: Mapping[str, str], sights: Sequence[Observation], replaced: Sequence[str] = ()
+    expected: Mapping[str, str], observations: Sequence[Observation], replaced: Sequence[str] = ()
 ) -> Verification:
-    """``expected``: key type (EC, RSA) -> SHA-256 of the leaf.
+    """Decide whether the expected certificates are served at each probed location.
 
-    ``replaced``: those of the old ones.
+    Args:
+        expected: Key type (EC, RSA) -> SHA-256 of the leaf.
+        observations: One observation per address and key type.
+        replaced: SHA-256 of the leaves that are being replaced.
     """
     hashes = set(expected.values())
-    places: dict[tuple[str, int, str, str], list[Observation]] = {}
-    for sight in sights:
-        places.setdefault((sight.host, sight.port, sight.address, sight.backend), []).append(sight)
+    by_location: dict[tuple[str, int, str, str], list[Observation]] = {}
+    for observation in observations:
+        by_location.setdefault(
+            (observation.host, observation.port, observation.address, observation.backend), []
+        ).append(observation)
     seen: list[str] = []
     missing: list[str] = []
     old: list[str] = []
     unknown: list[str] = []
-    for group in places.values():
-        where = group[0].place
+    for group in by_location.values():
+        location = group[0].location
+        # A certificate of a key type that was not installed is wrong too: some clients get it.
         wrong = [s for s in group if s.sha256 is not None and s.sha256 not in hashes]
         lacking = [k for k, h in expected.items() if not any(s.sha256 == h for s in group)]
         if wrong:
-            missing.append(where)
+            missing.append(location)
             if any(s.sha256 in replaced for s in wrong):
-                old.append(where)
+                old.append(location)
+        # A server that hangs up has no certificate of that key type, unless one is expected there.
         elif failed := [s for s in group if s.error and (s.key_type in lacking or not s.hung)]:
-            unknown.append(f"{where}: {failed[0].error}")
+            unknown.append(f"{location}: {failed[0].error}")
         elif lacking:
-            missing.append(f"{where}, no {', '.join(lacking)} certificate")
+            missing.append(f"{location}, no {', '.join(lacking)} certificate")
         else:
-            seen.append(where)
+            seen.append(location)
+    # A missing location is certain, whatever the silent ones serve; so it decides first.
     if missing:
         state = VerificationState.PARTIAL if seen else VerificationState.ABSENT
     else:

@@ -1,6 +1,6 @@
-"""Jobs -> reports: looks and judges inside one process.
+"""The scan worker of one process: it probes endpoints, judges the evidence, and reports.
 
-The scan's processes and a scan of a few targets both use it.
+The scanning processes of the pool use it, and so does a scan of a few targets in one process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from certmgr.checks.http import NO_PAGE
 from certmgr.checks.judge import Judge, Judgement, JudgingContext
 from certmgr.checks.transport import FailureHistory
 from certmgr.inspection.issuers import IssuerFetcher
-from certmgr.inspection.report import CertificateRow, EndpointReport, certificate_row, make
+from certmgr.inspection.report import CertificateRow, EndpointReport, build_report, certificate_row
 from certmgr.net.addresses import Network
 from certmgr.scan.dial import Dialler, DialLimits
 from certmgr.scan.evidence import Evidence, Resolution
@@ -29,18 +29,28 @@ from inventory.clock import Clock, system_clock
 from inventory.targets import Target
 from inventory.vocabulary import Parties
 
-# Changes with every change of a check: judgements that were remembered are made again.
+# The version of the checks. Increase it with each change of a check: then no stored evidence key
+# matches, and each endpoint is judged again.
 RULES = 6
-# Endpoints whose issuer is neither sent nor held wait for the end of the run, when more issuers are
-# known; at most so many.
+# The limit for endpoints whose issuer is neither sent nor stored. They wait for the end of the run,
+# when more issuers are known.
 MAX_WAITING = 2000
 
 
 @dataclass(slots=True)
 class ScanJob:
-    """One endpoint to look at.
+    """One endpoint to scan.
 
-    ``key``: its row id, or its position on the command line. ``fingerprint``: of the last run.
+    Attributes:
+        key: Its row id, or its position on the command line.
+        fixed: Addresses to probe instead of those from the DNS.
+        history: Since when the endpoint fails; None if the last scan did not.
+        ever_good: Whether a certificate was ever observed.
+        was_good: Whether the last scan observed a certificate.
+        fingerprint: The fingerprint of the last report.
+        evidence_key: The key of the last evidence, while equal evidence gives equal findings.
+        paths: Paths to visit over HTTP and HTTPS, in addition to the home page.
+        expected: SHA-256 of the leaves that were installed there.
     """
 
     key: int
@@ -52,20 +62,29 @@ class ScanJob:
     ever_good: bool = False
     was_good: bool = False
     fingerprint: str = ""
-    memo: str = ""  # what was seen the last time, while the same evidence gives the same findings
+    evidence_key: str = ""
     purpose: str = "site"
-    paths: tuple[str, ...] = ()  # visited over HTTP and HTTPS beside the home page
-    expected: frozenset[str] = frozenset()  # SHA-256 of the leaves that we installed there
+    paths: tuple[str, ...] = ()
+    expected: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
 class ScanResult:
-    """``report`` None: nothing changed since the fingerprint of the job.
+    """The result of one job.
 
-    ``certificates``: ones that this process had not sent yet.
-
-    ``memo``, ``recheck_at``: for the next job; the same as in this one where ``report`` is None and
-    ``memo`` is empty.
+    Attributes:
+        key: The key of the job.
+        at: The time of the scan.
+        good: Whether a certificate was observed.
+        was_good: Whether the scan before observed one.
+        undetermined: Whether it is unknown what the endpoint serves.
+        fingerprint: The fingerprint of the report.
+        report: The report; None if its fingerprint is that of the job.
+        certificates: Certificates that this process had not sent before.
+        evidence_key: For the next job. If it is empty and ``report`` is None, those of this job
+            stay valid.
+        recheck_at: When the evidence key expires, in epoch seconds.
+        no_route: The IP versions to which this machine has no route.
     """
 
     key: int
@@ -76,21 +95,36 @@ class ScanResult:
     fingerprint: str
     report: EndpointReport | None
     certificates: tuple[CertificateRow, ...] = ()
-    memo: str = ""
+    evidence_key: str = ""
     recheck_at: int | None = None
     no_route: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
 class ScanSetup:
-    """What a scanning process needs to know, as values that can be sent to it."""
+    """The settings of a scanning process, as values that can be sent to it.
+
+    Attributes:
+        store: The trust store.
+        cache: Whether verdicts about trust paths are cached by chain.
+        deep: Whether to inspect the certificate of the other key type, and TLS 1.0 and 1.1.
+        full: Whether to report each endpoint, changed or not.
+        guarded: Whether internal addresses from the DNS are refused.
+        allowed: Internal networks that may be probed.
+        provider: The networks of the provider.
+        servers: The addresses of the provider's servers.
+        overrides: Addresses by (host, port), instead of those from the DNS.
+        issuers: Intermediates that are known already, as DER.
+        web: The options for pages; None: plain HTTP is not checked.
+        clock: Dates each observation, and so each judgement.
+    """
 
     limits: DialLimits = field(default_factory=DialLimits)
     store: str = "mozilla"
     ca_files: tuple[str, ...] = ()
     cache: bool = True
     deep: bool = False
-    full: bool = False  # report every endpoint, changed or not
+    full: bool = False
     guarded: bool = True
     resolvers: tuple[str, ...] = ()
     dns_timeout: float = 2.0
@@ -100,12 +134,15 @@ class ScanSetup:
     overrides: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     issuers: tuple[bytes, ...] = ()
     fetch_issuers: bool = False
-    web: WebOptions | None = None  # None: plain HTTP is not asked
-    clock: Clock = system_clock  # dates each observation, and so each judgement
+    web: WebOptions | None = None
+    clock: Clock = system_clock
 
 
 class ScanWorker:
-    """``emit`` is called with each result, in the order in which they are ready."""
+    """Scans endpoints in one process.
+
+    ``emit`` is called with each result as soon as it is ready.
+    """
 
     def __init__(
         self,
@@ -124,10 +161,10 @@ class ScanWorker:
             overrides=dict(setup.overrides),
         )
         self.fetcher = IssuerFetcher(self.resolver, setup.allowed)
-        self.visitor = None
+        self.page_fetcher = None
         if setup.web is not None:
-            # A redirect is the server's word also where the target was the user's own choice, so
-            # this one is always guarded.
+            # Even if the user chose the target, the server chooses where it redirects to. So the
+            # resolver for redirects always refuses internal addresses.
             self.redirects = (
                 self.resolver
                 if setup.guarded
@@ -138,13 +175,13 @@ class ScanWorker:
                     overrides=dict(setup.overrides),
                 )
             )
-            self.visitor = PageFetcher(self.dialler, self.redirects, setup.allowed, setup.web)
-        self.looker = EndpointProber(
+            self.page_fetcher = PageFetcher(self.dialler, self.redirects, setup.allowed, setup.web)
+        self.prober = EndpointProber(
             dialler=self.dialler,
             resolver=self.resolver,
             certificates=certificates,
             deep=setup.deep,
-            visitor=self.visitor,
+            page_fetcher=self.page_fetcher,
             clock=setup.clock,
         )
         trust = TrustStore.load(setup.store, setup.ca_files, cache=setup.cache)
@@ -152,8 +189,8 @@ class ScanWorker:
         for der in setup.issuers:
             self.judge.issuers.add(certificates.parse(der))
         self._names = lru_cache(maxsize=256)(names) if names is not None else None
-        # What beside the evidence a judgement rests on: with another store, other networks or rules
-        # it is made anew.
+        # A judgement also depends on these settings. With another trust store, other networks or
+        # other rules, each endpoint is judged again.
         basis = (
             RULES,
             setup.store,
@@ -168,27 +205,29 @@ class ScanWorker:
         self._waiting: list[tuple[ScanJob, Evidence]] = []
         self._sent: set[str] = set()
 
-    async def examine(self, job: ScanJob) -> None:
-        """Emits exactly one result, or keeps the job for :meth:`finish`.
-
-        An error of ours is a finding of this endpoint and of no other.
-        """
+    async def scan(self, job: ScanJob) -> None:
+        """Emit exactly one result, or keep the job for :meth:`finish`."""
         try:
-            await self._examine(job)
-        except (
-            Exception
-        ) as error:  # whatever it is, it is said as scanner-error, and the other endpoints go on
+            await self._scan(job)
+        except Exception as error:
+            # An internal error is reported as a finding (scanner-error) of this endpoint. The scan
+            # of the others continues.
             self._emit_error(job, error)
 
     def _emit_error(self, job: ScanJob, error: Exception) -> None:
-        words = f"{type(error).__name__}: {error}"[:300]
-        failed = Evidence(job.target, self.setup.clock(), Resolution("ok"), error=words)
+        message = f"{type(error).__name__}: {error}"[:300]
+        failed = Evidence(job.target, self.setup.clock(), Resolution("ok"), error=message)
         self._emit(job, self._judge(job, failed))
 
-    async def _examine(self, job: ScanJob) -> None:
+    async def _scan(self, job: ScanJob) -> None:
         paths = None if job.purpose in NO_PAGE else job.paths
-        evidence = await self.looker.look(job.target, job.fixed, job.memo, paths)
-        if job.memo and not self.setup.full and self._memo(job, evidence) == job.memo:
+        evidence = await self.prober.probe(job.target, job.fixed, job.evidence_key, paths)
+        if (
+            job.evidence_key
+            and not self.setup.full
+            and self._evidence_key(job, evidence) == job.evidence_key
+        ):
+            # Equal evidence gives the findings of the last scan, so it is not judged again.
             self.emit(
                 ScanResult(
                     key=job.key,
@@ -205,12 +244,13 @@ class ScanWorker:
         if judgement.unresolved and self.setup.fetch_issuers:
             judgement = await self._with_fetched(job, judgement)
         if judgement.unresolved and len(self._waiting) < MAX_WAITING:
+            # Another endpoint of this run may send the missing issuer.
             self._waiting.append((job, evidence))
         else:
             self._emit(job, judgement)
 
     async def _with_fetched(self, job: ScanJob, judgement: Judgement) -> Judgement:
-        """Judged again with what the missing issuers' URLs give, a few floors up at most."""
+        """Fetch the missing issuers by their URLs, and judge again; at most three levels up."""
         for _ in range(3):
             ends = [
                 a.verdict.path[-1]
@@ -225,18 +265,22 @@ class ScanWorker:
         return judgement
 
     def finish(self, issuers: Sequence[bytes] = ()) -> None:
-        """Judges again what waited for an issuer, with those that the whole run has seen."""
+        """Add the issuers that the whole run has observed, and judge the waiting endpoints."""
         for der in issuers:
             self.judge.issuers.add(self.judge.parse(der))
         waiting, self._waiting = self._waiting, []
         for job, evidence in waiting:
             try:
                 self._emit(job, self._judge(job, evidence))
-            except Exception as error:  # as in examine: one result for each job
+            except Exception as error:  # as in scan(): exactly one result per job
                 self._emit_error(job, error)
 
-    def _memo(self, job: ScanJob, evidence: Evidence) -> str:
-        """Equal for two probes of which the second needs no judgement; empty if it always does."""
+    def _evidence_key(self, job: ScanJob, evidence: Evidence) -> str:
+        """Return a key of the evidence; empty if such evidence must always be judged.
+
+        If two scans have the same key, the second needs no judgement.
+        """
+        # Failures and unusual handshakes may change at any time, so they are always judged.
         if self.setup.deep or evidence.resolution.refused or not evidence.addresses:
             return ""
         if any(
@@ -245,17 +289,18 @@ class ScanWorker:
         ):
             return ""
         visits = evidence.visits
-        if visits and not all(v.told and not (v.page and v.page.note) for v in visits):
+        if visits and not all(v.determined and not (v.page and v.page.note) for v in visits):
             return ""
         fixed = evidence.resolution.status == "fixed"
         expected = sorted(job.expected)
-        about = f"{self._basis}{job.target}{job.parties}{job.purpose}{expected}{fixed}"
-        seen = " ".join(a.key() for a in evidence.addresses) + (
+        basis = f"{self._basis}{job.target}{job.parties}{job.purpose}{expected}{fixed}"
+        observed = " ".join(a.key() for a in evidence.addresses) + (
             "" if visits is None else " " + digest(visits)
         )
-        return f"{blake2b(about.encode(), digest_size=6).hexdigest()} {seen}"
+        return f"{blake2b(basis.encode(), digest_size=6).hexdigest()} {observed}"
 
     def _judge(self, job: ScanJob, evidence: Evidence) -> Judgement:
+        # The names of the client are read only if a check needs them: they cost a query.
         def names() -> frozenset[str]:
             if self._names is not None and job.client_id is not None:
                 return self._names(job.client_id)
@@ -274,9 +319,8 @@ class ScanWorker:
         )
         try:
             return self.judge.judge(evidence, context, evidence.at)
-        except (
-            Exception
-        ) as error:  # our own fault is a finding of its own and stops no other endpoint
+        except Exception as error:
+            # An error of a check is reported as a finding (scanner-error), like one of the scan.
             failed = Evidence(
                 evidence.target,
                 evidence.at,
@@ -286,14 +330,19 @@ class ScanWorker:
             return self.judge.judge(failed, context, evidence.at)
 
     def _emit(self, job: ScanJob, judgement: Judgement) -> None:
-        report = make(judgement)
+        report = build_report(judgement)
         report.deep = self.setup.deep
         fingerprint = report.fingerprint()
         until = judgement.stable_until(report.at) if report.good else None
-        # A name that does not fit asks a question without SNI, which may be answered another time.
+        # After a name mismatch the prober tries again without SNI. Its evidence may differ in the
+        # next scan, so it gets no evidence key.
         mismatch = any(f.code == "name-mismatch" for f in report.findings)
-        memo = self._memo(job, judgement.evidence) if until is not None and not mismatch else ""
-        recheck_at = int(until.timestamp()) if until is not None and memo else None
+        evidence_key = (
+            self._evidence_key(job, judgement.evidence)
+            if until is not None and not mismatch
+            else ""
+        )
+        recheck_at = int(until.timestamp()) if until is not None and evidence_key else None
         result = ScanResult(
             key=job.key,
             at=report.at,
@@ -303,51 +352,61 @@ class ScanWorker:
             fingerprint=fingerprint,
             report=None,
             certificates=(),
-            memo=memo,
+            evidence_key=evidence_key,
             recheck_at=recheck_at,
         )
         result.no_route = report.families_without_route()
+        # Most endpoints do not change between two runs; then the fingerprint is enough.
         if fingerprint == job.fingerprint and not self.setup.full:
             self.emit(result)
             return
-        fresh = []
+        new_certificates = []
         for address in judgement.addresses:
             for certificate in address.chain[:32]:
                 if certificate.sha256 not in self._sent:
+                    # Bounded memory; the parent ignores a certificate that is stored already.
                     if len(self._sent) >= 100_000:
                         self._sent.clear()
                     self._sent.add(certificate.sha256)
-                    fresh.append(certificate_row(certificate))
-        result.report, result.certificates = report, tuple(fresh)
+                    new_certificates.append(certificate_row(certificate))
+        result.report, result.certificates = report, tuple(new_certificates)
         self.emit(result)
 
     async def close(self) -> None:
+        """Close all sockets and end the parser process."""
         self.dialler.close()
         await self.resolver.close()
-        if self.visitor is not None:
-            await self.visitor.close()
+        if self.page_fetcher is not None:
+            await self.page_fetcher.close()
             await self.redirects.close()
 
 
-async def _examine_all(
+async def _scan_all(
     setup: ScanSetup,
     jobs: Sequence[ScanJob],
     emit: Callable[[ScanResult], None],
     names: Callable[[int], frozenset[str]] | None,
 ) -> None:
-    examiner = ScanWorker(setup, emit, names)
+    worker = ScanWorker(setup, emit, names)
     try:
-        await asyncio.gather(*[examiner.examine(job) for job in jobs])
-        examiner.finish()
+        await asyncio.gather(*[worker.scan(job) for job in jobs])
+        worker.finish()
     finally:
-        await examiner.close()
+        await worker.close()
 
 
-def examine(
+def scan_jobs(
     setup: ScanSetup,
     jobs: Sequence[ScanJob],
     emit: Callable[[ScanResult], None],
     names: Callable[[int], frozenset[str]] | None = None,
 ) -> None:
-    """A few jobs in this process."""
-    asyncio.run(_examine_all(setup, jobs, emit, names))
+    """Scan a few endpoints in this process.
+
+    Args:
+        setup: The settings of the scan.
+        jobs: The endpoints.
+        emit: Called with each result.
+        names: Returns the names of a client by its id.
+    """
+    asyncio.run(_scan_all(setup, jobs, emit, names))

@@ -1,10 +1,8 @@
-"""Which addresses a scan may visit when somebody else chose them.
+"""The addresses that a scan may visit if an untrusted party chose them. Pure.
 
-Pure.
-
-``ipaddress.is_global`` says True for 64:ff9b::a9fe:a9fe, ::127.0.0.1, 2002:7f00:1:: and multicast,
-so the list is our own (IANA special-purpose address registries, RFC 6890, and the cloud metadata
-addresses, which all lie inside it).
+``ipaddress.is_global`` is True for 64:ff9b::a9fe:a9fe, ::127.0.0.1, 2002:7f00:1:: and multicast.
+This module therefore has a separate list: the IANA special-purpose address registries (RFC 6890).
+The cloud metadata addresses all lie inside it.
 """
 
 from __future__ import annotations
@@ -16,14 +14,14 @@ from inventory.errors import ConfigError
 
 Network = IPv4Network | IPv6Network
 
-_REFUSED: tuple[tuple[Network, str], ...] = tuple(
+_REFUSED_NETWORKS: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(text), why)
     for text, why in (
         ("0.0.0.0/8", "this network"),
         ("10.0.0.0/8", "private"),
         ("100.64.0.0/10", "carrier-grade NAT"),
         ("127.0.0.0/8", "loopback"),
-        ("169.254.0.0/16", "link-local, where cloud metadata lives"),
+        ("169.254.0.0/16", "link-local, with the cloud metadata"),
         ("172.16.0.0/12", "private"),
         ("192.0.0.0/24", "protocol assignments"),
         ("192.0.2.0/24", "documentation"),
@@ -52,32 +50,43 @@ _REFUSED: tuple[tuple[Network, str], ...] = tuple(
 )
 
 
-def networks(texts: Iterable[str], where: str) -> tuple[Network, ...]:
-    """Networks from configuration. Raises :class:`ConfigError`."""
-    found = []
+def networks(texts: Iterable[str], key: str) -> tuple[Network, ...]:
+    """Parse networks from the configuration.
+
+    Args:
+        key: The configuration key, for the error message.
+
+    Raises:
+        ConfigError: A text is not a network.
+    """
+    parsed = []
     for text in texts:
         try:
-            found.append(ip_network(text, strict=False))
+            # Administrators also write an address of the network with its prefix length.
+            parsed.append(ip_network(text, strict=False))
         except ValueError:
             raise ConfigError(
-                f"'{text}' in {where} is not a network", "", "Write 192.0.2.0/24 or 2001:db8::/32."
+                f"'{text}' in {key} is not a network", "", "Write 192.0.2.0/24 or 2001:db8::/32."
             ) from None
-    return tuple(found)
+    return tuple(parsed)
 
 
 def within(address: str, allowed: Iterable[Network]) -> bool:
+    """Return whether an address lies in one of the networks."""
     parsed = ip_address(address)
     return any(parsed.version == n.version and parsed in n for n in allowed)
 
 
 def refusal(address: str, allowed: Iterable[Network]) -> str | None:
-    """Why an address that DNS or a server gave is not visited; None when it may be."""
+    """Return why an address from DNS or a server is not visited; None if it may be."""
+    # A configured network wins over the list, or an internal server could not be scanned.
     if within(address, allowed):
         return None
     parsed = ip_address(address)
+    # A zone selects an interface of this machine, which public DNS cannot know.
     if isinstance(parsed, IPv6Address) and parsed.scope_id:
         return "an address with a zone"
-    for network, why in _REFUSED:
+    for network, reason in _REFUSED_NETWORKS:
         if network.version == parsed.version and parsed in network:
-            return why
+            return reason
     return None

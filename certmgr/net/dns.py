@@ -1,9 +1,8 @@
-"""Questions to the DNS whose answers are values: to resolvers, and to one authoritative server by
-its address.
+"""DNS queries whose answers are values: to resolvers, or to one authoritative server.
 
-Synchronous and thread-safe: an :class:`DnsClient` lives for a run, asks each question once, and is
-shared by the threads of it. Whether an answer was validated (DNSSEC) is the resolver's word, its AD
-bit: only as trustworthy as the way to that resolver (RFC 4035 4.9.3), so a local one is best.
+Synchronous and thread-safe. A :class:`DnsClient` lives for a run, sends each query once, and is
+shared by the threads of the run. The resolver validates DNSSEC and reports it in the AD bit. The
+bit is only as trustworthy as the path to that resolver (RFC 4035 4.9.3), so a local one is best.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
     from certmgr.config.settings import Settings
 
-# A UDP answer that no path fragments (DNS flag day 2020); what does not fit comes over TCP, where a
-# message has 64 KB at most.
+# A UDP answer of this size is not fragmented (DNS flag day 2020). A larger one comes over TCP,
+# where a message has at most 64 KB.
 PAYLOAD = 1232
 MAX_RECORDS = 100
 MAX_CACHE = 20_000
@@ -45,13 +44,16 @@ MAX_LABELS = 127
 
 @dataclass(frozen=True, slots=True)
 class DnsAnswer:
-    """``status``: ok (there are records), nxdomain, nodata, servfail (also refused, malformed, not
-    allowed), timeout.
+    """The answer to one query.
 
-    ``records``: texts (an address, a TXT joined and decoded, a name in lower case without its last
-    dot; else the presentation form); :class:`CaaRecord`, :class:`TlsaRecord`. At most
-    ``MAX_RECORDS``. ``authentic``: the AD bit. ``canonical``: the name after CNAMEs. ``reason``:
-    words where it is not ok.
+    Attributes:
+        status: ok (there are records), nxdomain, nodata, servfail (also refused, malformed, not
+            allowed), or timeout.
+        records: :class:`CaaRecord`, :class:`TlsaRecord` or text: an address, a decoded TXT, a name
+            in lower case without its last dot, or the presentation form. At most ``MAX_RECORDS``.
+        authentic: The AD bit.
+        canonical: The name after CNAMEs.
+        reason: A text if the status is not ok.
     """
 
     status: str
@@ -61,17 +63,19 @@ class DnsAnswer:
     reason: str = ""
 
     @property
-    def told(self) -> bool:
-        """Whether the DNS answered definitely, also that there is nothing."""
+    def determined(self) -> bool:
+        """Whether the DNS answered definitely, including that there is no record."""
         return self.status in ("ok", "nxdomain", "nodata")
 
 
 @dataclass(frozen=True, slots=True)
 class NameServer:
-    """``addresses``: those that may be asked.
+    """One name server of a zone.
 
-    ``refused``: (address, why) of those that a stranger's DNS points inside. ``reason``: why there
-    is none.
+    Attributes:
+        addresses: The addresses that may be queried.
+        refused: (address, reason) of internal addresses that are not queried.
+        reason: Why there is no address.
     """
 
     name: str
@@ -84,7 +88,7 @@ class NameServer:
 class Authoritative:
     """The name servers of the zone of a name.
 
-    ``status``: ok, or what kept us from it, with ``reason``.
+    ``status`` is ok, or the status of the query that failed, with its ``reason``.
     """
 
     status: str
@@ -94,19 +98,22 @@ class Authoritative:
 
     @property
     def addresses(self) -> tuple[str, ...]:
+        """The addresses of all name servers, without duplicates."""
         return tuple(dict.fromkeys(a for s in self.servers for a in s.addresses))
 
 
-_WORDS = {"nxdomain": "the name does not exist (NXDOMAIN)", "nodata": "there is no such record"}
+_REASONS = {"nxdomain": "the name does not exist (NXDOMAIN)", "nodata": "there is no such record"}
 
 
 class DnsClient:
-    """``resolvers``: "ip", "ip:port" or "[ip]:port"; none: the system's.
+    """A DNS client with a cache for one run.
 
-    ``timeout``: seconds for one try at one server; ``tries``: rounds over all of them.
-
-    ``allowed``: internal networks whose name servers may be asked directly. ``port``: of
-    authoritative servers.
+    Args:
+        resolvers: "ip", "ip:port" or "[ip]:port"; if empty, those of the system.
+        timeout: Seconds for one try at one server.
+        tries: Rounds over all servers.
+        allowed: Internal networks whose name servers may be queried directly.
+        port: The port of authoritative servers.
     """
 
     def __init__(
@@ -124,12 +131,12 @@ class DnsClient:
         self._servers: tuple[tuple[str, int], ...] | None = None
         self._cache: dict[tuple[str, str], Future[DnsAnswer]] = {}
         self.asked = self.failed = (
-            0  # questions that left this machine, and those of them that got no answer
+            0  # queries that were sent, and those of them without a definite answer
         )
 
     @classmethod
     def of(cls, settings: Settings, **given: Any) -> DnsClient:
-        """As the configuration says: [scan] resolvers, [network] allow."""
+        """Return a client as configured: [scan] resolvers, [network] allow."""
 
         allowed = networks((*settings.network.allow, *settings.network.provider), "[network]")
         return cls(
@@ -140,31 +147,36 @@ class DnsClient:
         )
 
     def ask(self, name: str, rdtype: str, *, fresh: bool = False) -> DnsAnswer:
-        """``name``: A-labels.
+        """Query the resolvers, once per name and type. Never raises.
 
-        Each question is asked once; ``fresh`` asks again and is remembered in its place. Never
-        raises.
+        Args:
+            name: The name in A-label form.
+            fresh: Query again, and replace the cached answer.
         """
-        key = (_plain(name), rdtype.upper())
+        key = (_normalised(name), rdtype.upper())
         with self._lock:
-            waiting = None if fresh else self._cache.get(key)
-            mine: Future[DnsAnswer] = Future()
-            if waiting is None:
+            pending = None if fresh else self._cache.get(key)
+            result: Future[DnsAnswer] = Future()
+            if pending is None:
+                # Bounded memory: the oldest answer is dropped first.
                 while len(self._cache) >= MAX_CACHE:
                     self._cache.pop(next(iter(self._cache)))
-                self._cache[key] = mine
-        if waiting is not None:
-            return waiting.result()
-        answer = DnsAnswer("servfail", reason="it was not asked")
+                self._cache[key] = result
+        # Another thread sends the same query: wait for its answer outside the lock.
+        if pending is not None:
+            return pending.result()
+        answer = DnsAnswer("servfail", reason="no query was sent")
         try:
-            answer = self._resolved(*key)
-        finally:  # whatever happens, those who wait for this answer must not wait for ever
-            mine.set_result(answer)
+            answer = self._query_resolvers(*key)
+        finally:  # after any error too, other threads must not wait for this answer forever
+            result.set_result(answer)
         return answer
 
     def addresses(self, name: str) -> DnsAnswer:
-        """A and AAAA together, IPv4 first; ``ok`` with what one family gave where the other did not
-        answer. A literal address is itself.
+        """Return A and AAAA records together, IPv4 first.
+
+        If one family has records, the status is ``ok`` even if the other family did not answer. An
+        address literal is returned unchanged.
         """
         if as_ip(name) is not None:
             return DnsAnswer("ok", (name,), canonical=name)
@@ -177,24 +189,26 @@ class DnsClient:
                 first.authentic and second.authentic,
                 first.canonical or second.canonical,
             )
-        return first if not first.told else second if not second.told else first
+        # Without records a failed query wins: the other family may have addresses.
+        return first if not first.determined else second if not second.determined else first
 
     def authoritative(self, name: str) -> Authoritative:
-        """Up from ``name`` to the zone that it lies in (the first name with a SOA of its own), its
-        NS and their addresses, guarded.
+        """Find the zone of a name, its name servers and their addresses, through the resolvers.
 
-        Asked of the resolvers. An alias is not followed: give the ``Answer.canonical`` of it.
+        The zone is the first name upwards that has a SOA record. Aliases are not followed: pass
+        ``DnsAnswer.canonical`` of an alias.
         """
-        labels = _plain(name).split(".")[-MAX_LABELS:]
+        labels = _normalised(name).split(".")[-MAX_LABELS:]
         for start in range(len(labels)):
             zone = ".".join(labels[start:])
             answer = self.ask(zone, "SOA")
-            if not answer.told:
+            if not answer.determined:
                 return Authoritative(answer.status, reason=f"{zone}: {answer.reason}")
+            # A SOA behind a CNAME belongs to another zone.
             if answer.status == "ok" and answer.canonical == zone:
                 break
         else:
-            return Authoritative("nxdomain", reason="no zone was found above it")
+            return Authoritative("nxdomain", reason="no zone above the name was found")
         servers = self.ask(zone, "NS")
         if servers.status != "ok":
             return Authoritative(servers.status, zone, reason=f"NS of {zone}: {servers.reason}")
@@ -203,19 +217,22 @@ class DnsClient:
         )
 
     def ask_at(self, server: str, name: str, rdtype: str) -> DnsAnswer:
-        """One server by its address ("ip", "ip:port"), not recursively and not remembered.
+        """Query one server by its address ("ip", "ip:port"), without recursion and cache.
 
-        An internal address that is not allowed is not asked: ``servfail`` says so. A referral is no
-        answer: the server is not authoritative for the name.
+        The answer is ``servfail`` for an internal address that is not allowed, and for a referral:
+        the server is not authoritative for the name.
         """
         address, port = resolver_parts(server)
+        # A zone's administrator chose this address, so it must not lead into our network.
         if (why := _refused(address.strip("[]"), self._allowed)) is not None:
             return DnsAnswer(
-                "servfail", reason=f"the name server {printable(server, 60)} is not asked: {why}"
+                "servfail", reason=f"the name server {printable(server, 60)} is not queried: {why}"
             )
+        # resolver_parts adds the default port 53, but an authoritative server may have another one
+        # here.
         port = port if server != address else str(self._port)
-        return self._question(
-            _plain(name), rdtype.upper(), ((address.strip("[]"), int(port)),), recursive=False
+        return self._query(
+            _normalised(name), rdtype.upper(), ((address.strip("[]"), int(port)),), recursive=False
         )
 
     def _server(self, name: str) -> NameServer:
@@ -223,47 +240,57 @@ class DnsClient:
         refused = [
             (a, why) for a in answer.records if (why := _refused(a, self._allowed)) is not None
         ]
+        # Some refused addresses do not exclude the other addresses of the same server.
         good = tuple(a for a in answer.records if a not in dict(refused))
         return NameServer(name, good[:MAX_SERVERS], tuple(refused), answer.reason)
 
-    # -- one question
+    # -- one query
 
-    def _resolved(self, name: str, rdtype: str) -> DnsAnswer:
+    def _query_resolvers(self, name: str, rdtype: str) -> DnsAnswer:
         servers = self._resolvers()
         if not servers:
             return DnsAnswer("servfail", reason="this machine has no resolver configured")
-        return self._question(name, rdtype, servers, recursive=True)
+        return self._query(name, rdtype, servers, recursive=True)
 
     def _resolvers(self) -> tuple[tuple[str, int], ...]:
+        # Read on first use: many runs send no query.
         if self._servers is None:
             if self._given:
                 parts = [resolver_parts(r) for r in self._given]
                 self._servers = tuple((host.strip("[]"), int(port)) for host, port in parts)
             else:
-                self._servers = _system()
+                self._servers = _system_resolvers()
         return self._servers
 
-    def _question(
+    def _query(
         self, name: str, rdtype: str, servers: Sequence[tuple[str, int]], *, recursive: bool
     ) -> DnsAnswer:
-        """Each server in turn until one answers definitely; then what the last one said instead."""
+        """Query each server in turn until one answers definitely; else return the last failure."""
 
+        # AD in the query asks for the AD bit in the answer (RFC 6840 5.7).
         flags = dns.flags.AD | (dns.flags.RD if recursive else 0)
         try:
             query = dns.message.make_query(
-                name, rdtype, use_edns=0, payload=PAYLOAD, want_dnssec=True, flags=flags
+                # The DO bit (want_dnssec) also makes the answer larger, so TCP must be possible.
+                name,
+                rdtype,
+                use_edns=0,
+                payload=PAYLOAD,
+                want_dnssec=True,
+                flags=flags,
             )
         except (dns.exception.DNSException, ValueError) as error:
             return DnsAnswer(
-                "servfail", reason=f"that cannot be asked: {printable(str(error), 100)}"
+                "servfail", reason=f"the query is not valid: {printable(str(error), 100)}"
             )
         last = DnsAnswer("timeout", reason="no name server answered in time")
         for _ in range(self._tries):
             for address, port in servers[:MAX_SERVERS]:
                 answer = _send(query, address, port, self._timeout, recursive)
-                if answer.told:
+                if answer.determined:
                     self._count(failed=False)
                     return answer
+                # A server failure has a reason, so a later time-out must not hide it.
                 if answer.status == "servfail" or last.status == "timeout":
                     last = answer
         self._count(failed=True)
@@ -275,7 +302,7 @@ class DnsClient:
             self.failed += failed
 
 
-def _plain(name: str) -> str:
+def _normalised(name: str) -> str:
     return name.rstrip(".").lower()
 
 
@@ -283,35 +310,36 @@ def _refused(address: str, allowed: Sequence[Network]) -> str | None:
     try:
         return refusal(address, allowed)
     except ValueError:
-        return "it is no address"
+        return "it is not an IP address"
 
 
-def _system() -> tuple[tuple[str, int], ...]:
+def _system_resolvers() -> tuple[tuple[str, int], ...]:
     try:
-        found = dns.resolver.Resolver(configure=True)
+        resolver = dns.resolver.Resolver(configure=True)
     except (dns.resolver.NoResolverConfiguration, OSError, ValueError):
         return ()
     return tuple(
-        (str(address), found.port)
-        for address in found.nameservers
+        (str(address), resolver.port)
+        for address in resolver.nameservers
         if as_ip(str(address)) is not None
     )
 
 
 def _send(query: Message, address: str, port: int, timeout: float, recursive: bool) -> DnsAnswer:
-    """Over UDP, and over TCP where the answer did not fit.
+    """Send a query over UDP, and again over TCP if the answer did not fit.
 
-    ``timeout`` is the time of both together.
+    ``timeout`` covers both together.
     """
 
     end = monotonic() + timeout
     try:
-        # What comes from elsewhere, or does not fit the question, is somebody else's: it is left
-        # aside.
+        # A packet from another address, or one that does not match the query, may be spoofed. It
+        # is ignored.
         reply = dns.query.udp(
             query, address, timeout, port, ignore_unexpected=True, ignore_errors=True
         )
         if reply.flags & dns.flags.TC:
+            # At least 0.1 seconds, even if the UDP query used up the time.
             reply = dns.query.tcp(query, address, max(0.1, end - monotonic()), port)
         return read(reply, recursive=recursive)
     except dns.exception.Timeout:
@@ -321,38 +349,42 @@ def _send(query: Message, address: str, port: int, timeout: float, recursive: bo
 
 
 def read(reply: Message, *, recursive: bool = True) -> DnsAnswer:
-    """A message -> an answer.
+    """Convert a message to an answer.
 
-    Raises dnspython's exceptions for one that contradicts itself (a loop of CNAMEs).
+    Raises:
+        DNSException: The message contradicts itself (a loop of CNAMEs).
     """
 
+    # dnspython gives other classes to other opcodes, such as UPDATE.
     if not hasattr(reply, "resolve_chaining"):
-        return DnsAnswer("servfail", reason="the answer is to another kind of question")
+        return DnsAnswer("servfail", reason="the answer is to another kind of query")
     code = reply.rcode()
     if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return DnsAnswer("servfail", reason=f"a name server answered {dns.rcode.to_text(code)}")
-    found = reply.resolve_chaining()
+    chain = reply.resolve_chaining()
     authentic, canonical = (
         bool(reply.flags & dns.flags.AD),
-        found.canonical_name.to_text(omit_final_dot=True).lower(),
+        chain.canonical_name.to_text(omit_final_dot=True).lower(),
     )
-    if found.answer is not None:
-        records = tuple(value(r) for r in sorted(found.answer)[:MAX_RECORDS])
+    if chain.answer is not None:
+        records = tuple(record_value(r) for r in sorted(chain.answer)[:MAX_RECORDS])
         return DnsAnswer("ok", records, authentic, canonical)
     if code == dns.rcode.NXDOMAIN:
-        return DnsAnswer("nxdomain", (), authentic, canonical, _WORDS["nxdomain"])
+        return DnsAnswer("nxdomain", (), authentic, canonical, _REASONS["nxdomain"])
+    # Without AA, NS records without a SOA refer to the servers of a zone below (RFC 2308 2.2).
     referral = any(r.rdtype == dns.rdatatype.NS for r in reply.authority) and not any(
         r.rdtype == dns.rdatatype.SOA for r in reply.authority
     )
+    # A referral from a resolver is only a nodata answer; from a zone's server it is an error.
     if not recursive and referral and not reply.flags & dns.flags.AA:
         return DnsAnswer(
             "servfail", (), False, canonical, "the name server is not authoritative for the name"
         )
-    return DnsAnswer("nodata", (), authentic, canonical, _WORDS["nodata"])
+    return DnsAnswer("nodata", (), authentic, canonical, _REASONS["nodata"])
 
 
-def value(record: Any) -> Any:
-    """One record of dnspython as a value of ours."""
+def record_value(record: Any) -> Any:
+    """Convert one record of dnspython to a value of this project."""
 
     kind = dns.rdatatype.to_text(record.rdtype)
     if kind == "CAA":
@@ -364,6 +396,7 @@ def value(record: Any) -> Any:
     if kind == "TLSA":
         return TlsaRecord(record.usage, record.selector, record.mtype, bytes(record.cert))
     if kind == "TXT":
+        # RFC 7208 3.3: several strings of a TXT record form one text without separators.
         return b"".join(record.strings).decode("utf-8", "backslashreplace")
     if kind in ("NS", "CNAME", "PTR", "DNAME"):
         return str(record.target.to_text(omit_final_dot=True)).lower()

@@ -9,7 +9,7 @@ from inventory.text import printable
 
 @dataclass(frozen=True, slots=True)
 class CaaRecord:
-    """``tag``: lower case."""
+    """A CAA record (RFC 8659). ``tag`` is in lower case."""
 
     flags: int
     tag: str
@@ -21,7 +21,10 @@ class CaaRecord:
 
 @dataclass(frozen=True, slots=True)
 class TlsaRecord:
-    """``data``: the whole certificate or key (matching 0), or its SHA-256 (1) or SHA-512 (2)."""
+    """A TLSA record (RFC 6698).
+
+    ``data`` is the whole certificate or key (matching 0), or its SHA-256 (1) or SHA-512 (2).
+    """
 
     usage: int
     selector: int

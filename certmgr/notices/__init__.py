@@ -1,3 +1,1 @@
-"""From the inventory to notices: what there is to say, a fresh look before it is said, and what
-staff hear.
-"""
+"""From the inventory to notices: collect topics, recheck them before sending, announcements."""

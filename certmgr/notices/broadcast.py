@@ -1,6 +1,4 @@
-"""A bulletin to all clients about a coming deadline: whom it is for, and what it says of each
-client's own sites.
-"""
+"""Announcements to many clients about a coming deadline, with the state of each client's sites."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, subjects
+from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, load_domain_facts
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import ComplianceState
 from certmgr.config.settings import Settings
@@ -31,16 +29,25 @@ from notifiers.wording.sentences import client_instruction, short
 
 @dataclass(slots=True)
 class AnnouncementResult:
-    """``messages``: one a client that gets it; ``before``: clients that had it; ``nobody``: clients
-    without anybody to write to.
+    """The result of an announcement.
+
+    Attributes:
+        messages: One message per client that gets it.
+        before: The number of clients that got it before.
+        unreachable: The number of clients without a contact that can be reached.
     """
 
     messages: list[tuple[Person, Message]] = field(default_factory=list)
     before: int = 0
-    nobody: int = 0
+    unreachable: int = 0
 
 
 def find_deadline(database: Database, name: str) -> Deadline:
+    """Return a deadline by its name.
+
+    Raises:
+        NotFound: There is no such deadline. The error names a similar one.
+    """
     known = {d.name: d for d in all_deadlines(database)}
     if name not in known:
         near = difflib.get_close_matches(name, list(known), n=1)
@@ -64,8 +71,20 @@ def broadcast(
     per_day: int,
     dry_run: bool,
 ) -> AnnouncementResult:
-    """Opens a matter for each client, and releases them to ``per_day`` clients a day; notify
-    composes and queues them.
+    """Open a ticket per client, and release the tickets to ``per_day`` clients per day.
+
+    The next runs of notify compose and queue the messages.
+
+    Args:
+        template: The name of the template.
+        name: The name of the deadline.
+        tag: Only clients with this tag.
+        text: A text to use instead of that of the deadline.
+        dry_run: Compose the messages, and store nothing.
+
+    Raises:
+        NotFound: There is no such deadline.
+        UsageError: The deadline does not concern clients, or has passed.
     """
     due, rules, templates = (
         find_deadline(database, name),
@@ -74,48 +93,58 @@ def broadcast(
     )
     if not due.for_clients:
         raise UsageError(
-            f"The deadline '{name}' is for administrators alone",
-            "clients can do nothing about it",
-            "Choose another one.",
+            f"The deadline '{name}' is only for administrators",
+            "clients cannot act on it",
+            "Choose another deadline.",
         )
     if due.at <= now:
         raise UsageError(
             f"The deadline '{name}' has passed",
-            "a bulletin is about one that comes",
-            "Choose another one.",
+            "an announcement needs a deadline in the future",
+            "Choose another deadline.",
         )
-    words, made = records.clean(text, "text", 2000), AnnouncementResult()
-    say = announcements_of(database, settings, now)
+    words, result = records.clean(text, "text", 2000), AnnouncementResult()
+    compose = announcements_of(database, settings, now)
     with database.read() as conn:
-        everybody = rules.recipients(conn)
+        all_recipients = rules.recipients(conn)
         numbers = clients.with_domains(conn)
-        chosen = [i for i, c in everybody.clients.items() if c["number"] in set(numbers)]
+        # A client without a domain has no site that the announcement could concern.
+        chosen = [i for i, c in all_recipients.clients.items() if c["number"] in set(numbers)]
         if tag is not None:
-            mine = endpoint_status.clients_with_tag(conn, tag)
-            chosen = [i for i in chosen if i in mine]
+            tagged = endpoint_status.clients_with_tag(conn, tag)
+            chosen = [i for i in chosen if i in tagged]
         known = tickets.by_key(conn, [_key(template, name, i) for i in chosen])
-    sheet = {"id": 0, "template": template, "deadline": name, "text": words}
-    fresh = []
+    broadcast_row = {"id": 0, "template": template, "deadline": name, "text": words}
+    new_client_ids = []
     for client_id in sorted(chosen):
-        person = everybody.owner(client_id, now).person
+        person = all_recipients.owner(client_id, now).person
+        # The key of the ticket ensures that a client gets an announcement only once.
         if _key(template, name, client_id) in known:
-            made.before += 1
+            result.before += 1
         elif person is None:
-            made.nobody += 1
+            result.unreachable += 1
         elif (
-            bulletin := say(sheet, client_id, language(person.language, person.zone))
+            announcement := compose(
+                broadcast_row, client_id, language(person.language, person.zone)
+            )
         ) is not None:
-            manager = everybody.clients[client_id]["account_manager"]
-            made.messages.append(
+            manager = all_recipients.clients[client_id]["account_manager"]
+            result.messages.append(
                 (
                     person,
                     announcement_message(
-                        template, person, bulletin, rules.sender, templates, manager, "CM-......"
+                        template,
+                        person,
+                        announcement,
+                        rules.sender,
+                        templates,
+                        manager,
+                        "CM-......",
                     ),
                 )
             )
-            fresh.append(client_id)
-    if fresh and not dry_run:
+            new_client_ids.append(client_id)
+    if new_client_ids and not dry_run:
         with database.write(now) as tx:
             number = tickets.add_broadcast(tx, template, name, tag, words)
             cause = f"broadcast {name} {template}"
@@ -133,11 +162,12 @@ def broadcast(
                         "cause": cause,
                         "hold": "broadcast 0",
                     }
-                    for i in fresh
+                    for i in new_client_ids
                 ],
             )
+            # The release limits how many clients get it per day.
             tickets.release(tx, cause, per_day, tx.actor)
-    return made
+    return result
 
 
 def _key(template: str, name: str, client_id: int) -> str:
@@ -147,53 +177,56 @@ def _key(template: str, name: str, client_id: int) -> str:
 def announcements_of(
     database: Database, settings: Settings, now: datetime
 ) -> Callable[[Row, int, Language], Announcement | None]:
-    """A function that composes one client's announcement, from the sites of that client alone."""
+    """Return a function that composes the announcement to one client, from its sites only."""
 
-    def say(sheet: Row, client_id: int, reader: Language) -> Announcement | None:
-        due = find_deadline(database, sheet["deadline"])
+    def compose(broadcast_row: Row, client_id: int, reader: Language) -> Announcement | None:
+        due = find_deadline(database, broadcast_row["deadline"])
         with database.read() as conn:
             number = next(
                 (c["number"] for i, c in recipients.clients(conn).items() if i == client_id), None
             )
         if number is None:
             return None
-        known, _ = subjects(database, now, client=number)
-        mine = [s for s in known if due.is_for(number, s.tags)]
-        if not mine:
+        known, _ = load_domain_facts(database, now, client=number)
+        tagged = [s for s in known if due.is_for(number, s.tags)]
+        if not tagged:
             return None
-        rows = judge(mine, [due], now)
-        # One's own date is the last day of what was before; it is the same day for every reader.
-        own = (due.at + timedelta(seconds=1)).astimezone(ZoneInfo(settings.provider.time_zone))
-        at = own.date() if due.own else due.at.date()
-        text = sheet["text"] or (due.text if due.own else due.affects)
+        rows = judge(tagged, [due], now)
+        # A deadline of the provider is stored as the last second before its first day. It is the
+        # same day for every reader.
+        own_day = (due.at + timedelta(seconds=1)).astimezone(ZoneInfo(settings.provider.time_zone))
+        at = own_day.date() if due.own else due.at.date()
+        text = broadcast_row["text"] or (due.text if due.own else due.affects)
         return Announcement(
             due.title, at, text or "", tuple(line for r in rows if (line := _line(r, reader)))
         )
 
-    return say
+    return compose
 
 
 def _line(row: ComplianceRow, reader: Language) -> str:
+    """Return the state of one site as a line. Empty if there is nothing to report."""
     host = display(row.subject.name)
     if row.state in (ComplianceState.COMPLIES, ComplianceState.WAIVED):
-        return reader(N.bulletin_comply).format(host=host)
+        return reader(N.announcement_complies).format(host=host)
     if row.state is ComplianceState.UNKNOWN:
-        return reader(N.bulletin_unknown).format(host=host)
+        return reader(N.announcement_unknown).format(host=host)
     target, finding = next(iter(row.findings), (None, None))
+    # Without a finding there is nothing to instruct.
     if finding is None or target is None:
         return ""
     names = frozenset({row.subject.name, *(k.target.host for k in row.subject.known)})
-    own = for_client(finding, names)
+    client_finding = for_client(finding, names)
     we_install = any(
         s.name in ("install", "configure") and s.actor == "provider" for s in row.steps
     )
     do = (
-        client_instruction(own, target, reader, we_install=we_install)
+        client_instruction(client_finding, target, reader, we_install=we_install)
         if finding.actor == "client"
         else ""
     )
     return (
-        reader(N.bulletin_fails)
-        .format(host=host, what=f"{short(own, target, reader)}.", do=do)
+        reader(N.announcement_fails)
+        .format(host=host, what=f"{short(client_finding, target, reader)}.", do=do)
         .strip()
     )

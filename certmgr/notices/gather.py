@@ -1,6 +1,6 @@
-"""What the inventory has to say: names that lose cover, faults, deadlines, and what is over.
+"""Collect topics from the inventory: names that lose cover, faults, deadlines, resolved topics.
 
-Reading is one edge, the rest is pure.
+Only :func:`gather` and :func:`deadlines` read the database. The rest is pure.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from certmgr.cases import topics as casework
 from certmgr.checks.actors import actor_of, we_install
 from certmgr.checks.codes import CODES
 from certmgr.checks.folding import parent_of
-from certmgr.compliance.assessment import ComplianceRow, judge, own_deadlines, subjects
+from certmgr.compliance.assessment import ComplianceRow, judge, load_domain_facts, own_deadlines
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import ComplianceState
-from certmgr.compliance.steps import backwards
-from certmgr.inspection.status import place_of
+from certmgr.compliance.steps import backward_schedule
+from certmgr.inspection.status import fix_location
 from certmgr.purchases.model import LeadTimes
 from inventory.certificates import organisation
 from inventory.db.database import Database, to_epoch
@@ -30,17 +30,19 @@ from inventory.store import certificate_ends, domains, findings
 from inventory.store.certificate_ends import ServedLeaf
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Actor, Finding, Parties
-from notifiers.pipeline.thresholds import DAY, ThresholdRules, learnt, usual_lead
+from notifiers.pipeline.thresholds import DAY, ThresholdRules, default_renewal_lead, learned_lead
 from notifiers.pipeline.topic import EndedTopic, NoticeSource, Topic, TopicKind
-from notifiers.wording.scope import STRANGE, for_client
+from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
 
-# A domain or client with this tag renews by a robot that nobody entered otherwise.
-ROBOT_TAG = "auto-renewed"
-# What a renewal mends.
-_RENEWED = frozenset({"certificate-expired", "certificate-expiring", "revoked", "ca-distrusted"})
-_DATES = frozenset({"certificate-expired", "certificate-expiring"})
-_WORTH = ("critical", "high", "medium")
-# Beside what a browser refuses, this is what visitors notice.
+# Automation renews the certificates of a domain or client with this tag.
+AUTOMATION_TAG = "auto-renewed"
+# Findings that a renewal resolves.
+_FIXED_BY_RENEWAL = frozenset(
+    {"certificate-expired", "certificate-expiring", "revoked", "ca-distrusted"}
+)
+_DATE_CODES = frozenset({"certificate-expired", "certificate-expiring"})
+_NOTIFIED_SEVERITIES = ("critical", "high", "medium")
+# In addition to critical findings, visitors notice these.
 VISIBLE = frozenset(
     {
         "name-not-found",
@@ -56,7 +58,7 @@ VISIBLE = frozenset(
 def gather(
     database: Database,
     now: datetime,
-    matters: Mapping[str, Mapping[str, Any]],
+    tickets: Mapping[str, Mapping[str, Any]],
     rules: ThresholdRules,
     leads: LeadTimes,
     freeze: timedelta = timedelta(0),
@@ -64,38 +66,57 @@ def gather(
     window_minutes: int = 60,
     provider: str = "",
 ) -> NoticeSource:
-    """``matters``: those that are open and were told, by key; of them it is said whether they are
-    over. ``window_minutes``: of a window that is proposed.
+    """Read the topics of the inventory.
+
+    Args:
+        tickets: The open tickets that clients were notified of, by key. The result contains those
+            of them that are over.
+        freeze: The length of the longest change freeze.
+        zone: The time zone of the provider.
+        window_minutes: The length of a proposed installation window.
+        provider: The name of the provider, who acts in a case without an assignee.
     """
     at = to_epoch(now)
+    # A week more than purchase and installation take: the earliest threshold lies there.
     until = now + max(rules.longest, leads.total + 7) * DAY + freeze
     horizon = to_epoch(until)
     with database.read() as conn:
         ids = certificate_ends.ending(
             conn, at, horizon, scaled=not (rules.by_client or rules.by_tag or freeze)
         )
+        # Clients are never notified of findings of low severity.
         open_rows = [r for r in findings.listing(conn) if r["severity"] != "low"]
-        told_ids = [int(m["endpoint_id"]) for m in matters.values() if m["endpoint_id"] is not None]
-        every = sorted(
-            {*ids, *(r["endpoint_id"] for r in open_rows if r["severity"] in _WORTH), *told_ids}
+        notified_endpoint_ids = [
+            int(m["endpoint_id"]) for m in tickets.values() if m["endpoint_id"] is not None
+        ]
+        # Endpoints of open tickets are read too, since their topic may be resolved by now.
+        endpoint_ids = sorted(
+            {
+                *ids,
+                *(r["endpoint_id"] for r in open_rows if r["severity"] in _NOTIFIED_SEVERITIES),
+                *notified_endpoint_ids,
+            }
         )
-        places = certificate_ends.places(conn, every)
-        served = certificate_ends.leaves(conn, every)
+        places = certificate_ends.places(conn, endpoint_ids)
+        served = certificate_ends.leaves(conn, endpoint_ids)
         history = certificate_ends.replacements(conn, ids)
+        # Accepted findings suppress notices while the acceptance is in force.
         accepted = findings.acceptances(conn, now)
-        taken = findings.acceptances(conn, kind="take")
+        assigned = findings.acceptances(conn, kind="take")
         run = certificate_ends.last_run(conn)
         complete = certificate_ends.last_complete(conn)
         clients = certificate_ends.count_clients(conn)
         names = domains.names_of_clients(conn, sorted({p["client_id"] for p in places.values()}))
         ends = certificate_ends.ends_of(
-            conn, [str(m["round"]) for m in matters.values() if m["kind"] == TopicKind.COVER]
+            conn, [str(m["round"]) for m in tickets.values() if m["kind"] == TopicKind.COVER]
         )
-        led = casework.gather(conn, now, matters, leads, window_minutes, provider)
-        bought = casework.of_orders(conn, now, leads, until - now, led.open_names)
-        robot = automation.gather(conn, now)
+        case_topics = casework.gather(conn, now, tickets, leads, window_minutes, provider)
+        purchase_topics = casework.purchase_topics(
+            conn, now, leads, until - now, case_topics.open_names
+        )
+        automation_report = automation.gather(conn, now)
         known = certificate_ends.fault_rows(
-            conn, [int(m["round"]) for m in matters.values() if m["kind"] == TopicKind.FAULT]
+            conn, [int(m["round"]) for m in tickets.values() if m["kind"] == TopicKind.FAULT]
         )
     by_endpoint: dict[int, list[Any]] = {}
     for row in open_rows:
@@ -106,103 +127,126 @@ def gather(
         by_endpoint,
         served,
         accepted,
-        taken,
+        assigned,
         names,
         ends,
         zone,
-        led.open_names,
-        robot.automated,
+        case_topics.open_names,
+        automation_report.automated,
     )
-    found = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
-    covered = {s.endpoint_id for s in found}
-    found += faults(basis, covered)
+    topics = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
+    covered = {s.endpoint_id for s in topics}
+    topics += faults(basis, covered)
+    # Deadlines of browsers and CAs reach clients by announcements only.
     due = [d for d in own_deadlines(database) if now - timedelta(days=400) <= d.at <= until]
     met: dict[str, Topic | None] = {}
     if due:
-        more, met = deadlines(database, now, due, basis)
-        found = [*_parented(found, more), *more]
-    found += [*led.subjects, *bought]
-    current = {s.key: s for s in found}
-    ended = led.ended | {
+        deadline_topics, met = deadlines(database, now, due, basis)
+        topics = [*_parented(topics, deadline_topics), *deadline_topics]
+    topics += [*case_topics.topics, *purchase_topics]
+    current = {s.key: s for s in topics}
+    ended = case_topics.ended | {
         k: e
-        for k, m in matters.items()
-        if (e := over(m, current.get(k), basis, known, met)) is not None
+        for k, m in tickets.items()
+        if (e := resolved_topic(m, current.get(k), basis, known, met)) is not None
     }
-    unsure = Counter(r["code"] for r in open_rows if r["severity"] == "undetermined")
+    undetermined = Counter(r["code"] for r in open_rows if r["severity"] == "undetermined")
+    # A suspect run may report faults that do not exist, so nothing goes to clients.
     suspect = (
         f"the last run (number {run['id']}) is suspect: {run['reason']}"
         if run and run["state"] == "suspect"
         else ""
     )
     return NoticeSource(
-        subjects=tuple(found),
+        topics=tuple(topics),
         ended=ended,
         suspect=suspect,
         clients=clients,
         run=run["id"] if run else 0,
         whole_run=complete is not None,
-        errands=led.errands,
-        worklist=led.worklist,
-        unsure=unsure,
-        automation=robot.lines,
-        alarms=robot.alarms,
+        staff_tasks=case_topics.staff_tasks,
+        worklist=case_topics.worklist,
+        undetermined=undetermined,
+        automation=automation_report.lines,
+        alarms=automation_report.alarms,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Basis:
+    """What the database knows.
+
+    Attributes:
+        places: Endpoint rows by id.
+        open: Open finding rows by endpoint id.
+        served: The served leaf certificates by endpoint id.
+        assigned: Assignments of findings.
+        names: The names of each client.
+        ends: The end of a certificate by its SHA-256.
+        zone: The time zone of the provider, in which their deadlines end.
+        case_references: Client id -> name -> reference of the open case for it.
+        automated: The time until which our automation handles an endpoint.
+    """
+
     now: datetime
     places: Mapping[int, Any]
     open: Mapping[int, Sequence[Any]]
     served: Mapping[int, Sequence[ServedLeaf]]
     accepted: Sequence[Acceptance]
-    taken: Sequence[Acceptance]
+    assigned: Sequence[Acceptance]
     names: Mapping[int, frozenset[str]]
     ends: Mapping[str, int]
-    zone: tzinfo  # of the provider: in it their own dates end
-    led: Mapping[int, Mapping[str, str]] = field(
-        default_factory=dict
-    )  # client -> name -> the case that leads it
-    automated: Mapping[int, datetime] = field(
-        default_factory=dict
-    )  # endpoint -> until when our own robot may be left to it
+    zone: tzinfo
+    case_references: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    automated: Mapping[int, datetime] = field(default_factory=dict)
 
 
-def _moment(seconds: int) -> datetime:
+def _from_epoch(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _quiet(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int) -> str:
-    """Why clients hear nothing of it, whatever the date."""
+def _suppress_reason(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int) -> str:
+    """Return why clients are never notified of it. Empty if they may be."""
     if "retired" in (place["state"], place["domain_state"], place["client_state"]):
         return "it is retired"
+    # The client moves the domain away, so renewing is not expected any more.
     if place["domain_state"] == "leaving":
         return "the domain is leaving"
-    holds = code in CODES and CODES[code].role.startswith("holder")
-    if holds and (case := basis.led.get(place["client_id"], {}).get(place["host"])) is not None:
-        return f"the case {case} leads it"
-    for one in basis.accepted:
-        if one.covers(code, place["client_id"], place["domain_id"], endpoint_id, basis.now):
-            return f"accepted by {one.by} until {one.until:%Y-%m-%d}: {one.reason}"
+    # The case sends its own notices about the certificate.
+    concerns_holder = code in CODES and CODES[code].role.startswith("holder")
+    if (
+        concerns_holder
+        and (case := basis.case_references.get(place["client_id"], {}).get(place["host"]))
+        is not None
+    ):
+        return f"case {case} handles it"
+    for acceptance in basis.accepted:
+        if acceptance.covers(code, place["client_id"], place["domain_id"], endpoint_id, basis.now):
+            return (
+                f"accepted by {acceptance.by} until {acceptance.until:%Y-%m-%d}:"
+                f" {acceptance.reason}"
+            )
     return ""
 
 
-def _taken(
+def _assigned(
     place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int
 ) -> tuple[str, datetime] | None:
-    """Who mends it by when; the latest promise, also one that has lapsed."""
-    mine = [
+    """Return who fixes it by when: the latest assignment, even if its date has passed."""
+    matching = [
         t
-        for t in basis.taken
+        for t in basis.assigned
         if t.code == code
         and t.client_id in (None, place["client_id"])
         and t.domain_id in (None, place["domain_id"])
         and t.endpoint_id in (None, endpoint_id)
     ]
-    last = max(mine, key=lambda t: t.until, default=None)
+    # The latest promise counts, so that an extended one replaces the first.
+    last = max(matching, key=lambda t: t.until, default=None)
+    # Our automation renews without an assignment by a person.
     if (
         last is None
-        and code in _RENEWED
+        and code in _FIXED_BY_RENEWAL
         and (until := basis.automated.get(endpoint_id)) is not None
     ):
         return "automatic renewal", until
@@ -219,29 +263,33 @@ def _target(place: Mapping[str, Any]) -> Target:
 def cover(
     basis: _Basis, endpoint_id: int, history: Sequence[tuple[str, int, int, int]], leads: LeadTimes
 ) -> Topic | None:
-    """The first end of what its addresses serve.
+    """Return the topic of the certificate that ends first on the addresses of an endpoint.
 
-    None where the certificate is not the client's at all: that is a fault, and not an end.
+    None if the certificate belongs to another client: that is a fault, and not an end.
     """
     place, served = basis.places.get(endpoint_id), basis.served.get(endpoint_id)
     rows = basis.open.get(endpoint_id, ())
     codes = {r["code"] for r in rows}
-    if place is None or not served or codes & STRANGE:
+    if place is None or not served or codes & FOREIGN_CERTIFICATE:
         return None
+    # The address whose certificate ends first decides when the name loses cover.
     first = min(served, key=lambda leaf: (leaf.not_after, leaf.sha256))
-    end, start, now = _moment(first.not_after), _moment(first.not_before), basis.now
+    end, start, now = _from_epoch(first.not_after), _from_epoch(first.not_before), basis.now
     parties = domains.parties_of_row(place)
-    over_ = end <= now
-    code = "certificate-expired" if over_ else "certificate-expiring"
+    is_over = end <= now
+    code = "certificate-expired" if is_over else "certificate-expiring"
     elsewhere = "points-elsewhere" in codes
     actor = actor_of(code, "high", parties, elsewhere=elsewhere, ever_had_certificate=True)
+    # A panel or CDN renews automatically, so the client needs no time for buying.
     client_buys = (
         actor is Actor.CLIENT
         and parties.renews not in ("panel", "cdn")
         and parties.buys not in ("panel", "cdn")
     )
-    usual = _usual(place, parties, history, end - start, ours=endpoint_id in basis.automated)
-    steps = backwards(
+    renewal_lead = _renewal_lead(
+        place, parties, history, end - start, ours=endpoint_id in basis.automated
+    )
+    steps = backward_schedule(
         end,
         Deadline(
             "",
@@ -257,22 +305,24 @@ def cover(
         elsewhere=elsewhere,
     )
     ahead = [s.by for s in steps if s.actor == "client" and not s.late]
+    # The finding names only the addresses that serve the certificate that ends first.
     addresses = tuple(sorted(leaf.address for leaf in served if leaf.sha256 == first.sha256))
     finding = Finding(
-        code, "critical" if over_ else "high", addresses, {"not_after": end.isoformat()}, actor
+        code, "critical" if is_over else "high", addresses, {"not_after": end.isoformat()}, actor
     )
+    # Only a certificate that starts and ends later is a successor.
     newer = [
         leaf
         for leaf in served
         if leaf.not_after > first.not_after and leaf.not_before > first.not_before
     ]
-    kind, where = place_of(
+    kind, where = fix_location(
         _target(place), place["client"], place["server"], first.sha256, first.issuer, finding
     )
     return Topic(
         key=f"cover:{endpoint_id}:{place['client_id']}",
         kind=TopicKind.COVER,
-        round=first.sha256,
+        revision=first.sha256,
         client_id=place["client_id"],
         client=place["client"],
         domain_id=place["domain_id"],
@@ -285,17 +335,17 @@ def cover(
         life=end - start,
         act_by=_act_by(end, ahead if client_buys else (), now),
         lead_days=leads.total if client_buys else 0,
-        usual=usual,
+        renewal_lead=renewal_lead,
         code=code,
         finding=finding,
         server_id=place["server_id"],
-        quiet=_quiet(place, code, basis, endpoint_id),
+        suppress_reason=_suppress_reason(place, code, basis, endpoint_id),
         partial=bool(newer),
         parent="",
         cause=f"{kind} {where} {code}",
-        visible=over_,
+        visible=is_over,
         confirmed=True,
-        taken=_taken(place, code, basis, endpoint_id),
+        assigned=_assigned(place, code, basis, endpoint_id),
         we_install=we_install(parties, elsewhere),
         tags=place["tags"],
         serial=first.serial,
@@ -304,13 +354,15 @@ def cover(
 
 
 def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime:
-    """The first step that can still be done in time; else a day before the end, since what comes
-    must be installed too; else the end.
+    """Return the day of the first step that is still in time.
+
+    If all steps are late, it is the day before the end, since the new certificate has to be
+    installed too; else the end.
     """
     return next((by for by in (*ahead, end - DAY) if by > now), end)
 
 
-def _usual(
+def _renewal_lead(
     place: Mapping[str, Any],
     parties: Parties,
     history: Sequence[tuple[str, int, int, int]],
@@ -318,37 +370,48 @@ def _usual(
     *,
     ours: bool,
 ) -> timedelta | None:
-    """How long before the end a robot renews: as it did twice, else a third of the lifetime where
-    one was stated.
+    """Return how long before the end automation renews. None if people renew.
+
+    It is learned from two replacements. If there are none, it is a third of the lifetime, provided
+    that automation is configured.
     """
-    leads = [_moment(before[3]) - _moment(after[1]) for before, after in pairwise(history)]
-    seen = learnt(life, leads)
-    if seen is not None:
-        return seen
-    stated = (
-        (parties.renews or parties.buys) in ("panel", "cdn") or ROBOT_TAG in place["tags"] or ours
+    leads = [_from_epoch(before[3]) - _from_epoch(after[1]) for before, after in pairwise(history)]
+    learned = learned_lead(life, leads)
+    # Observed behaviour wins over what is configured.
+    if learned is not None:
+        return learned
+    configured = (
+        (parties.renews or parties.buys) in ("panel", "cdn")
+        or AUTOMATION_TAG in place["tags"]
+        or ours
     )
-    return usual_lead(life) if stated else None
+    return default_renewal_lead(life) if configured else None
 
 
 # -- faults
 
 
 def faults(basis: _Basis, covered: set[int | None]) -> list[Topic]:
-    found = []
+    """Return the topics of open findings.
+
+    Args:
+        covered: The endpoints that have a cover topic.
+    """
+    topics = []
     for endpoint_id, rows in basis.open.items():
         place = basis.places.get(endpoint_id)
         if place is None:
             continue
         codes = {r["code"] for r in rows}
         for row in rows:
+            # The cover topic already has the dates of the certificate.
             if (
-                row["severity"] in _WORTH
+                row["severity"] in _NOTIFIED_SEVERITIES
                 and row["actor"] != "none"
-                and not (endpoint_id in covered and row["code"] in _DATES)
+                and not (endpoint_id in covered and row["code"] in _DATE_CODES)
             ):
-                found.append(_fault(basis, endpoint_id, place, row, codes))
-    return found
+                topics.append(_fault(basis, endpoint_id, place, row, codes))
+    return topics
 
 
 def _fault(
@@ -361,11 +424,13 @@ def _fault(
     code = row["code"]
     raw = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
     finding = for_client(
-        raw, basis.names.get(place["client_id"], frozenset()), strange=bool(codes & STRANGE)
+        raw,
+        basis.names.get(place["client_id"], frozenset()),
+        foreign_certificate=bool(codes & FOREIGN_CERTIFICATE),
     )
     served = basis.served.get(endpoint_id, ())
     leaf = served[0] if served else None
-    kind, where = place_of(
+    kind, where = fix_location(
         _target(place),
         place["client"],
         place["server"],
@@ -373,13 +438,15 @@ def _fault(
         leaf.issuer if leaf else None,
         raw,
     )
+    # A fault that another one causes is resolved with it.
     parent = parent_of(code, codes)
     parties = domains.parties_of_row(place)
+    # Visitors notice critical findings, since browsers show an error.
     critical = row["severity"] == "critical"
     return Topic(
         key=f"fault:{endpoint_id}:{code}:{place['client_id']}",
         kind=TopicKind.FAULT,
-        round=str(row["id"]),
+        revision=str(row["id"]),
         client_id=place["client_id"],
         client=place["client"],
         domain_id=place["domain_id"],
@@ -387,32 +454,35 @@ def _fault(
         target=_target(place),
         severity=str(row["severity"]),
         actor=row["actor"],
-        opened=_moment(row["opened_at"]),
+        opened=_from_epoch(row["opened_at"]),
         code=code,
         finding=finding,
         server_id=place["server_id"],
-        quiet=_quiet(place, code, basis, endpoint_id),
+        suppress_reason=_suppress_reason(place, code, basis, endpoint_id),
         parent=f"fault:{endpoint_id}:{parent}:{place['client_id']}" if parent else "",
         cause=f"{kind} {where} {code}",
         visible=critical or code in VISIBLE,
         confirmed=row["opened_run"] is None or row["opened_run"] < (place["last_run_id"] or 0),
-        taken=_taken(place, code, basis, endpoint_id),
+        assigned=_assigned(place, code, basis, endpoint_id),
         we_install=we_install(parties, "points-elsewhere" in codes),
         tags=place["tags"],
         run=row["opened_run"] or 0,
-        **_served(leaf if not codes & STRANGE else None),
+        **_served(leaf if not codes & FOREIGN_CERTIFICATE else None),
     )
 
 
 def _served(leaf: ServedLeaf | None) -> dict[str, Any]:
-    """The certificate that a message names; none where what is served may be somebody else's."""
+    """Return the certificate that a message names.
+
+    It is empty if the served certificate may belong to another client.
+    """
     return (
         {}
         if leaf is None
         else {
             "serial": leaf.serial,
             "issuer": organisation(leaf.issuer),
-            "not_after": _moment(leaf.not_after),
+            "not_after": _from_epoch(leaf.not_after),
         }
     )
 
@@ -423,12 +493,13 @@ def _served(leaf: ServedLeaf | None) -> dict[str, Any]:
 def deadlines(
     database: Database, now: datetime, dues: Sequence[Deadline], basis: _Basis
 ) -> tuple[list[Topic], dict[str, Topic | None]]:
-    """The provider's own deadlines that a domain does not meet, or will not; and, by key, those
-    that it meets (None: nobody can say).
+    """Return the provider's deadlines that domains do not, or will not, meet.
+
+    The second result has those that they meet, by key. Its value is None if that is undetermined.
     """
-    known, _ = subjects(database, now)
+    known, _ = load_domain_facts(database, now)
     rows = judge(known, dues, now)
-    unsure = {
+    undetermined = {
         f"deadline:{r.subject.domain_id}:{r.deadline.name}:{r.subject.client_id}"
         for r in rows
         if r.state is ComplianceState.UNKNOWN
@@ -439,7 +510,7 @@ def deadlines(
         if row.state in (ComplianceState.FAILS, ComplianceState.WILL_FAIL)
     ]
     met = [_deadline(row, now, basis) for row in rows if row.state is ComplianceState.COMPLIES]
-    return late, {s.key: s for s in met} | dict.fromkeys(unsure)
+    return late, {s.key: s for s in met} | dict.fromkeys(undetermined)
 
 
 def _deadline(row: ComplianceRow, now: datetime, basis: _Basis) -> Topic:
@@ -453,9 +524,9 @@ def _deadline(row: ComplianceRow, now: datetime, basis: _Basis) -> Topic:
         else (row.steps[0].actor if row.steps else (finding.actor if finding else "staff"))
     )
     ahead = [s.by for s in steps if not s.late]
-    quiet = next(
+    suppress_reason = next(
         (
-            _quiet(p, finding.code if finding else "", basis, i)
+            _suppress_reason(p, finding.code if finding else "", basis, i)
             for i, p in basis.places.items()
             if p["domain_id"] == subject.domain_id
         ),
@@ -464,7 +535,7 @@ def _deadline(row: ComplianceRow, now: datetime, basis: _Basis) -> Topic:
     return Topic(
         key=f"deadline:{subject.domain_id}:{due.name}:{subject.client_id}",
         kind=TopicKind.DEADLINE,
-        round=due.at.isoformat(),
+        revision=due.at.isoformat(),
         client_id=subject.client_id,
         client=subject.client,
         domain_id=subject.domain_id,
@@ -479,7 +550,7 @@ def _deadline(row: ComplianceRow, now: datetime, basis: _Basis) -> Topic:
         lead_days=due.purchase_days + due.validation_days + due.installation_days,
         code=finding.code if finding else "",
         finding=for_client(finding, names) if finding else None,
-        quiet=quiet,
+        suppress_reason=suppress_reason,
         cause=f"deadline {due.name}",
         visible=False,
         tags=subject.tags,
@@ -490,9 +561,10 @@ def _deadline(row: ComplianceRow, now: datetime, basis: _Basis) -> Topic:
     )
 
 
-def _parented(found: Sequence[Topic], dues: Sequence[Topic]) -> list[Topic]:
-    """A fault that is why a deadline will not be met is told with the deadline, unless visitors see
-    an error today.
+def _parented(topics: Sequence[Topic], dues: Sequence[Topic]) -> list[Topic]:
+    """Return the topics, with faults that violate a deadline as its children.
+
+    A critical fault stays separate, since visitors see an error now.
     """
     by_domain: dict[tuple[int, str], str] = {(d.domain_id, d.code): d.key for d in dues if d.code}
     return [
@@ -503,68 +575,70 @@ def _parented(found: Sequence[Topic], dues: Sequence[Topic]) -> list[Topic]:
             and (s.domain_id, s.code) in by_domain
             else s
         )
-        for s in found
+        for s in topics
     ]
 
 
-# -- what is over
+# -- resolved topics
 
 
-def over(
-    matter: Mapping[str, Any],
+def resolved_topic(
+    ticket: Mapping[str, Any],
     now_: Topic | None,
     basis: _Basis,
     closed: Mapping[int, Mapping[str, Any]],
     met: Mapping[str, Topic | None],
 ) -> EndedTopic | None:
-    """Whether a matter that was told is over, and whether it was mended.
+    """Return whether a notified ticket is over, and whether it was resolved.
 
-    None while it goes on, or nobody can say.
+    None while it continues, or if that is undetermined.
     """
-    key, kind = matter["key"], matter["kind"]
-    if now_ is not None and now_.round == matter["round"]:
+    key, kind = ticket["key"], ticket["kind"]
+    # The same revision still exists.
+    if now_ is not None and now_.revision == ticket["round"]:
         return None
-    place = basis.places.get(matter["endpoint_id"])
-    if matter["endpoint_id"] is not None:
+    # A retired or transferred endpoint ends the ticket without a message.
+    place = basis.places.get(ticket["endpoint_id"])
+    if ticket["endpoint_id"] is not None:
         if place is None or "retired" in (
             place["state"],
             place["domain_state"],
             place["client_state"],
         ):
             return EndedTopic(key, False, "it is retired")
-        if place["client_id"] != matter["client_id"]:
+        if place["client_id"] != ticket["client_id"]:
             return EndedTopic(key, False, "it belongs to another client now")
     if kind == TopicKind.COVER:
-        served = basis.served.get(matter["endpoint_id"], ())
-        if not served or any(leaf.sha256 == matter["round"] for leaf in served):
-            return None  # still served, or nothing was seen: the last thing that was known stands
-        codes = {r["code"] for r in basis.open.get(matter["endpoint_id"], ())}
-        if codes & STRANGE or min(leaf.not_after for leaf in served) <= basis.ends.get(
-            matter["round"], 0
+        served = basis.served.get(ticket["endpoint_id"], ())
+        if not served or any(leaf.sha256 == ticket["round"] for leaf in served):
+            return None  # still served; or no scan result, so the last known state is kept
+        codes = {r["code"] for r in basis.open.get(ticket["endpoint_id"], ())}
+        if codes & FOREIGN_CERTIFICATE or min(leaf.not_after for leaf in served) <= basis.ends.get(
+            ticket["round"], 0
         ):
-            return None  # another certificate, and no better one
+            return None  # another certificate that ends no later
         return EndedTopic(
-            key, True, f"replaced: {served[0].serial} is served", _remnant(matter, place)
+            key, True, f"replaced: {served[0].serial} is served", _remnant(ticket, place)
         )
     if kind == TopicKind.FAULT:
-        row_id = int(matter["round"])
+        row_id = int(ticket["round"])
         if row_id not in closed:
-            return EndedTopic(key, False, "its record is gone")
+            return EndedTopic(key, False, "its finding was deleted")
         if closed[row_id]["closed_at"] is None:
             return (
-                EndedTopic(key, False, "it was accepted, or is no longer the client's")
+                EndedTopic(key, False, "it was accepted, or the client no longer has to act")
                 if now_ is None
                 else None
             )
         return EndedTopic(
             key,
             True,
-            "it was not seen any more",
-            _remnant(matter, place, _mended(closed[row_id], place, basis)),
+            "it was no longer found",
+            _remnant(ticket, place, _resolved_finding(closed[row_id], place, basis)),
             closed[row_id]["closed_run"] or 0,
         )
     if kind == TopicKind.ORDER:
-        return casework.order_ended(key, set() if now_ is None else {key})
+        return casework.ended_purchase_topic(key, set() if now_ is None else {key})
     if kind == TopicKind.DEADLINE:
         if key in met:
             good = met[key]
@@ -575,34 +649,36 @@ def over(
                     key, True, "it complies now", replace(good, end=None, severity="medium")
                 )
             )
-        return EndedTopic(key, False, "the deadline, or the domain, is no longer looked at")
+        return EndedTopic(key, False, "the deadline or the domain is no longer checked")
     return None
 
 
-def _mended(row: Mapping[str, Any], place: Any, basis: _Basis) -> Finding:
+def _resolved_finding(row: Mapping[str, Any], place: Any, basis: _Basis) -> Finding:
     raw = Finding(
         row["code"], "medium", tuple(row["addresses"].split()), json.loads(row["evidence"])
     )
     return for_client(
-        raw, basis.names.get(place["client_id"], frozenset()), strange=row["code"] in STRANGE
+        raw,
+        basis.names.get(place["client_id"], frozenset()),
+        foreign_certificate=row["code"] in FOREIGN_CERTIFICATE,
     )
 
 
-def _remnant(matter: Mapping[str, Any], place: Any, finding: Finding | None = None) -> Topic:
-    """Enough of the subject to say that it is done."""
+def _remnant(ticket: Mapping[str, Any], place: Any, finding: Finding | None = None) -> Topic:
+    """Return enough of the topic to compose the message that it is done."""
     return Topic(
-        key=matter["key"],
-        kind=TopicKind(matter["kind"]),
-        round=matter["round"],
-        client_id=matter["client_id"],
+        key=ticket["key"],
+        kind=TopicKind(ticket["kind"]),
+        revision=ticket["round"],
+        client_id=ticket["client_id"],
         client=place["client"],
         domain_id=place["domain_id"],
-        endpoint_id=matter["endpoint_id"],
+        endpoint_id=ticket["endpoint_id"],
         target=_target(place),
         severity="medium",
         actor="client",
-        opened=_moment(matter["opened_at"]),
-        code=matter["code"] or "",
+        opened=_from_epoch(ticket["opened_at"]),
+        code=ticket["code"] or "",
         finding=finding,
         server_id=place["server_id"],
     )

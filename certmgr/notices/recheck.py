@@ -1,17 +1,18 @@
-"""A fresh look at what somebody is about to be told.
+"""Recheck the topics that clients are about to be notified of.
 
-What it shows is not stored: a scan does that; here it only keeps a message back.
+The result is not stored, since only scans change findings. It only decides whether a message is
+sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from certmgr.checks.codes import ELSEWHERE, layer_of
+from certmgr.checks.codes import LAYERS_NOT_SCANNED, layer_of
 from certmgr.config.settings import Settings
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_run import ScanOptions, setup_for
-from certmgr.inspection.worker import ScanJob, ScanResult, examine
+from certmgr.inspection.worker import ScanJob, ScanResult, scan_jobs
 from inventory.db.database import Database, to_epoch
 from inventory.store import domains, endpoints, scan_results, servers
 from inventory.targets import Target
@@ -20,30 +21,33 @@ from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
 CHUNK = 200
 
 
-def looker(
+def rechecker(
     database: Database, settings: Settings
 ) -> Callable[[Sequence[Topic]], dict[tuple[str, str], Recheck]]:
-    """A function that looks at the endpoints of subjects, each once."""
+    """Return a function that rechecks the endpoints of topics, each once."""
 
-    def look(subjects: Sequence[Topic]) -> dict[tuple[str, str], Recheck]:
-        ids = sorted({s.endpoint_id for s in subjects if s.endpoint_id is not None})
+    def recheck(topics: Sequence[Topic]) -> dict[tuple[str, str], Recheck]:
+        # Several topics can share an endpoint, which is checked once.
+        ids = sorted({s.endpoint_id for s in topics if s.endpoint_id is not None})
         reports: dict[int, EndpointReport] = {}
         known: dict[str, int] = {}
         for start in range(0, len(ids), CHUNK):
             _examine(database, settings, ids[start : start + CHUNK], reports, known)
-        found: dict[tuple[str, str], Recheck] = {}
-        for subject in subjects:
-            if subject.endpoint_id is None:
-                found[subject.mark] = Recheck(
-                    RecheckState.SAME, "a deadline, an order or a case is not looked at"
+        rechecks: dict[tuple[str, str], Recheck] = {}
+        for topic in topics:
+            if topic.endpoint_id is None:
+                rechecks[topic.mark] = Recheck(
+                    RecheckState.SAME, "deadlines, purchases and cases are not rechecked"
                 )
-            elif subject.endpoint_id not in reports:
-                found[subject.mark] = Recheck(RecheckState.UNKNOWN, "its endpoint gave no result")
+            elif topic.endpoint_id not in reports:
+                rechecks[topic.mark] = Recheck(
+                    RecheckState.UNKNOWN, "the recheck of its endpoint gave no result"
+                )
             else:
-                found[subject.mark] = compare(subject, reports[subject.endpoint_id], known)
-        return found
+                rechecks[topic.mark] = compare(topic, reports[topic.endpoint_id], known)
+        return rechecks
 
-    return look
+    return recheck
 
 
 def _examine(
@@ -54,7 +58,7 @@ def _examine(
     known: dict[str, int],
 ) -> None:
     setup = setup_for(settings, ScanOptions(), guarded=True, clock=database.clock)
-    setup.full = True
+    setup.full = True  # results known from the last scan must not be skipped
     with database.read() as conn:
         setup.issuers, setup.servers = (
             tuple(scan_results.issuers(conn)),
@@ -87,23 +91,28 @@ def _examine(
         )
         for row in rows
     ]
-    examine(setup, jobs, emit, names)
+    scan_jobs(setup, jobs, emit, names)
 
 
-def compare(subject: Topic, report: EndpointReport, known: Mapping[str, int]) -> Recheck:
-    """What the look says of the subject. ``known``: SHA-256 -> notAfter. Pure."""
-    if subject.kind is TopicKind.COVER:
-        return _cover(subject, report, known)
+def compare(topic: Topic, report: EndpointReport, known: Mapping[str, int]) -> Recheck:
+    """Return the result of a recheck for a topic. Pure.
+
+    Args:
+        known: The end of each certificate by its SHA-256, in seconds.
+    """
+    if topic.kind is TopicKind.COVER:
+        return _cover(topic, report, known)
     if (
         layer_of(
-            subject.code,
-            subject.finding.evidence.get("source") if subject.finding is not None else None,
+            topic.code,
+            topic.finding.evidence.get("source") if topic.finding is not None else None,
         )
-        in ELSEWHERE
+        in LAYERS_NOT_SCANNED
     ):
-        return _elsewhere(subject, report)
-    if any(f.code == subject.code for f in report.findings):
-        return Recheck(RecheckState.SAME, f"seen again at {report.at:%Y-%m-%d %H:%M} UTC")
+        return _elsewhere(topic, report)
+    if any(f.code == topic.code for f in report.findings):
+        return Recheck(RecheckState.SAME, f"found again at {report.at:%Y-%m-%d %H:%M} UTC")
+    # Only a complete result proves that a fault is gone.
     if (
         report.undetermined
         or report.silent
@@ -114,49 +123,55 @@ def compare(subject: Topic, report: EndpointReport, known: Mapping[str, int]) ->
         )
     return Recheck(
         RecheckState.GONE,
-        f"not there any more at {report.at:%Y-%m-%d %H:%M} UTC; the next scan closes it",
+        f"no longer found at {report.at:%Y-%m-%d %H:%M} UTC; the next scan closes it",
     )
 
 
-def _elsewhere(subject: Topic, report: EndpointReport) -> Recheck:
-    """What no handshake shows (a CA's list, the DNS) still holds, as long as the certificate that
-    it is about is served.
+def _elsewhere(topic: Topic, report: EndpointReport) -> Recheck:
+    """Return the result for a topic that no handshake shows, such as a CA's list or the DNS.
+
+    It is unchanged as long as the certificate concerned is served.
     """
     when = f"{report.at:%Y-%m-%d %H:%M} UTC"
     about = frozenset(
-        subject.finding.evidence.get("certificates") or () if subject.finding is not None else ()
+        topic.finding.evidence.get("certificates") or () if topic.finding is not None else ()
     )
+    # Without a certificate in the evidence, a connection cannot disprove it.
     if not about:
         return Recheck(
-            RecheckState.SAME, "a look at the server tells nothing of it; certmgr revocation does"
+            RecheckState.SAME, "a connection to the server cannot show it; certmgr revocation can"
         )
     seen = [a for a in report.addresses if a.seen]
     if any(a.chain[0] in about for a in seen):
         return Recheck(RecheckState.SAME, f"the certificate is still served at {when}")
-    if not seen or report.silent or subject.code != "revoked":
+    # A new certificate disproves a revocation, but not a record in the DNS.
+    if not seen or report.silent or topic.code != "revoked":
         return Recheck(
             RecheckState.UNKNOWN,
-            f"the certificate was not seen at {when}; certmgr revocation will tell",
+            f"the certificate was not served at {when}; certmgr revocation decides",
         )
     return Recheck(
-        RecheckState.GONE, f"the certificate was replaced on every address, seen at {when}"
+        RecheckState.GONE, f"the certificate was replaced on every address, checked at {when}"
     )
 
 
-def _cover(subject: Topic, report: EndpointReport, known: Mapping[str, int]) -> Recheck:
+def _cover(topic: Topic, report: EndpointReport, known: Mapping[str, int]) -> Recheck:
     seen = [a for a in report.addresses if a.seen]
     if not seen:
         return Recheck(
             RecheckState.UNKNOWN,
             report.error[1] if report.error else "no address showed a certificate",
         )
-    end = to_epoch(subject.end) if subject.end is not None else 0
+    # A certificate that ends no later is not a replacement.
+    end = to_epoch(topic.end) if topic.end is not None else 0
     old = [
-        a.address for a in seen if a.chain[0] == subject.round or known.get(a.chain[0], 0) <= end
+        a.address for a in seen if a.chain[0] == topic.revision or known.get(a.chain[0], 0) <= end
     ]
     new = [a for a in seen if a.address not in old]
+    # An address that this machine cannot reach at all does not count as silent.
     silent = [a for a in report.addresses if not a.seen and not a.no_route]
     when = f"{report.at:%Y-%m-%d %H:%M} UTC"
+    # The client has renewed, but the installation is not complete.
     if old and new:
         return Recheck(
             RecheckState.PARTIAL,
@@ -165,15 +180,18 @@ def _cover(subject: Topic, report: EndpointReport, known: Mapping[str, int]) -> 
         )
     if old:
         return Recheck(RecheckState.SAME, f"still served at {when}")
+    # A silent address may still serve the old certificate.
     if silent:
         return Recheck(
             RecheckState.UNKNOWN,
-            f"replaced where it answered, but {silent[0].address} did not answer",
+            f"replaced on the addresses that answered, but {silent[0].address} did not answer",
         )
     successor = report.certificate
-    words = (
+    description = (
         f"serial {successor.serial}, until {successor.not_after:%Y-%m-%d}"
         if successor and successor.not_after
         else "another certificate"
     )
-    return Recheck(RecheckState.GONE, f"replaced on every address, seen at {when}: {words}")
+    return Recheck(
+        RecheckState.GONE, f"replaced on every address, checked at {when}: {description}"
+    )

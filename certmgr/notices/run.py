@@ -1,4 +1,4 @@
-"""A run of notices, and the worker that delivers them, from the configuration."""
+"""Build a run of notices, and the worker that delivers them, from the configuration."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from certmgr.config.settings import Settings
 from certmgr.notices.broadcast import announcements_of
 from certmgr.notices.gather import gather
-from certmgr.notices.recheck import looker
+from certmgr.notices.recheck import rechecker
 from certmgr.notices.setup import MAIL, channels_of, rules_of, templates_of
-from certmgr.purchases.load import leads_of
+from certmgr.purchases.load import lead_times
 from certmgr.purchases.model import LeadTimes
 from inventory.db.database import Database
 from notifiers.delivery import DeliveryWorker
@@ -25,12 +25,18 @@ from notifiers.pipeline.topic import NoticeSource
 def run_of(
     database: Database, settings: Settings, now: datetime, *, expected: int | None = None
 ) -> NoticeRun:
+    """Return a run of notices.
+
+    Args:
+        expected: The confirmed number of clients, if it is above the usual limit.
+    """
     rules = rules_of(settings)
+    # The run belongs to a lower layer, so it gets the inventory as a function.
     source = partial(
         _gather,
         database,
         rules.policy.thresholds,
-        leads_of(settings),
+        lead_times(settings),
         freeze_of(rules.policy),
         rules.zone or UTC,
         settings.cases.window_minutes,
@@ -39,17 +45,17 @@ def run_of(
     return NoticeRun(
         database=database,
         gather=source,
-        look=looker(database, settings),
+        recheck=rechecker(database, settings),
         templates=templates_of(settings),
         config=rules,
         now=now,
         expected=expected,
-        bulletins=announcements_of(database, settings, now),
+        compose_announcement=announcements_of(database, settings, now),
     )
 
 
 def freeze_of(policy: NoticePolicy) -> timedelta:
-    """The longest freeze: what ends in it must be seen that much earlier."""
+    """Return the length of the longest freeze. What ends in it must be known that much earlier."""
     return max(
         ((f.last - f.first) + timedelta(days=1) for f in policy.freezes), default=timedelta(0)
     )
@@ -64,17 +70,23 @@ def _gather(
     minutes: int,
     provider: str,
     now: datetime,
-    told: Mapping[str, Mapping[str, Any]],
+    notified: Mapping[str, Mapping[str, Any]],
 ) -> NoticeSource:
-    return gather(database, now, told, rules, leads, freeze, zone, minutes, provider)
+    return gather(database, now, notified, rules, leads, freeze, zone, minutes, provider)
 
 
 def worker_of(
     database: Database, settings: Settings, *, limit: int | None = None
 ) -> DeliveryWorker:
+    """Return the worker for all configured channels.
+
+    Args:
+        limit: At most this many messages per channel.
+    """
     return DeliveryWorker(
         database,
         channels_of(settings.notify),
+        # The rules give the calendar of each client, for quiet hours at the time of sending.
         address_of(database, MAIL, rules_of(settings)),
         database.clock,
         rate=settings.notify.rate,

@@ -1,4 +1,4 @@
-"""From the configuration to a run of notices."""
+"""Build rules, channels and templates of notices from the configuration."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from certmgr.config.settings import NotifySettings, Settings, secret
-from inventory.countries import known_country
+from inventory.countries import is_known_country
 from inventory.errors import ConfigError
-from notifiers.channels import Channel, only
+from notifiers.channels import Channel, enable_only
 from notifiers.pipeline import compose
 from notifiers.pipeline.plan import NoticePolicy
 from notifiers.pipeline.record import NoticeSettings
@@ -25,29 +25,34 @@ MAIL = "mail"
 
 
 def rules_of(settings: Settings) -> NoticeSettings:
-    """Raises :class:`ConfigError` for what cannot be so."""
+    """Return the rules of notices.
+
+    Raises:
+        ConfigError: A value of the configuration is invalid.
+    """
     notify, provider = settings.notify, settings.provider
-    if notify.country and not known_country(notify.country):
+    if notify.country and not is_known_country(notify.country):
         raise ConfigError(
             f"[notify] country '{notify.country}' is unknown",
-            "no holidays are known of it",
-            "Write DE, or DE-BY.",
+            "there is no holiday calendar for it",
+            "Write a code such as DE or DE-BY.",
         )
     policy = NoticePolicy(
         thresholds=thresholds(notify.thresholds),
         freezes=freezes(notify.freezes),
-        climb_days=notify.climb_days,
-        climb_near_days=notify.climb_near_days,
+        escalate_after_days=notify.escalate_after_days,
+        escalate_near_after_days=notify.escalate_near_after_days,
         ack_days=notify.ack_days,
-        word_days=notify.word_days,
+        status_update_days=notify.status_update_days,
         mass_percent=notify.mass_percent,
         mass_least=notify.mass_least,
     )
     opens, closes = _hour(notify.opens, "opens"), _hour(notify.closes, "closes")
     if opens >= closes:
         raise ConfigError(
-            f"[notify] opens is {notify.opens} and closes {notify.closes}",
-            "then nobody could ever be written to",
+            f"[notify] opens is {notify.opens} and closes is {notify.closes}",
+            "clients would never get a message",
+            "Set opens to a time before closes.",
         )
     return NoticeSettings(
         policy=policy,
@@ -64,17 +69,16 @@ def rules_of(settings: Settings) -> NoticeSettings:
 
 
 def _sender(mail: str) -> str:
-    """The address that mail comes from: whose calendar entries these are.
+    """Return the From address of mail, which is the organizer of calendar entries.
 
-    What is wrong with the URL is said when it is used.
+    Errors in the URL are reported when the channel is built.
     """
-
     try:
         url = urlsplit(secret(mail)) if mail else urlsplit("")
-        asked = parse_qs(url.query).get("from", [""])[0]
+        from_address = parse_qs(url.query).get("from", [""])[0]
     except (ConfigError, ValueError):
-        asked = ""
-    return parseaddr(asked)[1] or "noreply@certmgr.invalid"
+        from_address = ""
+    return parseaddr(from_address)[1] or "noreply@certmgr.invalid"
 
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -83,9 +87,9 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 def _weekdays(names: Sequence[str]) -> frozenset[int]:
     if not names or not set(names) <= set(_DAYS):
         raise ConfigError(
-            "[notify] working_days cannot be so",
-            f"known are {', '.join(_DAYS)}",
-            "Name at least one.",
+            "[notify] working_days is invalid",
+            f"it must contain days of {', '.join(_DAYS)}",
+            "Name at least one day.",
         )
     return frozenset(_DAYS.index(n) for n in names)
 
@@ -95,12 +99,12 @@ def _hour(text: str, name: str) -> time:
         return time.fromisoformat(text)
     except ValueError:
         raise ConfigError(
-            f"[notify] {name} is '{text}'", "it is a time of day", "Write 08:00."
+            f"[notify] {name} is '{text}'", "it must be a time of day", "Write it as in 08:00."
         ) from None
 
 
 def thresholds(lines: Sequence[str]) -> ThresholdRules:
-    """``60,30,7``, ``tag:NAME=...``, ``client:NUMBER=...``."""
+    """Parse threshold lines: ``60,30,7``, ``tag:NAME=...`` or ``client:NUMBER=...``."""
     before: tuple[int, ...] = BEFORE
     by_client: dict[str, tuple[int, ...]] = {}
     by_tag: dict[str, tuple[int, ...]] = {}
@@ -110,9 +114,10 @@ def thresholds(lines: Sequence[str]) -> ThresholdRules:
         if not all(n.isascii() and n.isdigit() and int(n) <= 400 for n in numbers):
             raise ConfigError(
                 f"[notify] thresholds has '{line[:80]}'",
-                "thresholds are whole numbers of days up to 400",
-                "Write 60,30,14,7,3,1,0.",
+                "thresholds must be whole numbers of days up to 400",
+                "Write them as in 60,30,14,7,3,1,0.",
             )
+        # Duplicates are removed, and the longest threshold comes first.
         values = tuple(sorted({int(n) for n in numbers}, reverse=True))
         kind, _, name = scope.partition(":")
         if not equals:
@@ -124,14 +129,15 @@ def thresholds(lines: Sequence[str]) -> ThresholdRules:
         else:
             raise ConfigError(
                 f"[notify] thresholds has '{line[:80]}'",
-                "",
+                "its scope must be a tag or a client",
                 "Write tag:NAME=30,7 or client:NUMBER=30,7.",
             )
     return ThresholdRules(before, by_client, by_tag)
 
 
 def freezes(lines: Sequence[str]) -> tuple[ChangeFreeze, ...]:
-    found = []
+    """Parse change freezes: a day, or first and last day separated by a slash."""
+    result = []
     for line in lines:
         first, slash, last = line.partition("/")
         try:
@@ -141,34 +147,37 @@ def freezes(lines: Sequence[str]) -> tuple[ChangeFreeze, ...]:
             )
         except ValueError:
             raise ConfigError(
-                f"[notify] freezes has '{line[:60]}'", "", "Write 2026-12-20/2027-01-06."
+                f"[notify] freezes has '{line[:60]}'",
+                "it must have one or two dates",
+                "Write it as in 2026-12-20/2027-01-06.",
             ) from None
         if freeze.last < freeze.first or (freeze.last - freeze.first).days > 120:
             raise ConfigError(
                 f"[notify] freezes has '{line[:60]}'",
                 "it ends before it begins, or is longer than 120 days",
+                "Correct its dates.",
             )
-        found.append(freeze)
-    return tuple(found)
+        result.append(freeze)
+    return tuple(result)
 
 
 def channels_of(notify: NotifySettings) -> dict[str, Channel]:
-    """Every configured way out by its name; mail is ``mail``.
+    """Return the configured channels by name; mail is ``mail``.
 
-    Secrets are resolved here and kept nowhere else.
+    Secrets are resolved here and stored only in the channels.
     """
-    found: dict[str, Channel] = {}
+    result: dict[str, Channel] = {}
     if notify.mail:
-        found[MAIL] = Channel(
+        result[MAIL] = Channel(
             MAIL,
             secret(notify.mail),
             timeout=notify.timeout,
             connect_timeout=min(15.0, notify.timeout),
         )
-        if not found[MAIL].is_mail:
+        if not result[MAIL].is_mail:
             raise ConfigError(
-                "[notify] mail is no mail channel",
-                f"it is {found[MAIL].schema}://",
+                "[notify] mail is not a mail channel",
+                f"its scheme is {result[MAIL].schema}://",
                 "Write mailtos://user:password@host?from=address.",
             )
     for line in notify.channels:
@@ -178,12 +187,12 @@ def channels_of(notify: NotifySettings) -> dict[str, Channel]:
             not equals
             or not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name)
             or name == MAIL
-            or name in found
+            or name in result
         ):
             raise ConfigError(
                 f"[notify] channels has '{name[:40]}'",
-                "each is name=URL, and a name stands once",
-                "Write desk=env:DESK_URL.",
+                "each is name=URL, and names must be unique",
+                "Write it as in desk=env:DESK_URL.",
             )
         channel = Channel(
             name,
@@ -191,20 +200,22 @@ def channels_of(notify: NotifySettings) -> dict[str, Channel]:
             timeout=notify.timeout,
             connect_timeout=min(15.0, notify.timeout),
         )
+        # Mail always goes through [notify] mail, to the address of each contact.
         if channel.is_mail:
             raise ConfigError(
                 f"The channel '{name}' is a mail channel",
                 "mail goes to the address of each contact",
-                "Use [notify] mail for it.",
+                "Configure it as [notify] mail.",
             )
-        found[name] = channel
-    if found:
-        only(found)
-    return found
+        result[name] = channel
+    if result:
+        enable_only(result)
+    return result
 
 
 def templates_of(settings: Settings) -> Templates:
-    """Opened and checked: an error in a template shows before anything is decided."""
+    """Return the checked templates, so that errors show before anything is decided."""
     templates = Templates(settings.notify.templates)
+    # The samples have all keys that a template can use.
     templates.check(compose.SAMPLES, available())
     return templates

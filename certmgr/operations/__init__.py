@@ -1,1 +1,1 @@
-"""For those who run certmgr: a monitoring plug-in and metrics."""
+"""Operation of certmgr: the cron job, the doctor, the monitoring plug-in, and metrics."""

@@ -1,16 +1,15 @@
-"""The one line for cron: scan, ask what no scan shows, cases, read the answers, notify; then tell
-the outside world that this machine lives.
-"""
+"""All scheduled work: scan, revocation, renewal, cases, replies, notices, and the heartbeat."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import urllib3
 
-from certmgr.acme.caa_identity import identities_for as of
+from certmgr.acme.caa_identity import identities_for as configured_identities
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.cases import opening
@@ -18,7 +17,7 @@ from certmgr.cases.service import CaseService
 from certmgr.config.settings import Settings, secret
 from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from certmgr.notices.run import run_of, worker_of
-from certmgr.revocation.job import run as work
+from certmgr.revocation.job import run as check_revocation
 from inventory.db.database import Database
 from inventory.errors import CertmgrError, NotFound
 from inventory.store import jobs, lineages
@@ -28,16 +27,24 @@ from notifiers.pipeline.report import problems_of
 if TYPE_CHECKING:
     from certmgr.revocation.policy import IdentitiesFor
 
+_log = logging.getLogger(__name__)
+
 JOB = "run"
 
 
 @dataclass(slots=True)
 class CronResult:
-    """``problems``: what was not done, one line each; empty when all was."""
+    """The result of one run of the cron job.
+
+    Attributes:
+        problems: One line per part that failed; empty if all work was result.
+        messages: One line per part that did something.
+        error: The first internal error, raised after all parts have run.
+    """
 
     problems: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    error: Exception | None = None  # one that should not be
+    messages: list[str] = field(default_factory=list)
+    error: Exception | None = None
 
 
 def run(
@@ -47,132 +54,144 @@ def run(
     scan: bool = True,
     identities_for: IdentitiesFor | None = None,
 ) -> CronResult:
-    """Each part by itself: a scan that fails does not keep the notices back (they look again
-    themselves), and the other way round.
+    """Run all scheduled work.
 
-    ``identities_for``: which CA we would use for a name (certmgr/revocation/policy.py); None: that
-    of its lineage, or the default account's.
+    Each part runs even if another part fails. Notices can go out after a failed scan, because they
+    recheck their endpoints themselves.
+
+    Args:
+        database: The inventory.
+        settings: The configuration.
+        scan: Whether to scan.
+        identities_for: Returns the CA for a name (certmgr/revocation/policy.py). None: the CA of
+            its lineage, or of the default account.
+
+    Raises:
+        Exception: The first internal error of a part, after all parts have run.
     """
-    done = CronResult()
+    result = CronResult()
     with database.write() as tx:
         jobs.started(tx, JOB)
     if scan:
-        _part(done, "scan", lambda: _scan(database, settings, done))
+        _part(result, "scan", lambda: _scan(database, settings, result))
     if settings.scan.revocation or settings.scan.dane:
-        _part(done, "revocation", lambda: _revocation(database, settings, done, identities_for))
-    _part(done, "renew", lambda: _renew(database, settings, done))
-    _part(done, "cases", lambda: _cases(database, settings, done))
+        _part(result, "revocation", lambda: _revocation(database, settings, result, identities_for))
+    _part(result, "renew", lambda: _renew(database, settings, result))
+    _part(result, "cases", lambda: _cases(database, settings, result))
     if settings.notify.inbox:
-        _part(done, "inbox", lambda: _inbox(database, settings, done))
-    _part(done, "notify", lambda: _notify(database, settings, done))
+        _part(result, "inbox", lambda: _inbox(database, settings, result))
+    _part(result, "notify", lambda: _notify(database, settings, result))
     with database.write() as tx:
-        if done.problems:
-            jobs.failed(tx, JOB, "; ".join(done.problems))
+        if result.problems:
+            jobs.failed(tx, JOB, "; ".join(result.problems))
         else:
             jobs.succeeded(tx, JOB)
-    if done.error is not None:
-        raise done.error
-    if settings.notify.heartbeat and not done.problems:
-        _part(done, "heartbeat", lambda: heartbeat(secret(settings.notify.heartbeat)))
-    return done
+    if result.error is not None:
+        raise result.error
+    # A missing heartbeat makes the outside monitor raise an alarm, so a failed run sends none.
+    if settings.notify.heartbeat and not result.problems:
+        _part(result, "heartbeat", lambda: heartbeat(secret(settings.notify.heartbeat)))
+    return result
 
 
-def _part(done: CronResult, name: str, work: Callable[[], None]) -> None:
+def _part(result: CronResult, name: str, work: Callable[[], None]) -> None:
+    _log.info("%s", name)
     try:
         work()
     except CertmgrError as error:
-        done.problems.append(f"{name}: {error}")
-    # an error of ours in one part must not keep the others back; it is raised when they are done
+        result.problems.append(f"{name}: {error}")
+    # An internal error in one part must not stop the others. It is raised after they have run.
     except Exception as error:
-        done.problems.append(f"{name}: {type(error).__name__}")
-        done.error = done.error or error
+        result.problems.append(f"{name}: {type(error).__name__}")
+        result.error = result.error or error
 
 
-def _scan(database: Database, settings: Settings, done: CronResult) -> None:
+def _scan(database: Database, settings: Settings, result: CronResult) -> None:
     try:
         summary = ScanRun(database, settings, ScanOptions()).run()
     except NotFound:
-        return  # an empty inventory is no failure of the scan
+        return  # There is nothing to scan in an empty inventory, which is not a failure.
     if summary.state != "complete":
-        done.problems.append(f"scan: run {summary.run_id} is {summary.state}: {summary.reason}")
+        result.problems.append(f"scan: run {summary.run_id} is {summary.state}: {summary.reason}")
     elif summary.too_undetermined:
-        done.problems.append(
-            f"scan: {summary.undetermined} of {summary.looked} endpoints could not be told"
+        result.problems.append(
+            f"scan: {summary.undetermined} of {summary.checked} endpoints are undetermined"
         )
-    done.said.append(
-        f"{summary.looked} endpoints, {summary.opened} opened, {summary.closed} closed"
+    result.messages.append(
+        f"{summary.checked} endpoints, {summary.opened} opened, {summary.closed} closed"
     )
 
 
 def _revocation(
-    database: Database, settings: Settings, done: CronResult, identities_for: IdentitiesFor | None
+    database: Database, settings: Settings, result: CronResult, identities_for: IdentitiesFor | None
 ) -> None:
-    """After the scan, whose certificates it checks; before the notices, which report it."""
+    """Check revocation after the scan, which found the certificates, and before the notices."""
 
-    summary = work(
+    summary = check_revocation(
         database,
         settings,
         database.clock(),
-        identities_for=identities_for or of(database, settings),
+        identities_for=identities_for or configured_identities(database, settings),
     )
-    done.problems += [f"revocation: {words}" for words in summary.suspect]
+    result.problems += [f"revocation: {reason}" for reason in summary.suspect]
     if summary.opened or summary.closed or summary.lists.fetched:
-        done.said.append(
-            f"{summary.lists.fetched} revocation list(s) asked, {summary.opened} finding(s) opened,"
-            f" {summary.closed} closed"
+        result.messages.append(
+            f"{summary.lists.fetched} revocation list(s) fetched, {summary.opened} finding(s)"
+            f" opened, {summary.closed} closed"
         )
 
 
-def _renew(database: Database, settings: Settings, done: CronResult) -> None:
-    """After the scan, which says what is revoked or distrusted; before the notices, which say what
-    could not be renewed.
+def _renew(database: Database, settings: Settings, result: CronResult) -> None:
+    """Renew after the scan and before the notices.
+
+    The scan finds certificates that are revoked or distrusted. The notices report failed renewals.
     """
     with database.read() as conn:
         if not lineages.any_active(conn):
             return
 
-    summary = RenewalRunner(IssuanceContext(database, settings)).due()
+    summary = RenewalRunner(IssuanceContext(database, settings)).run_due()
     if summary.failed:
-        done.problems += [f"renew: {n}: {said}" for n, _, said in summary.troubles[:20]]
+        result.problems += [f"renew: {n}: {message}" for n, _, message in summary.problems[:20]]
     if summary.planned:
-        done.said.append(f"{summary.planned} certificate(s) due, {summary.renewed} renewed")
+        result.messages.append(f"{summary.planned} certificate(s) due, {summary.renewed} renewed")
 
 
-def _cases(database: Database, settings: Settings, done: CronResult) -> None:
-    """After the scan, so that what it saw counts; before the notices, so that they say how it
-    stands.
-    """
-    made = opening.run(CaseService(database, settings, database.clock()))
-    done.problems += [f"cases: {p}" for p in made.problems]
-    if made.opened or made.closed or made.reopened:
-        done.said.append(
-            f"{len(made.opened)} case(s) opened, {len(made.closed)} closed, {len(made.reopened)}"
-            " reopened"
+def _cases(database: Database, settings: Settings, result: CronResult) -> None:
+    """Update cases after the scan, whose observations count, and before the notices."""
+    changes = opening.run(CaseService(database, settings, database.clock()))
+    result.problems += [f"cases: {p}" for p in changes.problems]
+    if changes.opened or changes.closed or changes.reopened:
+        result.messages.append(
+            f"{len(changes.opened)} case(s) opened, {len(changes.closed)} closed,"
+            f" {len(changes.reopened)} reopened"
         )
 
 
-def _inbox(database: Database, settings: Settings, done: CronResult) -> None:
+def _inbox(database: Database, settings: Settings, result: CronResult) -> None:
     counts = read(database, secret(settings.notify.inbox), database.clock())
     if counts:
-        done.said.append(f"{sum(counts.values())} mail(s)")
+        result.messages.append(f"{sum(counts.values())} mail(s)")
 
 
-def _notify(database: Database, settings: Settings, done: CronResult) -> None:
+def _notify(database: Database, settings: Settings, result: CronResult) -> None:
     outcome = run_of(database, settings, database.clock()).decide()
     counts = worker_of(database, settings).run()
-    done.problems += [f"notify: {p}" for p in problems_of(outcome, counts)]
-    done.said.append(f"{outcome.queued} notice(s) queued, {counts.sent} sent")
+    result.problems += [f"notify: {p}" for p in problems_of(outcome, counts)]
+    result.messages.append(f"{outcome.queued} notice(s) queued, {counts.sent} sent")
 
 
 def heartbeat(url: str) -> None:
-    """One GET.
+    """Send one GET request to the heartbeat URL.
 
-    Raises :class:`CertmgrError`: a monitor that was not told will raise its alarm, and rightly.
+    Raises:
+        CertmgrError: The request failed. The outside monitor will raise an alarm as well.
     """
 
+    # The URL may contain a secret, which plain HTTP would disclose.
     if not url.startswith("https://"):
         raise CertmgrError(
-            "The heartbeat URL cannot be used", "it is not https://", "Correct [notify] heartbeat."
+            "The heartbeat URL is invalid", "it is not https://", "Correct [notify] heartbeat."
         )
     try:
         answer = urllib3.PoolManager(retries=urllib3.Retry(2, redirect=0)).request(
@@ -183,8 +202,8 @@ def heartbeat(url: str) -> None:
     except (urllib3.exceptions.HTTPError, ValueError):
         raise CertmgrError(
             "The heartbeat could not be sent",
-            "nobody answered there, or not over TLS that is trusted",
-            "Look at the monitor.",
+            "the server did not answer, or its TLS certificate is not trusted",
+            "Check the monitor.",
         ) from None
     if status >= 400:
-        raise CertmgrError("The heartbeat was refused", f"HTTP {status}", "Look at the monitor.")
+        raise CertmgrError("The heartbeat was refused", f"HTTP {status}", "Check the monitor.")

@@ -1,6 +1,6 @@
-"""Is everything in place? Each check gives lines: ok, warning or fault, why, and what to do.
+"""Checks of the set-up. Each check yields results: ok, warning or fault, why, and what to do.
 
-Nothing is changed, and no notice is sent.
+The checks change nothing and send no notice.
 """
 
 from __future__ import annotations
@@ -19,35 +19,44 @@ import dns.exception
 import dns.resolver
 from sqlalchemy import select
 
-from certmgr.acme import health
-from certmgr.cases import health as cases
+from certmgr.acme import health as acme_health
+from certmgr.cases import health as case_health
 from certmgr.config.settings import Settings, resolver_parts, secret
 from certmgr.notices.setup import channels_of, rules_of, templates_of
 from inventory.db import audit_chain, maintenance
 from inventory.db.database import Database, to_epoch
 from inventory.db.opening import open_database
 from inventory.errors import CertmgrError
-from inventory.models.tables import run
+from inventory.models import Run
 from inventory.store import audit_log, certificate_ends, contacts, jobs, outbox, tickets
-from inventory.store import recipients as everybody
+from inventory.store import recipients as recipient_store
 from inventory.text import printable
 from notifiers.channels import Channel
 from notifiers.inbox import reachable
 from notifiers.pipeline.limits import clock_fault
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
+# Files that exist while a time service runs: systemd-timesyncd, chrony, ntp, ntpsec.
 SYNCHRONISED = (
     Path("/run/systemd/timesync/synchronized"),
     Path("/run/chrony"),
     Path("/var/lib/ntp"),
     Path("/var/lib/ntpsec"),
 )
+# A daily job may be two hours late.
 MAX_AGE = 26 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """``state``: ok, warning or fault."""
+    """One result of a check.
+
+    Attributes:
+        check: The name of the check.
+        state: ok, warning or fault.
+        what: What was found.
+        todo: What the administrator should do; empty for ok.
+    """
 
     check: str
     state: str
@@ -63,7 +72,15 @@ _TODO = {
 
 
 def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult]:
-    """Every check, each by itself: one that breaks is a fault, and the others go on."""
+    """Run all checks.
+
+    A check that fails with an error yields a fault, and the other checks still run.
+
+    Args:
+        settings: The configuration.
+        url: The database. It is neither created nor migrated.
+        now: The current time.
+    """
     database: Database | None = None
     yield from _guarded("configuration", lambda: _configuration(settings))
     try:
@@ -77,8 +94,8 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult
             yield CheckResult(
                 "database",
                 WARNING,
-                "there is none yet",
-                "Add a client and a domain; that makes it.",
+                "there is no database yet",
+                "Add a client and a domain, which creates it.",
             )
     checks: list[tuple[str, Check]] = [
         ("clock", lambda: _clock(database, now)),
@@ -88,6 +105,7 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult
         ("SPF", lambda: _spf(settings)),
         ("inbox", lambda: _inbox(settings)),
     ]
+    # Without a database, only the checks of the surroundings can run.
     if database is not None:
         opened = database
         checks += [
@@ -109,6 +127,7 @@ def _exists(url: str) -> bool:
 
 
 def _guarded(name: str, check: Check) -> Iterator[CheckResult]:
+    """Run one check; an error becomes a fault."""
     try:
         yield from check()
     except CertmgrError as error:
@@ -120,7 +139,7 @@ def _guarded(name: str, check: Check) -> Iterator[CheckResult]:
             name,
             FAULT,
             printable(str(error) or type(error).__name__, 200),
-            _TODO.get(name, "Look at the configuration."),
+            _TODO.get(name, "Check the configuration."),
         )
 
 
@@ -128,60 +147,64 @@ def _configuration(settings: Settings) -> Iterator[CheckResult]:
     yield CheckResult("configuration", OK, settings.source)
     rules_of(settings)
     templates_of(settings)
-    found = channels_of(settings.notify)
+    channels = channels_of(settings.notify)
     if not settings.notify.mail:
         yield CheckResult(
             "channels",
             WARNING,
             "no mail can be sent: [notify] mail is empty",
-            'Write mail = "env:CERTMGR_MAIL" with a mailtos:// URL.',
+            'Set mail = "env:CERTMGR_MAIL" with a mailtos:// URL.',
         )
     else:
-        yield CheckResult("channels", OK, ", ".join(sorted(found)))
+        yield CheckResult("channels", OK, ", ".join(sorted(channels)))
     if not settings.provider.name:
         yield CheckResult(
             "provider",
             WARNING,
-            "notices have no sender's name: [provider] name is empty",
-            "Write the name that clients know.",
+            "notices have no sender name: [provider] name is empty",
+            "Set the name that clients know.",
         )
     if not settings.notify.inbox:
         yield CheckResult(
             "inbox",
             WARNING,
-            "answers and bounces are not read: [notify] inbox is empty",
-            "Name a mailbox, or enter answers with certmgr notice ack.",
+            "replies and bounces are not read: [notify] inbox is empty",
+            "Configure a mailbox, or record replies with certmgr notice ack.",
         )
+    # The heartbeat refuses other URLs, so each run would report a problem.
     if settings.notify.heartbeat and not secret(settings.notify.heartbeat).startswith("https://"):
         yield CheckResult(
-            "heartbeat", FAULT, "its URL is not https://", "Correct [notify] heartbeat."
+            "heartbeat", FAULT, "the URL is not https://", "Correct [notify] heartbeat."
         )
     if not settings.notify.heartbeat:
         yield CheckResult(
             "heartbeat",
             WARNING,
-            "nobody notices when this machine is dead: [notify] heartbeat is empty",
-            "Name a URL of an outside monitor.",
+            "no monitor detects an outage of this machine: [notify] heartbeat is empty",
+            "Configure the URL of an outside monitor.",
         )
 
 
 def _clock(database: Database | None, now: datetime) -> Iterator[CheckResult]:
     if database is not None:
         with database.read() as conn:
-            wrong = clock_fault(now, certificate_ends.newest_instant(conn))
-        if wrong:
+            fault = clock_fault(now, certificate_ends.newest_instant(conn))
+        # A wrong clock would notify clients of ends that are not near.
+        if fault:
             yield CheckResult(
-                "clock", FAULT, wrong, "Set the clock; until then no client is written to."
+                "clock", FAULT, fault, "Set the clock. Until then no client is notified."
             )
             return
     if any(p.exists() for p in SYNCHRONISED):
-        yield CheckResult("clock", OK, f"{now:%Y-%m-%d %H:%M:%S} UTC, kept by a time service")
+        yield CheckResult(
+            "clock", OK, f"{now:%Y-%m-%d %H:%M:%S} UTC, synchronised by a time service"
+        )
     else:
         yield CheckResult(
             "clock",
             WARNING,
             f"{now:%Y-%m-%d %H:%M:%S} UTC, and no time service was found",
-            "Run systemd-timesyncd, chrony or ntpsec.",
+            "Install systemd-timesyncd, chrony or ntpsec.",
         )
 
 
@@ -197,28 +220,28 @@ def _resolver(settings: Settings) -> Iterator[CheckResult]:
             "resolver",
             FAULT,
             printable(str(error), 150),
-            "Mend it, or name another in [scan] resolvers; without one every run is suspect.",
+            "Fix it, or set another in [scan] resolvers. Without a resolver, all runs are suspect.",
         )
 
 
 def _resolver_of(settings: Settings) -> Any:
     if not settings.scan.resolvers:
-        made = dns.resolver.Resolver()
+        resolver = dns.resolver.Resolver()
     else:
-        made = dns.resolver.Resolver(configure=False)
+        resolver = dns.resolver.Resolver(configure=False)
         hosts, ports = [], {}
         for text in settings.scan.resolvers:
             host, port = resolver_parts(text)
             host = host.strip("[]")
             hosts.append(host)
             ports[host] = int(port)
-        made.nameservers, made.nameserver_ports = hosts, ports
-    made.lifetime = 5.0
-    return made
+        resolver.nameservers, resolver.nameserver_ports = hosts, ports
+    resolver.lifetime = 5.0
+    return resolver
 
 
 def _secrets(settings: Settings) -> Iterator[CheckResult]:
-    """Files that hold secrets, and who may read them."""
+    """Check that only their owner can read the files with secrets."""
     paths: list[Path] = []
     values = [
         settings.database.url,
@@ -228,19 +251,21 @@ def _secrets(settings: Settings) -> Iterator[CheckResult]:
     ]
     values += [c.partition("=")[2].strip() for c in settings.notify.channels]
     paths += [Path(v.partition(":")[2]) for v in values if v.startswith("file:")]
+    # A URL with "@" has a password in it, and then the configuration file itself is a secret.
     plain = [v for v in values if "://" in v and "@" in v and not v.startswith(("env:", "file:"))]
     if plain and settings.source != "built-in defaults":
         yield CheckResult(
             "secrets",
             WARNING,
-            "the configuration holds a password in clear",
-            "Write env:NAME or file:PATH in its place.",
+            "the configuration contains a password in clear text",
+            "Use env:NAME or file:PATH instead.",
         )
         paths.append(Path(settings.source))
     bad = [p for p in paths if p.exists() and stat.S_IMODE(p.stat().st_mode) & 0o077]
     for path in bad:
         yield CheckResult("secrets", FAULT, f"{path} can be read by others", f"chmod 600 {path}")
     folder = Path(settings.notify.templates) if settings.notify.templates else None
+    # A template that others can write could change the messages to clients.
     if folder is not None and folder.exists() and stat.S_IMODE(folder.stat().st_mode) & 0o022:
         yield CheckResult(
             "secrets",
@@ -253,17 +278,17 @@ def _secrets(settings: Settings) -> Iterator[CheckResult]:
             "secrets",
             OK,
             (
-                f"{len(paths)} file(s) with secrets, readable for their owner alone"
+                f"{len(paths)} file(s) with secrets, readable only by their owner"
                 if paths
-                else "none in files"
+                else "no secrets in files"
             ),
         )
 
 
 def _mail(settings: Settings, now: datetime) -> Iterator[CheckResult]:
-    """Connects, starts TLS as a sender does, and says goodbye.
+    """Connect to the mail server, start TLS, and disconnect.
 
-    No message, and no login: that would count as one where logins are limited.
+    It sends no message and does not log in, because some servers limit the number of logins.
     """
 
     channel = channels_of(settings.notify).get("mail")
@@ -271,12 +296,12 @@ def _mail(settings: Settings, now: datetime) -> Iterator[CheckResult]:
         return
     host, port, mode = channel.server
     context = ssl.create_default_context()
-    made = (
+    connection = (
         smtplib.SMTP_SSL(host, port, timeout=10, context=context)
         if mode == "ssl"
         else smtplib.SMTP(host, port, timeout=10)
     )
-    with made as server:
+    with connection as server:
         if mode != "ssl":
             server.starttls(context=context)
         server.ehlo()
@@ -293,7 +318,7 @@ def _mail(settings: Settings, now: datetime) -> Iterator[CheckResult]:
         "mail server",
         WARNING if left < 7 else OK,
         f"{host}:{port} answers with {version}; its certificate ends in {left} days",
-        "Renew it, or no notice goes out any more." if left < 7 else "",
+        "Renew it; without it, no notice can be sent." if left < 7 else "",
     )
 
 
@@ -303,51 +328,52 @@ def _inbox(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _contacts(database: Database, settings: Settings) -> Iterator[CheckResult]:
-    """Ways that lead nowhere, and thresholds of nobody."""
+    """Check for contact methods without a channel, bounced addresses, and unknown clients."""
 
     known = set(channels_of(settings.notify))
     with database.read() as conn:
         people = contacts.listing(conn)
-        numbers = {c["number"] for c in everybody.clients(conn).values()}
-    lost = [
+        numbers = {c["number"] for c in recipient_store.clients(conn).values()}
+    unconfigured = [
         c["name"]
         for c in people
         for w in c["ways"]
         if w.startswith("channel:") and w.partition(":")[2] not in known
     ]
-    bad = [c["name"] for c in people if c["bad"]]
-    if lost:
+    bounced = [c["name"] for c in people if c["bad"]]
+    if unconfigured:
         yield CheckResult(
             "contacts",
             FAULT,
-            f"{len(lost)} way(s) lead to channels that are not configured:"
-            f" {printable(', '.join(lost[:5]), 100)}",
+            f"{len(unconfigured)} contact method(s) use channels that are not configured:"
+            f" {printable(', '.join(unconfigured[:5]), 100)}",
             "Correct [notify] channels, or the contacts.",
         )
-    if bad:
+    if bounced:
         yield CheckResult(
             "contacts",
             WARNING,
-            f"{len(bad)} contact(s) have an address that mail came back from:"
-            f" {printable(', '.join(bad[:5]), 100)}",
-            "certmgr contact edit NAME --way email:ADDRESS",
+            f"{len(bounced)} contact(s) have an address that bounced:"
+            f" {printable(', '.join(bounced[:5]), 100)}",
+            "certmgr contact edit NAME --method email:ADDRESS",
         )
-    strange = sorted(set(rules_of(settings).policy.thresholds.by_client) - numbers)
-    if strange:
+    unknown = sorted(set(rules_of(settings).policy.thresholds.by_client) - numbers)
+    if unknown:
         yield CheckResult(
             "contacts",
             WARNING,
-            "[notify] thresholds names clients that are not there:"
-            f" {printable(', '.join(strange), 100)}",
+            "[notify] thresholds has clients that do not exist:"
+            f" {printable(', '.join(unknown), 100)}",
             "Correct their numbers.",
         )
-    if not (lost or bad or strange):
-        yield CheckResult("contacts", OK, f"{len(people)}, and every way leads somewhere")
+    if not (unconfigured or bounced or unknown):
+        yield CheckResult("contacts", OK, f"{len(people)}, all contact methods are valid")
 
 
 def _spf(settings: Settings) -> Iterator[CheckResult]:
-    """Whether the domain in From says who may send for it (RFC 7208): mail without that is often
-    refused.
+    """Check the SPF record (RFC 7208) of the sender's domain.
+
+    Mail from a domain without a valid record is often refused.
     """
 
     channel: Channel | None = channels_of(settings.notify).get("mail")
@@ -363,17 +389,18 @@ def _spf(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult(
             "SPF",
             WARNING,
-            f"the record of {domain} could not be asked for: {printable(str(error), 100)}",
-            "Look at the resolver first.",
+            f"the record of {domain} could not be queried: {printable(str(error), 100)}",
+            "Check the resolver first.",
         )
         return
     records = [t for t in texts if t.lower() == "v=spf1" or t.lower().startswith("v=spf1 ")]
+    # RFC 7208 section 4.5: more than one record is a permanent error.
     if len(records) > 1:
         yield CheckResult(
             "SPF",
             FAULT,
-            f"{domain} has {len(records)} SPF records, which makes all of them void",
-            "Leave one.",
+            f"{domain} has {len(records)} SPF records, which makes all of them invalid",
+            "Keep only one.",
         )
     elif not records:
         yield CheckResult(
@@ -386,7 +413,7 @@ def _spf(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult(
             "SPF",
             WARNING,
-            f"{domain} lets everybody send for it ({printable(records[0], 80)})",
+            f"{domain} allows all servers to send for it ({printable(records[0], 80)})",
             "End it with ~all or -all.",
         )
     else:
@@ -411,28 +438,29 @@ def _database(database: Database) -> Iterator[CheckResult]:
         yield CheckResult(
             "database",
             WARNING,
-            f"its disk has {free.f_bavail * free.f_frsize // 1_000_000} MB left",
-            "Free some space.",
+            f"the disk has {free.f_bavail * free.f_frsize // 1_000_000} MB left",
+            "Free disk space.",
         )
 
 
 def _audit(database: Database) -> Iterator[CheckResult]:
     with database.read() as conn:
-        wrong, head, count = audit_chain.broken(audit_log.entries(conn))
+        broken_entry, head, count = audit_chain.verify_chain(audit_log.entries(conn))
         sent = jobs.state(conn, "digest")["detail"].get("head")
         cut = sent is not None and sent != audit_chain.START and audit_log.has(conn, sent) is None
-    if wrong is not None:
+    if broken_entry is not None:
         yield CheckResult(
             "audit log",
             FAULT,
-            f"entry {wrong} does not follow the one before it",
+            f"entry {broken_entry} does not follow the entry before it",
             "See certmgr audit verify.",
         )
+    # A chain that was cut at its end is consistent, so it is compared with the last digest.
     elif cut:
         yield CheckResult(
             "audit log",
             FAULT,
-            "the head that went out with the last digest is not in it: entries were taken away",
+            "the hash of the last digest is not in it: entries were removed",
             "See certmgr audit verify.",
         )
     else:
@@ -447,14 +475,14 @@ def _staff(database: Database) -> Iterator[CheckResult]:
         yield CheckResult(
             "staff",
             FAULT,
-            "nobody of the staff can be written to",
-            "certmgr contact add NAME --role administrator --way email:ADDRESS",
+            "there is no staff contact with an e-mail address or channel",
+            "certmgr contact add NAME --role administrator --method email:ADDRESS",
         )
     elif not any(c["role"] == "administrator" for c in reachable):
         yield CheckResult(
             "staff",
             WARNING,
-            "nobody has the role administrator, so nobody is on call",
+            "no contact has the role administrator, so no administrator is on call",
             "certmgr contact edit NAME --role administrator",
         )
     else:
@@ -477,8 +505,8 @@ def _notices(database: Database, now: datetime) -> Iterator[CheckResult]:
         yield CheckResult(
             "notices",
             FAULT,
-            f"the oldest queued one waits since {(at - oldest) // 3600} hours",
-            "certmgr notify; look at the mail server.",
+            f"the oldest queued notice has waited for {(at - oldest) // 3600} hours",
+            "Run certmgr notify, and check the mail server.",
         )
     elif not depth.get("unknown") and not depth.get("failed"):
         yield CheckResult(
@@ -486,25 +514,25 @@ def _notices(database: Database, now: datetime) -> Iterator[CheckResult]:
         )
     if held:
         yield CheckResult(
-            "notices", WARNING, f"{held} matter(s) are held", "certmgr notice release"
+            "notices", WARNING, f"{held} ticket(s) are held", "certmgr notice release"
         )
     stuck = [since for since in quiet.values() if at - since > 36 * 3600]
     if stuck:
         yield CheckResult(
             "notices",
             FAULT,
-            f"{len(stuck)} notice(s) wait for hours in which notify never runs",
+            f"{len(stuck)} notice(s) wait for a time of day at which notify never runs",
             "Run certmgr notify every hour.",
         )
 
 
 def _cases(database: Database, settings: Settings, now: datetime) -> Iterator[CheckResult]:
-    for state, what, todo in cases.examine(database, settings, now):
+    for state, what, todo in case_health.examine(database, settings, now):
         yield CheckResult("cases", state, what, todo)
 
 
 def _acme(database: Database, settings: Settings, now: datetime) -> Iterator[CheckResult]:
-    for state, what, todo in health.examine(database, settings, now):
+    for state, what, todo in acme_health.examine(database, settings, now):
         yield CheckResult("ACME", state, what, todo)
 
 
@@ -513,25 +541,25 @@ def _runs(database: Database, now: datetime) -> Iterator[CheckResult]:
     with database.read() as conn:
         complete = certificate_ends.last_complete(conn)
         last = conn.execute(
-            select(run.c.id, run.c.state, run.c.reason).order_by(run.c.id.desc()).limit(1)
+            select(Run.id, Run.state, Run.reason).order_by(Run.id.desc()).limit(1)
         ).first()
         notify = jobs.state(conn, "notify")
     for name, success in (("scan", complete), ("notify", notify["success_at"])):
         if success is None:
-            yield CheckResult("runs", WARNING, f"{name} never ended well", f"certmgr {name}")
+            yield CheckResult("runs", WARNING, f"{name} never succeeded", f"certmgr {name}")
         elif at - success > MAX_AGE:
             yield CheckResult(
                 "runs",
                 FAULT,
-                f"{name} ended well {(at - success) // 3600} hours ago for the last time",
-                "Is cron running? See docs/notices.md.",
+                f"{name} last succeeded {(at - success) // 3600} hours ago",
+                "Check that cron is running. See docs/notices.md.",
             )
         else:
-            yield CheckResult("runs", OK, f"{name} ended well {(at - success) // 60} minutes ago")
+            yield CheckResult("runs", OK, f"{name} succeeded {(at - success) // 60} minutes ago")
     if last is not None and last.state == "suspect":
         yield CheckResult(
             "runs",
             WARNING,
             f"the last run ({last.id}) is suspect: {printable(last.reason or '', 120)}",
-            "Look, then scan again.",
+            "Check the cause, then scan again.",
         )

@@ -1,6 +1,4 @@
-"""How the inventory and the scans stand, in a few numbers, and what a monitoring system should say
-of them.
-"""
+"""Health of inventory and scans in numbers, and the state that a monitoring system shows."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from sqlalchemy import func, select
 from certmgr.inspection.status import EndpointStatus, load, totals
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
-from inventory.models.tables import run
+from inventory.models import Run
 from inventory.store import clients, endpoint_status, outbox
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
@@ -24,10 +22,16 @@ MAX_UNKNOWN_PERCENT = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``verdicts``: endpoints by verdict.
+    """The health of an inventory, or of a part of it.
 
-    ``findings``: (code, severity) -> how many are open and not accepted. ``soonest``: target and
-    end of the certificate that ends first. ``last_complete``: when a run last ended well.
+    Attributes:
+        verdicts: Endpoints by verdict, and their total as ``endpoints``.
+        findings: Open findings that are not accepted, by (code, severity).
+        soonest: Target and end of the certificate that ends first.
+        last_complete: When the last complete scan of the whole inventory finished.
+        troubled: Endpoints with findings, or not judged yet.
+        notices: Notices by state.
+        oldest_queued: When the oldest queued notice was queued.
     """
 
     verdicts: dict[str, int]
@@ -35,21 +39,28 @@ class Health:
     soonest: tuple[str, datetime] | None
     last_complete: datetime | None
     troubled: Sequence[EndpointStatus] = field(default=(), repr=False)
-    notices: dict[str, int] = field(default_factory=dict)  # by state
+    notices: dict[str, int] = field(default_factory=dict)
     oldest_queued: datetime | None = None
 
 
 def read(
     database: Database, now: datetime, *, client: str | None = None, tag: str | None = None
 ) -> Health:
-    """``client`` and ``tag`` choose endpoints; runs are those of the whole inventory."""
-    troubled = load(database, now, client=client, tag=tag, troubled=True)
+    """Read the health from the database.
+
+    Args:
+        database: The inventory.
+        now: The current time.
+        client: Only endpoints of this client.
+        tag: Only endpoints with this tag. Runs and notices are always those of all clients.
+    """
+    troubled = load(database, now, client=client, tag=tag, skip_healthy=True)
     verdicts = totals(database, troubled, client=client, tag=tag)
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
         first = endpoint_status.soonest(conn, client_id=client_id, tag_name=tag)
         complete = conn.execute(
-            select(func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.scope == "")
+            select(func.max(Run.finished_at)).where(Run.state == "complete", Run.scope == "")
         ).scalar()
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
     end = from_epoch(first[1]) if first else None
@@ -69,8 +80,13 @@ def read(
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Days before the first end of a certificate, hours since the last complete scan of the whole
-    inventory, and hours that a notice may wait.
+    """Thresholds of the monitoring plug-in.
+
+    Attributes:
+        warning_days: WARNING if a certificate ends in fewer days.
+        critical_days: CRITICAL if a certificate ends in fewer days.
+        max_age_hours: UNKNOWN if the last complete scan is older.
+        max_queue_hours: WARNING if a notice is queued for longer.
     """
 
     warning_days: int = 14
@@ -80,19 +96,18 @@ class Thresholds:
 
 
 def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
-    """(exit code, the line of the plug-in with performance data).
+    """Return the exit code of the plug-in, and its line with performance data.
 
-    Pure.
-
-    A known fault is CRITICAL also when the last scan is long ago; without one, what is not known is
-    never OK or WARNING.
+    A known fault is CRITICAL even if the last scan is old. Without a known fault, an old or missing
+    scan is UNKNOWN and never OK or WARNING.
     """
     verdicts, endpoints = health.verdicts, health.verdicts["endpoints"]
     faults, unknown = verdicts["fault"], verdicts["unknown"]
     medium = sum(n for (_, severity), n in health.findings.items() if severity == "medium")
     left = days_left(health.soonest[1], now) if health.soonest else None
     age = now - health.last_complete if health.last_complete is not None else None
-    critical, unsure, warning = [], [], []
+    critical, undetermined, warning = [], [], []
+    # The line names at most three codes, because monitoring systems show only one line.
     if faults:
         codes = Counter(
             {c: n for (c, s), n in health.findings.items() if s in ("critical", "high")}
@@ -107,36 +122,42 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
             else f"{health.soonest[0]} ended"
         )
     if not endpoints:
-        unsure.append("there is no endpoint in the inventory")
+        undetermined.append("the inventory has no endpoint")
     elif age is None:
-        unsure.append("no complete scan yet")
+        undetermined.append("no complete scan yet")
     elif age > timedelta(hours=limits.max_age_hours):
-        unsure.append(f"the last complete scan was {age.total_seconds() / 3600:.0f} hours ago")
+        undetermined.append(
+            f"the last complete scan was {age.total_seconds() / 3600:.0f} hours ago"
+        )
+    # With too many undetermined endpoints, OK or WARNING would claim more than is known.
     if endpoints and 100 * unknown / endpoints > MAX_UNKNOWN_PERCENT:
-        unsure.append(f"{unknown} of {endpoints} endpoints could not be told")
+        undetermined.append(f"{unknown} of {endpoints} endpoints are undetermined")
     if left is not None and limits.critical_days <= left < limits.warning_days and health.soonest:
         warning.append(f"{health.soonest[0]} ends in {left} days")
     if medium:
         warning.append(f"{medium} finding(s) of severity medium")
-    waits = now - health.oldest_queued if health.oldest_queued is not None else timedelta(0)
-    if waits > timedelta(hours=limits.max_queue_hours):
-        warning.append(f"a notice waits since {waits.total_seconds() / 3600:.0f} hours")
+    waiting = now - health.oldest_queued if health.oldest_queued is not None else timedelta(0)
+    if waiting > timedelta(hours=limits.max_queue_hours):
+        warning.append(f"a notice has been queued for {waiting.total_seconds() / 3600:.0f} hours")
     for name in ("unknown", "failed"):
         if health.notices.get(name):
             warning.append(f"{health.notices[name]} notice(s) {name}")
-    state = CRITICAL if critical else UNKNOWN if unsure else WARNING if warning else OK
-    said = [*critical, *unsure, *warning] or [f"{endpoints} endpoints, nothing at fault"]
+    # Known faults come first: an administrator must act on them, whatever else is unknown.
+    state = CRITICAL if critical else UNKNOWN if undetermined else WARNING if warning else OK
+    messages = [*critical, *undetermined, *warning] or [f"{endpoints} endpoints, nothing at fault"]
     return (
         state,
-        f"CERTMGR {WORDS[state]} - {'; '.join(said)} | {_performance(health, limits, left, age)}",
+        f"CERTMGR {WORDS[state]} - {'; '.join(messages)}"
+        f" | {_performance(health, limits, left, age)}",
     )
 
 
 def _performance(
     health: Health, limits: Thresholds, left: int | None, age: timedelta | None
 ) -> str:
-    """label=value[unit];warning;critical;minimum, as the Monitoring Plugins guidelines have it; U
-    where it is not known.
+    """Return performance data: label=value[unit];warning;critical;minimum.
+
+    The format is that of the Monitoring Plugins Development Guidelines. U is an unknown value.
     """
     v = health.verdicts
     parts = [

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus, in the format of its node exporter's textfile collector."""
+"""Metrics for Prometheus, for the textfile collector of its node exporter."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from certmgr.cases.states import overdue, waits_for
+from certmgr.cases.states import is_overdue, waits_for
 from certmgr.operations.health import Health
 from inventory.db.database import Database
 from inventory.store import cases, endpoint_status, jobs, outbox
 
 
 def text(database: Database, health: Health, now: datetime) -> str:
-    """The exposition format. One series an endpoint: its certificate's end."""
+    """Return the metrics in the text exposition format of Prometheus.
+
+    Certificate ends have one series per endpoint; other metrics are totals.
+    """
 
     registry = CollectorRegistry()
     verdicts = Gauge("certmgr_endpoints", "Endpoints by verdict", ["verdict"], registry=registry)
@@ -45,7 +48,7 @@ def text(database: Database, health: Health, now: datetime) -> str:
             days.labels(target, client).set(round((end - now.timestamp()) / 86_400, 3))
     success = Gauge(
         "certmgr_last_success_timestamp_seconds",
-        "When a job last ended well",
+        "When a job last succeeded",
         ["job"],
         registry=registry,
     )
@@ -58,7 +61,7 @@ def text(database: Database, health: Health, now: datetime) -> str:
         queue.labels(state).set(depth.get(state, 0))
     waiting = Gauge(
         "certmgr_oldest_queued_notice_timestamp_seconds",
-        "When the oldest notice that waits was queued; 0: none waits",
+        "When the oldest queued notice was queued; 0: no notice is queued",
         registry=registry,
     )
     waiting.set(oldest or 0)
@@ -66,20 +69,23 @@ def text(database: Database, health: Health, now: datetime) -> str:
         if row["success_at"] is not None:
             success.labels(name).set(row["success_at"])
     with database.read() as conn:
-        led = cases.listing(conn, states=cases.OPEN)
+        open_cases = cases.listing(conn, states=cases.OPEN)
     states = Gauge("certmgr_cases", "Open cases by state", ["state"], registry=registry)
     for state in cases.OPEN:
-        states.labels(state).set(sum(c["state"] == state for c in led))
-    late = Gauge(
+        states.labels(state).set(sum(c["state"] == state for c in open_cases))
+    overdue_cases = Gauge(
         "certmgr_cases_overdue",
-        "Open cases after their due date, by who is waited for",
+        "Open cases after their due date, by the party that has to act",
         ["waits_for"],
         registry=registry,
     )
-    for who in ("client", "provider"):
-        late.labels(who).set(sum(overdue(c, now) and waits_for(c) == who for c in led))
+    for party in ("client", "provider"):
+        overdue_cases.labels(party).set(
+            sum(is_overdue(c, now) and waits_for(c) == party for c in open_cases)
+        )
     written = Gauge(
         "certmgr_metrics_timestamp_seconds", "When this file was written", registry=registry
     )
+    # An alert on the age of this value detects that metrics are not written any more.
     written.set(now.timestamp())
     return generate_latest(registry).decode()

@@ -1,6 +1,6 @@
-"""How fast clients answer and faults go: measures for the coordinating team.
+"""Statistics for the support team: how fast clients respond and faults are resolved.
 
-Reading is the edge, counting is pure.
+:func:`read` queries the database; :func:`measure` is a pure function.
 """
 
 from __future__ import annotations
@@ -14,14 +14,21 @@ from typing import Any
 from sqlalchemy import Connection, or_, select
 
 from inventory.db.database import to_epoch
-from inventory.models.tables import matter, notice
+from inventory.models import Notice, Ticket
 
 
 @dataclass(frozen=True, slots=True)
 class DayStatistics:
     """One day in the provider's time zone.
 
-    Hours are medians of what was sent that day, None where nothing was.
+    Attributes:
+        day: The date.
+        sent: Notices sent to clients.
+        acknowledged: How many of these notices were acknowledged.
+        opened: Tickets of which a client was first notified on this day.
+        resolved: Tickets closed on this day.
+        hours_to_acknowledge: Median over the notices of this day; None if there is no value.
+        hours_to_resolve: Median over the notices of this day; None if there is no value.
     """
 
     day: date
@@ -36,30 +43,41 @@ class DayStatistics:
 def read(
     conn: Connection, since: datetime
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """(notices to clients that were sent, matters that were told) since then."""
+    """Read the rows for :func:`measure`.
+
+    Returns:
+        Notices sent to clients since then, and tickets notified or closed since then.
+    """
     at = to_epoch(since)
-    columns = (notice.c.sent_at, notice.c.acked_at, notice.c.resolved_at)
-    sent = select(*columns).where(notice.c.kind == "client", notice.c.sent_at >= at)
-    told = select(matter.c.told_at, matter.c.closed_at).where(
-        matter.c.told_at.is_not(None), or_(matter.c.told_at >= at, matter.c.closed_at >= at)
+    columns = (Notice.sent_at, Notice.acked_at, Notice.resolved_at)
+    sent = select(*columns).where(Notice.kind == "client", Notice.sent_at >= at)
+    notified = select(Ticket.told_at, Ticket.closed_at).where(
+        Ticket.told_at.is_not(None), or_(Ticket.told_at >= at, Ticket.closed_at >= at)
     )
     return [dict(r) for r in conn.execute(sent).mappings()], [
-        dict(r) for r in conn.execute(told).mappings()
+        dict(r) for r in conn.execute(notified).mappings()
     ]
 
 
 def measure(
     sent: Iterable[Mapping[str, Any]],
-    told: Sequence[Mapping[str, Any]],
+    notified: Sequence[Mapping[str, Any]],
     first: datetime,
     last: datetime,
 ) -> list[DayStatistics]:
-    """A row a day, the last first. ``first`` and ``last`` carry the provider's time zone. Pure."""
+    """Return one row per day, the last day first.
+
+    Args:
+        sent: Notices with the times of sending, acknowledgement and resolution.
+        notified: Tickets with the times of notification and closing.
+        first: A time on the first day, in the provider's time zone.
+        last: A time on the last day, in the same zone.
+    """
     zone = first.tzinfo
     by_day: dict[date, list[Mapping[str, Any]]] = {}
     for row in sent:
         by_day.setdefault(datetime.fromtimestamp(row["sent_at"], zone).date(), []).append(row)
-    opened, resolved = _per_day(told, "told_at", zone), _per_day(told, "closed_at", zone)
+    opened, resolved = _per_day(notified, "told_at", zone), _per_day(notified, "closed_at", zone)
     days, day = [], last.date()
     while day >= first.date():
         rows = by_day.get(day, [])
@@ -79,12 +97,12 @@ def measure(
 
 
 def _per_day(rows: Iterable[Mapping[str, Any]], column: str, zone: Any) -> dict[date, int]:
-    found: dict[date, int] = {}
+    counts: dict[date, int] = {}
     for row in rows:
         if row[column] is not None:
             day = datetime.fromtimestamp(row[column], zone).date()
-            found[day] = found.get(day, 0) + 1
-    return found
+            counts[day] = counts.get(day, 0) + 1
+    return counts
 
 
 def _median(rows: Iterable[Mapping[str, Any]], column: str) -> float | None:

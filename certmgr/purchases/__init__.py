@@ -1,3 +1,1 @@
-"""Purchases of one to three years: what they cover, when they must be reissued and bought again,
-what is ahead and what it costs.
-"""
+"""Certificate purchases of one to three years: coverage, reissues, renewals, forecast and cost."""

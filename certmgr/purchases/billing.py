@@ -1,4 +1,4 @@
-"""Work that was closed and what it costs, for the invoice of a month. Pure."""
+"""Invoice lines of a month: closed installations and purchases, with their amounts. Pure."""
 
 from __future__ import annotations
 
@@ -15,52 +15,69 @@ from inventory.errors import UsageError
 class InvoiceLine:
     """One line of an invoice.
 
-    ``kind``: installation (a case that was closed with proof), purchase (an order that we bought
-    for the client).
+    Attributes:
+        client: Customer number.
+        day: Day of the installation, or first day of the purchased term.
+        kind: installation (a case that was closed after verification) or purchase (bought by the
+            provider for the client).
+        description: Reference or vendor, with the first names.
+        amount: Fee or price. None if the price of a purchase is not recorded.
+        approved_by: Contact who approved the fee.
     """
 
     client: str
     client_name: str
     day: datetime
     kind: str
-    what: str
+    description: str
     amount: Decimal | None
     currency: str
     approved_by: str
 
 
 def month_span(text: str, zone: tzinfo) -> tuple[datetime, datetime]:
-    """``2026-11``: its first moment, and the first one after it. Raises :class:`UsageError`."""
+    """Return the first moment of a month such as ``2026-11``, and of the month after it.
+
+    Raises:
+        UsageError: The text is not a month.
+    """
     try:
         start = datetime.strptime(text, "%Y-%m").replace(tzinfo=zone)
+        # 32 days after the first of a month always lies in the next month.
         return start, (start + timedelta(days=32)).replace(day=1)
     except (ValueError, OverflowError):
         raise UsageError(f"'{text[:20]}' is not a month", "", "Write 2026-11.") from None
 
 
-def billing(
+def invoice_lines(
     closed: Sequence[Mapping[str, Any]],
     bought: Sequence[Mapping[str, Any]],
     default_fee: Decimal,
     currency: str,
     zone: tzinfo,
 ) -> list[InvoiceLine]:
-    """``closed``: cases of the month.
+    """Return the invoice lines of a month, sorted by client and day.
 
-    ``bought``: orders that began in it and that we bought. A fee that nobody agreed on is the usual
-    one.
+    Args:
+        closed: Rows of the cases that were closed in the month.
+        bought: Rows of the provider's purchases whose term begins in the month.
+        default_fee: Fee of an installation for which none was agreed.
+        currency: Currency of the default fee, and of amounts without a currency.
+        zone: Time zone of the days.
     """
-    found = []
+    lines = []
     for row in closed:
         fee = Decimal(row["fee"]) if row["fee"] is not None else default_fee
-        found.append(
+        # Five names are enough to recognise the certificate on an invoice.
+        lines.append(
             InvoiceLine(
                 client=row["client"],
                 client_name=row["client_name"],
                 day=datetime.fromtimestamp(row["billed_at"], zone),
                 kind="installation",
-                what=f"{row['reference']}: {', '.join(row['names'][:5])}",
+                description=f"{row['reference']}: {', '.join(row['names'][:5])}",
                 amount=fee,
+                # The default fee is in the configured currency, whatever the case's currency is.
                 currency=row["currency"]
                 if row["fee"] is not None and row["currency"]
                 else currency,
@@ -68,30 +85,31 @@ def billing(
             )
         )
     for row in bought:
+        # A purchase without a recorded price is listed without an amount, so that it is noticed.
         price = Decimal(row["price"]) if row["price"] is not None else None
-        what = (
+        description = (
             f"{row['vendor']} {row['number'] or '#' + str(row['id'])}, {row['years']} year(s):"
             f" {', '.join(row['names'][:5])}"
         )
-        found.append(
+        lines.append(
             InvoiceLine(
                 client=row["client"],
                 client_name=row["client_name"],
                 day=datetime.fromtimestamp(row["starts_at"], zone),
                 kind="purchase",
-                what=what,
+                description=description,
                 amount=price,
                 currency=row["currency"] or currency,
                 approved_by="",
             )
         )
-    return sorted(found, key=lambda e: (e.client, e.day, e.kind))
+    return sorted(lines, key=lambda e: (e.client, e.day, e.kind))
 
 
-def totals(entries: Sequence[InvoiceLine]) -> dict[str, Decimal]:
-    """By currency."""
-    found: dict[str, Decimal] = {}
-    for entry in entries:
-        if entry.amount is not None:
-            found[entry.currency] = found.get(entry.currency, Decimal(0)) + entry.amount
-    return found
+def totals(lines: Sequence[InvoiceLine]) -> dict[str, Decimal]:
+    """Return the sum of the amounts per currency."""
+    sums: dict[str, Decimal] = {}
+    for line in lines:
+        if line.amount is not None:
+            sums[line.currency] = sums.get(line.currency, Decimal(0)) + line.amount
+    return sums

@@ -1,4 +1,4 @@
-"""One, two and three years, and ACME, side by side for some names over three years. Pure."""
+"""Comparison of one-, two- and three-year purchases with ACME, over three years. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,17 @@ YEARS = 3
 
 @dataclass(frozen=True, slots=True)
 class PurchaseOption:
-    """``purchases``: how often it is bought in three years; ``prepaid``: years that are paid beyond
-    them. ``cost``: purchases (the share of the three years), fees and work together.
+    """One row of the comparison.
+
+    Attributes:
+        name: The term, or ACME.
+        purchases: Number of purchases within the three years.
+        prepaid: Years of the last term that lie beyond the three years.
+        installations: Number of manual installations.
+        price: Share of the purchase prices that falls into the three years.
+        fees: Installation fees.
+        hours: Hours of work.
+        work: Cost of that work.
     """
 
     name: str
@@ -37,30 +46,42 @@ class PurchaseOption:
 def compare(
     certificates: int, now: datetime, leads: LeadTimes, prices: Prices, lifetime: int | None = None
 ) -> list[PurchaseOption]:
-    """``certificates``: how many are bought (one covers all names of a multi-name product)."""
+    """Return the options for some names over the next three years.
+
+    Args:
+        certificates: Number of certificates to buy. One multi-name product covers all names.
+        now: First day of the three years.
+        leads: Lead times of a reissue.
+        prices: Prices, fees and rates of the configuration.
+        lifetime: Assumed maximum lifetime of a certificate, in days.
+    """
     end = years_later(now, YEARS)
-    found = []
+    options = []
     for years in (1, 2, 3):
-        starts, count, installs = now, 0, 0
+        starts, count, installations = now, 0, 0
         while starts < end:
             ends = years_later(starts, years)
             steps = plan(Term(starts, ends, None), starts, leads.reissue, lifetime=lifetime)
-            installs += sum(s.issue <= end for s in steps)
+            # Reissues after the three years belong to the part that is not compared.
+            installations += sum(s.issue <= end for s in steps)
+            # The next term starts one second after the last one ends, without a gap.
             starts, count = ends + timedelta(seconds=1), count + 1
-        share = prices.of(years) * YEARS / years
-        found.append(
-            _choice(
+        # A two-year term that ends after the three years counts only with its share.
+        share = prices.for_years(years) * YEARS / years
+        options.append(
+            _option(
                 f"{years} year{'s' if years > 1 else ''}",
                 count,
                 count * years - YEARS,
-                installs,
+                installations,
                 share,
                 certificates,
                 prices,
             )
         )
+    # ACME needs work once, for the move; renewal and installation are automatic after that.
     hours = prices.acme_hours * certificates
-    found.append(
+    options.append(
         PurchaseOption(
             name="ACME",
             purchases=0,
@@ -72,27 +93,28 @@ def compare(
             work=hours * prices.rate,
         )
     )
-    return found
+    return options
 
 
-def _choice(
+def _option(
     name: str,
     purchases: int,
     prepaid: int,
-    installs: int,
+    installations: int,
     price: Decimal,
     certificates: int,
     prices: Prices,
 ) -> PurchaseOption:
-    installs *= certificates
-    hours = prices.hours * installs
+    # Each certificate is installed separately, so all counts grow with their number.
+    installations *= certificates
+    hours = prices.hours * installations
     return PurchaseOption(
         name=name,
         purchases=purchases * certificates,
         prepaid=prepaid,
-        installations=installs,
+        installations=installations,
         price=price * certificates,
-        fees=prices.fee * installs,
+        fees=prices.fee * installations,
         hours=hours,
         work=hours * prices.rate,
     )
@@ -101,27 +123,27 @@ def _choice(
 def assumptions(
     now: datetime, leads: LeadTimes, prices: Prices, certificates: int, lifetime: int | None
 ) -> list[str]:
-    """What the figures rest on, in words."""
+    """Return the assumptions of the comparison, as sentences."""
     years = ", ".join(f"{i + 1}: {p} {prices.currency}" for i, p in enumerate(prices.by_years))
     return [
         f"three years from {now:%Y-%m-%d}, {certificates} certificate(s)",
         (
-            f"prices of a term in years: {years} ([forecast] price_1, price_2, price_3); terms of"
-            " which a part lies beyond count with their share"
+            f"prices by years of the term: {years} ([forecast] price_1, price_2, price_3); a term"
+            " that ends after the three years counts with its share"
         ),
         (
             f"a reissue {(leads.validation + leads.installation)} days before the end ([notify]"
             " validation_days, installation_days)"
         ),
-        "longest lives by date of issue: 199 days, 99 from 2027-03-15, 46 from 2029-03-15 (BR"
-        " 6.3.2, a day below the limit)"
-        + (f"; never more than {lifetime} days (--lifetime)" if lifetime else ""),
+        "maximum lifetimes by date of issue: 199 days, 99 from 2027-03-15, 46 from 2029-03-15 (BR"
+        " 6.3.2, one day below the limit)"
+        + (f"; at most {lifetime} days (--lifetime)" if lifetime else ""),
         (
             f"an installation: {prices.fee} {prices.currency} fee, {prices.hours} hours of work at"
             f" {prices.rate} {prices.currency} ([forecast] fee, hours, rate)"
         ),
         (
-            f"ACME: {prices.acme_hours} hours once a certificate ([forecast] acme_hours), a CA that"
-            " costs nothing, and no installation by hand after that"
+            f"ACME: {prices.acme_hours} hours once per certificate ([forecast] acme_hours), a CA"
+            " without cost, and no manual installation after that"
         ),
     ]

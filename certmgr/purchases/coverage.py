@@ -1,5 +1,7 @@
-"""What is paid for and what is served, side by side: unused days, overlaps, names without an order,
-certificates of none. Pure.
+"""Comparison of purchases with served certificates. Pure.
+
+It finds unused days, overlapping purchases, names without a purchase, and live certificates
+without a purchase.
 """
 
 from __future__ import annotations
@@ -14,75 +16,95 @@ from certmgr.purchases.terms import DAY
 from certmgr.x509.names import name_covers
 from inventory.names import display, matches
 
-
-def covered_by(order: Purchase, host: str) -> bool:
-    return any(name_covers(n, host) for n in order.names)
+USUAL_OVERLAP_DAYS = 45  # the usual lead of a renewal
 
 
-def belongs(order: Purchase, issued: PurchasedCertificate, issuer: str) -> bool:
-    """Whether a certificate that is served may be counted to an order nobody linked it to: all its
-    names are the order's, it was issued within the term, and its issuer's organisation is the
-    vendor.
+def covered_by(purchase: Purchase, host: str) -> bool:
+    """Return whether a name of the purchase covers the host."""
+    return any(name_covers(n, host) for n in purchase.names)
+
+
+def belongs(purchase: Purchase, issued: PurchasedCertificate, issuer: str) -> bool:
+    """Return whether a served certificate can be recognised as part of a purchase.
+
+    All of its names must be names of the purchase. It must have been issued within the term, and
+    the organisation of its issuer must be the vendor.
     """
-    if not issued.names or not order.starts - 2 * DAY <= issued.not_before <= order.ends:
+    if not issued.names or not purchase.starts - 2 * DAY <= issued.not_before <= purchase.ends:
         return False
-    vendor, maker = order.vendor.casefold(), issuer.casefold()
-    if not vendor or not maker or not (vendor in maker or maker in vendor):
+    # "DigiCert" is the vendor of certificates from "DigiCert Inc": either text may be longer.
+    vendor, organisation = purchase.vendor.casefold(), issuer.casefold()
+    if not vendor or not organisation or not (vendor in organisation or organisation in vendor):
         return False
+    # A certificate may contain the "www." form of a purchased name, or the name without it.
     return all(
-        any(n == m or matches(m, n) for m in order.names)
-        or f"www.{n}" in order.names
-        or n.removeprefix("www.") in order.names
+        any(n == m or matches(m, n) for m in purchase.names)
+        or f"www.{n}" in purchase.names
+        or n.removeprefix("www.") in purchase.names
         for n in issued.names
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """``kind``: unused (days that were paid and no certificate covered, or will cover), overlap,
-    uncovered (a name without an order), orphan (a live certificate of no order). ``days``: of
-    unused and overlap.
+    """One result of the comparison.
+
+    Attributes:
+        kind: unused (paid days without a certificate), overlap, uncovered (a name without a
+            purchase) or orphan (a live certificate without a purchase).
+        client: Customer number.
+        label: The purchase, or the name.
+        days: Number of days, for unused and overlap.
+        text: Explanation.
     """
 
     kind: str
     client: str
-    what: str
+    label: str
     days: int = 0
     text: str = ""
 
 
-def unused_days(order: Purchase, now: datetime) -> int:
-    """Days of the term until now that no certificate of the order covered, and after a cancellation
-    the rest of it.
+def unused_days(purchase: Purchase, now: datetime) -> int:
+    """Return the days of the term until now that no certificate of the purchase covered.
+
+    After a cancellation, the rest of the term counts too.
     """
-    end = order.ends if order.state == "cancelled" else min(now, order.ends)
+    # A cancelled purchase issues no more certificates, so the rest of its term is lost.
+    end = purchase.ends if purchase.state == "cancelled" else min(now, purchase.ends)
     spans = sorted(
-        (max(i.not_before, order.starts), min(i.not_after, order.ends)) for i in order.issued
+        (max(i.not_before, purchase.starts), min(i.not_after, purchase.ends))
+        for i in purchase.issued
     )
-    used, last = timedelta(0), order.starts
+    # Certificates overlap around each reissue, so each day is counted only once.
+    used, last = timedelta(0), purchase.starts
     for start, stop in spans:
         start, stop = max(start, last), min(stop, end)
         if stop > start:
             used += stop - start
             last = stop
-    return max(0, round((end - order.starts - used) / DAY)) if end > order.starts else 0
+    return max(0, round((end - purchase.starts - used) / DAY)) if end > purchase.starts else 0
 
 
-def overlaps(orders: Sequence[Purchase], now: datetime) -> Iterator[Remark]:
-    """Two orders of one client that are paid for one name at the same time, by more than the usual
-    lead of a renewal.
+def overlaps(purchases: Sequence[Purchase], now: datetime) -> Iterator[Remark]:
+    """Yield a remark per pair of purchases that pay for the same name at the same time.
+
+    Only purchases of one client are compared. An overlap as long as the usual lead of a renewal is
+    not reported.
     """
     by_name: dict[tuple[int, str], list[Purchase]] = {}
-    for order in orders:
-        if order.state == "active" and order.ends > now:
-            for name in order.names:
-                by_name.setdefault((order.client_id, name), []).append(order)
-    told: set[tuple[int, int]] = set()
+    for purchase in purchases:
+        # Only terms that are still running can overlap from now on.
+        if purchase.state == "active" and purchase.ends > now:
+            for name in purchase.names:
+                by_name.setdefault((purchase.client_id, name), []).append(purchase)
+    reported: set[tuple[int, int]] = set()
     for (_, name), group in sorted(by_name.items()):
         for first, second in combinations(sorted(group, key=lambda o: (o.starts, o.id)), 2):
             days = (min(first.ends, second.ends) - max(first.starts, second.starts)) / DAY
-            if days > 45 and (first.id, second.id) not in told:
-                told.add((first.id, second.id))
+            # Two purchases with several common names are reported once.
+            if days > USUAL_OVERLAP_DAYS and (first.id, second.id) not in reported:
+                reported.add((first.id, second.id))
                 text = (
                     f"{first.label} and {second.label} both cover {display(name)} for {round(days)}"
                     " days"
@@ -91,48 +113,60 @@ def overlaps(orders: Sequence[Purchase], now: datetime) -> Iterator[Remark]:
 
 
 def remarks(
-    orders: Sequence[Purchase],
+    purchases: Sequence[Purchase],
     names: Iterable[tuple[str, int, str]],
     live: Iterable[tuple[str, int, PurchasedCertificate, str]],
-    automatic: Mapping[tuple[int, str], str],
+    automated: Mapping[tuple[int, str], str],
     now: datetime,
 ) -> list[Remark]:
-    """``names``: (client, client id, name) of the inventory.
+    """Return all remarks about purchases, names and live certificates.
 
-    ``live``: (client, client id, certificate, issuer). ``automatic``: names that a robot renews,
-    and which.
+    Args:
+        purchases: The purchases to check.
+        names: (client, client id, name) of the inventory.
+        live: (client, client id, certificate, issuer) of served certificates.
+        automated: (client id, name) of names with automatic renewal, and what renews them.
+        now: Time of the check.
     """
-    found: list[Remark] = []
+    results: list[Remark] = []
     by_client: dict[int, list[Purchase]] = {}
-    for order in orders:
-        if order.state == "active" and order.starts <= now < order.ends + timedelta(seconds=1):
-            by_client.setdefault(order.client_id, []).append(order)
-        if (days := unused_days(order, now)) > 1 and order.ends > now - 400 * DAY:
-            words = "were paid and not covered by a certificate of this order"
-            found.append(Remark("unused", order.client, order.label, days, f"{days} days {words}"))
-    found += overlaps(orders, now)
+    for purchase in purchases:
+        if purchase.state == "active" and purchase.starts <= now < purchase.ends + timedelta(
+            seconds=1
+        ):
+            # Only a term that is running now covers a name.
+            by_client.setdefault(purchase.client_id, []).append(purchase)
+        # A single day is within rounding, and terms that ended long ago are no longer of interest.
+        if (days := unused_days(purchase, now)) > 1 and purchase.ends > now - 400 * DAY:
+            words = "were paid for, and no certificate of this purchase covered them"
+            results.append(
+                Remark("unused", purchase.client, purchase.label, days, f"{days} days {words}")
+            )
+    results += overlaps(purchases, now)
     for client, client_id, name in names:
-        if (client_id, name) not in automatic and not any(
+        # A name with automatic renewal needs no purchase.
+        if (client_id, name) not in automated and not any(
             covered_by(o, name) for o in by_client.get(client_id, ())
         ):
-            found.append(
+            results.append(
                 Remark(
                     "uncovered",
                     client,
                     display(name),
                     0,
-                    "no order covers it, and no robot is known to renew it",
+                    "no purchase covers it, and no automatic renewal is known",
                 )
             )
-    linked = {i.sha256 for o in orders for i in o.issued}
+    # A certificate counts as linked if it was recorded or recognised under any purchase.
+    linked = {i.sha256 for o in purchases for i in o.issued}
     for client, client_id, issued, issuer in live:
-        robots = all((client_id, n) in automatic for n in issued.names) and issued.names
-        if issued.sha256 not in linked and not robots:
+        all_automated = all((client_id, n) in automated for n in issued.names) and issued.names
+        if issued.sha256 not in linked and not all_automated:
             text = (
-                f"serial {issued.serial}, until {issued.not_after:%Y-%m-%d}, of"
+                f"serial {issued.serial}, until {issued.not_after:%Y-%m-%d}, issued by"
                 f" {issuer or 'an unknown issuer'}"
             )
-            found.append(
+            results.append(
                 Remark(
                     "orphan",
                     client,
@@ -141,5 +175,6 @@ def remarks(
                     text,
                 )
             )
-    order_of = {"unused": 0, "overlap": 1, "uncovered": 2, "orphan": 3}
-    return sorted(found, key=lambda r: (order_of[r.kind], r.client, r.what))
+    # Lost money first, then the findings that need a purchase or a link.
+    sort_order = {"unused": 0, "overlap": 1, "uncovered": 2, "orphan": 3}
+    return sorted(results, key=lambda r: (sort_order[r.kind], r.client, r.label))

@@ -1,4 +1,4 @@
-"""Orders from the inventory as values, with the certificates that were recognised as theirs."""
+"""Purchases of the inventory as values, with the certificates recognised as theirs."""
 
 from __future__ import annotations
 
@@ -19,40 +19,48 @@ from inventory.db.database import from_epoch
 from inventory.store import domains, purchases
 from inventory.vocabulary import Parties
 
-ROBOT_TAG = "auto-renewed"
-ROBOTS = ("panel", "cdn")
+# An administrator sets this tag on a domain whose renewal certmgr does not control.
+AUTOMATION_TAG = "auto-renewed"
+AUTOMATED_PARTIES = ("panel", "cdn")
 
 
-def leads_of(settings: Settings) -> LeadTimes:
+def lead_times(settings: Settings) -> LeadTimes:
+    """Return the lead times of the section [notify] of the configuration."""
     notify = settings.notify
     return LeadTimes(notify.purchase_days, notify.validation_days, notify.installation_days)
 
 
-def _moment(seconds: int) -> datetime:
-    moment = from_epoch(seconds)
-    assert moment is not None
-    return moment
+def _required_time(seconds: int) -> datetime:
+    timestamp = from_epoch(seconds)
+    assert timestamp is not None
+    return timestamp
 
 
-def _issued(row: Mapping[str, Any], *, recorded: bool, live: bool) -> PurchasedCertificate:
+def _certificate(row: Mapping[str, Any], *, recorded: bool, live: bool) -> PurchasedCertificate:
     return PurchasedCertificate(
         sha256=row["sha256"],
         serial=row["serial"],
-        not_before=_moment(row["not_before"]),
-        not_after=_moment(row["not_after"]),
+        not_before=_required_time(row["not_before"]),
+        not_after=_required_time(row["not_after"]),
         names=tuple(json.loads(row["names"])),
         recorded=recorded,
         live=live,
     )
 
 
-def order_of(row: Mapping[str, Any], live: Iterable[Mapping[str, Any]] = ()) -> Purchase:
-    """``live``: what the client's endpoints serve now."""
+def purchase_from_row(row: Mapping[str, Any], live: Iterable[Mapping[str, Any]] = ()) -> Purchase:
+    """Return a purchase with its recorded and its recognised certificates.
+
+    Args:
+        row: A row of :func:`inventory.store.purchases.listing`.
+        live: Rows of the certificates that the client's endpoints serve now.
+    """
     served = {r["sha256"]: r for r in live}
     issued = {
-        r["sha256"]: _issued(r, recorded=True, live=r["sha256"] in served) for r in row["issued"]
+        r["sha256"]: _certificate(r, recorded=True, live=r["sha256"] in served)
+        for r in row["issued"]
     }
-    made = Purchase(
+    purchase = Purchase(
         id=row["id"],
         client_id=row["client_id"],
         client=row["client"],
@@ -61,8 +69,8 @@ def order_of(row: Mapping[str, Any], live: Iterable[Mapping[str, Any]] = ()) -> 
         validation=row["validation"],
         kind=row["kind"],
         years=row["years"],
-        starts=_moment(row["starts_at"]),
-        ends=_moment(row["ends_at"]),
+        starts=_required_time(row["starts_at"]),
+        ends=_required_time(row["ends_at"]),
         names=tuple(row["names"]),
         bought_by=row["bought_by"],
         price=Decimal(row["price"]) if row["price"] is not None else None,
@@ -75,12 +83,13 @@ def order_of(row: Mapping[str, Any], live: Iterable[Mapping[str, Any]] = ()) -> 
         state=row["state"],
         issued=tuple(issued.values()),
     )
-    for sha256, one in served.items():
+    # Clients often install a certificate without a case, so nothing links it to the purchase.
+    for sha256, live_row in served.items():
         if sha256 not in issued:
-            seen = _issued(one, recorded=False, live=True)
-            if belongs(made, seen, organisation(one["issuer"])):
-                issued[sha256] = seen
-    return replace(made, issued=tuple(sorted(issued.values(), key=lambda i: i.not_before)))
+            certificate = _certificate(live_row, recorded=False, live=True)
+            if belongs(purchase, certificate, organisation(live_row["issuer"])):
+                issued[sha256] = certificate
+    return replace(purchase, issued=tuple(sorted(issued.values(), key=lambda i: i.not_before)))
 
 
 def load(
@@ -90,59 +99,73 @@ def load(
     ids: Sequence[int] | None = None,
     ended: bool = True,
 ) -> list[Purchase]:
-    """Every order of a client, or of all."""
+    """Return the purchases of one client, or of all clients.
+
+    Args:
+        conn: An open connection.
+        client_id: Only purchases of this client.
+        ids: Only purchases with these ids.
+        ended: Whether purchases that ended are included.
+    """
+    # The rows contain the recorded certificates; the recognised ones are computed below.
     rows = purchases.listing(conn, client_id=client_id, ids=ids, ended=ended)
-    by_client: dict[int, list[Mapping[str, Any]]] = {}
-    concerned = (
+    live_by_client: dict[int, list[Mapping[str, Any]]] = {}
+    # If all rows belong to one client, only that client's live certificates are read.
+    live_client_id = (
         client_id
         if client_id is not None
         else (rows[0]["client_id"] if len({r["client_id"] for r in rows}) == 1 else None)
     )
-    for row in purchases.live(conn, concerned, buyers=True) if rows else ():
-        by_client.setdefault(row["client_id"], []).append(row)
-    found = {r["id"]: order_of(r, by_client.get(r["client_id"], ())) for r in rows}
+    for row in purchases.live(conn, live_client_id, buyers=True) if rows else ():
+        live_by_client.setdefault(row["client_id"], []).append(row)
+    by_id = {r["id"]: purchase_from_row(r, live_by_client.get(r["client_id"], ())) for r in rows}
     for row in rows:
-        after = found.get(row["successor_id"] or 0)
-        if after is not None:
-            # What reaches past the end of an order was issued for the one that follows it.
-            taken = [
+        successor = by_id.get(row["successor_id"] or 0)
+        if successor is not None:
+            # A certificate that outlives the end of its purchase was issued for the successor.
+            moved = [
                 i
-                for i in found[row["id"]].issued
-                if i.not_after > found[row["id"]].ends + timedelta(days=1) and i not in after.issued
+                for i in by_id[row["id"]].issued
+                if i.not_after > by_id[row["id"]].ends + timedelta(days=1)
+                and i not in successor.issued
             ]
-            found[after.id] = replace(
-                after, issued=tuple(sorted([*after.issued, *taken], key=lambda i: i.not_before))
+            by_id[successor.id] = replace(
+                successor,
+                issued=tuple(sorted([*successor.issued, *moved], key=lambda i: i.not_before)),
             )
-    return list(found.values())
+    return list(by_id.values())
 
 
 def is_automation(parties: Parties, tags: Iterable[str]) -> str:
-    """What renews by itself for a domain, empty where nothing is known to."""
+    """Return what renews automatically for a domain; empty if nothing is known to."""
+    # A hosting panel or a CDN renews its certificates without an administrator.
     party = parties.renews or parties.buys
-    if party in ROBOTS:
+    if party in AUTOMATED_PARTIES:
         return str(party)
-    return ROBOT_TAG if ROBOT_TAG in tags else ""
+    return AUTOMATION_TAG if AUTOMATION_TAG in tags else ""
 
 
-def automatic(conn: Connection, client_id: int | None = None) -> dict[tuple[int, str], str]:
-    """(client id, name) -> which robot renews it."""
-    found = {}
+def automated_names(conn: Connection, client_id: int | None = None) -> dict[tuple[int, str], str]:
+    """Return (client id, name) of domains with automatic renewal, and what renews them."""
+    automated = {}
     for row in domains.listing(conn, client_id=client_id):
-        if which := is_automation(row["parties"], row["tags"]):
-            found[(row["client_id"], row["name"])] = which
-    return found
+        if automation := is_automation(row["parties"], row["tags"]):
+            automated[(row["client_id"], row["name"])] = automation
+    return automated
 
 
-def parents(name: str) -> list[str]:
-    """The name and the names that it stands under."""
+def parent_names(name: str) -> list[str]:
+    """Return the name, and each name above it up to the top-level domain."""
+    # A wildcard stands for names below its domain, so it has the same parents.
     labels = name.removeprefix("*.").split(".")
     return [".".join(labels[i:]) for i in range(len(labels))]
 
 
-def looked_after(conn: Connection, client_ids: Iterable[int]) -> set[tuple[int, str]]:
-    """(client id, domain) of those clients' active domains that no robot renews."""
-    wanted = sorted(set(client_ids))
-    scopes: list[int | None] = list(wanted) if len(wanted) <= 50 else [None]
+def manually_renewed_domains(conn: Connection, client_ids: Iterable[int]) -> set[tuple[int, str]]:
+    """Return (client id, name) of the clients' active domains without automatic renewal."""
+    client_list = sorted(set(client_ids))
+    # Above 50 clients, one query over all domains is cheaper than a query per client.
+    scopes: list[int | None] = list(client_list) if len(client_list) <= 50 else [None]
     return {
         (r["client_id"], r["name"])
         for i in scopes
@@ -151,28 +174,31 @@ def looked_after(conn: Connection, client_ids: Iterable[int]) -> set[tuple[int, 
     }
 
 
-def look_through(conn: Connection, now: datetime, client_id: int | None = None) -> list[Remark]:
-    """What is paid and unused, covered twice, covered by nothing, or of no order."""
+def coverage_remarks(conn: Connection, now: datetime, client_id: int | None = None) -> list[Remark]:
+    """Return the remarks of :mod:`certmgr.purchases.coverage` for one client or for all clients."""
     listed = domains.listing(conn, client_id=client_id)
+    # A parked name may have no certificate.
     names = [
         (r["client"], r["client_id"], r["name"]) for r in listed if r["purpose"] not in ("parked",)
     ]
-    mine: dict[int, set[str]] = {}
-    for r in listed:
-        mine.setdefault(r["client_id"], set()).add(r["name"])
-    known = domains.names_of_clients(conn, sorted(mine))
+    domains_by_client: dict[int, set[str]] = {}
+    for row in listed:
+        domains_by_client.setdefault(row["client_id"], set()).add(row["name"])
+    names_by_client = domains.names_of_clients(conn, sorted(domains_by_client))
+    # Only names in domains of the client belong to the comparison.
     live = []
     for row in purchases.live(conn, client_id):
-        issued = _issued(row, recorded=False, live=True)
-        own = purchases.own_names(issued.names, known.get(row["client_id"], ()))
-        shown = PurchasedCertificate(
-            sha256=issued.sha256,
-            serial=issued.serial,
-            not_before=issued.not_before,
-            not_after=issued.not_after,
+        certificate = _certificate(row, recorded=False, live=True)
+        # A certificate may be shared with another client, whose names are not shown to this one.
+        own = purchases.own_names(certificate.names, names_by_client.get(row["client_id"], ()))
+        visible = PurchasedCertificate(
+            sha256=certificate.sha256,
+            serial=certificate.serial,
+            not_before=certificate.not_before,
+            not_after=certificate.not_after,
             names=own,
             recorded=False,
             live=True,
         )
-        live.append((row["client"], row["client_id"], shown, organisation(row["issuer"])))
-    return remarks(load(conn, client_id), names, live, automatic(conn, client_id), now)
+        live.append((row["client"], row["client_id"], visible, organisation(row["issuer"])))
+    return remarks(load(conn, client_id), names, live, automated_names(conn, client_id), now)

@@ -1,4 +1,4 @@
-"""An order and its certificates as values. Pure."""
+"""Values for a purchase and its certificates. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class PurchasedCertificate:
-    """A certificate of an order.
+    """A certificate that was issued under a purchase.
 
-    ``recorded``: linked to it by us or by hand; else recognised by its names, its dates and its
-    vendor.
+    Attributes:
+        sha256: Fingerprint of the certificate, in hexadecimal.
+        serial: Serial number.
+        not_before: First moment of validity.
+        not_after: Last moment of validity.
+        names: DNS names of the certificate.
+        recorded: Whether the certificate was linked to the purchase, by a case or by an
+            administrator. Otherwise it was recognised by its names, dates and issuer.
+        live: Whether an endpoint of the client serves it now.
     """
 
     sha256: str
@@ -26,7 +33,7 @@ class PurchasedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class LeadTimes:
-    """Days that buying, validating and installing take."""
+    """Days that purchase, validation and installation take."""
 
     purchase: int = 7
     validation: int = 7
@@ -38,21 +45,30 @@ class LeadTimes:
 
     @property
     def buy(self) -> timedelta:
+        """Time from the decision to buy until the certificate is installed."""
         return timedelta(days=self.total)
 
     @property
     def reissue(self) -> timedelta:
-        """A reissue is not bought again."""
+        """Time that a reissue takes."""
+        # The term is paid, so a reissue needs validation and installation, but no purchase.
         return timedelta(days=self.validation + self.installation)
 
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """One purchase.
+    """A term of one or more years that was bought from a vendor.
 
-    ``starts`` and ``ends`` are its first and last second. ``dcv`` and ``organisation``: when
-    control of the domains, and the organisation, were last validated. ``validation``: dv, ov, ev.
-    ``bought_by``: client, us.
+    Attributes:
+        starts: First second of the term.
+        ends: Last second of the term.
+        validation: dv, ov or ev.
+        bought_by: client or us (the provider).
+        dcv: Time of the last domain control validation, if it is known.
+        organisation: Time of the last validation of the organisation, if it is known.
+        renewed: Whether a later purchase follows this one.
+        state: active or cancelled.
+        issued: Certificates of the purchase.
     """
 
     id: int
@@ -79,11 +95,12 @@ class Purchase:
 
     @property
     def label(self) -> str:
+        """The vendor with its order number, or with the id if there is no number."""
         return (
             f"{self.vendor} {self.number}".strip() if self.number else f"{self.vendor} #{self.id}"
         )
 
     @property
     def current(self) -> PurchasedCertificate | None:
-        """The certificate of the order that ends last."""
+        """The certificate that expires last."""
         return max(self.issued, key=lambda i: i.not_after, default=None)

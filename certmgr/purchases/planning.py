@@ -1,4 +1,4 @@
-"""From inventory and configuration to a forecast and a comparison."""
+"""Forecast and prices from the inventory and the configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from certmgr.config.settings import Settings
 from certmgr.purchases.forecast import Forecast, Prices, UnmanagedCertificate, forecast
-from certmgr.purchases.load import automatic, leads_of, load
+from certmgr.purchases.load import automated_names, lead_times, load
 from inventory.db.database import Database, from_epoch
 from inventory.errors import UsageError
 from inventory.store import clients, domains, purchases
@@ -19,54 +19,66 @@ from inventory.store.incidents import names as names_of
 
 
 def prices_of(settings: Settings) -> Prices:
-    given = settings.forecast
+    """Return the prices of the section [forecast] of the configuration."""
+    section = settings.forecast
     return Prices(
-        currency=given.currency,
-        fee=Decimal(given.fee),
-        hours=Decimal(given.hours),
-        rate=Decimal(given.rate),
-        by_years=(Decimal(given.price_1), Decimal(given.price_2), Decimal(given.price_3)),
-        acme_hours=Decimal(given.acme_hours),
+        currency=section.currency,
+        fee=Decimal(section.fee),
+        hours=Decimal(section.hours),
+        rate=Decimal(section.rate),
+        by_years=(Decimal(section.price_1), Decimal(section.price_2), Decimal(section.price_3)),
+        acme_hours=Decimal(section.acme_hours),
     )
 
 
 def lifetime_days(text: str | None) -> int | None:
-    """``45d`` or ``45``. Raises :class:`UsageError`."""
+    """Return the days of a lifetime such as ``45d`` or ``45``.
+
+    Raises:
+        UsageError: The text is not a number of days between 1 and 1827.
+    """
     if text is None:
         return None
-    bare = text.removesuffix("d")
-    if not (bare.isascii() and bare.isdigit() and 1 <= int(bare) <= 1827):
-        raise UsageError(f"'{text[:20]}' is not a lifetime", "it is 1 to 1827 days", "Write 45d.")
-    return int(bare)
+    number = text.removesuffix("d")
+    # isdigit() alone also accepts digits of other scripts. 1827 days are five years.
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= 1827):
+        raise UsageError(
+            f"'{text[:20]}' is not a lifetime", "a lifetime is 1 to 1827 days", "Write 45d."
+        )
+    return int(number)
 
 
-def loose_of(
+def unmanaged_certificates(
     conn: Connection, known: Container[str], client_id: int | None = None
 ) -> list[UnmanagedCertificate]:
-    """Live certificates of no order that people renew.
+    """Return the live certificates without a purchase and without automatic renewal.
 
-    ``known``: SHA-256 of those that belong to one.
+    Args:
+        conn: An open connection.
+        known: SHA-256 fingerprints of the certificates that belong to a purchase.
+        client_id: Only certificates of this client.
     """
-    robots = automatic(conn, client_id)
-    mine = domains.names_of_clients(
+    automated = automated_names(conn, client_id)
+    names_by_client = domains.names_of_clients(
         conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)})
     )
-    found = []
+    certificates = []
     for row in purchases.live(conn, client_id):
-        own = purchases.own_names(names_of(row), mine.get(row["client_id"], ()))
+        # A certificate may be shared with another client, whose names are not shown to this one.
+        own = purchases.own_names(names_of(row), names_by_client.get(row["client_id"], ()))
         end = from_epoch(row["not_after"])
         if (
             row["sha256"] in known
             or end is None
             or not own
-            or all((row["client_id"], n.removeprefix("*.")) in robots for n in own)
+            or all((row["client_id"], n.removeprefix("*.")) in automated for n in own)
         ):
             continue
-        found.append(UnmanagedCertificate(row["client"], own, end))
-    return found
+        certificates.append(UnmanagedCertificate(row["client"], own, end))
+    return certificates
 
 
-def read(
+def load_forecast(
     database: Database,
     settings: Settings,
     now: datetime,
@@ -76,28 +88,46 @@ def read(
     today: datetime | None = None,
     lifetime: int | None = None,
 ) -> Forecast:
+    """Return the forecast of one client or of all clients.
+
+    Args:
+        database: The inventory.
+        settings: Lead times, prices and time zone.
+        now: Start of the forecast; may be in the future.
+        until: End of the forecast.
+        client: Customer number; all clients if it is None.
+        today: The current time, if the forecast starts at another one.
+        lifetime: Assumed maximum lifetime of a certificate, in days.
+
+    Raises:
+        UsageError: The period is empty or longer than ten years.
+    """
     if until <= now:
         raise UsageError(
-            "A forecast ends in the future", f"{until:%Y-%m-%d} has passed", "Give a later --until."
+            "The forecast ends before it starts",
+            f"{until:%Y-%m-%d} is not after {now:%Y-%m-%d}",
+            "Give a later --until.",
         )
+    # The lifetime limits of certificates that far in the future are not decided.
     if (until - now).days > 3660:
         raise UsageError(
-            "A forecast covers ten years at most",
-            "nobody knows the rules after that",
+            "A forecast covers at most ten years",
+            "the rules after that are not known",
             "Give an earlier --until.",
         )
     with database.read() as conn:
         client_id = clients.find(conn, client)["id"] if client else None
-        known = [
-            o for o in load(conn, client_id, ended=False) if o.ends >= (today or now)
-        ]  # what lapsed is not bought again
-        loose = loose_of(conn, frozenset(i.sha256 for o in known for i in o.issued), client_id)
+        # A purchase that has already lapsed is not bought again.
+        current = [o for o in load(conn, client_id, ended=False) if o.ends >= (today or now)]
+        unmanaged = unmanaged_certificates(
+            conn, frozenset(i.sha256 for o in current for i in o.issued), client_id
+        )
     return forecast(
-        known,
-        loose,
+        current,
+        unmanaged,
         now,
         until,
-        leads_of(settings),
+        lead_times(settings),
         prices_of(settings),
         ZoneInfo(settings.provider.time_zone),
         lifetime,

@@ -1,10 +1,15 @@
-"""A paid term as a row of certificates: how long each may live, when it must be reissued and
-validated again, what is left over. Pure.
+"""A purchased term as a series of certificates: lifetimes, reissues, validations. Pure.
 
-Source of the lifetimes: BR 6.3.2 (certmgr/checks/lifetimes.py). Of the reuse of validation: domain
-control BR 4.2.1, 825 -> 398 (2021-10-01) -> 200 (2026-03-15) -> 100 (2027-03-15) -> 10 days
-(2029-03-15); organisation BR 4.2.1, 825 -> 398 days (2026-03-15); EV 398 days (EVG 3.2.2.14.3). CAs
-stay a day below the limit (BR 6.3.2 SHOULD), and none issues past the end of the order.
+Sources of the rules:
+
+- Lifetimes: BR 6.3.2 (certmgr/checks/lifetimes.py).
+- Reuse of domain control validation: BR 4.2.1. 825 days, then 398 (2021-10-01), 200 (2026-03-15),
+  100 (2027-03-15) and 10 days (2029-03-15).
+- Reuse of organisation validation: BR 4.2.1. 825 days, then 398 (2026-03-15).
+- EV: 398 days (EVG 3.2.2.14.3).
+
+CAs issue for one day less than the limit (BR 6.3.2, SHOULD). No CA issues a certificate that
+outlives the purchase.
 """
 
 from __future__ import annotations
@@ -17,10 +22,12 @@ from certmgr.checks.lifetimes import LIMITS, limit_days
 from certmgr.purchases.model import LeadTimes, Purchase
 
 DAY = timedelta(days=1)
+# BR 6.3.2: CAs SHOULD NOT issue for the whole limit.
 MARGIN_DAYS = 1
-MAX_CERTIFICATES = 400  # of one plan; three years of 6-day certificates stay below it
+MAX_CERTIFICATES = 400  # per plan; three years of 6-day certificates stay below it
 
 Reuse = tuple[tuple[datetime, int], ...]
+# (start of the rule, days of reuse), oldest first.
 DCV_REUSE: Reuse = (
     (datetime(2018, 3, 1, tzinfo=UTC), 825),
     (datetime(2021, 10, 1, tzinfo=UTC), 398),
@@ -35,54 +42,66 @@ ORGANISATION_REUSE: Reuse = (
 EV_REUSE: Reuse = ((datetime(2018, 3, 1, tzinfo=UTC), 398),)
 
 
-def life_at(issued: datetime, lifetime: int | None = None) -> timedelta:
-    """The longest life of a certificate that is issued then.
+def max_lifetime(issued: datetime, lifetime: int | None = None) -> timedelta:
+    """Return the longest lifetime of a certificate that is issued at this time.
 
-    ``lifetime``: days that somebody supposes; the limit holds all the same.
+    Args:
+        issued: Time of issuance.
+        lifetime: Assumed lifetime in days. It never exceeds the limit of the Baseline Requirements.
     """
     limit = limit_days(issued)
+    # Without a limit, a certificate may last for the longest term that is sold: five years.
     days = (limit - MARGIN_DAYS) if limit is not None else 1827
     return timedelta(days=days if lifetime is None else min(days, lifetime))
 
 
 def reuse_days(rules: Reuse, at: datetime) -> int:
+    """Return for how many days a validation may be reused at this time."""
     return next((days for since, days in reversed(rules) if at >= since), rules[0][1])
 
 
-def valid_for(rules: Reuse, validated: datetime | None, at: datetime) -> bool:
-    """Whether a validation may still be used for a certificate that is issued then."""
+def is_reusable(rules: Reuse, validated: datetime | None, at: datetime) -> bool:
+    """Return whether a validation may still be used for a certificate that is issued then."""
     return validated is not None and at - validated <= timedelta(days=reuse_days(rules, at))
 
 
 def validation_end(rules: Reuse, validated: datetime) -> datetime:
-    """Until when a validation may be used: a shorter rule that comes meanwhile ends it at its first
-    moment, or later, as its own days say.
+    """Return until when a validation may be reused.
+
+    A stricter rule applies to older validations too. It ends a validation either on the day it
+    takes effect, or later, after its number of days.
     """
     boundaries = [since for since, _ in rules if since > validated]
     days = reuse_days(rules, validated)
     for boundary in boundaries:
         end = validated + timedelta(days=days)
+        # It expires before the next rule takes effect.
         if end < boundary:
             return end
         days = reuse_days(rules, boundary)
+        # It is already too old when the next rule takes effect.
         if validated + timedelta(days=days) < boundary:
             return boundary
     return validated + timedelta(days=days)
 
 
 def organisation_rules(validation: str) -> Reuse | None:
+    """Return the reuse rules of the organisation's validation; None for DV."""
     return {"ov": ORGANISATION_REUSE, "ev": EV_REUSE}.get(validation)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedCertificate:
-    """One certificate ahead.
+    """A certificate that is still to be issued.
 
-    ``gain``: days that it adds to those before it. ``dcv`` and ``organisation``: whether that must
-    be validated again before it.
-
-    ``tail``: it adds less than a third of a lifetime: the rest of the term that an early reissue
-    left over.
+    Attributes:
+        number: Position in the term, from 1.
+        issue: When to issue it.
+        gain: Additional time that it covers, compared with the certificates before it.
+        dcv: Whether domain control must be validated again for it.
+        organisation: Whether the organisation must be validated again for it.
+        tail: Whether it is the short rest of a term that an early reissue left over. It then adds
+            less than a third of a lifetime.
     """
 
     number: int
@@ -97,27 +116,38 @@ class PlannedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """What a plan needs to know of an order."""
+    """The facts of a purchase that a plan depends on.
+
+    Attributes:
+        starts: First second of the term.
+        ends: Last second of the term.
+        covered: End of the last certificate. None if no certificate was issued yet.
+        count: Number of certificates so far.
+        validation: dv, ov or ev.
+        dcv: Time of the last domain control validation.
+        organisation: Time of the last validation of the organisation.
+    """
 
     starts: datetime
     ends: datetime
-    covered: datetime | None  # until when certificates of it exist; None: none yet
+    covered: datetime | None
     count: int = 0
     validation: str = "dv"
     dcv: datetime | None = None
     organisation: datetime | None = None
 
 
-def term_of(order: Purchase) -> Term:
-    current = order.current
+def term_of(purchase: Purchase) -> Term:
+    """Return the term of a purchase."""
+    current = purchase.current
     return Term(
-        starts=order.starts,
-        ends=order.ends,
+        starts=purchase.starts,
+        ends=purchase.ends,
         covered=current.not_after if current else None,
-        count=len(order.issued),
-        validation=order.validation,
-        dcv=order.dcv,
-        organisation=order.organisation,
+        count=len(purchase.issued),
+        validation=purchase.validation,
+        dcv=purchase.dcv,
+        organisation=purchase.organisation,
     )
 
 
@@ -129,9 +159,16 @@ def plan(
     lifetime: int | None = None,
     first: datetime | None = None,
 ) -> tuple[PlannedCertificate, ...]:
-    """The certificates ahead, each as late as the lead time allows, which needs the fewest.
+    """Return the certificates that are still to be issued in a term.
 
-    ``first``: when the next one is issued, in place of that.
+    Each is issued as late as the lead time allows, because that needs the fewest certificates.
+
+    Args:
+        term: The term.
+        now: Current time; no certificate is planned before it.
+        lead: Lead time of a reissue.
+        lifetime: Assumed maximum lifetime in days.
+        first: Time of the next issuance, instead of the latest possible one.
     """
     return tuple(_plan(term, now, lead, lifetime, first))
 
@@ -140,28 +177,35 @@ def _plan(
     term: Term, now: datetime, lead: timedelta, lifetime: int | None, first: datetime | None
 ) -> Iterator[PlannedCertificate]:
     covered, number, dcv, organisation = term.covered, term.count, term.dcv, term.organisation
-    own_rules = organisation_rules(term.validation)
+    rules = organisation_rules(term.validation)
+    # The limit ends the loop for very short lifetimes.
     while number - term.count < MAX_CERTIFICATES:
+        # Less than a day is left: the term is covered.
         if covered is not None and term.ends - covered < DAY:
             return
         if covered is None:
             at = max(term.starts, now)
         else:
-            # Never so early that a certificate adds less than two thirds of its life.
-            early = min(lead, life_at(covered, lifetime) / 3)
+            # A certificate must add at least two thirds of its lifetime, so a long lead is cut.
+            early = min(lead, max_lifetime(covered, lifetime) / 3)
             at = max(covered - early, now, term.starts)
+        # Only the next certificate has the given time; the later ones follow the lead time.
         if first is not None:
             at, first = first, None
+        # A certificate that starts after the term cannot belong to it.
         if at >= term.ends:
             return
         number += 1
-        life = life_at(at, lifetime)
+        life = max_lifetime(at, lifetime)
+        # not_after is inclusive (RFC 5280 4.1.2.5), hence one second less.
         end = min(at + life - timedelta(seconds=1), term.ends)
         gain = end - (max(covered, at) if covered is not None else at)
+        # Without a gain the plan would never end.
         if gain <= timedelta(0):
             return
-        needs_dcv = not valid_for(DCV_REUSE, dcv, at)
-        needs_organisation = own_rules is not None and not valid_for(own_rules, organisation, at)
+        # The CA may reuse an earlier validation; otherwise it needs a new one before it issues.
+        needs_dcv = not is_reusable(DCV_REUSE, dcv, at)
+        needs_organisation = rules is not None and not is_reusable(rules, organisation, at)
         tail = covered is not None and end == term.ends and gain < life / 3
         yield PlannedCertificate(
             number=number,
@@ -179,10 +223,14 @@ def _plan(
 
 @dataclass(frozen=True, slots=True)
 class BestDay:
-    """The day on which the next reissue leads to the fewest certificates.
+    """The day of the next reissue that leads to the fewest certificates.
 
-    ``saves``: against the latest possible one; ``earliest``: before that day a reissue leaves a
-    tail that needs one certificate more than the latest one does.
+    Attributes:
+        day: That day.
+        count: Number of certificates from then on.
+        saves: Number of certificates saved compared with the latest possible day.
+        earliest: First day that needs no more certificates than the latest possible day. A reissue
+            before it leaves a tail that needs one certificate more.
     """
 
     day: datetime
@@ -194,16 +242,20 @@ class BestDay:
 def best_day(
     term: Term, now: datetime, lead: timedelta, *, lifetime: int | None = None
 ) -> BestDay | None:
-    """Tries every day until the latest one: shortly before a step of the limits a certificate still
-    lives longer. None where none is ahead.
+    """Return the best day for the next reissue, or None if no reissue is ahead.
+
+    Every day until the latest possible one is tried. Shortly before a lower limit takes effect, a
+    certificate still gets the longer lifetime.
     """
-    usual = plan(term, now, lead, lifetime=lifetime)
-    if not usual or term.covered is None:
+    latest_plan = plan(term, now, lead, lifetime=lifetime)
+    # The first certificate of a term is needed at once, so there is no day to choose.
+    if not latest_plan or term.covered is None:
         return None
-    latest = usual[0].issue
+    latest = latest_plan[0].issue
     days = [now + i * DAY for i in range(max(0, (latest - now).days) + 1)]
+    # The search is limited to the last 400 days, because each day needs a plan.
     days = [*[d for d in days if d < latest][-400:], latest]
-    # The last moment before a step counts too.
+    # Half a day before a lower limit is a candidate, because days are counted from ``now``.
     days = sorted(
         {
             *days,
@@ -212,53 +264,59 @@ def best_day(
     )
     counts = [(len(plan(term, now, lead, lifetime=lifetime, first=d)), d) for d in days]
     fewest = min(c for c, _ in counts)
+    # Among equal days the latest one keeps the most of the current certificate.
     day = max(d for c, d in counts if c == fewest)
-    enough = [d for c, d in counts if c <= len(usual)]
-    tail = next((d for c, d in reversed(counts) if c > len(usual)), None)
+    enough = [d for c, d in counts if c <= len(latest_plan)]
+    tail = next((d for c, d in reversed(counts) if c > len(latest_plan)), None)
     return BestDay(
         day,
         fewest,
-        len(usual) - fewest,
+        len(latest_plan) - fewest,
         min((d for d in enough if tail is None or d > tail), default=None),
     )
 
 
-# -- clocks
+# -- deadlines
 
 
 @dataclass(frozen=True, slots=True)
 class PurchaseDeadline:
-    """One of the four dates of an order.
+    """One of the four deadlines of a purchase.
 
-    ``at``: when it runs out; ``due``: the last moment to begin what follows, None where nothing has
-    to be done before it. ``actor``: client, provider, vendor. ``what`` names it: order,
-    certificate, dcv, organisation.
+    Attributes:
+        kind: order (end of the term), certificate, dcv or organisation.
+        at: When it expires.
+        due: Last moment to begin the next step. None if nothing has to be done before ``at``.
+        actor: client, provider or vendor.
     """
 
-    what: str
+    kind: str
     at: datetime
     due: datetime | None
     actor: str
 
 
 def purchase_deadlines(
-    order: Purchase, leads: LeadTimes, now: datetime
+    purchase: Purchase, leads: LeadTimes, now: datetime
 ) -> tuple[PurchaseDeadline, ...]:
-    """The four clocks of an order, soonest due first.
-
-    Validation is due only where a reissue ahead needs it.
-    """
-    buyer = "provider" if order.bought_by == "us" else "client"
-    found = []
-    if not order.renewed:
-        due = None if order.auto_renew else order.ends - leads.buy
-        found.append(
-            PurchaseDeadline("order", order.ends, due, "vendor" if order.auto_renew else buyer)
+    """Return the deadlines of a purchase, sorted by due date."""
+    # The buyer has the vendor account, so only the buyer can reissue.
+    buyer = "provider" if purchase.bought_by == "us" else "client"
+    deadlines = []
+    # The successor of a renewed purchase has the deadline for the next purchase.
+    if not purchase.renewed:
+        # If the vendor renews automatically, neither client nor provider has to act.
+        due = None if purchase.auto_renew else purchase.ends - leads.buy
+        deadlines.append(
+            PurchaseDeadline(
+                "order", purchase.ends, due, "vendor" if purchase.auto_renew else buyer
+            )
         )
-    ahead = plan(term_of(order), now, leads.reissue)
-    current = order.current
-    if current is not None and order.ends - current.not_after >= DAY:
-        found.append(
+    # The deadlines depend on the certificates that the rest of the term still needs.
+    ahead = plan(term_of(purchase), now, leads.reissue)
+    current = purchase.current
+    if current is not None and purchase.ends - current.not_after >= DAY:
+        deadlines.append(
             PurchaseDeadline(
                 "certificate",
                 current.not_after,
@@ -267,54 +325,60 @@ def purchase_deadlines(
             )
         )
     elif current is not None:
-        found.append(PurchaseDeadline("certificate", current.not_after, None, buyer))
-    next_one = next((p.issue for p in ahead if p.dcv), None)
-    if order.dcv is not None:
-        found.append(
+        # The last certificate ends with the term: a new purchase replaces it, not a reissue.
+        deadlines.append(PurchaseDeadline("certificate", current.not_after, None, buyer))
+    # A validation is due only if a planned reissue needs it.
+    next_issue = next((p.issue for p in ahead if p.dcv), None)
+    if purchase.dcv is not None:
+        deadlines.append(
             PurchaseDeadline(
                 "dcv",
-                validation_end(DCV_REUSE, order.dcv),
-                next_one and next_one - leads.validation * DAY,
+                validation_end(DCV_REUSE, purchase.dcv),
+                next_issue and next_issue - leads.validation * DAY,
                 buyer,
             )
         )
-    elif current is not None and next_one is not None:
-        # Nobody said when it was done: it is asked for with the next certificate.
-        found.append(PurchaseDeadline("dcv", next_one, next_one - leads.validation * DAY, buyer))
-    rules = organisation_rules(order.validation)
+    elif current is not None and next_issue is not None:
+        # The time of the last validation is unknown: assume that the next certificate needs one.
+        deadlines.append(
+            PurchaseDeadline("dcv", next_issue, next_issue - leads.validation * DAY, buyer)
+        )
+    rules = organisation_rules(purchase.validation)
+    # The same for the organisation, which is validated only for OV and EV.
     if (
         rules is not None
-        and order.organisation is None
+        and purchase.organisation is None
         and current is not None
         and (issue := next((p.issue for p in ahead if p.organisation), None))
     ):
-        found.append(PurchaseDeadline("organisation", issue, issue - leads.validation * DAY, buyer))
-    if rules is not None and order.organisation is not None:
-        next_one = next((p.issue for p in ahead if p.organisation), None)
-        found.append(
+        deadlines.append(
+            PurchaseDeadline("organisation", issue, issue - leads.validation * DAY, buyer)
+        )
+    if rules is not None and purchase.organisation is not None:
+        next_issue = next((p.issue for p in ahead if p.organisation), None)
+        deadlines.append(
             PurchaseDeadline(
                 "organisation",
-                validation_end(rules, order.organisation),
-                next_one and next_one - leads.validation * DAY,
+                validation_end(rules, purchase.organisation),
+                next_issue and next_issue - leads.validation * DAY,
                 buyer,
             )
         )
-    return tuple(sorted(found, key=lambda c: (c.due or c.at, c.what)))
+    return tuple(sorted(deadlines, key=lambda c: (c.due or c.at, c.kind)))
 
 
 def due_soon(
-    orders: Sequence[Purchase], leads: LeadTimes, now: datetime, within: timedelta
+    purchases: Sequence[Purchase], leads: LeadTimes, now: datetime, within: timedelta
 ) -> list[tuple[Purchase, PurchaseDeadline]]:
-    """Clocks whose due date has come or comes within that time, of orders that are active and not
-    over for long; soonest first.
-    """
-    found = []
-    for order in orders:
-        if order.state != "active" or order.ends < now - 30 * DAY:
+    """Return the deadlines that are due now or within a period, sorted by due date."""
+    results = []
+    for purchase in purchases:
+        # A purchase that ended a month ago without a successor is taken as given up.
+        if purchase.state != "active" or purchase.ends < now - 30 * DAY:
             continue
-        found += [
-            (order, c)
-            for c in purchase_deadlines(order, leads, now)
+        results += [
+            (purchase, c)
+            for c in purchase_deadlines(purchase, leads, now)
             if c.due is not None and c.due <= now + within
         ]
-    return sorted(found, key=lambda f: (f[1].due or f[1].at, f[0].id, f[1].what))
+    return sorted(results, key=lambda f: (f[1].due or f[1].at, f[0].id, f[1].kind))

@@ -1,1 +1,1 @@
-"""The report that a client reads: one view model, a file a format."""
+"""The report for a client: one view model, and one module per format."""

@@ -1,8 +1,8 @@
-"""Report -> one HTML file: no script, nothing remote, a content security policy that allows its one
-style sheet by hash.
+"""Rendering of a report as one HTML file, without scripts and remote resources.
 
-Texts of rows and servers are values, never templates: the environment is sandboxed, escapes
-everything and knows no undefined name.
+A content security policy allows only the inline style sheet, by its hash. Texts from the inventory
+and from servers are values, never templates. The template environment is sandboxed, escapes all
+values, and raises an error for an undefined name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
 
 FOLDER = Path(__file__).with_name("templates")
+# A symbol in addition to the colour, for readers who cannot distinguish the colours.
 SYMBOLS = {"ok": "✓", "attention": "!", "fault": "✗", "unknown": "?"}
+# Colours with enough contrast on white paper.
 _FILL = {
     "rule": "#5b3a9e",
     "own": "#7a4d00",
@@ -34,6 +36,7 @@ _FILL = {
     "order": "#8a1c4a",
     "window": "#1d5c2f",
 }
+# Shapes distinguish the kinds on a black-and-white print.
 _SHAPE = {
     "rule": "circle",
     "own": "diamond",
@@ -41,7 +44,8 @@ _SHAPE = {
     "order": "square",
     "window": "diamond",
 }
-_LEFT, _RIGHT, _BAR = 24, 696, 300
+_LEFT, _RIGHT, _BAR = 24, 696, 300  # edges of the time line and longest bar, in SVG units
+_MARK_WIDTH = 27  # least distance of two marks on one level
 MAX_LISTED = 8
 
 
@@ -49,22 +53,27 @@ MAX_LISTED = 8
 def _environment() -> Any:
     return ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(FOLDER),
+        # All values may contain text of servers and clients.
         autoescape=True,
+        # A missing value must fail a test and not print an empty text.
         undefined=StrictUndefined,
+        # Templates do not change while the program runs.
         auto_reload=False,
     )
 
 
 @lru_cache(maxsize=1)
 def _style() -> tuple[Any, str]:
+    # The hash must be that of the exact text in the page.
     text = (FOLDER / "style.css").read_text(encoding="utf-8")
     return (
-        Markup(text),  # noqa: S704 - our own file
+        Markup(text),  # noqa: S704 - a file of this package
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
     )
 
 
 def render(report: ClientReport, language: Language) -> str:
+    """Return the page of a report."""
     style, style_hash = _style()
     kinds = {
         "rule": language("of browsers and CAs"),
@@ -92,7 +101,7 @@ def render(report: ClientReport, language: Language) -> str:
 
 
 def render_index(clients: Sequence[Any], as_of: str, summary: str, state: str) -> str:
-    """The administrator's page over every client."""
+    """Return the administrator's page, which links the reports of all clients."""
     style, style_hash = _style()
     template = _environment().get_template("index.html")
     return str(
@@ -108,16 +117,19 @@ def render_index(clients: Sequence[Any], as_of: str, summary: str, state: str) -
 
 
 def _listed(names: Sequence[str], language: Language) -> str:
+    # A rule can affect hundreds of names; the table of sites has them all.
     more = len(names) - MAX_LISTED
     shown = ", ".join(names[:MAX_LISTED])
     return f"{shown} {language('and {n} more').replace('{n}', str(more))}" if more > 0 else shown
 
 
-# -- drawings (pure)
+# -- drawings (pure functions)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
+    """One numbered mark of the time line."""
+
     number: int
     x: float
     y: float
@@ -128,6 +140,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
+    """One labelled tick of the axis."""
+
     x: float
     text: str
     anchor: str
@@ -135,6 +149,8 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class TimeLine:
+    """The drawing of the dates ahead."""
+
     height: float
     axis: float
     marks: tuple[Mark, ...]
@@ -142,24 +158,29 @@ class TimeLine:
 
 
 def time_line(events: Sequence[ReportEvent], now: datetime, language: Language) -> TimeLine:
-    """Marks with the numbers of the list below; marks that would overlap are drawn higher."""
+    """Return the drawing of the events. The marks have the numbers of the list below it.
+
+    A mark that would overlap another one is drawn on a higher level.
+    """
     if not events:
         return TimeLine(0, 0, (), ())
+    # At least a month, so that an event of tomorrow does not stretch over the whole line.
     end = max(events[-1].at, now + timedelta(days=30))
     span = (end - now).total_seconds()
     levels: list[float] = []
-    placed = []
+    positions = []
     for number, event in enumerate(events, 1):
         x = round(_LEFT + (_RIGHT - _LEFT) * (event.at - now).total_seconds() / span, 1)
-        level = next((i for i, last in enumerate(levels) if x - last >= 27), len(levels))
+        level = next((i for i, last in enumerate(levels) if x - last >= _MARK_WIDTH), len(levels))
+        # The level is occupied up to this position.
         levels[level : level + 1] = [x]
-        placed.append((number, x, level, event.kind))
+        positions.append((number, x, level, event.kind))
     axis = 28.0 * len(levels) + 14
     marks = tuple(
         Mark(
             number=n, x=x, y=axis - 28 * level - 26, kind=kind, shape=_SHAPE[kind], fill=_FILL[kind]
         )
-        for n, x, level, kind in placed
+        for n, x, level, kind in positions
     )
     middle = now + (end - now) / 2
     ticks = (
@@ -172,6 +193,8 @@ def time_line(events: Sequence[ReportEvent], now: datetime, language: Language) 
 
 @dataclass(frozen=True, slots=True)
 class DrawnBar:
+    """One bar of the chart, with its position."""
+
     name: str
     y: int
     width: float
@@ -182,14 +205,19 @@ class DrawnBar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
+    """The drawing of the days until each certificate expires."""
+
     height: int
     bars: tuple[DrawnBar, ...]
 
 
 def chart(bars: Sequence[Bar]) -> Chart:
+    """Return the drawing of the bars; a certificate that expires soon or expired has a colour."""
+    # The longest bar has the whole width, and the others are drawn in proportion.
     longest = max((b.days for b in bars), default=1) or 1
     drawn = []
     for index, bar in enumerate(bars):
+        # Less than 30 days is the time in which a renewal becomes urgent.
         kind, fill = (
             ("gone", "#a3161f")
             if bar.days < 0
@@ -197,9 +225,11 @@ def chart(bars: Sequence[Bar]) -> Chart:
             if bar.days < 30
             else ("", "#0b4fa8")
         )
+        # An expired certificate still gets a visible bar.
         width = round(max(2.0, _BAR * max(bar.days, 0) / max(longest, 1)), 1)
         drawn.append(
             DrawnBar(
+                # Longer names do not fit into the column left of the bars.
                 name=printable(bar.name, 36),
                 y=22 * index,
                 width=width,

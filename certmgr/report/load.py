@@ -1,7 +1,7 @@
-"""What the report of one client is made from, read from the inventory.
+"""Reads the input of a client's report from the inventory.
 
-Every query about sites is scoped to that client; acceptances are few, and count only where they
-cover one of its endpoints.
+All queries about sites are limited to that client. Accepted findings are few, so they are read for
+all clients, and count only if they cover an endpoint of this client.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, select
 
 from certmgr.cases import topics as casework
-from certmgr.compliance.assessment import judge, subjects
+from certmgr.compliance.assessment import judge, load_domain_facts
 from certmgr.compliance.milestones import Deadline
 from certmgr.purchases.load import load
 from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import purchase_deadlines
 from certmgr.report.view import DatedItem, ReportInput
 from inventory.db.database import Database, from_epoch, to_epoch
-from inventory.models.tables import run
+from inventory.models import Run
 from inventory.store import cases, clients, contacts, findings
 from inventory.vocabulary import Acceptance
 from notifiers.pipeline.topic import Topic
@@ -28,95 +28,116 @@ from notifiers.wording.cases import DATES
 from notifiers.wording.catalogue import Language, language
 
 LEADS = LeadTimes()
-AHEAD_OF_ORDERS = timedelta(days=60)
+PURCHASES_AHEAD = timedelta(days=60)
 _ROLES = ("owner", "technical", "billing")
 
 
-def material(
+def load_report_input(
     database: Database,
     number: str,
     now: datetime,
     *,
     as_of: datetime | None,
     provider: str,
-    dues: Sequence[Deadline],
+    deadlines: Sequence[Deadline],
     default_language: str,
     default_zone: str,
-    chosen: str | None = None,
+    chosen_language: str | None = None,
     leads: LeadTimes = LEADS,
 ) -> ReportInput:
-    """``number``: the client's.
+    """Return the input of one client's report.
 
-    ``as_of``: the past as it was known then. ``chosen``: a language in place of the contact's.
+    Args:
+        database: The inventory.
+        number: Customer number.
+        now: Current time.
+        as_of: Time of the report. For a past time, the report shows what was known then.
+        provider: Name of the provider.
+        deadlines: Dated rules and the provider's deadlines.
+        default_language: Language if no contact has one.
+        default_zone: Time zone of the provider.
+        chosen_language: Language instead of the contact's.
+        leads: Lead times of purchases.
     """
     at = as_of or now
     past = as_of if as_of is not None and as_of <= now else None
     with database.read() as conn:
         row = clients.find(conn, number)
         people = contacts.listing(conn, client_id=row["id"])
-        taken = [
+        assigned = [
             a for a in findings.acceptances(conn, past, kind="take") if _concerns(a, row["id"])
         ]
-        led, dates, leads_it = (
-            _purchases(conn, row["id"], at, leads) if past is None else ([], [], {})
+        # Purchases and cases have no history, so a report of the past omits them.
+        case_topics, dates, case_names = (
+            _purchases_and_cases(conn, row["id"], at, leads) if past is None else ([], [], {})
         )
-        ended = select(run.c.vantage).where(
-            run.c.state == "complete", run.c.finished_at <= to_epoch(at)
-        )
+        # The last complete run at the time of the report is the source of its facts.
+        ended = select(Run.vantage).where(Run.state == "complete", Run.finished_at <= to_epoch(at))
         vantage = conn.execute(
-            ended.order_by(run.c.finished_at.desc(), run.c.id.desc()).limit(1)
+            ended.order_by(Run.finished_at.desc(), Run.id.desc()).limit(1)
         ).scalar()
-    found, standings = subjects(database, now, as_of=as_of, client=row["number"])
-    measured = max((s.last_attempt for s in standings if s.last_attempt is not None), default=None)
+    facts, statuses = load_domain_facts(database, now, as_of=as_of, client=row["number"])
+    measured = max((s.last_attempt for s in statuses if s.last_attempt is not None), default=None)
+    # The language and the time zone are those of the owner, if one is recorded.
     people.sort(key=lambda p: _ROLES.index(p["role"]) if p["role"] in _ROLES else len(_ROLES))
-    spoken = (
-        chosen or next((p["language"] for p in people if p["language"]), None) or default_language
+    language_code = (
+        chosen_language
+        or next((p["language"] for p in people if p["language"]), None)
+        or default_language
     )
     zone = next((p["time_zone"] for p in people if p["time_zone"]), None) or default_zone
-    reader: Language = language(spoken, zone)
+    reader_language: Language = language(language_code, zone)
     return ReportInput(
         number=row["number"],
         name=row["name"],
         provider=provider,
         contact=row["account_manager"] or "",
-        language=reader,
+        language=reader_language,
         as_of=at,
-        subjects=found,
-        standings=standings,
-        rows=judge(found, dues, at),
-        deadlines=dues,
-        taken=taken,
+        domains=facts,
+        statuses=statuses,
+        rows=judge(facts, deadlines, at),
+        deadlines=deadlines,
+        assigned=assigned,
         vantage=vantage or "",
         measured=from_epoch(measured),
         zone=ZoneInfo(default_zone),
-        led=led,
-        led_names=leads_it,
+        case_topics=case_topics,
+        case_names=case_names,
         dates=dates,
     )
 
 
-def _purchases(
+def _purchases_and_cases(
     conn: Connection, client_id: int, at: datetime, leads: LeadTimes
 ) -> tuple[list[Topic], list[DatedItem], dict[str, str]]:
-    """The actions and dates of the client's orders and open cases, and the names under a case."""
+    """Return the actions and dates of the client's purchases and open cases.
+
+    The third value is the reference of the case per name.
+    """
+    # Ended cases have no further dates and no actions.
     rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
-    known = load(conn, client_id, ended=False)
+    purchases = load(conn, client_id, ended=False)
     issued = cases.issuances(conn, [r["id"] for r in rows])
-    by_id = {o.id: o for o in known}
+    by_id = {p.id: p for p in purchases}
     names = {n: r["reference"] for r in rows for n in r["names"]}
-    led = [
-        casework.of_case(r, issued.get(r["id"], ()), by_id.get(r["order_id"] or 0), at, 60)
+    topics = [
+        casework.case_topic(r, issued.get(r["id"], ()), by_id.get(r["order_id"] or 0), at, 60)
         for r in rows
     ]
-    led += casework.of_orders(conn, at, leads, AHEAD_OF_ORDERS, {client_id: names}, client_id)
+    topics += casework.purchase_topics(
+        conn, at, leads, PURCHASES_AHEAD, {client_id: names}, client_id
+    )
+    # A certificate that needs no reissue has an event already, from its endpoint.
     dates = [
-        DatedItem(c.at, "order", DATES[c.what], {"order": o.label}, o.names)
-        for o in known
-        for c in purchase_deadlines(o, leads, at)
-        if c.what != "certificate" or c.due is not None
+        DatedItem(d.at, "order", DATES[d.kind], {"order": p.label}, p.names)
+        for p in purchases
+        for d in purchase_deadlines(p, leads, at)
+        if d.kind != "certificate" or d.due is not None
     ]
     for row in rows:
         start = from_epoch(row["window_start"])
+        # A proposed window is not a date yet; only an agreed one is.
         if row["window_state"] == "agreed" and start is not None:
             dates.append(
                 DatedItem(
@@ -127,11 +148,11 @@ def _purchases(
                     tuple(row["names"]),
                 )
             )
-    return led, dates, names
+    return topics, dates, names
 
 
 def _concerns(acceptance: Acceptance, client_id: int) -> bool:
-    """A promise for another client is none of this one's.
+    """Return whether an assignment may concern the client.
 
     One for a domain or an endpoint is matched by its id later.
     """

@@ -1,6 +1,7 @@
-"""The report as values, every text already in the reader's language.
+"""The report as values, with all texts in the reader's language.
 
-All formats are made from it and from nothing else.
+Each format is rendered from these values alone. The names of the fields are the keys of
+``certmgr.report/1``.
 """
 
 from __future__ import annotations
@@ -11,9 +12,19 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class ReportAction:
-    """One thing to be done.
+    """One action.
 
-    ``outcome``: you-act, we-act or escalated. ``by``: its last day, None: as soon as possible.
+    Attributes:
+        outcome: you-act, we-act or escalated.
+        site: Name of the site.
+        code: Code of the finding.
+        severity: Severity of the finding.
+        what: The problem, as a sentence.
+        do: The instruction.
+        by: Last day of the action. None means as soon as possible.
+        by_text: That day in the reader's language.
+        late: Whether that day has passed.
+        person: Person that the action is assigned to.
     """
 
     outcome: str
@@ -32,9 +43,14 @@ class ReportAction:
 class ReportSite:
     """One site.
 
-    ``state``: ok, attention, fault or unknown; ``state_text`` with its symbol. ``facts``: evidence
-    in words; ``untested``: what could not be told. ``outcome``: of its worst action, empty without
-    one.
+    Attributes:
+        state: ok, attention, fault or unknown.
+        state_text: The state in the reader's language, with its symbol.
+        outcome: Outcome of the worst action; empty if there is no action.
+        facts: Evidence, as sentences.
+        untested: Undetermined results, as sentences.
+        expires: End of the certificate.
+        measured: Time of the last probe.
     """
 
     name: str
@@ -55,8 +71,12 @@ class ReportSite:
 class ReportEvent:
     """A date ahead.
 
-    ``kind``: rule (of browsers and CAs), own (the provider's), certificate, order, window (of an
-    installation). ``affected``: sites that do not comply then.
+    Attributes:
+        kind: rule (of browsers and CAs), own (a deadline of the provider), certificate, order or
+            window (an installation).
+        confirmed: Whether the date is final. Some dates are only announced.
+        affected: Sites that will not comply then, or that the date concerns.
+        steps: Steps that lead to compliance.
     """
 
     at: datetime
@@ -80,6 +100,17 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class ClientReport:
+    """The whole report of one client.
+
+    Attributes:
+        summary: One sentence about the whole report.
+        state: ok, attention, fault or unknown.
+        counts: Number of sites, in total and per state.
+        why: Why HTTPS matters, in sentences chosen by the findings.
+        method: How and when the sites were probed.
+        untested: Undetermined results of all sites.
+    """
+
     client: str
     client_name: str
     provider: str

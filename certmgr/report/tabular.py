@@ -1,4 +1,4 @@
-"""Report -> JSON (``certmgr.report/1``) and CSV, from the same view as the page."""
+"""Rendering of a report as JSON (``certmgr.report/1``) and CSV, from the values of the page."""
 
 from __future__ import annotations
 
@@ -37,16 +37,20 @@ def _plain(value: Any) -> Any:
 
 
 def to_json(report: ClientReport) -> str:
+    """Return the whole report as JSON."""
+    # The schema comes first, so that a program can check it before it reads the rest.
     values = {"schema": "certmgr.report/1", **_plain(dataclasses.asdict(report))}
+    # ASCII output is safe in terminals and logs with any encoding.
     return json.dumps(values, ensure_ascii=True, indent=2) + "\n"
 
 
 def to_csv(report: ClientReport) -> str:
-    """One row a site; what has to be done there, and by when."""
+    """Return one row per site, with its instructions and their last days."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for site in report.sites:
+        # The actions of a site are found by its name, as in the page.
         actions = [
             a for a in (*report.you_act, *report.we_act, *report.escalated) if a.site == site.name
         ]
@@ -62,6 +66,7 @@ def to_csv(report: ClientReport) -> str:
             " ".join(site.facts),
             " ".join(site.untested),
         )
+        # Texts of clients and servers must not become formulas of a spreadsheet.
         writer.writerow(
             [cell if isinstance(cell, int) else guard_cell(printable(cell, 4000)) for cell in row]
         )

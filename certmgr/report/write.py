@@ -1,4 +1,4 @@
-"""Where reports go. Names never come from a client's words."""
+"""File names and folders of reports. A file name never contains text of a client."""
 
 from __future__ import annotations
 
@@ -10,21 +10,31 @@ from inventory.errors import CertmgrError
 
 
 def file_name(number: str, extension: str) -> str:
-    """``client-1001.html``; a number with other characters is shortened to those that are safe, and
-    told apart by a hash.
+    """Return a file name such as ``client-1001.html``.
+
+    Unsafe characters are removed from the customer number. A hash then keeps the names of different
+    clients different.
     """
+    # Only these characters are safe on all file systems and in URLs.
     safe = re.sub(r"[^A-Za-z0-9_-]", "", number)[:40]
     if safe == number and safe:
         return f"client-{safe}.{extension}"
     return f"client-{safe or 'x'}-{hashlib.sha256(number.encode()).hexdigest()[:8]}.{extension}"
 
 
-def folder(path: Path) -> Path:
-    """The folder for many reports, made where it is missing."""
+def make_folder(path: Path) -> Path:
+    """Return the folder for the reports; create it if it is missing.
+
+    Raises:
+        CertmgrError: The folder cannot be created.
+    """
+    # Reports contain personal data, so only the owner may read the folder.
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise CertmgrError(
-            f"The folder {path} cannot be made", error.strerror or str(error), "Name another one."
+            f"The folder {path} cannot be created",
+            error.strerror or str(error),
+            "Name another folder.",
         ) from None
     return path

@@ -1,3 +1,1 @@
-"""Whether a certificate was revoked: by its CA's list, by a staple; and what else the DNS says of
-it (CAA, DANE), for the whole inventory.
-"""
+"""Revocation lists, CAA and DANE for the whole inventory: what no handshake shows."""

@@ -1,62 +1,69 @@
-"""Revocation lists over plain http: a few at once, each within bounds, none from inside.
+"""Fetch revocation lists over plain http: a few at once, each within bounds.
 
-The guards are certmgr/net/downloads.py's.
+Internal addresses are refused by the guards of certmgr/net/downloads.py.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from certmgr.net.addresses import Network
 from certmgr.net.dns import DnsClient
-from certmgr.net.downloads import Download, download, literal, permitted, place_of
+from certmgr.net.downloads import Download, download, first_permitted, literal_address, parse_target
 from certmgr.x509.crl import MAX_BYTES
 
+_log = logging.getLogger(__name__)
+
 AT_ONCE = 4
-SECONDS = 60.0  # for one list, whatever its size
+SECONDS = 60.0  # per list, whatever its size
 
 
 class CrlFetcher:
-    """``allowed``: internal networks that may be asked."""
+    """Fetches revocation lists.
+
+    ``allowed``: internal networks from which a list may be fetched.
+    """
 
     def __init__(
         self,
-        asker: DnsClient,
+        dns_client: DnsClient,
         allowed: Sequence[Network],
         *,
         limit: int = MAX_BYTES,
         seconds: float = SECONDS,
     ) -> None:
-        self._asker, self._allowed = asker, tuple(allowed)
+        self._dns_client, self._allowed = dns_client, tuple(allowed)
         self._limit, self._seconds = limit, seconds
 
     def fetch(self, url: str) -> Download:
-        """Never raises for what a server or the DNS does."""
-        place = place_of(url)
-        if place is None:
-            return Download(problem="it is no http URL that can be asked")
-        addresses: Sequence[str] = literal(place)
+        """Fetch one list. Never raises for the behaviour of a server or the DNS."""
+        _log.info("fetching the revocation list %s", url)
+        target = parse_target(url)
+        if target is None:
+            return Download(problem="the URL is not a plain http URL with a valid host")
+        addresses: Sequence[str] = literal_address(target)
         if not addresses:
-            answer = self._asker.addresses(place.host)
+            answer = self._dns_client.addresses(target.host)
             if answer.status != "ok":
-                return Download(problem=f"{place.host}: {answer.reason}")
+                return Download(problem=f"{target.host}: {answer.reason}")
             addresses = answer.records
-        address, why = permitted(addresses, self._allowed)
+        # The checked address is the one that is contacted, so that a second DNS answer cannot
+        # replace it with an internal one.
+        address, reason = first_permitted(addresses, self._allowed)
         if address is None:
-            return Download(problem=why)
-        return download(address, place, limit=self._limit, seconds=self._seconds)
+            return Download(problem=reason)
+        return download(address, target, limit=self._limit, seconds=self._seconds)
 
     def each(self, urls: Iterable[str]) -> Iterator[tuple[str, Download]]:
-        """In the order in which they come.
-
-        No more than ``AT_ONCE`` are on their way or wait to be taken, so that bodies do not pile
-        up.
-        """
+        """Fetch several lists, and yield each URL with its result in the order of completion."""
         waiting = iter(urls)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             running: dict[Future[Download], str] = {}
             while True:
+                # Each URL is submitted only when another is done. A list may have 32 MB, so
+                # results must not accumulate while the caller works.
                 for url in waiting:
                     running[pool.submit(self.fetch, url)] = url
                     if len(running) >= AT_ONCE:

@@ -1,9 +1,9 @@
-"""One pass over what no handshake shows: the CAs' lists of revoked certificates, and what the DNS
-says (CAA, DANE). Opens and closes its own findings.
+"""One pass over revocation lists and DNS records (CAA, DANE): what no handshake shows.
 
-One at a time for a database (job "revocation"). The lists decide by themselves when they are due;
-the DNS is asked once a day, or with ``every``. Where over half of the lists, or of the questions,
-fail, it is rather our own way out: then nothing is opened as unknown, and the summary says so.
+The pass opens and closes the findings of these checks. Only one pass per database runs at a time
+(job "revocation"). Each list has its own due time. The DNS is queried once a day, or with
+``every``. If over half of the lists or of the queries fail, our own network is the likely cause.
+Then no unknown status becomes a finding, and the summary reports it.
 """
 
 from __future__ import annotations
@@ -28,20 +28,26 @@ from inventory.store import revocation as store
 from inventory.targets import Target
 
 JOB = "revocation"
+# The findings about lists; certmgr/revocation/policy.py changes those about the DNS.
 CODES = ("revoked", "revocation-unknown")
-DAY = timedelta(
-    hours=23
-)  # a run that cron begins a little earlier than yesterday's is a day later all the same
-LEAST = 5
-CHUNK = 500
+# Less than 24 hours: cron may start today's run a little earlier than yesterday's.
+DAY = timedelta(hours=23)
+MIN_FAILURES = 5  # with fewer failed lists, the network is not considered broken
+CHUNK_SIZE = 500  # endpoints per transaction
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)
 class RevocationSummary:
-    """``suspect``: why nothing was opened as unknown, empty where it could be.
+    """The result of one pass.
 
-    ``dns_asked_at``: of the last pass over the DNS, where this one asked nothing.
+    Attributes:
+        lists: The result for the revocation lists.
+        policy: The result for the DNS; None if it was not queried.
+        opened: Findings that were opened.
+        closed: Findings that were closed.
+        suspect: Why no unknown status became a finding; empty if the pass is reliable.
+        dns_asked_at: The time of the last pass over the DNS, if this one sent no query.
     """
 
     lists: lists.CrlSummary = field(default_factory=lists.CrlSummary)
@@ -54,9 +60,11 @@ class RevocationSummary:
 
 @dataclass(slots=True)
 class RevocationPlan:
-    """What a run would ask.
+    """What a run would fetch and query.
 
-    ``lists``: URL -> certificates. ``endpoints``: whose DNS would be asked.
+    Attributes:
+        lists: URL -> the number of certificates that name it.
+        endpoints: The number of endpoints whose DNS records would be queried.
     """
 
     lists: dict[str, int]
@@ -73,23 +81,36 @@ def run(
     every: bool = False,
     progress: Progress | None = None,
 ) -> RevocationSummary:
-    """``client``: only this one's (its number or name).
+    """Check revocation lists and DNS records, and change the findings about them.
 
-    ``every``: also what is not due. Raises :class:`Busy` where another run is under way.
+    Args:
+        database: The inventory.
+        settings: The configuration.
+        now: The current time.
+        identities_for: How the next certificate of an endpoint would be issued; None: CAA is not
+            checked.
+        client: Only the endpoints of this client (number or name).
+        every: Check also what is not due.
+        progress: Called with ("lists" or "names", done, planned).
+
+    Raises:
+        Busy: Another pass is running.
     """
     with database.read() as conn:
         client_id = int(clients.find(conn, client)["id"]) if client else None
     with jobs.alone(database, JOB):
+        # The state of the job is committed first, so that a pass that dies is visible.
         with database.write(now) as tx:
             jobs.started(tx, JOB)
         try:
             summary = _run(database, settings, now, client_id, identities_for, every, progress)
         except BaseException as error:
+            # Also if the process is interrupted, the job must not stay marked as running.
             with database.write(now) as tx:
                 jobs.failed(tx, JOB, f"{type(error).__name__}: {error}")
             raise
         with database.write(now) as tx:
-            jobs.succeeded(tx, JOB, _remembered(tx, summary, client_id, now))
+            jobs.succeeded(tx, JOB, _job_detail(tx, summary, client_id, now))
         return summary
 
 
@@ -101,18 +122,19 @@ def plan(
     client: str | None = None,
     every: bool = False,
 ) -> RevocationPlan:
-    """What :func:`run` would ask now; nothing is asked and nothing stored."""
+    """Return what :func:`run` would fetch and query now. Nothing is sent or stored."""
     with database.read() as conn:
         client_id = int(clients.find(conn, client)["id"]) if client else None
         count = endpoints.count_visited(conn, client_id, None)
-    asker, allowed = DnsClient.of(settings), _allowed(settings)
+    dns_client, allowed = DnsClient.of(settings), _allowed(settings)
+    # Anchors are needed only to verify a list, and a plan fetches none.
     due = {}
     if settings.scan.revocation:
         due = lists.CrlCheck(
-            database, CrlFetcher(asker, allowed), now, anchors={}, every=every
+            database, CrlFetcher(dns_client, allowed), now, anchors={}, every=every
         ).plan(client_id)
-    asks = settings.scan.dane and (every or _asked(database, client_id, now) is None)
-    return RevocationPlan(due, count if asks else 0)
+    queries = settings.scan.dane and (every or _last_dns_pass(database, client_id, now) is None)
+    return RevocationPlan(due, count if queries else 0)
 
 
 def _run(
@@ -125,26 +147,27 @@ def _run(
     progress: Progress | None,
 ) -> RevocationSummary:
     summary = RevocationSummary()
-    asker = DnsClient.of(settings)
+    dns_client = DnsClient.of(settings)
     if settings.scan.revocation:
-        fetcher = CrlFetcher(asker, _allowed(settings))
-        look = lists.CrlCheck(
+        fetcher = CrlFetcher(dns_client, _allowed(settings))
+        check = lists.CrlCheck(
             database,
             fetcher,
             now,
             anchors=_anchors(settings),
             every=every,
-            progress=_about(progress, "lists"),
+            progress=_progress_of(progress, "lists"),
         )
-        summary.lists = look.run(client_id)
+        summary.lists = check.run(client_id)
+        # If most lists fail at once, the cause is probably our own network.
         failed = len(summary.lists.problems)
-        if failed >= LEAST and 2 * failed > summary.lists.fetched:
+        if failed >= MIN_FAILURES and 2 * failed > summary.lists.fetched:
             summary.suspect.append(
-                f"{failed} of {summary.lists.fetched} revocation lists could not be had"
+                f"{failed} of {summary.lists.fetched} revocation lists could not be fetched"
             )
         _settle(database, now, client_id, summary)
     if settings.scan.dane:
-        summary.dns_asked_at = None if every else _asked(database, client_id, now)
+        summary.dns_asked_at = None if every else _last_dns_pass(database, client_id, now)
         if summary.dns_asked_at is None:
             _policy(database, settings, now, client_id, identities_for, progress, summary)
     return summary
@@ -159,18 +182,19 @@ def _policy(
     progress: Progress | None,
     summary: RevocationSummary,
 ) -> None:
-    """With an asker of its own, whose counts are about these questions alone."""
-    done = policy.DnsPolicyCheck(
-        database, DnsClient.of(settings), now, identities_for, _about(progress, "names")
+    # A separate client counts these queries alone, without those for the hosts of lists.
+    result = policy.DnsPolicyCheck(
+        database, DnsClient.of(settings), now, identities_for, _progress_of(progress, "names")
     ).run(client_id)
-    if done.broken:
-        summary.suspect.append(f"{done.failed} of {done.asked} questions to the DNS failed")
-    summary.policy = done
-    summary.opened += done.opened
-    summary.closed += done.closed
+    if result.broken:
+        summary.suspect.append(f"{result.failed} of {result.asked} DNS queries failed")
+    # Findings of the endpoints that were checked before an abort are valid.
+    summary.policy = result
+    summary.opened += result.opened
+    summary.closed += result.closed
 
 
-def _about(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+def _progress_of(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
     return None if progress is None else lambda done, planned: progress(what, done, planned)
 
 
@@ -179,12 +203,13 @@ def _allowed(settings: Settings) -> tuple[Any, ...]:
 
 
 def _anchors(settings: Settings) -> dict[bytes, list[Certificate]]:
-    found: dict[bytes, list[Certificate]] = {}
+    """Return the trust anchors by the DER of their subject."""
+    by_subject: dict[bytes, list[Certificate]] = {}
     for anchor in TrustStore.load(
         settings.trust.store, settings.trust.ca_files, cache=False
     ).anchors.values():
-        found.setdefault(anchor.subject_der, []).append(anchor)
-    return found
+        by_subject.setdefault(anchor.subject_der, []).append(anchor)
+    return by_subject
 
 
 # -- findings about the lists
@@ -195,8 +220,9 @@ def _settle(
 ) -> None:
     with database.read() as conn:
         ids = store.concerned(conn, client_id, CODES)
-    for start in range(0, len(ids), CHUNK):
-        part = ids[start : start + CHUNK]
+    # Short transactions, so that other jobs do not wait for the whole pass.
+    for start in range(0, len(ids), CHUNK_SIZE):
+        part = ids[start : start + CHUNK_SIZE]
         with database.write(now) as tx:
             opened, closed = _settle_part(tx, now, part, suspect=bool(summary.suspect))
         summary.opened += opened
@@ -206,40 +232,44 @@ def _settle(
 def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tuple[int, int]:
     conn = tx.conn
     served, known = store.served(conn, ids), scan_results.open_findings(conn, ids)
-    leaves = sorted({s.leaf for one in served.values() for s in one})
+    leaves = sorted({s.leaf for addresses in served.values() for s in addresses})
     rows = store.statuses(conn, leaves)
+    # A finding names the serial number of a revoked certificate, and only of those.
     serials = {
         h: parse(der).serial
         for h, der in store.ders(
             conn, [h for h, r in rows.items() if r["status"] == "revoked"]
         ).items()
     }
-    said = {h: {**r, "serial": serials.get(h, "")} for h, r in rows.items()}
+    statuses = {h: {**r, "serial": serials.get(h, "")} for h, r in rows.items()}
     opened, updated, closed = [], [], []
     for row in endpoints.visited(conn, ids):
-        place = settle.EndpointState(
+        endpoint = settle.EndpointState(
             row["id"],
             Target(row["host"], row["port"], row["protocol"]),
             domains.parties_of_row(row),
             [OpenFinding(i, f) for i, f in known.get(row["id"], ())],
             served.get(row["id"], ()),
         )
-        changes = settle.revocations(place, said, now, lists.GRACE.total_seconds(), suspect=suspect)
-        opened += [(place.id, f) for f in changes.opened]
+        changes = settle.revocation_changes(
+            endpoint, statuses, now, lists.GRACE.total_seconds(), suspect=suspect
+        )
+        opened += [(endpoint.id, f) for f in changes.opened]
         updated += changes.updated
         closed += changes.closed
     findings.settle(tx, opened, updated, closed)
     return len(opened), len(closed)
 
 
-# -- when the DNS was asked
+# -- when the DNS was queried
 
 
-def _asked(database: Database, client_id: int | None, now: datetime) -> datetime | None:
-    """When the DNS was asked about this client (or all) less than a day ago; None: it is due."""
+def _last_dns_pass(database: Database, client_id: int | None, now: datetime) -> datetime | None:
+    """Return when the DNS was queried for this client or for all; None if that is due again."""
     with database.read() as conn:
         stamps: dict[str, int] = jobs.state(conn, JOB)["detail"].get("dns", {})
     mine = [stamps.get("all"), stamps.get(str(client_id)) if client_id is not None else None]
+    # A pass over all clients includes this client.
     last = max((s for s in mine if s is not None), default=None)
     return (
         from_epoch(last)
@@ -248,14 +278,16 @@ def _asked(database: Database, client_id: int | None, now: datetime) -> datetime
     )
 
 
-def _remembered(
+def _job_detail(
     tx: Tx, summary: RevocationSummary, client_id: int | None, now: datetime
 ) -> dict[str, Any]:
-    """A pass that was given up counts as none: the next run asks again."""
+    """Return the state of the job to store: client id (or ``all``) -> last pass over the DNS."""
+    # Older passes do not matter any more, and would accumulate.
     since = to_epoch(now - DAY)
     stamps = {
         k: v for k, v in jobs.state(tx.conn, JOB)["detail"].get("dns", {}).items() if v > since
     }
+    # A pass that was aborted does not count, so the next run queries again.
     if summary.policy is not None and not summary.policy.broken:
         stamps["all" if client_id is None else str(client_id)] = to_epoch(now)
     return {"dns": stamps}

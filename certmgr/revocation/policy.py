@@ -1,8 +1,7 @@
-"""What the DNS says of what is served and of what will be: TLSA (DANE) and CAA, of each endpoint, a
-bounded number at once.
+"""Check the TLSA (DANE) and CAA records of each endpoint, a bounded number at once.
 
-Judging is pure (certmgr/checks/caa.py, certmgr/checks/tlsa.py); here the questions are asked and
-the findings changed, some endpoints at a time.
+The decisions are pure (certmgr/checks/caa.py, certmgr/checks/tlsa.py). This module sends the
+queries and changes the findings, some endpoints at a time.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from certmgr.checks import caa
-from certmgr.checks.tlsa import announcement, match
+from certmgr.checks.tlsa import match, recommended_record
 from certmgr.checks.transport import finding
 from certmgr.inspection.reconcile import FindingChanges, OpenFinding
 from certmgr.net.dns import DnsAnswer, DnsClient
 from certmgr.net.dns_records import TlsaRecord
-from certmgr.revocation.settle import EndpointState, change
+from certmgr.revocation.settle import EndpointState, update_finding
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database
 from inventory.names import as_ip
@@ -30,24 +29,32 @@ from inventory.store import revocation as store
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Severity
 
-CHUNK = 200
-AT_ONCE = 16
-# So few failures say nothing about our resolver.
-LEAST = 5
+CHUNK_SIZE = 200  # endpoints per transaction
+AT_ONCE = 16  # queries at once
+# With fewer failures, the resolver is not considered broken.
+MIN_FAILURES = 5
 
 Identities = tuple[Sequence[str], str | None, str | None]
 IdentitiesFor = Callable[[Mapping[str, Any]], Identities | None]
-"""From a row of endpoint and domain (host, domain, domain_id, client_id, and the parties) to
-(issuer domain names of the CA that we would use for it, the URI of our account, the method: http-01
-or dns-01). None: we get no certificate for it.
+"""Returns how the next certificate of an endpoint would be issued.
+
+The argument is a row of endpoint and domain: host, domain, domain_id, client_id, and the parties.
+The result is (issuer domain names of the CA, the URI of the ACME account, the validation method:
+http-01 or dns-01), or None if the provider issues no certificate for it.
 """
 
 
 @dataclass(slots=True)
 class DnsPolicySummary:
-    """How it went.
+    """The result of one pass over the DNS.
 
-    ``asked`` and ``failed``: questions to the DNS. ``broken``: it was given up, since most failed.
+    Attributes:
+        endpoints: The endpoints that were checked.
+        asked: DNS queries that were sent.
+        failed: Those that failed.
+        opened: Findings that were opened.
+        closed: Findings that were closed.
+        broken: Whether the pass was aborted, since most queries failed.
     """
 
     endpoints: int = 0
@@ -60,154 +67,174 @@ class DnsPolicySummary:
 
 @dataclass(frozen=True, slots=True)
 class DnsPolicyAnswers:
-    """What the DNS said of an endpoint; None: not asked. ``name``: where TLSA stands."""
+    """The DNS answers for an endpoint; None: not queried. ``name``: the name of the TLSA record."""
 
     name: str
     tlsa: DnsAnswer | None = None
     caa: caa.CaaSet | None = None
 
 
-def announced_at(target: Target) -> str | None:
-    """_443._tcp.host (RFC 6698 3); None for an address."""
+def tlsa_name(target: Target) -> str | None:
+    """Return the name of the TLSA record, such as ``_443._tcp.host`` (RFC 6698 3).
+
+    None for an IP address, which has no such record.
+    """
     return None if as_ip(target.host) is not None else f"_{target.port}._tcp.{target.host}"
 
 
 class DnsPolicyCheck:
-    """``identities_for`` None: CAA is not asked."""
+    """One pass over the DNS. ``identities_for`` None: CAA is not checked."""
 
     def __init__(
         self,
         database: Database,
-        asker: DnsClient,
+        dns_client: DnsClient,
         now: datetime,
         identities_for: IdentitiesFor | None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.database, self.asker, self.now = database, asker, now
+        self.database, self.dns_client, self.now = database, dns_client, now
         self.identities_for, self.progress = identities_for, progress
-        self.done = DnsPolicySummary()
+        self.summary = DnsPolicySummary()
 
     def run(self, client_id: int | None) -> DnsPolicySummary:
+        """Check the endpoints of one client (or of all), and change their findings."""
         with self.database.read() as conn:
             ids = endpoints.visited_ids(conn, client_id, None)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for start in range(0, len(ids), CHUNK):
-                if self._hopeless():
-                    self.done.broken = True
+            # The answers of one chunk are stored before the next queries are sent.
+            for start in range(0, len(ids), CHUNK_SIZE):
+                if self._mostly_failing():
+                    self.summary.broken = True
                     break
-                self._chunk(pool, ids[start : start + CHUNK])
+                self._chunk(pool, ids[start : start + CHUNK_SIZE])
                 if self.progress is not None:
-                    self.progress(min(start + CHUNK, len(ids)), len(ids))
-        self.done.asked, self.done.failed = self.asker.asked, self.asker.failed
-        self.done.broken |= self._hopeless()
-        return self.done
+                    self.progress(min(start + CHUNK_SIZE, len(ids)), len(ids))
+        self.summary.asked, self.summary.failed = self.dns_client.asked, self.dns_client.failed
+        self.summary.broken |= self._mostly_failing()
+        return self.summary
 
-    def _hopeless(self) -> bool:
-        return self.asker.failed >= LEAST and 2 * self.asker.failed > self.asker.asked
+    def _mostly_failing(self) -> bool:
+        """Return whether most queries failed, so that the resolver is the likely cause."""
+        return (
+            self.dns_client.failed >= MIN_FAILURES
+            and 2 * self.dns_client.failed > self.dns_client.asked
+        )
 
     def _chunk(self, pool: ThreadPoolExecutor, ids: Sequence[int]) -> None:
         with self.database.read() as conn:
             rows = endpoints.visited(conn, ids)
             served = store.served(conn, ids)
-        ours = {
+        identities = {
             r["id"]: None if self.identities_for is None else self.identities_for(r) for r in rows
         }
-        told = dict(
+        answers = dict(
             zip(
-                ours,
-                pool.map(lambda r: self._ask(r, bool(served.get(r["id"])), ours[r["id"]]), rows),
+                identities,
+                pool.map(
+                    lambda r: self._query(r, bool(served.get(r["id"])), identities[r["id"]]), rows
+                ),
                 strict=True,
             )
         )
+        # No transaction is open while the queries run: they may take seconds.
         with self.database.write(self.now) as tx:
             known = scan_results.open_findings(tx.conn, ids)
             opened, updated, closed = [], [], []
             for row in rows:
-                place = EndpointState(
+                endpoint = EndpointState(
                     row["id"],
                     Target(row["host"], row["port"], row["protocol"]),
                     domains.parties_of_row(row),
                     [OpenFinding(i, f) for i, f in known.get(row["id"], ())],
                     served.get(row["id"], ()),
                 )
-                changes = self._changes(tx.conn, place, told[row["id"]], ours[row["id"]])
-                opened += [(place.id, f) for f in changes.opened]
+                changes = self._changes(
+                    tx.conn, endpoint, answers[row["id"]], identities[row["id"]]
+                )
+                opened += [(endpoint.id, f) for f in changes.opened]
                 updated += changes.updated
                 closed += changes.closed
             findings.settle(tx, opened, updated, closed)
-        self.done.endpoints += len(rows)
-        self.done.opened += len(opened)
-        self.done.closed += len(closed)
+        self.summary.endpoints += len(rows)
+        self.summary.opened += len(opened)
+        self.summary.closed += len(closed)
 
-    def _ask(
-        self, row: Mapping[str, Any], serves: bool, ours: Identities | None
+    def _query(
+        self, row: Mapping[str, Any], serves: bool, identities: Identities | None
     ) -> DnsPolicyAnswers:
-        """In a thread.
-
-        Once most questions fail, nothing more is asked: each would only wait for its time-out.
-        """
-        name = announced_at(Target(row["host"], row["port"], row["protocol"]))
-        if name is None or self._hopeless():
+        """Send the queries for one endpoint; runs in a thread."""
+        name = tlsa_name(Target(row["host"], row["port"], row["protocol"]))
+        # Once most queries fail, no more are sent: each would only wait for its time-out.
+        if name is None or self._mostly_failing():
             return DnsPolicyAnswers("")
-        tlsa = self.asker.ask(name, "TLSA") if serves else None
+        # Without a certificate there is nothing that a TLSA record could match.
+        tlsa = self.dns_client.ask(name, "TLSA") if serves else None
         return DnsPolicyAnswers(
-            name, tlsa, caa.find(self.asker.ask, row["host"]) if ours is not None else None
+            name,
+            tlsa,
+            caa.find(self.dns_client.ask, row["host"]) if identities is not None else None,
         )
 
     def _changes(
         self,
         conn: Connection,
-        place: EndpointState,
-        told: DnsPolicyAnswers,
-        ours: Identities | None,
+        endpoint: EndpointState,
+        answers: DnsPolicyAnswers,
+        identities: Identities | None,
     ) -> FindingChanges:
         changes = FindingChanges()
-        if told.caa is not None and ours is not None:
-            _caa(place, told.caa, ours, changes)
-        elif self.identities_for is not None and ours is None:
-            change(place, "caa-mismatch", None, changes)  # we get no certificate for it any more
-        if told.tlsa is not None and told.tlsa.told and place.live:
-            self._dane(conn, place, told, told.tlsa, changes)
+        if answers.caa is not None and identities is not None:
+            _update_caa(endpoint, answers.caa, identities, changes)
+        elif self.identities_for is not None and identities is None:
+            # The provider issues no certificate for it any more, so its CA does not matter.
+            update_finding(endpoint, "caa-mismatch", None, changes)
+        if answers.tlsa is not None and answers.tlsa.determined and endpoint.live:
+            self._update_dane(conn, endpoint, answers, answers.tlsa, changes)
         return changes
 
-    def _dane(
+    def _update_dane(
         self,
         conn: Connection,
-        place: EndpointState,
-        told: DnsPolicyAnswers,
+        endpoint: EndpointState,
+        answers: DnsPolicyAnswers,
         answer: DnsAnswer,
         changes: FindingChanges,
     ) -> None:
-        """Only records that were validated count; where there are none, or none that is validated,
-        nothing is announced.
-        """
+        # Only validated records count (RFC 6698 4.1): an attacker could forge others.
         records = [r for r in answer.records if isinstance(r, TlsaRecord)]
         if not records or not answer.authentic:
-            change(place, "dane-mismatch", None, changes)
+            update_finding(endpoint, "dane-mismatch", None, changes)
             return
-        ders = store.ders(conn, list({h for s in place.live for h in s.chain}))
-        chains = {s.address: [parse(ders[h]) for h in s.chain if h in ders] for s in place.live}
-        smtp = place.target.protocol == "smtp"
+        ders = store.ders(conn, list({h for s in endpoint.live for h in s.chain}))
+        chains = {s.address: [parse(ders[h]) for h in s.chain if h in ders] for s in endpoint.live}
+        # A client may connect to any address, so one record must match at each of them.
+        smtp = endpoint.target.protocol == "smtp"
         verdicts = {
             s.address: match(
                 records,
                 chains[s.address],
-                place.target.host,
+                endpoint.target.host,
                 self.now,
                 smtp=smtp,
                 trusted=s.trusted,
             )
-            for s in place.live
+            for s in endpoint.live
         }
         wrong = [a for a, v in verdicts.items() if v.state == "mismatch"]
         if not wrong and any(v.state == "unknown" for v in verdicts.values()):
-            return
-        made = None
+            return  # an undetermined result changes nothing
+        current = None
         if wrong:
-            made = _mismatch(
-                told.name, wrong, verdicts[wrong[0]].reason, records, chains[wrong[0]][0], smtp=smtp
+            current = _mismatch(
+                answers.name,
+                wrong,
+                verdicts[wrong[0]].reason,
+                records,
+                chains[wrong[0]][0],
+                smtp=smtp,
             )
-        change(place, "dane-mismatch", made, changes)
+        update_finding(endpoint, "dane-mismatch", current, changes)
 
 
 def _mismatch(
@@ -219,6 +246,7 @@ def _mismatch(
     *,
     smtp: bool,
 ) -> Finding:
+    # Mail servers refuse delivery if no record matches (RFC 7672). Elsewhere it needs no action.
     severity = Severity.HIGH if smtp else Severity.INFO
     return finding(
         "dane-mismatch",
@@ -226,25 +254,28 @@ def _mismatch(
         severity,
         name=name,
         reason=reason,
+        # Evidence is shown to people, so it holds a few records only.
         records=[str(r) for r in records[:8]],
-        needed=str(announcement(leaf)),
+        needed=str(recommended_record(leaf)),
         certificates=[leaf.sha256],
     )
 
 
-def _caa(place: EndpointState, said: caa.CaaSet, ours: Identities, changes: FindingChanges) -> None:
-    identities, account, method = ours
-    permission = caa.permits(said, identities, account_uri=account, method=method)
+def _update_caa(
+    endpoint: EndpointState, caa_set: caa.CaaSet, identities: Identities, changes: FindingChanges
+) -> None:
+    issuer_names, account, method = identities
+    permission = caa.permits(caa_set, issuer_names, account_uri=account, method=method)
     if permission.allowed is None:
-        return
-    made = None
+        return  # a failed query changes nothing
+    current = None
     if not permission.allowed:
-        made = finding(
+        current = finding(
             "caa-mismatch",
             (),
-            ca=next(iter(identities), ""),
-            found_at=said.found_at,
+            ca=next(iter(issuer_names), ""),
+            found_at=caa_set.found_at,
             reason=permission.reason,
             record=permission.record,
         )
-    change(place, "caa-mismatch", made, changes)
+    update_finding(endpoint, "caa-mismatch", current, changes)

@@ -1,9 +1,6 @@
-"""What the lists and the DNS change among the open findings of an endpoint.
+"""How revocation lists and the DNS change the open findings of an endpoint. Pure.
 
-Pure.
-
-As for a scan: what could not be told changes nothing, and an address that is silent keeps what was
-known of it.
+As for a scan, an undetermined result changes nothing, and a silent address keeps its findings.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ from inventory.vocabulary import Finding, Parties
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """An endpoint: its open findings, and what its addresses served last."""
+    """An endpoint with its open findings, and what its addresses served last."""
 
     id: int
     target: Target
@@ -37,11 +34,16 @@ class EndpointState:
 
     @property
     def live(self) -> tuple[ServedAddress, ...]:
+        """The addresses that answered the last scan."""
         return tuple(s for s in self.served if s.live)
 
     @property
     def silent(self) -> frozenset[str]:
-        """Addresses that did not answer the last time: findings about the connection name them."""
+        """The addresses that did not answer the last scan.
+
+        Open findings about the connection name them.
+        """
+        # An address that answered is not silent, even if a finding about its connection is open.
         silent = {
             a
             for o in self.known
@@ -50,108 +52,126 @@ class EndpointState:
         }
         return frozenset(silent - {s.address for s in self.live})
 
-    def acted(self, one: Finding) -> Finding:
+    def assigned(self, finding: Finding) -> Finding:
+        """Return the finding with the severity for its port, and with the party that must act."""
         codes = {o.finding.code for o in self.known}
-        rated = for_port(self.target, [one])[0]
+        rated = for_port(self.target, [finding])[0]
         return with_actor(
             rated,
             self.parties,
             elsewhere="points-elsewhere" in codes,
             ever_had_certificate=True,
-            not_theirs="default-certificate" in codes,
+            serves_default="default-certificate" in codes,
         )
 
 
-def change(
-    place: EndpointState, code: str, wanted: Finding | None, changes: FindingChanges
+def update_finding(
+    endpoint: EndpointState, code: str, current: Finding | None, changes: FindingChanges
 ) -> None:
-    """``wanted``: what is so now, None where it is not.
+    """Open, update or close one finding. Call it only if the result is determined.
 
-    To be called only where that could be told.
+    Args:
+        endpoint: The endpoint.
+        code: The code of the finding.
+        current: The finding as it is now; None if there is none.
+        changes: Collects the change.
     """
-    known = next((o for o in place.known if o.finding.code == code), None)
+    known = next((o for o in endpoint.known if o.finding.code == code), None)
     if known is None:
-        if wanted is not None:
-            changes.opened.append(place.acted(wanted))
+        if current is not None:
+            changes.opened.append(endpoint.assigned(current))
         return
-    kept = tuple(a for a in known.finding.addresses if a in place.silent)
-    if wanted is None:
+    # A silent address may still serve what it served before.
+    kept = tuple(a for a in known.finding.addresses if a in endpoint.silent)
+    if current is None:
         if not kept:
             changes.closed.append(known.id)
             return
-        wanted = replace(known.finding, addresses=kept)
+        current = replace(known.finding, addresses=kept)
     elif kept:
-        wanted = replace(wanted, addresses=tuple(dict.fromkeys((*wanted.addresses, *kept))))
-    made = place.acted(wanted)
-    if made != known.finding:
-        changes.updated.append((known.id, made))
+        current = replace(current, addresses=tuple(dict.fromkeys((*current.addresses, *kept))))
+    updated = endpoint.assigned(current)
+    if updated != known.finding:
+        changes.updated.append((known.id, updated))
 
 
-def revocations(
-    place: EndpointState,
+def revocation_changes(
+    endpoint: EndpointState,
     rows: Mapping[str, Mapping[str, Any]],
     now: datetime,
     grace: float,
     *,
     suspect: bool,
 ) -> FindingChanges:
-    """``rows``: leaf -> what was said of it.
+    """Return the changes to the findings ``revoked`` and ``revocation-unknown``.
 
-    ``grace``: seconds for which it may stay unknown. ``suspect``: so much failed that nothing is
-    opened as unknown.
+    Args:
+        endpoint: The endpoint.
+        rows: SHA-256 of a leaf -> its stored revocation status.
+        now: The current time.
+        grace: The seconds for which a status may stay unknown.
+        suspect: Whether most lists failed. Then the cause is probably our own network, so no
+            unknown status becomes a finding.
     """
     changes = FindingChanges()
-    if not place.live:
+    # If no address answered, nothing is known about what the endpoint serves.
+    if not endpoint.live:
         return changes
-    _revoked(place, rows, changes)
+    _revoked(endpoint, rows, changes)
+    # A list that fails for a short time is usual, and needs no action.
     unknown = [
         s
-        for s in place.live
+        for s in endpoint.live
         if (row := rows.get(s.leaf)) is not None
         and row["status"] == "unknown"
         and to_epoch(now) - row["checked_at"] > grace
     ]
     if not (suspect and unknown):
-        change(place, "revocation-unknown", _unknown(unknown, rows) if unknown else None, changes)
+        update_finding(
+            endpoint, "revocation-unknown", _unknown(unknown, rows) if unknown else None, changes
+        )
     return changes
 
 
 def _revoked(
-    place: EndpointState, rows: Mapping[str, Mapping[str, Any]], changes: FindingChanges
+    endpoint: EndpointState, rows: Mapping[str, Mapping[str, Any]], changes: FindingChanges
 ) -> None:
-    bad = [
+    revoked = [
         s
-        for s in place.live
+        for s in endpoint.live
         if (row := rows.get(s.leaf)) is not None and row["status"] == "revoked"
     ]
-    known = next((o for o in place.known if o.finding.code == "revoked"), None)
-    if not bad and known is not None:
+    known = next((o for o in endpoint.known if o.finding.code == "revoked"), None)
+    if not revoked and known is not None:
         if known.finding.evidence.get("source") == STAPLE:
-            return  # a scan saw it, and a scan will see that it is gone
+            return  # a scan opened it for a staple, and a scan will close it
         if any(
             o.finding.code == "staple-invalid" and o.finding.evidence.get("state") == "revoked"
-            for o in place.known
+            for o in endpoint.known
         ):
-            said = replace(known.finding, evidence={**known.finding.evidence, "source": STAPLE})
-            changes.updated.append(
-                (known.id, said)
-            )  # the list does not say so any more, the staple does
+            # The list does not contain the certificate any more, but the staple reports it as
+            # revoked. So the finding stays, and from now on scans decide about it.
+            stapled = replace(known.finding, evidence={**known.finding.evidence, "source": STAPLE})
+            changes.updated.append((known.id, stapled))
             return
-    wanted = None
-    if bad:
-        first = min((rows[s.leaf] for s in bad), key=lambda r: (r["revoked_at"] or 0, r["sha256"]))
+    current = None
+    if revoked:
+        # The evidence describes the certificate that was revoked first.
+        first = min(
+            (rows[s.leaf] for s in revoked), key=lambda r: (r["revoked_at"] or 0, r["sha256"])
+        )
         reason = first["reason"] or "unspecified"
-        wanted = finding(
+        current = finding(
             "revoked",
-            tuple(s.address for s in bad),
+            tuple(s.address for s in revoked),
             source=first["source"],
-            since=_instant(first["revoked_at"]),
+            since=_iso_time(first["revoked_at"]),
             reason=reason,
             why=REASONS.get(reason, REASONS["unspecified"]),
             serial=first["serial"],
-            certificates=sorted({s.leaf for s in bad}),
+            certificates=sorted({s.leaf for s in revoked}),
         )
-    change(place, "revoked", wanted, changes)
+    update_finding(endpoint, "revoked", current, changes)
 
 
 def _unknown(unknown: Sequence[ServedAddress], rows: Mapping[str, Mapping[str, Any]]) -> Finding:
@@ -160,11 +180,11 @@ def _unknown(unknown: Sequence[ServedAddress], rows: Mapping[str, Mapping[str, A
         "revocation-unknown",
         tuple(s.address for s in unknown),
         source=first["source"],
-        since=_instant(first["checked_at"]),
+        since=_iso_time(first["checked_at"]),
         detail=first["detail"] or "",
         certificates=sorted({s.leaf for s in unknown}),
     )
 
 
-def _instant(seconds: int | None) -> str:
+def _iso_time(seconds: int | None) -> str:
     return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,1 +1,4 @@
-"""Endpoints -> evidence: resolve, dial, STARTTLS, TLS. Everything seen, nothing judged."""
+"""From endpoints to evidence: resolve, dial, STARTTLS, TLS and pages.
+
+This package judges nothing.
+"""

@@ -1,4 +1,4 @@
-"""Everything that a scan saw of an endpoint, as values. Nothing here is judged."""
+"""The evidence of one scanned endpoint, as plain values. Nothing here is judged."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from inventory.targets import Target
 
 
 class FailureKind(StrEnum):
-    """Why a look at an address ended without a certificate that was proved by a handshake."""
+    """The reason why a probe ended without a certificate that a handshake proved."""
 
     REFUSED = "refused"
     RESET = "reset"
     CLOSED = "closed"
     TIMEOUT = "timeout"
-    UNREACHABLE = "unreachable"  # a router said so
-    NO_ROUTE = "no-route"  # this machine has no way to the address family
+    UNREACHABLE = "unreachable"  # a router reported it (ICMP)
+    NO_ROUTE = "no-route"  # this machine has no route for the address family
     NOT_TLS = "not-tls"
     STARTTLS = "starttls"  # the server does not offer STARTTLS, or breaks its protocol
     ALERT = "alert"  # the server sent a TLS alert
-    TLS = "tls"  # the handshake broke in another way
+    TLS = "tls"  # the handshake failed in another way
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"  # a certificate that the TLS library cannot parse
-    LOCAL = "local"  # our own fault: no file descriptor left, a bug
+    LOCAL = "local"  # a problem of this machine: no file descriptor left, a bug
 
 
-# Kinds that a second look may not see again.
+# Kinds that a second probe may not meet again, so they are retried once.
 TRANSIENT = frozenset(
     {
         FailureKind.REFUSED,
@@ -43,27 +43,39 @@ TRANSIENT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """``layer``: dns, connect, tls, starttls, timeout or local.
+    """The reason why a probe failed.
 
-    ``reason``: words, printable. ``alert``: the TLS alert number.
+    Attributes:
+        layer: dns, connect, tls, starttls, http, timeout or local.
+        reason: A printable text.
+        alert: The number of the TLS alert (RFC 8446 6).
+        answered: Whether the server sent something after the connection was established.
+        accepted: Whether the connection was established.
     """
 
     layer: str
     kind: FailureKind
     reason: str
     alert: int | None = None
-    answered: bool = False  # the server sent something after the connection stood
-    accepted: bool = False  # the connection stood
+    answered: bool = False
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AddressEvidence:
-    """One address: the chain as served (DER, leaf first), what was negotiated, or why nothing was.
+    """What one address served, what was negotiated, or why the probe failed.
 
-    ``chain`` may be present beside a failure (a server that insists on a client certificate).
-    ``without_sni``: the leaf that is served when no name is asked for, None when it was not looked
-    at. ``other_chain``: the chain of the other key type (``--deep``). ``legacy``: TLS versions
-    below 1.2 that are offered too (``--deep``). ``looks``: how often it was tried.
+    ``chain`` may be present alongside a failure: a server that requires a client certificate sends
+    its chain first.
+
+    Attributes:
+        chain: The certificates as served (DER, leaf first).
+        probes: The number of connections that were tried.
+        legacy_needed: The server refused a browser's offer and accepted an older one.
+        client_certificate: The server requested a client certificate.
+        without_sni: The leaf that is served without SNI; None if it was not checked.
+        other_chain: The chain of the other key type (``--deep``).
+        legacy: TLS versions below 1.2 that the server also offers (``--deep``).
     """
 
     address: str
@@ -74,17 +86,17 @@ class AddressEvidence:
     alpn: str | None = None
     ocsp: bytes | None = None
     failure: Failure | None = None
-    looks: int = 1
-    legacy_needed: bool = False  # a browser's offer was refused, an older one was accepted
-    client_certificate: bool = False  # the server asked for one
+    probes: int = 1
+    legacy_needed: bool = False
+    client_certificate: bool = False
     without_sni: bytes | None = None
     other_chain: tuple[bytes, ...] = ()
     legacy: tuple[str, ...] = ()
 
     def key(self) -> str:
-        """Equal for two looks that saw the same, byte for byte.
+        """Return a key that is equal for two probes with byte-for-byte equal results.
 
-        Only for looks without failure, SNI question or deep look.
+        Use it only for probes without a failure, a request without SNI, or ``--deep``.
         """
         digest = blake2b(digest_size=10)
         for der in self.chain:
@@ -104,28 +116,34 @@ class AddressEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What DNS answered.
+    """The result of a DNS resolution.
 
-    ``status``: ok, nxdomain, nodata, servfail, timeout, fixed (not asked). ``refused``: addresses
-    not visited.
+    Attributes:
+        status: ok, nxdomain, nodata, servfail, timeout, or fixed (DNS was not queried).
+        refused: (address, reason) for the addresses that are not visited.
+        partial: One address family did not answer, for this reason. There may be more addresses.
     """
 
     status: str
     addresses: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
     reason: str = ""
-    partial: str = ""  # one family did not answer: there may be more addresses
+    partial: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """``visits``: what a visitor meets over HTTP and HTTPS; None when it was not asked, empty when
-    no page is expected there.
+    """All evidence of one endpoint.
+
+    Attributes:
+        error: An internal error of the scanner.
+        visits: What a visitor meets over HTTP and HTTPS. None if it was not checked; empty if no
+            page is expected there.
     """
 
     target: Target
     at: datetime
     resolution: Resolution
     addresses: tuple[AddressEvidence, ...] = field(default=())
-    error: str | None = None  # our own fault
+    error: str | None = None
     visits: tuple[Visit, ...] | None = None

@@ -1,11 +1,13 @@
 """TLS through pyOpenSSL over memory BIOs.
 
-The only module that reaches into its private ``_lib``.
+This is the only module that uses pyOpenSSL's private ``_lib``. pyOpenSSL has no public call for
+these:
 
-What pyOpenSSL has no public call for, and is taken from ``_lib``: group and signature-algorithm
-lists, numeric error codes (reasons are derived from numbers, never from the text of a message), the
-served chain as raw DER (one bad certificate must not lose the others), the request for a client
-certificate, and the Certificate message of a handshake that failed.
+- group and signature-algorithm lists
+- numeric error codes: reasons are derived from numbers, never from the text of a message
+- the served chain as raw DER: one malformed certificate must not hide the others
+- the request for a client certificate
+- the Certificate message of a failed handshake
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ _lib: Any = SSL._lib  # type: ignore[attr-defined]
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 
 GROUPS = b"X25519:P-256:P-384:P-521"
-# A browser's suites. SECLEVEL=0, so that weak keys and signatures are seen rather than refused.
+# A browser's suites. SECLEVEL=0: weak keys and signatures are reported instead of refused.
 BROWSER_CIPHERS = ":".join((*BROWSER_CIPHER_LIST, "@SECLEVEL=0")).encode()
 MAX_FLIGHT = 65_536
 MAX_CERTIFICATE_MESSAGE = 262_144
 
-# OpenSSL reason codes of the SSL library (ERR_LIB_SSL, 20). A TLS alert N that was received is
-# reason 1000 + N.
+# OpenSSL reason codes of the SSL library (ERR_LIB_SSL, 20). A received TLS alert N is reason
+# 1000 + N.
 _LIB_SSL = 20
 _TOO_LARGE = frozenset({152})  # SSL_R_EXCESSIVE_MESSAGE_SIZE
 _NOT_TLS = frozenset(
@@ -39,10 +41,11 @@ _MALFORMED_LIBS = frozenset(
 
 DONE, WANT, FAILED = 0, 1, 2
 
-# Servers without RFC 5746 are still visited by browsers; OpenSSL 3 and later refuse them unless
-# told otherwise.
+# Browsers still connect to servers without RFC 5746 (secure renegotiation). OpenSSL 3 and later
+# refuse them unless this option is set.
 _LEGACY_SERVER_CONNECT = 0x4
 
+# Filled by callbacks, by the address of the SSL object: a callback gets no Python object.
 _client_certificate_asked: set[int] = set()
 _certificate_messages: dict[int, tuple[int, bytes]] = {}
 
@@ -66,23 +69,27 @@ def _on_message(
 ) -> None:
     if not writing and content == 22 and 4 < size <= MAX_CERTIFICATE_MESSAGE:
         message = bytes(_ffi.buffer(data, size))
+        # Handshake type 11 is Certificate (RFC 8446 4).
         if message[0] == 11:
             _certificate_messages[_address(ssl)] = (version, message)
 
 
 @lru_cache(maxsize=32)
 def context(profile: str, web: bool) -> SSL.Context:
-    """One shared context a profile (making one costs 16 ms).
+    """Return the shared context of a profile. Creating one costs 16 ms, so each is cached.
 
-    Profiles: browser (TLS 1.2 and 1.3, a browser's suites), legacy (anything at all), tls1.0 and
-    tls1.1 (only that version), rsa and ec (only certificates of that kind), forensic (legacy, and
-    keeps the Certificate message of a failed handshake). ``web``: offer h2 and http/1.1 by ALPN.
+    Args:
+        profile: browser (TLS 1.2 and 1.3, a browser's suites), legacy (any version and suite),
+            tls1.0 and tls1.1 (only that version), rsa and ec (only certificates of that kind),
+            forensic (legacy, and keeps the Certificate message of a failed handshake).
+        web: Offer h2 and http/1.1 by ALPN.
     """
-    made = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    raw = made._context
-    made.set_verify(SSL.VERIFY_NONE)
-    made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    made.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
+    ssl_context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    raw = ssl_context._context
+    # certmgr/x509/trust.py verifies: a scan must see certificates that do not verify.
+    ssl_context.set_verify(SSL.VERIFY_NONE)
+    ssl_context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    ssl_context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
     _lib.SSL_CTX_set1_curves_list(raw, GROUPS)
     _lib.SSL_CTX_set_cert_cb(raw, _on_certificate_request, _ffi.NULL)
     low = {
@@ -92,27 +99,27 @@ def context(profile: str, web: bool) -> SSL.Context:
         "forensic": SSL.TLS1_VERSION,
     }
     high = {"tls1.0": SSL.TLS1_VERSION, "tls1.1": SSL.TLS1_1_VERSION}
-    made.set_min_proto_version(low.get(profile, SSL.TLS1_2_VERSION))
+    ssl_context.set_min_proto_version(low.get(profile, SSL.TLS1_2_VERSION))
     if profile in high:
-        made.set_max_proto_version(high[profile])
-    made.set_cipher_list(
+        ssl_context.set_max_proto_version(high[profile])
+    ssl_context.set_cipher_list(
         BROWSER_CIPHERS
         if profile in ("browser", "rsa", "ec")
         else b"ALL:COMPLEMENTOFALL:@SECLEVEL=0"
     )
     if profile == "rsa":
-        made.set_cipher_list(b"aRSA:@SECLEVEL=0")
+        ssl_context.set_cipher_list(b"aRSA:@SECLEVEL=0")
         _lib.SSL_CTX_set1_sigalgs_list(
             raw, b"RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
         )
     elif profile == "ec":
-        made.set_cipher_list(b"aECDSA:@SECLEVEL=0")
+        ssl_context.set_cipher_list(b"aECDSA:@SECLEVEL=0")
         _lib.SSL_CTX_set1_sigalgs_list(raw, b"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512")
     elif profile == "forensic":
         _lib.SSL_CTX_set_msg_callback(raw, _on_message)
     if web:
-        made.set_alpn_protos([b"h2", b"http/1.1"])
-    return made
+        ssl_context.set_alpn_protos([b"h2", b"http/1.1"])
+    return ssl_context
 
 
 class Handshake:
@@ -133,12 +140,14 @@ class Handshake:
         self.error = ""
 
     def feed(self, data: bytes) -> None:
+        """Pass received bytes to OpenSSL."""
         _lib.BIO_write(self._in, data, len(data))
 
     def step(self) -> int:
-        """Goes on as far as the bytes reach.
+        """Continue as far as the received bytes allow.
 
-        DONE, WANT (more bytes), or FAILED (see :attr:`error_codes`).
+        Returns:
+            DONE, WANT (more bytes are needed), or FAILED (see :attr:`error_codes`).
         """
         result = _lib.SSL_do_handshake(self._ssl)
         if result == 1:
@@ -164,13 +173,16 @@ class Handshake:
         return FAILED
 
     def outgoing(self) -> bytes:
-        """Bytes to send; empty when there are none."""
+        """Return the bytes to send; empty if there are none."""
         size = _lib.BIO_read(self._out, _buffer, MAX_FLIGHT)
         return bytes(_ffi.buffer(_buffer, size)) if size > 0 else b""
 
     def read_after(self) -> int:
-        """Reads what a TLS 1.3 server says after the handshake: WANT, or FAILED for an alert
-        (certificate_required).
+        """Read what a TLS 1.3 server sends after the handshake.
+
+        Returns:
+            DONE for application data, WANT for nothing yet, FAILED for an alert
+                (certificate_required).
         """
         result = _lib.SSL_read(self._ssl, _buffer, 1024)
         if result > 0 or _lib.SSL_get_error(self._ssl, result) in (2, 3):
@@ -178,13 +190,11 @@ class Handshake:
         return self._failed()
 
     def write(self, data: bytes) -> None:
-        """Application data to be sent; only after DONE."""
+        """Encrypt application data to send. Call it only after DONE."""
         _lib.SSL_write(self._ssl, data, len(data))
 
     def read(self) -> tuple[bytes, bool]:
-        """(application data, whether the server has ended the connection or broken it) as far as
-        the bytes reach.
-        """
+        """Return the received application data, and whether the connection has ended or failed."""
         parts: list[bytes] = []
         while True:
             size = _lib.SSL_read(self._ssl, _buffer, MAX_FLIGHT)
@@ -197,7 +207,7 @@ class Handshake:
 
     @property
     def alert(self) -> int | None:
-        """The alert that the server sent, by number (RFC 8446 6)."""
+        """The number of the alert that the server sent (RFC 8446 6)."""
         for lib, reason in self.error_codes:
             if lib == _LIB_SSL and 1000 <= reason < 1256:
                 return reason - 1000
@@ -205,19 +215,23 @@ class Handshake:
 
     @property
     def too_large(self) -> bool:
+        """Whether OpenSSL refused a message because of its size."""
         return any(lib == _LIB_SSL and reason in _TOO_LARGE for lib, reason in self.error_codes)
 
     @property
     def not_tls(self) -> bool:
+        """Whether the server answered in another protocol."""
         return any(lib == _LIB_SSL and reason in _NOT_TLS for lib, reason in self.error_codes)
 
     @property
     def malformed(self) -> bool:
+        """Whether OpenSSL could not parse a certificate."""
         return any(lib in _MALFORMED_LIBS for lib, _ in self.error_codes)
 
     def chain(self) -> tuple[bytes, ...]:
-        """The served chain as raw DER, leaf first; of a failed handshake too, where its Certificate
-        message was read.
+        """Return the served chain as raw DER, leaf first.
+
+        A failed handshake also has a chain if its Certificate message was read.
         """
         stack = _lib.SSL_get_peer_cert_chain(self._ssl)
         if stack == _ffi.NULL:
@@ -226,7 +240,7 @@ class Handshake:
         return tuple(_der(_lib.sk_X509_value(stack, i)) for i in range(_lib.sk_X509_num(stack)))
 
     def negotiated(self) -> tuple[str, str | None, str | None, str | None]:
-        """TLS version, cipher suite, group, ALPN protocol."""
+        """Return the TLS version, cipher suite, group and ALPN protocol."""
         connection = self.connection
         alpn = connection.get_alpn_proto_negotiated()
         group = connection.get_group_name()
@@ -238,15 +252,18 @@ class Handshake:
         )
 
     def ocsp(self) -> bytes | None:
+        """Return the stapled OCSP response; None if there is none or if it is larger than 64 KB."""
         size = _lib.SSL_get_tlsext_status_ocsp_resp(self._ssl, _pointer)
         return bytes(_ffi.buffer(_pointer[0], size)) if 0 < size <= 65_536 else None
 
     def client_certificate_asked(self) -> bool:
+        """Return whether the server requested a client certificate."""
         return self._key in _client_certificate_asked
 
     def close(self) -> None:
-        """Forgets what the callbacks noted; the memory of a later connection may have the same
-        address.
+        """Forget what the callbacks recorded.
+
+        A later connection may get the same memory address.
         """
         _client_certificate_asked.discard(self._key)
         _certificate_messages.pop(self._key, None)
@@ -258,6 +275,7 @@ _GROUP_NAMES = {
     "secp384r1": "P-384",
     "secp521r1": "P-521",
 }
+# Shared by all handshakes: one thread runs them, and each call copies the bytes out.
 _buffer = _ffi.new("char[]", MAX_FLIGHT)
 _pointer = _ffi.new("unsigned char **")
 
@@ -274,21 +292,24 @@ def _der(certificate: Any) -> bytes:
 
 
 def split_certificate_message(message: bytes, tls13: bool) -> tuple[bytes, ...]:
-    """The certificates of a Certificate handshake message (RFC 5246 7.4.2, RFC 8446 4.4.2), as far
-    as its lengths are right.
+    """Return the certificates of a Certificate handshake message, as far as its lengths are valid.
+
+    See RFC 5246 7.4.2 and, for ``tls13``, RFC 8446 4.4.2.
     """
     position = 4
     if tls13:
+        # TLS 1.3 puts the certificate request context before the list.
         position += 1 + message[position] if len(message) > position else 1
     end = min(len(message), position + 3 + int.from_bytes(message[position : position + 3], "big"))
     position += 3
-    found: list[bytes] = []
-    while position + 3 <= end and len(found) < 400:
+    certificates: list[bytes] = []
+    while position + 3 <= end and len(certificates) < 400:
         size = int.from_bytes(message[position : position + 3], "big")
         if size == 0 or position + 3 + size > end:
             break
-        found.append(message[position + 3 : position + 3 + size])
+        certificates.append(message[position + 3 : position + 3 + size])
         position += 3 + size
         if tls13:
+            # In TLS 1.3 extensions follow each certificate.
             position += 2 + int.from_bytes(message[position : position + 2], "big")
-    return tuple(found)
+    return tuple(certificates)

@@ -1,4 +1,4 @@
-"""Names of cipher suites, apart from the TLS library so that judging does not load it."""
+"""Names of cipher suites, apart from the TLS library so that the checks do not load it."""
 
 # What a current browser offers below TLS 1.3 (Chrome and Firefox, 2026), in OpenSSL's names.
 BROWSER_CIPHER_LIST = (

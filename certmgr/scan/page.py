@@ -1,13 +1,11 @@
-"""HTML -> :class:`Page`, as a browser with scripts reads it.
+"""Parse HTML into a :class:`Page`, as a browser with scripts reads it. Pure.
 
-Pure.
+lexbor parses by the HTML standard. Its input is hostile: some inputs take it minutes for a
+megabyte. :mod:`certmgr.scan.page_process` therefore runs this module in a separate process that can
+be killed.
 
-lexbor parses by the HTML standard. What it is handed is a stranger's: some inputs take it minutes
-for a megabyte, so :mod:`certmgr.scan.page_process` runs this in a process of its own that can be
-ended.
-
-Fields outside of a form and fields hidden by style count: a script shows them, and then the browser
-counts them. Text in comments, scripts, templates and noscript is no field.
+Fields outside a form and fields hidden by style count, because a script can show them. Text in
+comments, scripts, templates and noscript does not count as a field.
 """
 
 from __future__ import annotations
@@ -30,8 +28,8 @@ MAX_STYLE = 65_536
 _NO_TEXT = frozenset(
     {"hidden", "submit", "button", "reset", "image", "checkbox", "radio", "range", "color"}
 )
-# Names under which shops ask for a card: what a field's name ends with (without separators and
-# digits), and short ones as a word of it.
+# Field names for payment cards in shops. A field matches if its name, without separators and
+# digits, ends with one of these, or if it contains one of the short words below.
 _CARD_ENDS = (
     "cardnumber",
     "cardno",
@@ -63,10 +61,10 @@ _CARD_ENDS = (
     "kartenpruefnummer",
 )
 _CARD_WORDS = frozenset({"cvv", "cvc", "csc", "cvv2", "cvc2"})
-# Cards that are no payment cards.
+# Cards that are not payment cards.
 _OTHER_CARDS = ("gift", "loyalty", "member", "library", "kunden", "bonus", "geschenk", "sim")
-# (element, attribute) -> whether what is loaded can change the page ("active") or is only shown
-# ("passive").
+# (element, attribute) -> "active" if the loaded content can change the page, "passive" if it is
+# only displayed (Mixed Content specification).
 _LOADS = {
     ("script", "src"): "active",
     ("iframe", "src"): "active",
@@ -121,15 +119,23 @@ _CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 def read(body: bytes, content_type: str | None, url: str, policies: tuple[str, ...] = ()) -> Page:
-    """``content_type`` and ``policies`` (Content-Security-Policy) as the server sent them."""
+    """Parse a page.
+
+    Args:
+        content_type: The Content-Type header as the server sent it.
+        url: The URL of the page, to resolve references.
+        policies: The Content-Security-Policy headers as the server sent them.
+    """
 
     tree = LexborHTMLParser(decode(body, content_type), scripting=True, options=1)
-    return _Reading(url, policies).of(tree)
+    return _PageReader(url, policies).read_tree(tree)
 
 
 def decode(body: bytes, content_type: str | None) -> str:
-    """By BOM, the charset of the Content-Type, a meta element in the first 1,024 bytes, else
-    windows-1252 (HTML standard 13.2.3.2).
+    """Decode a page by its BOM, the charset of its Content-Type, or a meta element.
+
+    The meta element must be in the first 1,024 bytes. The default is windows-1252 (HTML standard
+    13.2.3.2).
     """
 
     label = _charset(content_type or "") or _meta_charset(body[:1024])
@@ -141,8 +147,8 @@ def decode(body: bytes, content_type: str | None) -> str:
 
 
 def _charset(content_type: str) -> str | None:
-    found = re.search(r"""charset\s*=\s*["']?([^\s"';]+)""", content_type, re.IGNORECASE)
-    return found.group(1) if found else None
+    match = re.search(r"""charset\s*=\s*["']?([^\s"';]+)""", content_type, re.IGNORECASE)
+    return match.group(1) if match else None
 
 
 def _meta_charset(head: bytes) -> str | None:
@@ -155,7 +161,7 @@ def _meta_charset(head: bytes) -> str | None:
             _charset(attributes.get("content") or "") if equiv == "content-type" else None
         )
         if label:
-            # A page that could say so in ASCII is no UTF-16 (HTML standard 13.2.3.2).
+            # A page with an ASCII meta element is not UTF-16 (HTML standard 13.2.3.2).
             return "utf-8" if label.lower().startswith("utf-16") else label
     return None
 
@@ -182,12 +188,14 @@ _HTML_STARTS = (
 
 
 def is_html(content_type: str | None, body: bytes) -> bool:
-    """Whether a browser renders it as HTML: by its type, and where there is none by its first bytes
-    (MIME Sniffing standard, 7.1).
+    """Return whether a browser renders the body as HTML.
+
+    The Content-Type decides; without one, the first bytes (MIME Sniffing standard, 7.1).
     """
     essence = (content_type or "").split(";")[0].strip().lower()
     if essence in ("text/html", "application/xhtml+xml"):
         return True
+    # Browsers do not sniff HTML if a valid type is given.
     if "/" in essence and essence not in ("unknown/unknown", "application/unknown", "*/*"):
         return False
     start = body[:1024].lstrip(b"\xef\xbb\xbf\t\n\x0c\r ").lower()
@@ -197,10 +205,12 @@ def is_html(content_type: str | None, body: bytes) -> bool:
     )
 
 
-class _Reading:
+class _PageReader:
+    """The reader of one parsed page."""
+
     def __init__(self, url: str, policies: tuple[str, ...]) -> None:
         self.base, self.url = url, url
-        self.mixed = url.startswith("https:")  # only a secure page can load something insecure
+        self.mixed = url.startswith("https:")  # mixed content exists only on secure pages
         self.upgrades = any(_upgrades(p) for p in policies)
         self.found: dict[str, dict[str, None]] = {
             k: {} for k in ("secrets", "inputs", "insecure_forms", "active", "passive")
@@ -208,14 +218,16 @@ class _Reading:
         self.title = ""
         self.note = ""
 
-    def of(self, tree: Any) -> Page:
+    def read_tree(self, tree: Any) -> Page:
         nodes = list(self._nodes(tree))
         for tag, attributes, _ in nodes:
+            # Only the first base element counts, and it applies to all references (HTML standard).
             if tag == "base" and attributes.get("href"):
                 self.base = self._absolute(attributes["href"]) or self.base
                 break
         for tag, attributes, node in nodes:
             self._element(tag, attributes, node)
+        # With upgrade-insecure-requests the browser loads http URLs over https.
         loads = (
             {}
             if self.upgrades
@@ -230,10 +242,12 @@ class _Reading:
         )
 
     def _nodes(self, tree: Any) -> Iterator[tuple[str, dict[str, str], Any]]:
-        """The elements that matter, in their order; what stands in a template is no part of the
-        page and is not selected.
+        """Yield the relevant elements in document order.
+
+        Template content is not part of the page, and the parser does not select it.
         """
         for count, node in enumerate(tree.css(_SELECTOR)):
+            # The work per page is bounded.
             if count > MAX_NODES:
                 self.note = f"more than {MAX_NODES:,} elements"
                 return
@@ -268,6 +282,7 @@ class _Reading:
             if name == tag and attributes.get(attribute):
                 self._load(kind, attributes[attribute])
         if tag in ("img", "source"):
+            # Bounded: a srcset can hold any number of candidates.
             for candidate in attributes.get("srcset", "")[:20_000].split(","):
                 self._load("passive", candidate.strip().split(" ")[0])
         if tag == "input" and attributes.get("type", "").lower() == "image":
@@ -278,10 +293,10 @@ class _Reading:
         if kind in _NO_TEXT:
             return
         name = attributes.get("name") or attributes.get("id") or ""
-        said = f"<{tag}" + (f" type={printable(kind, 20)}" if tag == "input" else "")
-        said += (f" name={printable(name, 40)}" if name else "") + ">"
-        secret = kind == "password" or _card(attributes)
-        self._list("secrets" if secret else "inputs", said)
+        description = f"<{tag}" + (f" type={printable(kind, 20)}" if tag == "input" else "")
+        description += (f" name={printable(name, 40)}" if name else "") + ">"
+        secret = kind == "password" or _is_card_field(attributes)
+        self._list("secrets" if secret else "inputs", description)
 
     def _style(self, css: str) -> None:
         if "http:" in css[:MAX_STYLE].lower():
@@ -292,12 +307,14 @@ class _Reading:
         if not self.mixed or not reference or not self._may_be_http(reference):
             return
         absolute = self._absolute(reference)
-        if absolute is not None and absolute[:5].lower() == "http:" and not _own_machine(absolute):
+        if absolute is not None and absolute[:5].lower() == "http:" and not _is_loopback(absolute):
             self._list(kind, printable(absolute, 200))
 
     def _may_be_http(self, reference: str) -> bool:
-        """Most references are relative to a secure page: they need not be resolved to know that
-        they are secure too.
+        """Return whether a reference can lead to a plain http URL.
+
+        Most references are relative to a secure page. They are secure too, and resolving them costs
+        time.
         """
         return self.base[:5].lower() == "http:" or "http:" in reference.translate(_IGNORED).lower()
 
@@ -308,13 +325,15 @@ class _Reading:
             return None
 
     def _list(self, kind: str, text: str) -> None:
+        # A report needs examples, not all of them.
         if len(self.found[kind]) < MAX_LISTED:
             self.found[kind][text] = None
 
 
 def _upgrades(policy: str) -> bool:
-    """upgrade-insecure-requests: the browser asks https for every http URL in the page, forms
-    included (CSP).
+    """Return whether a policy has upgrade-insecure-requests (Content Security Policy).
+
+    The browser then uses https for every http URL in the page, forms included.
     """
     return any(
         d.strip().split(" ")[0].lower() == "upgrade-insecure-requests" for d in policy.split(";")
@@ -322,19 +341,23 @@ def _upgrades(policy: str) -> bool:
 
 
 def _autocompletes_card(attributes: dict[str, str]) -> bool:
-    """cc-*, also behind section- and billing tokens (HTML standard 4.10.18.7.1)."""
+    """Return whether an autocomplete token is cc-*.
+
+    Section and billing tokens may precede it (HTML standard 4.10.18.7.1).
+    """
     return any(
         token.startswith("cc-") for token in attributes.get("autocomplete", "").lower().split()
     )
 
 
-def _card(attributes: dict[str, str]) -> bool:
-    """By autocomplete, or a well-known name."""
+def _is_card_field(attributes: dict[str, str]) -> bool:
+    """Return whether a field asks for a payment card, by autocomplete or a well-known name."""
     if _autocompletes_card(attributes):
         return True
     for text in (attributes.get("name", ""), attributes.get("id", "")):
         words = re.findall(r"[a-zäöüß]+[0-9]*", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
         joined = re.sub(r"[0-9]", "", "".join(words))
+        # Gift and loyalty cards have similar field names.
         if any(other in joined for other in _OTHER_CARDS):
             continue
         if joined.endswith(_CARD_ENDS) or _CARD_WORDS & set(words):
@@ -342,8 +365,11 @@ def _card(attributes: dict[str, str]) -> bool:
     return False
 
 
-def _own_machine(url: str) -> bool:
-    """A visitor's own machine is trustworthy for a browser (Secure Contexts, 3.1)."""
+def _is_loopback(url: str) -> bool:
+    """Return whether a URL leads to the visitor's own machine.
+
+    Browsers trust it (Secure Contexts 3.1).
+    """
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:

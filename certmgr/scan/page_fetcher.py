@@ -1,10 +1,10 @@
-"""What a visitor meets at one address of an endpoint: http:// and https://, redirects followed as a
-browser does, within bounds.
+"""Fetch the pages of one address of an endpoint, over http:// and https://.
 
-The address of the endpoint is pinned for its own host. A redirect is a stranger's word: another
-host is resolved once, internal addresses are refused unless configured, and what is served there is
-never this endpoint's. Only GET is sent; 2 fetches at once and 5 a second for one address, since
-thousands of shops share a machine.
+Redirects are followed as a browser does, within bounds. The address of the endpoint is pinned for
+its host. The target of a redirect is untrusted: another host is resolved once, internal addresses
+are refused unless configured, and content there is never attributed to this endpoint. Only GET is
+sent. By default, one address gets 2 fetches at once and 5 per second, since thousands of shops
+share a machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_REDIRECTS = 10
 MAX_URL = 2000
 MAX_BODIES = 100  # answers in memory at once, in one process
 MAX_COOKIES = 8000  # characters of a Cookie header; beyond it none is sent
-# Ports that a browser opens for nobody (Fetch standard, "bad port").
+# Ports that browsers never open (Fetch standard, "bad port").
 BAD_PORTS = frozenset(
     {
         0,
@@ -124,19 +124,19 @@ BAD_PORTS = frozenset(
 )
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BLOCKED = {
-    403: "it refuses us (403)",
-    406: "it refuses us (406)",
-    451: "it refuses us (451)",
-    429: "it has had enough of our questions (429)",
-    503: "it is unavailable for the moment (503)",
+    403: "it refuses our request (403)",
+    406: "it refuses our request (406)",
+    451: "it refuses our request (451)",
+    429: "it limits the rate of our requests (429)",
+    503: "it is temporarily unavailable (503)",
 }
-# Headers by which a protection service says that this is a challenge and not the page.
+# Headers of protection services that mark a challenge instead of the page.
 _CHALLENGE_HEADERS = (
     ("cf-mitigated", "challenge"),
     ("x-amzn-waf-action", ""),
     ("x-datadome", "protected"),
 )
-_CHALLENGE_MARKS = (
+_CHALLENGE_MARKERS = (
     b"_Incapsula_Resource",
     b"/cdn-cgi/challenge-platform/h/",
     b"sucuri_cloudproxy_js",
@@ -145,9 +145,12 @@ _CHALLENGE_MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class WebOptions:
-    """``port``: of plain HTTP.
+    """Options of page fetches.
 
-    ``per_address`` and ``rate``: fetches at once and a second for one address (0: no limit).
+    Attributes:
+        port: The port of plain HTTP.
+        per_address: Fetches at once per address; 0 means no limit.
+        rate: Fetches per second and address; 0 means no limit.
     """
 
     port: int = 80
@@ -157,7 +160,9 @@ class WebOptions:
 
 
 @dataclass(slots=True)
-class _Answer:
+class _FetchResult:
+    """The relevant parts of one answer, or the reason why there is none."""
+
     status: int | None = None
     location: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -170,18 +175,22 @@ class _Answer:
 
 
 @dataclass(slots=True)
-class _Budget:
+class _TimeBudget:
+    """The seconds that remain for all pages of one address."""
+
     left: float
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _WaitingFetch:
+    """A fetch that waits for a slot of its address."""
+
     address: str
     future: asyncio.Future[None]
 
 
 class PageFetcher:
-    """Visits with one dialler and one resolver, which must be guarded."""
+    """Visits pages with one dialler and one resolver. The resolver must be guarded."""
 
     def __init__(
         self,
@@ -198,29 +207,33 @@ class PageFetcher:
         )
         self._reader = PageParserProcess()
         self._bodies = asyncio.Semaphore(MAX_BODIES)
-        self._gate: AddressRateLimiter[_Waiting] = AddressRateLimiter(
+        self._rate_limiter: AddressRateLimiter[_WaitingFetch] = AddressRateLimiter(
             options.per_address,
             options.rate,
             dialler.loop,
             lambda w: w.future.set_result(None),
-            self._enter,
+            self._enter_queue,
         )
 
-    def _enter(self, waiting: _Waiting) -> None:
-        self._gate.enter(waiting, waiting.address)
+    def _enter_queue(self, waiting: _WaitingFetch) -> None:
+        self._rate_limiter.enter(waiting, waiting.address)
 
     async def visit(
         self, target: Target, address: str, paths: tuple[str, ...], *, secure: bool
     ) -> tuple[Visit, ...]:
-        """Plain HTTP, and HTTPS where ``secure`` says that a handshake succeeds; the home page
-        first, then the further paths.
+        """Visit the home page, then the further paths.
+
+        Plain HTTP is visited always. HTTPS is visited if ``secure``, which states that a handshake
+        succeeds.
         """
-        known: dict[str, _Answer] = {}
+        # Several paths often redirect to the same page.
+        known: dict[str, _FetchResult] = {}
         visits = []
-        budget = _Budget(self._dialler.limits.timeout)
+        # One budget for all paths: a slow site must not delay the run once per path.
+        budget = _TimeBudget(self._dialler.limits.timeout)
         for path in dict.fromkeys(("/", *paths)):
             visits.append(
-                await self._follow(
+                await self._follow_redirects(
                     _url("http", target.host, self._options.port, path),
                     target.host,
                     address,
@@ -230,7 +243,7 @@ class PageFetcher:
             )
             if secure:
                 visits.append(
-                    await self._follow(
+                    await self._follow_redirects(
                         _url("https", target.host, target.port, path),
                         target.host,
                         address,
@@ -241,33 +254,43 @@ class PageFetcher:
         return tuple(visits)
 
     def failed(self, target: Target, address: str, error: BaseException) -> Visit:
-        """The visit that could not be made by our own fault, with what went wrong in its hop."""
+        """Return the visit of an endpoint whose visit ended with an internal error."""
         url = _url("http", target.host, self._options.port, "/")
         hop = Hop(url, address, why=printable(f"{type(error).__name__}: {error}", 200))
         return Visit(
-            url, address, VisitEnd.UNKNOWN, (hop,), why="the visit failed by our own fault"
+            url,
+            address,
+            VisitEnd.UNKNOWN,
+            (hop,),
+            why="the visit failed because of an internal error",
         )
 
-    async def _follow(
-        self, url: str, host: str, own_address: str, known: dict[str, _Answer], budget: _Budget
+    async def _follow_redirects(
+        self,
+        url: str,
+        host: str,
+        own_address: str,
+        known: dict[str, _FetchResult],
+        budget: _TimeBudget,
     ) -> Visit:
-        """``known``: answers to requests without cookies at this address, so that a hop that was
-        asked is not asked again. ``budget``: the whole time for the pages of this address; waiting
-        for one's turn does not count.
+        """Follow the redirects from one URL.
+
+        Args:
+            known: Answers to requests without cookies at this address, to avoid repeated requests.
+            budget: The remaining time for all pages of this address. The wait for a slot does not
+                count.
         """
         jar: http.cookiejar.CookieJar | None = None
         hops: list[Hop] = []
         seen: set[tuple[str, str | None]] = set()
-        current, address, first, answer = url, own_address, _Answer(), _Answer()
+        current, address, first, answer = url, own_address, _FetchResult(), _FetchResult()
         while True:
             cookies = _cookies_for(jar, current)
             if (current, cookies) in seen:
                 return self._visit(
-                    url, own_address, VisitEnd.LOOP, hops, first, None, "the same address again"
+                    url, own_address, VisitEnd.LOOP, hops, first, None, "the redirects form a loop"
                 )
-            if (
-                len(hops) > MAX_REDIRECTS
-            ):  # a browser follows some more, so nobody can tell where it ends
+            if len(hops) > MAX_REDIRECTS:  # browsers follow some more, so the end is undetermined
                 return self._visit(
                     url,
                     own_address,
@@ -277,21 +300,23 @@ class PageFetcher:
                     None,
                     f"more than {MAX_REDIRECTS} redirects",
                 )
+            # The cookies are part of the key: some sites redirect to the same URL to set a cookie.
             seen.add((current, cookies))
+            # The resolution of a redirect's host counts towards the budget too.
             started = self._dialler.loop.time()
             if len(hops):
-                where = await self._where(current, host, own_address)
-                if where.why:
-                    hops.append(where)
+                target = await self._redirect_target(current, host, own_address)
+                if target.why:
+                    hops.append(target)
                     return self._visit(
-                        url, own_address, VisitEnd.UNKNOWN, hops, first, None, where.why
+                        url, own_address, VisitEnd.UNKNOWN, hops, first, None, target.why
                     )
-                address = where.address
+                address = target.address
             if budget.left <= 0 and current not in known:
                 why = (
-                    "no time was left to follow its redirects"
+                    "the time limit was reached while its redirects were followed"
                     if hops
-                    else "no time was left for it"
+                    else "the time limit was reached"
                 )
                 return self._visit(
                     url,
@@ -302,6 +327,8 @@ class PageFetcher:
                     None,
                     why,
                 )
+            # A known answer costs no time, so it is used even after the budget ends.
+            # With cookies, or at another address, the same URL may give another answer.
             if cookies is None and address == own_address and current in known:
                 answer = known[current]
             else:
@@ -311,26 +338,34 @@ class PageFetcher:
                 budget.left -= self._dialler.loop.time() - started - waited
                 if cookies is None and address == own_address:
                     known[current] = answer
+            # HSTS is valid only in the answer of the URL that was visited (RFC 6797 8.1).
             first = answer if not hops else first
             location = answer.location if answer.failure is None and not answer.blocked else None
-            said = answer.failure.reason if answer.failure is not None else answer.blocked
-            hops.append(Hop(current, address, answer.status, location, said))
+            problem = answer.failure.reason if answer.failure is not None else answer.blocked
+            hops.append(Hop(current, address, answer.status, location, problem))
             if location is None:
                 return self._end(url, own_address, hops, first, answer, host)
-            jar = _remember(jar, current, answer)
-            if _leaves(location, host):
+            jar = _store_cookies(jar, current, answer)
+            # Another site is not this endpoint, so the visit ends before it is requested.
+            if _leaves_site(location, host):
                 return self._visit(url, own_address, VisitEnd.LEFT, hops, first, None)
             current = location
 
     def _end(
-        self, url: str, address: str, hops: list[Hop], first: _Answer, answer: _Answer, host: str
+        self,
+        url: str,
+        address: str,
+        hops: list[Hop],
+        first: _FetchResult,
+        answer: _FetchResult,
+        host: str,
     ) -> Visit:
         failure = answer.failure
         if failure is not None:
             end = VisitEnd.UNKNOWN
             if len(hops) > 1:
-                # what a redirect leads to does not open: a visitor sees an error, and not what was
-                # asked for
+                # The target of a redirect does not open. A visitor sees an error, so the end stays
+                # unknown.
                 pass
             elif failure.kind is FailureKind.REFUSED:
                 end = VisitEnd.CLOSED
@@ -338,13 +373,15 @@ class PageFetcher:
                 failure.kind in (FailureKind.TIMEOUT, FailureKind.UNREACHABLE, FailureKind.NO_ROUTE)
                 and not failure.accepted
             ):
-                end = VisitEnd.SILENT  # one that accepts and is slow may serve anything
+                end = VisitEnd.SILENT  # a slow server that accepts connections may serve a page
             return self._visit(url, address, end, hops, first, None, failure.reason)
         if answer.blocked:
             return self._visit(url, address, VisitEnd.UNKNOWN, hops, first, None, answer.blocked)
+        # A page of another host is not attributed to this endpoint.
         own = _host(hops[-1].url) == host
         visit = self._visit(url, address, VisitEnd.PAGE, hops, first, answer.page if own else None)
         offered = [v.strip().lower() for n, v in answer.headers if n == "www-authenticate"]
+        # One header may offer several schemes (RFC 9110 11.6.1).
         basic = any(v.startswith("basic") or ", basic " in v for v in offered)
         asks = own and basic and answer.status == 401 and hops[-1].url.startswith("http:")
         return replace(visit, asks_password=asks)
@@ -355,13 +392,15 @@ class PageFetcher:
         address: str,
         end: VisitEnd,
         hops: list[Hop],
-        first: _Answer,
+        first: _FetchResult,
         page: Page | None,
         why: str = "",
     ) -> Visit:
         secure = url.startswith("https:")
-        told = secure and first.failure is None and not first.blocked and first.status is not None
-        hsts = parse_hsts(first.header("strict-transport-security")) if told else None
+        answered = (
+            secure and first.failure is None and not first.blocked and first.status is not None
+        )
+        hsts = parse_hsts(first.header("strict-transport-security")) if answered else None
         return Visit(
             url=url,
             address=address,
@@ -369,24 +408,25 @@ class PageFetcher:
             hops=tuple(hops),
             page=page,
             hsts=hsts,
-            hsts_seen=told,
+            hsts_seen=answered,
             why=printable(why, 200),
         )
 
-    async def _where(self, url: str, host: str, own_address: str) -> Hop:
-        """The address at which a redirect's target may be asked, or why it is not."""
+    async def _redirect_target(self, url: str, host: str, own_address: str) -> Hop:
+        """Return a hop with the address to request, or with the reason why it is not visited."""
         parts = urlsplit(url)
         name = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
+        # A browser does not open it, and a mail server, for example, must not get our request.
         if port in BAD_PORTS:
             return Hop(url, "", why="it redirects to a port that browsers do not open")
         if name == host:
             return Hop(url, own_address)
-        literal = as_ip(name)
-        if literal is not None:
-            why = refusal(str(literal), self._allowed)
-            refused = f"it redirects to {literal}, which is not visited ({why})"
-            return Hop(url, str(literal)) if why is None else Hop(url, "", why=refused)
+        ip = as_ip(name)
+        if ip is not None:
+            reason = refusal(str(ip), self._allowed)
+            refused = f"it redirects to {ip}, which is not visited ({reason})"
+            return Hop(url, str(ip)) if reason is None else Hop(url, "", why=refused)
         resolution = await self._resolver.resolve(name, port)
         if resolution.addresses:
             return Hop(url, resolution.addresses[0])
@@ -405,49 +445,53 @@ class PageFetcher:
 
     async def _fetch(
         self, url: str, address: str, cookies: str | None, timeout: float, *, own: bool
-    ) -> tuple[_Answer, float]:
-        """(answer, seconds that it waited for its turn).
+    ) -> tuple[_FetchResult, float]:
+        """Fetch one URL.
 
-        The page is read where it is the endpoint's own.
+        The page is parsed only if the URL belongs to the endpoint.
+
+        Returns:
+            The answer, and the seconds that the fetch waited for its slot.
         """
         parts = urlsplit(url)
         loop = self._dialler.loop
         arrived = loop.time()
-        waiting = _Waiting(address, loop.create_future())
-        self._enter(waiting)
-        await waiting.future
-        # A body stays in memory until the page is read: so many at once and no more.
+        slot = _WaitingFetch(address, loop.create_future())
+        self._enter_queue(slot)
+        await slot.future
+        # A body stays in memory until the page is parsed, so the number of bodies is limited.
         async with self._bodies:
             waited = loop.time() - arrived
             try:
                 request = self._request(parts, address, cookies, max(timeout, 0.5), own)
-                dialled = await self._dialler.dial(request)
+                dial_result = await self._dialler.dial(request)
             finally:
-                self._gate.leave(address)
-            return await self._answer(dialled, url, own), waited
+                self._rate_limiter.leave(address)
+            return await self._read_answer(dial_result, url, own), waited
 
-    async def _answer(self, dialled: DialResult, url: str, own: bool) -> _Answer:
-        exchange = dialled.exchange
+    async def _read_answer(self, dial_result: DialResult, url: str, own: bool) -> _FetchResult:
+        exchange = dial_result.exchange
         if exchange is None or (exchange.status is None and not exchange.error):
-            failure = dialled.failure or Failure(
+            failure = dial_result.failure or Failure(
                 "http", FailureKind.CLOSED, "the server closed the connection without an answer"
             )
-            return _Answer(failure=failure)
+            return _FetchResult(failure=failure)
         if exchange.status is None:
-            return _Answer(blocked="it does not answer in HTTP")
-        answer = _Answer(exchange.status, headers=tuple(exchange.headers))
+            return _FetchResult(blocked="its answer is not HTTP")
+        answer = _FetchResult(exchange.status, headers=tuple(exchange.headers))
         location = exchange.header("location")
+        # A browser ignores Location in answers with another status.
         if exchange.status in _REDIRECTS and location:
             answer.location = _resolved(url, location)
             if answer.location is None:
                 answer.blocked = (
-                    f"it redirects to something that is no web address: {printable(location, 80)}"
+                    f"it redirects to an invalid web address: {printable(location, 80)}"
                 )
             return answer
         body = exchange.body
         answer.blocked = blocked(exchange.status, answer.headers, body)
         if own and not answer.blocked:
-            answer.page = await self._page(exchange, dialled.failure, body, url)
+            answer.page = await self._page(exchange, dial_result.failure, body, url)
         return answer
 
     async def _page(
@@ -458,13 +502,13 @@ class PageFetcher:
         policies = tuple(
             p for n, v in exchange.headers if n == "content-security-policy" for p in v.split(",")
         )
-        types = [v for n, v in exchange.headers if n == "content-type"]  # browsers take the last
+        types = [v for n, v in exchange.headers if n == "content-type"]  # browsers use the last
         page = await self._reader.read(body, types[-1] if types else None, url, policies)
         if page is not None and not page.note and (exchange.truncated or failure is not None):
             note = (
-                "the page is larger than what we read"
+                "the page exceeds the size limit"
                 if failure is None
-                else "the page did not come to its end in time"
+                else "the page did not load completely in time"
             )
             page = replace(page, note=note)
         return page
@@ -480,11 +524,13 @@ class PageFetcher:
         headers = [
             ("User-Agent", self._options.user_agent),
             ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
+            # HttpExchange decodes no other encoding.
             ("Accept-Encoding", "gzip"),
+            # Some sites redirect to HTTPS only if the browser sends this header.
             ("Upgrade-Insecure-Requests", "1"),
         ]
         if cookies is not None:
-            headers.append(("Cookie", cookies))  # made to fit one TLS record
+            headers.append(("Cookie", cookies))  # limited to fit one TLS record
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         server_name = None if as_ip(name) is not None else name
         return DialRequest(
@@ -493,12 +539,14 @@ class PageFetcher:
             "https" if secure else "http",
             server_name,
             timeout=timeout,
+            # The body of another host's page is not needed.
             exchange=lambda: HttpExchange(
                 host, path, tuple(headers), **({} if own else {"max_body": 0})
             ),
         )
 
     async def close(self) -> None:
+        """End the parser process."""
         await self._reader.close()
 
 
@@ -517,16 +565,17 @@ def _host(url: str) -> str:
 
 
 def _resolved(url: str, location: str) -> str | None:
-    """A Location as an absolute http(s) URL in ASCII, with a host in A-labels and without fragment
-    and user; None where it is none.
+    """Return a Location header as an absolute http(s) URL in ASCII, or None if it is not one.
+
+    The host is in A-label form. Fragment and user name are removed.
     """
     text = location.encode("latin-1", "replace").decode("utf-8", "replace").strip()
     if len(text) > MAX_URL or re.fullmatch(r"(?i)[a-z]+:/*", text):
         return None
     try:
-        head, mark, query = re.sub(r"[\t\r\n]", "", text).partition("?")
+        head, question_mark, query = re.sub(r"[\t\r\n]", "", text).partition("?")
         parts = urlsplit(
-            urljoin(url, head.replace("\\", "/") + mark + query)
+            urljoin(url, head.replace("\\", "/") + question_mark + query)
         )  # a backslash is a slash (URL standard, 4.4)
         host = normalise_host(parts.hostname or "")
         port = parts.port
@@ -542,8 +591,8 @@ def _resolved(url: str, location: str) -> str | None:
     )
 
 
-def _leaves(location: str, host: str) -> bool:
-    """Whether a redirect ends the visit: HTTPS at another registered domain is another's site."""
+def _leaves_site(location: str, host: str) -> bool:
+    """Return whether a redirect leaves the site: to HTTPS at another registered domain."""
     other = _host(location)
     if not location.startswith("https:") or other == host:
         return False
@@ -555,13 +604,17 @@ def _leaves(location: str, host: str) -> bool:
 
 
 def parse_hsts(value: str | None) -> Hsts | None:
-    """None where the header is missing or has no valid max-age (RFC 6797 6.1)."""
+    """Parse Strict-Transport-Security (RFC 6797 6.1).
+
+    Returns None if the header is missing or has no valid max-age.
+    """
     if value is None:
         return None
     directives: dict[str, str] = {}
     for part in value[:1000].split(";"):
         name, _, given = part.strip().partition("=")
         name = name.strip().lower()
+        # RFC 6797 6.1: a directive must not appear more than once.
         if name in directives:
             return None
         if name:
@@ -575,8 +628,9 @@ def parse_hsts(value: str | None) -> Hsts | None:
 
 
 def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> str:
-    """Why this answer tells nothing about the page: a refusal, or a protection service that asks
-    for a browser. Empty where it does.
+    """Return why an answer does not show the page; empty if it does.
+
+    The server refused the request, or a protection service requires a browser.
     """
     for name, value in _CHALLENGE_HEADERS:
         if any(n == name and value in v.lower() for n, v in headers):
@@ -584,8 +638,9 @@ def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> s
     if status in _BLOCKED:
         return _BLOCKED[status]
     if status >= 500:
-        return "it answers with an error of its own"  # what it serves when it works nobody can tell
-    if len(body) < 20_000 and any(mark in body for mark in _CHALLENGE_MARKS):
+        return "it answers with a server error"  # its page without the error is unknown
+    # Challenge pages are short. A long page may contain a marker for another reason.
+    if len(body) < 20_000 and any(mark in body for mark in _CHALLENGE_MARKERS):
         return "a protection service asks for a browser (challenge page)"
     return ""
 
@@ -603,9 +658,9 @@ def _cookies_for(jar: http.cookiejar.CookieJar | None, url: str) -> str | None:
 
 
 class _Headers:
-    """What the cookie jar wants to see of a response."""
+    """The interface that a cookie jar expects of a response."""
 
-    def __init__(self, answer: _Answer) -> None:
+    def __init__(self, answer: _FetchResult) -> None:
         self._message = email.message.Message()
         for name, value in answer.headers:
             if name == "set-cookie":
@@ -615,15 +670,18 @@ class _Headers:
         return self._message
 
 
-def _remember(
-    jar: http.cookiejar.CookieJar | None, url: str, answer: _Answer
+def _store_cookies(
+    jar: http.cookiejar.CookieJar | None, url: str, answer: _FetchResult
 ) -> http.cookiejar.CookieJar | None:
-    """Cookies that a redirect sets are sent again, as a browser does: some sites redirect until
-    they come. Made where there is the first.
+    """Store the cookies of a redirect, and return the cookie jar.
+
+    A browser sends them again, and some sites redirect until they arrive. The jar is created with
+    the first cookie.
     """
     if answer.header("set-cookie") is None:
         return jar
     jar = jar if jar is not None else http.cookiejar.CookieJar()
+    # Bounded memory per visit.
     if len(jar) < 50:
         request = urllib.request.Request(url)  # noqa: S310
         jar.extract_cookies(_Headers(answer), request)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
-"""Politeness towards one address: at most so many connections at once, and so many a second after a
-first burst of as many.
+"""Rate limits per address: a maximum of connections at once, and of new connections per second.
+
+Before the rate limit applies, an address gets a burst of as many connections as it may have at
+once.
 """
 
 from __future__ import annotations
@@ -10,13 +12,12 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-# Addresses whose state is kept without need: beyond it, gates that are shut and empty are
-# forgotten.
+# If more addresses than this have a state, the state of idle addresses is removed.
 MAX_IDLE = 4096
 
 
-class _Gate(Generic[T]):
-    """How many connections are open, who waits, and when the next may start."""
+class _AddressState(Generic[T]):
+    """The open connections of an address, the waiting items, and the earliest next start."""
 
     __slots__ = ("next_start", "open", "waiting")
 
@@ -27,10 +28,11 @@ class _Gate(Generic[T]):
 
 
 class AddressRateLimiter(Generic[T]):
-    """``per_address`` and ``rate``: 0 for no limit.
+    """A queue per address.
 
-    ``start`` is called with an item that may connect now (then :meth:`leave` is due), ``admit``
-    with one that has waited and asks again from the beginning.
+    ``per_address`` and ``rate``: 0 means no limit. ``start`` is called with an item that may
+    connect now; :meth:`leave` must follow. ``admit`` is called with an item that has waited and
+    must apply again.
     """
 
     def __init__(
@@ -43,64 +45,71 @@ class AddressRateLimiter(Generic[T]):
     ) -> None:
         self._per_address, self._rate, self._loop = per_address, rate, loop
         self._start, self._admit = start, admit
-        self._gates: dict[str, _Gate[T]] = {}
+        self._states: dict[str, _AddressState[T]] = {}
         self._limited = bool(per_address or rate)
 
     def enter(self, item: T, address: str) -> None:
-        """Starts the item, or lets it wait for its address."""
+        """Start the item, or queue it for its address."""
         if not self._limited:
             self._start(item)
             return
-        gate = self._gates.get(address)
-        if gate is None:
-            gate = self._gates[address] = _Gate()
+        state = self._states.get(address)
+        if state is None:
+            state = self._states[address] = _AddressState()
         now = self._loop.time()
-        if self._per_address and gate.open >= self._per_address:
-            gate.waiting.append(item)
-        elif self._rate and gate.next_start > now:
-            if not gate.waiting:
-                self._loop.call_at(gate.next_start, self._open, address)
-            gate.waiting.append(item)
+        if self._per_address and state.open >= self._per_address:
+            state.waiting.append(item)
+        elif self._rate and state.next_start > now:
+            if not state.waiting:
+                # One timer per queue: _admit_waiting sets the next one through enter().
+                self._loop.call_at(state.next_start, self._admit_waiting, address)
+            state.waiting.append(item)
         else:
-            gate.open += 1
+            state.open += 1
             if self._rate:
+                # The schedule may lie at most one burst in the past, so idle time does not
+                # accumulate.
                 burst = (self._per_address or 1) / self._rate
-                gate.next_start = max(gate.next_start, now - burst) + 1 / self._rate
+                state.next_start = max(state.next_start, now - burst) + 1 / self._rate
             self._start(item)
 
-    def second(self, address: str) -> bool:
-        """Takes a place for a second connection of an item that is in; False where the address has
-        no further place. It does not queue.
+    def enter_second(self, address: str) -> bool:
+        """Take a slot for a second connection of an item that has started.
+
+        Returns False if the address has no free slot. The item is not queued.
         """
-        gate = self._gates.get(address)
-        if gate is None:
+        state = self._states.get(address)
+        if state is None:
             return True
-        if self._per_address and gate.open >= self._per_address:
+        if self._per_address and state.open >= self._per_address:
             return False
-        gate.open += 1
+        state.open += 1
         return True
 
     def leave(self, address: str) -> None:
-        """A connection has ended; whoever waits may go on."""
-        gate = self._gates.get(address)
-        if gate is None:
+        """Release the slot of a connection that has ended, and admit waiting items."""
+        state = self._states.get(address)
+        if state is None:
             return
-        gate.open -= 1
-        if gate.waiting:
-            self._open(address)
+        state.open -= 1
+        if state.waiting:
+            self._admit_waiting(address)
         elif (
-            gate.open == 0 and len(self._gates) > MAX_IDLE and gate.next_start <= self._loop.time()
+            state.open == 0
+            and len(self._states) > MAX_IDLE
+            and state.next_start <= self._loop.time()
         ):
-            del self._gates[address]
+            del self._states[address]
 
-    def _open(self, address: str) -> None:
-        """Lets those who wait ask again, in their order, until one has to wait again."""
-        gate = self._gates.get(address)
-        if gate is None:
+    def _admit_waiting(self, address: str) -> None:
+        """Admit waiting items in their order until one has to wait again."""
+        state = self._states.get(address)
+        if state is None:
             return
-        waiting, gate.waiting = gate.waiting, deque()
-        while waiting and not gate.waiting:
+        waiting, state.waiting = state.waiting, deque()
+        while waiting and not state.waiting:
             self._admit(waiting.popleft())
-        gate.waiting.extend(waiting)
-        if gate.waiting and gate.open == 0 and gate.next_start <= self._loop.time():
-            self._loop.call_soon(self._open, address)
+        state.waiting.extend(waiting)
+        if state.waiting and state.open == 0 and state.next_start <= self._loop.time():
+            # No open connection remains whose end would call leave() for this queue.
+            self._loop.call_soon(self._admit_waiting, address)

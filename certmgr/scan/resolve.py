@@ -1,5 +1,6 @@
-"""Names -> addresses, with c-ares: /etc/hosts first, then the resolvers of the system or of the
-configuration.
+"""Resolve names to addresses with c-ares.
+
+/etc/hosts comes first, then the resolvers of the system or of the configuration.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ MAX_CACHE = 20_000
 
 
 class Resolver:
-    """One channel, a bounded number of questions at once, and each name asked once a run.
+    """A resolver with one c-ares channel that queries each name once per run.
 
-    ``guarded``: addresses that a stranger's DNS points inside are not visited, except within
-    ``allowed``.
+    ``at_once`` bounds the number of queries at once. If ``guarded``, internal addresses from public
+    DNS are not visited, except within ``allowed``.
     """
 
     def __init__(
@@ -48,9 +49,13 @@ class Resolver:
         self._channel: Any = None
 
     async def resolve(self, host: str, port: int) -> Resolution:
-        """``host``: an A-label name.
+        """Resolve a name.
 
-        An override of :option:`--resolve` is the user's own choice and may be anything.
+        The user chose an override (:option:`--resolve`), so its addresses are not guarded.
+
+        Args:
+            host: A name in A-label form.
+            port: Selects the override.
         """
         if self._overrides:
             fixed = self._overrides.get((host, port))
@@ -58,36 +63,42 @@ class Resolver:
                 return Resolution("fixed", fixed)
         task = self._cache.get(host)
         if task is None:
+            # Unfinished tasks stay: callers wait for them.
             if len(self._cache) >= MAX_CACHE:
                 self._cache = {name: task for name, task in self._cache.items() if not task.done()}
-            task = self._cache[host] = asyncio.ensure_future(self._ask(host))
+            # The task is cached, not its result: callers that come meanwhile share one query.
+            task = self._cache[host] = asyncio.ensure_future(self._query(host))
         return await task
 
-    async def _ask(self, host: str) -> Resolution:
+    async def _query(self, host: str) -> Resolution:
+        # Too many queries at once would exhaust sockets and overload the resolver.
         async with self._limit:
             if self._channel is None:
-                self._channel = self._open()
+                self._channel = self._open_channel()
             answers = [
-                await self._family(host, family) for family in (socket.AF_INET, socket.AF_INET6)
+                await self._query_family(host, family)
+                for family in (socket.AF_INET, socket.AF_INET6)
             ]
-        found = [a for answer in answers for a in answer.addresses]
+        addresses = [a for answer in answers for a in answer.addresses]
         failed = next((a for a in answers if a.status in ("servfail", "timeout")), None)
-        if not found:
+        if not addresses:
             return failed or answers[0]
-        resolution = self._sorted(list(dict.fromkeys(found)))
+        resolution = self._sorted(list(dict.fromkeys(addresses)))
         if failed is not None:
-            # The other family answered: its addresses are looked at, and nobody can say whether
-            # there are more.
+            # The other family answered. Its addresses are probed, but there may be more.
             return replace(resolution, partial=failed.reason)
         return resolution
 
-    async def _family(self, host: str, family: int) -> Resolution:
-        """One family on its own: c-ares takes a partial answer for a whole one."""
+    async def _query_family(self, host: str, family: int) -> Resolution:
+        """Query one address family.
+
+        In a joint query, c-ares takes a partial answer for a whole one.
+        """
 
         try:
             answer = await self._channel.getaddrinfo(host, family=family, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as error:
-            return self._failed(error)
+            return self._failure(error)
         except (UnicodeError, ValueError) as error:
             return Resolution("servfail", reason=str(error)[:200])
         nodes = [n.addr[0] for n in answer.nodes]
@@ -95,15 +106,16 @@ class Resolver:
             "ok", tuple(a.decode("ascii") if isinstance(a, bytes) else str(a) for a in nodes)
         )
 
-    def _open(self) -> Any:
+    def _open_channel(self) -> Any:
         options: dict[str, Any] = {
             "timeout": self._timeout,
             "tries": self._tries,
+            # No search domains: an endpoint name is complete.
             "flags": pycares.ARES_FLAG_NOSEARCH,
         }
         return aiodns.DNSResolver(nameservers=self._servers or None, **options)
 
-    def _failed(self, error: Exception) -> Resolution:
+    def _failure(self, error: Exception) -> Resolution:
         code = error.args[0] if error.args else 0
         reason = codes.strerror(code) if isinstance(code, int) else str(error)
         if code == codes.ARES_ENOTFOUND:
@@ -115,19 +127,23 @@ class Resolver:
         return Resolution("servfail", reason=str(reason)[:200])
 
     def _sorted(self, addresses: list[str]) -> Resolution:
-        """IPv4 before IPv6, in a fixed order, so that the same answer gives the same evidence."""
+        """Sort addresses, IPv4 before IPv6, and split off the refused ones.
+
+        The fixed order makes equal answers give equal evidence.
+        """
 
         allowed, refused = [], []
         for address in sorted(addresses, key=lambda a: (ip_address(a).version, int(ip_address(a))))[
             :MAX_ADDRESSES
         ]:
-            why = refusal(address, self._allowed) if self._guarded else None
-            if why is None:
+            reason = refusal(address, self._allowed) if self._guarded else None
+            if reason is None:
                 allowed.append(address)
             else:
-                refused.append((address, why))
+                refused.append((address, reason))
         return Resolution("ok" if addresses else "nodata", tuple(allowed), tuple(refused))
 
     async def close(self) -> None:
+        """Close the channel."""
         if self._channel is not None:
             await self._channel.close()

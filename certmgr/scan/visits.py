@@ -15,18 +15,18 @@ from urllib.parse import urlsplit, urlunsplit
 class VisitEnd(StrEnum):
     """How a visit ended."""
 
-    PAGE = "page"  # an answer that is no redirect
+    PAGE = "page"  # an answer that is not a redirect
     LEFT = "left"  # a redirect to another site, which is not followed further
-    LOOP = "loop"  # redirects without end
+    LOOP = "loop"  # an endless loop of redirects
     CLOSED = "closed"  # the connection is refused: nothing is served
     SILENT = "silent"  # no answer
-    # could not tell: a challenge, 403, 429, 503, an address that is not visited, no HTTP
+    # undetermined: a challenge, 403, 429, 503, an address that is not visited, or not HTTP
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Hsts:
-    """Strict-Transport-Security (RFC 6797 6.1). ``max_age`` in seconds; 0 takes it back."""
+    """Strict-Transport-Security (RFC 6797 6.1). ``max_age`` is in seconds; 0 revokes HSTS."""
 
     max_age: int
     include_subdomains: bool = False
@@ -35,12 +35,15 @@ class Hsts:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What stands in an HTML page.
+    """The relevant content of an HTML page.
 
-    ``secrets``: password and payment-card fields, ``inputs``: other fields that take typed text or
-    files, each in a few words. ``insecure_forms``, ``active``, ``passive``: http URLs that forms
-    post to, that can change the page (scripts, styles, frames), and that are only shown (pictures,
-    media). ``note``: why it could not be read whole; else empty.
+    Attributes:
+        secrets: Password and payment-card fields, each as a short text.
+        inputs: Other fields that take typed text or files, each as a short text.
+        insecure_forms: http URLs that forms post to.
+        active: http URLs whose content can change the page (scripts, styles, frames).
+        passive: http URLs whose content is only displayed (images, media).
+        note: Why the page could not be read completely; else empty.
     """
 
     title: str = ""
@@ -54,7 +57,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One request. ``location``: where it redirects to, absolute; ``why``: of a hop that failed."""
+    """One request of a visit.
+
+    Attributes:
+        location: The absolute URL that it redirects to.
+        why: The reason, if the request failed.
+    """
 
     url: str
     address: str
@@ -65,11 +73,14 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """From one URL to where a browser ends.
+    """The path from one URL to the page where a browser ends.
 
-    ``page``: of the last hop, where it is HTML. ``hsts``: of the first hop, over HTTPS only;
-    ``hsts_seen``: whether that hop gave an answer to read it from. ``asks_password``: HTTP Basic
-    authentication over plain HTTP.
+    Attributes:
+        page: The page of the last hop, if it is HTML.
+        hsts: The header of the first hop, over HTTPS only.
+        hsts_seen: Whether the first hop gave an answer that can have the header.
+        asks_password: Whether the site uses HTTP Basic authentication over plain HTTP.
+        why: The reason, if the visit has no clear end.
     """
 
     url: str
@@ -84,25 +95,28 @@ class Visit:
 
     @property
     def secure(self) -> bool:
+        """Whether the visit began over HTTPS."""
         return self.url.startswith("https:")
 
     @property
     def last(self) -> Hop:
+        """The last request of the visit."""
         return self.hops[-1]
 
     @property
     def final_url(self) -> str:
-        """Where a visitor ends."""
+        """The URL where a visitor ends."""
         return self.last.location or self.last.url
 
     @property
-    def told(self) -> bool:
-        """Whether anybody can say what a visitor meets."""
+    def determined(self) -> bool:
+        """Whether the visit shows what a visitor meets."""
         return self.end not in (VisitEnd.UNKNOWN, VisitEnd.SILENT)
 
     def digest(self) -> str:
-        """Equal for two visits that saw the same; titles, query strings and session ids in them
-        change from look to look.
+        """Return a digest that is equal for two visits with the same result.
+
+        It leaves out titles and query strings, which change from visit to visit.
         """
         page = self.page
         facts = (
@@ -115,6 +129,7 @@ class Visit:
             self.asks_password,
             page
             and (
+                # Titles and field names are left out: they change without a change of the findings.
                 _kinds(page.secrets),
                 _kinds(page.inputs),
                 *[
@@ -128,12 +143,15 @@ class Visit:
 
 
 def _kinds(fields: tuple[str, ...]) -> list[str]:
-    """Fields without their names, which some sites draw anew for each visitor."""
+    """Return fields without their names, which some sites generate per visitor."""
     return sorted({field.split(" name=")[0] for field in fields})
 
 
 def _stable(url: str) -> str:
-    """Without query and fragment. A URL from a page may be one that nobody can take apart."""
+    """Return a URL without its query and fragment.
+
+    A URL from a page may be malformed; it is returned unchanged.
+    """
     try:
         parts = urlsplit(url)
         return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
@@ -142,6 +160,7 @@ def _stable(url: str) -> str:
 
 
 def host_of(url: str) -> str:
+    """Return the host of a URL; empty if it has none or is malformed."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -149,16 +168,19 @@ def host_of(url: str) -> str:
 
 
 def digest(visits: tuple[Visit, ...]) -> str:
+    """Return one digest for all visits of an endpoint."""
     return blake2b(" ".join(v.digest() for v in visits).encode(), digest_size=10).hexdigest()
 
 
 def document(visits: tuple[Visit, ...]) -> dict[str, Any]:
-    """``http`` of ``certmgr.scan/1``: what a visitor meets who types http:// (status, redirects,
-    final URL), the HSTS header and the title of the HTTPS site, and every visit, by address and
-    path.
+    """Return ``http`` of the schema ``certmgr.scan/1``.
+
+    It has the result for a visitor who types http:// (status, redirects, final URL), the HSTS
+    header and title of the HTTPS site, and every visit by address and path.
     """
     plain = next((v for v in visits if not v.secure), None)
     secure = next((v for v in visits if v.secure), None)
+    # The title of the HTTPS site comes first: it is the real page if plain HTTP only redirects.
     titles = [
         v.page.title
         for v in (secure, plain)
@@ -168,7 +190,9 @@ def document(visits: tuple[Visit, ...]) -> dict[str, Any]:
         "status": plain.last.status if plain else None,
         "redirects": _redirects(plain) if plain else [],
         "final_url": (
-            plain.final_url if plain and plain.told and plain.end is not VisitEnd.CLOSED else None
+            plain.final_url
+            if plain and plain.determined and plain.end is not VisitEnd.CLOSED
+            else None
         ),
         "hsts": _hsts(secure.hsts) if secure else None,
         "title": titles[0] if titles else None,

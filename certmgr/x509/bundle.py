@@ -1,6 +1,4 @@
-"""One key with its chain, as it is placed: the files that are made of it, and the checks before it
-may be. Pure.
-"""
+"""One private key with its chain: its files for a server, and checks before deployment. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +17,16 @@ from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, issued_b
 from inventory.errors import CertmgrError
 
 FILES = ("privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", "combined.pem")
-_AGAIN = "Nothing was written; the version before is in use as it was."
+_NOTHING_WRITTEN = "Nothing was written; the previous version stays in use."
 
 
 @dataclass(frozen=True)
 class CertificateBundle:
-    """``key_pem``: unencrypted, None where the client has the key.
+    """A chain with its key, if the key is on this machine. Create it with :func:`build_bundle`.
 
-    ``chain_der``: leaf first. Made by :func:`checked`, so that its parts belong together.
+    Attributes:
+        key_pem: The unencrypted key; None if the client has it.
+        chain_der: The certificates, leaf first.
     """
 
     key_pem: bytes | None = field(repr=False)
@@ -34,31 +34,33 @@ class CertificateBundle:
 
     @cached_property
     def chain(self) -> tuple[Certificate, ...]:
+        """The parsed certificates, leaf first."""
         return tuple(parse(der) for der in self.chain_der)
 
     @property
     def leaf(self) -> Certificate:
+        """The certificate of the key."""
         return self.chain[0]
 
     @property
     def sha256(self) -> str:
-        """Of the leaf."""
+        """The fingerprint of the leaf."""
         return self.leaf.sha256
 
     @cached_property
     def files(self) -> dict[str, bytes]:
-        """Name -> content.
+        """The files by name.
 
-        Without a key there are no privkey.pem and combined.pem. combined.pem: key and full chain,
-        as HAProxy reads it.
+        Without a key there are no privkey.pem and combined.pem. combined.pem has the key and the
+        full chain, as HAProxy reads it.
         """
         pem = [_pem(der) for der in self.chain_der]
         full = b"".join(pem)
-        made = {"cert.pem": pem[0], "chain.pem": b"".join(pem[1:]), "fullchain.pem": full}
+        contents = {"cert.pem": pem[0], "chain.pem": b"".join(pem[1:]), "fullchain.pem": full}
         if self.key_pem is not None:
             key = self.key_pem.rstrip() + b"\n"
-            made |= {"privkey.pem": key, "combined.pem": key + full}
-        return made
+            contents |= {"privkey.pem": key, "combined.pem": key + full}
+        return contents
 
 
 def _pem(der: bytes) -> bytes:
@@ -67,65 +69,80 @@ def _pem(der: bytes) -> bytes:
     return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n".encode()
 
 
-def checked(key_pem: bytes | None, chain_der: Sequence[bytes]) -> CertificateBundle:
-    """Raises :class:`CertmgrError` unless the key is the leaf's and each certificate was issued by
-    the next one (name and signature).
+def build_bundle(key_pem: bytes | None, chain_der: Sequence[bytes]) -> CertificateBundle:
+    """Return a bundle whose parts belong together.
+
+    Raises:
+        CertmgrError: The key is not that of the leaf, or a certificate was not issued by the next
+            one (name and signature).
     """
-    made = CertificateBundle(key_pem, tuple(chain_der))
-    if not made.chain_der:
-        raise CertmgrError("There is no certificate to place", "the chain is empty", _AGAIN)
-    for certificate in made.chain:
+    bundle = CertificateBundle(key_pem, tuple(chain_der))
+    if not bundle.chain_der:
+        raise CertmgrError(
+            "There is no certificate to deploy", "the chain is empty", _NOTHING_WRITTEN
+        )
+    for certificate in bundle.chain:
+        # A server must not get a certificate that its TLS library may refuse.
         if certificate.parsed is None:
             raise CertmgrError(
                 "A certificate of the chain cannot be read",
                 "; ".join(certificate.problems)[:300],
-                _AGAIN,
+                _NOTHING_WRITTEN,
             )
-    for child, issuer in zip(made.chain, made.chain[1:], strict=False):
+    for child, issuer in zip(bundle.chain, bundle.chain[1:], strict=False):
+        # Some clients do not reorder a chain, so each certificate must certify the one before it.
         if not issued_by(child, issuer):
             raise CertmgrError(
-                "The chain does not hold",
+                "The chain is not valid",
                 f"'{child.subject}' was not issued by '{issuer.subject}'",
-                _AGAIN,
+                _NOTHING_WRITTEN,
             )
-    if key_pem is not None and not _belong(key_pem, made.leaf):
+    if key_pem is not None and not _key_matches(key_pem, bundle.leaf):
         raise CertmgrError(
-            "The private key is not that of the certificate",
-            made.leaf.subject or made.sha256,
-            _AGAIN,
+            "The private key does not belong to the certificate",
+            bundle.leaf.subject or bundle.sha256,
+            _NOTHING_WRITTEN,
         )
-    return made
+    return bundle
 
 
-def _belong(key_pem: bytes, leaf: Certificate) -> bool:
-    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def _key_matches(key_pem: bytes, leaf: Certificate) -> bool:
+    encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     try:
         key = load_pem_private_key(key_pem, None)
         assert leaf.parsed is not None
-        return key.public_key().public_bytes(*form) == leaf.parsed.public_key().public_bytes(*form)
+        return key.public_key().public_bytes(*encoding) == leaf.parsed.public_key().public_bytes(
+            *encoding
+        )
     except PARSE_ERRORS as error:
         raise CertmgrError(
             "The private key cannot be read",
             type(error).__name__,
-            "It has to be unencrypted PEM. " + _AGAIN,
+            "It must be unencrypted PEM. " + _NOTHING_WRITTEN,
         ) from None
 
 
 def from_files(files: dict[str, bytes]) -> CertificateBundle:
-    """The inverse of ``files``; every file has to say the same. Raises :class:`CertmgrError`."""
+    """Return the bundle of a set of files, the inverse of :attr:`CertificateBundle.files`.
+
+    Raises:
+        CertmgrError: The files do not belong together.
+    """
     try:
         chain = [c.der for c in from_pem(files["fullchain.pem"])]
     except (KeyError, ValueError):
         raise CertmgrError(
             "fullchain.pem holds no certificate",
             "",
-            "It was changed by hand: issue or store it again.",
+            "It was changed manually: issue or store the certificate again.",
         ) from None
-    made = checked(files.get("privkey.pem"), chain)
-    if wrong := sorted(n for n in {*made.files, *files} if made.files.get(n) != files.get(n)):
+    bundle = build_bundle(files.get("privkey.pem"), chain)
+    if mismatched := sorted(
+        n for n in {*bundle.files, *files} if bundle.files.get(n) != files.get(n)
+    ):
         raise CertmgrError(
-            f"{', '.join(wrong)} and fullchain.pem do not belong together",
+            f"{', '.join(mismatched)} and fullchain.pem do not belong together",
             "",
-            "They were changed by hand: store the version again.",
+            "They were changed manually: store the version again.",
         )
-    return made
+    return bundle

@@ -1,12 +1,14 @@
-"""What a certificate revocation list says of a certificate (RFC 5280 5 and 6.3).
+"""Certificate revocation lists (RFC 5280 5 and 6.3). Pure.
 
-Pure: bytes, the issuer and ``now`` come in.
+A list answers only if all of these are true:
 
-A list answers only where everything holds: it is signed by the certificate's issuer, is in its
-time, covers this certificate (the CA may split its lists into shards), and has no critical
-extension that is not understood here. Otherwise the answer is ``unknown``, with the reason.
-Indirect lists, delta lists and lists by relative name are not supported: none of them is used for
-certificates of web servers.
+- The issuer of the certificate signed it.
+- It is current.
+- It covers this certificate (the CA may split its lists into shards).
+- It has no critical extension that this module does not know.
+
+Otherwise the answer is ``unknown``, with the reason. Indirect lists, delta lists and lists by
+relative name are not supported, because none of them is used for certificates of web servers.
 """
 
 from __future__ import annotations
@@ -26,14 +28,13 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 MAX_BYTES = 32 * 1_048_576
-# How far ahead another clock may be before its list counts as one from the future.
+# The tolerance for the clock of the CA: a list that begins later is not valid yet.
 SKEW = timedelta(minutes=10)
-# Up to so many serial numbers are asked for one by one, each a walk over the list in Rust; more are
-# picked in one walk in Python.
-FEW = 8
+# Up to this number of serial numbers is looked up one by one, each with a pass over the list in
+# Rust. More are collected in one pass in Python.
+MAX_SINGLE_LOOKUPS = 8
 
-# What RFC 5280 5.3.1 calls a reason, in words that stand in sentences
-# (notifiers/wording/values.py).
+# Texts of the reasons in RFC 5280 5.3.1 for use in sentences (notifiers/wording/values.py).
 REASONS = {
     "unspecified": "no reason was given",
     "keyCompromise": "its key became known to others",
@@ -49,10 +50,11 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class RevokedEntry:
-    """A certificate that the list names.
+    """The entry of a certificate in a list.
 
-    ``reason``: as RFC 5280 5.3.1 calls it, "unspecified" where none is given. ``problem``: why the
-    entry cannot be used.
+    Attributes:
+        reason: The name in RFC 5280 5.3.1; "unspecified" if none is given.
+        problem: Why the entry cannot be used; else empty.
     """
 
     revoked_at: datetime
@@ -62,7 +64,12 @@ class RevokedEntry:
 
 @dataclass(frozen=True, slots=True)
 class RevocationStatus:
-    """``status``: good, revoked, unknown. ``detail``: why it is unknown."""
+    """The status of a certificate.
+
+    Attributes:
+        status: good, revoked or unknown.
+        detail: Why the status is unknown.
+    """
 
     status: str
     reason: str = ""
@@ -72,11 +79,14 @@ class RevocationStatus:
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """A list that could be read.
+    """A parsed list.
 
-    ``names``: the URLs of its distribution point, empty where it is for all of its issuer's
-    certificates. ``scope``: all, user, ca, attribute. ``partial``: it knows only some reasons.
-    ``problem``: why nobody can rely on it, whatever it says.
+    Attributes:
+        names: The URLs of its distribution point; empty if it covers all certificates of its
+            issuer.
+        scope: all, user, ca or attribute.
+        partial: The list has only some reasons.
+        problem: Why the list cannot be used; else empty.
     """
 
     parsed: x509.CertificateRevocationList
@@ -91,8 +101,13 @@ class Crl:
 
 
 def read(body: bytes) -> Crl | str:
-    """DER (RFC 5280 4.2.1.13) -> a list, or why it is none. Never raises for its content."""
+    """Parse a DER list (RFC 5280 4.2.1.13). Never raises for its content.
 
+    Returns:
+        The list, or the reason why it cannot be read.
+    """
+
+    # The whole list is parsed in memory.
     if len(body) > MAX_BYTES:
         return f"the list is larger than {MAX_BYTES // 1_048_576} MB"
     try:
@@ -107,41 +122,43 @@ def read(body: bytes) -> Crl | str:
             **extensions,
         )
     except PARSE_ERRORS as error:
-        return f"it is no revocation list: {printable(str(error), 100) or type(error).__name__}"
+        return f"it is not a revocation list: {printable(str(error), 100) or type(error).__name__}"
 
 
 def _extensions(parsed: x509.CertificateRevocationList) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for extension in parsed.extensions:
         value: Any = extension.value
         if isinstance(value, x509.DeltaCRLIndicator):
-            found["problem"] = "it is a delta list, which says only what changed"
+            fields["problem"] = "it is a delta list, which contains only changes"
         elif isinstance(value, x509.IssuingDistributionPoint):
-            found |= _distribution_point(value)
+            fields |= _distribution_point(value)
         elif extension.critical and not isinstance(
             value, (x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuerAlternativeName)
         ):
-            found["problem"] = (
-                "it has a critical extension that is not understood here"
+            fields["problem"] = (
+                "it has a critical extension that certmgr does not support"
                 f" ({extension.oid.dotted_string})"
             )
-        if found.get("problem"):
-            return found
-    return found
+        if fields.get("problem"):
+            return fields
+    return fields
 
 
 def _distribution_point(value: x509.IssuingDistributionPoint) -> dict[str, Any]:
+    # An indirect list has entries of other issuers, which this module does not match.
     if value.indirect_crl:
-        return {"problem": "it is an indirect list, which is not supported here"}
+        return {"problem": "it is an indirect list, which certmgr does not support"}
     if value.relative_name is not None:
         return {
-            "problem": "its distribution point has a relative name, which is not supported here"
+            "problem": "its distribution point has a relative name, which certmgr does not support"
         }
     names = tuple(
         n.value[:2000]
         for n in list(value.full_name or ())[:32]
         if isinstance(n, x509.UniformResourceIdentifier)
     )
+    # Without a URL the scope of the list cannot be compared with the certificate.
     if value.full_name is not None and not names:
         return {"problem": "its distribution point has no URL"}
     scope = (
@@ -158,13 +175,13 @@ def _distribution_point(value: x509.IssuingDistributionPoint) -> dict[str, Any]:
     return {"names": names, "scope": scope, "partial": value.only_some_reasons is not None}
 
 
-# -- whether it may be relied on
+# -- whether a list may be used
 
 
 def signed_by(crl: Crl, issuer: Certificate) -> bool:
-    """Name, key usage (RFC 5280 6.3.3 f) and signature of the issuer.
+    """Return whether the issuer signed the list: name, key usage (RFC 5280 6.3.3 f), signature.
 
-    As dear as the list is large: a second for 20 MB.
+    The cost depends on the size of the list: about a second for 20 MB.
     """
 
     if issuer.parsed is None or issuer.subject_der != crl.issuer_der:
@@ -172,27 +189,31 @@ def signed_by(crl: Crl, issuer: Certificate) -> bool:
     try:
         usages = [e.value for e in issuer.parsed.extensions if isinstance(e.value, x509.KeyUsage)]
         key: Any = issuer.parsed.public_key()
+        # An issuer without a key usage extension may sign lists (RFC 5280 6.3.3 f).
         return all(u.crl_sign for u in usages) and crl.parsed.is_signature_valid(key)
     except PARSE_ERRORS:
         return False
 
 
-def objection(crl: Crl, now: datetime) -> str:
-    """Why the list as a whole says nothing now; empty where it may."""
+def unusable_reason(crl: Crl, now: datetime) -> str:
+    """Return why the list as a whole is not usable now; empty if it is."""
     if crl.problem:
         return crl.problem
     if crl.this_update > now + SKEW:
         return f"it is from the future ({crl.this_update:%Y-%m-%d %H:%M} UTC)"
+    # RFC 5280 5.1.2.5 requires nextUpdate; without it an old list would be valid forever.
     if crl.next_update is None:
-        return "it does not say until when it holds"
+        return "it does not state a next update"
     if crl.next_update < now:
-        return f"it was to be replaced by {crl.next_update:%Y-%m-%d %H:%M} UTC"
+        return f"it expired at {crl.next_update:%Y-%m-%d %H:%M} UTC"
     return ""
 
 
 def out_of_scope(crl: Crl, urls: Collection[str], *, is_ca: bool) -> str:
-    """Why the list does not cover a certificate that names ``urls`` as its distribution point (RFC
-    5280 6.3.3 b); empty where it does.
+    """Return why the list does not cover a certificate; empty if it does (RFC 5280 6.3.3 b).
+
+    Args:
+        urls: The distribution points that the certificate names.
     """
     if crl.names and not set(crl.names) & set(urls):
         return "it is the list of another distribution point"
@@ -201,21 +222,24 @@ def out_of_scope(crl: Crl, urls: Collection[str], *, is_ca: bool) -> str:
         or (crl.scope == "user" and is_ca)
         or (crl.scope == "ca" and not is_ca)
     ):
-        return "it is for another kind of certificates"
+        return "it is for another kind of certificate"
     return ""
 
 
-# -- what it says
+# -- entries of a list
 
 
-def look_up(crl: Crl, serials: Collection[int]) -> dict[int, RevokedEntry] | str:
-    """The entries of these serial numbers, or why the list cannot be read to its end."""
-    wanted = frozenset(s for s in serials if s > 0)
+def find_entries(crl: Crl, serials: Collection[int]) -> dict[int, RevokedEntry] | str:
+    """Return the entries of these serial numbers, or the reason why the list cannot be read."""
+    # RFC 5280 4.1.2.2: a serial number is positive.
+    valid_serials = frozenset(s for s in serials if s > 0)
     try:
-        if len(wanted) <= FEW:
-            found = [crl.parsed.get_revoked_certificate_by_serial_number(s) for s in wanted]
-            return {r.serial_number: _entry(r) for r in found if r is not None}
-        return {r.serial_number: _entry(r) for r in crl.parsed if r.serial_number in wanted}
+        if len(valid_serials) <= MAX_SINGLE_LOOKUPS:
+            entries = [
+                crl.parsed.get_revoked_certificate_by_serial_number(s) for s in valid_serials
+            ]
+            return {r.serial_number: _entry(r) for r in entries if r is not None}
+        return {r.serial_number: _entry(r) for r in crl.parsed if r.serial_number in valid_serials}
     except PARSE_ERRORS as error:
         return f"its entries cannot be read: {printable(str(error), 100) or type(error).__name__}"
 
@@ -231,7 +255,7 @@ def _entry(revoked: x509.RevokedCertificate) -> RevokedEntry:
                 problem = "its entry is for a certificate of another issuer"
             elif extension.critical and not isinstance(value, x509.InvalidityDate):
                 problem = (
-                    "its entry has a critical extension that is not understood here"
+                    "its entry has a critical extension that certmgr does not support"
                     f" ({extension.oid.dotted_string})"
                 )
     except PARSE_ERRORS as error:
@@ -240,12 +264,16 @@ def _entry(revoked: x509.RevokedCertificate) -> RevokedEntry:
 
 
 def status_of(crl: Crl, serial: int, entries: Mapping[int, RevokedEntry]) -> RevocationStatus:
-    """Of a certificate that the list covers."""
+    """Return the status of a certificate that the list covers."""
     entry = entries.get(serial)
     if entry is not None and entry.problem:
         return RevocationStatus("unknown", detail=entry.problem)
+    # removeFromCRL ends a hold (RFC 5280 5.3.1), so the certificate is not revoked.
     if entry is not None and entry.reason != "removeFromCRL":
         return RevocationStatus("revoked", entry.reason, entry.revoked_at)
+    # The certificate may be on the list for the other reasons.
     if crl.partial:
-        return RevocationStatus("unknown", detail="the list knows only some reasons of revocation")
+        return RevocationStatus(
+            "unknown", detail="the list contains only some reasons for revocation"
+        )
     return RevocationStatus("good")

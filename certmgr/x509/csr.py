@@ -1,7 +1,4 @@
-"""Certificate signing requests: made with our key, or the client's own one checked.
-
-Pure but for what is handed in.
-"""
+"""Certificate signing requests: create them with our key, or check those of a client. Pure."""
 
 from __future__ import annotations
 
@@ -26,13 +23,14 @@ GOOD_KEYS = ("EC P-256", "EC P-384", "RSA 2048", "RSA 3072", "RSA 4096")
 
 
 def spki(public_key: Any) -> str:
-    """SHA-256 of a public key: what a CSR and its certificate have in common."""
+    """Return the SHA-256 of a public key, which a CSR and its certificate have in common."""
     return hashlib.sha256(
         public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     ).hexdigest()
 
 
 def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
+    """Return host names and addresses as general names."""
     addresses = [(n, as_ip(n)) for n in names]
     return [x509.IPAddress(a) if a is not None else x509.DNSName(n) for n, a in addresses]
 
@@ -48,13 +46,21 @@ def make(
     region: str = "",
     country: str = "",
 ) -> bytes:
-    """PEM. The first name is the common name where it fits; all stand in the SAN, which is what
-    counts. ``bare``: without a subject, as ACME CAs want it.
+    """Return a CSR as PEM.
+
+    The first name becomes the common name if it fits. All names are in the SAN, which is what
+    counts.
+
+    Args:
+        bare: Leave the subject empty, as ACME CAs expect.
+
+    Raises:
+        UsageError: A value does not fit into a CSR.
     """
     subject = []
     if country and not (len(country) == 2 and country.isascii() and country.isalpha()):
         raise UsageError(
-            f"'{printable(country, 20)}' is not a country",
+            f"'{printable(country, 20)}' is not a country code",
             "",
             "Write a code of two letters such as DE.",
         )
@@ -63,6 +69,7 @@ def make(
         (NameOID.STATE_OR_PROVINCE_NAME, region),
         (NameOID.LOCALITY_NAME, locality),
         (NameOID.ORGANIZATION_NAME, organisation),
+        # X.520 limits the common name to 64 characters (RFC 5280, ub-common-name).
         (NameOID.COMMON_NAME, names[0] if len(names[0]) <= 64 and not bare else ""),
     ):
         limit = (
@@ -70,7 +77,7 @@ def make(
         )  # RFC 5280, upper bounds of X.520
         if len(value) > limit or printable(value, limit) != value:
             raise UsageError(
-                f"'{printable(value, 60)}' cannot stand in a CSR",
+                f"'{printable(value, 60)}' is not a valid value for a CSR",
                 f"it has {len(value)} characters, or control characters; the limit is {limit}",
             )
         if value:
@@ -84,9 +91,9 @@ def make(
 
 @dataclass(frozen=True, slots=True)
 class SigningRequest:
-    """A CSR that was read.
+    """A parsed CSR.
 
-    ``problems``: (code, values) of what is wrong with it; see notifiers/wording/cases.py.
+    ``problems`` has a (code, values) pair per problem; see notifiers/wording/cases.py.
     """
 
     pem: str
@@ -97,9 +104,13 @@ class SigningRequest:
 
 
 def read(data: bytes, names: Sequence[str]) -> SigningRequest:
-    """``names``: those that it must ask for.
+    """Parse a CSR and check it.
 
-    Raises :class:`UsageError` where it is no CSR at all.
+    Args:
+        names: The names that it must request.
+
+    Raises:
+        UsageError: The data is not a CSR.
     """
     if len(data) > MAX_CSR:
         raise UsageError(
@@ -109,42 +120,44 @@ def read(data: bytes, names: Sequence[str]) -> SigningRequest:
         request = (
             x509.load_pem_x509_csr(data) if b"-----BEGIN" in data else x509.load_der_x509_csr(data)
         )
-        public, good = request.public_key(), request.is_signature_valid
-        key = describe_key(public)[0]
-        encoded, fingerprint = request.public_bytes(Encoding.PEM).decode(), spki(public)
+        public_key, signature_valid = request.public_key(), request.is_signature_valid
+        key = describe_key(public_key)[0]
+        encoded, fingerprint = request.public_bytes(Encoding.PEM).decode(), spki(public_key)
     except PARSE_ERRORS as error:
         raise UsageError(
             "The file is not a CSR",
             printable(str(error), 120),
             "Export it as PEM (-----BEGIN CERTIFICATE REQUEST-----).",
         ) from None
-    asked = _asked(request)
+    requested = _requested_names(request)
     problems: list[tuple[str, dict[str, str]]] = []
-    if not good:
+    # The signature proves that the sender has the private key.
+    if not signature_valid:
         problems.append(("csr-signature", {}))
     if key not in GOOD_KEYS:
         problems.append(("csr-key", {"key": key}))
-    missing = [n for n in names if n not in asked]
-    extra = [n for n in asked if n not in names]
+    missing = [n for n in names if n not in requested]
+    # Extra names are a problem too: the certificate would cover hosts that were not agreed.
+    extra = [n for n in requested if n not in names]
     if missing:
         problems.append(("csr-names", {"names": ", ".join(display(n) for n in missing)}))
     if extra:
         problems.append(("csr-extra", {"names": ", ".join(display(n) for n in extra[:10])}))
-    return SigningRequest(encoded, key, fingerprint, tuple(asked), tuple(problems))
+    return SigningRequest(encoded, key, fingerprint, tuple(requested), tuple(problems))
 
 
-def _asked(request: x509.CertificateSigningRequest) -> list[str]:
-    """dNSNames and addresses of the SAN; the common name too, which CAs add."""
-    found: list[str] = []
+def _requested_names(request: x509.CertificateSigningRequest) -> list[str]:
+    """Return the DNS names and addresses of the SAN, and the common name, which CAs add to it."""
+    names: list[str] = []
     try:
         san = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        found += [n.lower() for n in san.get_values_for_type(x509.DNSName)]
-        found += [str(a) for a in san.get_values_for_type(x509.IPAddress)]
+        names += [n.lower() for n in san.get_values_for_type(x509.DNSName)]
+        names += [str(a) for a in san.get_values_for_type(x509.IPAddress)]
     except (*PARSE_ERRORS, x509.ExtensionNotFound):
         pass
     with contextlib.suppress(*PARSE_ERRORS):
-        found += [
+        names += [
             str(a.value).lower()
             for a in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         ]
-    return [printable(n, 253) for n in dict.fromkeys(found)][:1000]
+    return [printable(n, 253) for n in dict.fromkeys(names)][:1000]

@@ -7,17 +7,18 @@ from inventory.names import as_ip, matches
 
 
 def certificate_covers(certificate: Certificate, host: str) -> bool:
-    """Whether the SAN covers the host: a dNSName by RFC 9525 6.3, an address by equality.
+    """Return whether the SAN covers the host: a dNSName by RFC 9525 6.3, an address by equality.
 
-    The common name does not count.
+    The common name does not count (RFC 9525).
     """
     if host in certificate.dns_names or host in certificate.ip_names:
         return True
+    # A wildcard never covers an address.
     if as_ip(host) is not None:
         return False
     return any(matches(name, host) for name in certificate.dns_names)
 
 
 def name_covers(pattern: str, host: str) -> bool:
-    """Whether a name of a certificate covers a host: by equality, or as a wildcard."""
+    """Return whether a name of a certificate covers a host, by equality or as a wildcard."""
     return pattern == host or matches(pattern, host)

@@ -1,4 +1,4 @@
-"""A signature over bytes, by the kind of the key. Pure."""
+"""Verification of a signature over bytes, by the type of the key. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from inventory.certificates import PARSE_ERRORS
 
 
 def verifies(key: Any, signature: bytes, data: bytes, digest: Any) -> bool:
-    """``digest``: the hash of the signature algorithm; None for Ed25519 and Ed448.
+    """Return whether the key verifies the signature. RSA means PKCS #1 v1.5.
 
-    RSA is PKCS #1 v1.5. A key of another kind verifies nothing.
+    A key of another type verifies nothing.
+
+    Args:
+        digest: The hash of the signature algorithm; None for Ed25519 and Ed448.
     """
 
     try:

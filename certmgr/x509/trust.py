@@ -1,11 +1,11 @@
-"""Does a path lead from a leaf to a trust anchor at a given time, and if not, why.
+"""Decide whether a path leads from a leaf to a trust anchor at a given time, and if not, why.
 
-Pure but for reading the store's files once.
+Pure, except that the files of the trust store are read once.
 
-Two verifiers: ``cryptography.x509.verification`` (the Web PKI profile) decides; OpenSSL's
-X509StoreContext gives codes and the second opinion where the first refuses. A refusal of either is
-only a string or a number, so the reason is derived from the certificates: a path is walked by
-names, signatures and dates. The host name is no part of it.
+There are two verifiers. ``cryptography.x509.verification`` (the Web PKI profile) decides. If it
+refuses, OpenSSL's X509StoreContext gives error codes and a second opinion. A refusal of either is
+only a string or a number, so the reason is derived from the certificates: a path is built by names,
+signatures and dates. The host name is not part of the verdict.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from inventory.errors import ConfigError, UsageError
 from inventory.names import as_ip
 
 MAX_PATH = 8
-MAX_SERVED = 32  # how many of a served chain a path is looked for in
+MAX_SERVED = 32  # certificates of a served chain that are used to build a path
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -43,20 +43,25 @@ SYSTEM_STORES = (
 )
 
 
-# Verdicts that further issuers do not change.
+# Verdicts that additional issuers do not change.
 SETTLED = frozenset({"ok", "incomplete", "self-signed", "unreadable"})
 
 
 @dataclass(frozen=True, slots=True)
 class PathVerdict:
-    """A verdict on a chain.
+    """The verdict on a chain.
 
-    ``reason``: ok, incomplete (an issuer was not sent but is held), missing (nor held),
-    self-signed, untrusted-root, intermediate-expired, refused (a constraint), disputed, unreadable.
-
-    ``trusted``: a path verifies at this time; None: not determined. ``path``: leaf first, the
-    anchor last, as far as known. ``window``: in which times the same verdict holds. ``unsent``:
-    issuers that complete it. ``codes``: OpenSSL's (code, depth).
+    Attributes:
+        reason: ok, incomplete (an issuer was not sent, but is known), missing (not sent and not
+            known), self-signed, untrusted-root, intermediate-expired, refused (a constraint),
+            disputed, unreadable.
+        trusted: Whether a path verifies at this time; None: undetermined.
+        path: The leaf first, the anchor last, as far as known.
+        window: The first and last time with the same verdict.
+        unsent: The issuers that complete the path.
+        public: Whether the path ends at an anchor of Mozilla's root programme.
+        codes: (code, depth) of OpenSSL.
+        message: The text of the verifier's refusal.
     """
 
     reason: str
@@ -67,14 +72,14 @@ class PathVerdict:
     missing_issuer: str = ""
     public: bool = False
     codes: tuple[tuple[int, int], ...] = ()
-    words: str = ""
+    message: str = ""
 
 
 @dataclass(slots=True)
 class Issuers:
-    """Intermediates known to the inventory or seen in the run, by their subject.
+    """The intermediates in the inventory and those seen in the run, by their subject.
 
-    Grows during a run; bounded.
+    It grows during a run, up to ``limit``.
     """
 
     limit: int = 20_000
@@ -82,10 +87,11 @@ class Issuers:
     hashes: set[str] = field(default_factory=set)
 
     def add(self, certificate: Certificate) -> bool:
-        """True when it was new and can be an issuer."""
+        """Add a certificate. Returns whether it is new and can be an issuer."""
         if (
             not certificate.is_ca
             or certificate.sha256 in self.hashes
+            # Hostile servers can send any number of intermediates.
             or len(self.hashes) >= self.limit
         ):
             return False
@@ -94,21 +100,25 @@ class Issuers:
         return True
 
     def closure(self, start: Sequence[Certificate], limit: int = 24) -> list[Certificate]:
-        """Issuers of ``start``, their issuers, and so on."""
-        found: dict[str, Certificate] = {}
+        """Return the issuers of ``start``, their issuers, and so on."""
+        issuers: dict[str, Certificate] = {}
         waiting = [c.issuer_der for c in start]
-        while waiting and len(found) < limit:
+        while waiting and len(issuers) < limit:
+            # Many certificates with one subject would multiply the paths, so the number is bounded.
             for issuer in self.by_subject.get(waiting.pop(), ())[:8]:
-                if issuer.sha256 not in found:
-                    found[issuer.sha256] = issuer
+                if issuer.sha256 not in issuers:
+                    issuers[issuer.sha256] = issuer
                     waiting.append(issuer.issuer_der)
-        return list(found.values())
+        return list(issuers.values())
 
 
 class TrustStore:
-    """Anchors.
+    """Trust anchors.
 
-    ``public``: the ones that stand for a browser's root programme; ``added``: the user's own.
+    Args:
+        public: The anchors of a browser's root programme.
+        added: The anchors that the administrator added.
+        cache: Cache verdicts by chain.
     """
 
     def __init__(
@@ -128,8 +138,8 @@ class TrustStore:
         parsed = [c.parsed for c in self.anchors.values() if c.parsed is not None]
         self._store = verification.Store(parsed) if parsed else None
         self._openssl: Any = None
-        # Issuers that a whole path was verified for, as anchors of their own: each further leaf
-        # costs one signature, not two.
+        # Issuers with a verified path. They serve as anchors for further leaves, so that each of
+        # those costs one signature check instead of two.
         self._issuers: dict[
             str, tuple[verification.Store, tuple[Certificate, ...], datetime, datetime]
         ] = {}
@@ -139,10 +149,14 @@ class TrustStore:
     def load(
         cls, store: str = "mozilla", ca_files: Sequence[str] = (), *, cache: bool = True
     ) -> TrustStore:
-        """``store``: mozilla (certifi's copy), system, or a PEM file that takes the place of both.
+        """Load a trust store.
 
-        Public is what stands in Mozilla's programme, whatever store it came from: a company's CA in
-        the system's store is not.
+        Only anchors of Mozilla's programme count as public, even in another store: a company's CA
+        in the system store does not.
+
+        Args:
+            store: mozilla (certifi's copy), system, or a PEM file instead of both.
+            ca_files: PEM files with additional anchors.
         """
         source: str | None = store
         if store == "mozilla":
@@ -152,10 +166,11 @@ class TrustStore:
             if not source:
                 raise ConfigError(
                     "The system has no certificate store",
-                    "none of the usual files exists",
+                    "none of the common files exists",
                     'Set [trust] store = "mozilla".',
                 )
         anchors = _mozilla() if source is None else read_anchors(source)
+        # The rules for public CAs must not apply to private anchors of the system or of a file.
         public = {c.sha256 for c in _mozilla()}
         own = [c for c in anchors if c.sha256 not in public] + [
             c for f in ca_files for c in read_anchors(f)
@@ -164,14 +179,18 @@ class TrustStore:
 
     # -- the verifiers
 
-    def _webpki(
+    def _webpki_path(
         self, leaf: Certificate, others: Sequence[Certificate], at: datetime
     ) -> tuple[Certificate, ...] | str:
-        """The path that the Web PKI profile accepts, or its words of refusal."""
+        """Return the path that the Web PKI profile accepts, or the text of its refusal."""
         assert leaf.parsed is not None
         subject = self._subject(leaf)
         if subject is None or self._store is None:
-            return "no name to verify for" if subject is None else "no trust anchor is configured"
+            return (
+                "the certificate has no name to verify"
+                if subject is None
+                else "no trust anchor is configured"
+            )
         builder = verification.PolicyBuilder().time(at).max_chain_depth(MAX_PATH)
         if (
             others
@@ -182,19 +201,24 @@ class TrustStore:
                 builder.store(verified[0]).build_server_verifier(subject).verify(leaf.parsed, [])
                 return (leaf, *verified[1])
             except (verification.VerificationError, *PARSE_ERRORS):
-                pass  # the whole way says why
+                pass  # the full verification below gives the reason
         try:
             verifier = builder.store(self._store).build_server_verifier(subject)
-            found = verifier.verify(leaf.parsed, [c.parsed for c in others if c.parsed is not None])
+            verified_path = verifier.verify(
+                leaf.parsed, [c.parsed for c in others if c.parsed is not None]
+            )
         except (verification.VerificationError, *PARSE_ERRORS) as error:
             return str(error)[:300]
         known = {c.parsed: c for c in (leaf, *others)}
-        path = tuple(known.get(p) or parse(p.public_bytes(Encoding.DER)) for p in found)
-        self._remember(path)
+        path = tuple(known.get(p) or parse(p.public_bytes(Encoding.DER)) for p in verified_path)
+        self._cache_issuer(path)
         return path
 
     def _subject(self, leaf: Certificate) -> x509.DNSName | x509.IPAddress | None:
-        """A name of the leaf that the verifier accepts (it requires one, without underscores)."""
+        """Return a name of the leaf that the verifier accepts.
+
+        It requires a name, without underscores.
+        """
         if self._store is None:
             return None
         for name in _own_names(leaf):
@@ -205,11 +229,14 @@ class TrustStore:
             return name
         return None
 
-    def _remember(self, path: tuple[Certificate, ...]) -> None:
-        """Not where a name constraint stands above the leaf: an anchor's own issuers are not looked
-        at.
+    def _cache_issuer(self, path: tuple[Certificate, ...]) -> None:
+        """Cache the issuer of a verified path as an anchor.
+
+        A path with a name constraint is not cached: the verifier does not check the issuers of an
+        anchor, so the constraint would be lost.
         """
         if (
+            # Only the common case (leaf, issuer, root) is cached.
             len(path) != 3
             or any(c.constrains_names for c in path[1:])
             or len(self._issuers) >= 4096
@@ -233,10 +260,10 @@ class TrustStore:
                 *window,
             )
 
-    def _second(
+    def _openssl_verdict(
         self, leaf: Certificate, others: Sequence[Certificate], at: datetime
     ) -> tuple[bool, tuple[int, int] | None]:
-        """OpenSSL's opinion: (accepts, (code, depth) of its refusal)."""
+        """Return whether OpenSSL accepts the chain, and (code, depth) of its refusal."""
         from OpenSSL import crypto
 
         if self._openssl is None:
@@ -245,6 +272,7 @@ class TrustStore:
                 if anchor.parsed is not None:
                     self._openssl.add_cert(crypto.X509.from_cryptography(anchor.parsed))
         assert leaf.parsed is not None
+        # The X509Store is built once per trust store; only its time changes.
         self._openssl.set_time(at)
         try:
             chain = [
@@ -262,22 +290,27 @@ class TrustStore:
     # -- the verdict
 
     def assess(self, chain: Sequence[Certificate], issuers: Issuers, now: datetime) -> PathVerdict:
-        """``chain``: as served, leaf first.
+        """Return the verdict on a chain.
 
-        Remembered by chain; only the dates are judged again.
+        Verdicts are cached by chain; only the dates are checked again.
+
+        Args:
+            chain: The certificates as served, leaf first.
         """
         key = tuple(c.sha256 for c in chain)
         if self._cache is not None and (known := self._cache.get(key)) is not None:
             size, verdict = known
-            fresh = verdict.reason in SETTLED or size == len(issuers.hashes)
+            # Another verdict may change if issuers were added since.
+            current = verdict.reason in SETTLED or size == len(issuers.hashes)
             if (
-                fresh
+                current
                 and verdict.window is not None
                 and verdict.window[0] <= now <= verdict.window[1]
             ):
                 return verdict
         verdict = self._assess(chain, issuers, now)
         if self._cache is not None:
+            # Bounded memory. Clearing everything is cheap compared with an eviction order.
             if len(self._cache) >= 8192:
                 self._cache.clear()
             self._cache[key] = (len(issuers.hashes), verdict)
@@ -287,27 +320,30 @@ class TrustStore:
         leaf = chain[0]
         if leaf.parsed is None or leaf.not_before is None or leaf.not_after is None:
             return PathVerdict("unreadable", None)
-        # An expired leaf is judged in its own time, so that its date is the only thing said about
-        # its date.
+        # An expired leaf is verified at its end, so that only the finding about its date reports
+        # the date.
         in_time = leaf.not_before <= now <= leaf.not_after
         at = now if in_time else min(max(now, leaf.not_before), leaf.not_after)
+        # An unparseable certificate cannot be part of a path, but the others can.
         served = [c for c in chain[1 : MAX_SERVED + 1] if c.parsed is not None]
-        accepted = self._webpki(leaf, served, at)
+        accepted = self._webpki_path(leaf, served, at)
         if not isinstance(accepted, str):
             return self._accepted("ok", accepted, in_time, now)
-        agrees, code = self._second(leaf, served, at)
+        agrees, code = self._openssl_verdict(leaf, served, at)
         if agrees:
-            path, end = self._walk(leaf, served, [], at)
+            path, end = self._build_path(leaf, served, [], at)
             if end == "anchor" and self._subject(leaf) is None:
-                # The first verifier could not be asked, since it takes no name of this leaf:
-                # OpenSSL and the walk decide.
+                # The first verifier cannot verify a leaf without a name that it accepts, so
+                # OpenSSL and the path decide.
                 return self._accepted("ok", path, in_time, now)
-            return self._finish(PathVerdict("disputed", None, path, words=accepted), now)
+            return self._finish(PathVerdict("disputed", None, path, message=accepted), now)
+        # Browsers also complete chains with intermediates that they know or download.
         held = [c for c in issuers.closure([leaf, *served]) if c not in served]
         if held:
-            completed = self._webpki(leaf, [*served, *held], at)
-            if isinstance(completed, str) and self._second(leaf, [*served, *held], at)[0]:
-                completed = self._walk(leaf, served, held, at)[0]
+            completed = self._webpki_path(leaf, [*served, *held], at)
+            if isinstance(completed, str) and self._openssl_verdict(leaf, [*served, *held], at)[0]:
+                # OpenSSL accepts the completed chain, so its path counts.
+                completed = self._build_path(leaf, served, held, at)[0]
             if not isinstance(completed, str):
                 return self._accepted(
                     "incomplete",
@@ -328,14 +364,17 @@ class TrustStore:
     ) -> PathVerdict:
         starts = [c.not_before for c in path if c.not_before]
         ends = [c.not_after for c in path if c.not_after]
+        # Within these dates the same path verifies. An expired leaf is assessed again each time.
         window = (max(starts), min(ends)) if in_time else (now, now)
         return PathVerdict(
             reason, in_time, path, window, tuple(unsent), public=path[-1].sha256 in self._public
         )
 
     def _finish(self, verdict: PathVerdict, now: datetime) -> PathVerdict:
-        """A refusal holds until the next date at which a certificate of the path begins or ends; an
-        hour is enough for a run.
+        """Return a refusal with its window and whether its anchor is public.
+
+        A refusal may change with the next date of a certificate in the path. One hour is enough for
+        a run.
         """
         public = bool(verdict.path) and verdict.path[-1].sha256 in self._public
         return PathVerdict(
@@ -347,7 +386,7 @@ class TrustStore:
             missing_issuer=verdict.missing_issuer,
             public=public,
             codes=verdict.codes,
-            words=verdict.words,
+            message=verdict.message,
         )
 
     def _explain(
@@ -357,13 +396,13 @@ class TrustStore:
         held: list[Certificate],
         at: datetime,
         code: tuple[int, int] | None,
-        words: str,
+        message: str,
     ) -> PathVerdict:
-        path, end = self._walk(leaf, served, held, at)
+        path, end = self._build_path(leaf, served, held, at)
         codes = (code,) if code else ()
         if end == "missing":
             return PathVerdict(
-                "missing", None, path, missing_issuer=path[-1].issuer, codes=codes, words=words
+                "missing", None, path, missing_issuer=path[-1].issuer, codes=codes, message=message
             )
         if end == "self-signed":
             return PathVerdict(
@@ -371,19 +410,24 @@ class TrustStore:
                 False,
                 path,
                 codes=codes,
-                words=words,
+                message=message,
             )
         if end == "anchor":
+            # Only intermediates: the leaf has separate findings about its dates.
             expired = [c for c in path[1:-1] if c.not_after is not None and c.not_after < at]
             if expired:
-                return PathVerdict("intermediate-expired", False, path, codes=codes, words=words)
-        return PathVerdict("refused", False, path, codes=codes, words=words)
+                return PathVerdict(
+                    "intermediate-expired", False, path, codes=codes, message=message
+                )
+        return PathVerdict("refused", False, path, codes=codes, message=message)
 
-    def _walk(
+    def _build_path(
         self, leaf: Certificate, served: list[Certificate], held: list[Certificate], at: datetime
     ) -> tuple[tuple[Certificate, ...], str]:
-        """Up from the leaf by name and signature: (path, how it ends: anchor, self-signed, missing,
-        long).
+        """Build a path upwards from the leaf by name and signature.
+
+        Returns:
+            The path and its end: anchor, self-signed, missing or long.
         """
         path = [leaf]
         while len(path) <= MAX_PATH + 1:
@@ -401,8 +445,8 @@ class TrustStore:
             candidates = [
                 c for c in (*served, *held) if c.subject_der == current.issuer_der and c not in path
             ]
-            # One that is in its time first: an expired cross-sign is no fault where another path
-            # exists.
+            # Currently valid candidates first: an expired cross-certificate is not a fault if
+            # another path exists.
             candidates.sort(
                 key=lambda c: (
                     not (c.not_before and c.not_after and c.not_before <= at <= c.not_after)
@@ -416,9 +460,11 @@ class TrustStore:
 
 
 def _own_names(leaf: Certificate) -> Iterator[x509.DNSName | x509.IPAddress]:
-    """Names that the leaf covers, for a verifier that insists on one."""
+    """Yield names that the leaf covers, for a verifier that requires one."""
+    # Twenty names are enough to find one that the verifier accepts.
     for name in leaf.dns_names[:20]:
         try:
+            # A wildcard is not a host name, so an example that it covers stands for it.
             yield x509.DNSName("a" + name[1:] if name.startswith("*.") else name)
         except PARSE_ERRORS:
             continue
@@ -429,33 +475,38 @@ def _own_names(leaf: Certificate) -> Iterator[x509.DNSName | x509.IPAddress]:
 
 @cache
 def _mozilla() -> Sequence[Certificate]:
-    """Return the anchors of certifi, read once per process: each scan needs them, and they do not
-    change.
+    """Return the anchors of certifi.
+
+    They are read once per process: each scan needs them, and they do not change.
     """
 
     return tuple(read_anchors(certifi.where()))
 
 
 def read_anchors(path: str) -> list[Certificate]:
-    """The certificates of a PEM file, or of one DER file. Raises :class:`UsageError`."""
+    """Read the certificates of a PEM file, or of a DER file with one certificate.
+
+    Raises:
+        UsageError: The file cannot be read, or has no certificate.
+    """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise UsageError(
             f"The CA file {path} cannot be read",
             error.strerror or str(error),
-            "Name a readable PEM file.",
+            "Use the path of a readable PEM file.",
         ) from None
     try:
-        found = from_pem(data) if b"-----BEGIN" in data else [parse(data)]
+        anchors = from_pem(data) if b"-----BEGIN" in data else [parse(data)]
     except ValueError as error:
         raise UsageError(
-            f"The CA file {path} cannot be used", str(error), "Name a file with PEM certificates."
+            f"The CA file {path} cannot be used", str(error), "Use a file with PEM certificates."
         ) from None
-    if not any(c.parsed is not None for c in found):
+    if not any(c.parsed is not None for c in anchors):
         raise UsageError(
             f"The CA file {path} cannot be used",
-            "it holds no certificate that can be read",
-            "Name a PEM file.",
+            "it has no certificate that can be read",
+            "Use a PEM file.",
         )
-    return found
+    return anchors

@@ -1,5 +1,7 @@
-"""The process that takes a file apart: one JSON order on standard input, one JSON answer on
-standard output. Started by material.py; it opens nothing.
+"""The process that unpacks uploaded files.
+
+It reads one JSON request from standard input and writes one JSON answer to standard output.
+upload.py starts it. It opens no files.
 """
 
 from __future__ import annotations
@@ -42,10 +44,12 @@ MAX_BLOCKS = 2000
 
 
 class UnpackError(Exception):
-    """(what, why, what to do)."""
+    """A file cannot be unpacked. Its arguments: what happened, why, and what to do."""
 
 
 class Unpacker:
+    """Collects the certificates and keys of files. Limits apply to all files together."""
+
     def __init__(self, password: str) -> None:
         self.password = password
         self.certificates: list[bytes] = []
@@ -54,15 +58,16 @@ class Unpacker:
         self.seen: list[str] = []
         self.read = 0
 
-    def take(self, data: bytes, depth: int = 0) -> None:
-        """By content, never by a name."""
+    def add(self, data: bytes, depth: int = 0) -> None:
+        """Add a file. Its content decides the format, never its name."""
         if len(self.certificates) >= MAX_CERTIFICATES:
             raise UnpackError(
-                "There are too many certificates in it",
+                "The files have too many certificates",
                 f"the limit is {MAX_CERTIFICATES}",
                 "Send the one certificate with its chain.",
             )
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # a text file of Windows
+        # Windows tools save PEM as UTF-16.
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # a UTF-16 text file from Windows
             data = data.decode("utf-16", "replace").encode("ascii", "replace")
         if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             self._zip(data, depth)
@@ -71,15 +76,15 @@ class Unpacker:
         elif data[:1] == b"\x30":
             self._der(data)
         elif text := _bare_base64(data):
-            self.take(text, depth)
+            self.add(text, depth)
         else:
-            self.seen.append("something that is no certificate")
+            self.seen.append("content that is not a certificate")
 
     def _zip(self, data: bytes, depth: int) -> None:
         if depth >= MAX_DEPTH:
             raise UnpackError(
-                "The archive has archives in archives",
-                f"at most {MAX_DEPTH} deep is read",
+                "The archive has too many nested archives",
+                f"the limit is {MAX_DEPTH} levels",
                 "Send the certificate files alone.",
             )
         try:
@@ -88,7 +93,7 @@ class Unpacker:
                 if len(entries) > MAX_ENTRIES:
                     raise UnpackError(
                         "The archive has too many entries",
-                        f"{len(entries):,}, the limit is {MAX_ENTRIES:,}",
+                        f"it has {len(entries):,}, the limit is {MAX_ENTRIES:,}",
                         "Send the certificate files alone.",
                     )
                 for entry in entries:
@@ -98,17 +103,20 @@ class Unpacker:
             raise UnpackError(
                 "The archive cannot be read",
                 f"it is damaged ({type(error).__name__})",
-                "Ask for it again.",
+                "Request it again.",
             ) from None
         except RuntimeError:
             raise UnpackError(
                 "The archive is encrypted",
-                "certmgr opens none",
-                "Unpack it, and hand over the files in it.",
+                "certmgr does not open encrypted archives",
+                "Unpack it, and use the files in it.",
             ) from None
 
     def _member(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, depth: int) -> None:
-        """What an entry says of its size is not believed: the bytes are counted."""
+        """Add one entry of an archive.
+
+        The size in its header is not trusted: the bytes are counted.
+        """
         with archive.open(entry) as file:
             content = file.read(MAX_MEMBER + 1)
         self.read += len(content)
@@ -117,12 +125,12 @@ class Unpacker:
                 self.seen.append("a file that is too large for a certificate")
             if self.read > MAX_TOTAL:
                 raise UnpackError(
-                    "The archive holds too much",
-                    f"over {MAX_TOTAL // 1024 // 1024} MB of files",
+                    "The archive is too large",
+                    f"its files exceed {MAX_TOTAL // 1024 // 1024} MB",
                     "Send the certificate files alone.",
                 )
             return
-        self.take(content, depth + 1)
+        self.add(content, depth + 1)
 
     def _pem(self, data: bytes) -> None:
         for label, body in pem_blocks(data):
@@ -140,6 +148,7 @@ class Unpacker:
                     self._key(load_pem_private_key(block, secret))
                 except (ValueError, TypeError):
                     self.remarks.add("key-unreadable")
+            # Vendors sometimes return the CSR instead of the certificate.
             elif b"REQUEST" in label:
                 self.remarks.add("csr-sent-back")
 
@@ -151,8 +160,10 @@ class Unpacker:
         except PARSE_ERRORS:
             pass
         try:
-            found = pkcs7.load_der_pkcs7_certificates(data)
-            self.certificates += [c.public_bytes(Encoding.DER) for c in found[:MAX_CERTIFICATES]]
+            certificates = pkcs7.load_der_pkcs7_certificates(data)
+            self.certificates += [
+                c.public_bytes(Encoding.DER) for c in certificates[:MAX_CERTIFICATES]
+            ]
             return
         except PARSE_ERRORS:
             pass
@@ -162,32 +173,33 @@ class Unpacker:
             x509.load_der_x509_csr(data)
             self.remarks.add("csr-sent-back")
         except PARSE_ERRORS:
-            self.seen.append(
-                "a file that looks like DER and is neither certificate, PKCS#7 nor PKCS#12"
-            )
+            self.seen.append("a DER file that is neither certificate, PKCS#7 nor PKCS#12")
 
     def _pkcs12(self, data: bytes) -> bool:
         if (
             b"\x2a\x86\x48\x86\xf7\x0d\x01\x07" not in data[:64]
-        ):  # pkcs-7 data or signedData stands at the beginning of every PFX
+        ):  # every PFX begins with pkcs-7 data or signedData (RFC 7292 4)
             return False
+        # Some tools write an empty password, others none; both count as "no password".
         for secret in dict.fromkeys((self.password.encode(), b"", None)):
             try:
-                found = pkcs12.load_pkcs12(data, secret)
+                contents = pkcs12.load_pkcs12(data, secret)
             except PARSE_ERRORS:
                 continue
-            if found.key is not None:
-                self._key(found.key)
-            inside = ([found.cert] if found.cert is not None else []) + list(found.additional_certs)
+            if contents.key is not None:
+                self._key(contents.key)
+            certificates = ([contents.cert] if contents.cert is not None else []) + list(
+                contents.additional_certs
+            )
             self.certificates += [
-                c.certificate.public_bytes(Encoding.DER) for c in inside[:MAX_CERTIFICATES]
+                c.certificate.public_bytes(Encoding.DER) for c in certificates[:MAX_CERTIFICATES]
             ]
             return True
-        why = "the password does not open it" if self.password else "it needs a password"
+        reason = "the password is wrong" if self.password else "it needs a password"
         raise UnpackError(
             "The PKCS#12 file cannot be opened",
-            f"{why}, or it is damaged",
-            "Give its password: --password env:NAME or file:PATH.",
+            f"{reason}, or it is damaged",
+            "Add its password: --password env:NAME or file:PATH.",
         )
 
     def _key(self, key: Any) -> None:
@@ -196,8 +208,9 @@ class Unpacker:
 
 
 def pem_blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(label, body) of each block that has its end, in linear time: at most so many beginnings are
-    looked at, and no body is longer than a file may be.
+    """Yield (label, body) of each complete PEM block in linear time.
+
+    The number of blocks and the length of a body are bounded.
     """
     position = 0
     for _ in range(MAX_BLOCKS):
@@ -210,6 +223,7 @@ def pem_blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             continue
         label = data[start + 11 : stop]
         end = data.find(b"-----END " + label + b"-----", stop, stop + MAX_MEMBER)
+        # A BEGIN before the END belongs to the next block: this one is incomplete.
         following = data.find(b"-----BEGIN ", stop, stop + MAX_MEMBER)
         if end >= 0 and not 0 <= following < end:
             position = end
@@ -217,8 +231,9 @@ def pem_blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _bare_base64(data: bytes) -> bytes:
-    """DER that was pasted without its frame."""
+    """Return DER data that was pasted as base64 without the PEM header; else b""."""
     text = b"".join(data[:200_000].split())
+    # "MI" is the base64 of a DER sequence with a long length.
     if not re.fullmatch(rb"MI[A-Za-z0-9+/]{60,}={0,2}", text):
         return b""
     try:
@@ -228,22 +243,25 @@ def _bare_base64(data: bytes) -> bytes:
 
 
 def main() -> None:
+    """Apply the limits, unpack the files of the request, and write the answer."""
+    # The limits apply before the first byte of the input is read.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    order = json.loads(sys.stdin.read())
-    work = Unpacker(order["password"])
+    request = json.loads(sys.stdin.read())
+    unpacker = Unpacker(request["password"])
     answer: dict[str, Any] = {}
     try:
-        for text in order["files"]:
-            work.take(base64.b64decode(text))
+        for text in request["files"]:
+            unpacker.add(base64.b64decode(text))
+    # The exit code stays 0: the parent distinguishes a refusal from a crash by the answer.
     except UnpackError as refused:
         answer["error"] = list(refused.args)
     answer |= {
-        "certificates": [base64.b64encode(c).decode() for c in work.certificates],
-        "keys": [base64.b64encode(k).decode() for k in work.keys],
-        "remarks": sorted(work.remarks),
-        "seen": "; ".join(dict.fromkeys(work.seen))[:200],
+        "certificates": [base64.b64encode(c).decode() for c in unpacker.certificates],
+        "keys": [base64.b64encode(k).decode() for k in unpacker.keys],
+        "remarks": sorted(unpacker.remarks),
+        "seen": "; ".join(dict.fromkeys(unpacker.seen))[:200],
     }
     sys.stdout.write(json.dumps(answer))
 

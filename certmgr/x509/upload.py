@@ -1,9 +1,9 @@
-"""What comes back from a vendor, taken apart: PEM, DER, PKCS#7, PKCS#12 and zip, in any order, with
-anything between. Hostile.
+"""Files from a vendor: PEM, DER, PKCS#7, PKCS#12 and zip, in any order and mixed with other text.
 
-It is read in a process of its own with bounded memory and time (:func:`unpack`), since a PKCS#12
-can ask for billions of rounds and an archive for any amount of memory. What the process gives back
-is certificates, keys, and words of ours. Names inside an archive are never used as paths.
+The input is hostile. A PKCS#12 file can request billions of iterations, and an archive any amount
+of memory. A separate process with bounded memory and time therefore unpacks it (:func:`unpack`).
+That process returns certificates, keys and fixed texts. Names inside an archive are never used as
+paths.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from inventory.files import read_regular
 MAX_INPUT = 8 * 1024 * 1024
 SECONDS = 20
 MEMORY = 768 * 1024 * 1024
-# Limits of the reading process.
+# Limits of the unpacking process.
 MAX_ENTRIES = 1000
 MAX_MEMBER = 1024 * 1024
 MAX_TOTAL = 8 * 1024 * 1024
@@ -33,9 +33,11 @@ MAX_DEPTH = 2
 
 @dataclass(frozen=True, slots=True)
 class VendorUpload:
-    """``keys``: private keys that came with it, as unencrypted PKCS#8 PEM.
+    """The content of uploaded files.
 
-    ``remarks``: codes of what is to be said about it (notifiers/wording/cases.py).
+    Attributes:
+        keys: The enclosed private keys, as unencrypted PKCS#8 PEM.
+        remarks: Codes of remarks about the upload (notifiers/wording/cases.py).
     """
 
     certificates: tuple[Certificate, ...]
@@ -44,72 +46,82 @@ class VendorUpload:
 
 
 def unpack(files: list[bytes], password: str = "") -> VendorUpload:
-    """Raises :class:`UsageError` for what cannot be taken apart (a wrong password, an archive
-    beyond the limits, nothing in it).
+    """Unpack files in a sandbox.
+
+    Raises:
+        UsageError: The files cannot be unpacked (a wrong password, an archive beyond the limits, no
+            certificate).
     """
     if sum(len(f) for f in files) > MAX_INPUT:
         raise UsageError(
             "The files are too large",
-            f"the limit is {MAX_INPUT // 1024 // 1024} MB together",
+            f"the limit is {MAX_INPUT // 1024 // 1024} MB for all files",
             "Send the certificate files alone.",
         )
-    order = json.dumps(
+    request = json.dumps(
         {"files": [base64.b64encode(f).decode() for f in files], "password": password}
     )
     command = [sys.executable, "-P", "-m", "certmgr.x509.unpacking"]
-    # No secret of ours goes there, and no code is taken from the folder in which somebody stands.
-    bare = {"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    # The process gets none of our environment variables, which may hold secrets, and imports no
+    # code from the current directory.
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
-            input=order.encode(),
+            input=request.encode(),
             capture_output=True,
             timeout=SECONDS,
             check=False,
-            env=bare,
+            env=environment,
+            # The current directory may be a folder of downloads with a base64.py, for example.
             cwd="/",
         )
     except subprocess.TimeoutExpired:
         raise UsageError(
             "The file could not be read in time",
-            f"it was given {SECONDS} seconds",
-            "It is damaged, or made to keep us busy: ask for another one.",
+            f"the limit is {SECONDS} seconds",
+            "It is damaged or malicious: request another one.",
         ) from None
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(process.stdout)
     except ValueError:
-        why = (
-            "it needs more memory than it is given"
-            if b"MemoryError" in done.stderr or done.returncode < 0
-            else "the reading process ended early"
+        reason = (
+            "it needs more memory than the limit"
+            # A negative return code is a signal: the limits of the process ended it.
+            if b"MemoryError" in process.stderr or process.returncode < 0
+            else "the unpacking process ended early"
         )
         raise UsageError(
             "The file could not be read",
-            why,
-            "It is damaged, or made to keep us busy: ask for another one.",
+            reason,
+            "It is damaged or malicious: request another one.",
         ) from None
     if answer.get("error"):
         raise UsageError(*answer["error"])
-    found = {
+    certificates = {
         c.sha256: c for c in (parse(base64.b64decode(text)) for text in answer["certificates"])
     }
-    if not found:
+    if not certificates:
         raise UsageError(
-            "There is no certificate in it",
+            "The files contain no certificate",
             (
-                "it holds a CSR, which is what a certificate is asked for with"
+                "they contain a CSR, which is only the request for a certificate"
                 if "csr-sent-back" in answer["remarks"]
-                else answer.get("seen") or "nothing that can be read as one"
+                else answer.get("seen") or "no content could be read as a certificate"
             ),
-            "Ask for the certificate as PEM, PKCS#7 or PKCS#12.",
+            "Request the certificate as PEM, PKCS#7 or PKCS#12.",
         )
     return VendorUpload(
-        tuple(found.values()),
+        tuple(certificates.values()),
         tuple(base64.b64decode(k) for k in answer["keys"]),
         tuple(answer["remarks"]),
     )
 
 
 def read_files(paths: list[str]) -> list[bytes]:
-    """Of regular files alone: a pipe or a device may never end. Raises :class:`CertmgrError`."""
+    """Read regular files only: a pipe or a device may never end.
+
+    Raises:
+        CertmgrError: A file cannot be read, is not regular, or is too large.
+    """
     return [read_regular(Path(p), MAX_INPUT) for p in paths]

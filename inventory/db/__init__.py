@@ -1,0 +1,1 @@
+"""The database: engine and transactions, the audit chain, locks, migration, backup, restore."""

@@ -1,9 +1,11 @@
-"""The audit log as a chain: each row's hash covers the one before it, so that no row can be changed
-or taken out unseen. Pure.
+"""The audit log as a hash chain, in which changed and removed entries are detected. Pure.
 
-What is recorded are ids, words of ours and dates. Names, addresses and free text of people are not:
-the chain must stay valid when a client's data is erased. A tail that was cut off shows only against
-a head that left the machine: it goes out with the daily digest.
+The hash of each entry covers the hash of the entry before it. Entries contain ids, dates and values
+that the program defines. They contain no names, addresses or free text, because the chain must stay
+valid after the data of a client is erased.
+
+If the last entries are removed, the rest is still a valid chain. To detect that, compare it with a
+hash that left the machine: the daily digest contains the last one.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+# The hash before the first entry.
 START = "0" * 64
-# Columns whose texts are words of the program, or ids.
-_SAFE = frozenset(
+# Columns whose texts are ids, or values that the program defines.
+_SAFE_COLUMNS = frozenset(
     {
         "hosts",
         "dns",
@@ -46,46 +49,59 @@ _SAFE = frozenset(
         "template",
     }
 )
-# Of these kinds no text belongs to a person.
-_OURS = frozenset({"run", "database", "release", "broadcast", "job"})
-HIDDEN = "-"
+# Kinds whose texts contain no personal data.
+_KINDS_WITHOUT_PERSONAL_DATA = frozenset({"run", "database", "release", "broadcast", "job"})
+REDACTED = "-"
 
 
 def redact(kind: str, detail: Mapping[str, Any]) -> dict[str, Any]:
-    """The detail of an entry without personal data: other texts become ``-`` (there was one), None
-    stays (there was none).
+    """Return the detail of an entry without personal data.
+
+    A text that may be personal becomes ``-``. None stays None, so an entry still shows whether
+    there was a value.
     """
-    return {k: v if kind in _OURS or k in _SAFE else _hidden(v) for k, v in detail.items()}
+    return {
+        k: v if kind in _KINDS_WITHOUT_PERSONAL_DATA or k in _SAFE_COLUMNS else _redacted(v)
+        for k, v in detail.items()
+    }
 
 
-def _hidden(value: Any) -> Any:
+def _redacted(value: Any) -> Any:
+    # Numbers are ids, dates and counts.
     if value is None or isinstance(value, (int, float)):
         return value
     if isinstance(value, Mapping):
-        return {str(k): _hidden(v) for k, v in value.items()}
+        return {str(k): _redacted(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_hidden(v) for v in value]
-    return HIDDEN
+        return [_redacted(v) for v in value]
+    return REDACTED
 
 
 def encode(detail: Mapping[str, Any]) -> str:
+    """Return the detail as JSON text. Equal details have equal texts."""
     return json.dumps(detail, sort_keys=True, default=str)
 
 
 def link(
     before: str, at: int, actor: str, action: str, kind: str, row_id: int | None, detail: str
 ) -> str:
-    """The hash of a row that follows the one with the hash ``before``."""
+    """Return the hash of an entry that follows the entry with the hash ``before``."""
+    # JSON keeps the fields apart: no text can pass as part of the next field.
     content = json.dumps(
         [before, at, actor, action, kind, row_id, detail], ensure_ascii=True, separators=(",", ":")
     )
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def broken(rows: Iterable[Mapping[str, Any]]) -> tuple[int | None, str, int]:
-    """``rows`` in their order.
+def verify_chain(rows: Iterable[Mapping[str, Any]]) -> tuple[int | None, str, int]:
+    """Check the chain.
 
-    (id of the first row that does not follow, the last good hash, how many rows were read).
+    Args:
+        rows: All entries, in their order.
+
+    Returns:
+        The id of the first entry that does not follow its predecessor (None if all do), the last
+        valid hash, and the number of entries that were read.
     """
     before, count = START, 0
     for row in rows:

@@ -1,8 +1,9 @@
-"""URL -> :class:`Database`: connections, transactions, and the migration on opening.
+"""Engine, connections and transactions of the inventory, in SQLite or PostgreSQL.
 
-SQLite: WAL, synchronous=FULL, foreign keys on; writes begin with BEGIN IMMEDIATE (pysqlite's own
-transaction mode loses updates under concurrent writers), reads do not. The WAL-reset bug of SQLite
-before 3.51.3 is avoided by using pysqlite3. Files are created 0600 in a 0700 directory.
+SQLite runs with WAL, synchronous=FULL and foreign keys. Write transactions start with BEGIN
+IMMEDIATE, because the transaction mode of pysqlite loses updates under concurrent writers. The
+package pysqlite3 avoids the WAL-reset bug of SQLite before 3.51.3. A new file has the mode 0600,
+and a new directory 0700.
 """
 
 from __future__ import annotations
@@ -24,23 +25,25 @@ from sqlalchemy.pool import NullPool
 from inventory.clock import Clock, system_clock
 from inventory.db import audit_chain
 from inventory.errors import DatabaseError
-from inventory.models.tables import audit as audit_table
+from inventory.models import AuditEntry
 
-HEAD = "0006"
-SAFE_SQLITE = (3, 51, 3)
-_CHAIN_LOCK = 7301003
+HEAD = "0007"  # revision of the schema that this program needs
+SAFE_SQLITE = (3, 51, 3)  # the first version without the WAL-reset bug
+_CHAIN_LOCK = 7301003  # key of the advisory lock of the audit chain
 
 
-def to_epoch(moment: datetime) -> int:
-    return int(moment.timestamp())
+def to_epoch(timestamp: datetime) -> int:
+    """Return a timestamp in seconds since 1970, as the database stores it."""
+    return int(timestamp.timestamp())
 
 
 def from_epoch(seconds: int | None) -> datetime | None:
+    """Return a stored timestamp in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def sqlite_module() -> Any:
-    """The DB-API module whose SQLite is free of the WAL-reset bug, where one is installed."""
+    """Return the DB-API module: pysqlite3 if it is installed and Python's SQLite has the bug."""
     if sqlite3.sqlite_version_info < SAFE_SQLITE:
         try:
             import pysqlite3
@@ -52,9 +55,14 @@ def sqlite_module() -> Any:
 
 @dataclass(slots=True)
 class Tx:
-    """One write transaction: who does it and when.
+    """A write transaction, with its actor and time.
 
-    Every change through it is audited in the same transaction.
+    Each change is recorded in the audit log in the same transaction.
+
+    Attributes:
+        conn: The connection of the transaction.
+        actor: User who makes the changes.
+        now: Time of the changes.
     """
 
     conn: Connection
@@ -64,19 +72,27 @@ class Tx:
 
     @property
     def at(self) -> int:
+        """The time in seconds since 1970."""
         return to_epoch(self.now)
 
     def audit(
         self, action: str, kind: str, row_id: int | None, detail: Mapping[str, Any] | None = None
     ) -> None:
+        """Record a change of one row. See :meth:`audit_many`."""
         self.audit_many(action, kind, [(row_id, detail or {})])
 
     def audit_many(
         self, action: str, kind: str, rows: list[tuple[int | None, Mapping[str, Any]]]
     ) -> None:
-        """Personal data is taken out (inventory/db/audit_chain.py).
+        """Record changes of several rows.
 
-        The entries are written when the transaction ends.
+        Personal data is removed (inventory/db/audit_chain.py). The entries are written at the end
+        of the transaction.
+
+        Args:
+            action: What was done.
+            kind: Kind of the rows.
+            rows: (id, detail) of each row.
         """
         for row_id, detail in rows:
             self._entries.append(
@@ -91,29 +107,36 @@ class Tx:
             )
 
     def write_audit(self) -> None:
-        """Last of all in a transaction, so that the lock that keeps the chain one is held for a
-        moment and nothing is waited for under it.
+        """Write the entries of the transaction.
+
+        This is the last step of a transaction. The lock that keeps the chain in order is then held
+        only for a short time, and no other wait happens under it.
         """
+        # A transaction without changes needs no lock.
         if not self._entries:
             return
         if self.conn.dialect.name == "postgresql":
             self.conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _CHAIN_LOCK})
+        # The lock is held, so no other transaction can add an entry after this one.
         before = (
             self.conn.execute(
-                select(audit_table.c.hash).order_by(audit_table.c.id.desc()).limit(1)
+                select(AuditEntry.hash).order_by(AuditEntry.id.desc()).limit(1)
             ).scalar()
             or audit_chain.START
         )
         for entry in self._entries:
             before = entry["hash"] = audit_chain.link(before, **entry)
-        self.conn.execute(insert(audit_table), self._entries)
+        self.conn.execute(insert(AuditEntry), self._entries)
         self._entries.clear()
 
 
 class Database:
-    """An opened database of the current version. ``actor`` is written to the audit table.
+    """An open database of the current version.
 
-    ``clock`` dates a transaction that names no time.
+    Attributes:
+        engine: The engine.
+        actor: User who is recorded in the audit log.
+        clock: Time of a transaction for which no time is given.
     """
 
     def __init__(self, engine: Engine, actor: str, clock: Clock = system_clock) -> None:
@@ -121,20 +144,21 @@ class Database:
 
     @property
     def path(self) -> Path | None:
-        """The SQLite file, or None for another kind."""
+        """The SQLite file; None for PostgreSQL."""
         name = self.engine.url.database
         return Path(name) if self.engine.dialect.name == "sqlite" and name else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with _mapped(self.engine.url), self.engine.connect() as conn:
+        """Yield a connection for reading."""
+        with _map_errors(self.engine.url), self.engine.connect() as conn:
             yield conn
 
     @contextmanager
     def write(self, now: datetime | None = None) -> Iterator[Tx]:
-        """Commits at the end, rolls back on any exception."""
+        """Yield a write transaction; commit it at the end, or roll it back on an exception."""
         with (
-            _mapped(self.engine.url),
+            _map_errors(self.engine.url),
             self.engine.connect().execution_options(certmgr_write=True) as conn,
             conn.begin(),
         ):
@@ -143,11 +167,12 @@ class Database:
             tx.write_audit()
 
     def close(self) -> None:
+        """Close all connections."""
         self.engine.dispose()
 
 
-def shown(url: URL) -> str:
-    """The URL without its password."""
+def display_url(url: URL) -> str:
+    """Return the URL without its password."""
     return (
         str(url.database)
         if url.get_backend_name() == "sqlite"
@@ -156,34 +181,38 @@ def shown(url: URL) -> str:
 
 
 @contextmanager
-def _mapped(url: URL) -> Iterator[None]:
-    """Third-party errors of a database as ours.
+def _map_errors(url: URL) -> Iterator[None]:
+    """Raise errors of the database driver as :class:`DatabaseError`.
 
-    A constraint that a caller should have checked stays what it is.
+    A violated constraint is not mapped, because the caller must handle it.
     """
     try:
         yield
     except (exc.OperationalError, exc.DatabaseError) as error:
+        # Only the caller knows which record caused the conflict.
         if isinstance(error, exc.IntegrityError):
             raise
-        raise explain(error.orig or error, url) from error
+        raise database_error(error.orig or error, url) from error
 
 
-def explain(error: BaseException, url: URL) -> DatabaseError:
+def database_error(error: BaseException, url: URL) -> DatabaseError:
+    """Return an error of the driver with the action that fixes it."""
+    # Messages of drivers contain line breaks.
     reason = " ".join(str(error).split())[:300]
-    todo = "Check that its directory exists and that this user may write there."
+    action = "Check that its directory exists and that this user may write there."
     if "locked" in reason:
-        todo = "Another program holds it; try again when that has ended."
+        action = "Another program has locked it: try again after that program has ended."
     elif "full" in reason:
-        todo = "Free space on its disk; nothing of this step was written."
+        action = "Free space on its disk. This step wrote nothing."
     elif "not a database" in reason or "malformed" in reason:
-        todo = "Restore a backup: certmgr database restore FILE."
+        action = "Restore a backup: certmgr database restore FILE."
     elif url.get_backend_name() != "sqlite":
-        todo = "Check the URL, the server and the user's rights."
-    return DatabaseError(f"The database {shown(url)} cannot be used", reason, todo)
+        action = "Check the URL, the server and the rights of the user."
+    return DatabaseError(f"The database {display_url(url)} cannot be used", reason, action)
 
 
 def default_actor() -> str:
+    """Return the name of the system user, or its number if it has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -194,22 +223,29 @@ LOCK_TIMEOUT = 30.0  # seconds
 
 
 def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
-    """An engine with the rules of this module.
+    """Return an engine that follows the rules of this module.
 
-    ``url``: an SQLAlchemy URL, or a path of an SQLite file.
+    Args:
+        url: An SQLAlchemy URL, or the path of an SQLite file.
+        lock_timeout: Seconds to wait for a lock of another process.
+
+    Raises:
+        DatabaseError: The URL is invalid, or its kind of database is not supported.
     """
     try:
         parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
         backend = parsed.get_backend_name()
         if backend == "sqlite":
+            # A database in memory would be lost at the end of the command.
             if parsed.database in (None, "", ":memory:") or parsed.query:
                 raise DatabaseError(
-                    f"'{url[:80]}' names no database file",
-                    "an inventory is kept in a file",
+                    f"'{url[:80]}' is not the path of a database file",
+                    "an inventory is stored in a file",
                     "Write sqlite:////path/to/file.db.",
                 )
             return _sqlite_engine(parsed, lock_timeout)
         if backend == "postgresql":
+            # pool_pre_ping replaces connections that the server has closed.
             return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except (exc.ArgumentError, ImportError, ValueError) as error:
         raise DatabaseError(
@@ -218,7 +254,7 @@ def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
             "Write sqlite:////path/to/file.db or postgresql://user@host/name.",
         ) from None
     raise DatabaseError(
-        f"Databases of the kind '{backend}' are not supported", "", "Use SQLite or PostgreSQL."
+        f"Databases of the type '{backend}' are not supported", "", "Use SQLite or PostgreSQL."
     )
 
 
@@ -229,18 +265,23 @@ def _sqlite_engine(url: URL, lock_timeout: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
+        # None turns off the transaction mode of pysqlite; _begin() starts each transaction.
         dbapi.isolation_level = None
         cursor = dbapi.cursor()
         cursor.execute(f"PRAGMA busy_timeout={int(lock_timeout * 1000)}")
+        # Readers are not blocked by a writer.
         cursor.execute("PRAGMA journal_mode=WAL")
+        # A committed notice must survive a power failure.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA cache_size=-16000")
+        # Erased data of a client must not stay in the file.
         cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:
+        # A write transaction takes the lock at its start, so it never has to upgrade a read lock.
         write = conn.get_execution_options().get("certmgr_write")
         conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
@@ -248,7 +289,10 @@ def _sqlite_engine(url: URL, lock_timeout: float) -> Engine:
 
 
 def prepare_file(path: Path) -> None:
-    """Makes the SQLite file 0600 in a 0700 directory before anything is written to it."""
+    """Create the SQLite file with mode 0600 in a directory with mode 0700.
+
+    SQLite itself would create it with the umask of the user.
+    """
     try:
         if not path.parent.exists():
             path.parent.mkdir(parents=True, mode=0o700)
@@ -262,19 +306,22 @@ def prepare_file(path: Path) -> None:
 
 
 def version(engine: Engine) -> str | None:
-    """The schema's revision; None for an empty database."""
+    """Return the revision of the schema; None for an empty database.
 
+    Raises:
+        DatabaseError: The database belongs to another program.
+    """
     with engine.connect() as conn:
-        found = set(inspect(conn).get_table_names())
-        known = (
+        tables = set(inspect(conn).get_table_names())
+        revision = (
             conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
-            if "alembic_version" in found
+            if "alembic_version" in tables
             else None
         )
-        if known is None and found - {"alembic_version"}:
+        if revision is None and tables - {"alembic_version"}:
             raise DatabaseError(
-                f"{shown(engine.url)} is not a database of certmgr",
+                f"{display_url(engine.url)} is not a database of certmgr",
                 "it has tables of another program",
-                "Name another one; nothing was changed.",
+                "Name another database. Nothing was changed.",
             )
-        return known
+        return revision

@@ -1,4 +1,4 @@
-"""Locks that die with their process: one scan, one run of notices at a time for a database.
+"""Locks that end with their process: one scan and one run of notices at a time per database.
 
 SQLite: flock on a file next to the database. PostgreSQL: an advisory lock of the session.
 """
@@ -17,7 +17,8 @@ from sqlalchemy import text
 from inventory.db.database import Database
 from inventory.errors import Busy
 
-_ADVISORY = {
+# Fixed numbers: all versions of the program must use the same key for a lock.
+_ADVISORY_KEYS = {
     "scan": 7301002,
     "notify": 7301004,
     "cases": 7301005,
@@ -31,28 +32,32 @@ class LockHeld(Busy):
 
 
 @contextmanager
-def held(database: Database, name: str) -> Iterator[None]:
-    """The lock of this name, which dies with its process: a file beside an SQLite database, an
-    advisory lock on PostgreSQL. Raises :class:`Busy`.
+def exclusive_lock(database: Database, name: str) -> Iterator[None]:
+    """Hold the lock of this name until the block ends.
+
+    It is a lock on a file next to an SQLite database, or an advisory lock of PostgreSQL.
+
+    Raises:
+        Busy: Another process holds the lock.
     """
     path = database.path
     if path is not None:
         with file_lock(path, name):
             yield
         return
-    key = {"k": _ADVISORY[name]}
+    key = {"k": _ADVISORY_KEYS[name]}
     with database.engine.connect() as conn:
-        # The server notices a moment later that a holder was killed, so it is asked for two
+        # The server notices the end of a killed holder a little later, so the lock is tried for two
         # seconds.
         end = time.monotonic() + 2
         while True:
-            got = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), key).scalar()
+            acquired = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), key).scalar()
             conn.commit()
-            if got:
+            if acquired:
                 break
             if time.monotonic() > end:
                 raise LockHeld(
-                    f"Another {name} is running on this database", "", "Wait for it to end."
+                    f"Another {name} is running on this database", "", "Wait until it ends."
                 )
             time.sleep(0.1)
         try:
@@ -64,19 +69,24 @@ def held(database: Database, name: str) -> Iterator[None]:
 
 @contextmanager
 def file_lock(path: Path, name: str = "scan") -> Iterator[None]:
-    """The lock beside an SQLite file, without opening the database. Raises :class:`Busy`.
+    """Hold the lock next to an SQLite file, without opening the database.
 
-    Close-on-exec, and not inherited by the scanning processes, which are started before.
+    The descriptor is closed on exec. The scanning processes do not inherit it, because they are
+    started before.
+
+    Raises:
+        Busy: Another process holds the lock.
     """
     descriptor = os.open(
         path.with_name(f"{path.name}.{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
     )
     try:
         try:
+            # flock ends with the process, so a killed process leaves no lock.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockHeld(
-                f"A {name} is running on this database", "", "Wait for it to end."
+                f"A {name} is running on this database", "", "Wait until it ends."
             ) from None
         yield
     finally:

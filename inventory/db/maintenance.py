@@ -1,12 +1,13 @@
-"""Migration, backup, restore and check of a database.
+"""Migration, backup, restore and integrity check of a database.
 
-A migration is safe by order: backup, integrity check, then one transaction (BEGIN IMMEDIATE with
-foreign keys off, since Alembic's batch mode deletes cascading rows otherwise), foreign-key check,
-commit. A kill or a failure at any point leaves the old version whole.
+A migration has these steps: backup, integrity check of the backup, one transaction with all
+changes, check of the foreign keys, commit. Foreign keys are off during the transaction, because
+Alembic's batch mode would delete dependent rows. A failure or a kill leaves the old version.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -21,17 +22,19 @@ from inventory.clock import Clock, system_clock
 from inventory.db.database import (
     HEAD,
     Database,
-    explain,
+    database_error,
+    display_url,
     prepare_file,
-    shown,
     sqlite_module,
     version,
 )
 from inventory.db.locks import file_lock
 from inventory.errors import DatabaseError, DatabaseVersion
 
+_log = logging.getLogger(__name__)
+
 MIGRATIONS = Path(__file__).parent / "migrations"
-_STAMP = "%Y%m%dT%H%M%SZ"  # of a file name
+_FILE_TIME = "%Y%m%dT%H%M%SZ"  # time in a file name
 
 
 def _config() -> Any:
@@ -50,38 +53,45 @@ def _script() -> Any:
 
 
 def is_known(revision: str) -> bool:
+    """Return whether this program has the migration of the revision."""
     return any(script.revision == revision for script in _script().walk_revisions())
 
 
 def migrate(engine: Engine, target: str = HEAD, *, clock: Clock = system_clock) -> Path | None:
-    """Brings the schema to ``target``.
+    """Migrate the schema to the revision ``target``.
 
-    Returns the backup that was made first (SQLite with content only).
+    Returns:
+        The backup that was written first. None for PostgreSQL, and for an empty database.
+
+    Raises:
+        DatabaseError: The migration failed. The database is unchanged.
     """
     try:
         backup_path = None
         if engine.dialect.name == "sqlite" and version(engine) is not None:
             backup_path = _backup_before(engine, clock)
+            _log.info("backup before the migration: %s", backup_path)
         with engine.connect().execution_options(certmgr_write=True) as conn:
             if conn.dialect.name == "sqlite":
-                # Outside of a transaction, or the pragma has no effect.
+                # The pragma has no effect within a transaction.
                 raw = conn.connection.dbapi_connection
                 raw.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
             with conn.begin():
+                # Two programs that start at the same time must not both migrate.
                 if conn.dialect.name == "postgresql":
                     conn.execute(text("SELECT pg_advisory_xact_lock(7301001)"))
                 _run(conn, target)
                 if conn.dialect.name == "sqlite" and (
-                    broken := conn.exec_driver_sql("PRAGMA foreign_key_check").first()
+                    violation := conn.exec_driver_sql("PRAGMA foreign_key_check").first()
                 ):
                     raise DatabaseError(
-                        "The migration was undone",
-                        f"rows of {broken[0]} would point nowhere",
-                        "Report this.",
+                        "The migration was rolled back",
+                        f"rows of {violation[0]} would refer to missing rows",
+                        "Report the error with this message.",
                     )
         return backup_path
     except (exc.OperationalError, exc.DatabaseError) as error:
-        raise explain(error.orig or error, engine.url) from error
+        raise database_error(error.orig or error, engine.url) from error
 
 
 def _run(conn: Connection, target: str) -> None:
@@ -99,7 +109,8 @@ def _run(conn: Connection, target: str) -> None:
 
 def _backup_before(engine: Engine, clock: Clock) -> Path:
     path = Path(str(engine.url.database))
-    target = path.with_name(f"{path.name}.before-{HEAD}-{clock():{_STAMP}}")
+    # The name contains the revision, so that several upgrades keep several backups.
+    target = path.with_name(f"{path.name}.before-{HEAD}-{clock():{_FILE_TIME}}")
     _copy_sqlite(path, target)
     with closing(sqlite_module().connect(target)) as conn:
         if conn.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
@@ -112,19 +123,23 @@ def _backup_before(engine: Engine, clock: Clock) -> Path:
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:
-    """Copies a live SQLite database whole: to a temporary file beside ``target``, fsync, then one
-    rename.
+    """Copy an SQLite database that may be in use.
+
+    The copy goes to a temporary file next to ``target``, is synced to disk, and is then renamed.
     """
     module = sqlite_module()
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # 0600
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
     os.close(descriptor)
     try:
-        with closing(module.connect(source)) as old, closing(module.connect(name)) as new:
-            old.backup(new)
-            new.execute("PRAGMA journal_mode=DELETE")
+        with closing(module.connect(source)) as original, closing(module.connect(name)) as copy:
+            original.backup(copy)
+            # The copy must be one file, without a write-ahead log next to it.
+            copy.execute("PRAGMA journal_mode=DELETE")
         with open(name, "rb") as file:  # noqa: PTH123
+            # The rename must not become durable before the content.
             os.fsync(file.fileno())
         Path(name).replace(target)
+        # The new name must survive a power failure too.
         _sync_directory(target.parent)
     finally:
         Path(name).unlink(missing_ok=True)
@@ -138,18 +153,23 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _not_sqlite(engine: Engine, verb: str, tool: str) -> DatabaseError:
+def _only_sqlite(engine: Engine, verb: str, tool: str) -> DatabaseError:
     return DatabaseError(
-        f"certmgr does not {verb} {shown(engine.url)}",
-        "PostgreSQL has its own tools",
+        f"certmgr does not {verb} {display_url(engine.url)}",
+        "PostgreSQL has tools for that",
         f"Use {tool}.",
     )
 
 
 def backup(engine: Engine, target: Path) -> None:
-    """Writes a whole copy of the SQLite database to ``target`` (0600), which must not exist."""
+    """Write a copy of the SQLite database to a new file with mode 0600.
+
+    Raises:
+        DatabaseError: The file exists, cannot be written, or the database is PostgreSQL.
+    """
     if engine.dialect.name != "sqlite":
-        raise _not_sqlite(engine, "back up", "pg_dump -Fc")
+        raise _only_sqlite(engine, "back up", "pg_dump -Fc")
+    # An administrator may have only this one backup.
     if target.exists():
         raise DatabaseError(
             f"{target} exists already", "a backup is never overwritten", "Name another file."
@@ -158,27 +178,39 @@ def backup(engine: Engine, target: Path) -> None:
         _copy_sqlite(Path(str(engine.url.database)), target)
     except (OSError, sqlite3.Error, sqlite_module().Error) as error:
         raise DatabaseError(
-            f"The backup {target} cannot be written", str(error), "Nothing was left behind."
+            f"The backup {target} cannot be written",
+            str(error),
+            "No file was written. Check the directory and its free space.",
         ) from None
 
 
 def restore(engine: Engine, source: Path, *, clock: Clock = system_clock) -> Path | None:
-    """Puts ``source`` in the place of the SQLite database, whatever state that is in.
+    """Replace the SQLite database by a backup, even if the database is damaged.
 
-    What was there is kept beside it; its path is returned. Raises Busy while a scan runs.
-
-    Order: the old one is kept under another name; then the new content goes in within one
-    transaction. Only where the old one cannot be read as a database is the file itself replaced, by
+    First the old database is copied to another name. Then its content is replaced in one
+    transaction. Only if the old file cannot be read as a database, the file itself is replaced, by
     one rename.
-    """
 
+    Args:
+        engine: Engine of the database to replace.
+        source: The backup.
+        clock: Time in the name of the kept copy.
+
+    Returns:
+        The copy of the old database; None if that was empty.
+
+    Raises:
+        DatabaseError: The backup is unusable, or the database cannot be replaced.
+        Busy: A scan is running.
+    """
     if engine.dialect.name != "sqlite":
-        raise _not_sqlite(engine, "restore", "pg_restore")
+        raise _only_sqlite(engine, "restore", "pg_restore")
     if not source.is_file():
         raise DatabaseError(
             f"{source} is not a file", "", "Name a file that certmgr database backup wrote."
         )
     target = Path(str(engine.url.database))
+    # An unusable backup must be detected before the database is changed.
     _check_backup(source)
     prepare_file(target)
     with file_lock(target):
@@ -188,7 +220,7 @@ def restore(engine: Engine, source: Path, *, clock: Clock = system_clock) -> Pat
             raise DatabaseError(
                 f"{target} cannot be replaced",
                 str(error),
-                "What was there is still there, or beside it.",
+                "The previous database was kept, at its path or next to it.",
             ) from None
 
 
@@ -196,57 +228,71 @@ def _check_backup(source: Path) -> None:
     module = sqlite_module()
     try:
         with closing(module.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as conn:
-            good = conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            intact = conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
             row = conn.execute("SELECT version_num FROM alembic_version").fetchone()
     except module.Error as error:
         raise DatabaseError(
-            f"{source} is not a backup of certmgr", str(error), "Nothing was changed."
+            f"{source} is not a backup of certmgr",
+            str(error),
+            "Name another backup. Nothing was changed.",
         ) from None
-    if not good or row is None:
+    if not intact or row is None:
         raise DatabaseError(
-            f"{source} is damaged", "its integrity check failed", "Nothing was changed."
+            f"{source} is damaged",
+            "its integrity check failed",
+            "Name another backup. Nothing was changed.",
         )
     if not is_known(row[0]):
         raise DatabaseVersion(
             f"{source} belongs to a newer certmgr",
             f"its version is {row[0]}",
-            "Nothing was changed.",
+            "Install the newer certmgr. Nothing was changed.",
         )
 
 
 def _replace(target: Path, source: Path, clock: Clock) -> Path | None:
+    # A new file has no content that could be kept.
     if not target.stat().st_size:
-        _pour(source, target)
+        _overwrite(source, target)
         return None
-    kept = target.with_name(f"{target.name}.replaced-{clock():{_STAMP}}")
+    kept = target.with_name(f"{target.name}.replaced-{clock():{_FILE_TIME}}")
     try:
         _copy_sqlite(target, kept)
-        _pour(source, target)
+        _overwrite(source, target)
     except sqlite_module().DatabaseError as error:
+        # A locked database is not damaged.
         if isinstance(error, sqlite_module().OperationalError) and "lock" in str(error):
             raise
         _replace_damaged(target, source, kept)
     return kept
 
 
-def _pour(source: Path, target: Path) -> None:
-    """The backup API writes in one transaction of the target: a kill leaves the old or the new."""
+def _overwrite(source: Path, target: Path) -> None:
+    """Replace the content of the database by that of the backup.
+
+    SQLite's backup API writes in one transaction of the target. After a kill, the target has either
+    the old or the new content.
+    """
     module = sqlite_module()
-    doubted = target.with_name(f".{target.name}.restoring")
+    staged = target.with_name(f".{target.name}.restoring")
     try:
-        # What is not known any more is marked in a copy first: a death after the content came in
-        # must not leave a queue that is sent again.
-        _copy_sqlite(source, doubted)
-        with closing(module.connect(doubted)) as copy:
-            _unsure(copy)
-        with closing(module.connect(doubted)) as old, closing(module.connect(target)) as new:
-            old.backup(new)
+        # Queued notices are marked in a copy first. If the process died after the content was
+        # replaced, notices that were sent since the backup would otherwise be sent again.
+        _copy_sqlite(source, staged)
+        with closing(module.connect(staged)) as copy:
+            _mark_notices_unknown(copy)
+        with closing(module.connect(staged)) as new, closing(module.connect(target)) as current:
+            new.backup(current)
     finally:
-        doubted.unlink(missing_ok=True)
+        staged.unlink(missing_ok=True)
 
 
-def _unsure(connection: Any) -> None:
-    """Notices queued when the backup was made may have been sent since: a person decides."""
+def _mark_notices_unknown(connection: Any) -> None:
+    """Mark notices that were queued at the time of the backup as unknown.
+
+    They may have been sent since, so an administrator decides about them.
+    """
+    # Backups of older versions have no notices.
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'notice'").fetchone():
         connection.execute(
             "UPDATE notice SET state = 'unknown', token = NULL, error = 'restored from a backup: it"
@@ -256,39 +302,42 @@ def _unsure(connection: Any) -> None:
 
 
 def _replace_damaged(target: Path, source: Path, kept: Path) -> None:
-    """What cannot be read as a database is kept byte by byte with what belongs to it, before
-    anything of it is removed.
+    """Replace a file that cannot be read as a database.
+
+    The damaged file and its write-ahead log are copied byte by byte before they are removed.
     """
-    fresh = target.with_name(f".{target.name}.restored")
-    _copy_sqlite(source, fresh)
-    with closing(sqlite_module().connect(fresh)) as connection:
-        _unsure(connection)
+    restored = target.with_name(f".{target.name}.restored")
+    _copy_sqlite(source, restored)
+    with closing(sqlite_module().connect(restored)) as connection:
+        _mark_notices_unknown(connection)
     for suffix in ("", "-wal", "-shm"):
         if (part := target.with_name(target.name + suffix)).exists():
             shutil.copy2(part, kept.with_name(kept.name + suffix))
     _sync_directory(target.parent)
+    # An old write-ahead log would be applied to the restored database.
     for suffix in ("-wal", "-shm"):
         target.with_name(target.name + suffix).unlink(missing_ok=True)
-    fresh.replace(target)
+    restored.replace(target)
     _sync_directory(target.parent)
 
 
-def forget(database: Database) -> None:
-    """After an erasure: what was deleted must not stand in free pages of the file.
+def purge_deleted_data(database: Database) -> None:
+    """Remove deleted data from the free pages and the write-ahead log of an SQLite file.
 
-    PostgreSQL does that with its own VACUUM.
+    It is called after the erasure of a client. PostgreSQL removes deleted rows by its VACUUM.
     """
     if database.engine.dialect.name != "sqlite":
         return
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         raw: Any = conn.connection.dbapi_connection
+        # VACUUM cannot run within a transaction.
         raw.rollback()
         raw.execute("VACUUM")
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def check(database: Database) -> list[str]:
-    """What is wrong with the stored data; empty when nothing is."""
+    """Return the problems of the stored data; an empty list if there are none."""
     problems = []
     with database.read() as conn:
         if conn.dialect.name == "sqlite":
@@ -296,18 +345,20 @@ def check(database: Database) -> list[str]:
             if result != "ok":
                 problems.append(f"integrity: {result}")
             problems += [
-                f"{row[0]}: row {row[1]} points nowhere"
+                f"{row[0]}: row {row[1]} refers to a missing row"
                 for row in conn.exec_driver_sql("PRAGMA foreign_key_check")
             ]
+            # The database contains personal data, so only its owner may read it.
             path = database.path
             if path and path.stat().st_mode & 0o077:
-                problems.append(f"{path} can be read by others: chmod 600 {path}")
+                problems.append(f"{path} can be read by other users: chmod 600 {path}")
         running = (
             conn.execute(text("SELECT count(*) FROM run WHERE state = 'running'")).scalar() or 0
         )
+        # One running scan is normal, and the lock prevents a second one.
         if running > 1:
             problems.append(
-                f"{running} runs are marked as running; the next scan marks the dead ones as"
+                f"{running} scan runs are marked as running; the next scan marks those that died as"
                 " incomplete"
             )
     return problems

@@ -1,4 +1,4 @@
-"""Open a database of the current version, and migrate an older one first."""
+"""Opening of a database; an older version is migrated first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from inventory.db.database import (
     HEAD,
     LOCK_TIMEOUT,
     Database,
+    database_error,
     default_actor,
-    explain,
+    display_url,
     make_engine,
     prepare_file,
-    shown,
     version,
 )
 from inventory.errors import DatabaseVersion
@@ -30,41 +30,54 @@ def open_database(
     clock: Clock = system_clock,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> Database:
-    """Opens ``url``; a new SQLite file is created and an older one migrated (after a backup).
+    """Open a database of the current version.
 
-    PostgreSQL is migrated only on command: ``migrate=True``. Raises :class:`DatabaseError`;
-    :class:`DatabaseVersion` for a database of another version.
+    A missing SQLite file is created, and an older one is migrated after a backup.
+
+    Args:
+        url: An SQLAlchemy URL, or the path of an SQLite file.
+        actor: User for the audit log. Default: the system user.
+        migrate: Whether to migrate an older database. Default: only SQLite. The backup of a
+            PostgreSQL database is the task of its administrator.
+        clock: Time of transactions.
+        lock_timeout: Seconds to wait for a lock of another process.
+
+    Raises:
+        DatabaseError: The database cannot be opened.
+        DatabaseVersion: The database has another version and was not migrated.
     """
     engine = make_engine(url, lock_timeout)
     try:
         _prepare(engine, migrate, clock)
     except BaseException:
-        engine.dispose()  # else a connection would stay open until it is collected
+        # Otherwise a connection stays open until the garbage collector finds it.
+        engine.dispose()
         raise
     return Database(engine, actor or default_actor(), clock)
 
 
 def _prepare(engine: Engine, migrate: bool | None, clock: Clock) -> None:
-    """Bring the database of ``engine`` to the current version, if that is allowed."""
+    """Migrate the database to the current version, if that is allowed."""
     sqlite = engine.dialect.name == "sqlite"
     if sqlite and engine.url.database:
         prepare_file(Path(engine.url.database))
     try:
         current = version(engine)
     except (exc.OperationalError, exc.DatabaseError) as error:
-        raise explain(error.orig or error, engine.url) from error
+        raise database_error(error.orig or error, engine.url) from error
     if current != HEAD:
+        # An older program must not write to a newer schema.
         if current is not None and not maintenance.is_known(current):
             raise DatabaseVersion(
-                f"The database {shown(engine.url)} belongs to a newer certmgr",
-                f"its version is {current}, this program knows {HEAD}",
-                "Install the newer certmgr; nothing was changed.",
+                f"The database {display_url(engine.url)} belongs to a newer certmgr",
+                f"its version is {current}, and this program knows versions up to {HEAD}",
+                "Install the newer certmgr. Nothing was changed.",
             )
         if migrate is False or (migrate is None and not sqlite):
             raise DatabaseVersion(
-                f"The database {shown(engine.url)} is"
+                f"The database {display_url(engine.url)} is"
                 f" {'empty' if current is None else 'of an older version'}",
-                f"its version is {current or 'none'}, this program needs {HEAD}",
+                f"its version is {current or 'none'}, and this program needs {HEAD}",
                 "Back it up, then run: certmgr database upgrade.",
             )
         maintenance.migrate(engine, clock=clock)

@@ -1,1 +1,1 @@
-"""In and out: what an import would change (plan.py), and a file a format."""
+"""Import and export: the plan of an import (``plan``), and a module per format."""

@@ -1,8 +1,8 @@
 """Apache configuration: VirtualHost, ServerName, ServerAlias, SSLEngine, SSLCertificateFile,
 Include.
 
-Read line by line (Apache's own grammar: one directive a line, a backslash continues it): the
-parsers on PyPI give no line numbers, and a bad row has to be named by its line.
+The files are read line by line: Apache has one directive per line, and a backslash continues it.
+The parsers on PyPI have no line numbers, which the report of an invalid row needs.
 """
 
 from __future__ import annotations
@@ -14,24 +14,35 @@ from pathlib import Path
 
 from inventory.errors import UsageError
 from inventory.importers.entry import ImportProblem, ImportRow
-from inventory.importers.hosts import skipped
+from inventory.importers.hosts import skip_reason
 from inventory.text import printable
 
+# Limits against a configuration that includes a whole file system.
 MAX_FILES = 2000
-MAX_BYTES = 4_000_000
+MAX_BYTES = 4_000_000  # per file
 
 
 @dataclass(slots=True)
 class _Host:
+    """One VirtualHost block."""
+
     ports: list[int] = field(default_factory=list)
-    names: list[tuple[str, str]] = field(default_factory=list)  # name, where
+    names: list[tuple[str, str]] = field(default_factory=list)  # name, file and line
     tls: bool = False
     certificate: str = ""
 
 
 def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
-    """``path``: a file; its Include and IncludeOptional are followed, relative to ServerRoot or its
-    own directory.
+    """Yield a row per name and port of the VirtualHost blocks.
+
+    Include and IncludeOptional are followed, relative to ServerRoot or to the folder of the file.
+
+    Args:
+        path: The main configuration file, or a file with VirtualHost blocks.
+        client: Customer number of the names.
+
+    Raises:
+        UsageError: The path is not a file.
     """
     if not path.is_file():
         raise UsageError(
@@ -48,14 +59,15 @@ def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
         if name == "<virtualhost":
             current = _Host(ports=[_port(a) for a in args])
         elif name == "</virtualhost>" and current is not None:
-            yield from _entries(current, client)
+            yield from _rows(current, client)
             current = None
         elif current is not None:
-            _take(current, name, args, where)
+            _add_directive(current, name, args, where)
 
 
-def _take(host: _Host, name: str, args: list[str], where: str) -> None:
+def _add_directive(host: _Host, name: str, args: list[str], where: str) -> None:
     if name == "servername" and args:
+        # ServerName may have a scheme and a port: https://shop.example.com:443.
         bare = args[0].rpartition("://")[2]
         host.names.append(
             (bare.rsplit(":", 1)[0] if bare.rpartition(":")[2].isdigit() else bare, where)
@@ -63,12 +75,14 @@ def _take(host: _Host, name: str, args: list[str], where: str) -> None:
     elif name == "serveralias":
         host.names += [(a, where) for a in args]
     elif name == "sslengine":
+        # Apache directives are not case sensitive.
         host.tls = bool(args) and args[0].lower() == "on"
     elif name == "sslcertificatefile" and args:
         host.certificate = args[0]
 
 
-def _entries(host: _Host, client: str) -> Iterator[ImportRow | ImportProblem]:
+def _rows(host: _Host, client: str) -> Iterator[ImportRow | ImportProblem]:
+    # A host without TLS is imported with port 443, so that the missing HTTPS is found.
     ports = sorted({p for p in host.ports if p}) if host.tls else []
     fields = (
         {"note": f"Apache certificate: {printable(host.certificate, 300)}"}
@@ -76,8 +90,8 @@ def _entries(host: _Host, client: str) -> Iterator[ImportRow | ImportProblem]:
         else {}
     )
     for name, where in host.names:
-        if (why := skipped(name)) is not None:
-            yield ImportProblem(where, f"'{printable(name, 80)}' {why}")
+        if (reason := skip_reason(name)) is not None:
+            yield ImportProblem(where, f"'{printable(name, 80)}' {reason}")
             continue
         for port in ports or [443]:
             yield ImportRow(
@@ -91,11 +105,15 @@ def _entries(host: _Host, client: str) -> Iterator[ImportRow | ImportProblem]:
 
 def _port(address: str) -> int:
     text = address.rstrip(">").rpartition(":")[2]
+    # Without a valid port, as in <VirtualHost *>, the port is unknown: 0.
     return int(text) if text.isdigit() and 0 < int(text) < 65536 else 0
 
 
 def _included(pattern: str, root: Path) -> list[Path] | str:
-    """The files that an Include names (a folder: all files in it), or why it cannot be followed."""
+    """Return the files that an Include names, or why it cannot be followed.
+
+    For a folder, these are all of its files.
+    """
     base = Path("/") if pattern.startswith("/") else root
     relative = pattern.strip("/")
     try:
@@ -106,12 +124,13 @@ def _included(pattern: str, root: Path) -> list[Path] | str:
     return (
         [f for f in files if f.is_file()][:MAX_FILES]
         if relative
-        else f"Include {printable(pattern, 80)} is too wide"
+        else f"Include {printable(pattern, 80)} would include the whole file system"
     )
 
 
 def _directives(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[str, list[str] | str]]:
-    """(where, words) of each directive; (where, reason) for a line that cannot be read."""
+    """Yield (file and line, words) per directive; for an unreadable line, the reason as text."""
+    # Files may include each other in a circle.
     real = path.resolve()
     if real in seen or len(seen) >= MAX_FILES:
         return
@@ -121,18 +140,20 @@ def _directives(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[str, 
     except OSError as error:
         yield f"{path}:0", f"cannot be read: {error.strerror}"
         return
-    pending, begun = "", 0
+    # A directive that continues over several lines is reported with its first line.
+    pending, first_line = "", 0
     for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
-        begun = begun or number
+        first_line = first_line or number
         if line.endswith("\\"):
             pending += line[:-1] + " "
             continue
-        text, where = (pending + line).strip(), f"{path}:{begun}"
-        pending, begun = "", 0
+        text, where = (pending + line).strip(), f"{path}:{first_line}"
+        pending, first_line = "", 0
         if not text or text.startswith("#"):
             continue
         try:
             words = shlex.split(
+                # The closing bracket of <VirtualHost *:443> is not part of the address.
                 text.rstrip(">") if text.startswith("<") and not text.startswith("</") else text
             )
         except ValueError as error:
@@ -141,13 +162,14 @@ def _directives(path: Path, root: Path, seen: set[Path]) -> Iterator[tuple[str, 
         if not words:
             continue
         if words[0].lower() in ("include", "includeoptional") and len(words) == 2:
-            found = _included(words[1], root)
-            if isinstance(found, str):
-                yield where, found
+            included = _included(words[1], root)
+            if isinstance(included, str):
+                yield where, included
                 continue
-            for file in found:
+            for file in included:
                 yield from _directives(file, root, seen)
             continue
+        # Relative includes after ServerRoot are relative to it.
         if words[0].lower() == "serverroot" and len(words) == 2:
             root = Path(words[1])
         yield where, words

@@ -1,6 +1,6 @@
-"""CSV: one row an endpoint, with its client and contact (docs/import.md).
+"""CSV: one row per endpoint, with its client and contact (docs/import.md).
 
-Cells that a spreadsheet would take for formulas carry an apostrophe.
+A cell that a spreadsheet would read as a formula starts with an apostrophe.
 """
 
 from __future__ import annotations
@@ -43,17 +43,18 @@ COLUMNS = (
     "tags",
     "note",
 )
+# Limits against files that are not CSV, such as a binary file without line breaks.
 MAX_HEADER = 65_536
 MAX_FIELD = 65_536
 
 
 def _open(path: Path) -> TextIO:
-    """UTF-8 with or without a BOM; else Windows-1252, which Excel writes."""
+    """Open a file as UTF-8, with or without a BOM, or else as Windows-1252, which Excel writes."""
     try:
         with path.open("rb") as raw:
-            sample_good = _is_utf8(raw.read())
+            is_utf8 = _is_utf8(raw.read())
         return path.open(
-            encoding="utf-8-sig" if sample_good else "cp1252", errors="replace", newline=""
+            encoding="utf-8-sig" if is_utf8 else "cp1252", errors="replace", newline=""
         )
     except OSError as error:
         raise UsageError(
@@ -70,7 +71,8 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _header(file: TextIO, path: Path, columns: Sequence[str], needed: str) -> tuple[list[str], str]:
-    """The column names and the delimiter (comma, semicolon or tab)."""
+    """Return the column names and the delimiter: comma, semicolon or tab."""
+    # The limit keeps a file without line breaks out of memory.
     line = file.readline(MAX_HEADER + 1)
     if len(line) > MAX_HEADER:
         raise UsageError(
@@ -78,6 +80,8 @@ def _header(file: TextIO, path: Path, columns: Sequence[str], needed: str) -> tu
             f"over {MAX_HEADER:,} characters",
             f"The columns are {', '.join(columns)}.",
         )
+    # Spreadsheets write semicolons in some languages, so the delimiter with the most known columns
+    # is taken.
     best: list[str] = []
     delimiter = ","
     for candidate in (",", ";", "\t"):
@@ -92,26 +96,41 @@ def _header(file: TextIO, path: Path, columns: Sequence[str], needed: str) -> tu
         )
     for name in best:
         if name not in columns:
+            # For a misspelt column, the nearest known name is suggested.
             near = difflib.get_close_matches(name, columns, n=1)
-            todo = f"Did you mean '{near[0]}'?" if near else f"They are {', '.join(columns)}."
-            raise UsageError(f"{path}:1: unknown column '{printable(name, 60)}'", "", todo)
+            hint = f"Did you mean '{near[0]}'?" if near else f"They are {', '.join(columns)}."
+            raise UsageError(f"{path}:1: unknown column '{printable(name, 60)}'", "", hint)
         if best.count(name) > 1:
-            raise UsageError(f"{path}:1: the column '{name}' stands twice", "", "Remove one.")
+            raise UsageError(f"{path}:1: the column '{name}' occurs twice", "", "Remove one.")
     return best, delimiter
 
 
 def read(path: Path) -> Iterator[ImportRow | ImportProblem]:
-    """Raises :class:`UsageError` for an unusable file or header; a bad row is a Problem."""
-    for where, row in cells_of(path, COLUMNS, "client"):
-        yield ImportProblem(where, row) if isinstance(row, str) else entry(where, row)
+    """Yield each row of the file, or a problem for an invalid row.
+
+    Raises:
+        UsageError: The file or its header is unusable.
+    """
+    for where, row in read_cells(path, COLUMNS, "client"):
+        yield ImportProblem(where, row) if isinstance(row, str) else row_from_cells(where, row)
 
 
-def cells_of(
+def read_cells(
     path: Path, columns: Sequence[str], needed: str
 ) -> Iterator[tuple[str, dict[str, str] | str]]:
-    """(where, column -> cell) of each row that is not empty; in place of the cells why a row cannot
-    be read. The first line names the columns.
+    """Yield (file and line, column -> cell) per row that is not empty.
+
+    For an unreadable row, the reason is yielded instead of the cells.
+
+    Args:
+        path: The file; its first line contains the column names.
+        columns: Known columns.
+        needed: Column that the header must have.
+
+    Raises:
+        UsageError: The file or its header is unusable.
     """
+    # The limit of the csv module is global, and its default is larger.
     csv.field_size_limit(MAX_FIELD)
     with _open(path) as file:
         names, delimiter = _header(file, path, columns, needed)
@@ -125,35 +144,42 @@ def cells_of(
             except csv.Error as error:
                 yield where, f"not CSV: {error}"
                 continue
+            # Spreadsheets often write empty rows at the end.
             if not any(c.strip() for c in cells):
                 continue
+            # An unquoted delimiter in a text shifts the cells, so the row is not imported.
             if len(cells) > len(names):
                 yield where, f"{len(cells):,} cells, and the header has {len(names)} columns"
                 continue
             yield where, {n: unguard_cell(c.strip()) for n, c in zip(names, cells, strict=False)}
 
 
-def entry(where: str, row: dict[str, str]) -> ImportRow:
-    def of(*names: str) -> dict[str, str]:
+def row_from_cells(where: str, row: dict[str, str]) -> ImportRow:
+    """Return the import row of one line of the file."""
+
+    def filled(*names: str) -> dict[str, str]:
         return {n: row[n] for n in names if row.get(n)}
 
-    client = {k.removeprefix("client_"): v for k, v in of("client_name", "account_manager").items()}
+    client = {
+        k.removeprefix("client_"): v for k, v in filled("client_name", "account_manager").items()
+    }
     contact = {
         k.removeprefix("contact_"): v
-        for k, v in of("contact_role", "language", "time_zone").items()
+        for k, v in filled("contact_role", "language", "time_zone").items()
     }
-    ways = [f"email:{v}" for v in row.get("email", "").split()]
-    ways += [f"phone:{v.strip()}" for v in row.get("phone", "").split(",") if v.strip()]
+    # Phone numbers contain spaces, so they are separated by commas.
+    methods = [f"email:{v}" for v in row.get("email", "").split()]
+    methods += [f"phone:{v.strip()}" for v in row.get("phone", "").split(",") if v.strip()]
     return ImportRow(
         where,
         client=row.get("client", ""),
         client_fields=client,
         contact=row.get("contact", ""),
         contact_fields=contact,
-        ways=ways,
+        contact_methods=methods,
         server=row.get("server", ""),
         domain=row.get("domain", ""),
-        domain_fields=of(
+        domain_fields=filled(
             "purpose", "paths", "policy", "hosts", "dns", "buys", "renews", "state", "note"
         ),
         target=row.get("endpoint", ""),
@@ -163,9 +189,9 @@ def entry(where: str, row: dict[str, str]) -> ImportRow:
 
 
 def write(plan: ImportPlan) -> str:
-    """What is active, in the documented columns.
+    """Return all active records as CSV.
 
-    A client's further contacts have rows of their own.
+    The first contact of a client is in the rows of its domains; each further one has a row.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -176,14 +202,17 @@ def write(plan: ImportPlan) -> str:
 
 
 def rows(plan: ImportPlan) -> Iterator[dict[str, str]]:
+    """Yield the cells of each row of the export."""
     active = {
+        # Retired records are only in the JSON export.
         kind: [i for i in items.values() if i.values.get("state") != "retired"]
         for kind, items in plan.items.items()
     }
     contacts: dict[object, list[dict[str, str]]] = {}
     for item in active["contact"]:
         by_kind = {
-            k: [v for kind, v, _ in item.ways or [] if kind == k] for k in ("email", "phone")
+            k: [v for kind, v, _ in item.contact_methods or [] if kind == k]
+            for k in ("email", "phone")
         }
         contacts.setdefault(item.values["client_id"], []).append(
             {
@@ -205,7 +234,7 @@ def rows(plan: ImportPlan) -> Iterator[dict[str, str]]:
     domains: dict[object, list[dict[str, str]]] = {}
     for item in active["domain"]:
         v = item.values
-        about = {
+        domain = {
             "domain": v["name"],
             "server": v["server_id"][0] if v["server_id"] else "",
             "purpose": v["purpose"],
@@ -217,19 +246,20 @@ def rows(plan: ImportPlan) -> Iterator[dict[str, str]]:
             "note": v["note"] or "",
         }
         domains.setdefault(v["client_id"], []).extend(
-            about | e for e in endpoints.get(item.key, [])
+            domain | e for e in endpoints.get(item.key, [])
         )
     for item in active["client"]:
         v = item.values
-        about = {
+        client = {
             "client": v["number"],
             "client_name": v["name"],
             "account_manager": v["account_manager"] or "",
         }
         people = contacts.get(item.key, [])
         first = people[0] if people else {}
-        own = domains.get(item.key, [])
-        yield from (about | first | d for d in own)
-        if not own:
-            yield about | first | {"tags": " ".join(sorted(item.tags))}
-        yield from (about | p for p in people[1:])
+        client_domains = domains.get(item.key, [])
+        yield from (client | first | d for d in client_domains)
+        # A client without domains still needs a row, which then has the tags of the client.
+        if not client_domains:
+            yield client | first | {"tags": " ".join(sorted(item.tags))}
+        yield from (client | p for p in people[1:])

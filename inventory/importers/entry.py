@@ -1,4 +1,4 @@
-"""One row of an import, whatever it came from. Pure."""
+"""One row of an import, independent of its format. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 
 @dataclass(slots=True)
 class ImportRow:
-    """``where``: file and line.
+    """One row that was read.
 
-    Empty texts and None mean: says nothing. ``target``: ``host[:port][/protocol]``; else NAME:443.
+    An empty text or None means that the row has no value for the field. An import then leaves the
+    stored value as it is.
+
+    Attributes:
+        where: File and line.
+        client: Customer number.
+        contact_methods: Contact methods as KIND:VALUE.
+        target: ``host[:port][/protocol]``. If it is empty, the target is the domain at port 443.
     """
 
     where: str
@@ -18,7 +25,7 @@ class ImportRow:
     client_fields: dict[str, Any] = field(default_factory=dict)
     contact: str = ""
     contact_fields: dict[str, Any] = field(default_factory=dict)
-    ways: list[str] = field(default_factory=list)
+    contact_methods: list[str] = field(default_factory=list)
     server: str = ""
     domain: str = ""
     domain_fields: dict[str, Any] = field(default_factory=dict)
@@ -29,7 +36,7 @@ class ImportRow:
 
 @dataclass(frozen=True, slots=True)
 class ImportProblem:
-    """A row that was left out: where it stands and why."""
+    """A row that was not imported: file and line, and the reason."""
 
     where: str
     reason: str

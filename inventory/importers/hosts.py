@@ -1,4 +1,4 @@
-"""Which names of a configuration can be endpoints. Pure."""
+"""Check of configured names: which of them can be endpoints. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from inventory.errors import InvalidName
 from inventory.names import normalise_host
 
 
-def skipped(name: str) -> str | None:
-    """Why a configured name is no host of its own; None where it is one."""
+def skip_reason(name: str) -> str | None:
+    """Return why a configured name cannot be an endpoint, or None if it can be one."""
+    # nginx marks regular expressions with "~".
     if name.startswith("~"):
-        return "is a pattern: add the names that it stands for by hand"
+        return "is a regular expression: add its names with certmgr domain add"
     if "*" in name:
-        return "is a wildcard: add the names that it stands for by hand"
+        return "is a wildcard: add its names with certmgr domain add"
     try:
         host = normalise_host(name)
     except InvalidName as error:
-        return f"is no host name ({error.why or error.what})"
-    return None if "." in host or ":" in host else "has no dot, so it is no public name"
+        return f"is not a host name ({error.why or error.what})"
+    return None if "." in host or ":" in host else "has no dot, so it is not a public name"

@@ -1,6 +1,6 @@
-"""JSON: every record whole, retired ones included (``certmgr.inventory/1``).
+"""JSON: all records with all fields, retired ones included (``certmgr.inventory/1``).
 
-What is exported and imported again is the same.
+The format is lossless: an export of an imported export is identical.
 """
 
 from __future__ import annotations
@@ -11,39 +11,49 @@ from typing import Any
 
 from inventory.errors import CertmgrError, UsageError
 from inventory.importers.entry import ImportProblem
-from inventory.importers.plan import ORDER, REFERENCES, ImportItem, ImportPlan, key_of, label
+from inventory.importers.plan import KINDS, REFERENCES, ImportItem, ImportPlan, key_of, label
 from inventory.names import normalise_host
 from inventory.store import contacts, domains, records, servers
 from inventory.targets import PROTOCOLS, parse_port
 from inventory.vocabulary import PARTY_FIELDS, Purpose, RecordState, Role
 
 SCHEMA = "certmgr.inventory/1"
+# 1 GB: the document is parsed in memory.
 MAX_BYTES = 1 << 30
 
 
 def write(plan: ImportPlan) -> str:
-    """References are places in the lists of the document: ``{"client": 0}`` is the first client."""
-    places = {kind: {key: n for n, key in enumerate(plan.items[kind])} for kind in ORDER}
+    """Return the document.
+
+    A reference is an index into a list of the document: ``{"client": 0}`` is the first client.
+    """
+    indexes = {kind: {key: n for n, key in enumerate(plan.items[kind])} for kind in KINDS}
+    # The schema lets an import recognise the document.
     document: dict[str, Any] = {"schema": SCHEMA}
-    for kind in ORDER:
-        listed = []
+    for kind in KINDS:
+        records_of_kind = []
         for item in plan.items[kind].values():
             row = dict(item.values)
             for column, of_kind in REFERENCES[kind].items():
                 value = row.pop(column)
-                row[column.removesuffix("_id")] = None if value is None else places[of_kind][value]
+                row[column.removesuffix("_id")] = None if value is None else indexes[of_kind][value]
             row["tags"] = sorted(item.tags)
             if kind == "contact":
-                row["ways"] = [{"kind": k, "value": v, "state": s} for k, v, s in item.ways or []]
-            listed.append(row)
-        document[f"{kind}s"] = listed
+                row["ways"] = [
+                    {"kind": k, "value": v, "state": s} for k, v, s in item.contact_methods or []
+                ]
+            records_of_kind.append(row)
+        document[f"{kind}s"] = records_of_kind
     return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def read(path: Path, plan: ImportPlan) -> None:
-    """Adds the document to the plan.
+    """Add the document to the plan.
 
-    A record that is wrong becomes a problem, and so does what refers to it.
+    An invalid record becomes a problem, and so does each record that refers to it.
+
+    Raises:
+        UsageError: The file cannot be read, or is not an inventory.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -64,10 +74,11 @@ def read(path: Path, plan: ImportPlan) -> None:
             f"{path} is not an inventory", f"its schema is not {SCHEMA}", "See docs/import.md."
         )
     keys: dict[str, list[Any]] = {}
-    for kind in ORDER:
+    for kind in KINDS:
         rows = document.get(f"{kind}s", [])
         if not isinstance(rows, list):
             raise UsageError(f"{path}: '{kind}s' is not a list", "", "See docs/import.md.")
+        # Invalid records count as rows too, so that the report shows how many were read.
         plan.rows += len(rows)
         keys[kind] = _keys(kind, rows, keys)
         for number, row in enumerate(rows):
@@ -75,12 +86,14 @@ def read(path: Path, plan: ImportPlan) -> None:
             try:
                 if keys[kind][number] is None:
                     raise UsageError(
-                        "it is no record", "its names or what it refers to are missing"
+                        "it is not a valid record",
+                        "its name or a record that it refers to is missing or invalid",
                     )
-                _put(plan, kind, row, keys, number)
+                _plan_record(plan, kind, row, keys, number)
             except CertmgrError as error:
                 plan.problems.append(ImportProblem(where, str(error)))
                 keys[kind][number] = None
+            # The document may have any shape, so any wrong type is a problem of its record.
             except (
                 KeyError,
                 TypeError,
@@ -91,7 +104,8 @@ def read(path: Path, plan: ImportPlan) -> None:
             ) as error:
                 plan.problems.append(
                     ImportProblem(
-                        where, f"it is no record ({type(error).__name__}: {str(error)[:80]})"
+                        where,
+                        f"it is not a valid record ({type(error).__name__}: {str(error)[:80]})",
                     )
                 )
                 keys[kind][number] = None
@@ -99,53 +113,57 @@ def read(path: Path, plan: ImportPlan) -> None:
 
 
 def _drop_dangling(plan: ImportPlan, path: Path) -> None:
-    """A record may name a later one of its kind, which was then left out, or stand in a circle of
-    resellers: it is left out too.
+    """Drop planned records whose reseller or fallback contact was rejected.
+
+    A record may refer to a later record of its kind, which is known to be invalid only now. Clients
+    that are resellers of each other are dropped too.
     """
     for kind, column in (("client", "reseller_id"), ("contact", "fallback_id")):
         items = plan.items[kind]
+        # Dropping a record can make further records invalid, so the check is repeated.
         while True:
-            wrong = [
+            rejected = [
                 i
                 for i in items.values()
                 if i.id is None
                 and i.values.get(column) is not None
                 and i.values[column] not in items
             ]
-            wrong += (
+            rejected += (
                 []
-                if wrong or kind != "client"
+                if rejected or kind != "client"
                 else [i for i in items.values() if i.id is None and _circular(items, i)]
             )
-            if not wrong:
+            if not rejected:
                 break
-            for item in wrong:
+            for item in rejected:
                 plan.problems.append(
                     ImportProblem(
                         f"{path}: {kind} {item.values.get('number') or item.values.get('name')}",
-                        "what it refers to was left out, or is a circle",
+                        "a record that it refers to was skipped, or refers back to it",
                     )
                 )
                 _drop(plan, item)
 
 
 def _circular(items: dict[Any, ImportItem], item: ImportItem) -> bool:
-    passed, current = {item.key}, item.values.get("reseller_id")
+    visited, current = {item.key}, item.values.get("reseller_id")
     while current is not None and current in items:
-        if current in passed:
+        if current in visited:
             return True
-        passed.add(current)
+        visited.add(current)
         current = items[current].values.get("reseller_id")
     return False
 
 
 def _drop(plan: ImportPlan, item: ImportItem) -> None:
-    """Takes a planned record back, with everything planned that refers to it."""
+    """Remove a planned record and all planned records that refer to it."""
     plan.items[item.kind].pop(item.key, None)
     if item.kind == "client":
         plan.client_names.pop(item.values["name"], None)
-    for kind in ORDER:
+    for kind in KINDS:
         for column, of_kind in REFERENCES[kind].items():
+            # References within the kind are checked by _drop_dangling().
             if of_kind == item.kind and kind != item.kind:
                 for other in [
                     i
@@ -153,21 +171,22 @@ def _drop(plan: ImportPlan, item: ImportItem) -> None:
                     if i.id is None and i.values.get(column) == item.key
                 ]:
                     plan.problems.append(
-                        ImportProblem(f"{kind} {label(other)}", f"its {item.kind} was left out")
+                        ImportProblem(f"{kind} {label(other)}", f"its {item.kind} was skipped")
                     )
                     _drop(plan, other)
 
 
 def _keys(kind: str, rows: list[Any], keys: dict[str, list[Any]]) -> list[Any]:
-    found: list[Any] = []
+    """Return the natural key of each record; None for an invalid record."""
+    record_keys: list[Any] = []
     seen: dict[Any, int] = {}
     for row in rows:
         try:
             direct = {}
             for column, of_kind in REFERENCES[kind].items():
-                place = row.get(column.removesuffix("_id"))
-                if of_kind != kind and place is not None:
-                    direct[column] = keys[of_kind][_place(place, keys[of_kind])]
+                reference = row.get(column.removesuffix("_id"))
+                if of_kind != kind and reference is not None:
+                    direct[column] = keys[of_kind][_index(reference, keys[of_kind])]
                     if direct[column] is None:
                         raise KeyError(column)
             names = {
@@ -175,19 +194,28 @@ def _keys(kind: str, rows: list[Any], keys: dict[str, list[Any]]) -> list[Any]:
                 for k in ("name", "host")
                 if k in row and kind in ("domain", "endpoint")
             }
-            found.append(
+            record_keys.append(
                 key_of(kind, {"state": "active", "created_at": None} | row | names, direct, seen)
             )
         except (CertmgrError, KeyError, TypeError, IndexError, AttributeError):
-            found.append(None)
-    return found
+            record_keys.append(None)
+    return record_keys
 
 
-def _place(place: Any, keys: list[Any]) -> int:
-    """A reference is an index into a list of the document; a bool is not an index."""
-    if type(place) is not int or not 0 <= place < len(keys):
-        raise UsageError(f"'{str(place)[:40]}' is no place in a list of the document")
-    return place
+def _index(value: Any, keys: list[Any]) -> int:
+    """Return a reference as an index into a list of the document.
+
+    Raises:
+        UsageError: It is not an index of the list.
+    """
+    # A bool is an int in Python, and JSON's true is not an index.
+    if type(value) is not int or not 0 <= value < len(keys):
+        raise UsageError(
+            f"'{str(value)[:40]}' is not an index of a list of the document",
+            "",
+            "Indexes start at 0.",
+        )
+    return value
 
 
 _REQUIRED = {"domain": "client", "endpoint": "domain"}
@@ -200,9 +228,10 @@ def _text(row: dict[str, Any], name: str, limit: int = 200) -> str | None:
     return records.clean(value, name, limit)
 
 
-def _put(
+def _plan_record(
     plan: ImportPlan, kind: str, row: dict[str, Any], keys: dict[str, list[Any]], number: int
 ) -> None:
+    # Only a domain can be leaving.
     states = tuple(RecordState) if kind == "domain" else ("active", "retired")
     values: dict[str, Any] = {
         "state": records.choice(row.get("state"), "state", states) or "active"
@@ -211,8 +240,9 @@ def _put(
         if row.get(name) is not None:
             values[name] = int(row[name])
             if not 0 <= values[name] < 1 << 40:
-                raise UsageError(f"'{name}' is no instant in seconds since 1970")
+                raise UsageError(f"'{name}' is not a time in seconds since 1970")
     if kind in ("client", "server", "domain"):
+        # A contact and an endpoint have no parties.
         values |= records.parties({f: row.get(f) for f in PARTY_FIELDS}) | {
             "note": _text(row, "note", records.MAX_TEXT)
         }
@@ -224,7 +254,7 @@ def _put(
         values["account_manager"] = _text(row, "account_manager")
         if plan.client_names.setdefault(values["name"], values["number"]) != values["number"]:
             raise UsageError(
-                f"The client name '{values['name']}' belongs to another client already"
+                f"The client name '{values['name']}' already belongs to another client"
             )
     elif kind == "server":
         values |= {
@@ -256,7 +286,7 @@ def _put(
         if row["protocol"] not in PROTOCOLS:
             raise UsageError(
                 f"'{str(row['protocol'])[:40]}' is not a protocol",
-                f"known are {', '.join(PROTOCOLS)}",
+                f"the known protocols are {', '.join(PROTOCOLS)}",
             )
         values |= {
             "host": normalise_host(row["host"]),
@@ -265,33 +295,37 @@ def _put(
         }
         values["addresses"] = servers.addresses([row.get("addresses") or ""]) or None
     for column, of_kind in REFERENCES[kind].items():
-        place = row.get(column.removesuffix("_id"))
-        if place is not None:
-            values[column] = keys[of_kind][_place(place, keys[of_kind])]
+        reference = row.get(column.removesuffix("_id"))
+        if reference is not None:
+            values[column] = keys[of_kind][_index(reference, keys[of_kind])]
             if values[column] is None:
-                raise UsageError(f"its {of_kind} was left out")
+                raise UsageError(f"its {of_kind} was skipped")
         elif _REQUIRED.get(kind) == column.removesuffix("_id"):
             raise UsageError(f"it has no {of_kind}")
-    ways = _ways(row) if kind == "contact" else None
+    methods = _contact_methods(row) if kind == "contact" else None
+    # A string would be read as a list of one-letter tags.
     if not isinstance(row.get("tags") or [], list):
         raise UsageError("'tags' is not a list")
     tags = [records.clean_tag(t) for t in row.get("tags") or []]
     key = keys[kind][number]
+    # An import never moves a domain to another client.
     known = plan.items["domain"].get(key) if kind == "domain" else None
     if known is not None and known.values["client_id"] != values["client_id"]:
         raise UsageError(
-            f"The domain {key[0]} belongs to another client already", "a name has one client"
+            f"The domain {key[0]} already belongs to another client",
+            "a domain belongs to one client",
         )
     item = plan.put(kind, key, values, tags)
-    if ways is not None and ways != (item.ways or []):
-        item.new_ways = ways
+    if methods is not None and methods != (item.contact_methods or []):
+        item.new_contact_methods = methods
 
 
-def _ways(row: dict[str, Any]) -> list[tuple[str, str, str]]:
-    found = []
-    for way in row.get("ways") or []:
-        kind, value = contacts.parse_way(f"{way['kind']}:{way['value']}")
-        found.append(
-            (kind, value, records.choice(way.get("state"), "state", ("good", "bad")) or "good")
+def _contact_methods(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    methods = []
+    for method in row.get("ways") or []:
+        kind, value = contacts.parse_way(f"{method['kind']}:{method['value']}")
+        methods.append(
+            (kind, value, records.choice(method.get("state"), "state", ("good", "bad")) or "good")
         )
-    return list({(k, v): (k, v, state) for k, v, state in found}.values())
+    # A method that occurs twice is stored once.
+    return list({(k, v): (k, v, state) for k, v, state in methods}.values())

@@ -1,6 +1,4 @@
-"""nginx configuration: names, listening ports and certificate paths of server blocks, through
-crossplane.
-"""
+"""nginx configuration: names, ports and certificate paths of server blocks (crossplane)."""
 
 from __future__ import annotations
 
@@ -12,13 +10,20 @@ import crossplane
 
 from inventory.errors import UsageError
 from inventory.importers.entry import ImportProblem, ImportRow
-from inventory.importers.hosts import skipped
+from inventory.importers.hosts import skip_reason
 from inventory.text import printable
 
 
 def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
-    """``path``: a nginx.conf (its includes are followed), or one file of sites."""
+    """Yield a row per name and port of the server blocks. Includes are followed.
 
+    Args:
+        path: nginx.conf, or a file with server blocks.
+        client: Customer number of the names.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
     if not path.is_file():
         raise UsageError(
             f"{path} is not a file", "", "Name nginx.conf, or a file with server blocks."
@@ -28,6 +33,7 @@ def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
     except (OSError, UnicodeError) as error:
         raise UsageError(f"{path} cannot be read", str(error)[:200]) from None
     for file in parsed["config"]:
+        # crossplane reports errors per file, so the other files can still be imported.
         for fault in file["errors"]:
             yield ImportProblem(
                 f"{file['file']}:{fault.get('line') or 0}", printable(str(fault["error"]), 200)
@@ -41,6 +47,7 @@ def _servers(
     for directive in block:
         if directive["directive"] == "server" and "block" in directive and not directive["args"]:
             yield from _server(file, directive, client)
+        # Server blocks are nested in http blocks and in includes.
         elif "block" in directive:
             yield from _servers(file, directive["block"], client)
 
@@ -60,6 +67,7 @@ def _server(file: str, server: dict[str, Any], client: str) -> Iterator[ImportRo
                 tls_everywhere = args == ["on"]
             case "ssl_certificate" if args:
                 certificate = args[0]
+    # "ssl on" enables TLS on all ports of the block, whatever "listen" has.
     if tls_everywhere:
         ports |= {
             _port(d["args"][0], 80)
@@ -68,14 +76,17 @@ def _server(file: str, server: dict[str, Any], client: str) -> Iterator[ImportRo
         }
     for name, line in names:
         where = f"{file}:{line}"
+        # ".example.com" is the name and all names below it.
         bare = name[1:] if name.startswith(".") else name
-        if (why := skipped(bare)) is not None:
+        if (reason := skip_reason(bare)) is not None:
+            # Names of default servers are common and are no sites.
             if bare not in ("_", "", "localhost"):
-                yield ImportProblem(where, f"'{printable(name, 80)}' {why}")
+                yield ImportProblem(where, f"'{printable(name, 80)}' {reason}")
             continue
         fields = (
             {"note": f"nginx certificate: {printable(certificate, 300)}"} if certificate else {}
         )
+        # A block without TLS is imported with port 443, so that the missing HTTPS is found.
         for port in sorted(ports) or [443]:
             yield ImportRow(
                 where,
@@ -87,7 +98,8 @@ def _server(file: str, server: dict[str, Any], client: str) -> Iterator[ImportRo
 
 
 def _port(listen: str, default: int) -> int:
-    """The port of ``443``, ``192.0.2.1:443``, ``[::]:443``, or the default."""
+    """Return the port of ``443``, ``192.0.2.1:443`` or ``[::]:443``, or the default."""
+    # An IPv6 address without a port contains colons too.
     last = listen.rpartition(":")[2] if not listen.endswith("]") else ""
     text = listen if listen.isdigit() else last
     return int(text) if text.isdigit() and 0 < int(text) < 65536 else default

@@ -1,6 +1,6 @@
-"""Orders in and out: CSV and JSON with the same columns (docs/orders.md).
+"""Import and export of purchases: CSV and JSON with the same columns (docs/purchases.md).
 
-What is there already, by vendor and number, is changed and not added twice.
+A purchase that is stored already, with the same vendor and number, is changed and not added again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sqlalchemy import select
 from inventory.db.database import Database, Tx
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular, require_regular
-from inventory.importers.csv_format import cells_of
+from inventory.importers.csv_format import read_cells
 from inventory.importers.entry import ImportProblem
-from inventory.models.tables import order, order_name
+from inventory.models import PurchaseName, StoredPurchase
 from inventory.store import clients, purchases
 from inventory.store.records import Row
 from inventory.text import guard_cell, printable
@@ -50,9 +50,11 @@ COLUMNS = (
     "note",
     "state",
 )
+# The schema keeps its old name, because programs depend on it.
 SCHEMA = "certmgr.order-export/1"
+# Bytes; the document is parsed in memory.
 MAX_FILE = 200_000_000
-_PLAIN = (
+_TEXT_COLUMNS = (
     "vendor",
     "number",
     "validation",
@@ -65,12 +67,18 @@ _PLAIN = (
     "contact",
     "note",
 )
-_YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+_BOOLEANS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 @dataclass(slots=True)
 class ImportResult:
-    """``lines``: what changed, in words."""
+    """Result of an import.
+
+    Attributes:
+        rows: Number of rows that were read.
+        lines: The changes, as text.
+        problems: Rows that were skipped.
+    """
 
     rows: int = 0
     added: int = 0
@@ -80,16 +88,23 @@ class ImportResult:
 
 
 class _Rollback(Exception):
-    pass
+    """Ends the transaction of a dry run."""
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
+    """Yield (file and line, column -> cell) per row, or the reason why it cannot be read."""
     require_regular(path)
-    yield from cells_of(path, COLUMNS, "vendor")
+    yield from read_cells(path, COLUMNS, "vendor")
 
 
 def read_json(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
-    """``{"schema": "certmgr.order-export/1", "orders": [{column: value}]}``."""
+    """Yield (file and number, column -> value) per purchase, or the reason why it cannot be read.
+
+    The document is ``{"schema": "certmgr.order-export/1", "orders": [{column: value}]}``.
+
+    Raises:
+        UsageError: The file is not an export of purchases.
+    """
     raw = read_regular(path, MAX_FILE)
     if len(raw) > MAX_FILE:
         raise UsageError(
@@ -101,19 +116,20 @@ def read_json(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
         raise UsageError(
             f"{path} is not JSON",
             str(error)[:120],
-            "Export one to see the form: certmgr purchase export --format json.",
+            "To see the format: certmgr purchase export --format json.",
         ) from None
     rows = document.get("orders") if isinstance(document, dict) else None
     if not isinstance(rows, list) or document.get("schema") != SCHEMA:
         raise UsageError(
-            f"{path} is no export of orders",
+            f"{path} is not an export of purchases",
             f'it needs "schema": "{SCHEMA}" and a list of "orders"',
-            "Export one to see the form: certmgr purchase export --format json.",
+            "To see the format: certmgr purchase export --format json.",
         )
     for number, row in enumerate(rows, 1):
-        where = f"{path}: order {number}"
+        where = f"{path}: purchase {number}"
         if not isinstance(row, dict):
-            yield where, "it is no object"
+            yield where, "it is not a JSON object"
+        # A misspelt key would otherwise be ignored, and its value lost.
         elif unknown := set(row) - set(COLUMNS):
             yield where, f"unknown key '{printable(sorted(unknown)[0], 60)}'"
         else:
@@ -126,7 +142,7 @@ def read_json(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
             )
 
 
-def take(
+def apply(
     database: Database,
     rows: Iterable[tuple[str, dict[str, str] | str]],
     zone: str,
@@ -134,29 +150,38 @@ def take(
     *,
     dry_run: bool,
 ) -> ImportResult:
-    """Every good row goes in, in one transaction; a bad one is reported with its place."""
-    done = ImportResult()
+    """Import all valid rows in one transaction; report the invalid ones.
+
+    Args:
+        database: The inventory.
+        rows: Rows of :func:`read_csv` or :func:`read_json`.
+        zone: Time zone of the dates.
+        now: Time of the import.
+        dry_run: Whether to roll the transaction back and only report the changes.
+    """
+    result = ImportResult()
     try:
         with database.write(now) as tx:
             for where, row in rows:
-                done.rows += 1
+                result.rows += 1
                 if isinstance(row, str):
-                    done.problems.append(ImportProblem(where, row))
+                    result.problems.append(ImportProblem(where, row))
                     continue
+                # A savepoint per row: an invalid row leaves nothing in the transaction.
                 try:
                     with tx.conn.begin_nested():
-                        _one(tx, row, zone, done)
+                        _import_row(tx, row, zone, result)
                 except (CertmgrError, ValueError, OverflowError) as error:
-                    done.problems.append(ImportProblem(where, str(error)))
+                    result.problems.append(ImportProblem(where, str(error)))
             if dry_run:
                 raise _Rollback
     except _Rollback:
         pass
-    return done
+    return result
 
 
-def _one(tx: Tx, row: dict[str, str], zone: str, done: ImportResult) -> None:
-    given: dict[str, Any] = {k: row[k] for k in _PLAIN if row.get(k)}
+def _import_row(tx: Tx, row: dict[str, str], zone: str, result: ImportResult) -> None:
+    given: dict[str, Any] = {k: row[k] for k in _TEXT_COLUMNS if row.get(k)}
     for column, key, last in (
         ("start", "starts_at", False),
         ("end", "ends_at", True),
@@ -164,82 +189,96 @@ def _one(tx: Tx, row: dict[str, str], zone: str, done: ImportResult) -> None:
         ("organisation_validated", "organisation_at", False),
     ):
         if row.get(column):
-            given[key] = _day(row[column], zone, last=last)
+            given[key] = _parse_date(row[column], zone, last=last)
     if row.get("years"):
         if not (row["years"].isascii() and row["years"].isdigit() and len(row["years"]) < 4):
-            raise UsageError(f"'{printable(row['years'], 20)}' years", "it is a number")
+            raise UsageError(
+                f"'{printable(row['years'], 20)}' is not a number of years",
+                "",
+                "Write a number such as 1.",
+            )
         given["years"] = int(row["years"])
     if row.get("auto_renew"):
-        if row["auto_renew"].lower() not in _YES:
+        if row["auto_renew"].lower() not in _BOOLEANS:
             raise UsageError(
                 f"auto_renew is '{printable(row['auto_renew'], 20)}'", "", "Write yes or no."
             )
-        given["auto_renew"] = _YES[row["auto_renew"].lower()]
+        given["auto_renew"] = _BOOLEANS[row["auto_renew"].lower()]
     if row.get("documents"):
         given["documents"] = row["documents"].split("|")
     names = row.get("names", "").split()
     if not row.get("client"):
-        raise UsageError("An order needs a client", "", "Fill in its customer number.")
-    before = _before(tx, row, given, names)
-    if before is None:
+        raise UsageError("A purchase needs a client", "", "Fill in its customer number.")
+    existing = _existing(tx, row, given, names)
+    if existing is None:
         row_id, _ = purchases.add(tx, row["client"], given, names)
+        # A purchase cannot be added as cancelled, so it is cancelled in a second step.
         if row.get("state") == "cancelled":
             purchases.cancel(tx, f"#{row_id}", "imported as cancelled")
-        done.added += 1
-        done.lines.append(
-            f"order {row.get('vendor', '')} {row.get('number', '')} of client {row['client']}:"
+        result.added += 1
+        result.lines.append(
+            f"purchase {row.get('vendor', '')} {row.get('number', '')} of client {row['client']}:"
             " added"
         )
         return
-    changes = purchases.edit(tx, f"#{before['id']}", given, names or None)
+    changes = purchases.edit(tx, f"#{existing['id']}", given, names or None)
     if changes:
-        done.changed += 1
-        done.lines.append(
-            f"order #{before['id']}:"
+        result.changed += 1
+        result.lines.append(
+            f"purchase #{existing['id']}:"
             f" {', '.join(f'{k} {a} -> {b}' for k, (a, b) in changes.items())}"
         )
 
 
-def _before(
+def _existing(
     tx: Tx, row: Mapping[str, str], given: Mapping[str, Any], names: Sequence[str]
 ) -> Row | None:
-    """The order that this row is about: of the same client by vendor and number; without a number
-    by vendor, start and names.
+    """Return the stored purchase that a row describes, or None.
+
+    It has the same client, vendor and number. Without a number, it has the same vendor, start and
+    names.
     """
     owner = clients.find(tx.conn, row["client"])
-    query = select(order).where(
-        order.c.client_id == owner["id"], order.c.vendor == row.get("vendor", "").strip()
+    query = select(StoredPurchase).where(
+        StoredPurchase.client_id == owner["id"],
+        StoredPurchase.vendor == row.get("vendor", "").strip(),
     )
     if row.get("number"):
-        found = (
-            tx.conn.execute(query.where(order.c.number == row["number"].strip())).mappings().first()
+        stored = (
+            tx.conn.execute(query.where(StoredPurchase.number == row["number"].strip()))
+            .mappings()
+            .first()
         )
-        return None if found is None else dict(found)
+        return None if stored is None else dict(stored)
+    # Without a number and a start, the purchase cannot be identified, so it is added.
     if "starts_at" not in given:
         return None
-    wanted = sorted(purchases.pattern(n) for n in names)
+    row_names = sorted(purchases.pattern(n) for n in names)
     for candidate in tx.conn.execute(
         query.where(
-            order.c.starts_at == int(given["starts_at"].timestamp()), order.c.number.is_(None)
+            StoredPurchase.starts_at == int(given["starts_at"].timestamp()),
+            StoredPurchase.number.is_(None),
         )
     ).mappings():
-        have = sorted(
+        stored_names = sorted(
             tx.conn.scalars(
-                select(order_name.c.name).where(order_name.c.order_id == candidate["id"])
+                select(PurchaseName.name).where(PurchaseName.order_id == candidate["id"])
             )
         )
-        if have == wanted:
+        if stored_names == row_names:
             return dict(candidate)
     return None
 
 
-def _day(text: str, zone: str, *, last: bool) -> datetime:
+def _parse_date(text: str, zone: str, *, last: bool) -> datetime:
+    """Return the first or the last second of a day; a text with a time is that time."""
     try:
         if len(text) > 10:
-            moment = datetime.fromisoformat(text)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(
-                UTC
-            )
+            timestamp = datetime.fromisoformat(text)
+            return (
+                timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=ZoneInfo(zone))
+            ).astimezone(UTC)
+        # The last second of a day is the second before the next day starts.
         day = date.fromisoformat(text) + timedelta(days=int(last))
         return datetime.combine(day, time(0), ZoneInfo(zone)).astimezone(UTC) - timedelta(
             seconds=int(last)
@@ -250,8 +289,10 @@ def _day(text: str, zone: str, *, last: bool) -> datetime:
         ) from None
 
 
-def _plain(row: Row) -> dict[str, Any]:
-    def moment(seconds: int | None) -> str:
+def _cells(row: Row) -> dict[str, Any]:
+    """Return the cells of a purchase."""
+
+    def timestamp(seconds: int | None) -> str:
         return (
             ""
             if seconds is None
@@ -266,8 +307,8 @@ def _plain(row: Row) -> dict[str, Any]:
         "validation": row["validation"],
         "kind": row["kind"],
         "years": str(row["years"]),
-        "start": moment(row["starts_at"]),
-        "end": moment(row["ends_at"]),
+        "start": timestamp(row["starts_at"]),
+        "end": timestamp(row["ends_at"]),
         "price": row["price"] or "",
         "currency": row["currency"] or "",
         "fee": row["fee"] or "",
@@ -275,22 +316,27 @@ def _plain(row: Row) -> dict[str, Any]:
         "bought_by": row["bought_by"],
         "contact": str(row["contact_id"] or ""),
         "auto_renew": "yes" if row["auto_renew"] else "no",
-        "domain_validated": moment(row["dcv_at"]),
-        "organisation_validated": moment(row["organisation_at"]),
+        "domain_validated": timestamp(row["dcv_at"]),
+        "organisation_validated": timestamp(row["organisation_at"]),
         "documents": "|".join(json.loads(row["documents"])),
         "note": row["note"] or "",
         "state": row["state"],
     }
 
 
-def write(rows: Sequence[Row], form: str) -> str:
-    """``rows``: of :func:`inventory.store.purchases.listing`. A contact is written as its id."""
-    plain = [_plain(r) for r in rows]
-    if form == "json":
-        return json.dumps({"schema": SCHEMA, "orders": plain}, ensure_ascii=True, indent=2) + "\n"
+def write(rows: Sequence[Row], output_format: str) -> str:
+    """Return the purchases as CSV or JSON. A contact is written as its id.
+
+    Args:
+        rows: Rows of :func:`inventory.store.purchases.listing`.
+        output_format: csv or json.
+    """
+    cells = [_cells(r) for r in rows]
+    if output_format == "json":
+        return json.dumps({"schema": SCHEMA, "orders": cells}, ensure_ascii=True, indent=2) + "\n"
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for row in plain:
+    for row in cells:
         writer.writerow([guard_cell(row[c]) for c in COLUMNS])
     return buffer.getvalue()

@@ -1,0 +1,92 @@
+"""The tables as declarative classes, a module per subject."""
+
+from inventory.models.acme import (
+    AcmeAccount,
+    AcmeBackoff,
+    AcmeEvent,
+    AcmeOrder,
+    Deployment,
+    LineageName,
+    StoredLineage,
+)
+from inventory.models.audit import AuditEntry
+from inventory.models.base import Base
+from inventory.models.cases import Case, CaseEvent, CaseName, Incident, IncidentItem, Issuance
+from inventory.models.clients import Client, Contact, ContactMethod
+from inventory.models.deadlines import DeadlineScope, StoredDeadline
+from inventory.models.domains import Domain, Endpoint, Tag
+from inventory.models.notices import (
+    InboundMessage,
+    Job,
+    Notice,
+    Release,
+    SentItem,
+    Snooze,
+    StoredAnnouncement,
+    StoredDecision,
+    Ticket,
+)
+from inventory.models.purchases import PurchaseName, StoredPurchase
+from inventory.models.revocation import RevocationCheck, StoredCrl
+from inventory.models.scans import (
+    PageObservation,
+    ProbeState,
+    Proposal,
+    Run,
+    ServedChain,
+    StoredAcceptance,
+    StoredCertificate,
+    StoredFinding,
+)
+from inventory.models.servers import Server
+
+metadata = Base.metadata
+
+__all__ = [
+    "AcmeAccount",
+    "AcmeBackoff",
+    "AcmeEvent",
+    "AcmeOrder",
+    "AuditEntry",
+    "Base",
+    "Case",
+    "CaseEvent",
+    "CaseName",
+    "Client",
+    "Contact",
+    "ContactMethod",
+    "DeadlineScope",
+    "Deployment",
+    "Domain",
+    "Endpoint",
+    "InboundMessage",
+    "Incident",
+    "IncidentItem",
+    "Issuance",
+    "Job",
+    "LineageName",
+    "Notice",
+    "PageObservation",
+    "ProbeState",
+    "Proposal",
+    "PurchaseName",
+    "Release",
+    "RevocationCheck",
+    "Run",
+    "SentItem",
+    "ServedChain",
+    "Server",
+    "Snooze",
+    "StoredAcceptance",
+    "StoredAnnouncement",
+    "StoredCertificate",
+    "StoredCrl",
+    "StoredDeadline",
+    "StoredDecision",
+    "StoredFinding",
+    "StoredLineage",
+    "StoredPurchase",
+    "Tag",
+    "Ticket",
+    "metadata",
+]

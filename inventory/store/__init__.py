@@ -1,4 +1,4 @@
-"""Queries and changes, a file a subject.
+"""Queries and changes, a module per noun.
 
-Reads take a connection, changes a :class:`inventory.db.database.Tx` and are audited.
+Reads take a connection; changes take a :class:`inventory.db.database.Tx` and are audited.
 """

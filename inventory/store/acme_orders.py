@@ -4,7 +4,7 @@ what is left alone for a while.
 Order of durability: ``intended`` is committed before anything else; the key is a file and its CSR
 is committed before ``asked``; ``asked`` is committed before the CA hears of the order, and its URL
 right after it answered; ``finalizing`` before the CSR is sent; ``issued`` with the certificate in
-one transaction. An order that is not ended is gone on with, by whoever takes its lease.
+one transaction. An open order is continued by the process that takes its lease.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
 from inventory.db.database import Tx
+from inventory.db.sql import fetch_all
 from inventory.errors import Busy
-from inventory.models.acme_tables import acme_backoff, acme_event, acme_order, lineage
+from inventory.models import AcmeBackoff, AcmeEvent, AcmeOrder, StoredLineage
 from inventory.store import runs
 from inventory.store.records import Row
 from inventory.store.scan_results import upsert
@@ -28,8 +29,8 @@ LEASE = 900
 def open_of(conn: Connection, lineage_id: int) -> Row | None:
     row = (
         conn.execute(
-            select(acme_order).where(
-                acme_order.c.lineage_id == lineage_id, acme_order.c.ended_at.is_(None)
+            select(AcmeOrder).where(
+                AcmeOrder.lineage_id == lineage_id, AcmeOrder.ended_at.is_(None)
             )
         )
         .mappings()
@@ -40,20 +41,20 @@ def open_of(conn: Connection, lineage_id: int) -> Row | None:
 
 def last_of(conn: Connection, lineage_id: int, limit: int = 20) -> list[Row]:
     query = (
-        select(acme_order)
-        .where(acme_order.c.lineage_id == lineage_id)
-        .order_by(acme_order.c.id.desc())
+        select(AcmeOrder)
+        .where(AcmeOrder.lineage_id == lineage_id)
+        .order_by(AcmeOrder.id.desc())
         .limit(limit)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def issued_for(conn: Connection, lineage_id: int, sha256: str) -> Row | None:
     """The order that gave this certificate."""
     query = (
-        select(acme_order)
-        .where(acme_order.c.lineage_id == lineage_id, acme_order.c.sha256 == sha256)
-        .order_by(acme_order.c.id.desc())
+        select(AcmeOrder)
+        .where(AcmeOrder.lineage_id == lineage_id, AcmeOrder.sha256 == sha256)
+        .order_by(AcmeOrder.id.desc())
     )
     row = conn.execute(query).mappings().first()
     return dict(row) if row is not None else None
@@ -75,7 +76,7 @@ def intend(tx: Tx, values: Mapping[str, Any]) -> Row:
     }
     try:
         with tx.conn.begin_nested():
-            made = tx.conn.execute(insert(acme_order).values(**row)).inserted_primary_key
+            made = tx.conn.execute(insert(AcmeOrder).values(**row)).inserted_primary_key
     except exc.IntegrityError:
         raise Busy(
             "Another process orders this certificate already", "", "Wait for it to end."
@@ -86,9 +87,7 @@ def intend(tx: Tx, values: Mapping[str, Any]) -> Row:
 
 
 def by_id(conn: Connection, order_id: int) -> Row:
-    return dict(
-        conn.execute(select(acme_order).where(acme_order.c.id == order_id)).mappings().one()
-    )
+    return dict(conn.execute(select(AcmeOrder).where(AcmeOrder.id == order_id)).mappings().one())
 
 
 def take(tx: Tx, order_id: int) -> Row:
@@ -97,13 +96,13 @@ def take(tx: Tx, order_id: int) -> Row:
     :class:`Busy`.
     """
     free = or_(
-        acme_order.c.lease_until.is_(None),
-        acme_order.c.lease_until <= tx.at,
-        acme_order.c.holder.startswith(f"{runs.vantage()} ", autoescape=True),
+        AcmeOrder.lease_until.is_(None),
+        AcmeOrder.lease_until <= tx.at,
+        AcmeOrder.holder.startswith(f"{runs.vantage()} ", autoescape=True),
     )
     changed = tx.conn.execute(
-        update(acme_order)
-        .where(acme_order.c.id == order_id, acme_order.c.ended_at.is_(None), free)
+        update(AcmeOrder)
+        .where(AcmeOrder.id == order_id, AcmeOrder.ended_at.is_(None), free)
         .values(holder=holder(), lease_until=tx.at + LEASE)
     )
     if not changed.rowcount:
@@ -119,8 +118,8 @@ def holder() -> str:
 
 def release(tx: Tx, row: Row) -> None:
     tx.conn.execute(
-        update(acme_order)
-        .where(acme_order.c.id == row["id"], acme_order.c.holder == row["holder"])
+        update(AcmeOrder)
+        .where(AcmeOrder.id == row["id"], AcmeOrder.holder == row["holder"])
         .values(holder=None, lease_until=None)
     )
 
@@ -128,14 +127,14 @@ def release(tx: Tx, row: Row) -> None:
 def record(tx: Tx, row: Row, **values: Any) -> Row:
     """One step, and a longer lease.
 
-    Raises :class:`Busy` where the lease went to somebody else: then nothing is written.
+    Raises :class:`Busy` if another process has the lease: then nothing is written.
     """
     changed = tx.conn.execute(
-        update(acme_order)
+        update(AcmeOrder)
         .where(
-            acme_order.c.id == row["id"],
-            acme_order.c.holder == row["holder"],
-            acme_order.c.ended_at.is_(None),
+            AcmeOrder.id == row["id"],
+            AcmeOrder.holder == row["holder"],
+            AcmeOrder.ended_at.is_(None),
         )
         .values(lease_until=tx.at + LEASE, **values)
     )
@@ -158,8 +157,8 @@ def urls(conn: Connection, account_id: int) -> set[str]:
     """Of all orders of an account: what else the CA lists is one that we asked for and did not hear
     of.
     """
-    query = select(acme_order.c.url).where(
-        acme_order.c.account_id == account_id, acme_order.c.url.is_not(None)
+    query = select(AcmeOrder.url).where(
+        AcmeOrder.account_id == account_id, AcmeOrder.url.is_not(None)
     )
     return {str(u) for u in conn.scalars(query)}
 
@@ -167,11 +166,11 @@ def urls(conn: Connection, account_id: int) -> set[str]:
 def unfinished(conn: Connection) -> list[Row]:
     """Open orders, oldest first."""
     query = (
-        select(acme_order, lineage.c.name.label("lineage"))
-        .join(lineage, lineage.c.id == acme_order.c.lineage_id)
-        .where(acme_order.c.ended_at.is_(None))
+        select(AcmeOrder, StoredLineage.name.label("lineage"))
+        .join(StoredLineage, StoredLineage.id == AcmeOrder.lineage_id)
+        .where(AcmeOrder.ended_at.is_(None))
     )
-    return [dict(r) for r in conn.execute(query.order_by(acme_order.c.id)).mappings()]
+    return [dict(r) for r in conn.execute(query.order_by(AcmeOrder.id)).mappings()]
 
 
 # -- the ledger
@@ -191,7 +190,7 @@ def count(
     """
     if rows:
         tx.conn.execute(
-            insert(acme_event),
+            insert(AcmeEvent),
             [
                 {
                     "account_id": account_id,
@@ -209,31 +208,31 @@ def count(
 def events(conn: Connection, account_ids: Sequence[int], since: int) -> list[Row]:
     """What counted since then, oldest first."""
     query = (
-        select(acme_event)
-        .where(acme_event.c.account_id.in_(list(account_ids)), acme_event.c.at > since)
-        .order_by(acme_event.c.at)
+        select(AcmeEvent)
+        .where(AcmeEvent.account_id.in_(list(account_ids)), AcmeEvent.at > since)
+        .order_by(AcmeEvent.at)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def forget_events(tx: Tx, before: int) -> None:
     """Older than every window."""
-    tx.conn.execute(delete(acme_event).where(acme_event.c.at < before))
+    tx.conn.execute(delete(AcmeEvent).where(AcmeEvent.at < before))
 
 
 # -- left alone for a while
 
 
 def backoffs(conn: Connection, directory: str | None = None) -> list[Row]:
-    query = select(acme_backoff)
+    query = select(AcmeBackoff)
     if directory is not None:
-        query = query.where(acme_backoff.c.directory == directory)
-    return [dict(r) for r in conn.execute(query.order_by(acme_backoff.c.until)).mappings()]
+        query = query.where(AcmeBackoff.directory == directory)
+    return [dict(r) for r in conn.execute(query.order_by(AcmeBackoff.until)).mappings()]
 
 
 def back_off(tx: Tx, directory: str, scope: str, failures: int, until: int, reason: str) -> None:
     values = {"failures": failures, "until": until, "reason": reason[:600], "at": tx.at}
-    statement = upsert(tx.conn, acme_backoff).values(directory=directory, scope=scope, **values)
+    statement = upsert(tx.conn, AcmeBackoff).values(directory=directory, scope=scope, **values)
     tx.conn.execute(
         statement.on_conflict_do_update(index_elements=["directory", "scope"], set_=values)
     )
@@ -242,7 +241,7 @@ def back_off(tx: Tx, directory: str, scope: str, failures: int, until: int, reas
 def forgive(tx: Tx, directory: str, scopes: Sequence[str]) -> None:
     """It worked again."""
     tx.conn.execute(
-        delete(acme_backoff).where(
-            acme_backoff.c.directory == directory, acme_backoff.c.scope.in_(list(scopes))
+        delete(AcmeBackoff).where(
+            AcmeBackoff.directory == directory, AcmeBackoff.scope.in_(list(scopes))
         )
     )

@@ -7,34 +7,35 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, func, select
 
 from inventory.db import audit_chain
-from inventory.models.tables import audit
+from inventory.db.sql import fetch_all
+from inventory.models import AuditEntry
 from inventory.store.records import Row
 
 
 def head(conn: Connection) -> tuple[str, int]:
     """(hash of the last entry, how many there are)."""
     last = (
-        conn.execute(select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)).scalar()
+        conn.execute(select(AuditEntry.hash).order_by(AuditEntry.id.desc()).limit(1)).scalar()
         or audit_chain.START
     )
-    return last, int(conn.execute(select(func.count()).select_from(audit)).scalar() or 0)
+    return last, int(conn.execute(select(func.count()).select_from(AuditEntry)).scalar() or 0)
 
 
 def entries(conn: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:
     """In their order."""
-    query = select(audit).where(audit.c.id > after).order_by(audit.c.id)
+    query = select(AuditEntry).where(AuditEntry.id > after).order_by(AuditEntry.id)
     for row in conn.execute(query if limit is None else query.limit(limit)).mappings():
         yield dict(row)
 
 
 def last(conn: Connection, limit: int, kind: str | None = None) -> list[Row]:
     """Newest first."""
-    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if kind is not None:
-        query = query.where(audit.c.kind == kind)
-    return [dict(r) for r in conn.execute(query).mappings()]
+        query = query.where(AuditEntry.kind == kind)
+    return fetch_all(conn, query)
 
 
 def has(conn: Connection, digest: str) -> int | None:
     """The id of the entry with this hash."""
-    return conn.execute(select(audit.c.id).where(audit.c.hash == digest)).scalar()
+    return conn.execute(select(AuditEntry.id).where(AuditEntry.hash == digest)).scalar()

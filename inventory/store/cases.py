@@ -8,25 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from inventory.db.database import Tx, from_epoch
+from inventory.db.sql import chunks, fetch_all, insert_id
 from inventory.errors import Conflict, NotFound
-from inventory.models.tables import (
-    case,
-    case_event,
-    case_name,
-    certificate,
-    client,
-    contact,
-    domain,
-    endpoint,
-    issuance,
-    matter,
-    observation,
-    order,
-    order_name,
-    server,
+from inventory.models import (
+    Case,
+    CaseEvent,
+    CaseName,
+    Client,
+    Contact,
+    Domain,
+    Endpoint,
+    Issuance,
+    PurchaseName,
+    ServedChain,
+    Server,
+    StoredCertificate,
+    StoredPurchase,
+    Ticket,
 )
 from inventory.store import tickets
 from inventory.store.records import Row
@@ -53,8 +54,8 @@ def matter_key(case_id: int, client_id: int) -> str:
 def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) -> Row:
     """Opens a case with its matter, in the transaction of ``tx``.
 
-    Where one of its names has an open matter that was told to the client, the case goes on under
-    that reference, so that the client has one for all that is said.
+    Where one of its names has an open matter of which the client was notified, the case continues
+    under that reference, so that the client has one reference for all messages.
     """
     row: dict[str, Any] = {
         "version": 1,
@@ -65,16 +66,13 @@ def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) ->
     } | dict(values)
     inherited = _matter_of(tx.conn, row["client_id"], names)
     reference = inherited["reference"] if inherited is not None else tickets.new_reference()
-    while (
-        tx.conn.execute(select(case.c.id).where(case.c.reference == reference)).first() is not None
-    ):
+    while tx.conn.execute(select(Case.id).where(Case.reference == reference)).first() is not None:
         inherited, reference = None, tickets.new_reference()
     row["reference"] = reference
-    key = tx.conn.execute(insert(case).values(row)).inserted_primary_key
-    assert key is not None
-    case_id = int(key[0])
+    key = insert_id(tx.conn, Case, row)
+    case_id = key
     tx.conn.execute(
-        insert(case_name), [{"case_id": case_id, "name": n} for n in dict.fromkeys(names)]
+        insert(CaseName), [{"case_id": case_id, "name": n} for n in dict.fromkeys(names)]
     )
     home = tx.conn.execute(_home(row["client_id"], names)).first()
     about = {
@@ -99,9 +97,9 @@ def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) ->
                 "told_at",
             )
         )
-        tx.conn.execute(update(matter).where(matter.c.id == inherited["id"]).values(about | empty))
+        tx.conn.execute(update(Ticket).where(Ticket.id == inherited["id"]).values(about | empty))
     else:
-        tx.conn.execute(insert(matter).values(about | {"reference": reference, "opened_at": tx.at}))
+        tx.conn.execute(insert(Ticket).values(about | {"reference": reference, "opened_at": tx.at}))
     _event(tx, case_id, 1, "open", None, row["state"], text)
     tx.audit(
         "open",
@@ -115,30 +113,30 @@ def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) ->
 def lock_client(tx: Tx, client_id: int) -> None:
     """Two who open a case of one client wait for each other (SQLite has one writer anyway)."""
     if tx.conn.dialect.name == "postgresql":
-        tx.conn.execute(select(client.c.id).where(client.c.id == client_id).with_for_update())
+        tx.conn.execute(select(Client.id).where(Client.id == client_id).with_for_update())
 
 
 def _home(client_id: int, names: Sequence[str]) -> Any:
     hosts = [n.removeprefix("*.") for n in names]
-    query = select(domain.c.id).where(
-        domain.c.client_id == client_id, domain.c.state != "retired", domain.c.name.in_(hosts)
+    query = select(Domain.id).where(
+        Domain.client_id == client_id, Domain.state != "retired", Domain.name.in_(hosts)
     )
-    return query.order_by(domain.c.id).limit(1)
+    return query.order_by(Domain.id).limit(1)
 
 
 def _matter_of(conn: Connection, client_id: int, names: Sequence[str]) -> Row | None:
-    """The open matter about the cover of one of these names that the client was told of."""
+    """The open matter about the cover of one of these names that the client was notified of."""
     query = (
-        select(matter)
-        .join(endpoint, endpoint.c.id == matter.c.endpoint_id)
+        select(Ticket)
+        .join(Endpoint, Endpoint.id == Ticket.endpoint_id)
         .where(
-            matter.c.kind == "cover",
-            matter.c.client_id == client_id,
-            matter.c.closed_at.is_(None),
-            matter.c.told_at.is_not(None),
-            endpoint.c.host.in_(list(names)),
+            Ticket.kind == "cover",
+            Ticket.client_id == client_id,
+            Ticket.closed_at.is_(None),
+            Ticket.told_at.is_not(None),
+            Endpoint.host.in_(list(names)),
         )
-        .order_by(matter.c.id)
+        .order_by(Ticket.id)
         .limit(1)
     )
     row = conn.execute(query).mappings().first()
@@ -164,19 +162,19 @@ def _event(
         "after": after,
         "text": text[:4000],
     }
-    tx.conn.execute(insert(case_event).values(values))
+    tx.conn.execute(insert(CaseEvent).values(values))
 
 
 def change(tx: Tx, before: Row, action: str, values: Mapping[str, Any], text: str = "") -> Row:
-    """Writes ``values`` and the event, if nobody changed the case since ``before`` was read.
+    """Writes ``values`` and the event, if the case did not change since ``before`` was read.
 
-    Raises :class:`Conflict`, which tells what they did.
+    Raises :class:`Conflict`, which names the other change.
     """
     after = values.get("state", before["state"])
     moved = after != before["state"] or values.get("step") is not None
     done = tx.conn.execute(
-        update(case)
-        .where(case.c.id == before["id"], case.c.version == before["version"])
+        update(Case)
+        .where(Case.id == before["id"], Case.version == before["version"])
         .values(
             {
                 **values,
@@ -202,7 +200,7 @@ def moved_meanwhile(conn: Connection, before: Row) -> Conflict:
     return Conflict(
         f"The case {before['reference']} was changed meanwhile",
         "; ".join(said)[:500],
-        f"Nothing of yours was done. Look again: certmgr case show {before['reference']}.",
+        f"Nothing of yours was done. See certmgr case show {before['reference']}.",
     )
 
 
@@ -211,31 +209,31 @@ def _time(seconds: int) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else ""
 
 
-_STAFF = contact.alias("staff")
-_HOME = domain.alias("home")
+_STAFF = Contact.__table__.alias("staff")
+_HOME = Domain.__table__.alias("home")
 _ALL = (
     select(
-        case,
-        client.c.number.label("client"),
-        client.c.name.label("client_name"),
-        client.c.account_manager,
-        client.c.state.label("client_state"),
-        matter.c.domain_id,
+        Case,
+        Client.number.label("client"),
+        Client.name.label("client_name"),
+        Client.account_manager,
+        Client.state.label("client_state"),
+        Ticket.domain_id,
         _HOME.c.client_id.label("domain_client"),
         _HOME.c.state.label("domain_state"),
-        contact.c.name.label("contact"),
+        Contact.name.label("contact"),
         _STAFF.c.name.label("staff"),
     )
-    .join(client, client.c.id == case.c.client_id)
-    .outerjoin(contact, contact.c.id == case.c.contact_id)
-    .outerjoin(_STAFF, _STAFF.c.id == case.c.staff_id)
-    .outerjoin(matter, matter.c.reference == case.c.reference)
-    .outerjoin(_HOME, _HOME.c.id == matter.c.domain_id)
+    .join(Client, Client.id == Case.client_id)
+    .outerjoin(Contact, Contact.id == Case.contact_id)
+    .outerjoin(_STAFF, _STAFF.c.id == Case.staff_id)
+    .outerjoin(Ticket, Ticket.reference == Case.reference)
+    .outerjoin(_HOME, _HOME.c.id == Ticket.domain_id)
 )
 
 
 def find(conn: Connection, reference: str) -> Row:
-    row = conn.execute(_ALL.where(case.c.reference == reference.strip().upper())).mappings().first()
+    row = conn.execute(_ALL.where(Case.reference == reference.strip().upper())).mappings().first()
     if row is None:
         raise NotFound(
             f"There is no case '{printable(reference, 40)}'", "", "See certmgr case list."
@@ -243,18 +241,18 @@ def find(conn: Connection, reference: str) -> Row:
     return with_names(conn, [dict(row)])[0]
 
 
-def with_names(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[Row]:
+def with_names(conn: Connection, rows: Sequence[Row]) -> list[Row]:
     found: dict[int, list[str]] = {}
     ids = [r["id"] for r in rows]
-    for start in range(0, len(ids), 500):
+    for part in chunks(ids):
         query = (
-            select(case_name)
-            .where(case_name.c.case_id.in_(ids[start : start + 500]))
-            .order_by(case_name.c.name)
+            select(CaseName.case_id, CaseName.name)
+            .where(CaseName.case_id.in_(part))
+            .order_by(CaseName.name)
         )
         for case_id, name in conn.execute(query):
             found.setdefault(case_id, []).append(name)
-    return [r | {"names": found.get(r["id"], [])} for r in rows]
+    return [dict(r) | {"names": found.get(r["id"], [])} for r in rows]
 
 
 def listing(
@@ -269,34 +267,32 @@ def listing(
 
     ``since``: only those that were closed later, or are open.
     """
-    query = _ALL.order_by(case.c.due_at.is_(None), case.c.due_at, case.c.id)
+    query = _ALL.order_by(Case.due_at.is_(None), Case.due_at, Case.id)
     if client_id is not None:
-        query = query.where(case.c.client_id == client_id)
+        query = query.where(Case.client_id == client_id)
     if states is not None:
-        query = query.where(case.c.state.in_(list(states)))
+        query = query.where(Case.state.in_(list(states)))
     if incident_id is not None:
-        query = query.where(case.c.incident_id == incident_id)
+        query = query.where(Case.incident_id == incident_id)
     if since is not None:
-        query = query.where((case.c.closed_at.is_(None)) | (case.c.closed_at >= since))
-    return with_names(conn, [dict(r) for r in conn.execute(query).mappings()])
+        query = query.where((Case.closed_at.is_(None)) | (Case.closed_at >= since))
+    return with_names(conn, fetch_all(conn, query))
 
 
 def events(conn: Connection, case_id: int) -> list[Row]:
     return [
         dict(r)
         for r in conn.execute(
-            select(case_event).where(case_event.c.case_id == case_id).order_by(case_event.c.id)
+            select(CaseEvent).where(CaseEvent.case_id == case_id).order_by(CaseEvent.id)
         ).mappings()
     ]
 
 
 def events_of(conn: Connection, client_id: Scope = None) -> dict[int, list[Row]]:
     """Case id -> its events, for the measures."""
-    query = select(case_event).order_by(case_event.c.id)
+    query = select(CaseEvent).order_by(CaseEvent.id)
     if client_id is not None:
-        query = query.join(case, case.c.id == case_event.c.case_id).where(
-            case.c.client_id == client_id
-        )
+        query = query.join(Case, Case.id == CaseEvent.case_id).where(Case.client_id == client_id)
     found: dict[int, list[Row]] = {}
     for row in conn.execute(query).mappings():
         found.setdefault(row["case_id"], []).append(dict(row))
@@ -312,18 +308,18 @@ def issuances(conn: Connection, case_ids: Sequence[int]) -> dict[int, list[Row]]
     """
     found: dict[int, list[Row]] = {}
     columns = (
-        certificate.c.der,
-        certificate.c.serial,
-        certificate.c.not_before,
-        certificate.c.not_after,
-        certificate.c.issuer,
+        StoredCertificate.der,
+        StoredCertificate.serial,
+        StoredCertificate.not_before,
+        StoredCertificate.not_after,
+        StoredCertificate.issuer,
     )
-    for start in range(0, len(case_ids), 500):
+    for part in chunks(case_ids):
         query = (
-            select(issuance, *columns)
-            .outerjoin(certificate, certificate.c.sha256 == issuance.c.sha256)
-            .where(issuance.c.case_id.in_(case_ids[start : start + 500]))
-            .order_by(issuance.c.id)
+            select(Issuance, *columns)
+            .outerjoin(StoredCertificate, StoredCertificate.sha256 == Issuance.sha256)
+            .where(Issuance.case_id.in_(part))
+            .order_by(Issuance.id)
         )
         for row in conn.execute(query).mappings():
             found.setdefault(row["case_id"], []).append(dict(row))
@@ -331,11 +327,7 @@ def issuances(conn: Connection, case_ids: Sequence[int]) -> dict[int, list[Row]]
 
 
 def add_issuance(tx: Tx, values: Mapping[str, Any]) -> int:
-    key = tx.conn.execute(
-        insert(issuance).values(dict(values) | {"created_at": tx.at})
-    ).inserted_primary_key
-    assert key is not None
-    return int(key[0])
+    return insert_id(tx.conn, Issuance, dict(values) | {"created_at": tx.at})
 
 
 def drop_issuances(
@@ -345,35 +337,35 @@ def drop_issuances(
 
     ``also_received``: and those that came and were never seen live.
     """
-    query = issuance.delete().where(issuance.c.case_id == case_id, issuance.c.live_at.is_(None))
+    query = delete(Issuance).where(Issuance.case_id == case_id, Issuance.live_at.is_(None))
     if not also_received:
-        query = query.where(issuance.c.sha256.is_(None))
+        query = query.where(Issuance.sha256.is_(None))
     if key_type is not None:
-        query = query.where(issuance.c.key_type == key_type)
+        query = query.where(Issuance.key_type == key_type)
     tx.conn.execute(query)
 
 
 def has_key(tx: Tx, issuance_id: int, key_reference: str) -> None:
     tx.conn.execute(
-        update(issuance).where(issuance.c.id == issuance_id).values(key_reference=key_reference)
+        update(Issuance).where(Issuance.id == issuance_id).values(key_reference=key_reference)
     )
 
 
 def received(tx: Tx, issuance_id: int, sha256: str, chain: Sequence[str]) -> None:
     tx.conn.execute(
-        update(issuance)
-        .where(issuance.c.id == issuance_id)
+        update(Issuance)
+        .where(Issuance.id == issuance_id)
         .values(sha256=sha256, chain=" ".join(chain), received_at=tx.at)
     )
 
 
 def seen_live(tx: Tx, case_id: int) -> None:
     tx.conn.execute(
-        update(issuance)
+        update(Issuance)
         .where(
-            issuance.c.case_id == case_id,
-            issuance.c.sha256.is_not(None),
-            issuance.c.live_at.is_(None),
+            Issuance.case_id == case_id,
+            Issuance.sha256.is_not(None),
+            Issuance.live_at.is_(None),
         )
         .values(live_at=tx.at)
     )
@@ -384,8 +376,8 @@ def chain_of(conn: Connection, hashes: Sequence[str]) -> list[bytes]:
     rows = {
         r[0]: bytes(r[1])
         for r in conn.execute(
-            select(certificate.c.sha256, certificate.c.der).where(
-                certificate.c.sha256.in_(list(hashes))
+            select(StoredCertificate.sha256, StoredCertificate.der).where(
+                StoredCertificate.sha256.in_(list(hashes))
             )
         )
     }
@@ -395,35 +387,35 @@ def chain_of(conn: Connection, hashes: Sequence[str]) -> list[bytes]:
 # -- where they are served
 
 
-def places(conn: Connection, client_ids: Iterable[int]) -> dict[int, list[Row]]:
+def endpoints_of_clients(conn: Connection, client_ids: Iterable[int]) -> dict[int, list[Row]]:
     """Client id -> its endpoints that are visited: id, host, port, protocol, addresses (fixed
     ones), server, backends, domain_id.
     """
     found: dict[int, list[Row]] = {}
     wanted = sorted(set(client_ids))
     columns = (
-        endpoint.c.id,
-        endpoint.c.host,
-        endpoint.c.port,
-        endpoint.c.protocol,
-        endpoint.c.addresses,
-        endpoint.c.domain_id,
-        domain.c.client_id,
-        domain.c.name.label("domain"),
-        server.c.name.label("server"),
-        server.c.backends,
+        Endpoint.id,
+        Endpoint.host,
+        Endpoint.port,
+        Endpoint.protocol,
+        Endpoint.addresses,
+        Endpoint.domain_id,
+        Domain.client_id,
+        Domain.name.label("domain"),
+        Server.name.label("server"),
+        Server.backends,
     )
-    for start in range(0, len(wanted), 500):
+    for part in chunks(wanted):
         query = (
             select(*columns)
-            .join(domain, domain.c.id == endpoint.c.domain_id)
-            .outerjoin(server, server.c.id == domain.c.server_id)
+            .join(Domain, Domain.id == Endpoint.domain_id)
+            .outerjoin(Server, Server.id == Domain.server_id)
             .where(
-                domain.c.client_id.in_(wanted[start : start + 500]),
-                endpoint.c.state == "active",
-                domain.c.state != "retired",
+                Domain.client_id.in_(part),
+                Endpoint.state == "active",
+                Domain.state != "retired",
             )
-            .order_by(endpoint.c.id)
+            .order_by(Endpoint.id)
         )
         for row in conn.execute(query).mappings():
             found.setdefault(row["client_id"], []).append(dict(row))
@@ -435,43 +427,43 @@ def live_leaves(conn: Connection, client_id: int, hosts: Sequence[str]) -> list[
     not_after.
     """
     query = (
-        select(certificate.c.sha256, certificate.c.not_after)
-        .join(observation, observation.c.leaf == certificate.c.sha256)
-        .join(endpoint, endpoint.c.id == observation.c.endpoint_id)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
+        select(StoredCertificate.sha256, StoredCertificate.not_after)
+        .join(ServedChain, ServedChain.leaf == StoredCertificate.sha256)
+        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
         .where(
             and_(
-                domain.c.client_id == client_id,
-                observation.c.open == 1,
-                observation.c.live == 1,
-                endpoint.c.host.in_(list(hosts)),
-                certificate.c.not_after.is_not(None),
+                Domain.client_id == client_id,
+                ServedChain.open == 1,
+                ServedChain.live == 1,
+                Endpoint.host.in_(list(hosts)),
+                StoredCertificate.not_after.is_not(None),
             )
         )
         .distinct()
-        .order_by(certificate.c.not_after, certificate.c.sha256)
+        .order_by(StoredCertificate.not_after, StoredCertificate.sha256)
         .limit(20)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def served_until(conn: Connection, client_ids: Iterable[int]) -> dict[int, dict[str, int]]:
     """Client id -> host -> the first end of what is served there now, of hosts that are scanned."""
     found: dict[int, dict[str, int]] = {}
     wanted = sorted(set(client_ids))
-    for start in range(0, len(wanted), 500):
+    for part in chunks(wanted):
         query = (
-            select(domain.c.client_id, endpoint.c.host, func.min(certificate.c.not_after))
-            .join(endpoint, endpoint.c.domain_id == domain.c.id)
-            .join(observation, observation.c.endpoint_id == endpoint.c.id)
-            .join(certificate, certificate.c.sha256 == observation.c.leaf)
+            select(Domain.client_id, Endpoint.host, func.min(StoredCertificate.not_after))
+            .join(Endpoint, Endpoint.domain_id == Domain.id)
+            .join(ServedChain, ServedChain.endpoint_id == Endpoint.id)
+            .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
             .where(
-                domain.c.client_id.in_(wanted[start : start + 500]),
-                observation.c.open == 1,
-                observation.c.live == 1,
-                endpoint.c.state == "active",
+                Domain.client_id.in_(part),
+                ServedChain.open == 1,
+                ServedChain.live == 1,
+                Endpoint.state == "active",
             )
-            .group_by(domain.c.client_id, endpoint.c.host)
+            .group_by(Domain.client_id, Endpoint.host)
         )
         for client_id, host, end in conn.execute(query):
             if end is not None:
@@ -482,11 +474,11 @@ def served_until(conn: Connection, client_ids: Iterable[int]) -> dict[int, dict[
 def led(conn: Connection) -> dict[int, int]:
     """Administrator -> how many open cases they lead."""
     query = (
-        select(case.c.staff_id, func.count())
-        .where(case.c.state.in_(OPEN), case.c.staff_id.is_not(None))
-        .group_by(case.c.staff_id)
+        select(Case.staff_id, func.count())
+        .where(Case.state.in_(OPEN), Case.staff_id.is_not(None))
+        .group_by(Case.staff_id)
     )
-    return {row[0]: row[1] for row in conn.execute(query)}
+    return {row[0]: row[1] for row in conn.execute(query) if row[0] is not None}
 
 
 def last_issued(conn: Connection, order_id: int) -> list[Row]:
@@ -494,17 +486,17 @@ def last_issued(conn: Connection, order_id: int) -> list[Row]:
     not_after; none where there is none.
     """
     query = (
-        select(certificate.c.sha256, certificate.c.not_after)
-        .join(issuance, issuance.c.sha256 == certificate.c.sha256)
+        select(StoredCertificate.sha256, StoredCertificate.not_after)
+        .join(Issuance, Issuance.sha256 == StoredCertificate.sha256)
         .where(
-            issuance.c.order_id == order_id,
-            issuance.c.live_at.is_not(None),
-            certificate.c.not_after.is_not(None),
+            Issuance.order_id == order_id,
+            Issuance.live_at.is_not(None),
+            StoredCertificate.not_after.is_not(None),
         )
-        .order_by(certificate.c.not_after.desc())
+        .order_by(StoredCertificate.not_after.desc())
         .limit(1)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def expected(conn: Connection) -> list[Row]:
@@ -513,25 +505,25 @@ def expected(conn: Connection) -> list[Row]:
     """
     query = (
         select(
-            case.c.id,
-            case.c.client_id,
-            case.c.state,
-            issuance.c.sha256,
-            issuance.c.live_at,
-            certificate.c.not_after,
+            Case.id,
+            Case.client_id,
+            Case.state,
+            Issuance.sha256,
+            Issuance.live_at,
+            StoredCertificate.not_after,
         )
-        .join(issuance, issuance.c.case_id == case.c.id)
-        .join(certificate, certificate.c.sha256 == issuance.c.sha256)
-        .where(issuance.c.sha256.is_not(None), case.c.state.not_in(("declined", "cancelled")))
-        .order_by(case.c.id)
+        .join(Issuance, Issuance.case_id == Case.id)
+        .join(StoredCertificate, StoredCertificate.sha256 == Issuance.sha256)
+        .where(Issuance.sha256.is_not(None), Case.state.not_in(("declined", "cancelled")))
+        .order_by(Case.id)
     )
-    rows = with_names(conn, [dict(r) for r in conn.execute(query).mappings()])
+    rows = with_names(conn, fetch_all(conn, query))
     # What was linked to an order by hand is the client's own renewal.
     linked = (
-        select(order.c.client_id, order_name.c.name, issuance.c.sha256)
-        .join(order, order.c.id == issuance.c.order_id)
-        .join(order_name, order_name.c.order_id == order.c.id)
-        .where(issuance.c.case_id.is_(None), issuance.c.sha256.is_not(None))
+        select(StoredPurchase.client_id, PurchaseName.name, Issuance.sha256)
+        .join(StoredPurchase, StoredPurchase.id == Issuance.order_id)
+        .join(PurchaseName, PurchaseName.order_id == StoredPurchase.id)
+        .where(Issuance.case_id.is_(None), Issuance.sha256.is_not(None))
     )
     by_hand = [
         {
@@ -550,27 +542,25 @@ def expected(conn: Connection) -> list[Row]:
 def open_for(conn: Connection, client_id: int, names: Sequence[str]) -> list[Row]:
     """Open cases of the client about one of these names."""
     query = (
-        select(case)
-        .join(case_name, case_name.c.case_id == case.c.id)
-        .where(
-            case.c.client_id == client_id, case.c.state.in_(OPEN), case_name.c.name.in_(list(names))
-        )
+        select(Case)
+        .join(CaseName, CaseName.case_id == Case.id)
+        .where(Case.client_id == client_id, Case.state.in_(OPEN), CaseName.name.in_(list(names)))
         .distinct()
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def before(conn: Connection, client_id: int, names: Sequence[str]) -> Row | None:
     """The case of this client about one of these names that was closed last."""
     query = (
-        select(case)
-        .join(case_name, case_name.c.case_id == case.c.id)
+        select(Case)
+        .join(CaseName, CaseName.case_id == Case.id)
         .where(
-            case.c.client_id == client_id,
-            case.c.state == "closed",
-            case_name.c.name.in_(list(names)),
+            Case.client_id == client_id,
+            Case.state == "closed",
+            CaseName.name.in_(list(names)),
         )
-        .order_by(case.c.id.desc())
+        .order_by(Case.id.desc())
         .limit(1)
     )
     row = conn.execute(query).mappings().first()
@@ -580,9 +570,9 @@ def before(conn: Connection, client_id: int, names: Sequence[str]) -> Row | None
 def open_names(conn: Connection) -> dict[int, dict[str, str]]:
     """Client id -> name -> reference of the open case that it is in."""
     query = (
-        select(case.c.client_id, case_name.c.name, case.c.reference)
-        .join(case_name, case_name.c.case_id == case.c.id)
-        .where(case.c.state.in_(OPEN))
+        select(Case.client_id, CaseName.name, Case.reference)
+        .join(CaseName, CaseName.case_id == Case.id)
+        .where(Case.state.in_(OPEN))
     )
     found: dict[int, dict[str, str]] = {}
     for client_id, name, reference in conn.execute(query):
@@ -594,9 +584,7 @@ def open_of_orders(conn: Connection) -> set[int]:
     """Ids of the orders that have an open case."""
     return set(
         conn.scalars(
-            select(case.c.order_id)
-            .where(case.c.state.in_(OPEN), case.c.order_id.is_not(None))
-            .distinct()
+            select(Case.order_id).where(Case.state.in_(OPEN), Case.order_id.is_not(None)).distinct()
         )
     )
 
@@ -606,21 +594,21 @@ def closed_between(conn: Connection, start: int, end: int, client_id: Scope = No
     up again since is not billed twice.
     """
     first = (
-        select(case_event.c.case_id, func.min(case_event.c.at).label("billed_at"))
-        .where(case_event.c.after == "closed", case_event.c.before != "closed")
-        .group_by(case_event.c.case_id)
+        select(CaseEvent.case_id, func.min(CaseEvent.at).label("billed_at"))
+        .where(CaseEvent.after == "closed", CaseEvent.before != "closed")
+        .group_by(CaseEvent.case_id)
     ).subquery()
-    query = _ALL.add_columns(first.c.billed_at).join(first, first.c.case_id == case.c.id)
+    query = _ALL.add_columns(first.c.billed_at).join(first, first.c.case_id == Case.id)
     query = query.where(first.c.billed_at >= start, first.c.billed_at < end).order_by(
-        client.c.number, first.c.billed_at
+        Client.number, first.c.billed_at
     )
     if client_id is not None:
-        query = query.where(case.c.client_id == client_id)
-    return with_names(conn, [dict(r) for r in conn.execute(query).mappings()])
+        query = query.where(Case.client_id == client_id)
+    return with_names(conn, fetch_all(conn, query))
 
 
 def count_open(conn: Connection) -> int:
     return int(
-        conn.execute(select(func.count()).select_from(case).where(case.c.state.in_(OPEN))).scalar()
+        conn.execute(select(func.count()).select_from(Case).where(Case.state.in_(OPEN))).scalar()
         or 0
     )

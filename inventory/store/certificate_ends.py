@@ -11,20 +11,21 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
-from inventory.models.tables import (
-    audit,
-    certificate,
-    client,
-    domain,
-    endpoint,
-    finding,
-    job,
-    notice,
-    observation,
-    run,
-    server,
-    standing,
-    tag,
+from inventory.db.sql import chunks
+from inventory.models import (
+    AuditEntry,
+    Client,
+    Domain,
+    Endpoint,
+    Job,
+    Notice,
+    ProbeState,
+    Run,
+    ServedChain,
+    Server,
+    StoredCertificate,
+    StoredFinding,
+    Tag,
 )
 from inventory.store.records import Row
 from inventory.vocabulary import PARTY_FIELDS
@@ -48,26 +49,26 @@ def ending(conn: Connection, now: int, horizon: int, *, scaled: bool) -> list[in
     ``scaled``: and with less than half its life left.
     """
     query = (
-        select(observation.c.endpoint_id)
-        .join(certificate, certificate.c.sha256 == observation.c.leaf)
-        .join(endpoint, endpoint.c.id == observation.c.endpoint_id)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id)
+        select(ServedChain.endpoint_id)
+        .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
+        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
         .where(
-            observation.c.open == 1,
-            observation.c.live == 1,
-            certificate.c.not_after <= horizon,
-            certificate.c.not_before.is_not(None),
-            endpoint.c.state == "active",
-            domain.c.state != "retired",
-            client.c.state != "retired",
+            ServedChain.open == 1,
+            ServedChain.live == 1,
+            StoredCertificate.not_after <= horizon,
+            StoredCertificate.not_before.is_not(None),
+            Endpoint.state == "active",
+            Domain.state != "retired",
+            Client.state != "retired",
         )
         .distinct()
     )
     if scaled:
         query = query.where(
-            (certificate.c.not_after - now) * 2
-            <= certificate.c.not_after - certificate.c.not_before
+            (StoredCertificate.not_after - now) * 2
+            <= StoredCertificate.not_after - StoredCertificate.not_before
         )
     return sorted(conn.scalars(query))
 
@@ -76,27 +77,28 @@ def leaves(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedLeaf]]:
     """Endpoint id -> what each of its addresses serves now."""
     found: dict[int, list[ServedLeaf]] = {}
     columns = (
-        certificate.c.sha256,
-        certificate.c.serial,
-        certificate.c.issuer,
-        certificate.c.not_before,
-        certificate.c.not_after,
+        StoredCertificate.sha256,
+        StoredCertificate.serial,
+        StoredCertificate.issuer,
+        StoredCertificate.not_before,
+        StoredCertificate.not_after,
     )
-    for start in range(0, len(ids), 500):
+    for part in chunks(ids):
         query = (
-            select(observation.c.endpoint_id, observation.c.address, *columns)
-            .join(certificate, certificate.c.sha256 == observation.c.leaf)
+            select(ServedChain.endpoint_id, ServedChain.address, *columns)
+            .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
             .where(
-                observation.c.endpoint_id.in_(ids[start : start + 500]),
-                observation.c.open == 1,
-                observation.c.live == 1,
-                certificate.c.not_before.is_not(None),
-                certificate.c.not_after.is_not(None),
+                ServedChain.endpoint_id.in_(part),
+                ServedChain.open == 1,
+                ServedChain.live == 1,
+                StoredCertificate.not_before.is_not(None),
+                StoredCertificate.not_after.is_not(None),
             )
-            .order_by(observation.c.id)
+            .order_by(ServedChain.id)
         )
-        for endpoint_id, *values in conn.execute(query):
-            found.setdefault(endpoint_id, []).append(ServedLeaf(*values))
+        for row in conn.execute(query).mappings():
+            values = dict(row)
+            found.setdefault(values.pop("endpoint_id"), []).append(ServedLeaf(**values))
     return found
 
 
@@ -107,32 +109,33 @@ def replacements(
     in the order of their first sight.
     """
     found: dict[int, list[tuple[str, int, int, int]]] = {}
-    for start in range(0, len(ids), 500):
-        first = func.min(observation.c.first_seen)
+    for part in chunks(ids):
+        first = func.min(ServedChain.first_seen)
         query = (
             select(
-                observation.c.endpoint_id,
-                certificate.c.sha256,
+                ServedChain.endpoint_id,
+                StoredCertificate.sha256,
                 first,
-                certificate.c.not_before,
-                certificate.c.not_after,
+                StoredCertificate.not_before,
+                StoredCertificate.not_after,
             )
-            .join(certificate, certificate.c.sha256 == observation.c.leaf)
+            .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
             .where(
-                observation.c.endpoint_id.in_(ids[start : start + 500]),
-                certificate.c.not_before.is_not(None),
-                certificate.c.not_after.is_not(None),
+                ServedChain.endpoint_id.in_(part),
+                StoredCertificate.not_before.is_not(None),
+                StoredCertificate.not_after.is_not(None),
             )
             .group_by(
-                observation.c.endpoint_id,
-                certificate.c.sha256,
-                certificate.c.not_before,
-                certificate.c.not_after,
+                ServedChain.endpoint_id,
+                StoredCertificate.sha256,
+                StoredCertificate.not_before,
+                StoredCertificate.not_after,
             )
-            .order_by(observation.c.endpoint_id, first)
+            .order_by(ServedChain.endpoint_id, first)
         )
         for endpoint_id, sha, seen, begin, end in conn.execute(query):
-            found.setdefault(endpoint_id, []).append((sha, seen, begin, end))
+            if begin is not None and end is not None:
+                found.setdefault(endpoint_id, []).append((sha, seen, begin, end))
     return found
 
 
@@ -143,35 +146,35 @@ def places(conn: Connection, ids: Sequence[int]) -> dict[int, Row]:
 
     found: dict[int, Row] = {}
     columns = (
-        endpoint.c.id,
-        endpoint.c.host,
-        endpoint.c.port,
-        endpoint.c.protocol,
-        endpoint.c.state,
-        endpoint.c.domain_id,
-        domain.c.client_id,
-        domain.c.server_id,
-        domain.c.state.label("domain_state"),
-        standing.c.last_run_id,
-        domain.c.purpose,
-        client.c.number.label("client"),
-        client.c.state.label("client_state"),
-        server.c.name.label("server"),
-        *[domain.c[f] for f in PARTY_FIELDS],
-        *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
-        *[server.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
+        Endpoint.id,
+        Endpoint.host,
+        Endpoint.port,
+        Endpoint.protocol,
+        Endpoint.state,
+        Endpoint.domain_id,
+        Domain.client_id,
+        Domain.server_id,
+        Domain.state.label("domain_state"),
+        ProbeState.last_run_id,
+        Domain.purpose,
+        Client.number.label("client"),
+        Client.state.label("client_state"),
+        Server.name.label("server"),
+        *[Domain.__table__.c[f] for f in PARTY_FIELDS],
+        *[Client.__table__.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
+        *[Server.__table__.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
     )
     tags: dict[tuple[str, int], set[str]] = {}
-    for kind, row_id, name in conn.execute(select(tag.c.kind, tag.c.row_id, tag.c.name)):
+    for kind, row_id, name in conn.execute(select(Tag.kind, Tag.row_id, Tag.name)):
         tags.setdefault((kind, row_id), set()).add(name)
-    for start in range(0, len(ids), 500):
+    for part in chunks(ids):
         query = (
             select(*columns)
-            .join(domain, domain.c.id == endpoint.c.domain_id)
-            .join(client, client.c.id == domain.c.client_id)
-            .outerjoin(server, server.c.id == domain.c.server_id)
-            .outerjoin(standing, standing.c.endpoint_id == endpoint.c.id)
-            .where(endpoint.c.id.in_(ids[start : start + 500]))
+            .join(Domain, Domain.id == Endpoint.domain_id)
+            .join(Client, Client.id == Domain.client_id)
+            .outerjoin(Server, Server.id == Domain.server_id)
+            .outerjoin(ProbeState, ProbeState.endpoint_id == Endpoint.id)
+            .where(Endpoint.id.in_(part))
         )
         for row in conn.execute(query).mappings():
             own = [
@@ -189,9 +192,9 @@ def places(conn: Connection, ids: Sequence[int]) -> dict[int, Row]:
 def ends_of(conn: Connection, hashes: Sequence[str]) -> dict[str, int]:
     """SHA-256 -> notAfter."""
     found: dict[str, int] = {}
-    for start in range(0, len(hashes), 500):
-        query = select(certificate.c.sha256, certificate.c.not_after).where(
-            certificate.c.sha256.in_(hashes[start : start + 500])
+    for part in chunks(hashes):
+        query = select(StoredCertificate.sha256, StoredCertificate.not_after).where(
+            StoredCertificate.sha256.in_(part)
         )
         found |= {row[0]: row[1] for row in conn.execute(query) if row[1] is not None}
     return found
@@ -200,23 +203,18 @@ def ends_of(conn: Connection, hashes: Sequence[str]) -> dict[str, int]:
 def fault_rows(conn: Connection, ids: Sequence[int]) -> dict[int, Row]:
     """Finding id -> its row (code, severity, addresses, evidence as JSON text, closed_at)."""
     found: dict[int, Row] = {}
-    for start in range(0, len(ids), 500):
-        for row in conn.execute(
-            select(finding).where(finding.c.id.in_(ids[start : start + 500]))
-        ).mappings():
+    for part in chunks(ids):
+        for row in conn.execute(select(StoredFinding).where(StoredFinding.id.in_(part))).mappings():
             found[row["id"]] = dict(row)
     return found
 
 
 def last_run(conn: Connection) -> Row | None:
     """The last run that ended: id, state, reason, finished_at."""
-    columns = (run.c.id, run.c.state, run.c.reason, run.c.finished_at)
+    columns = (Run.id, Run.state, Run.reason, Run.finished_at)
     row = (
         conn.execute(
-            select(*columns)
-            .where(run.c.finished_at.is_not(None))
-            .order_by(run.c.id.desc())
-            .limit(1)
+            select(*columns).where(Run.finished_at.is_not(None)).order_by(Run.id.desc()).limit(1)
         )
         .mappings()
         .first()
@@ -227,19 +225,19 @@ def last_run(conn: Connection) -> Row | None:
 def last_complete(conn: Connection) -> int | None:
     """When a complete run of the whole inventory last ended."""
     return conn.execute(
-        select(func.max(run.c.finished_at)).where(run.c.state == "complete", run.c.scope == "")
+        select(func.max(Run.finished_at)).where(Run.state == "complete", Run.scope == "")
     ).scalar()
 
 
 def newest_instant(conn: Connection) -> int | None:
     """The latest instant that the database has written: a clock before it was set back."""
     queries = (
-        select(func.max(audit.c.at)),
-        select(func.max(run.c.finished_at)),
-        select(func.max(notice.c.created_at)),
-        select(func.max(notice.c.sent_at)),
-        select(func.max(job.c.started_at)),
-        select(func.max(job.c.success_at)),
+        select(func.max(AuditEntry.at)),
+        select(func.max(Run.finished_at)),
+        select(func.max(Notice.created_at)),
+        select(func.max(Notice.sent_at)),
+        select(func.max(Job.started_at)),
+        select(func.max(Job.success_at)),
     )
     found = conn.execute(select(*(query.scalar_subquery() for query in queries))).one()
     return max((at for at in found if at is not None), default=None)
@@ -247,11 +245,11 @@ def newest_instant(conn: Connection) -> int | None:
 
 def count_clients(conn: Connection) -> int:
     """Active clients that have a domain."""
-    query = select(func.count(func.distinct(domain.c.client_id))).join(
-        client, client.c.id == domain.c.client_id
+    query = select(func.count(func.distinct(Domain.client_id))).join(
+        Client, Client.id == Domain.client_id
     )
     return int(
-        conn.execute(query.where(domain.c.state != "retired", client.c.state != "retired")).scalar()
+        conn.execute(query.where(Domain.state != "retired", Client.state != "retired")).scalar()
         or 0
     )
 
@@ -260,10 +258,8 @@ def named(conn: Connection, name: str) -> list[tuple[int, int]]:
     """(endpoint id, domain id) of everything with this host, or of the domain with this name;
     retired ones too.
     """
-    query = select(endpoint.c.id, endpoint.c.domain_id).join(
-        domain, domain.c.id == endpoint.c.domain_id
-    )
+    query = select(Endpoint.id, Endpoint.domain_id).join(Domain, Domain.id == Endpoint.domain_id)
     rows: list[Any] = list(
-        conn.execute(query.where(or_(endpoint.c.host == name, domain.c.name == name)))
+        conn.execute(query.where(or_(Endpoint.host == name, Domain.name == name)))
     )
     return [(row[0], row[1]) for row in rows]

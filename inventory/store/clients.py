@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from inventory.db.database import Tx
 from inventory.errors import Conflict, UsageError
-from inventory.models.tables import client, contact, domain, endpoint
+from inventory.models import Client, Contact, Domain, Endpoint
 from inventory.store import records
 from inventory.store.records import Row
 
@@ -16,9 +16,9 @@ from inventory.store.records import Row
 def find(conn: Connection, key: str) -> Row:
     """The client of this customer number, or of this name. Raises NotFound."""
     query = (
-        select(client)
-        .where(or_(client.c.number == key, client.c.name == key))
-        .order_by((client.c.number == key).desc())
+        select(Client)
+        .where(or_(Client.number == key, Client.name == key))
+        .order_by((Client.number == key).desc())
     )
     return records.one(conn, query, "client", key, "certmgr client list")
 
@@ -46,7 +46,7 @@ def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
     values = _values(tx.conn, given)
     for column in ("number", "name"):
         other = (
-            tx.conn.execute(select(client).where(client.c[column] == values[column]))
+            tx.conn.execute(select(Client).where(Client.__table__.c[column] == values[column]))
             .mappings()
             .first()
         )
@@ -56,7 +56,7 @@ def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
                 f"it is {other['number']} {other['name']}",
                 f"See certmgr client show {other['number']}.",
             )
-    return records.add(tx, client, values, tags)
+    return records.add(tx, Client, values, tags)
 
 
 def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
@@ -70,10 +70,8 @@ def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
                 "A client cannot be its own reseller", "the chain of resellers would be a circle"
             )
         passed.add(reseller)
-        reseller = tx.conn.execute(
-            select(client.c.reseller_id).where(client.c.id == reseller)
-        ).scalar()
-    return records.edit(tx, client, before, values, "Another client has that number or name")
+        reseller = tx.conn.execute(select(Client.reseller_id).where(Client.id == reseller)).scalar()
+    return records.edit(tx, Client, before, values, "Another client has that number or name")
 
 
 def retire(tx: Tx, key: str) -> int:
@@ -81,50 +79,48 @@ def retire(tx: Tx, key: str) -> int:
     row = find(tx.conn, key)
     domains = list(
         tx.conn.scalars(
-            select(domain.c.id).where(domain.c.client_id == row["id"], domain.c.state != "retired")
+            select(Domain.id).where(Domain.client_id == row["id"], Domain.state != "retired")
         )
     )
     endpoints = list(
         tx.conn.scalars(
-            select(endpoint.c.id)
-            .join(domain)
-            .where(domain.c.client_id == row["id"], endpoint.c.state != "retired")
+            select(Endpoint.id)
+            .join(Domain)
+            .where(Domain.client_id == row["id"], Endpoint.state != "retired")
         )
     )
     contacts = list(
         tx.conn.scalars(
-            select(contact.c.id).where(
-                contact.c.client_id == row["id"], contact.c.state != "retired"
-            )
+            select(Contact.id).where(Contact.client_id == row["id"], Contact.state != "retired")
         )
     )
-    records.retire(tx, endpoint, endpoints)
-    records.retire(tx, domain, domains)
-    records.retire(tx, contact, contacts)
-    records.retire(tx, client, [row["id"]])
+    records.retire(tx, Endpoint, endpoints)
+    records.retire(tx, Domain, domains)
+    records.retire(tx, Contact, contacts)
+    records.retire(tx, Client, [row["id"]])
     return len(domains)
 
 
 def listing(conn: Connection, *, retired: bool = False, tag: str | None = None) -> list[Row]:
     """Every client with the count of its domains and its tags."""
-    reseller = client.alias("reseller")
+    reseller = Client.__table__.alias("reseller")
     count = (
-        select(domain.c.client_id, func.count().label("domains"))
-        .where(domain.c.state != "retired")
-        .group_by(domain.c.client_id)
+        select(Domain.client_id, func.count().label("domains"))
+        .where(Domain.state != "retired")
+        .group_by(Domain.client_id)
     ).subquery()
     query = (
         select(
-            client,
+            Client,
             reseller.c.number.label("reseller"),
             func.coalesce(count.c.domains, 0).label("domains"),
         )
-        .outerjoin(reseller, reseller.c.id == client.c.reseller_id)
-        .outerjoin(count, count.c.client_id == client.c.id)
-        .order_by(client.c.number)
+        .outerjoin(reseller, reseller.c.id == Client.reseller_id)
+        .outerjoin(count, count.c.client_id == Client.id)
+        .order_by(Client.number)
     )
     if not retired:
-        query = query.where(client.c.state != "retired")
+        query = query.where(Client.state != "retired")
     tags = records.tags_of(conn, "client")
     rows = [dict(r) | {"tags": list(tags.get(r["id"], ()))} for r in conn.execute(query).mappings()]
     return [r for r in rows if tag is None or tag in r["tags"]]
@@ -133,11 +129,11 @@ def listing(conn: Connection, *, retired: bool = False, tag: str | None = None) 
 def with_domains(conn: Connection) -> list[str]:
     """The numbers of the active clients that have a domain, in their order."""
     query = (
-        select(client.c.number)
+        select(Client.number)
         .where(
-            client.c.state != "retired",
-            client.c.id.in_(select(domain.c.client_id).where(domain.c.state != "retired")),
+            Client.state != "retired",
+            Client.id.in_(select(Domain.client_id).where(Domain.state != "retired")),
         )
-        .order_by(client.c.number)
+        .order_by(Client.number)
     )
     return list(conn.scalars(query))

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
-from inventory.countries import known_country
+from inventory.countries import is_known_country
 from inventory.db.database import Tx, from_epoch, to_epoch
 from inventory.errors import UsageError
-from inventory.models.tables import client, contact, contact_way
+from inventory.models import Client, Contact, ContactMethod
 from inventory.names import mail_address
 from inventory.store import clients, records
 from inventory.store.records import Row
@@ -51,20 +51,20 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
     Raises NotFound, or UsageError when several fit.
     """
     query = (
-        select(contact)
-        .outerjoin(contact_way, contact_way.c.contact_id == contact.c.id)
+        select(Contact)
+        .outerjoin(ContactMethod, ContactMethod.contact_id == Contact.id)
         .where(
             or_(
-                contact.c.name == key,
-                contact_way.c.value == key,
-                contact.c.id
+                Contact.name == key,
+                ContactMethod.value == key,
+                Contact.id
                 == (int(key) if key.isascii() and key.isdigit() and len(key) < 19 else -1),
             )
         )
         .distinct()
     )
     if client_id is not None:
-        query = query.where(contact.c.client_id == client_id)
+        query = query.where(Contact.client_id == client_id)
     rows = conn.execute(query).mappings().all()
     if len(rows) > 1:
         raise UsageError(
@@ -117,7 +117,7 @@ def language(text: str | None) -> str | None:
 def country(text: str | None) -> str | None:
     """ISO 3166, with a subdivision where holidays differ: DE, DE-BY."""
     value = records.clean(text, "country", 10)
-    if value is not None and not known_country(value):
+    if value is not None and not is_known_country(value):
         raise UsageError(
             f"'{value}' is not a country whose holidays are known", "", "Write DE, or DE-BY."
         )
@@ -141,20 +141,20 @@ def add(tx: Tx, client_key: str | None, given: dict[str, Any], ways: tuple[str, 
     client_id = clients.find(tx.conn, client_key)["id"] if client_key else None
     values = {"role": "owner"} | _values(tx.conn, given, client_id) | {"client_id": client_id}
     parsed = [parse_way(w) for w in ways]
-    row_id = records.add(tx, contact, values)
+    row_id = records.add(tx, Contact, values)
     _write_ways(tx, row_id, parsed)
     return row_id
 
 
 def _write_ways(tx: Tx, row_id: int, parsed: list[tuple[str, str]]) -> None:
-    tx.conn.execute(delete(contact_way).where(contact_way.c.contact_id == row_id))
+    tx.conn.execute(delete(ContactMethod).where(ContactMethod.contact_id == row_id))
     unique = list(dict.fromkeys(parsed))
     if unique:
         rows = [
             {"contact_id": row_id, "position": i, "kind": k, "value": v}
             for i, (k, v) in enumerate(unique)
         ]
-        tx.conn.execute(insert(contact_way), rows)
+        tx.conn.execute(insert(ContactMethod), rows)
     tx.audit("ways", "contact", row_id, {"count": len(unique)})
 
 
@@ -165,15 +165,15 @@ def edit(
     before = find(tx.conn, key)
     values = _values(tx.conn, given, before["client_id"])
     if values.get("fallback_id") == before["id"]:
-        raise UsageError("Nobody is their own fallback", "", "Name another contact.")
-    changes = records.edit(tx, contact, before, values)
+        raise UsageError("A contact cannot be its own fallback", "", "Name another contact.")
+    changes = records.edit(tx, Contact, before, values)
     if ways:
         before_ways = [
             f"{w.kind}:{w.value}"
             for w in tx.conn.execute(
-                select(contact_way)
-                .where(contact_way.c.contact_id == before["id"])
-                .order_by(contact_way.c.position)
+                select(ContactMethod)
+                .where(ContactMethod.contact_id == before["id"])
+                .order_by(ContactMethod.position)
             )
         ] or None
         _write_ways(tx, before["id"], [parse_way(w) for w in ways])
@@ -182,26 +182,26 @@ def edit(
 
 
 def retire(tx: Tx, key: str) -> None:
-    records.retire(tx, contact, [find(tx.conn, key)["id"]])
+    records.retire(tx, Contact, [find(tx.conn, key)["id"]])
 
 
 def listing(conn: Connection, *, client_id: int | None = None, retired: bool = False) -> list[Row]:
     """Contacts with their client's number and their ways in order; of every client (and the staff)
     where ``client_id`` is None.
     """
-    fallback = contact.alias("fallback")
+    fallback = Contact.__table__.alias("fallback")
     query = (
-        select(contact, client.c.number.label("client"), fallback.c.name.label("fallback"))
-        .outerjoin(client, client.c.id == contact.c.client_id)
-        .outerjoin(fallback, fallback.c.id == contact.c.fallback_id)
-        .order_by(client.c.number, contact.c.name)
+        select(Contact, Client.number.label("client"), fallback.c.name.label("fallback"))
+        .outerjoin(Client, Client.id == Contact.client_id)
+        .outerjoin(fallback, fallback.c.id == Contact.fallback_id)
+        .order_by(Client.number, Contact.name)
     )
-    ways_query = select(contact_way).order_by(contact_way.c.contact_id, contact_way.c.position)
+    ways_query = select(ContactMethod).order_by(ContactMethod.contact_id, ContactMethod.position)
     if client_id is not None:
-        query = query.where(contact.c.client_id == client_id)
-        ways_query = ways_query.join(contact).where(contact.c.client_id == client_id)
+        query = query.where(Contact.client_id == client_id)
+        ways_query = ways_query.join(Contact).where(Contact.client_id == client_id)
     if not retired:
-        query = query.where(contact.c.state != "retired")
+        query = query.where(Contact.state != "retired")
     ways: dict[int, list[str]] = {}
     bad: dict[int, list[str]] = {}
     for way in conn.execute(ways_query).mappings():

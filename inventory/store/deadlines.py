@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, or_, select
 
 from inventory.db.database import Tx, to_epoch
+from inventory.db.sql import fetch_all
 from inventory.errors import UsageError
-from inventory.models.tables import client, deadline, deadline_scope
+from inventory.models import Client, DeadlineScope, StoredDeadline
 from inventory.store import clients, records
 from inventory.store.records import Row
 
@@ -23,7 +24,7 @@ MAX_DAYS = 730
 def find(conn: Connection, name: str) -> Row:
     return records.one(
         conn,
-        select(deadline).where(deadline.c.name == name),
+        select(StoredDeadline).where(StoredDeadline.name == name),
         "deadline of your own",
         name,
         "certmgr deadline list --own",
@@ -62,17 +63,19 @@ def add(
 ) -> int:
     """``given``: at (aware datetime), rule, title, text, and the days of each step.
 
-    Without clients and tags it is for everybody.
+    Without clients and tags it is for all clients.
     """
     row = {"name": records.required(name, "name", 60), "text": None} | _values(given, rules)
     conflict = f"The deadline '{row['name']}' exists already"
-    old = tx.conn.execute(select(deadline.c.state).where(deadline.c.name == row["name"])).scalar()
+    old = tx.conn.execute(
+        select(StoredDeadline.state).where(StoredDeadline.name == row["name"])
+    ).scalar()
     if old == "retired":
         conflict = (
             f"A retired deadline was called '{row['name']}'; its record stays, so choose another"
             " name"
         )
-    row_id = records.add(tx, deadline, row, conflict=conflict)
+    row_id = records.add(tx, StoredDeadline, row, conflict=conflict)
     _scope(tx, row_id, for_clients, tags)
     return row_id
 
@@ -94,13 +97,13 @@ def edit(
             "a retired one stays as it was",
             "Add another one.",
         )
-    changes = records.edit(tx, deadline, row, _values(given, rules))
+    changes = records.edit(tx, StoredDeadline, row, _values(given, rules))
     if for_clients is not None or tags is not None:
         none: dict[str, list[str]] = {"client": [], "tag": []}
         before = _scopes(tx.conn).get(row["id"], none)
         new_clients = before["client"] if for_clients is None else [c for c in for_clients if c]
         new_tags = before["tag"] if tags is None else [t for t in tags if t]
-        tx.conn.execute(delete(deadline_scope).where(deadline_scope.c.deadline_id == row["id"]))
+        tx.conn.execute(delete(DeadlineScope).where(DeadlineScope.deadline_id == row["id"]))
         _scope(tx, row["id"], new_clients, new_tags)
         # Both are read back: the caller may name a client by its name, and in any order.
         after = _scopes(tx.conn).get(row["id"], none)
@@ -120,11 +123,11 @@ def _scope(tx: Tx, row_id: int, for_clients: Sequence[str], tags: Sequence[str])
     unique = dict.fromkeys(scopes)
     rows = [{"deadline_id": row_id, "kind": kind, "value": value} for kind, value in unique]
     if rows:
-        tx.conn.execute(insert(deadline_scope), rows)
+        tx.conn.execute(insert(DeadlineScope), rows)
 
 
 def retire(tx: Tx, name: str) -> None:
-    records.retire(tx, deadline, [find(tx.conn, name)["id"]])
+    records.retire(tx, StoredDeadline, [find(tx.conn, name)["id"]])
 
 
 def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
@@ -134,11 +137,13 @@ def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
     number.
     """
     numbers = {
-        str(row_id): number for row_id, number in conn.execute(select(client.c.id, client.c.number))
+        str(row_id): number for row_id, number in conn.execute(select(Client.id, Client.number))
     }
     found: dict[int, dict[str, list[str]]] = {}
     for row_id, kind, value in conn.execute(
-        select(deadline_scope).order_by(deadline_scope.c.kind, deadline_scope.c.value)
+        select(DeadlineScope.deadline_id, DeadlineScope.kind, DeadlineScope.value).order_by(
+            DeadlineScope.kind, DeadlineScope.value
+        )
     ):
         shown = numbers.get(value, "") if kind == "client" else value
         found.setdefault(row_id, {"client": [], "tag": []})[kind].append(shown)
@@ -147,20 +152,20 @@ def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
 
 def listing(conn: Connection, *, at: datetime | None = None, retired: bool = False) -> list[Row]:
     """Deadlines with ``clients`` and ``tags``, soonest first; those that were there at ``at``."""
-    query = select(deadline).order_by(deadline.c.at, deadline.c.name)
+    query = select(StoredDeadline).order_by(StoredDeadline.at, StoredDeadline.name)
     if at is not None:
         moment = to_epoch(at)
         query = query.where(
-            deadline.c.created_at <= moment,
-            or_(deadline.c.retired_at.is_(None), deadline.c.retired_at > moment),
+            StoredDeadline.created_at <= moment,
+            or_(StoredDeadline.retired_at.is_(None), StoredDeadline.retired_at > moment),
         )
     elif not retired:
-        query = query.where(deadline.c.state == "active")
+        query = query.where(StoredDeadline.state == "active")
     scopes = _scopes(conn)
     none: dict[str, list[str]] = {"client": [], "tag": []}
-    rows = [dict(r) for r in conn.execute(query).mappings()]
+    rows = fetch_all(conn, query)
     return [
-        r
+        dict(r)
         | {
             "clients": scopes.get(r["id"], none)["client"],
             "tags": scopes.get(r["id"], none)["tag"],

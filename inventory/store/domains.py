@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from inventory.db.database import Tx
+from inventory.db.sql import chunks
 from inventory.errors import Conflict, UsageError
-from inventory.models.tables import client, domain, endpoint, server
+from inventory.models import Client, Domain, Endpoint, Server
 from inventory.names import display, normalise_host
 from inventory.store import clients, records, servers
 from inventory.store.records import Row
@@ -34,9 +35,9 @@ def resolve_parties(
 def active(conn: Connection, name: str) -> Row | None:
     """The domain of this name that is not retired, with its client's number and name."""
     query = (
-        select(domain, client.c.number.label("client"), client.c.name.label("client_name"))
-        .join(client)
-        .where(domain.c.name == normalise_host(name), domain.c.state != "retired")
+        select(Domain, Client.number.label("client"), Client.name.label("client_name"))
+        .join(Client)
+        .where(Domain.name == normalise_host(name), Domain.state != "retired")
     )
     row = conn.execute(query).mappings().first()
     return dict(row) if row else None
@@ -49,7 +50,7 @@ def find(conn: Connection, name: str) -> Row:
         if row is not None
         else records.one(
             conn,
-            select(domain).where(domain.c.id == -1),
+            select(Domain).where(Domain.id == -1),
             "domain",
             display(normalise_host(name)),
             "certmgr domain list",
@@ -61,7 +62,7 @@ MAX_PATHS = 10
 
 
 def paths(texts: Sequence[str]) -> str:
-    """Paths that are visited beside the home page, as the column holds them.
+    """Paths that are visited in addition to the home page, as the column holds them.
 
     Raises :class:`UsageError`.
     """
@@ -131,27 +132,25 @@ def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) ->
         )
     if not given.get("client"):
         raise UsageError("A domain needs a client", "", "Give --client NUMBER.")
-    row_id = records.add(tx, domain, {"name": host} | _values(tx.conn, given), tags)
-    records.add(tx, endpoint, {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"})
+    row_id = records.add(tx, Domain, {"name": host} | _values(tx.conn, given), tags)
+    records.add(tx, Endpoint, {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"})
     return row_id
 
 
 def edit(tx: Tx, name: str, given: dict[str, Any]) -> dict[str, list[Any]]:
     before = find(tx.conn, name)
-    return records.edit(tx, domain, before, _values(tx.conn, given))
+    return records.edit(tx, Domain, before, _values(tx.conn, given))
 
 
 def retire(tx: Tx, name: str) -> None:
     row = find(tx.conn, name)
     ids = list(
         tx.conn.scalars(
-            select(endpoint.c.id).where(
-                endpoint.c.domain_id == row["id"], endpoint.c.state != "retired"
-            )
+            select(Endpoint.id).where(Endpoint.domain_id == row["id"], Endpoint.state != "retired")
         )
     )
-    records.retire(tx, endpoint, ids)
-    records.retire(tx, domain, [row["id"]])
+    records.retire(tx, Endpoint, ids)
+    records.retire(tx, Domain, [row["id"]])
 
 
 def listing(
@@ -167,23 +166,23 @@ def listing(
     """
     query = (
         select(
-            domain,
-            client.c.number.label("client"),
-            client.c.name.label("client_name"),
-            server.c.name.label("server"),
-            *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
-            *[server.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
+            Domain,
+            Client.number.label("client"),
+            Client.name.label("client_name"),
+            Server.name.label("server"),
+            *[Client.__table__.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
+            *[Server.__table__.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
         )
-        .join(client, client.c.id == domain.c.client_id)
-        .outerjoin(server, server.c.id == domain.c.server_id)
-        .order_by(client.c.number, domain.c.name, domain.c.id)
+        .join(Client, Client.id == Domain.client_id)
+        .outerjoin(Server, Server.id == Domain.server_id)
+        .order_by(Client.number, Domain.name, Domain.id)
     )
     if client_id is not None:
-        query = query.where(domain.c.client_id == client_id)
+        query = query.where(Domain.client_id == client_id)
     if server_name is not None:
-        query = query.where(server.c.name == server_name)
+        query = query.where(Server.name == server_name)
     if not retired:
-        query = query.where(domain.c.state != "retired")
+        query = query.where(Domain.state != "retired")
     listed = conn.execute(query).mappings().all()
     tags = records.tags_of(conn, "domain", [r["id"] for r in listed] if len(listed) < 500 else None)
     rows: list[Row] = []
@@ -222,18 +221,17 @@ def names_of_client(conn: Connection, client_id: int) -> frozenset[str]:
 def names_of_clients(conn: Connection, client_ids: Sequence[int]) -> dict[int, frozenset[str]]:
     """The same of several clients, in few queries."""
     found: dict[int, set[str]] = {i: set() for i in client_ids}
-    for start in range(0, len(client_ids), 500):
-        part = client_ids[start : start + 500]
+    for part in chunks(client_ids):
         hosts = (
-            select(domain.c.client_id, endpoint.c.host)
-            .select_from(endpoint)
-            .join(domain, domain.c.id == endpoint.c.domain_id)
+            select(Domain.client_id, Endpoint.host)
+            .select_from(Endpoint)
+            .join(Domain, Domain.id == Endpoint.domain_id)
         )
-        names = select(domain.c.client_id, domain.c.name).where(
-            domain.c.client_id.in_(part), domain.c.state != "retired"
+        names = select(Domain.client_id, Domain.name).where(
+            Domain.client_id.in_(part), Domain.state != "retired"
         )
         for client_id, name in conn.execute(
-            names.union(hosts.where(domain.c.client_id.in_(part), endpoint.c.state != "retired"))
+            names.union(hosts.where(Domain.client_id.in_(part), Endpoint.state != "retired"))
         ):
             found[client_id].add(name)
     return {i: frozenset(names) for i, names in found.items()}

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, exists, func, or_, select
 
 from inventory.db.database import Tx
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models.tables import client, domain, endpoint, server, standing, tag
+from inventory.models import Client, Domain, Endpoint, ProbeState, Server, Tag
 from inventory.names import display
 from inventory.store import domains, records, servers
 from inventory.store.records import Row
@@ -19,11 +19,11 @@ from inventory.vocabulary import PARTY_FIELDS
 
 
 def find(conn: Connection, target: Target) -> Row:
-    query = select(endpoint).where(
-        endpoint.c.host == target.host,
-        endpoint.c.port == target.port,
-        endpoint.c.protocol == target.protocol,
-        endpoint.c.state != "retired",
+    query = select(Endpoint).where(
+        Endpoint.host == target.host,
+        Endpoint.port == target.port,
+        Endpoint.protocol == target.protocol,
+        Endpoint.state != "retired",
     )
     return records.one(conn, query, "endpoint", str(target), "certmgr endpoint list")
 
@@ -52,24 +52,24 @@ def add(
 ) -> int:
     """Adds an endpoint; one that was retired comes back.
 
-    ``addresses``: fixed ones, visited in place of DNS.
+    ``addresses``: fixed ones, visited instead of those in the DNS.
     """
     row = domains.find(tx.conn, domain_name) if domain_name else _domain_for(tx.conn, target.host)
     fixed = servers.addresses(addresses) or None
     _free(tx.conn, target, row["id"])
     same = (
-        select(endpoint)
+        select(Endpoint)
         .where(
-            endpoint.c.domain_id == row["id"],
-            endpoint.c.host == target.host,
-            endpoint.c.port == target.port,
+            Endpoint.domain_id == row["id"],
+            Endpoint.host == target.host,
+            Endpoint.port == target.port,
         )
-        .where(endpoint.c.protocol == target.protocol)
+        .where(Endpoint.protocol == target.protocol)
     )
     before = tx.conn.execute(same).mappings().first()
     if before is not None and before["state"] == "retired":
         records.edit(
-            tx, endpoint, dict(before), {"state": "active", "retired_at": None, "addresses": fixed}
+            tx, Endpoint, dict(before), {"state": "active", "retired_at": None, "addresses": fixed}
         )
         records.change_tags(tx, "endpoint", int(before["id"]), add=tags)
         return int(before["id"])
@@ -80,7 +80,7 @@ def add(
         "protocol": target.protocol,
         "addresses": fixed,
     }
-    return records.add(tx, endpoint, values, tags, f"The endpoint {target} exists already")
+    return records.add(tx, Endpoint, values, tags, f"The endpoint {target} exists already")
 
 
 def _free(conn: Connection, target: Target, domain_id: int) -> None:
@@ -88,17 +88,17 @@ def _free(conn: Connection, target: Target, domain_id: int) -> None:
     owner.
     """
     query = (
-        select(domain.c.name, client.c.number)
-        .select_from(endpoint)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id)
+        select(Domain.name, Client.number)
+        .select_from(Endpoint)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
         .where(
-            endpoint.c.host == target.host,
-            endpoint.c.port == target.port,
-            endpoint.c.protocol == target.protocol,
-            endpoint.c.state != "retired",
-            domain.c.state != "retired",
-            endpoint.c.domain_id != domain_id,
+            Endpoint.host == target.host,
+            Endpoint.port == target.port,
+            Endpoint.protocol == target.protocol,
+            Endpoint.state != "retired",
+            Domain.state != "retired",
+            Endpoint.domain_id != domain_id,
         )
     )
     other = conn.execute(query).first()
@@ -120,42 +120,43 @@ def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
             target.host, values.get("port", target.port), values.get("protocol", target.protocol)
         )
         _free(tx.conn, moved, before["domain_id"])
-    return records.edit(tx, endpoint, before, values, "That endpoint exists already")
+    return records.edit(tx, Endpoint, before, values, "That endpoint exists already")
 
 
 def retire(tx: Tx, target: Target) -> None:
-    records.retire(tx, endpoint, [find(tx.conn, target)["id"]])
+    records.retire(tx, Endpoint, [find(tx.conn, target)["id"]])
 
 
 def selection(
-    query: Select[Any], client_id: int | None, tag_name: str | None, target: Target | None = None
-) -> Select[Any]:
+    query: Select[*tuple[Any, ...]],
+    client_id: int | None,
+    tag_name: str | None,
+    target: Target | None = None,
+) -> Select[*tuple[Any, ...]]:
     """Restricts a query over endpoint and domain to a client and a tag (of the endpoint, its domain
     or its client).
     """
     if client_id is not None:
-        query = query.where(domain.c.client_id == client_id)
+        query = query.where(Domain.client_id == client_id)
     if tag_name is not None:
         pairs = (
-            ("endpoint", endpoint.c.id),
-            ("domain", domain.c.id),
-            ("client", domain.c.client_id),
+            ("endpoint", Endpoint.id),
+            ("domain", Domain.id),
+            ("client", Domain.client_id),
         )
         query = query.where(
             or_(
                 *[
-                    exists().where(
-                        tag.c.kind == kind, tag.c.row_id == column, tag.c.name == tag_name
-                    )
+                    exists().where(Tag.kind == kind, Tag.row_id == column, Tag.name == tag_name)
                     for kind, column in pairs
                 ]
             )
         )
     if target is not None:
         query = query.where(
-            endpoint.c.host == target.host,
-            endpoint.c.port == target.port,
-            endpoint.c.protocol == target.protocol,
+            Endpoint.host == target.host,
+            Endpoint.port == target.port,
+            Endpoint.protocol == target.protocol,
         )
     return query
 
@@ -168,13 +169,13 @@ def listing(
     retired: bool = False,
 ) -> list[Row]:
     query = (
-        select(endpoint, domain.c.name.label("domain"), client.c.number.label("client"))
-        .join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id)
-        .order_by(client.c.number, endpoint.c.host, endpoint.c.port)
+        select(Endpoint, Domain.name.label("domain"), Client.number.label("client"))
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
+        .order_by(Client.number, Endpoint.host, Endpoint.port)
     )
     if not retired:
-        query = query.where(endpoint.c.state != "retired")
+        query = query.where(Endpoint.state != "retired")
     tags = records.tags_of(conn, "endpoint")
     rows = conn.execute(selection(query, client_id, tag_name)).mappings()
     return [dict(r) | {"tags": list(tags.get(r["id"], ()))} for r in rows]
@@ -182,35 +183,35 @@ def listing(
 
 _VISITED = (
     select(
-        endpoint.c.id,
-        endpoint.c.host,
-        endpoint.c.port,
-        endpoint.c.protocol,
-        endpoint.c.addresses,
-        endpoint.c.domain_id,
-        domain.c.name.label("domain"),
-        domain.c.client_id,
-        domain.c.server_id,
-        domain.c.purpose,
-        domain.c.paths,
-        client.c.number.label("client"),
-        standing.c.fingerprint,
-        standing.c.memo,
-        standing.c.recheck_at,
-        standing.c.good,
-        standing.c.failing_since,
-        standing.c.failing_runs,
-        standing.c.last_good,
-        standing.c.last_attempt,
-        *[domain.c[f] for f in PARTY_FIELDS],
-        *[client.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
-        *[server.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
+        Endpoint.id,
+        Endpoint.host,
+        Endpoint.port,
+        Endpoint.protocol,
+        Endpoint.addresses,
+        Endpoint.domain_id,
+        Domain.name.label("domain"),
+        Domain.client_id,
+        Domain.server_id,
+        Domain.purpose,
+        Domain.paths,
+        Client.number.label("client"),
+        ProbeState.fingerprint,
+        ProbeState.memo,
+        ProbeState.recheck_at,
+        ProbeState.good,
+        ProbeState.failing_since,
+        ProbeState.failing_runs,
+        ProbeState.last_good,
+        ProbeState.last_attempt,
+        *[Domain.__table__.c[f] for f in PARTY_FIELDS],
+        *[Client.__table__.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
+        *[Server.__table__.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
     )
-    .join(domain, domain.c.id == endpoint.c.domain_id)
-    .join(client, client.c.id == domain.c.client_id)
-    .outerjoin(server, server.c.id == domain.c.server_id)
-    .outerjoin(standing, standing.c.endpoint_id == endpoint.c.id)
-    .where(endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired")
+    .join(Domain, Domain.id == Endpoint.domain_id)
+    .join(Client, Client.id == Domain.client_id)
+    .outerjoin(Server, Server.id == Domain.server_id)
+    .outerjoin(ProbeState, ProbeState.endpoint_id == Endpoint.id)
+    .where(Endpoint.state == "active", Domain.state != "retired", Client.state != "retired")
 )
 
 
@@ -222,7 +223,7 @@ def count_visited(conn: Connection, client_id: int | None, tag_name: str | None)
 def visited_ids(conn: Connection, client_id: int | None, tag_name: str | None) -> array[int]:
     """The ids of the endpoints that a scan visits. Leaving domains are visited too."""
     return array(
-        "q", conn.scalars(selection(_VISITED.with_only_columns(endpoint.c.id), client_id, tag_name))
+        "q", conn.scalars(selection(_VISITED.with_only_columns(Endpoint.id), client_id, tag_name))
     )
 
 
@@ -230,7 +231,7 @@ def visited(conn: Connection, ids: Sequence[int]) -> list[Row]:
     """Those endpoints, with parties and what is known of them; one that was retired in between is
     left out.
     """
-    return [dict(r) for r in conn.execute(_VISITED.where(endpoint.c.id.in_(ids))).mappings()]
+    return [dict(r) for r in conn.execute(_VISITED.where(Endpoint.id.in_(ids))).mappings()]
 
 
 def require_some(count: int, client_key: str | None, tag_name: str | None) -> None:

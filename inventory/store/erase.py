@@ -10,44 +10,43 @@ from typing import Any
 from sqlalchemy import delete, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.models.acme_tables import (
-    acme_backoff,
-    acme_event,
-    acme_order,
-    deployment,
-    lineage,
-    lineage_name,
-    revocation,
-)
-from inventory.models.tables import (
-    acceptance,
-    case,
-    case_event,
-    case_name,
-    certificate,
-    client,
-    contact,
-    contact_way,
-    deadline,
-    deadline_scope,
-    decision,
-    domain,
-    endpoint,
-    finding,
-    inbound,
-    incident_item,
-    issuance,
-    matter,
-    notice,
-    notice_item,
-    observation,
-    order,
-    order_name,
-    proposal,
-    snooze,
-    standing,
-    tag,
-    web_observation,
+from inventory.db.sql import chunks
+from inventory.models import (
+    AcmeBackoff,
+    AcmeEvent,
+    AcmeOrder,
+    Case,
+    CaseEvent,
+    CaseName,
+    Client,
+    Contact,
+    ContactMethod,
+    DeadlineScope,
+    Deployment,
+    Domain,
+    Endpoint,
+    InboundMessage,
+    IncidentItem,
+    Issuance,
+    LineageName,
+    Notice,
+    PageObservation,
+    ProbeState,
+    Proposal,
+    PurchaseName,
+    RevocationCheck,
+    SentItem,
+    ServedChain,
+    Snooze,
+    StoredAcceptance,
+    StoredCertificate,
+    StoredDeadline,
+    StoredDecision,
+    StoredFinding,
+    StoredLineage,
+    StoredPurchase,
+    Tag,
+    Ticket,
 )
 from inventory.names import display, registered_domain
 from inventory.store import clients
@@ -63,43 +62,41 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     row = clients.find(tx.conn, number)
     client_id = int(row["id"])
     endpoints = list(
-        tx.conn.scalars(select(endpoint.c.id).join(domain).where(domain.c.client_id == client_id))
+        tx.conn.scalars(select(Endpoint.id).join(Domain).where(Domain.client_id == client_id))
     )
-    domain_ids = list(tx.conn.scalars(select(domain.c.id).where(domain.c.client_id == client_id)))
-    contacts = list(tx.conn.scalars(select(contact.c.id).where(contact.c.client_id == client_id)))
+    domain_ids = list(tx.conn.scalars(select(Domain.id).where(Domain.client_id == client_id)))
+    contacts = list(tx.conn.scalars(select(Contact.id).where(Contact.client_id == client_id)))
     leaves = _leaves(tx, endpoints)
     gone = {"domains": len(domain_ids), "endpoints": len(endpoints), "contacts": len(contacts)}
-    hosts = set(tx.conn.scalars(select(domain.c.name).where(domain.c.client_id == client_id)))
+    hosts = set(tx.conn.scalars(select(Domain.name).where(Domain.client_id == client_id)))
     hosts |= set(
-        tx.conn.scalars(select(endpoint.c.host).join(domain).where(domain.c.client_id == client_id))
+        tx.conn.scalars(select(Endpoint.host).join(Domain).where(Domain.client_id == client_id))
     )
     hosts |= _lineage_hosts(tx, client_id)
     _texts(tx, row, contacts, {shown for h in hosts for shown in (h, display(h))})
     _silence(tx, client_id, domain_ids, endpoints)
-    for table in (web_observation, observation, finding, proposal, standing):
-        _delete(tx, table, table.c.endpoint_id, endpoints)
+    for table in (PageObservation, ServedChain, StoredFinding, Proposal, ProbeState):
+        _delete(tx, table, table.__table__.c.endpoint_id, endpoints)
     for ids, kind in ((endpoints, "endpoint"), (domain_ids, "domain"), ([client_id], "client")):
-        for part in _parts(ids):
-            tx.conn.execute(delete(tag).where(tag.c.kind == kind, tag.c.row_id.in_(part)))
+        for part in chunks(ids):
+            tx.conn.execute(delete(Tag).where(Tag.kind == kind, Tag.row_id.in_(part)))
     leaves |= _purchases(tx, client_id, gone)
     leaves |= _lineages(tx, client_id, gone)
     _counted(tx, hosts)
-    _delete(tx, endpoint, endpoint.c.id, endpoints)
-    _delete(tx, domain, domain.c.id, domain_ids)
+    _delete(tx, Endpoint, Endpoint.id, endpoints)
+    _delete(tx, Domain, Domain.id, domain_ids)
     gone["certificates"] = _certificates(tx, leaves)
-    for part in _parts(contacts):
+    for part in chunks(contacts):
         tx.conn.execute(
-            update(contact).where(contact.c.fallback_id.in_(part)).values(fallback_id=None)
+            update(Contact).where(Contact.fallback_id.in_(part)).values(fallback_id=None)
         )
-    _delete(tx, contact_way, contact_way.c.contact_id, contacts)
-    _delete(tx, contact, contact.c.id, contacts)
-    tx.conn.execute(
-        update(client).where(client.c.reseller_id == client_id).values(reseller_id=None)
-    )
+    _delete(tx, ContactMethod, ContactMethod.contact_id, contacts)
+    _delete(tx, Contact, Contact.id, contacts)
+    tx.conn.execute(update(Client).where(Client.reseller_id == client_id).values(reseller_id=None))
     name = f"erased-{client_id}"
     tx.conn.execute(
-        update(client)
-        .where(client.c.id == client_id)
+        update(Client)
+        .where(Client.id == client_id)
         .values(
             number=name,
             name=name,
@@ -115,34 +112,38 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
 
 
 def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
-    """Orders and cases with all that was said in them.
+    """Purchases and cases with all their texts.
 
     Key files are named by the case and stay: they are the provider's to destroy.
     """
-    order_ids = list(tx.conn.scalars(select(order.c.id).where(order.c.client_id == client_id)))
-    case_ids = list(tx.conn.scalars(select(case.c.id).where(case.c.client_id == client_id)))
+    order_ids = list(
+        tx.conn.scalars(select(StoredPurchase.id).where(StoredPurchase.client_id == client_id))
+    )
+    case_ids = list(tx.conn.scalars(select(Case.id).where(Case.client_id == client_id)))
     gone |= {"orders": len(order_ids), "cases": len(case_ids)}
     tx.conn.execute(
-        update(incident_item)
-        .where(incident_item.c.client_id == client_id)
+        update(IncidentItem)
+        .where(IncidentItem.client_id == client_id)
         .values(client_id=None, case_id=None, names="")
     )
     found: set[str] = set()
-    for column, ids in ((issuance.c.case_id, case_ids), (issuance.c.order_id, order_ids)):
-        for part in _parts(ids):
+    for column, ids in ((Issuance.case_id, case_ids), (Issuance.order_id, order_ids)):
+        for part in chunks(ids):
             found |= {
-                s for s in tx.conn.scalars(select(issuance.c.sha256).where(column.in_(part))) if s
+                s for s in tx.conn.scalars(select(Issuance.sha256).where(column.in_(part))) if s
             }
-        _delete(tx, issuance, column, ids)
-    for table in (case_event, case_name):
-        _delete(tx, table, table.c.case_id, case_ids)
-    _delete(tx, case, case.c.id, case_ids)
-    _delete(tx, order_name, order_name.c.order_id, order_ids)
-    for part in _parts(order_ids):
+        _delete(tx, Issuance, column, ids)
+    for table in (CaseEvent, CaseName):
+        _delete(tx, table, table.__table__.c.case_id, case_ids)
+    _delete(tx, Case, Case.id, case_ids)
+    _delete(tx, PurchaseName, PurchaseName.order_id, order_ids)
+    for part in chunks(order_ids):
         tx.conn.execute(
-            update(order).where(order.c.successor_id.in_(part)).values(successor_id=None)
+            update(StoredPurchase)
+            .where(StoredPurchase.successor_id.in_(part))
+            .values(successor_id=None)
         )
-    _delete(tx, order, order.c.id, order_ids)
+    _delete(tx, StoredPurchase, StoredPurchase.id, order_ids)
     return found
 
 
@@ -151,22 +152,24 @@ def _lineages(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
 
     Files stay, as those of cases do.
     """
-    ids = list(tx.conn.scalars(select(lineage.c.id).where(lineage.c.client_id == client_id)))
+    ids = list(
+        tx.conn.scalars(select(StoredLineage.id).where(StoredLineage.client_id == client_id))
+    )
     gone["lineages"] = len(ids)
     found: set[str] = set()
-    for part in _parts(ids):
-        for column in (lineage.c.sha256, lineage.c.deployed):
-            found |= {s for s in tx.conn.scalars(select(column).where(lineage.c.id.in_(part))) if s}
+    for part in chunks(ids):
+        for column in (StoredLineage.sha256, StoredLineage.deployed):
+            found |= {
+                s for s in tx.conn.scalars(select(column).where(StoredLineage.id.in_(part))) if s
+            }
         found |= {
             s
-            for s in tx.conn.scalars(
-                select(acme_order.c.sha256).where(acme_order.c.lineage_id.in_(part))
-            )
+            for s in tx.conn.scalars(select(AcmeOrder.sha256).where(AcmeOrder.lineage_id.in_(part)))
             if s
         }
-    for table in (deployment, acme_order, lineage_name):
-        _delete(tx, table, table.c.lineage_id, ids)
-    _delete(tx, lineage, lineage.c.id, ids)
+    for table in (Deployment, AcmeOrder, LineageName):
+        _delete(tx, table, table.__table__.c.lineage_id, ids)
+    _delete(tx, StoredLineage, StoredLineage.id, ids)
     return found
 
 
@@ -174,13 +177,9 @@ def _lineage_hosts(tx: Tx, client_id: int) -> set[str]:
     """Names of the client's ACME certificates, also those that were left out later: not every one
     is a host of an endpoint.
     """
-    mine = select(lineage.c.id).where(lineage.c.client_id == client_id)
-    names = set(
-        tx.conn.scalars(select(lineage_name.c.name).where(lineage_name.c.lineage_id.in_(mine)))
-    )
-    for ordered in tx.conn.scalars(
-        select(acme_order.c.names).where(acme_order.c.lineage_id.in_(mine))
-    ):
+    mine = select(StoredLineage.id).where(StoredLineage.client_id == client_id)
+    names = set(tx.conn.scalars(select(LineageName.name).where(LineageName.lineage_id.in_(mine))))
+    for ordered in tx.conn.scalars(select(AcmeOrder.names).where(AcmeOrder.lineage_id.in_(mine))):
         names |= set(ordered.split())
     return {n.removeprefix("*.") for n in names}
 
@@ -190,36 +189,28 @@ def _counted(tx: Tx, hosts: set[str]) -> None:
 
     What was counted of a registered domain goes with it: the CA still counts.
     """
-    for part in _parts_of(sorted({*hosts, *(registered_domain(h) for h in hosts)})):
-        tx.conn.execute(delete(acme_event).where(acme_event.c.domain.in_(part)))
+    for part in chunks(sorted({*hosts, *(registered_domain(h) for h in hosts)})):
+        tx.conn.execute(delete(AcmeEvent).where(AcmeEvent.domain.in_(part)))
         scopes = [form.format(p) for p in part for form in ("{}", "*.{}", "domain:{}")]
-        tx.conn.execute(delete(acme_backoff).where(acme_backoff.c.scope.in_(scopes)))
-
-
-def _parts_of(names: list[str], size: int = 500) -> list[list[str]]:
-    return [names[i : i + size] for i in range(0, len(names), size)]
-
-
-def _parts(ids: list[int], size: int = 500) -> list[list[int]]:
-    return [ids[i : i + size] for i in range(0, len(ids), size)]
+        tx.conn.execute(delete(AcmeBackoff).where(AcmeBackoff.scope.in_(scopes)))
 
 
 def _delete(tx: Tx, table: Any, column: Any, ids: list[int]) -> None:
-    for part in _parts(ids):
+    for part in chunks(ids):
         tx.conn.execute(delete(table).where(column.in_(part)))
 
 
 def _leaves(tx: Tx, endpoints: list[int]) -> set[str]:
     found: set[str] = set()
-    for part in _parts(endpoints):
+    for part in chunks(endpoints):
         for chain in tx.conn.scalars(
-            select(observation.c.chain).where(observation.c.endpoint_id.in_(part))
+            select(ServedChain.chain).where(ServedChain.endpoint_id.in_(part))
         ):
             found |= set(chain.split()[:1])
         found |= {
             s
             for s in tx.conn.scalars(
-                select(standing.c.leaf).where(standing.c.endpoint_id.in_(part))
+                select(ProbeState.leaf).where(ProbeState.endpoint_id.in_(part))
             )
             if s
         }
@@ -231,56 +222,56 @@ def _certificates(tx: Tx, leaves: set[str]) -> int:
     refers to.
     """
     count = 0
-    for part in [sorted(leaves)[i : i + 200] for i in range(0, len(leaves), 200)]:
-        used = set(tx.conn.scalars(select(observation.c.leaf).where(observation.c.leaf.in_(part))))
+    for part in chunks(sorted(leaves), 200):
+        used = set(tx.conn.scalars(select(ServedChain.leaf).where(ServedChain.leaf.in_(part))))
         used |= {
             s
-            for s in tx.conn.scalars(select(issuance.c.sha256).where(issuance.c.sha256.in_(part)))
+            for s in tx.conn.scalars(select(Issuance.sha256).where(Issuance.sha256.in_(part)))
             if s
         }
-        used |= set(tx.conn.scalars(select(standing.c.leaf).where(standing.c.leaf.in_(part))))
-        for column in (lineage.c.sha256, lineage.c.deployed, acme_order.c.sha256):
+        used |= set(tx.conn.scalars(select(ProbeState.leaf).where(ProbeState.leaf.in_(part))))
+        for column in (StoredLineage.sha256, StoredLineage.deployed, AcmeOrder.sha256):
             used |= {s for s in tx.conn.scalars(select(column).where(column.in_(part))) if s}
-        mine = certificate.c.sha256.in_([s for s in part if s not in used]) & (
-            certificate.c.is_ca == 0
+        mine = StoredCertificate.sha256.in_([s for s in part if s not in used]) & (
+            StoredCertificate.is_ca == 0
         )
         tx.conn.execute(
-            delete(revocation).where(
-                revocation.c.sha256.in_(select(certificate.c.sha256).where(mine))
+            delete(RevocationCheck).where(
+                RevocationCheck.sha256.in_(select(StoredCertificate.sha256).where(mine))
             )
         )
-        result = tx.conn.execute(delete(certificate).where(mine))
+        result = tx.conn.execute(delete(StoredCertificate).where(mine))
         count += result.rowcount
     return count
 
 
 def _resellers(client_id: int) -> Any:
     """The contacts of the client that is written to in this one's place."""
-    return select(contact.c.id).where(
-        contact.c.client_id.in_(select(client.c.reseller_id).where(client.c.id == client_id))
+    return select(Contact.id).where(
+        Contact.client_id.in_(select(Client.reseller_id).where(Client.id == client_id))
     )
 
 
 def _texts(tx: Tx, row: Row, contacts: list[int], hosts: set[str]) -> None:
     """Notices keep their times and states. One that was not sent is not sent any more."""
     client_id = int(row["id"])
-    mine = or_(notice.c.client_id == client_id, notice.c.contact_id.in_(contacts))
-    ids = set(tx.conn.scalars(select(notice.c.id).where(mine)))
+    mine = or_(Notice.client_id == client_id, Notice.contact_id.in_(contacts))
+    ids = set(tx.conn.scalars(select(Notice.id).where(mine)))
     # A reseller's message speaks of several clients: those that name this one lose their text, and
     # what waits is decided anew for the others.
     about = (
-        select(notice_item.c.notice_id)
-        .join(matter, matter.c.id == notice_item.c.matter_id)
-        .where(matter.c.client_id == client_id)
+        select(SentItem.notice_id)
+        .join(Ticket, Ticket.id == SentItem.matter_id)
+        .where(Ticket.client_id == client_id)
     )
     ids |= set(tx.conn.scalars(about))
     # So do messages to staff (digests, alarms, errands), which have no client.
-    elsewhere = or_(notice.c.contact_id.in_(_resellers(client_id)), notice.c.client_id.is_(None))
+    elsewhere = or_(Notice.contact_id.in_(_resellers(client_id)), Notice.client_id.is_(None))
     named = re.compile(
         rf"(?<!\w)(?:{re.escape(row['name'])}|client {re.escape(row['number'])})(?!\w)"
     )
     for notice_id, words in tx.conn.execute(
-        select(notice.c.id, notice.c.subject + "\n" + notice.c.text).where(elsewhere)
+        select(Notice.id, Notice.subject + "\n" + Notice.text).where(elsewhere)
     ):
         if named.search(words) or any(host in words for host in hosts):
             ids.add(notice_id)
@@ -293,66 +284,64 @@ def _texts(tx: Tx, row: Row, contacts: list[int], hosts: set[str]) -> None:
         "contact_id": None,
         "error": None,
     }
-    for part in _parts(sorted(ids)):
-        waits = select(notice.c.id).where(
-            notice.c.id.in_(part), notice.c.state.in_(("queued", "leased", "failed"))
+    for part in chunks(sorted(ids)):
+        waits = select(Notice.id).where(
+            Notice.id.in_(part), Notice.state.in_(("queued", "leased", "failed"))
         )
-        tx.conn.execute(delete(notice_item).where(notice_item.c.notice_id.in_(waits)))
+        tx.conn.execute(delete(SentItem).where(SentItem.notice_id.in_(waits)))
         tx.conn.execute(
-            update(notice)
-            .where(notice.c.id.in_(part), notice.c.state.in_(("queued", "leased", "failed")))
+            update(Notice)
+            .where(Notice.id.in_(part), Notice.state.in_(("queued", "leased", "failed")))
             .values(state="dead")
         )
-        tx.conn.execute(update(notice).where(notice.c.id.in_(part)).values(blank))
+        tx.conn.execute(update(Notice).where(Notice.id.in_(part)).values(blank))
         tx.conn.execute(
-            update(inbound).where(inbound.c.notice_id.in_(part)).values(text="", contact_id=None)
+            update(InboundMessage)
+            .where(InboundMessage.notice_id.in_(part))
+            .values(text="", contact_id=None)
         )
-    tx.conn.execute(delete(decision).where(decision.c.client_id == client_id))
+    tx.conn.execute(delete(StoredDecision).where(StoredDecision.client_id == client_id))
 
 
 def _silence(tx: Tx, client_id: int, domain_ids: list[int], endpoints: list[int]) -> None:
     """Everything else that points to it."""
-    matters = list(tx.conn.scalars(select(matter.c.id).where(matter.c.client_id == client_id)))
-    for part in _parts(matters):
+    matters = list(tx.conn.scalars(select(Ticket.id).where(Ticket.client_id == client_id)))
+    for part in chunks(matters):
         tx.conn.execute(
-            update(matter)
-            .where(matter.c.id.in_(part))
+            update(Ticket)
+            .where(Ticket.id.in_(part))
             .values(
                 endpoint_id=None,
                 domain_id=None,
                 cause="",
                 acked_by=None,
-                closed_at=matter.c.opened_at,
+                closed_at=Ticket.opened_at,
             )
         )
-        tx.conn.execute(
-            delete(snooze).where(snooze.c.scope == "matter", snooze.c.scope_id.in_(part))
-        )
+        tx.conn.execute(delete(Snooze).where(Snooze.scope == "matter", Snooze.scope_id.in_(part)))
     for scope, ids in (("domain", domain_ids), ("client", [client_id])):
-        for part in _parts(ids):
-            tx.conn.execute(
-                delete(snooze).where(snooze.c.scope == scope, snooze.c.scope_id.in_(part))
-            )
+        for part in chunks(ids):
+            tx.conn.execute(delete(Snooze).where(Snooze.scope == scope, Snooze.scope_id.in_(part)))
     # A domain may have been moved to this client: matters of the client that had it before still
     # refer to it.
-    for column, ids in ((matter.c.endpoint_id, endpoints), (matter.c.domain_id, domain_ids)):
-        for part in _parts(ids):
-            tx.conn.execute(update(matter).where(column.in_(part)).values({column: None}))
+    for column, ids in ((Ticket.endpoint_id, endpoints), (Ticket.domain_id, domain_ids)):
+        for part in chunks(ids):
+            tx.conn.execute(update(Ticket).where(column.in_(part)).values({column: None}))
     _deadlines(tx, client_id)
-    tx.conn.execute(delete(acceptance).where(acceptance.c.client_id == client_id))
-    _delete(tx, acceptance, acceptance.c.domain_id, domain_ids)
-    _delete(tx, acceptance, acceptance.c.endpoint_id, endpoints)
+    tx.conn.execute(delete(StoredAcceptance).where(StoredAcceptance.client_id == client_id))
+    _delete(tx, StoredAcceptance, StoredAcceptance.domain_id, domain_ids)
+    _delete(tx, StoredAcceptance, StoredAcceptance.endpoint_id, endpoints)
 
 
 def _deadlines(tx: Tx, client_id: int) -> None:
-    """A deadline that was for this client alone must not become one for everybody: it is retired,
+    """A deadline that was for this client alone must not become one for all clients: it is retired,
     and its words go.
     """
-    mine = (deadline_scope.c.kind == "client") & (deadline_scope.c.value == str(client_id))
-    ids = set(tx.conn.scalars(select(deadline_scope.c.deadline_id).where(mine)))
+    mine = (DeadlineScope.kind == "client") & (DeadlineScope.value == str(client_id))
+    ids = set(tx.conn.scalars(select(DeadlineScope.deadline_id).where(mine)))
     others = set(
         tx.conn.scalars(
-            select(deadline_scope.c.deadline_id).where(deadline_scope.c.deadline_id.in_(ids), ~mine)
+            select(DeadlineScope.deadline_id).where(DeadlineScope.deadline_id.in_(ids), ~mine)
         )
     )
     for row_id in sorted(ids - others):
@@ -363,6 +352,6 @@ def _deadlines(tx: Tx, client_id: int) -> None:
             "state": "retired",
             "retired_at": tx.at,
         }
-        tx.conn.execute(update(deadline).where(deadline.c.id == row_id).values(gone))
-    tx.conn.execute(delete(deadline_scope).where(mine, deadline_scope.c.deadline_id.in_(others)))
-    tx.conn.execute(update(deadline_scope).where(mine).values(value=f"erased-{client_id}"))
+        tx.conn.execute(update(StoredDeadline).where(StoredDeadline.id == row_id).values(gone))
+    tx.conn.execute(delete(DeadlineScope).where(mine, DeadlineScope.deadline_id.in_(others)))
+    tx.conn.execute(update(DeadlineScope).where(mine).values(value=f"erased-{client_id}"))

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from inventory.db.database import Tx, from_epoch, to_epoch
+from inventory.db.sql import insert_id
 from inventory.errors import NotFound, UsageError
-from inventory.models.tables import acceptance, client, domain, endpoint, finding
+from inventory.models import Client, Domain, Endpoint, StoredAcceptance, StoredFinding
 from inventory.store import records
 from inventory.store.records import Row
 from inventory.store.scan_results import columns_of, upsert
@@ -37,19 +38,21 @@ def _acceptance(row: Mapping[str, Any]) -> Acceptance:
 def acceptances(
     conn: Connection, at: datetime | None = None, kind: str = "accept"
 ) -> list[Acceptance]:
-    """``kind``: accept, or take (``by`` mends it by ``until``).
+    """``kind``: accept, or take (``by`` fixes it by ``until``).
 
     Those in force (at ``at``, as was known then), or all that were not withdrawn.
     """
-    query = select(acceptance).where(acceptance.c.kind == kind).order_by(acceptance.c.id)
+    query = (
+        select(StoredAcceptance).where(StoredAcceptance.kind == kind).order_by(StoredAcceptance.id)
+    )
     if at is None:
-        query = query.where(acceptance.c.withdrawn_at.is_(None))
+        query = query.where(StoredAcceptance.withdrawn_at.is_(None))
     else:
         moment = to_epoch(at)
         query = query.where(
-            acceptance.c.created_at <= moment,
-            acceptance.c.until > moment,
-            or_(acceptance.c.withdrawn_at.is_(None), acceptance.c.withdrawn_at > moment),
+            StoredAcceptance.created_at <= moment,
+            StoredAcceptance.until > moment,
+            or_(StoredAcceptance.withdrawn_at.is_(None), StoredAcceptance.withdrawn_at > moment),
         )
     return [_acceptance(dict(r)) for r in conn.execute(query).mappings()]
 
@@ -69,7 +72,7 @@ def accept(
 ) -> int:
     """``accept``: takes a known fault out of verdicts and exit codes until a date.
 
-    ``take``: ``by`` mends it by then, which makes its outcome "we are fixing it". A scope must be
+    ``take``: ``by`` fixes it by then, which makes its outcome "we are fixing it". A scope must be
     named.
     """
     if code not in known:
@@ -102,16 +105,15 @@ def accept(
         "kind": kind,
         "created_at": tx.at,
     }
-    key = tx.conn.execute(insert(acceptance).values(values)).inserted_primary_key
-    assert key is not None
-    tx.audit(kind, "finding", int(key[0]), values)
-    return int(key[0])
+    key = insert_id(tx.conn, StoredAcceptance, values)
+    tx.audit(kind, "finding", key, values)
+    return key
 
 
 def withdraw(tx: Tx, acceptance_id: int) -> None:
     changed = tx.conn.execute(
-        update(acceptance)
-        .where(acceptance.c.id == acceptance_id, acceptance.c.withdrawn_at.is_(None))
+        update(StoredAcceptance)
+        .where(StoredAcceptance.id == acceptance_id, StoredAcceptance.withdrawn_at.is_(None))
         .values(withdrawn_at=tx.at)
     )
     if not changed.rowcount:
@@ -132,7 +134,7 @@ def settle(
     """
     if closed:
         tx.conn.execute(
-            update(finding).where(finding.c.id == bindparam("i")).values(closed_at=tx.at),
+            update(StoredFinding).where(StoredFinding.id == bindparam("i")).values(closed_at=tx.at),
             [{"i": i} for i in closed],
         )
         tx.audit_many("close", "finding", [(i, {}) for i in closed])
@@ -140,14 +142,14 @@ def settle(
         columns = ("severity", "actor", "outcome", "addresses", "evidence")
         rows = [{f"c_{k}": v for k, v in columns_of(f).items()} | {"i": i} for i, f in updated]
         change = (
-            update(finding)
-            .where(finding.c.id == bindparam("i"))
+            update(StoredFinding)
+            .where(StoredFinding.id == bindparam("i"))
             .values({c: bindparam(f"c_{c}") for c in columns})
         )
         tx.conn.execute(change, rows)
     if opened:
         made = [columns_of(f) | {"endpoint_id": e, "opened_at": tx.at} for e, f in opened]
-        tx.conn.execute(upsert(tx.conn, finding).on_conflict_do_nothing(), made)
+        tx.conn.execute(upsert(tx.conn, StoredFinding).on_conflict_do_nothing(), made)
         tx.audit_many(
             "open", "finding", [(None, {"endpoint": e, "code": f.code}) for e, f in opened]
         )
@@ -167,43 +169,43 @@ def listing(
     """
     query = (
         select(
-            finding,
-            endpoint.c.host,
-            endpoint.c.port,
-            endpoint.c.protocol,
-            endpoint.c.domain_id,
-            domain.c.client_id,
-            domain.c.server_id,
-            domain.c.name.label("domain"),
-            client.c.number.label("client"),
+            StoredFinding,
+            Endpoint.host,
+            Endpoint.port,
+            Endpoint.protocol,
+            Endpoint.domain_id,
+            Domain.client_id,
+            Domain.server_id,
+            Domain.name.label("domain"),
+            Client.number.label("client"),
         )
-        .join(endpoint, endpoint.c.id == finding.c.endpoint_id)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id)
-        .order_by(finding.c.id)
+        .join(Endpoint, Endpoint.id == StoredFinding.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
+        .order_by(StoredFinding.id)
     )
     if at is None:
         query = query.where(
-            endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired"
+            Endpoint.state == "active", Domain.state != "retired", Client.state != "retired"
         )
         if not closed:
-            query = query.where(finding.c.closed_at.is_(None))
+            query = query.where(StoredFinding.closed_at.is_(None))
     else:
         moment = to_epoch(at)
         query = query.where(
-            finding.c.opened_at <= moment,
-            or_(finding.c.closed_at.is_(None), finding.c.closed_at > moment),
+            StoredFinding.opened_at <= moment,
+            or_(StoredFinding.closed_at.is_(None), StoredFinding.closed_at > moment),
         )
-        query = query.where(or_(endpoint.c.retired_at.is_(None), endpoint.c.retired_at > moment))
+        query = query.where(or_(Endpoint.retired_at.is_(None), Endpoint.retired_at > moment))
     if client_id is not None:
         # Through the endpoints of the client, so that the findings of all others are not walked.
         own = (
-            select(endpoint.c.id)
-            .join(domain, domain.c.id == endpoint.c.domain_id)
-            .where(domain.c.client_id == client_id)
+            select(Endpoint.id)
+            .join(Domain, Domain.id == Endpoint.domain_id)
+            .where(Domain.client_id == client_id)
         )
-        query = query.where(finding.c.endpoint_id.in_(own))
-    for column, value in ((domain.c.id, domain_id), (finding.c.code, code)):
+        query = query.where(StoredFinding.endpoint_id.in_(own))
+    for column, value in ((Domain.id, domain_id), (StoredFinding.code, code)):
         if value is not None:
             query = query.where(column == value)
     rows: list[Row] = []

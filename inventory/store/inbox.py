@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from inventory.db.database import Tx
-from inventory.models.tables import inbound
+from inventory.db.sql import fetch_all
+from inventory.models import InboundMessage
 from inventory.store.records import Row
 from inventory.store.scan_results import upsert
 
@@ -16,22 +17,26 @@ from inventory.store.scan_results import upsert
 def add(tx: Tx, values: Mapping[str, Any]) -> bool:
     """False where it was taken before."""
     statement = (
-        upsert(tx.conn, inbound)
+        upsert(tx.conn, InboundMessage)
         .values(dict(values) | {"at": tx.at})
         .on_conflict_do_nothing(index_elements=["message_id"])
     )
-    return tx.conn.execute(statement.returning(inbound.c.id)).first() is not None
+    return tx.conn.execute(statement.returning(InboundMessage.id)).first() is not None
 
 
 def unmatched(conn: Connection, since: int) -> list[Row]:
     query = (
-        select(inbound)
-        .where(inbound.c.kind == "stranger", inbound.c.at >= since)
-        .order_by(inbound.c.id)
+        select(InboundMessage)
+        .where(InboundMessage.kind == "stranger", InboundMessage.at >= since)
+        .order_by(InboundMessage.id)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def of_notice(conn: Connection, notice_id: int) -> list[Row]:
-    query = select(inbound).where(inbound.c.notice_id == notice_id).order_by(inbound.c.id)
-    return [dict(r) for r in conn.execute(query).mappings()]
+    query = (
+        select(InboundMessage)
+        .where(InboundMessage.notice_id == notice_id)
+        .order_by(InboundMessage.id)
+    )
+    return fetch_all(conn, query)

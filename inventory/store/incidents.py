@@ -9,16 +9,17 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from inventory.db.database import Tx
-from inventory.models.tables import (
-    case,
-    certificate,
-    client,
-    domain,
-    endpoint,
-    incident,
-    incident_item,
-    observation,
-    server,
+from inventory.db.sql import chunks, fetch_all, insert_id
+from inventory.models import (
+    Case,
+    Client,
+    Domain,
+    Endpoint,
+    Incident,
+    IncidentItem,
+    ServedChain,
+    Server,
+    StoredCertificate,
 )
 from inventory.store import records, tickets
 from inventory.store.records import Row
@@ -35,29 +36,28 @@ def add(tx: Tx, kind: str, what: str, until: int, reason: str) -> Row:
         "by": tx.actor,
         "opened_at": tx.at,
     }
-    key = tx.conn.execute(insert(incident).values(values)).inserted_primary_key
-    assert key is not None
-    tx.audit("open", "incident", int(key[0]), {"kind": kind, "until": until})
+    key = insert_id(tx.conn, Incident, values)
+    tx.audit("open", "incident", key, {"kind": kind, "until": until})
     return find(tx.conn, reference)
 
 
 def add_items(tx: Tx, incident_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         tx.conn.execute(
-            insert(incident_item), [dict(r) | {"incident_id": incident_id} for r in rows]
+            insert(IncidentItem), [dict(r) | {"incident_id": incident_id} for r in rows]
         )
 
 
 def find(conn: Connection, reference: str) -> Row:
-    query = select(incident).where(incident.c.reference == reference.strip().upper())
+    query = select(Incident).where(Incident.reference == reference.strip().upper())
     return records.one(conn, query, "incident", reference, "certmgr incident list")
 
 
 def listing(conn: Connection, *, ended: bool = False) -> list[Row]:
-    query = select(incident).order_by(incident.c.until, incident.c.id)
+    query = select(Incident).order_by(Incident.until, Incident.id)
     if not ended:
-        query = query.where(incident.c.closed_at.is_(None))
-    return [dict(r) for r in conn.execute(query).mappings()]
+        query = query.where(Incident.closed_at.is_(None))
+    return fetch_all(conn, query)
 
 
 def items(conn: Connection, incident_id: int) -> list[Row]:
@@ -65,38 +65,35 @@ def items(conn: Connection, incident_id: int) -> list[Row]:
     many addresses of that client the certificate is live.
     """
     live = (
-        select(observation.c.leaf, domain.c.client_id, func.count().label("served"))
-        .join(endpoint, endpoint.c.id == observation.c.endpoint_id)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
-        .where(observation.c.open == 1, endpoint.c.state == "active", domain.c.state != "retired")
-        .group_by(observation.c.leaf, domain.c.client_id)
+        select(ServedChain.leaf, Domain.client_id, func.count().label("served"))
+        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .where(ServedChain.open == 1, Endpoint.state == "active", Domain.state != "retired")
+        .group_by(ServedChain.leaf, Domain.client_id)
     ).subquery()
     query = (
         select(
-            incident_item,
-            client.c.number.label("client"),
-            case.c.reference,
-            case.c.state,
-            case.c.due_at,
+            IncidentItem,
+            Client.number.label("client"),
+            Case.reference,
+            Case.state,
+            Case.due_at,
             func.coalesce(live.c.served, 0).label("served"),
         )
-        .outerjoin(client, client.c.id == incident_item.c.client_id)
-        .outerjoin(case, case.c.id == incident_item.c.case_id)
+        .outerjoin(Client, Client.id == IncidentItem.client_id)
+        .outerjoin(Case, Case.id == IncidentItem.case_id)
         .outerjoin(
             live,
-            (live.c.leaf == incident_item.c.sha256)
-            & (live.c.client_id == incident_item.c.client_id),
+            (live.c.leaf == IncidentItem.sha256) & (live.c.client_id == IncidentItem.client_id),
         )
-        .where(incident_item.c.incident_id == incident_id)
-        .order_by(
-            incident_item.c.sort, client.c.number.is_(None), client.c.number, incident_item.c.id
-        )
+        .where(IncidentItem.incident_id == incident_id)
+        .order_by(IncidentItem.sort, Client.number.is_(None), Client.number, IncidentItem.id)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def close(tx: Tx, incident_id: int) -> None:
-    tx.conn.execute(update(incident).where(incident.c.id == incident_id).values(closed_at=tx.at))
+    tx.conn.execute(update(Incident).where(Incident.id == incident_id).values(closed_at=tx.at))
     tx.audit("close", "incident", incident_id)
 
 
@@ -107,14 +104,14 @@ def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[Row]]
     """Serial -> the certificates with it (sha256, names, issuer)."""
     found: dict[str, list[Row]] = {}
     columns = (
-        certificate.c.sha256,
-        certificate.c.serial,
-        certificate.c.names,
-        certificate.c.issuer,
+        StoredCertificate.sha256,
+        StoredCertificate.serial,
+        StoredCertificate.names,
+        StoredCertificate.issuer,
     )
-    for start in range(0, len(serials), 500):
+    for part in chunks(serials):
         query = select(*columns).where(
-            certificate.c.serial.in_(serials[start : start + 500]), certificate.c.is_ca == 0
+            StoredCertificate.serial.in_(part), StoredCertificate.is_ca == 0
         )
         for row in conn.execute(query).mappings():
             found.setdefault(row["serial"], []).append(dict(row))
@@ -128,32 +125,32 @@ def served(conn: Connection, *, server_name: str | None = None) -> list[Row]:
     """
     query = (
         select(
-            certificate.c.sha256,
-            certificate.c.serial,
-            certificate.c.issuer,
-            certificate.c.names,
-            endpoint.c.host,
-            endpoint.c.domain_id,
-            domain.c.client_id,
-            client.c.number.label("client"),
+            StoredCertificate.sha256,
+            StoredCertificate.serial,
+            StoredCertificate.issuer,
+            StoredCertificate.names,
+            Endpoint.host,
+            Endpoint.domain_id,
+            Domain.client_id,
+            Client.number.label("client"),
         )
-        .join(observation, observation.c.leaf == certificate.c.sha256)
-        .join(endpoint, endpoint.c.id == observation.c.endpoint_id)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id)
-        .outerjoin(server, server.c.id == domain.c.server_id)
+        .join(ServedChain, ServedChain.leaf == StoredCertificate.sha256)
+        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
+        .outerjoin(Server, Server.id == Domain.server_id)
         .where(
-            observation.c.open == 1,
-            endpoint.c.state == "active",
-            domain.c.state != "retired",
-            client.c.state != "retired",
+            ServedChain.open == 1,
+            Endpoint.state == "active",
+            Domain.state != "retired",
+            Client.state != "retired",
         )
         .distinct()
-        .order_by(client.c.number, endpoint.c.host)
+        .order_by(Client.number, Endpoint.host)
     )
     if server_name is not None:
-        query = query.where(server.c.name == server_name)
-    return [dict(r) for r in conn.execute(query).mappings()]
+        query = query.where(Server.name == server_name)
+    return fetch_all(conn, query)
 
 
 def names(row: Row) -> list[str]:

@@ -13,14 +13,14 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from inventory.db.database import Database, Tx
-from inventory.db.locks import held
-from inventory.models.tables import job
+from inventory.db.locks import exclusive_lock
+from inventory.models import Job
 from inventory.store.scan_results import upsert
 
 
 def state(conn: Connection, name: str) -> dict[str, Any]:
     """started_at, success_at, error, detail (a dict); empty values where it never ran."""
-    row = conn.execute(select(job).where(job.c.name == name)).mappings().first()
+    row = conn.execute(select(Job).where(Job.name == name)).mappings().first()
     if row is None:
         return {"name": name, "started_at": None, "success_at": None, "error": None, "detail": {}}
     return dict(row) | {"detail": json.loads(row["detail"])}
@@ -29,12 +29,12 @@ def state(conn: Connection, name: str) -> dict[str, Any]:
 def every(conn: Connection) -> dict[str, dict[str, Any]]:
     return {
         r["name"]: dict(r) | {"detail": json.loads(r["detail"])}
-        for r in conn.execute(select(job)).mappings()
+        for r in conn.execute(select(Job)).mappings()
     }
 
 
 def _write(tx: Tx, name: str, values: Mapping[str, Any]) -> None:
-    statement = upsert(tx.conn, job).values(name=name, **values)
+    statement = upsert(tx.conn, Job).values(name=name, **values)
     tx.conn.execute(statement.on_conflict_do_update(index_elements=["name"], set_=dict(values)))
 
 
@@ -60,5 +60,5 @@ def alone(database: Database, name: str) -> Iterator[None]:
 
     Raises :class:`Busy`. The lock dies with its process.
     """
-    with held(database, name):
+    with exclusive_lock(database, name):
         yield

@@ -11,9 +11,21 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
 from inventory.db.database import Tx
+from inventory.db.sql import chunks, fetch_all, insert_id
 from inventory.errors import Conflict, UsageError
-from inventory.models.acme_tables import acme_account, deployment, lineage, lineage_name, revocation
-from inventory.models.tables import certificate, client, finding, incident, incident_item, standing
+from inventory.models import (
+    AcmeAccount,
+    Client,
+    Deployment,
+    Incident,
+    IncidentItem,
+    LineageName,
+    ProbeState,
+    RevocationCheck,
+    StoredCertificate,
+    StoredFinding,
+    StoredLineage,
+)
 from inventory.names import as_ip, display, registered_domain
 from inventory.store import clients, purchases, records
 from inventory.store.records import Row
@@ -25,45 +37,47 @@ MAX_NAMES = 100
 def _query() -> Any:
     return (
         select(
-            lineage,
-            client.c.number.label("client"),
-            acme_account.c.name.label("account"),
-            certificate.c.not_before,
-            certificate.c.not_after,
+            StoredLineage,
+            Client.number.label("client"),
+            AcmeAccount.name.label("account"),
+            StoredCertificate.not_before,
+            StoredCertificate.not_after,
         )
-        .join(client, client.c.id == lineage.c.client_id)
-        .join(acme_account, acme_account.c.id == lineage.c.account_id)
-        .outerjoin(certificate, certificate.c.sha256 == lineage.c.sha256)
+        .join(Client, Client.id == StoredLineage.client_id)
+        .join(AcmeAccount, AcmeAccount.id == StoredLineage.account_id)
+        .outerjoin(StoredCertificate, StoredCertificate.sha256 == StoredLineage.sha256)
     )
 
 
 def find(conn: Connection, name: str, client_id: int | None = None) -> Row:
     """Raises :class:`NotFound`. ``client_id``: another client's is not found."""
-    query = _query().where(lineage.c.name == name.strip())
+    query = _query().where(StoredLineage.name == name.strip())
     if client_id is not None:
-        query = query.where(lineage.c.client_id == client_id)
+        query = query.where(StoredLineage.client_id == client_id)
     return records.one(conn, query, "lineage", name, "certmgr lineage list")
 
 
 def by_id(conn: Connection, lineage_id: int) -> Row:
-    return dict(conn.execute(_query().where(lineage.c.id == lineage_id)).mappings().one())
+    return dict(conn.execute(_query().where(StoredLineage.id == lineage_id)).mappings().one())
 
 
 def listing(
     conn: Connection, *, client_id: int | None = None, states: Sequence[str] = ("active", "paused")
 ) -> list[Row]:
     """In the order of their names. Each with ``names``: [(name, state, reason, since)]."""
-    query = _query().where(lineage.c.state.in_(states)).order_by(lineage.c.name)
+    query = _query().where(StoredLineage.state.in_(states)).order_by(StoredLineage.name)
     if client_id is not None:
-        query = query.where(lineage.c.client_id == client_id)
-    rows = [dict(r) for r in conn.execute(query).mappings()]
+        query = query.where(StoredLineage.client_id == client_id)
+    rows = fetch_all(conn, query)
     named = names_of(conn, [r["id"] for r in rows])
-    return [r | {"names": named.get(r["id"], [])} for r in rows]
+    return [dict(r) | {"names": named.get(r["id"], [])} for r in rows]
 
 
 def any_active(conn: Connection) -> bool:
     return (
-        conn.execute(select(lineage.c.id).where(lineage.c.state == "active").limit(1)).first()
+        conn.execute(
+            select(StoredLineage.id).where(StoredLineage.state == "active").limit(1)
+        ).first()
         is not None
     )
 
@@ -71,10 +85,10 @@ def any_active(conn: Connection) -> bool:
 def names_of(conn: Connection, ids: Sequence[int]) -> dict[int, list[Row]]:
     """Lineage id -> its names in their order."""
     found: dict[int, list[Row]] = {}
-    for start in range(0, len(ids), 500):
-        query = select(lineage_name).where(lineage_name.c.lineage_id.in_(ids[start : start + 500]))
+    for part in chunks(ids):
+        query = select(LineageName).where(LineageName.lineage_id.in_(part))
         for row in conn.execute(
-            query.order_by(lineage_name.c.lineage_id, lineage_name.c.position)
+            query.order_by(LineageName.lineage_id, LineageName.position)
         ).mappings():
             found.setdefault(row["lineage_id"], []).append(dict(row))
     return found
@@ -89,31 +103,33 @@ def add(
     """
     who = clients.find(tx.conn, client_number)
     require_owned(tx.conn, who, names)
-    if tx.conn.execute(select(lineage.c.id).where(lineage.c.name == name)).scalar() is not None:
+    if (
+        tx.conn.execute(select(StoredLineage.id).where(StoredLineage.name == name)).scalar()
+        is not None
+    ):
         raise Conflict(
             f"There is a lineage '{name}' already",
             "",
             f"certmgr renew {name} renews it; --lineage gives another name.",
         )
-    made = tx.conn.execute(
-        insert(lineage).values(name=name, client_id=who["id"], created_at=tx.at, **values)
-    ).inserted_primary_key
-    assert made is not None
-    _write_names(tx, made[0], names)
-    tx.audit("add", "lineage", made[0], {"names": len(names)})
-    return int(made[0])
+    made = insert_id(
+        tx.conn, StoredLineage, dict(name=name, client_id=who["id"], created_at=tx.at, **values)
+    )
+    _write_names(tx, made, names)
+    tx.audit("add", "lineage", made, {"names": len(names)})
+    return made
 
 
 def _write_names(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
     if not names:
         raise UsageError("A lineage needs at least one name", "a certificate is issued for names")
     rows = [{"lineage_id": lineage_id, "name": n, "position": i} for i, n in enumerate(names)]
-    tx.conn.execute(insert(lineage_name), rows)
+    tx.conn.execute(insert(LineageName), rows)
 
 
 def require_owned(conn: Connection, who: Row, names: Sequence[str]) -> None:
     """Every name must lie under a domain that this client has: a certificate is never asked for in
-    the name of somebody else.
+    the name of another client.
     """
     for name in names:
         owner = purchases.owner_of(conn, name.removeprefix("*."))
@@ -138,18 +154,20 @@ def require_owned(conn: Connection, who: Row, names: Sequence[str]) -> None:
 def edit(tx: Tx, lineage_id: int, **values: Any) -> None:
     """Audited."""
     before = dict(
-        tx.conn.execute(select(lineage).where(lineage.c.id == lineage_id)).mappings().one()
+        tx.conn.execute(select(StoredLineage).where(StoredLineage.id == lineage_id))
+        .mappings()
+        .one()
     )
-    records.edit(tx, lineage, before, values)
+    records.edit(tx, StoredLineage, before, values)
 
 
 def note(tx: Tx, lineage_id: int, **values: Any) -> None:
     """What the machine found out: not audited."""
-    tx.conn.execute(update(lineage).where(lineage.c.id == lineage_id).values(**values))
+    tx.conn.execute(update(StoredLineage).where(StoredLineage.id == lineage_id).values(**values))
 
 
 def set_names(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
-    tx.conn.execute(delete(lineage_name).where(lineage_name.c.lineage_id == lineage_id))
+    tx.conn.execute(delete(LineageName).where(LineageName.lineage_id == lineage_id))
     _write_names(tx, lineage_id, names)
     tx.audit("edit", "lineage", lineage_id, {"names": len(names)})
 
@@ -161,8 +179,8 @@ def name_failed(tx: Tx, lineage_id: int, name: str, reason: str, *, quarantine: 
     """
     row = (
         tx.conn.execute(
-            select(lineage_name).where(
-                lineage_name.c.lineage_id == lineage_id, lineage_name.c.name == name
+            select(LineageName).where(
+                LineageName.lineage_id == lineage_id, LineageName.name == name
             )
         )
         .mappings()
@@ -175,8 +193,8 @@ def name_failed(tx: Tx, lineage_id: int, name: str, reason: str, *, quarantine: 
         values |= {"state": "quarantined", "since": tx.at}
         tx.audit("quarantine", "lineage", lineage_id, {"state": "quarantined"})
     tx.conn.execute(
-        update(lineage_name)
-        .where(lineage_name.c.lineage_id == lineage_id, lineage_name.c.name == name)
+        update(LineageName)
+        .where(LineageName.lineage_id == lineage_id, LineageName.name == name)
         .values(**values)
     )
 
@@ -184,11 +202,11 @@ def name_failed(tx: Tx, lineage_id: int, name: str, reason: str, *, quarantine: 
 def name_returned(tx: Tx, lineage_id: int, name: str) -> None:
     """Out of quarantine."""
     changed = tx.conn.execute(
-        update(lineage_name)
+        update(LineageName)
         .where(
-            lineage_name.c.lineage_id == lineage_id,
-            lineage_name.c.name == name,
-            lineage_name.c.state == "quarantined",
+            LineageName.lineage_id == lineage_id,
+            LineageName.name == name,
+            LineageName.state == "quarantined",
         )
         .values(state="active", since=None, reason=None, failures=0)
     )
@@ -199,11 +217,11 @@ def name_returned(tx: Tx, lineage_id: int, name: str) -> None:
 def names_good(tx: Tx, lineage_id: int, names: Iterable[str]) -> None:
     """These stood in a certificate that was issued."""
     tx.conn.execute(
-        update(lineage_name)
+        update(LineageName)
         .where(
-            lineage_name.c.lineage_id == lineage_id,
-            lineage_name.c.name.in_(list(names)),
-            lineage_name.c.state == "active",
+            LineageName.lineage_id == lineage_id,
+            LineageName.name.in_(list(names)),
+            LineageName.state == "active",
         )
         .values(failures=0, reason=None)
     )
@@ -211,51 +229,53 @@ def names_good(tx: Tx, lineage_id: int, names: Iterable[str]) -> None:
 
 def siblings(conn: Connection, row: Row) -> list[Row]:
     """Other lineages of the client that share a name with this one: the other key type."""
-    mine = select(lineage_name.c.name).where(lineage_name.c.lineage_id == row["id"])
+    mine = select(LineageName.name).where(LineageName.lineage_id == row["id"])
     query = _query().where(
-        lineage.c.client_id == row["client_id"],
-        lineage.c.id != row["id"],
-        lineage.c.state != "retired",
-        lineage.c.id.in_(select(lineage_name.c.lineage_id).where(lineage_name.c.name.in_(mine))),
+        StoredLineage.client_id == row["client_id"],
+        StoredLineage.id != row["id"],
+        StoredLineage.state != "retired",
+        StoredLineage.id.in_(select(LineageName.lineage_id).where(LineageName.name.in_(mine))),
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def name_checked(tx: Tx, lineage_id: int, name: str) -> None:
     tx.conn.execute(
-        update(lineage_name)
-        .where(lineage_name.c.lineage_id == lineage_id, lineage_name.c.name == name)
+        update(LineageName)
+        .where(LineageName.lineage_id == lineage_id, LineageName.name == name)
         .values(checked_at=tx.at)
     )
 
 
-def condemned(conn: Connection) -> dict[str, str]:
+def must_replace(conn: Connection) -> dict[str, str]:
     """SHA-256 -> why it must be replaced at once: certificates of lineages that are revoked, whose
     CA is distrusted, or that an open incident names.
     """
-    mine = select(lineage.c.sha256).where(
-        lineage.c.sha256.is_not(None), lineage.c.state == "active"
+    mine = select(StoredLineage.sha256).where(
+        StoredLineage.sha256.is_not(None), StoredLineage.state == "active"
     )
     found: dict[str, str] = {}
     for sha, reference in conn.execute(
-        select(incident_item.c.sha256, incident.c.reference)
-        .join(incident, incident.c.id == incident_item.c.incident_id)
-        .where(incident_item.c.sha256.in_(mine), incident.c.closed_at.is_(None))
+        select(IncidentItem.sha256, Incident.reference)
+        .join(Incident, Incident.id == IncidentItem.incident_id)
+        .where(IncidentItem.sha256.in_(mine), Incident.closed_at.is_(None))
     ):
+        assert sha is not None
         found[sha] = f"the incident {reference} asks for it"
     for sha in conn.scalars(
-        select(standing.c.leaf)
-        .join(finding, finding.c.endpoint_id == standing.c.endpoint_id)
+        select(ProbeState.leaf)
+        .join(StoredFinding, StoredFinding.endpoint_id == ProbeState.endpoint_id)
         .where(
-            finding.c.code == "ca-distrusted",
-            finding.c.closed_at.is_(None),
-            standing.c.leaf.in_(mine),
+            StoredFinding.code == "ca-distrusted",
+            StoredFinding.closed_at.is_(None),
+            ProbeState.leaf.in_(mine),
         )
     ):
+        assert sha is not None
         found[sha] = "its CA is distrusted"
     for sha in conn.scalars(
-        select(revocation.c.sha256).where(
-            revocation.c.status == "revoked", revocation.c.sha256.in_(mine)
+        select(RevocationCheck.sha256).where(
+            RevocationCheck.status == "revoked", RevocationCheck.sha256.in_(mine)
         )
     ):
         found[sha] = "it is revoked"
@@ -265,9 +285,9 @@ def condemned(conn: Connection) -> dict[str, str]:
 def served_names(conn: Connection, hashes: Sequence[str]) -> dict[str, frozenset[str]]:
     """SHA-256 -> the names of that certificate."""
     found = {}
-    for start in range(0, len(hashes), 500):
-        query = select(certificate.c.sha256, certificate.c.names).where(
-            certificate.c.sha256.in_(hashes[start : start + 500])
+    for part in chunks(hashes):
+        query = select(StoredCertificate.sha256, StoredCertificate.names).where(
+            StoredCertificate.sha256.in_(part)
         )
         for sha, names in conn.execute(query):
             found[sha] = frozenset(json.loads(names))
@@ -281,19 +301,19 @@ def expected(conn: Connection) -> list[Row]:
     """
     query = (
         select(
-            lineage.c.client_id,
-            lineage.c.id,
-            lineage.c.sha256,
-            lineage.c.deployed,
-            lineage.c.proven_at,
-            certificate.c.not_after,
-            certificate.c.names,
+            StoredLineage.client_id,
+            StoredLineage.id,
+            StoredLineage.sha256,
+            StoredLineage.deployed,
+            StoredLineage.proven_at,
+            StoredCertificate.not_after,
+            StoredCertificate.names,
         )
-        .join(certificate, certificate.c.sha256 == lineage.c.sha256)
-        .where(lineage.c.state == "active")
+        .join(StoredCertificate, StoredCertificate.sha256 == StoredLineage.sha256)
+        .where(StoredLineage.state == "active")
     )
     found: list[Row] = []
-    for row in conn.execute(query.order_by(lineage.c.id)).mappings():
+    for row in conn.execute(query.order_by(StoredLineage.id)).mappings():
         names = json.loads(row["names"])
         common = {
             "id": -1,
@@ -307,25 +327,27 @@ def expected(conn: Connection) -> list[Row]:
     return found
 
 
-def unbrought(conn: Connection, at: int) -> list[Row]:
+def undeployed(conn: Connection, at: int) -> list[Row]:
     """Active lineages whose newest certificate is not in use, not proved, or not at a target that
     may be tried at ``at``.
     """
-    waiting = select(deployment.c.lineage_id).where(
-        deployment.c.state == "pending",
-        deployment.c.next_at <= at,
-        deployment.c.sha256 == lineage.c.sha256,
+    waiting = select(Deployment.lineage_id).where(
+        Deployment.state == "pending",
+        Deployment.next_at <= at,
+        Deployment.sha256 == StoredLineage.sha256,
     )
-    fresh = or_(lineage.c.deployed.is_(None), lineage.c.deployed != lineage.c.sha256)
-    unproved = and_(lineage.c.proven_at.is_(None), lineage.c.proof.is_not(None))
-    taken_back = and_(lineage.c.rolled_back.is_not(None), lineage.c.rolled_back == lineage.c.sha256)
+    fresh = or_(StoredLineage.deployed.is_(None), StoredLineage.deployed != StoredLineage.sha256)
+    unproved = and_(StoredLineage.proven_at.is_(None), StoredLineage.proof.is_not(None))
+    taken_back = and_(
+        StoredLineage.rolled_back.is_not(None), StoredLineage.rolled_back == StoredLineage.sha256
+    )
     query = _query().where(
-        lineage.c.state == "active",
-        lineage.c.sha256.is_not(None),
+        StoredLineage.state == "active",
+        StoredLineage.sha256.is_not(None),
         ~taken_back,
-        or_(lineage.c.id.in_(waiting), fresh, unproved),
+        or_(StoredLineage.id.in_(waiting), fresh, unproved),
     )
-    return [dict(r) for r in conn.execute(query.order_by(lineage.c.id)).mappings()]
+    return [dict(r) for r in conn.execute(query.order_by(StoredLineage.id)).mappings()]
 
 
 # -- where it was brought
@@ -335,25 +357,25 @@ def to_deliver(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> 
     """One row a target, once; those of certificates before are no longer tried."""
     wanted = list(dict.fromkeys(targets))
     tx.conn.execute(
-        update(deployment)
+        update(Deployment)
         .where(
-            deployment.c.lineage_id == lineage_id,
-            deployment.c.sha256 != sha256,
-            deployment.c.state == "pending",
+            Deployment.lineage_id == lineage_id,
+            Deployment.sha256 != sha256,
+            Deployment.state == "pending",
         )
         .values(state="superseded")
     )
     have = set(
         tx.conn.scalars(
-            select(deployment.c.target).where(
-                deployment.c.lineage_id == lineage_id, deployment.c.sha256 == sha256
+            select(Deployment.target).where(
+                Deployment.lineage_id == lineage_id, Deployment.sha256 == sha256
             )
         )
     )
     new = [t for t in wanted if t not in have]
     if new:
         tx.conn.execute(
-            insert(deployment),
+            insert(Deployment),
             [
                 {
                     "lineage_id": lineage_id,
@@ -369,12 +391,12 @@ def to_deliver(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> 
     again = [t for t in wanted if t in have]
     if again:
         tx.conn.execute(
-            update(deployment)
+            update(Deployment)
             .where(
-                deployment.c.lineage_id == lineage_id,
-                deployment.c.sha256 == sha256,
-                deployment.c.target.in_(again),
-                deployment.c.state == "superseded",
+                Deployment.lineage_id == lineage_id,
+                Deployment.sha256 == sha256,
+                Deployment.target.in_(again),
+                Deployment.state == "superseded",
             )
             .values(state="pending", next_at=tx.at)
         )
@@ -383,11 +405,11 @@ def to_deliver(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> 
 def deliver_again(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> None:
     """Also to those that have it."""
     tx.conn.execute(
-        update(deployment)
+        update(Deployment)
         .where(
-            deployment.c.lineage_id == lineage_id,
-            deployment.c.sha256 == sha256,
-            deployment.c.target.in_(list(targets)),
+            Deployment.lineage_id == lineage_id,
+            Deployment.sha256 == sha256,
+            Deployment.target.in_(list(targets)),
         )
         .values(state="pending", next_at=tx.at)
     )
@@ -401,48 +423,48 @@ def deliveries(
     states: Sequence[str] = ("pending",),
 ) -> list[Row]:
     """``due``: not before which instant they may be tried."""
-    query = select(deployment).where(deployment.c.state.in_(states)).order_by(deployment.c.id)
+    query = select(Deployment).where(Deployment.state.in_(states)).order_by(Deployment.id)
     if lineage_id is not None:
-        query = query.where(deployment.c.lineage_id == lineage_id)
+        query = query.where(Deployment.lineage_id == lineage_id)
     if due is not None:
-        query = query.where(deployment.c.next_at <= due)
-    return [dict(r) for r in conn.execute(query).mappings()]
+        query = query.where(Deployment.next_at <= due)
+    return fetch_all(conn, query)
 
 
 def delivered(tx: Tx, deployment_id: int) -> None:
     tx.conn.execute(
-        update(deployment)
-        .where(deployment.c.id == deployment_id)
-        .values(state="done", done_at=tx.at, error=None, attempts=deployment.c.attempts + 1)
+        update(Deployment)
+        .where(Deployment.id == deployment_id)
+        .values(state="done", done_at=tx.at, error=None, attempts=Deployment.attempts + 1)
     )
 
 
 def not_delivered(tx: Tx, deployment_id: int, error: str, next_at: int) -> None:
     tx.conn.execute(
-        update(deployment)
-        .where(deployment.c.id == deployment_id)
-        .values(error=error[:1000], next_at=next_at, attempts=deployment.c.attempts + 1)
+        update(Deployment)
+        .where(Deployment.id == deployment_id)
+        .values(error=error[:1000], next_at=next_at, attempts=Deployment.attempts + 1)
     )
 
 
 def failing(conn: Connection) -> list[Row]:
     """Deliveries that failed and wait, with the name of their lineage and client."""
     query = (
-        select(deployment, lineage.c.name, client.c.number.label("client"))
-        .join(lineage, lineage.c.id == deployment.c.lineage_id)
-        .join(client, client.c.id == lineage.c.client_id)
+        select(Deployment, StoredLineage.name, Client.number.label("client"))
+        .join(StoredLineage, StoredLineage.id == Deployment.lineage_id)
+        .join(Client, Client.id == StoredLineage.client_id)
         .where(
-            deployment.c.state == "pending",
-            deployment.c.error.is_not(None),
-            lineage.c.state != "retired",
+            Deployment.state == "pending",
+            Deployment.error.is_not(None),
+            StoredLineage.state != "retired",
         )
-        .order_by(deployment.c.id)
+        .order_by(Deployment.id)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def revoked(tx: Tx, sha256: str, reason: str) -> None:
-    """We revoked it: known before any CRL says so."""
+    """We revoked it: known before any CRL contains it."""
     values = {
         "status": "revoked",
         "reason": reason,
@@ -452,13 +474,15 @@ def revoked(tx: Tx, sha256: str, reason: str) -> None:
         "checked_at": tx.at,
         "next_at": tx.at,
     }
-    statement = upsert(tx.conn, revocation).values(sha256=sha256, **values)
+    statement = upsert(tx.conn, RevocationCheck).values(sha256=sha256, **values)
     tx.conn.execute(statement.on_conflict_do_update(index_elements=["sha256"], set_=values))
 
 
 def revocation_of(conn: Connection, sha256: str) -> bool | None:
-    """Whether a certificate is revoked; None where nobody asked, or it could not be told."""
-    status = conn.execute(select(revocation.c.status).where(revocation.c.sha256 == sha256)).scalar()
+    """Whether a certificate is revoked; None if it was not checked, or is undetermined."""
+    status = conn.execute(
+        select(RevocationCheck.status).where(RevocationCheck.sha256 == sha256)
+    ).scalar()
     return None if status in (None, "unknown") else status == "revoked"
 
 
@@ -467,30 +491,31 @@ def covering(conn: Connection, host: str, client_id: int) -> list[Row]:
     wild = f"*.{host.partition('.')[2]}"
     query = (
         _query()
-        .join(lineage_name, lineage_name.c.lineage_id == lineage.c.id)
+        .join(LineageName, LineageName.lineage_id == StoredLineage.id)
         .where(
-            lineage.c.client_id == client_id,
-            lineage.c.state == "active",
-            or_(lineage_name.c.name == host, lineage_name.c.name == wild),
+            StoredLineage.client_id == client_id,
+            StoredLineage.state == "active",
+            or_(LineageName.name == host, LineageName.name == wild),
         )
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
-def troubled(conn: Connection) -> list[Row]:
+def quarantined(conn: Connection) -> list[Row]:
     """Names in quarantine, with lineage and client."""
     query = (
         select(
-            lineage_name,
-            lineage.c.name.label("lineage"),
-            lineage.c.client_id,
-            client.c.number.label("client"),
+            LineageName,
+            StoredLineage.name.label("lineage"),
+            StoredLineage.client_id,
+            Client.number.label("client"),
         )
         .join(
-            lineage, and_(lineage.c.id == lineage_name.c.lineage_id, lineage.c.state != "retired")
+            StoredLineage,
+            and_(StoredLineage.id == LineageName.lineage_id, StoredLineage.state != "retired"),
         )
-        .join(client, client.c.id == lineage.c.client_id)
-        .where(lineage_name.c.state == "quarantined")
-        .order_by(lineage_name.c.since, lineage_name.c.name)
+        .join(Client, Client.id == StoredLineage.client_id)
+        .where(LineageName.state == "quarantined")
+        .order_by(LineageName.since, LineageName.name)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)

@@ -4,7 +4,7 @@ What is durable before what:
 
 1. A notice and its items are written in the transaction of the decision; the items' unique key
    keeps a second one out.
-2. ``lease``: a worker takes queued rows under a token of its own, for a time.
+2. ``lease``: a worker takes queued rows under a unique token, for a time.
 3. ``begin``: committed just before the call that may send, by the token's holder alone, and only
    while its lease lasts.
 4. ``finish``: what became of it.
@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.models.tables import contact, matter, notice, notice_item
+from inventory.db.sql import chunks, fetch_all, insert_id
+from inventory.models import Contact, Notice, SentItem, Ticket
 from inventory.store.records import Row
 from inventory.store.scan_results import upsert
 
@@ -33,22 +34,19 @@ LIVE = ("queued", "leased", "sending", "sent", "unknown")
 def add(tx: Tx, values: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> int | None:
     """Queues one notice with its items.
 
-    None where every item was said before (another run was faster): then nothing is queued.
+    None if every item was sent before (another run was faster): then nothing is queued.
     """
-    key = tx.conn.execute(
-        insert(notice).values(dict(values) | {"state": "queued", "created_at": tx.at})
-    ).inserted_primary_key
-    assert key is not None
-    notice_id = int(key[0])
+    key = insert_id(tx.conn, Notice, dict(values) | {"state": "queued", "created_at": tx.at})
+    notice_id = key
     new = 0
     for item in items:
-        statement = upsert(tx.conn, notice_item).values(dict(item) | {"notice_id": notice_id})
+        statement = upsert(tx.conn, SentItem).values(dict(item) | {"notice_id": notice_id})
         new += (
-            tx.conn.execute(statement.on_conflict_do_nothing().returning(notice_item.c.id)).first()
+            tx.conn.execute(statement.on_conflict_do_nothing().returning(SentItem.id)).first()
             is not None
         )
     if not new:
-        tx.conn.execute(notice.delete().where(notice.c.id == notice_id))
+        tx.conn.execute(delete(Notice).where(Notice.id == notice_id))
         return None
     return notice_id
 
@@ -56,13 +54,13 @@ def add(tx: Tx, values: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
 def recover(tx: Tx) -> tuple[int, int]:
     """(rows queued again, rows that became unknown) of workers whose lease has ended."""
     again = tx.conn.execute(
-        update(notice)
-        .where(notice.c.state == "leased", notice.c.lease_until < tx.at)
+        update(Notice)
+        .where(Notice.state == "leased", Notice.lease_until < tx.at)
         .values(state="queued", token=None, lease_until=None)
     )
     lost = tx.conn.execute(
-        update(notice)
-        .where(notice.c.state == "sending", notice.c.lease_until < tx.at)
+        update(Notice)
+        .where(Notice.state == "sending", Notice.lease_until < tx.at)
         .values(
             state="unknown", error="the process that sent it ended, or stood still, before it knew"
         )
@@ -72,22 +70,22 @@ def recover(tx: Tx) -> tuple[int, int]:
 
 def lease(tx: Tx, channel: str, token: str, seconds: int, limit: int) -> list[Row]:
     """Takes up to ``limit`` queued rows of a channel that are due, oldest first."""
-    ids = select(notice.c.id).where(
-        notice.c.state == "queued", notice.c.channel == channel, notice.c.next_at <= tx.at
+    ids = select(Notice.id).where(
+        Notice.state == "queued", Notice.channel == channel, Notice.next_at <= tx.at
     )
-    ids = ids.order_by(notice.c.next_at, notice.c.id).limit(limit)
+    ids = ids.order_by(Notice.next_at, Notice.id).limit(limit)
     if tx.conn.dialect.name == "postgresql":
         ids = ids.with_for_update(skip_locked=True)
     taken = list(tx.conn.scalars(ids))
     if not taken:
         return []
     tx.conn.execute(
-        update(notice)
-        .where(notice.c.id.in_(taken), notice.c.state == "queued")
+        update(Notice)
+        .where(Notice.id.in_(taken), Notice.state == "queued")
         .values(state="leased", token=token, lease_until=tx.at + seconds)
     )
     rows = tx.conn.execute(
-        select(notice).where(notice.c.id.in_(taken), notice.c.token == token).order_by(notice.c.id)
+        select(Notice).where(Notice.id.in_(taken), Notice.token == token).order_by(Notice.id)
     ).mappings()
     return [dict(r) for r in rows]
 
@@ -95,14 +93,14 @@ def lease(tx: Tx, channel: str, token: str, seconds: int, limit: int) -> list[Ro
 def begin(tx: Tx, notice_id: int, token: str, seconds: int) -> bool:
     """Committed just before the call. False where the lease was lost: then it must not be sent."""
     done = tx.conn.execute(
-        update(notice)
+        update(Notice)
         .where(
-            notice.c.id == notice_id,
-            notice.c.state == "leased",
-            notice.c.token == token,
-            notice.c.lease_until >= tx.at,
+            Notice.id == notice_id,
+            Notice.state == "leased",
+            Notice.token == token,
+            Notice.lease_until >= tx.at,
         )
-        .values(state="sending", lease_until=tx.at + seconds, attempts=notice.c.attempts + 1)
+        .values(state="sending", lease_until=tx.at + seconds, attempts=Notice.attempts + 1)
     )
     return done.rowcount == 1
 
@@ -110,7 +108,7 @@ def begin(tx: Tx, notice_id: int, token: str, seconds: int) -> bool:
 def finish(tx: Tx, notice_id: int, token: str, state: str, /, **values: Any) -> bool:
     """``state``: sent, unknown, queued (with next_at), failed or dead.
 
-    A worker that slept past its lease may still say that it was sent.
+    A worker that slept past its lease may still record that it was sent.
     """
     before = ("sending", "unknown") if state == "sent" else ("sending", "leased")
     changes = {
@@ -120,8 +118,8 @@ def finish(tx: Tx, notice_id: int, token: str, state: str, /, **values: Any) -> 
         **values,
     }
     done = tx.conn.execute(
-        update(notice)
-        .where(notice.c.id == notice_id, notice.c.token == token, notice.c.state.in_(before))
+        update(Notice)
+        .where(Notice.id == notice_id, Notice.token == token, Notice.state.in_(before))
         .values(changes)
     )
     return done.rowcount == 1
@@ -130,8 +128,8 @@ def finish(tx: Tx, notice_id: int, token: str, state: str, /, **values: Any) -> 
 def give_back(tx: Tx, token: str) -> None:
     """Rows that a worker took and did not come to."""
     tx.conn.execute(
-        update(notice)
-        .where(notice.c.token == token, notice.c.state == "leased")
+        update(Notice)
+        .where(Notice.token == token, Notice.state == "leased")
         .values(state="queued", token=None, lease_until=None)
     )
 
@@ -146,25 +144,21 @@ def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> None
     moment stays what it is.
     """
     gone: list[int] = []
-    for start in range(0, len(ids), 500):
-        part = ids[start : start + 500]
-        change = update(notice).where(
-            notice.c.id.in_(part), notice.c.state.in_((*WAITING, "failed"))
-        )
+    for part in chunks(ids):
+        change = update(Notice).where(Notice.id.in_(part), Notice.state.in_((*WAITING, "failed")))
         gone += tx.conn.scalars(
-            change.values(state="dead", error=reason[:300]).returning(notice.c.id)
+            change.values(state="dead", error=reason[:300]).returning(Notice.id)
         )
-    for start in range(0, len(gone), 500):
-        part = gone[start : start + 500]
-        ended = select(notice_item.c.matter_id).where(
-            notice_item.c.notice_id.in_(part), notice_item.c.step == "resolved"
+    for part in chunks(gone):
+        ended = select(SentItem.matter_id).where(
+            SentItem.notice_id.in_(part), SentItem.step == "resolved"
         )
         tx.conn.execute(
-            update(matter).where(matter.c.id.in_(ended)).values(closed_at=None)
-        )  # that it is done was not said after all
-        tx.conn.execute(notice_item.delete().where(notice_item.c.notice_id.in_(part)))
+            update(Ticket).where(Ticket.id.in_(ended)).values(closed_at=None)
+        )  # the message that it is resolved was not sent after all
+        tx.conn.execute(delete(SentItem).where(SentItem.notice_id.in_(part)))
         if not trace:
-            tx.conn.execute(notice.delete().where(notice.c.id.in_(part), notice.c.attempts == 0))
+            tx.conn.execute(delete(Notice).where(Notice.id.in_(part), Notice.attempts == 0))
     tx.audit_many("drop", "notice", [(i, {}) for i in gone])
 
 
@@ -175,11 +169,11 @@ def waiting(conn: Connection, before: int) -> list[int]:
     """Client notices that are queued since before that instant, but for those that a person queued
     again.
     """
-    query = select(notice.c.id).where(
-        notice.c.state == "queued",
-        notice.c.kind == "client",
-        notice.c.created_at < before,
-        or_(notice.c.error.is_(None), notice.c.error != RETRIED),
+    query = select(Notice.id).where(
+        Notice.state == "queued",
+        Notice.kind == "client",
+        Notice.created_at < before,
+        or_(Notice.error.is_(None), Notice.error != RETRIED),
     )
     return list(conn.scalars(query))
 
@@ -188,8 +182,8 @@ def refused(conn: Connection, before: int) -> list[int]:
     """Client notices that were refused for good, before that instant."""
     return list(
         conn.scalars(
-            select(notice.c.id).where(
-                notice.c.state == "failed", notice.c.kind == "client", notice.c.created_at < before
+            select(Notice.id).where(
+                Notice.state == "failed", Notice.kind == "client", Notice.created_at < before
             )
         )
     )
@@ -199,28 +193,24 @@ def depth(conn: Connection) -> dict[str, int]:
     """How many notices there are of each state."""
     return {
         row[0]: row[1]
-        for row in conn.execute(select(notice.c.state, func.count()).group_by(notice.c.state))
+        for row in conn.execute(select(Notice.state, func.count()).group_by(Notice.state))
     }
 
 
 def count_sent(conn: Connection, after: int) -> int:
     """Return how many notices were sent after that time."""
-    query = select(func.count()).where(notice.c.state == "sent", notice.c.sent_at > after)
+    query = select(func.count()).where(Notice.state == "sent", Notice.sent_at > after)
     return int(conn.execute(query).scalar() or 0)
 
 
 def oldest_queued(conn: Connection) -> int | None:
     return conn.execute(
-        select(func.min(notice.c.created_at)).where(notice.c.state.in_(WAITING))
+        select(func.min(Notice.created_at)).where(Notice.state.in_(WAITING))
     ).scalar()
 
 
 def channels_waiting(conn: Connection, at: int) -> list[str]:
-    query = (
-        select(notice.c.channel)
-        .where(notice.c.state == "queued", notice.c.next_at <= at)
-        .distinct()
-    )
+    query = select(Notice.channel).where(Notice.state == "queued", Notice.next_at <= at).distinct()
     return sorted(conn.scalars(query))
 
 
@@ -233,50 +223,46 @@ def listing(
     limit: int = 500,
 ) -> list[Row]:
     """Newest first, with the contact's name; without the bodies unless ``ids`` are named."""
-    columns = [c for c in notice.c if ids is not None or c.name not in ("text", "html")]
-    query = select(*columns, contact.c.name.label("contact")).outerjoin(
-        contact, contact.c.id == notice.c.contact_id
+    columns = [c for c in Notice.__table__.c if ids is not None or c.name not in ("text", "html")]
+    query = select(*columns, Contact.name.label("contact")).outerjoin(
+        Contact, Contact.id == Notice.contact_id
     )
     if states:
-        query = query.where(notice.c.state.in_(states))
+        query = query.where(Notice.state.in_(states))
     if client_id is not None:
-        query = query.where(notice.c.client_id == client_id)
+        query = query.where(Notice.client_id == client_id)
     if ids is not None:
-        query = query.where(notice.c.id.in_(ids))
-    return [
-        dict(r) for r in conn.execute(query.order_by(notice.c.id.desc()).limit(limit)).mappings()
-    ]
+        query = query.where(Notice.id.in_(ids))
+    return [dict(r) for r in conn.execute(query.order_by(Notice.id.desc()).limit(limit)).mappings()]
 
 
 def items_of(conn: Connection, notice_id: int) -> list[Row]:
-    query = (
-        select(notice_item).where(notice_item.c.notice_id == notice_id).order_by(notice_item.c.id)
-    )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    query = select(SentItem).where(SentItem.notice_id == notice_id).order_by(SentItem.id)
+    return fetch_all(conn, query)
 
 
 def said(
     conn: Connection, subjects: Sequence[str] | None = None
 ) -> dict[tuple[str, str], list[tuple[int, str, str, int, str]]]:
-    """(subject, round) -> what was said or is queued about it: (contact id, step, threshold, when
+    """(subject, round) -> what was sent or is queued about it: (contact id, step, threshold, when
     queued, state).
     """
     columns = (
-        notice_item.c.subject,
-        notice_item.c.round,
-        notice_item.c.contact_id,
-        notice_item.c.step,
-        notice_item.c.threshold,
-        notice.c.created_at,
-        notice.c.state,
+        SentItem.subject,
+        SentItem.round,
+        SentItem.contact_id,
+        SentItem.step,
+        SentItem.threshold,
+        Notice.created_at,
+        Notice.state,
     )
-    query = select(*columns).join(notice, notice.c.id == notice_item.c.notice_id)
+    query = select(*columns).join(Notice, Notice.id == SentItem.notice_id)
     found: dict[tuple[str, str], list[tuple[int, str, str, int, str]]] = {}
     parts: list[Any] = (
         [query]
         if subjects is None
         else [
-            query.where(notice_item.c.subject.in_(subjects[i : i + 500]))
+            query.where(SentItem.subject.in_(subjects[i : i + 500]))
             for i in range(0, len(subjects), 500)
         ]
     )
@@ -291,43 +277,41 @@ def last_to_contacts(conn: Connection) -> dict[int, int]:
     not count.
     """
     query = (
-        select(notice.c.contact_id, func.max(notice.c.created_at))
-        .where(
-            notice.c.kind == "client", notice.c.state.in_(LIVE), notice.c.contact_id.is_not(None)
-        )
-        .group_by(notice.c.contact_id)
+        select(Notice.contact_id, func.max(Notice.created_at))
+        .where(Notice.kind == "client", Notice.state.in_(LIVE), Notice.contact_id.is_not(None))
+        .group_by(Notice.contact_id)
     )
-    return {row[0]: row[1] for row in conn.execute(query)}
+    return {row[0]: row[1] for row in conn.execute(query) if row[0] is not None}
 
 
 def last_said(conn: Connection, subjects: Sequence[str]) -> dict[str, int]:
     """Subject -> when something about it was last queued."""
     found: dict[str, int] = {}
-    for start in range(0, len(subjects), 500):
+    for part in chunks(subjects):
         query = (
-            select(notice_item.c.subject, func.max(notice.c.created_at))
-            .join(notice, notice.c.id == notice_item.c.notice_id)
-            .where(notice_item.c.subject.in_(subjects[start : start + 500]))
-            .group_by(notice_item.c.subject)
+            select(SentItem.subject, func.max(Notice.created_at))
+            .join(Notice, Notice.id == SentItem.notice_id)
+            .where(SentItem.subject.in_(part))
+            .group_by(SentItem.subject)
         )
         found |= {row[0]: row[1] for row in conn.execute(query)}
     return found
 
 
 def digest_sent(conn: Connection, contact_id: int, day: str) -> bool:
-    query = select(notice_item.c.id).where(
-        notice_item.c.contact_id == contact_id,
-        notice_item.c.subject == "digest",
-        notice_item.c.round == day,
+    query = select(SentItem.id).where(
+        SentItem.contact_id == contact_id,
+        SentItem.subject == "digest",
+        SentItem.round == day,
     )
     return conn.execute(query.limit(1)).first() is not None
 
 
 def retry(tx: Tx, notice_id: int) -> bool:
-    """A person's decision: one that failed, or of which nobody knows, is queued again."""
+    """A person's decision: one that failed, or whose result is unknown, is queued again."""
     done = tx.conn.execute(
-        update(notice)
-        .where(notice.c.id == notice_id, notice.c.state.in_(("unknown", "failed")))
+        update(Notice)
+        .where(Notice.id == notice_id, Notice.state.in_(("unknown", "failed")))
         .values(
             state="queued",
             token=None,
@@ -349,7 +333,7 @@ def by_mark(conn: Connection, mark: str) -> Row | None:
     if not (number.isascii() and number.isdigit() and len(number) < 19 and secret):
         return None
     row = (
-        conn.execute(select(notice).where(notice.c.id == int(number), notice.c.secret == secret))
+        conn.execute(select(Notice).where(Notice.id == int(number), Notice.secret == secret))
         .mappings()
         .first()
     )
@@ -363,29 +347,29 @@ def told_about(
     sent_at, acked_at, subject.
     """
     columns = (
-        notice.c.id,
-        notice.c.reference,
-        notice.c.outcome,
-        notice.c.state,
-        notice.c.sent_at,
-        notice.c.created_at,
-        notice.c.acked_at,
-        notice.c.subject,
+        Notice.id,
+        Notice.reference,
+        Notice.outcome,
+        Notice.state,
+        Notice.sent_at,
+        Notice.created_at,
+        Notice.acked_at,
+        Notice.subject,
     )
     about = or_(
-        matter.c.domain_id == domain_id,
-        matter.c.endpoint_id == (endpoint_id if endpoint_id is not None else -1),
+        Ticket.domain_id == domain_id,
+        Ticket.endpoint_id == (endpoint_id if endpoint_id is not None else -1),
     )
     query = (
         select(*columns)
-        .join(notice_item, notice_item.c.notice_id == notice.c.id)
-        .join(matter, matter.c.id == notice_item.c.matter_id)
-        .where(notice.c.client_id == client_id, about)
+        .join(SentItem, SentItem.notice_id == Notice.id)
+        .join(Ticket, Ticket.id == SentItem.matter_id)
+        .where(Notice.client_id == client_id, about)
         .distinct()
-        .order_by(notice.c.id.desc())
+        .order_by(Notice.id.desc())
         .limit(limit)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def about(conn: Connection, subject: str, client_id: int, limit: int = 50) -> list[Row]:
@@ -393,30 +377,30 @@ def about(conn: Connection, subject: str, client_id: int, limit: int = 50) -> li
     created_at, contact.
     """
     columns = (
-        notice.c.id,
-        notice.c.subject,
-        notice.c.state,
-        notice.c.sent_at,
-        notice.c.created_at,
-        contact.c.name.label("contact"),
+        Notice.id,
+        Notice.subject,
+        Notice.state,
+        Notice.sent_at,
+        Notice.created_at,
+        Contact.name.label("contact"),
     )
     query = (
         select(*columns)
-        .join(notice_item, notice_item.c.notice_id == notice.c.id)
-        .outerjoin(contact, contact.c.id == notice.c.contact_id)
-        .where(notice_item.c.subject == subject, notice.c.client_id == client_id)
+        .join(SentItem, SentItem.notice_id == Notice.id)
+        .outerjoin(Contact, Contact.id == Notice.contact_id)
+        .where(SentItem.subject == subject, Notice.client_id == client_id)
         .distinct()
-        .order_by(notice.c.id.desc())
+        .order_by(Notice.id.desc())
         .limit(limit)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def bounced(tx: Tx, notice_id: int, reason: str) -> None:
-    """It came back: its items go, so that what it said is decided anew, for the fallback."""
+    """It came back: its items go, so that its topics are decided again, for the fallback."""
     tx.conn.execute(
-        update(notice)
-        .where(notice.c.id == notice_id)
+        update(Notice)
+        .where(Notice.id == notice_id)
         .values(state="failed", error=f"it came back: {reason}"[:300])
     )
-    tx.conn.execute(notice_item.delete().where(notice_item.c.notice_id == notice_id))
+    tx.conn.execute(delete(SentItem).where(SentItem.notice_id == notice_id))

@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from inventory.db.database import Tx
-from inventory.models.tables import domain, endpoint, web_observation
+from inventory.db.sql import chunks
+from inventory.models import Domain, Endpoint, PageObservation
 
 _LONGER = (
-    update(web_observation)
-    .where(web_observation.c.endpoint_id == bindparam("e"), web_observation.c.open == 1)
+    update(PageObservation)
+    .where(PageObservation.endpoint_id == bindparam("e"), PageObservation.open == 1)
     .values(last_seen=bindparam("at"))
 )
 
@@ -34,10 +35,9 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
     """
     known: dict[int, Mapping[str, Any]] = {}
     ids = sorted(seen)
-    for start in range(0, len(ids), 500):
-        part = ids[start : start + 500]
-        query = select(web_observation).where(
-            web_observation.c.endpoint_id.in_(part), web_observation.c.open == 1
+    for part in chunks(ids):
+        query = select(PageObservation).where(
+            PageObservation.endpoint_id.in_(part), PageObservation.open == 1
         )
         known |= {r["endpoint_id"]: dict(r) for r in tx.conn.execute(query).mappings()}
     new, longer, ended = [], [], []
@@ -60,18 +60,18 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
                     "document": _text(document),
                 }
             )
-    by_id = web_observation.c.id == bindparam("i")
+    by_id = PageObservation.id == bindparam("i")
     if ended:
-        tx.conn.execute(update(web_observation).where(by_id).values(open=0), ended)
+        tx.conn.execute(update(PageObservation).where(by_id).values(open=0), ended)
     if longer:
         tx.conn.execute(
-            update(web_observation)
+            update(PageObservation)
             .where(by_id)
             .values(last_seen=bindparam("at"), document=bindparam("d")),
             longer,
         )
     if new:
-        tx.conn.execute(insert(web_observation), new)
+        tx.conn.execute(insert(PageObservation), new)
 
 
 def visited(
@@ -81,13 +81,13 @@ def visited(
     ``client_id`` is None.
     """
     query = (
-        select(web_observation.c.endpoint_id)
-        .join(endpoint, endpoint.c.id == web_observation.c.endpoint_id)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
+        select(PageObservation.endpoint_id)
+        .join(Endpoint, Endpoint.id == PageObservation.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
     )
     query = query.where(
-        web_observation.c.open == 1 if at is None else web_observation.c.first_seen <= at
+        PageObservation.open == 1 if at is None else PageObservation.first_seen <= at
     )
     if client_id is not None:
-        query = query.where(domain.c.client_id == client_id)
+        query = query.where(Domain.client_id == client_id)
     return frozenset(conn.scalars(query))

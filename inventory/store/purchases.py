@@ -15,17 +15,18 @@ from babel.core import get_global
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from inventory.db.database import Tx, from_epoch, to_epoch
+from inventory.db.sql import fetch_all
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models.tables import (
-    case,
-    certificate,
-    client,
-    domain,
-    endpoint,
-    issuance,
-    observation,
-    order,
-    order_name,
+from inventory.models import (
+    Case,
+    Client,
+    Domain,
+    Endpoint,
+    Issuance,
+    PurchaseName,
+    ServedChain,
+    StoredCertificate,
+    StoredPurchase,
 )
 from inventory.names import as_ip, display, matches, normalise
 from inventory.store import clients, contacts, records
@@ -48,15 +49,15 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
     text = key.strip()
     bare = text.removeprefix("#")
     as_id = int(bare) if bare.isascii() and bare.isdigit() and len(bare) < 19 else -1
-    query = select(order, client.c.number.label("client")).join(
-        client, client.c.id == order.c.client_id
+    query = select(StoredPurchase, Client.number.label("client")).join(
+        Client, Client.id == StoredPurchase.client_id
     )
     if client_id is not None:
-        query = query.where(order.c.client_id == client_id)
+        query = query.where(StoredPurchase.client_id == client_id)
     rows = (
         []
         if text.startswith("#")
-        else conn.execute(query.where(order.c.number == text)).mappings().all()
+        else conn.execute(query.where(StoredPurchase.number == text)).mappings().all()
     )
     if len(rows) > 1:
         ids = ", ".join(f"#{r['id']}" for r in rows)
@@ -66,9 +67,9 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
             "Name one by its id.",
         )
     if not rows:
-        rows = conn.execute(query.where(order.c.id == as_id)).mappings().all()
+        rows = conn.execute(query.where(StoredPurchase.id == as_id)).mappings().all()
     if not rows and text.startswith("#"):
-        rows = conn.execute(query.where(order.c.number == text)).mappings().all()
+        rows = conn.execute(query.where(StoredPurchase.number == text)).mappings().all()
     if not rows:
         raise NotFound(
             f"There is no order '{printable(text, 60)}'", "", "See certmgr purchase list."
@@ -167,11 +168,11 @@ def owner_of(conn: Connection, host: str) -> Row | None:
     labels = host.split(".")
     parents = [".".join(labels[i:]) for i in range(len(labels) - 1 or 1)]
     query = (
-        select(domain.c.id, domain.c.name, domain.c.client_id, domain.c.server_id, client.c.number)
-        .join(client, client.c.id == domain.c.client_id)
-        .where(domain.c.name.in_(parents), domain.c.state != "retired")
+        select(Domain.id, Domain.name, Domain.client_id, Domain.server_id, Client.number)
+        .join(Client, Client.id == Domain.client_id)
+        .where(Domain.name.in_(parents), Domain.state != "retired")
     )
-    rows = [dict(r) for r in conn.execute(query).mappings()]
+    rows = fetch_all(conn, query)
     return max(rows, key=lambda r: len(r["name"]), default=None)
 
 
@@ -291,18 +292,18 @@ def add(
         raise UsageError("An order needs a vendor", "", "Give --vendor NAME.")
     _check(values, found, tx.at)
     _free(tx.conn, values, None)
-    row_id = records.add(tx, order, values)
-    tx.conn.execute(insert(order_name), [{"order_id": row_id, "name": n} for n in found])
+    row_id = records.add(tx, StoredPurchase, values)
+    tx.conn.execute(insert(PurchaseName), [{"order_id": row_id, "name": n} for n in found])
     return row_id, strange
 
 
 def _free(conn: Connection, values: Mapping[str, Any], row_id: int | None) -> None:
     if values.get("number") is None:
         return
-    query = select(order.c.id).where(
-        order.c.client_id == values["client_id"],
-        order.c.vendor == values["vendor"],
-        order.c.number == values["number"],
+    query = select(StoredPurchase.id).where(
+        StoredPurchase.client_id == values["client_id"],
+        StoredPurchase.vendor == values["vendor"],
+        StoredPurchase.number == values["number"],
     )
     other = next((i for i in conn.scalars(query) if i != row_id), None)
     if other is not None:
@@ -320,24 +321,26 @@ def edit(
     before = find(tx.conn, key)
     values = _values(tx.conn, given, before["client_id"])
     had = sorted(
-        tx.conn.scalars(select(order_name.c.name).where(order_name.c.order_id == before["id"]))
+        tx.conn.scalars(select(PurchaseName.name).where(PurchaseName.order_id == before["id"]))
     )
     found = had if names is None else sorted(names_of(tx.conn, before["client_id"], names)[0])
     after = {**before, **values}
     _check(after, found, tx.at)
     _free(tx.conn, after, before["id"])
-    changes = records.edit(tx, order, before, values)
+    changes = records.edit(tx, StoredPurchase, before, values)
     if found != had:
-        tx.conn.execute(delete(order_name).where(order_name.c.order_id == before["id"]))
-        tx.conn.execute(insert(order_name), [{"order_id": before["id"], "name": n} for n in found])
+        tx.conn.execute(delete(PurchaseName).where(PurchaseName.order_id == before["id"]))
+        tx.conn.execute(
+            insert(PurchaseName), [{"order_id": before["id"], "name": n} for n in found]
+        )
         changes["names"] = [had, found]
         tx.audit("edit", "order", before["id"], {"names": [len(had), len(found)]})
     return changes
 
 
 def renew(tx: Tx, key: str, given: Mapping[str, Any]) -> int:
-    """A new order in the place of this one, with everything known filled in; it begins when the old
-    one ends, unless ``starts_at`` says otherwise.
+    """A new purchase that succeeds this one, with everything known filled in; it begins when the
+    old one ends, unless ``starts_at`` is given.
     """
     before = find(tx.conn, key)
     if before["state"] != "active":
@@ -349,7 +352,7 @@ def renew(tx: Tx, key: str, given: Mapping[str, Any]) -> int:
             "Edit that one.",
         )
     names = list(
-        tx.conn.scalars(select(order_name.c.name).where(order_name.c.order_id == before["id"]))
+        tx.conn.scalars(select(PurchaseName.name).where(PurchaseName.order_id == before["id"]))
     )
     kept = (
         "client_id",
@@ -380,16 +383,18 @@ def renew(tx: Tx, key: str, given: Mapping[str, Any]) -> int:
         values["ends_at"] = to_epoch(years_later(start, values["years"]))
     _check(values, names, tx.at)
     _free(tx.conn, values, None)
-    row_id = records.add(tx, order, values)
-    tx.conn.execute(insert(order_name), [{"order_id": row_id, "name": n} for n in names])
-    tx.conn.execute(update(order).where(order.c.id == before["id"]).values(successor_id=row_id))
+    row_id = records.add(tx, StoredPurchase, values)
+    tx.conn.execute(insert(PurchaseName), [{"order_id": row_id, "name": n} for n in names])
+    tx.conn.execute(
+        update(StoredPurchase).where(StoredPurchase.id == before["id"]).values(successor_id=row_id)
+    )
     # A renewal that is led already goes on under the new order, with the certificate that it waits
     # for.
-    led = select(case.c.id).where(
-        case.c.order_id == before["id"], case.c.kind == "renewal", case.c.closed_at.is_(None)
+    led = select(Case.id).where(
+        Case.order_id == before["id"], Case.kind == "renewal", Case.closed_at.is_(None)
     )
-    tx.conn.execute(update(issuance).where(issuance.c.case_id.in_(led)).values(order_id=row_id))
-    tx.conn.execute(update(case).where(case.c.id.in_(led)).values(order_id=row_id))
+    tx.conn.execute(update(Issuance).where(Issuance.case_id.in_(led)).values(order_id=row_id))
+    tx.conn.execute(update(Case).where(Case.id.in_(led)).values(order_id=row_id))
     tx.audit("renew", "order", before["id"], {"successor": row_id})
     return row_id
 
@@ -399,11 +404,13 @@ def cancel(tx: Tx, key: str, reason: str) -> Row:
     if before["state"] == "cancelled":
         raise Conflict(f"The order {key} was cancelled already")
     tx.conn.execute(
-        update(order).where(order.c.successor_id == before["id"]).values(successor_id=None)
+        update(StoredPurchase)
+        .where(StoredPurchase.successor_id == before["id"])
+        .values(successor_id=None)
     )
     records.edit(
         tx,
-        order,
+        StoredPurchase,
         before,
         {
             "state": "cancelled",
@@ -424,56 +431,59 @@ def listing(
     """Orders with ``client`` (number), ``names`` and ``issued`` (rows of their certificates); of
     every client where ``client_id`` is None.
     """
-    query = select(order, client.c.number.label("client"), client.c.name.label("client_name")).join(
-        client, client.c.id == order.c.client_id
-    )
+    query = select(
+        StoredPurchase, Client.number.label("client"), Client.name.label("client_name")
+    ).join(Client, Client.id == StoredPurchase.client_id)
     if client_id is not None:
-        query = query.where(order.c.client_id == client_id)
+        query = query.where(StoredPurchase.client_id == client_id)
     if not ended:
-        query = query.where(order.c.state == "active", client.c.state != "retired")
+        query = query.where(StoredPurchase.state == "active", Client.state != "retired")
     wanted = None if ids is None else sorted(set(ids))
     parts = (
         [query]
         if wanted is None
-        else [query.where(order.c.id.in_(wanted[i : i + 500])) for i in range(0, len(wanted), 500)]
+        else [
+            query.where(StoredPurchase.id.in_(wanted[i : i + 500]))
+            for i in range(0, len(wanted), 500)
+        ]
     )
     rows = [
         dict(r)
         for part in parts
-        for r in conn.execute(part.order_by(order.c.ends_at, order.c.id)).mappings()
+        for r in conn.execute(part.order_by(StoredPurchase.ends_at, StoredPurchase.id)).mappings()
     ]
     keep = {r["id"] for r in rows}
     narrow = keep if client_id is not None or wanted is not None else None
     names: dict[int, list[str]] = {}
     for order_id, name in conn.execute(
         _scoped(
-            select(order_name.c.order_id, order_name.c.name).order_by(order_name.c.name),
-            order_name.c.order_id,
+            select(PurchaseName.order_id, PurchaseName.name).order_by(PurchaseName.name),
+            PurchaseName.order_id,
             narrow,
         )
     ):
         names.setdefault(order_id, []).append(name)
     issued: dict[int, list[Row]] = {}
     columns = (
-        issuance.c.order_id,
-        certificate.c.sha256,
-        certificate.c.serial,
-        certificate.c.not_before,
-        certificate.c.not_after,
-        certificate.c.names,
-        issuance.c.live_at,
+        Issuance.order_id,
+        StoredCertificate.sha256,
+        StoredCertificate.serial,
+        StoredCertificate.not_before,
+        StoredCertificate.not_after,
+        StoredCertificate.names,
+        Issuance.live_at,
     )
     # What came in a case counts when it was installed, or still may be.
     counts = or_(
-        issuance.c.case_id.is_(None), issuance.c.live_at.is_not(None), case.c.closed_at.is_(None)
+        Issuance.case_id.is_(None), Issuance.live_at.is_not(None), Case.closed_at.is_(None)
     )
     query_ = (
         select(*columns)
-        .join(certificate, certificate.c.sha256 == issuance.c.sha256)
-        .outerjoin(case, case.c.id == issuance.c.case_id)
-        .where(issuance.c.order_id.is_not(None), counts)
+        .join(StoredCertificate, StoredCertificate.sha256 == Issuance.sha256)
+        .outerjoin(Case, Case.id == Issuance.case_id)
+        .where(Issuance.order_id.is_not(None), counts)
     )
-    for row in conn.execute(_scoped(query_, issuance.c.order_id, narrow)).mappings():
+    for row in conn.execute(_scoped(query_, Issuance.order_id, narrow)).mappings():
         if row["not_before"] is not None and row["not_after"] is not None:
             issued.setdefault(row["order_id"], []).append(dict(row))
     return [r | {"names": names.get(r["id"], []), "issued": issued.get(r["id"], [])} for r in rows]
@@ -488,12 +498,12 @@ def _scoped(query: Any, column: Any, keep: set[int] | None) -> Any:
 def attach(tx: Tx, order_id: int, sha256: str) -> None:
     """Links a certificate that is stored to an order."""
     known = tx.conn.execute(
-        select(issuance).where(issuance.c.order_id == order_id, issuance.c.sha256 == sha256)
+        select(Issuance).where(Issuance.order_id == order_id, Issuance.sha256 == sha256)
     ).first()
     if known is not None:
         raise Conflict("That certificate belongs to this order already")
     values = {"order_id": order_id, "sha256": sha256, "created_at": tx.at, "received_at": tx.at}
-    tx.conn.execute(insert(issuance).values(values))
+    tx.conn.execute(insert(Issuance).values(values))
     tx.audit("attach", "order", order_id, {"fingerprint": sha256})
 
 
@@ -512,12 +522,12 @@ def find_certificate(conn: Connection, key: str) -> Row:
     # Serial numbers are stored without leading zeros. If fewer than 8 digits are left, they must be
     # the whole number: the beginning "1" of "00000001" would match certificates at random.
     serial = bare.lstrip("0") or "0"
-    by_serial = certificate.c.serial == serial
+    by_serial = StoredCertificate.serial == serial
     if len(serial) >= 8:
-        by_serial = certificate.c.serial.startswith(serial)
-    query = select(certificate)
+        by_serial = StoredCertificate.serial.startswith(serial)
+    query = select(StoredCertificate)
     query = query.where(
-        certificate.c.is_ca == 0, or_(certificate.c.sha256.startswith(bare), by_serial)
+        StoredCertificate.is_ca == 0, or_(StoredCertificate.sha256.startswith(bare), by_serial)
     )
     rows = conn.execute(query.limit(3)).mappings().all()
     if len(rows) > 1:
@@ -537,40 +547,40 @@ def live(conn: Connection, client_id: int | None = None, *, buyers: bool = False
     """
     query = (
         select(
-            certificate.c.sha256,
-            certificate.c.serial,
-            certificate.c.issuer,
-            certificate.c.not_before,
-            certificate.c.not_after,
-            certificate.c.names,
-            domain.c.client_id,
-            client.c.number.label("client"),
+            StoredCertificate.sha256,
+            StoredCertificate.serial,
+            StoredCertificate.issuer,
+            StoredCertificate.not_before,
+            StoredCertificate.not_after,
+            StoredCertificate.names,
+            Domain.client_id,
+            Client.number.label("client"),
         )
-        .join(observation, observation.c.leaf == certificate.c.sha256)
-        .join(endpoint, endpoint.c.id == observation.c.endpoint_id)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id)
+        .join(ServedChain, ServedChain.leaf == StoredCertificate.sha256)
+        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
         .where(
-            observation.c.open == 1,
-            observation.c.live == 1,
-            endpoint.c.state == "active",
-            domain.c.state != "retired",
-            client.c.state != "retired",
-            certificate.c.not_before.is_not(None),
-            certificate.c.not_after.is_not(None),
+            ServedChain.open == 1,
+            ServedChain.live == 1,
+            Endpoint.state == "active",
+            Domain.state != "retired",
+            Client.state != "retired",
+            StoredCertificate.not_before.is_not(None),
+            StoredCertificate.not_after.is_not(None),
         )
         .distinct()
     )
     if client_id is not None:
-        query = query.where(domain.c.client_id == client_id)
+        query = query.where(Domain.client_id == client_id)
     elif buyers:
-        query = query.where(domain.c.client_id.in_(select(order.c.client_id)))
-    return [dict(r) for r in conn.execute(query).mappings()]
+        query = query.where(Domain.client_id.in_(select(StoredPurchase.client_id)))
+    return fetch_all(conn, query)
 
 
 def own_names(names: Iterable[str], mine: Iterable[str]) -> tuple[str, ...]:
     """Of a certificate's names those that are the client's: what a certificate that clients share
-    says of the others stays out.
+    states about the others stays out.
     """
     hosts = set(mine)
     return tuple(n for n in names if n in hosts or any(matches(n, h) for h in hosts if "*" in n))

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from inventory.db.database import Tx
-from inventory.models.tables import client, contact, contact_way
+from inventory.db.sql import chunks, fetch_all
+from inventory.models import Client, Contact, ContactMethod
 from inventory.store.records import Row
 
 
@@ -23,13 +24,13 @@ def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[
     rows: list[dict[str, Any]] = []
     ways: dict[int, list[tuple[int, str, str, str]]] = {}
     for which in _scopes(client_ids):
-        own = contact.c.state == "active"
-        query = select(contact).where(own) if which is None else select(contact).where(own, which)
-        rows += [dict(r) for r in conn.execute(query).mappings()]
-        way_query = select(contact_way).join(contact).where(own)
+        own = Contact.state == "active"
+        query = select(Contact).where(own) if which is None else select(Contact).where(own, which)
+        rows += [dict(row) for row in fetch_all(conn, query)]
+        way_query = select(ContactMethod).join(Contact).where(own)
         way_query = way_query if which is None else way_query.where(which)
         for way in conn.execute(
-            way_query.order_by(contact_way.c.contact_id, contact_way.c.position)
+            way_query.order_by(ContactMethod.contact_id, ContactMethod.position)
         ).mappings():
             ways.setdefault(way["contact_id"], []).append(
                 (way["id"], way["kind"], way["value"], way["state"])
@@ -42,25 +43,25 @@ def _scopes(client_ids: Iterable[int] | None) -> Iterator[Any]:
     if client_ids is None:
         yield None
         return
-    yield contact.c.client_id.is_(None)
+    yield Contact.client_id.is_(None)
     wanted = sorted(set(client_ids))
-    for start in range(0, len(wanted), 500):
-        yield contact.c.client_id.in_(wanted[start : start + 500])
+    for part in chunks(wanted):
+        yield Contact.client_id.in_(part)
 
 
 def contact_of(conn: Connection, contact_id: int) -> Row | None:
     """One active contact with its ways; None where it is not there any more."""
     row = (
-        conn.execute(select(contact).where(contact.c.id == contact_id, contact.c.state == "active"))
+        conn.execute(select(Contact).where(Contact.id == contact_id, Contact.state == "active"))
         .mappings()
         .first()
     )
     if row is None:
         return None
     query = (
-        select(contact_way)
-        .where(contact_way.c.contact_id == contact_id)
-        .order_by(contact_way.c.position)
+        select(ContactMethod)
+        .where(ContactMethod.contact_id == contact_id)
+        .order_by(ContactMethod.position)
     )
     return dict(row) | {
         "ways": [
@@ -74,13 +75,13 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row
     these and their resellers.
     """
     columns = (
-        client.c.id,
-        client.c.number,
-        client.c.name,
-        client.c.account_manager,
-        client.c.reseller_id,
+        Client.id,
+        Client.number,
+        Client.name,
+        Client.account_manager,
+        Client.reseller_id,
     )
-    query = select(*columns).where(client.c.state != "retired")
+    query = select(*columns).where(Client.state != "retired")
     if ids is None:
         return {r["id"]: dict(r) for r in conn.execute(query).mappings()}
     found: dict[int, Row] = {}
@@ -88,10 +89,8 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row
     wanted = sorted(set(ids))
     while wanted:
         asked |= set(wanted)
-        for start in range(0, len(wanted), 500):
-            for row in conn.execute(
-                query.where(client.c.id.in_(wanted[start : start + 500]))
-            ).mappings():
+        for part in chunks(wanted):
+            for row in conn.execute(query.where(Client.id.in_(part))).mappings():
                 found[row["id"]] = dict(row)
         # A retired reseller is never found, so each id is asked for once.
         wanted = sorted(
@@ -103,11 +102,11 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row
 def mark_way(tx: Tx, contact_id: int, value: str, state: str) -> bool:
     """Marks an address as bad, or as good again."""
     done = tx.conn.execute(
-        update(contact_way)
+        update(ContactMethod)
         .where(
-            contact_way.c.contact_id == contact_id,
-            contact_way.c.value == value,
-            contact_way.c.state != state,
+            ContactMethod.contact_id == contact_id,
+            ContactMethod.value == value,
+            ContactMethod.state != state,
         )
         .values(state=state)
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, exc, insert, select, update
+from sqlalchemy import Connection, delete, exc, insert, select, update
 
 from inventory.db.database import Tx
+from inventory.db.sql import chunks
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models.tables import tag as tag_table
+from inventory.models import Base, Tag
 from inventory.text import printable
 from inventory.vocabulary import PARTY_FIELDS, Party
 
@@ -61,60 +62,66 @@ def parties(values: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def add(tx: Tx, table: Table, values: Row, tags: Iterable[str] = (), conflict: str = "") -> int:
+def add(
+    tx: Tx, model: type[Base], values: Row, tags: Iterable[str] = (), conflict: str = ""
+) -> int:
+    kind = model.__tablename__
     row = dict(values) | {"created_at": tx.at}
     try:
         with tx.conn.begin_nested():  # a refused row leaves the transaction usable
-            result = tx.conn.execute(insert(table).values(row))
+            result = tx.conn.execute(insert(model).values(row))
     except exc.IntegrityError as error:
         raise Conflict(
-            conflict or f"This {table.name} exists already", "", f"See certmgr {table.name} list."
+            conflict or f"This {kind} exists already", "", f"See certmgr {kind} list."
         ) from error
     key = result.inserted_primary_key
     assert key is not None
     row_id = int(key[0])
-    tx.audit("add", table.name, row_id, {k: [None, v] for k, v in values.items() if v is not None})
-    change_tags(tx, table.name, row_id, add=tags)
+    tx.audit("add", kind, row_id, {k: [None, v] for k, v in values.items() if v is not None})
+    change_tags(tx, kind, row_id, add=tags)
     return row_id
 
 
 def edit(
-    tx: Tx, table: Table, before: Row, values: Row, conflict: str = ""
+    tx: Tx, model: type[Base], before: Row, values: Row, conflict: str = ""
 ) -> dict[str, list[Any]]:
     """Writes what differs from ``before`` (a whole row). Returns {column: [before, after]}."""
+    kind = model.__tablename__
+    columns = model.__table__.c
     changes = {k: [before[k], v] for k, v in values.items() if before[k] != v}
     if changes:
         try:
             with tx.conn.begin_nested():
                 tx.conn.execute(
-                    update(table)
-                    .where(table.c.id == before["id"])
+                    update(model)
+                    .where(columns.id == before["id"])
                     .values({k: v[1] for k, v in changes.items()})
                 )
         except exc.IntegrityError as error:
             raise Conflict(conflict or "That would be a second one of the same name") from error
-        tx.audit("edit", table.name, before["id"], changes)
+        tx.audit("edit", kind, before["id"], changes)
     return changes
 
 
-def retire(tx: Tx, table: Table, ids: Sequence[int]) -> None:
+def retire(tx: Tx, model: type[Base], ids: Sequence[int]) -> None:
     """Retired rows stay for the record and are silent.
 
     Raises :class:`UsageError` where the one row named is retired already.
     """
+    kind = model.__tablename__
+    columns = model.__table__.c
     if (
         len(ids) == 1
-        and tx.conn.execute(select(table.c.state).where(table.c.id == ids[0])).scalar() == "retired"
+        and tx.conn.execute(select(columns.state).where(columns.id == ids[0])).scalar() == "retired"
     ):
-        raise UsageError(f"This {table.name} is retired already")
-    for start in range(0, len(ids), 500):
-        part = ids[start : start + 500]
+        raise UsageError(f"This {kind} is retired already")
+    for part in chunks(ids):
         tx.conn.execute(
-            update(table)
-            .where(table.c.id.in_(part), table.c.state != "retired")
+            update(model)
+            .where(columns.id.in_(part), columns.state != "retired")
             .values(state="retired", retired_at=tx.at)
         )
-    tx.audit_many("retire", table.name, [(i, {}) for i in ids])
+    tx.audit_many("retire", kind, [(i, {}) for i in ids])
 
 
 def clean_tag(name: str) -> str:
@@ -133,14 +140,10 @@ def change_tags(
     new = [t for t in dict.fromkeys(clean_tag(t) for t in add) if t not in have]
     gone = [t for t in {clean_tag(t) for t in remove} if t in have]
     if new:
-        tx.conn.execute(
-            insert(tag_table), [{"kind": kind, "row_id": row_id, "name": t} for t in new]
-        )
+        tx.conn.execute(insert(Tag), [{"kind": kind, "row_id": row_id, "name": t} for t in new])
     if gone:
         tx.conn.execute(
-            delete(tag_table).where(
-                tag_table.c.kind == kind, tag_table.c.row_id == row_id, tag_table.c.name.in_(gone)
-            )
+            delete(Tag).where(Tag.kind == kind, Tag.row_id == row_id, Tag.name.in_(gone))
         )
     if new or gone:
         tx.audit("tag", kind, row_id, {"added": new, "removed": gone})
@@ -150,11 +153,11 @@ def tags_of(
     conn: Connection, kind: str, ids: Sequence[int] | None = None
 ) -> dict[int, tuple[str, ...]]:
     """Row id -> its tags, sorted; of every row of the kind where ``ids`` is None."""
-    query = select(tag_table.c.row_id, tag_table.c.name).where(tag_table.c.kind == kind)
+    query = select(Tag.row_id, Tag.name).where(Tag.kind == kind)
     if ids is not None:
-        query = query.where(tag_table.c.row_id.in_(ids))
+        query = query.where(Tag.row_id.in_(ids))
     found: dict[int, tuple[str, ...]] = {}
-    for row_id, name in conn.execute(query.order_by(tag_table.c.name)):
+    for row_id, name in conn.execute(query.order_by(Tag.name)):
         found[row_id] = (*found.get(row_id, ()), name)
     return found
 

@@ -1,26 +1,31 @@
-"""Revocation lists as they were fetched, what they said of the leaves that are served, and where
+"""Revocation lists as they were fetched, the status of the leaves that are served, and where
 those are served.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.models.acme_tables import crl, revocation
-from inventory.models.tables import certificate, client, domain, endpoint, finding, observation
+from inventory.db.sql import chunks
+from inventory.models import (
+    Client,
+    Domain,
+    Endpoint,
+    RevocationCheck,
+    ServedChain,
+    StoredCertificate,
+    StoredCrl,
+    StoredFinding,
+)
 from inventory.store.records import Row
 from inventory.store.scan_results import upsert
 
 CHUNK = 500
-
-
-def _parts(keys: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
-    return (keys[i : i + size] for i in range(0, len(keys), size))
 
 
 # -- leaves
@@ -29,21 +34,21 @@ def _parts(keys: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
 def _live(client_id: int | None) -> Any:
     """Observations of active endpoints that the last attempt saw, as a join and its conditions."""
     query = (
-        select(observation.c.leaf)
+        select(ServedChain.leaf)
         .distinct()
-        .join(endpoint, endpoint.c.id == observation.c.endpoint_id)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id)
+        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
         .where(
-            observation.c.open == 1,
-            observation.c.live == 1,
-            observation.c.leaf.is_not(None),
-            endpoint.c.state == "active",
-            domain.c.state != "retired",
-            client.c.state != "retired",
+            ServedChain.open == 1,
+            ServedChain.live == 1,
+            ServedChain.leaf.is_not(None),
+            Endpoint.state == "active",
+            Domain.state != "retired",
+            Client.state != "retired",
         )
     )
-    return query if client_id is None else query.where(domain.c.client_id == client_id)
+    return query if client_id is None else query.where(Domain.client_id == client_id)
 
 
 def due_leaves(conn: Connection, at: int, client_id: int | None, *, every: bool) -> list[str]:
@@ -53,19 +58,21 @@ def due_leaves(conn: Connection, at: int, client_id: int | None, *, every: bool)
     Only where the path was verified: what anybody may have signed names lists of anybody's choice,
     and is refused by browsers anyway.
     """
-    query = _live(client_id).where(observation.c.trusted == 1).order_by(observation.c.leaf)
+    query = _live(client_id).where(ServedChain.trusted == 1).order_by(ServedChain.leaf)
     if not every:
-        query = query.outerjoin(revocation, revocation.c.sha256 == observation.c.leaf).where(
-            or_(revocation.c.next_at.is_(None), revocation.c.next_at <= at)
+        query = query.outerjoin(RevocationCheck, RevocationCheck.sha256 == ServedChain.leaf).where(
+            or_(RevocationCheck.next_at.is_(None), RevocationCheck.next_at <= at)
         )
     return list(conn.scalars(query))
 
 
 def ders(conn: Connection, hashes: Sequence[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    for part in _parts(hashes):
+    for part in chunks(hashes):
         rows = conn.execute(
-            select(certificate.c.sha256, certificate.c.der).where(certificate.c.sha256.in_(part))
+            select(StoredCertificate.sha256, StoredCertificate.der).where(
+                StoredCertificate.sha256.in_(part)
+            )
         )
         found |= {r.sha256: r.der for r in rows}
     return found
@@ -74,8 +81,8 @@ def ders(conn: Connection, hashes: Sequence[str]) -> dict[str, bytes]:
 def sent_with(conn: Connection, leaf: str, limit: int = 8) -> list[bytes]:
     """Certificates that were sent behind this leaf."""
     chains = conn.scalars(
-        select(observation.c.chain)
-        .where(observation.c.leaf == leaf, observation.c.open == 1)
+        select(ServedChain.chain)
+        .where(ServedChain.leaf == leaf, ServedChain.open == 1)
         .limit(limit)
     )
     hashes = list(dict.fromkeys(h for chain in chains for h in chain.split()[1:4]))
@@ -85,9 +92,9 @@ def sent_with(conn: Connection, leaf: str, limit: int = 8) -> list[bytes]:
 def issuers_named(conn: Connection, subject: str, limit: int = 32) -> list[bytes]:
     """CA certificates with this subject, as it is stored; the newest first."""
     query = (
-        select(certificate.c.der)
-        .where(certificate.c.is_ca == 1, certificate.c.subject == subject)
-        .order_by(certificate.c.not_after.desc())
+        select(StoredCertificate.der)
+        .where(StoredCertificate.is_ca == 1, StoredCertificate.subject == subject)
+        .order_by(StoredCertificate.not_after.desc())
         .limit(limit)
     )
     return list(conn.scalars(query))
@@ -96,8 +103,10 @@ def issuers_named(conn: Connection, subject: str, limit: int = 32) -> list[bytes
 def statuses(conn: Connection, hashes: Sequence[str]) -> dict[str, Row]:
     """SHA-256 -> its row of ``revocation``."""
     found: dict[str, Row] = {}
-    for part in _parts(hashes):
-        for row in conn.execute(select(revocation).where(revocation.c.sha256.in_(part))).mappings():
+    for part in chunks(hashes):
+        for row in conn.execute(
+            select(RevocationCheck).where(RevocationCheck.sha256.in_(part))
+        ).mappings():
             found[row["sha256"]] = dict(row)
     return found
 
@@ -106,12 +115,16 @@ def write_statuses(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
     """``rows``: every column of ``revocation``."""
     if not rows:
         return
-    statement = upsert(tx.conn, revocation)
-    changes = {c.name: statement.excluded[c.name] for c in revocation.c if c.name != "sha256"}
-    # What we revoked ourselves is revoked, also while a list does not say so yet.
+    statement = upsert(tx.conn, RevocationCheck)
+    changes = {
+        c.name: statement.excluded[c.name]
+        for c in RevocationCheck.__table__.c
+        if c.name != "sha256"
+    }
+    # What we revoked ourselves is revoked, even while the CA's list does not contain it yet.
     ours = (
-        (revocation.c.source == "us")
-        & (revocation.c.status == "revoked")
+        (RevocationCheck.source == "us")
+        & (RevocationCheck.status == "revoked")
         & (statement.excluded.status != "revoked")
     )
     tx.conn.execute(
@@ -122,26 +135,26 @@ def write_statuses(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
 
 # -- lists
 
-_STATE = tuple(c for c in crl.c if c.name != "body")
+_STATE = tuple(c for c in StoredCrl.__table__.c if c.name != "body")
 
 
 def lists(conn: Connection, urls: Sequence[str]) -> dict[str, Row]:
     """URL -> its row of ``crl`` without the body."""
     found: dict[str, Row] = {}
-    for part in _parts(urls):
-        for row in conn.execute(select(*_STATE).where(crl.c.url.in_(part))).mappings():
+    for part in chunks(urls):
+        for row in conn.execute(select(*_STATE).where(StoredCrl.url.in_(part))).mappings():
             found[row["url"]] = dict(row)
     return found
 
 
 def body_of(conn: Connection, url: str) -> bytes | None:
-    return conn.execute(select(crl.c.body).where(crl.c.url == url)).scalar()
+    return conn.execute(select(StoredCrl.body).where(StoredCrl.url == url)).scalar()
 
 
 def keep_list(tx: Tx, url: str, values: Mapping[str, Any]) -> None:
     """A list that was accepted. ``values``: digest, body, this_update, next_update, next_at."""
     row = {"url": url, "fetched_at": tx.at, "failures": 0, "error": None, **values}
-    statement = upsert(tx.conn, crl).values(row)
+    statement = upsert(tx.conn, StoredCrl).values(row)
     tx.conn.execute(
         statement.on_conflict_do_update(
             index_elements=["url"], set_={k: v for k, v in row.items() if k != "url"}
@@ -152,17 +165,17 @@ def keep_list(tx: Tx, url: str, values: Mapping[str, Any]) -> None:
 def list_failed(tx: Tx, url: str, error: str, failures: int, next_at: int) -> None:
     """What is held of it stays."""
     values = {"failures": failures, "error": error[:500], "next_at": next_at}
-    statement = upsert(tx.conn, crl).values(url=url, **values)
+    statement = upsert(tx.conn, StoredCrl).values(url=url, **values)
     tx.conn.execute(statement.on_conflict_do_update(index_elements=["url"], set_=values))
 
 
 def forget_unused(tx: Tx, before: int) -> int:
-    """Bodies of lists that nobody was asked for since then: their CA has moved on, or their
+    """Bodies of lists that were not needed since then: their CA has moved on, or their
     certificates are gone.
     """
     old = (
-        update(crl)
-        .where(crl.c.next_at < before, crl.c.body.is_not(None))
+        update(StoredCrl)
+        .where(StoredCrl.next_at < before, StoredCrl.body.is_not(None))
         .values(body=None, digest=None)
     )
     return int(tx.conn.execute(old).rowcount)
@@ -176,7 +189,7 @@ class ServedAddress:
     """An address of an endpoint.
 
     ``chain``: SHA-256, leaf first. ``live``: the last attempt saw it. ``trusted``: its path
-    verifies to a public anchor; None: nobody said.
+    verifies to a public anchor; None: unknown.
     """
 
     address: str
@@ -189,8 +202,8 @@ class ServedAddress:
 def served(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedAddress]]:
     """Endpoint id -> what its addresses served last."""
     found: dict[int, list[ServedAddress]] = {}
-    o = observation.c
-    for part in _parts(ids):
+    o = ServedChain.__table__.c
+    for part in chunks(ids):
         query = select(
             o.endpoint_id, o.address, o.leaf, o.chain, o.live, o.trusted, o.public
         ).where(o.endpoint_id.in_(part), o.open == 1, o.leaf.is_not(None))
@@ -206,27 +219,23 @@ def concerned(conn: Connection, client_id: int | None, codes: Sequence[str]) -> 
     ``codes``.
     """
     place = (
-        select(endpoint.c.id)
-        .join(domain, domain.c.id == endpoint.c.domain_id)
-        .join(client, client.c.id == domain.c.client_id)
-        .where(
-            endpoint.c.state == "active", domain.c.state != "retired", client.c.state != "retired"
-        )
+        select(Endpoint.id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
+        .where(Endpoint.state == "active", Domain.state != "retired", Client.state != "retired")
     )
     if client_id is not None:
-        place = place.where(domain.c.client_id == client_id)
+        place = place.where(Domain.client_id == client_id)
     bad = (
-        select(observation.c.endpoint_id)
-        .join(revocation, revocation.c.sha256 == observation.c.leaf)
-        .where(revocation.c.status != "good", observation.c.open == 1, observation.c.live == 1)
+        select(ServedChain.endpoint_id)
+        .join(RevocationCheck, RevocationCheck.sha256 == ServedChain.leaf)
+        .where(RevocationCheck.status != "good", ServedChain.open == 1, ServedChain.live == 1)
     )
-    known = select(finding.c.endpoint_id).where(
-        finding.c.closed_at.is_(None), finding.c.code.in_(codes)
+    known = select(StoredFinding.endpoint_id).where(
+        StoredFinding.closed_at.is_(None), StoredFinding.code.in_(codes)
     )
     return list(
         conn.scalars(
-            place.where(or_(endpoint.c.id.in_(bad), endpoint.c.id.in_(known))).order_by(
-                endpoint.c.id
-            )
+            place.where(or_(Endpoint.id.in_(bad), Endpoint.id.in_(known))).order_by(Endpoint.id)
         )
     )

@@ -1,7 +1,7 @@
 """Runs: one scan at a time for a database, and how complete each was.
 
-The holder is known by a lock that dies with its process: flock on a file beside an SQLite database,
-an advisory lock of the session on PostgreSQL. A run that is marked as running while nobody holds
+The holder has a lock that dies with its process: flock on a file next to an SQLite database, an
+advisory lock of the session on PostgreSQL. A run that is marked as running while no process holds
 the lock died, and becomes incomplete.
 """
 
@@ -12,16 +12,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy import case, delete, select, update
 
 from inventory.db.database import Database, Tx, from_epoch
-from inventory.db.locks import LockHeld, held
+from inventory.db.locks import LockHeld, exclusive_lock
+from inventory.db.sql import insert_id
 from inventory.errors import Busy
-from inventory.models.tables import proposal, run, standing
+from inventory.models import ProbeState, Proposal, Run
 
 
 def vantage() -> str:
-    """From where we look: the name of this machine."""
+    """The place that the scan runs from: the name of this machine."""
     return socket.gethostname()
 
 
@@ -29,7 +30,7 @@ def vantage() -> str:
 def exclusive(database: Database) -> Iterator[None]:
     """Holds the database for one scan. Raises :class:`Busy`, which names the holder."""
     try:
-        with held(database, "scan"):
+        with exclusive_lock(database, "scan"):
             yield
     except LockHeld:
         raise _busy(database) from None
@@ -38,7 +39,7 @@ def exclusive(database: Database) -> Iterator[None]:
 def _busy(database: Database) -> Busy:
     with database.read() as conn:
         row = (
-            conn.execute(select(run).where(run.c.state == "running").order_by(run.c.id.desc()))
+            conn.execute(select(Run).where(Run.state == "running").order_by(Run.id.desc()))
             .mappings()
             .first()
         )
@@ -59,12 +60,12 @@ def start(tx: Tx, scope: str, planned: int) -> int:
 
     Only under :func:`exclusive`.
     """
-    dead = list(tx.conn.scalars(select(run.c.id).where(run.c.state == "running")))
+    dead = list(tx.conn.scalars(select(Run.id).where(Run.state == "running")))
     for run_id in dead:
-        tx.conn.execute(delete(proposal).where(proposal.c.run_id == run_id))
+        tx.conn.execute(delete(Proposal).where(Proposal.run_id == run_id))
         tx.conn.execute(
-            update(run)
-            .where(run.c.id == run_id)
+            update(Run)
+            .where(Run.id == run_id)
             .values(state="incomplete", reason="its process died", finished_at=tx.at)
         )
         tx.audit("died", "run", run_id)
@@ -76,10 +77,9 @@ def start(tx: Tx, scope: str, planned: int) -> int:
         "scope": scope,
         "planned": planned,
     }
-    key = tx.conn.execute(insert(run).values(values)).inserted_primary_key
-    assert key is not None
-    tx.audit("start", "run", int(key[0]), {"scope": scope, "planned": planned})
-    return int(key[0])
+    key = insert_id(tx.conn, Run, values)
+    tx.audit("start", "run", key, {"scope": scope, "planned": planned})
+    return key
 
 
 def finish(
@@ -90,23 +90,23 @@ def finish(
     Other states than complete take back what the run counted against endpoints.
     """
     if state != "complete":
-        tx.conn.execute(delete(proposal).where(proposal.c.run_id == run_id))
+        tx.conn.execute(delete(Proposal).where(Proposal.run_id == run_id))
     if state == "complete":
-        is_good = case((standing.c.last_good == standing.c.last_attempt, 1), else_=0)
+        is_good = case((ProbeState.last_good == ProbeState.last_attempt, 1), else_=0)
         tx.conn.execute(
-            update(standing)
-            .where(standing.c.last_run_id == run_id, standing.c.good != is_good)
+            update(ProbeState)
+            .where(ProbeState.last_run_id == run_id, ProbeState.good != is_good)
             .values(good=is_good)
         )
     else:
         tx.conn.execute(
-            update(standing)
-            .where(standing.c.last_run_id == run_id, standing.c.failing_runs > 0)
-            .values(failing_runs=standing.c.failing_runs - 1)
+            update(ProbeState)
+            .where(ProbeState.last_run_id == run_id, ProbeState.failing_runs > 0)
+            .values(failing_runs=ProbeState.failing_runs - 1)
         )
     tx.conn.execute(
-        update(run)
-        .where(run.c.id == run_id)
+        update(Run)
+        .where(Run.id == run_id)
         .values(
             state=state, reason=reason, finished_at=tx.at, looked=looked, undetermined=undetermined
         )

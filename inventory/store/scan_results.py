@@ -10,14 +10,15 @@ the same again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Insert, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from inventory.db.database import Tx
-from inventory.models.tables import certificate, finding, observation, proposal, standing
+from inventory.db.sql import chunks
+from inventory.models import ProbeState, Proposal, ServedChain, StoredCertificate, StoredFinding
 from inventory.vocabulary import Finding
 
 
@@ -33,7 +34,7 @@ def add_certificates(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     unique = {r["sha256"]: r for r in rows}
     if unique:
-        statement: Insert = upsert(tx.conn, certificate).on_conflict_do_nothing(
+        statement: Insert = upsert(tx.conn, StoredCertificate).on_conflict_do_nothing(
             index_elements=["sha256"]
         )
         tx.conn.execute(statement, [{**unique[key], "first_seen": tx.at} for key in sorted(unique)])
@@ -42,13 +43,13 @@ def add_certificates(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
 def issuers(conn: Connection, limit: int = 20_000) -> list[bytes]:
     """Every certificate that can be an issuer, as DER."""
     return list(
-        conn.scalars(select(certificate.c.der).where(certificate.c.is_ca == 1).limit(limit))
+        conn.scalars(select(StoredCertificate.der).where(StoredCertificate.is_ca == 1).limit(limit))
     )
 
 
 _SEEN = (
-    update(standing)
-    .where(standing.c.endpoint_id == bindparam("e"))
+    update(ProbeState)
+    .where(ProbeState.endpoint_id == bindparam("e"))
     .values(
         last_attempt=bindparam("at"),
         last_run_id=bindparam("run"),
@@ -60,20 +61,20 @@ _SEEN = (
     )
 )
 _FAILED = (
-    update(standing)
-    .where(standing.c.endpoint_id == bindparam("e"))
+    update(ProbeState)
+    .where(ProbeState.endpoint_id == bindparam("e"))
     .values(
         last_attempt=bindparam("at"),
         last_run_id=bindparam("run"),
-        failing_runs=standing.c.failing_runs + bindparam("more"),
+        failing_runs=ProbeState.failing_runs + bindparam("more"),
     )
 )
 _SPAN = (
-    update(observation)
+    update(ServedChain)
     .where(
-        observation.c.endpoint_id == bindparam("e"),
-        observation.c.open == 1,
-        observation.c.live == 1,
+        ServedChain.endpoint_id == bindparam("e"),
+        ServedChain.open == 1,
+        ServedChain.live == 1,
     )
     .values(last_seen=bindparam("at"))
 )
@@ -111,17 +112,17 @@ _STANDING_COLUMNS = (
 )
 
 
-def write_standings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: endpoint_id, the columns of standing, and the marks: those of a look that changes
-    no finding, or empty ones where the changes wait for the end of the run (what the next look is
-    compared with must not outlive the facts). A failed look carries no last_good, leaf, not_after
-    and issuer, and so leaves the last good look as it was.
+def write_endpoint_status(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``rows``: endpoint_id, the columns of standing, and the cache keys: those of a probe that
+    changes no finding, or empty ones where the changes wait for the end of the run (what the next
+    probe is compared with must not outlive the facts). A failed probe carries no last_good, leaf,
+    not_after and issuer, and so leaves the last good result as it was.
     """
     for good in (True, False):
         part = [r for r in rows if (r["last_good"] is not None) is good]
         if not part:
             continue
-        statement = upsert(tx.conn, standing)
+        statement = upsert(tx.conn, ProbeState)
         columns = [
             c
             for c in _STANDING_COLUMNS
@@ -130,29 +131,29 @@ def write_standings(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
         changes: dict[str, Any] = {
             c: statement.excluded[c] for c in (*columns, "fingerprint", "memo", "recheck_at")
         }
-        changes["judged_at"] = func.coalesce(statement.excluded.judged_at, standing.c.judged_at)
+        changes["judged_at"] = func.coalesce(statement.excluded.judged_at, ProbeState.judged_at)
         if not good:
             # The first failure of a row of failures stays the first.
             unknown = statement.excluded.failing_since.is_not(None)
             changes["failing_since"] = case(
                 (
                     unknown,
-                    func.coalesce(standing.c.failing_since, statement.excluded.failing_since),
+                    func.coalesce(ProbeState.failing_since, statement.excluded.failing_since),
                 ),
                 else_=None,
             )
-            changes["failing_runs"] = case((unknown, standing.c.failing_runs + 1), else_=0)
+            changes["failing_runs"] = case((unknown, ProbeState.failing_runs + 1), else_=0)
         tx.conn.execute(
             statement.on_conflict_do_update(index_elements=["endpoint_id"], set_=changes),
             list(part),
         )
 
 
-Marks = tuple[int, str, str, int | None]
+CacheKeys = tuple[int, str, str, int | None]
 
 
-def move_marks(tx: Tx, rows: Sequence[Marks]) -> None:
-    """(endpoint id, fingerprint, memo, recheck at): what the next look is compared with."""
+def update_cache_keys(tx: Tx, rows: Sequence[CacheKeys]) -> None:
+    """(endpoint id, fingerprint, memo, recheck at): what the next probe is compared with."""
     if rows:
         values: dict[str, Any] = {
             "fingerprint": bindparam("f"),
@@ -160,23 +161,25 @@ def move_marks(tx: Tx, rows: Sequence[Marks]) -> None:
             "recheck_at": bindparam("r"),
             "judged_at": tx.at,
         }
-        statement = update(standing).where(standing.c.endpoint_id == bindparam("e")).values(values)
+        statement = (
+            update(ProbeState).where(ProbeState.endpoint_id == bindparam("e")).values(values)
+        )
         tx.conn.execute(statement, [{"e": e, "f": f, "m": m, "r": r} for e, f, m, r in rows])
 
 
 _FACTS = ("chain", "tls_version", "cipher", "group_name", "alpn", "ocsp", "trusted", "public")
 
 
-def write_spans(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> None:
-    """``seen``: endpoint id -> address -> facts (and ``at``) of a good look.
+def write_observations(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> None:
+    """``seen``: endpoint id -> address -> facts (and ``at``) of a successful probe.
 
     A span goes on while its facts are the same, ends when others are seen at its address, and stops
     being live when the address was not seen this time.
     """
     known: dict[tuple[int, str], Mapping[str, Any]] = {}
-    for part in _parts(list(seen)):
+    for part in chunks(list(seen)):
         for row in tx.conn.execute(
-            select(observation).where(observation.c.endpoint_id.in_(part), observation.c.open == 1)
+            select(ServedChain).where(ServedChain.endpoint_id.in_(part), ServedChain.open == 1)
         ).mappings():
             known[(row["endpoint_id"], row["address"])] = dict(row)
     new, longer, ended, hidden = [], [], [], []
@@ -202,29 +205,27 @@ def write_spans(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> 
                 }
             )
     hidden = [{"i": row["id"]} for row in known.values() if row["live"]]
-    by_id = observation.c.id == bindparam("i")
+    by_id = ServedChain.id == bindparam("i")
     if ended:
-        tx.conn.execute(update(observation).where(by_id).values(open=0, live=0), ended)
+        tx.conn.execute(update(ServedChain).where(by_id).values(open=0, live=0), ended)
     if hidden:
-        tx.conn.execute(update(observation).where(by_id).values(live=0), hidden)
+        tx.conn.execute(update(ServedChain).where(by_id).values(live=0), hidden)
     if longer:
         tx.conn.execute(
-            update(observation).where(by_id).values(last_seen=bindparam("at"), live=1), longer
+            update(ServedChain).where(by_id).values(last_seen=bindparam("at"), live=1), longer
         )
     if new:
-        tx.conn.execute(insert(observation), new)
-
-
-def _parts(ids: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
-    return (ids[i : i + size] for i in range(0, len(ids), size))
+        tx.conn.execute(insert(ServedChain), new)
 
 
 def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[int, Finding]]]:
     """Endpoint id -> (finding id, finding) of those that are open."""
     found: dict[int, list[tuple[int, Finding]]] = {}
-    for part in _parts(ids):
+    for part in chunks(ids):
         rows = conn.execute(
-            select(finding).where(finding.c.endpoint_id.in_(part), finding.c.closed_at.is_(None))
+            select(StoredFinding).where(
+                StoredFinding.endpoint_id.in_(part), StoredFinding.closed_at.is_(None)
+            )
         ).mappings()
         for row in rows:
             found.setdefault(row["endpoint_id"], []).append((row["id"], finding_of(dict(row))))
@@ -253,7 +254,7 @@ def columns_of(one: Finding) -> dict[str, Any]:
     }
 
 
-def propose(tx: Tx, run_id: int, rows: Sequence[tuple[Marks, Mapping[str, Any]]]) -> None:
+def propose(tx: Tx, run_id: int, rows: Sequence[tuple[CacheKeys, Mapping[str, Any]]]) -> None:
     """(marks, {"open": [columns], "update": [[id, columns]], "close": [id], "at": instant})."""
     if rows:
         values = [
@@ -264,7 +265,7 @@ def propose(tx: Tx, run_id: int, rows: Sequence[tuple[Marks, Mapping[str, Any]]]
             }
             for marks, changes in rows
         ]
-        tx.conn.execute(insert(proposal), values)
+        tx.conn.execute(insert(Proposal), values)
 
 
 def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
@@ -275,9 +276,9 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
     opened = closed = after = 0
     while True:
         query = (
-            select(proposal)
-            .where(proposal.c.run_id == run_id, proposal.c.id > after)
-            .order_by(proposal.c.id)
+            select(Proposal)
+            .where(Proposal.run_id == run_id, Proposal.id > after)
+            .order_by(Proposal.id)
             .limit(chunk)
         )
         rows = tx.conn.execute(query).mappings().all()
@@ -299,10 +300,10 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
                 for i, columns in changes["update"]
             ]
             closes += [{"i": i, "at": changes["at"], "run": run_id} for i in changes["close"]]
-        by_id = finding.c.id == bindparam("i")
+        by_id = StoredFinding.id == bindparam("i")
         if closes:
             tx.conn.execute(
-                update(finding)
+                update(StoredFinding)
                 .where(by_id)
                 .values(closed_at=bindparam("at"), closed_run=bindparam("run")),
                 closes,
@@ -310,13 +311,15 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
         if updates:
             columns = ("severity", "actor", "outcome", "addresses", "evidence")
             tx.conn.execute(
-                update(finding).where(by_id).values({c: bindparam(f"c_{c}") for c in columns}),
+                update(StoredFinding)
+                .where(by_id)
+                .values({c: bindparam(f"c_{c}") for c in columns}),
                 updates,
             )
         if opens:
             # What was opened meanwhile by another job (certmgr/revocation/job.py) is open.
-            tx.conn.execute(upsert(tx.conn, finding).on_conflict_do_nothing(), opens)
-        move_marks(tx, marks)
+            tx.conn.execute(upsert(tx.conn, StoredFinding).on_conflict_do_nothing(), opens)
+        update_cache_keys(tx, marks)
         tx.audit_many(
             "open",
             "finding",
@@ -327,5 +330,5 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
         )
         tx.audit_many("close", "finding", [(c["i"], {"run": run_id}) for c in closes])
         opened, closed = opened + len(opens), closed + len(closes)
-    tx.conn.execute(delete(proposal).where(proposal.c.run_id == run_id))
+    tx.conn.execute(delete(Proposal).where(Proposal.run_id == run_id))
     return opened, closed

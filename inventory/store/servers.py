@@ -1,4 +1,4 @@
-"""Servers and balancers of the provider: their addresses tell whether a name points to us."""
+"""Servers and balancers of the provider: their addresses show whether a name points to us."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from inventory.db.database import Tx
 from inventory.errors import UsageError
-from inventory.models.tables import domain, server
+from inventory.models import Domain, Server
 from inventory.names import as_ip
 from inventory.store import records
 from inventory.store.records import Row
@@ -36,7 +36,7 @@ def addresses(texts: tuple[str, ...] | list[str]) -> str:
 
 def find(conn: Connection, key: str) -> Row:
     return records.one(
-        conn, select(server).where(server.c.name == key), "server", key, "certmgr server list"
+        conn, select(Server).where(Server.name == key), "server", key, "certmgr server list"
     )
 
 
@@ -60,12 +60,12 @@ def _values(given: dict[str, Any]) -> dict[str, Any]:
 
 def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
     values = {"kind": "web"} | _values(given)
-    return records.add(tx, server, values, tags, f"A server '{values['name']}' exists already")
+    return records.add(tx, Server, values, tags, f"A server '{values['name']}' exists already")
 
 
 def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
     return records.edit(
-        tx, server, find(tx.conn, key), _values(given), "Another server has that name"
+        tx, Server, find(tx.conn, key), _values(given), "Another server has that name"
     )
 
 
@@ -73,8 +73,8 @@ def retire(tx: Tx, key: str) -> None:
     row = find(tx.conn, key)
     used = tx.conn.execute(
         select(func.count())
-        .select_from(domain)
-        .where(domain.c.server_id == row["id"], domain.c.state != "retired")
+        .select_from(Domain)
+        .where(Domain.server_id == row["id"], Domain.state != "retired")
     ).scalar()
     if used:
         raise UsageError(
@@ -82,23 +82,23 @@ def retire(tx: Tx, key: str) -> None:
             "",
             "Move them first: certmgr domain edit NAME --server OTHER.",
         )
-    records.retire(tx, server, [row["id"]])
+    records.retire(tx, Server, [row["id"]])
 
 
 def listing(conn: Connection, *, retired: bool = False) -> list[Row]:
     count = (
-        select(domain.c.server_id, func.count().label("domains"))
-        .where(domain.c.state != "retired")
-        .group_by(domain.c.server_id)
+        select(Domain.server_id, func.count().label("domains"))
+        .where(Domain.state != "retired")
+        .group_by(Domain.server_id)
     ).subquery()
-    query = select(server, func.coalesce(count.c.domains, 0).label("domains")).outerjoin(
-        count, count.c.server_id == server.c.id
+    query = select(Server, func.coalesce(count.c.domains, 0).label("domains")).outerjoin(
+        count, count.c.server_id == Server.id
     )
     if not retired:
-        query = query.where(server.c.state != "retired")
-    return [dict(r) for r in conn.execute(query.order_by(server.c.name)).mappings()]
+        query = query.where(Server.state != "retired")
+    return [dict(r) for r in conn.execute(query.order_by(Server.name)).mappings()]
 
 
 def all_addresses(conn: Connection) -> frozenset[str]:
-    rows = conn.scalars(select(server.c.addresses).where(server.c.state != "retired"))
+    rows = conn.scalars(select(Server.addresses).where(Server.state != "retired"))
     return frozenset(address for text in rows for address in text.split())

@@ -9,21 +9,22 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, exists, select, update
 
 from inventory.db.database import Tx
-from inventory.models.tables import (
-    broadcast,
-    client,
-    decision,
-    domain,
-    matter,
-    notice,
-    notice_item,
-    server,
-    snooze,
+from inventory.db.sql import chunks, fetch_all, insert_id
+from inventory.models import (
+    Client,
+    Domain,
+    Notice,
+    Release,
+    SentItem,
+    Server,
+    Snooze,
+    StoredAnnouncement,
+    StoredDecision,
+    Ticket,
 )
-from inventory.models.tables import release as release_table
 from inventory.store import records
 from inventory.store.records import Row
 from inventory.store.scan_results import upsert
@@ -39,17 +40,15 @@ def new_reference() -> str:
 def by_key(
     conn: Connection, keys: Iterable[str] | None = None, *, open_only: bool = False
 ) -> dict[str, Row]:
-    query = select(matter)
+    query = select(Ticket)
     if open_only:
-        query = query.where(matter.c.closed_at.is_(None))
+        query = query.where(Ticket.closed_at.is_(None))
     if keys is None:
         return {r["key"]: dict(r) for r in conn.execute(query).mappings()}
     wanted = list(keys)
     found: dict[str, Row] = {}
-    for start in range(0, len(wanted), 500):
-        for row in conn.execute(
-            query.where(matter.c.key.in_(wanted[start : start + 500]))
-        ).mappings():
+    for part in chunks(wanted):
+        for row in conn.execute(query.where(Ticket.key.in_(part))).mappings():
             found[row["key"]] = dict(row)
     return found
 
@@ -57,15 +56,13 @@ def by_key(
 def clients_of_open(conn: Connection) -> set[int]:
     return {
         i
-        for i in conn.scalars(
-            select(matter.c.client_id).where(matter.c.closed_at.is_(None)).distinct()
-        )
+        for i in conn.scalars(select(Ticket.client_id).where(Ticket.closed_at.is_(None)).distinct())
         if i is not None
     }
 
 
 def find(conn: Connection, reference: str) -> Row:
-    query = select(matter).where(matter.c.reference == reference.strip().upper())
+    query = select(Ticket).where(Ticket.reference == reference.strip().upper())
     return records.one(conn, query, "matter with the reference", reference, "certmgr notice list")
 
 
@@ -78,25 +75,23 @@ def open_(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
         for _ in range(8):
             values = {"released_at": None, **row, "reference": new_reference(), "opened_at": tx.at}
             statement = (
-                upsert(tx.conn, matter)
+                upsert(tx.conn, Ticket)
                 .values(values)
                 .on_conflict_do_nothing(index_elements=["reference"])
             )
-            if tx.conn.execute(statement.returning(matter.c.id)).first() is not None:
+            if tx.conn.execute(statement.returning(Ticket.id)).first() is not None:
                 break
     if rows:
         tx.audit("open", "matter", None, {"count": len(rows)})
 
 
 def change(tx: Tx, matter_id: int, **values: Any) -> None:
-    tx.conn.execute(update(matter).where(matter.c.id == matter_id).values(values))
+    tx.conn.execute(update(Ticket).where(Ticket.id == matter_id).values(values))
 
 
 def close(tx: Tx, ids: Sequence[int]) -> None:
-    for start in range(0, len(ids), 500):
-        tx.conn.execute(
-            update(matter).where(matter.c.id.in_(ids[start : start + 500])).values(closed_at=tx.at)
-        )
+    for part in chunks(ids):
+        tx.conn.execute(update(Ticket).where(Ticket.id.in_(part)).values(closed_at=tx.at))
     if ids:
         tx.audit("close", "matter", None, {"count": len(ids)})
 
@@ -104,27 +99,25 @@ def close(tx: Tx, ids: Sequence[int]) -> None:
 def told(tx: Tx, ids: Sequence[int]) -> None:
     """Marks matters that a client hears of for the first time."""
     tx.conn.execute(
-        update(matter).where(matter.c.id.in_(ids), matter.c.told_at.is_(None)).values(told_at=tx.at)
+        update(Ticket).where(Ticket.id.in_(ids), Ticket.told_at.is_(None)).values(told_at=tx.at)
     )
 
 
 def acknowledge(tx: Tx, ids: Sequence[int], by: str) -> int:
-    """Somebody knows.
+    """A reader confirmed it.
 
     Of each notice about these matters the first acknowledgement is kept, for the measures.
     """
     if not ids:
         return 0
     done = tx.conn.execute(
-        update(matter)
-        .where(matter.c.id.in_(ids), matter.c.closed_at.is_(None))
+        update(Ticket)
+        .where(Ticket.id.in_(ids), Ticket.closed_at.is_(None))
         .values(acked_at=tx.at, acked_by=by[:200])
     )
-    about = select(notice_item.c.notice_id).where(notice_item.c.matter_id.in_(ids))
+    about = select(SentItem.notice_id).where(SentItem.matter_id.in_(ids))
     tx.conn.execute(
-        update(notice)
-        .where(notice.c.id.in_(about), notice.c.acked_at.is_(None))
-        .values(acked_at=tx.at)
+        update(Notice).where(Notice.id.in_(about), Notice.acked_at.is_(None)).values(acked_at=tx.at)
     )
     tx.audit_many("acknowledge", "matter", [(i, {}) for i in ids])
     return done.rowcount
@@ -135,51 +128,49 @@ def resolved(tx: Tx, ids: Sequence[int]) -> None:
     if not ids:
         return
     about = list(
-        tx.conn.scalars(
-            select(notice_item.c.notice_id).where(notice_item.c.matter_id.in_(ids)).distinct()
-        )
+        tx.conn.scalars(select(SentItem.notice_id).where(SentItem.matter_id.in_(ids)).distinct())
     )
     still = exists().where(
-        notice_item.c.notice_id == notice.c.id,
-        notice_item.c.matter_id == matter.c.id,
-        matter.c.closed_at.is_(None),
+        SentItem.notice_id == Notice.id,
+        SentItem.matter_id == Ticket.id,
+        Ticket.closed_at.is_(None),
     )
     tx.conn.execute(
-        update(notice)
-        .where(notice.c.id.in_(about), notice.c.resolved_at.is_(None), ~still)
+        update(Notice)
+        .where(Notice.id.in_(about), Notice.resolved_at.is_(None), ~still)
         .values(resolved_at=tx.at)
     )
 
 
 def of_notice(conn: Connection, notice_id: int) -> list[Row]:
     query = (
-        select(matter)
-        .join(notice_item, notice_item.c.matter_id == matter.c.id)
-        .where(notice_item.c.notice_id == notice_id)
+        select(Ticket)
+        .join(SentItem, SentItem.matter_id == Ticket.id)
+        .where(SentItem.notice_id == notice_id)
     )
-    return [dict(r) for r in conn.execute(query.distinct().order_by(matter.c.id)).mappings()]
+    return [dict(r) for r in conn.execute(query.distinct().order_by(Ticket.id)).mappings()]
 
 
 def listing(conn: Connection, *, client_id: int | None = None, held: bool = False) -> list[Row]:
     """Open matters with client and domain."""
     query = (
         select(
-            matter,
-            client.c.number.label("client"),
-            client.c.name.label("client_name"),
-            client.c.account_manager,
-            domain.c.name.label("domain"),
+            Ticket,
+            Client.number.label("client"),
+            Client.name.label("client_name"),
+            Client.account_manager,
+            Domain.name.label("domain"),
         )
-        .outerjoin(client, client.c.id == matter.c.client_id)
-        .outerjoin(domain, domain.c.id == matter.c.domain_id)
-        .where(matter.c.closed_at.is_(None))
-        .order_by(matter.c.id)
+        .outerjoin(Client, Client.id == Ticket.client_id)
+        .outerjoin(Domain, Domain.id == Ticket.domain_id)
+        .where(Ticket.closed_at.is_(None))
+        .order_by(Ticket.id)
     )
     if client_id is not None:
-        query = query.where(matter.c.client_id == client_id)
+        query = query.where(Ticket.client_id == client_id)
     if held:
-        query = query.where(matter.c.hold.is_not(None), matter.c.released_at.is_(None))
-    return [dict(r) for r in conn.execute(query).mappings()]
+        query = query.where(Ticket.hold.is_not(None), Ticket.released_at.is_(None))
+    return fetch_all(conn, query)
 
 
 def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -> list[str]:
@@ -190,25 +181,23 @@ def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -
     ]:
         found |= set(
             conn.scalars(
-                select(decision.c.subject)
-                .where(decision.c.subject.startswith(prefix, autoescape=True))
+                select(StoredDecision.subject)
+                .where(StoredDecision.subject.startswith(prefix, autoescape=True))
                 .distinct()
             )
         )
-    led = select(matter.c.key).where(
-        matter.c.kind == "case", matter.c.domain_id.in_(sorted(domain_ids))
-    )
+    led = select(Ticket.key).where(Ticket.kind == "case", Ticket.domain_id.in_(sorted(domain_ids)))
     return sorted(found | set(conn.scalars(led)))
 
 
-def bulletins(conn: Connection) -> list[Row]:
-    """Matters of broadcasts that are not said yet, with the broadcast's row."""
+def announcements(conn: Connection) -> list[Row]:
+    """Tickets of announcements that were not sent yet, with the announcement's row."""
     query = (
-        select(matter)
-        .where(matter.c.kind == "broadcast", matter.c.closed_at.is_(None))
-        .order_by(matter.c.id)
+        select(Ticket)
+        .where(Ticket.kind == "broadcast", Ticket.closed_at.is_(None))
+        .order_by(Ticket.id)
     )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    return fetch_all(conn, query)
 
 
 def add_broadcast(tx: Tx, template: str, deadline: str, tag: str | None, words: str | None) -> int:
@@ -220,19 +209,18 @@ def add_broadcast(tx: Tx, template: str, deadline: str, tag: str | None, words: 
         "by": tx.actor,
         "created_at": tx.at,
     }
-    key = tx.conn.execute(insert(broadcast).values(values)).inserted_primary_key
-    assert key is not None
+    key = insert_id(tx.conn, StoredAnnouncement, values)
     tx.audit(
         "broadcast",
         "broadcast",
-        int(key[0]),
+        key,
         {"template": template, "deadline": deadline, "tag": tag},
     )
-    return int(key[0])
+    return key
 
 
 def broadcasts(conn: Connection) -> dict[int, Row]:
-    return {r["id"]: dict(r) for r in conn.execute(select(broadcast)).mappings()}
+    return {r["id"]: dict(r) for r in conn.execute(select(StoredAnnouncement)).mappings()}
 
 
 # -- decisions
@@ -249,7 +237,7 @@ def decided(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
     unique = {
         tuple(r[k] for k in keys): dict(r) | {"first_at": tx.at, "last_at": tx.at} for r in rows
     }
-    statement = upsert(tx.conn, decision)
+    statement = upsert(tx.conn, StoredDecision)
     statement = statement.on_conflict_do_update(
         index_elements=list(keys), set_={"last_at": statement.excluded.last_at}
     )
@@ -258,9 +246,9 @@ def decided(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def decisions(conn: Connection, subjects: Sequence[str], limit: int = 500) -> list[Row]:
     query = (
-        select(decision)
-        .where(decision.c.subject.in_(subjects))
-        .order_by(decision.c.last_at.desc(), decision.c.id.desc())
+        select(StoredDecision)
+        .where(StoredDecision.subject.in_(subjects))
+        .order_by(StoredDecision.last_at.desc(), StoredDecision.id.desc())
     )
     return [dict(r) for r in conn.execute(query.limit(limit)).mappings()]
 
@@ -268,8 +256,8 @@ def decisions(conn: Connection, subjects: Sequence[str], limit: int = 500) -> li
 def recent(conn: Connection, reason: str, since: int) -> list[str]:
     """Subjects that were decided on for this reason since then."""
     query = (
-        select(decision.c.subject)
-        .where(decision.c.reason == reason, decision.c.last_at >= since)
+        select(StoredDecision.subject)
+        .where(StoredDecision.reason == reason, StoredDecision.last_at >= since)
         .distinct()
     )
     return sorted(conn.scalars(query))
@@ -281,10 +269,10 @@ def waiting_since(
     """(subject, round) -> since when it has been waiting for this reason without a break of more
     than two days.
     """
-    query = select(decision).where(
-        decision.c.action == action,
-        decision.c.reason.startswith(reason_start, autoescape=True),
-        decision.c.last_at >= oldest,
+    query = select(StoredDecision).where(
+        StoredDecision.action == action,
+        StoredDecision.reason.startswith(reason_start, autoescape=True),
+        StoredDecision.last_at >= oldest,
     )
     found: dict[tuple[str, str], int] = {}
     for row in conn.execute(query).mappings():
@@ -307,18 +295,15 @@ def add_snooze(
         "reason": reason,
         "by": by,
     }
-    key = tx.conn.execute(
-        insert(snooze).values(values | {"created_at": tx.at})
-    ).inserted_primary_key
-    assert key is not None
+    key = insert_id(tx.conn, Snooze, values | {"created_at": tx.at})
     tx.audit("snooze", scope, scope_id, {"until": until, "starts_at": starts_at})
-    return int(key[0])
+    return key
 
 
 def end_snooze(tx: Tx, snooze_id: int) -> bool:
     done = tx.conn.execute(
-        update(snooze)
-        .where(snooze.c.id == snooze_id, snooze.c.withdrawn_at.is_(None))
+        update(Snooze)
+        .where(Snooze.id == snooze_id, Snooze.withdrawn_at.is_(None))
         .values(withdrawn_at=tx.at)
     )
     tx.audit("wake", "snooze", snooze_id)
@@ -327,20 +312,18 @@ def end_snooze(tx: Tx, snooze_id: int) -> bool:
 
 def snoozes(conn: Connection, at: int | None = None) -> list[Row]:
     """In force at ``at``; without it all that have not ended."""
-    query = select(snooze).where(snooze.c.withdrawn_at.is_(None)).order_by(snooze.c.id)
+    query = select(Snooze).where(Snooze.withdrawn_at.is_(None)).order_by(Snooze.id)
     if at is not None:
-        query = query.where(snooze.c.starts_at <= at, snooze.c.until > at)
-    return [dict(r) for r in conn.execute(query).mappings()]
+        query = query.where(Snooze.starts_at <= at, Snooze.until > at)
+    return fetch_all(conn, query)
 
 
 def snoozed(conn: Connection) -> dict[tuple[str, int], str]:
     """(scope, id) -> what a person calls it."""
-    found = {("client", i): n for i, n in conn.execute(select(client.c.id, client.c.number))}
-    found |= {("server", i): n for i, n in conn.execute(select(server.c.id, server.c.name))}
-    found |= {("domain", i): n for i, n in conn.execute(select(domain.c.id, domain.c.name))}
-    return found | {
-        ("matter", i): n for i, n in conn.execute(select(matter.c.id, matter.c.reference))
-    }
+    found = {("client", i): n for i, n in conn.execute(select(Client.id, Client.number))}
+    found |= {("server", i): n for i, n in conn.execute(select(Server.id, Server.name))}
+    found |= {("domain", i): n for i, n in conn.execute(select(Domain.id, Domain.name))}
+    return found | {("matter", i): n for i, n in conn.execute(select(Ticket.id, Ticket.reference))}
 
 
 # -- release
@@ -349,15 +332,14 @@ def snoozed(conn: Connection) -> dict[tuple[str, int], str]:
 def release(tx: Tx, cause: str, per_day: int, by: str) -> int:
     """Lets the matters of a cause go, for so many clients a day."""
     tx.conn.execute(
-        update(release_table)
-        .where(release_table.c.cause == cause, release_table.c.ended_at.is_(None))
+        update(Release)
+        .where(Release.cause == cause, Release.ended_at.is_(None))
         .values(ended_at=tx.at)
     )
     values = {"cause": cause, "per_day": per_day, "by": by, "created_at": tx.at}
-    key = tx.conn.execute(insert(release_table).values(values)).inserted_primary_key
-    assert key is not None
-    tx.audit("release", "release", int(key[0]), {"cause": cause, "per_day": per_day})
-    return int(key[0])
+    key = insert_id(tx.conn, Release, values)
+    tx.audit("release", "release", key, {"cause": cause, "per_day": per_day})
+    return key
 
 
 def held_at(row: Row) -> int:
@@ -368,17 +350,13 @@ def held_at(row: Row) -> int:
 
 def end_releases(tx: Tx, ids: Sequence[int]) -> None:
     if ids:
-        tx.conn.execute(
-            update(release_table).where(release_table.c.id.in_(ids)).values(ended_at=tx.at)
-        )
+        tx.conn.execute(update(Release).where(Release.id.in_(ids)).values(ended_at=tx.at))
 
 
 def releases(conn: Connection) -> list[Row]:
     """Those in force, oldest first."""
-    query = (
-        select(release_table).where(release_table.c.ended_at.is_(None)).order_by(release_table.c.id)
-    )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    query = select(Release).where(Release.ended_at.is_(None)).order_by(Release.id)
+    return fetch_all(conn, query)
 
 
 def belongs(row: Row, cause: str) -> bool:
@@ -388,7 +366,5 @@ def belongs(row: Row, cause: str) -> bool:
 
 def released_since(conn: Connection, moment: int) -> list[Row]:
     """Matters that were let go since then: cause, code, client_id."""
-    query = select(matter.c.cause, matter.c.code, matter.c.client_id).where(
-        matter.c.released_at >= moment
-    )
-    return [dict(r) for r in conn.execute(query).mappings()]
+    query = select(Ticket.cause, Ticket.code, Ticket.client_id).where(Ticket.released_at >= moment)
+    return fetch_all(conn, query)

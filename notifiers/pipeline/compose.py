@@ -1,6 +1,6 @@
-"""Drafts -> messages: subject, plain text, HTML, in the reader's language and time zone.
+"""Compose messages from drafts: subject, plain text and HTML.
 
-Pure, but for reading templates.
+Each message is in the language and time zone of its reader. Pure, except for reading templates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.thresholds import DAY
 from notifiers.pipeline.topic import Money, Topic, TopicKind
-from notifiers.wording.cases import MATERIAL, ORDERS, STEPS, filled
+from notifiers.wording.cases import ORDERS, STEPS, UPLOAD_MESSAGES, filled
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import NoticePhrases
 from notifiers.wording.sentences import client_instruction, sentence
@@ -33,7 +33,12 @@ MAX_SUBJECT = 160
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What goes out. ``subject`` is one line. ``calendar``: iCalendar files that go with it."""
+    """A composed message.
+
+    Attributes:
+        subject: The subject of the mail, as one line.
+        calendar: iCalendar files to attach.
+    """
 
     subject: str
     text: str
@@ -45,10 +50,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who signs.
+    """The sender of messages.
 
-    ``answer``: within what time an answer comes, in words. ``offers``: empty unless the provider
-    switched it on. ``address``: the mail address that calendar entries come from.
+    Attributes:
+        answer: The time within which clients get an answer, in words.
+        offers: A text about offers. Empty unless the provider configured one.
+        address: The mail address of the organizer of calendar entries.
     """
 
     provider: str
@@ -58,14 +65,18 @@ class Sender:
 
 
 def one_line(text: str, limit: int) -> str:
-    """Without control characters and line breaks: what stands in a header."""
+    """Return the text without control characters and line breaks, as headers require."""
     return " ".join(printable(text, limit).split())
 
 
 def client_message(
     draft: Draft, sender: Sender, templates: Templates, manager: str | None, now: datetime
 ) -> Message:
-    """The message to one client contact. ``manager``: who handles it."""
+    """Return the message to one client contact.
+
+    Args:
+        manager: The name of the account manager, if there is one.
+    """
     reader = language(draft.person.language, draft.person.zone)
     first = draft.items[0]
     subject = subject_line(draft, reader)
@@ -73,11 +84,11 @@ def client_message(
         "language": reader.code,
         "subject": subject,
         "greeting": reader(N.greeting).format(name=one_line(draft.person.name, 100)),
-        "lead": _lead(draft, reader),
+        "lead": _draft_lead(draft, reader),
         "blocks": [_block(i, draft.outcome, reader) for i in draft.items[:MAX_BLOCKS]],
         "also": [
             *_more(draft.items, reader),
-            *(_brief(i, reader) for i in draft.also[:MAX_BLOCKS]),
+            *(_brief(i, reader) for i in draft.also_open[:MAX_BLOCKS]),
         ],
         "offers": one_line(sender.offers, 2000),
         **_signature(reader, sender, manager, first.reference),
@@ -92,24 +103,27 @@ def client_message(
     )
 
 
-def _lead(draft: Draft, reader: Language) -> str:
+def _draft_lead(draft: Draft, reader: Language) -> str:
+    """Return the first sentence of a message."""
+    # A cancelled installation was not done, so the client is not thanked for it.
     if isinstance(draft.outcome, Resolved) and all(
-        i.subject.code == "cancelled" for i in draft.items
+        i.topic.code == "cancelled" for i in draft.items
     ):
         return reader(N.stopped)
-    return lead(draft.outcome, reader)
+    return lead_sentence(draft.outcome, reader)
 
 
 def _calendar(draft: Draft, sender: Sender, reader: Language, now: datetime) -> tuple[str, ...]:
-    """Windows of the cases that it speaks of, as invitations to its reader."""
-    kind, address = draft.person.way or ("", "")
+    """Return the installation windows of the message as invitations to its reader."""
+    kind, address = draft.person.contact_method or ("", "")
+    # Only mail can carry attachments.
     if kind != "email":
         return ()
     found = []
     for item in draft.items:
-        if (window := item.subject.window) is not None:
+        if (window := item.topic.window) is not None:
             title = reader(N.window_title).format(
-                host=display(item.subject.target.host), reference=item.reference
+                host=display(item.topic.target.host), reference=item.reference
             )
             found.append(
                 invitation(window, title, what_is_wrong(item, reader), sender.address, address, now)
@@ -121,6 +135,7 @@ def _signature(
     reader: Language, sender: Sender, manager: str | None, reference: str
 ) -> dict[str, str]:
     provider = one_line(sender.provider, 200) or "certmgr"
+    # Without an account manager, the message names the provider only.
     words = N.handler if manager else N.handler_plain
     return {
         "handler": (
@@ -136,8 +151,8 @@ def _signature(
     }
 
 
-def lead(outcome: Outcome, reader: Language) -> str:
-    """The first sentence: the outcome."""
+def lead_sentence(outcome: Outcome, reader: Language) -> str:
+    """Return the first sentence for an outcome."""
     match outcome:
         case YouAct(None):
             return reader(N.you_now)
@@ -157,7 +172,8 @@ def _day(day: Any, reader: Language) -> str:
 
 
 def subject_line(draft: Draft, reader: Language) -> str:
-    sites = list(dict.fromkeys(display(i.subject.target.host) for i in draft.items))
+    """Return the subject of the mail."""
+    sites = list(dict.fromkeys(display(i.topic.target.host) for i in draft.items))
     site = (
         sites[0]
         if len(sites) == 1
@@ -173,25 +189,22 @@ def subject_line(draft: Draft, reader: Language) -> str:
         case Escalated():
             text = reader(N.subject_escalated).format(site=site)
         case Resolved():
-            stopped = all(i.subject.code == "cancelled" for i in draft.items)
+            stopped = all(i.topic.code == "cancelled" for i in draft.items)
             text = reader(N.subject_stopped if stopped else N.subject_resolved).format(site=site)
     return one_line(text, MAX_SUBJECT)
 
 
 def _block(item: NoticeItem, outcome: Outcome, reader: Language) -> dict[str, Any]:
-    subject = item.subject
-    host = display(subject.target.host)
+    topic = item.topic
+    host = display(topic.target.host)
     do = ""
-    if subject.kind in (TopicKind.CASE, TopicKind.ORDER):
-        do = case_text(subject, CASE_DO, reader)
-    elif isinstance(item.outcome, YouAct) and subject.finding is not None:
-        do = client_instruction(
-            subject.finding, subject.target, reader, we_install=subject.we_install
-        )
-    elif (
-        not isinstance(item.outcome, YouAct) and item.outcome != outcome
-    ):  # the first sentence has said it
-        do = lead(item.outcome, reader)
+    if topic.kind in (TopicKind.CASE, TopicKind.ORDER):
+        do = case_text(topic, CASE_DO, reader)
+    elif isinstance(item.outcome, YouAct) and topic.finding is not None:
+        do = client_instruction(topic.finding, topic.target, reader, we_install=topic.we_install)
+    elif not isinstance(item.outcome, YouAct) and item.outcome != outcome:
+        # The outcome of this item differs from the first sentence of the message.
+        do = lead_sentence(item.outcome, reader)
     what = (
         _resolved(item, reader)
         if isinstance(item.outcome, Resolved)
@@ -203,40 +216,40 @@ def _block(item: NoticeItem, outcome: Outcome, reader: Language) -> dict[str, An
         "what": what,
         "do": do,
         "facts": _facts(item, reader),
-        "paste": subject.paste,
+        "paste": topic.paste,
     }
 
 
 def what_is_wrong(item: NoticeItem, reader: Language) -> str:
-    subject = item.subject
-    if subject.kind in (TopicKind.CASE, TopicKind.ORDER):
-        return case_text(subject, CASE_WHAT, reader)
-    said = sentence(subject.finding, subject.target, reader) if subject.finding is not None else ""
-    if subject.kind is not TopicKind.DEADLINE or subject.end is None:
-        return said
+    """Return what is wrong, in one or more sentences."""
+    topic = item.topic
+    if topic.kind in (TopicKind.CASE, TopicKind.ORDER):
+        return case_text(topic, CASE_WHAT, reader)
+    problem = sentence(topic.finding, topic.target, reader) if topic.finding is not None else ""
+    # Only a deadline has a title and a text of the provider.
+    if topic.kind is not TopicKind.DEADLINE or topic.end is None:
+        return problem
     words = N.deadline_ahead if item.crossed.days >= 0 else N.deadline_past
     head = reader(words).format(
-        host=display(subject.target.host),
-        date=_day(subject.day, reader) if subject.day else reader.date(subject.end),
-        title=one_line(subject.title, 200),
+        host=display(topic.target.host),
+        date=_day(topic.day, reader) if topic.day else reader.date(topic.end),
+        title=one_line(topic.title, 200),
     )
-    return " ".join(p for p in (head, one_line(subject.text, 2000), said) if p)
+    return " ".join(p for p in (head, one_line(topic.text, 2000), problem) if p)
 
 
 def _resolved(item: NoticeItem, reader: Language) -> str:
-    subject, host = item.subject, display(item.subject.target.host)
-    match subject.kind:
+    topic, host = item.topic, display(item.topic.target.host)
+    match topic.kind:
         case TopicKind.CASE | TopicKind.ORDER:
-            return case_text(subject, CASE_WHAT, reader)
+            return case_text(topic, CASE_WHAT, reader)
         case TopicKind.COVER:
             return reader(N.resolved_cover).format(host=host)
         case TopicKind.DEADLINE:
-            return reader(N.resolved_deadline).format(host=host, title=one_line(subject.title, 200))
+            return reader(N.resolved_deadline).format(host=host, title=one_line(topic.title, 200))
         case _:
             what = (
-                sentence(subject.finding, subject.target, reader)
-                if subject.finding is not None
-                else host
+                sentence(topic.finding, topic.target, reader) if topic.finding is not None else host
             )
             return reader(N.resolved_fault).format(what=what)
 
@@ -244,32 +257,38 @@ def _resolved(item: NoticeItem, reader: Language) -> str:
 CASE_WHAT, CASE_DO = 0, 1
 
 
-def case_text(subject: Topic, part: int, reader: Language) -> str:
-    """The text of a case's step, or of an order's date, with its facts in this reader's format."""
-    words = (STEPS if subject.kind is TopicKind.CASE else ORDERS)[subject.code][part]
+def case_text(topic: Topic, part: int, reader: Language) -> str:
+    """Return the text of a step of a case, or of a date of a purchase, with its facts filled in.
+
+    Args:
+        part: :data:`CASE_WHAT` or :data:`CASE_DO`.
+    """
+    # The code of such a topic selects its texts.
+    words = (STEPS if topic.kind is TopicKind.CASE else ORDERS)[topic.code][part]
     if not words:
         return ""
     return one_line(
         filled(
             reader(words),
-            {k: _fact(k, v, reader) for k, v in subject.facts.items() if k != "said"}
-            | _problems(subject, reader),
+            {k: _fact(k, v, reader) for k, v in topic.facts.items() if k != "upload_problems"}
+            | _problems(topic, reader),
         ),
         4000,
     )
 
 
-def _problems(subject: Topic, reader: Language) -> dict[str, str]:
-    said = [
-        filled(reader(MATERIAL[code]), {k: one_line(v, 300) for k, v in values.items()})
-        for code, values in subject.facts.get("said", ())
-        if code in MATERIAL
+def _problems(topic: Topic, reader: Language) -> dict[str, str]:
+    """Return the problems of an upload as one text."""
+    problems = [
+        filled(reader(UPLOAD_MESSAGES[code]), {k: one_line(v, 300) for k, v in values.items()})
+        for code, values in topic.facts.get("upload_problems", ())
+        if code in UPLOAD_MESSAGES
     ]
-    return {"problems": " ".join(said)}
+    return {"problems": " ".join(problems)}
 
 
 def _fact(name: str, value: Any, reader: Language) -> str:
-    """Dates as the reader writes them; a tuple is a phrase with a date."""
+    """Return a fact in the reader's format. A tuple is a phrase with a date."""
     if isinstance(value, Money):
         return (
             reader("no fee")
@@ -279,7 +298,7 @@ def _fact(name: str, value: Any, reader: Language) -> str:
             )
         )
     if isinstance(value, datetime):
-        return moment(value, reader) if name in ("window", "until") else reader.date(value)
+        return local_and_utc(value, reader) if name in ("window", "until") else reader.date(value)
     if isinstance(value, list):
         return ", ".join(reader(text) for text in value)
     if isinstance(value, tuple):
@@ -288,50 +307,55 @@ def _fact(name: str, value: Any, reader: Language) -> str:
     return one_line(value, 1000) if isinstance(value, str) else ""
 
 
-def moment(at: datetime, reader: Language) -> str:
-    """The client's local time and UTC."""
-    local = reader.instant(at)
+def local_and_utc(at: datetime, reader: Language) -> str:
+    """Return a time in the reader's time zone and in UTC."""
+    local = reader.timestamp(at)
+    # A reader in UTC would see the same time twice.
     return local if reader.zone is UTC else f"{local} ({at.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
 
 
 def _facts(item: NoticeItem, reader: Language) -> list[tuple[str, str]]:
-    subject, facts = item.subject, []
+    """Return label and value of the certificate that the item is about."""
+    topic, facts = item.topic, []
     if isinstance(item.outcome, Resolved):
         return []
-    if subject.serial:
+    if topic.serial:
         named = (
-            f"{reader('Certificate')} ({reader('issued by')} {one_line(subject.issuer, 100)})"
-            if subject.issuer
+            f"{reader('Certificate')} ({reader('issued by')} {one_line(topic.issuer, 100)})"
+            if topic.issuer
             else reader("Certificate")
         )
-        facts.append((named, one_line(subject.serial, 80)))
-    end = subject.end if subject.kind is TopicKind.COVER else subject.not_after
+        facts.append((named, one_line(topic.serial, 80)))
+    end = topic.end if topic.kind is TopicKind.COVER else topic.not_after
     if end is not None:
-        # What has no date ahead counts the days since it was opened.
-        over = (
+        # The days of a topic without a date ahead count from its opening.
+        ended = (
             item.crossed.days < 0
-            if subject.kind is TopicKind.COVER
-            else end < subject.opened - item.crossed.days * DAY
+            if topic.kind is TopicKind.COVER
+            else end < topic.opened - item.crossed.days * DAY
         )
-        facts.append((reader(N.ended if over else "ends"), moment(end, reader)))
+        facts.append((reader(N.ended if ended else "ends"), local_and_utc(end, reader)))
     return facts
 
 
 def _brief(item: NoticeItem, reader: Language) -> str:
-    return f"{display(item.subject.target.host)}: {what_is_wrong(item, reader)} [{item.reference}]"
+    return f"{display(item.topic.target.host)}: {what_is_wrong(item, reader)} [{item.reference}]"
 
 
 def _more(items: Sequence[NoticeItem], reader: Language) -> list[str]:
     return [_brief(i, reader) for i in items[MAX_BLOCKS : 5 * MAX_BLOCKS]]
 
 
-# -- a bulletin to many clients
+# -- an announcement to many clients
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a broadcast says to one client: the dated rule, and how each of its sites stands (one
-    line each, already in words).
+    """The content of an announcement to one client.
+
+    Attributes:
+        at: The day from which the rule holds.
+        lines: The state of each of the client's sites, as translated text.
     """
 
     title: str
@@ -343,26 +367,28 @@ class Announcement:
 def announcement_message(
     template: str,
     person: Person,
-    bulletin: Announcement,
+    announcement: Announcement,
     sender: Sender,
     templates: Templates,
     manager: str | None,
     reference: str,
 ) -> Message:
+    """Return the announcement to one contact, rendered with a template."""
     reader = language(person.language, person.zone)
-    title = one_line(reader(bulletin.title), 200)
-    subject = one_line(reader(N.bulletin_title).format(title=title), MAX_SUBJECT)
+    title = one_line(reader(announcement.title), 200)
+    subject = one_line(reader(N.announcement_title).format(title=title), MAX_SUBJECT)
     message = {
         "language": reader.code,
         "subject": subject,
         "greeting": reader(N.greeting).format(name=one_line(person.name, 100)),
         "lead": (
             subject
-            if bulletin.at is None
-            else f"{subject}. {reader(N.bulletin_from).format(date=_day(bulletin.at, reader))}"
+            if announcement.at is None
+            else f"{subject}. "
+            + reader(N.announcement_from).format(date=_day(announcement.at, reader))
         ),
-        "text": one_line(reader(bulletin.text), 4000),
-        "lines": list(bulletin.lines),
+        "text": one_line(reader(announcement.text), 4000),
+        "lines": list(announcement.lines),
         **_signature(reader, sender, manager, reference),
     }
     return Message(
@@ -379,7 +405,12 @@ def announcement_message(
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of a digest. ``command`` shows what does not fit."""
+    """One part of a digest.
+
+    Attributes:
+        more: The number of lines that did not fit.
+        command: The command that shows all of them.
+    """
 
     heading: str
     lines: tuple[str, ...]
@@ -391,26 +422,31 @@ MAX_LINES = 25
 
 
 def section(heading: str, lines: Sequence[str], command: str) -> Section:
+    """Return a section with at most :data:`MAX_LINES` lines."""
+    # A digest stays short; the command shows the rest.
     shown = tuple(one_line(line, 300) for line in lines[:MAX_LINES])
     return Section(heading, shown, max(0, len(lines) - MAX_LINES), command)
 
 
 def staff_message(
     subject: str,
-    lead_: str,
+    lead_sentence: str,
     sections: Sequence[Section],
     footer: Sequence[str],
     templates: Templates,
     reference: str,
 ) -> Message:
-    """In English: it is for our own staff."""
+    """Return a message to staff, in English."""
     message = {
         "subject": one_line(subject, MAX_SUBJECT),
-        "lead": lead_,
+        "lead": lead_sentence,
         "sections": [s for s in sections if s.lines],
         "footer": [one_line(line, 500) for line in footer],
     }
-    text, html = (templates.render("staff", "en", form, message, str) for form in ("txt", "html"))
+    text, html = (
+        templates.render("staff", "en", output_format, message, str)
+        for output_format in ("txt", "html")
+    )
     return Message(one_line(subject, MAX_SUBJECT), text, html, None, reference)
 
 
@@ -437,7 +473,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             }
         ],
     },
-    "bulletin": {
+    "announcement": {
         "language": "en",
         "subject": "s",
         "greeting": "g",

@@ -1,10 +1,8 @@
-"""What is said to whom, and why not.
+"""Decide which contact is notified of which topic. Pure.
 
-Values in, values out; ``now`` is part of them.
-
-In steps: what is due (:func:`due`), then, with a fresh look at each, what goes out (:func:`plan`).
-Every subject that is due gets a decision with its reason, whether it is said, waits, is held, or is
-none of the client's business.
+:func:`due` finds the topics that are past a threshold and :func:`candidates` those that may be
+sent. After a recheck of each, :func:`plan` makes the drafts. Each due topic gets a decision with
+its reason: it is sent, waits, is held, is suppressed, or goes to staff only.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from inventory.db.database import to_epoch
-from notifiers.pipeline.limits import FLAPS, NEAR, held, not_now, silence
+from notifiers.pipeline.limits import FLAPPING, NEAR, delay_reason, hold_reason, suppression
 from notifiers.pipeline.outcome import Escalated, Outcome, Resolved, WeAct, YouAct, decides
 from notifiers.pipeline.plan import Draft, DueTopic, NoticeItem, NoticePlan, NoticePolicy, Snapshot
 from notifiers.pipeline.recipients import Person, RecipientChoice
@@ -26,222 +24,245 @@ from notifiers.working_days import before_freezes
 MAX_ITEMS = 300
 
 
-# -- what is due
+# -- due topics
 
 
 def threshold(
-    subject: Topic, policy: NoticePolicy, zone: Any, now: datetime
+    topic: Topic, policy: NoticePolicy, zone: Any, now: datetime
 ) -> CrossedThreshold | None:
-    """The most urgent threshold that the subject has crossed."""
-    if subject.since_days is not None:
-        return CrossedThreshold(
-            f"+{subject.since_days}", subject.since_days, -float(subject.since_days)
-        )
-    if subject.end is None:
-        return since(subject.opened, now, 7 if subject.severity in ("critical", "high") else 30)
-    end = before_freezes(subject.end, policy.freezes, zone) if subject.end > now else subject.end
-    if end <= now < subject.end:
-        return CrossedThreshold(
-            "0", 0, (subject.end - now) / DAY
-        )  # in the freeze: what comes after the end is counted from the real one
-    thresholds, chosen = policy.thresholds.of(subject.client, subject.tags)
-    life = subject.life or timedelta(days=400)
+    """Return the most urgent threshold that the topic has crossed."""
+    # The case itself decides when a reminder is due.
+    if topic.since_days is not None:
+        return CrossedThreshold(f"+{topic.since_days}", topic.since_days, -float(topic.since_days))
+    # Without a date ahead, severe faults are repeated weekly and the others monthly.
+    if topic.end is None:
+        return since(topic.opened, now, 7 if topic.severity in ("critical", "high") else 30)
+    end = before_freezes(topic.end, policy.freezes, zone) if topic.end > now else topic.end
+    if end <= now < topic.end:
+        # Within the freeze. Thresholds after the end are counted from the real end.
+        return CrossedThreshold("0", 0, (topic.end - now) / DAY)
+    thresholds, chosen = policy.thresholds.of(topic.client, topic.tags)
+    life = topic.life or timedelta(days=400)
     return crossed(
         end,
         before_end(
-            life, thresholds, chosen=chosen, lead_days=subject.lead_days, usual=subject.usual
+            life,
+            thresholds,
+            chosen=chosen,
+            lead_days=topic.lead_days,
+            renewal_lead=topic.renewal_lead,
         ),
         now,
     )
 
 
-def due(world: Snapshot, subjects: Iterable[Topic], zone: Any) -> list[DueTopic]:
-    """Subjects past a threshold."""
-    found = []
-    for subject in subjects:
-        hit = threshold(subject, world.policy, zone, world.now)
-        if hit is not None:
-            found.append(DueTopic(subject, hit))
-    return found
+def due(snapshot: Snapshot, topics: Iterable[Topic], zone: Any) -> list[DueTopic]:
+    """Return the topics that are past a threshold."""
+    due_topics = []
+    for topic in topics:
+        crossed_threshold = threshold(topic, snapshot.policy, zone, snapshot.now)
+        if crossed_threshold is not None:
+            due_topics.append(DueTopic(topic, crossed_threshold))
+    return due_topics
 
 
-def outcome_of(due_: DueTopic, world: Snapshot, person: Person) -> Outcome | None:
-    """What it is for a client; None where no client hears of it. The type admits no two."""
-    subject, now = due_.subject, world.now
-    if subject.actor == "client":
+def outcome_of(due_topic: DueTopic, snapshot: Snapshot, person: Person) -> Outcome | None:
+    """Return the outcome for a client contact. None if clients are not notified of the topic."""
+    topic, now = due_topic.topic, snapshot.now
+    if topic.actor == "client":
         if (
-            subject.act_by is None
-            or subject.act_by <= now
-            or (subject.end is not None and subject.end <= now)
+            topic.act_by is None
+            or topic.act_by <= now
+            or (topic.end is not None and topic.end <= now)
         ):
-            end = subject.end
+            # Too late for a planned date: only the end itself can still be kept.
+            end = topic.end
             return YouAct(
                 person.calendar.working_day_before(end) if end is not None and end > now else None
             )
-        by = before_freezes(subject.act_by, world.policy.freezes, person.calendar.zone)
+        # The client is asked for a working day on which changes are allowed.
+        by = before_freezes(topic.act_by, snapshot.policy.freezes, person.calendar.zone)
         day = person.calendar.working_day_before(by)
         return YouAct(day if day >= person.calendar.day(now) else None)
-    if not subject.visible:
+    # Clients are not notified of our faults that visitors do not notice.
+    if not topic.visible:
         return None
-    if subject.taken is not None and subject.taken[1] > now:
-        return WeAct(*subject.taken)
-    if subject.actor == "staff" and subject.severity == "critical" and subject.confirmed:
-        return Escalated(person.calendar.working_day_after(now, world.policy.word_days))
+    # "We are fixing it" needs a name and a date, so that the promise can be kept.
+    if topic.assigned is not None and topic.assigned[1] > now:
+        return WeAct(*topic.assigned)
+    # One run may be a glitch: only a confirmed fault is passed to level 2.
+    if topic.actor == "staff" and topic.severity == "critical" and topic.confirmed:
+        return Escalated(person.calendar.working_day_after(now, snapshot.policy.status_update_days))
     return None
 
 
 def label_of(
     outcome: Outcome,
-    crossed_: CrossedThreshold,
-    said: Sequence[tuple[int, str, str, int, str]],
+    crossed_threshold: CrossedThreshold,
+    sent: Sequence[tuple[int, str, str, int, str]],
     contact_id: int,
     now: datetime,
 ) -> tuple[str, str]:
-    """(step, threshold) as they are kept. "We are fixing it" is said once for a date; word from
-    level 2 when the day of the last promise has come.
+    """Return step and threshold as they are stored.
+
+    "We are fixing it" is sent once per promised date. An escalated fault is sent again on the day
+    of the last promised update.
     """
     if isinstance(outcome, WeAct):
         return "we", outcome.by.date().isoformat()
     if isinstance(outcome, Escalated):
-        promised = [t for c, step, t, _, _ in said if step == "word" and c == contact_id]
+        promised = [t for c, step, t, _, _ in sent if step == "word" and c == contact_id]
         today = now.date().isoformat()
-        running = [p for p in promised if p > today]
-        return "word", max(running) if running else outcome.next_word.isoformat()
-    return "owner", crossed_.label
+        pending = [p for p in promised if p > today]
+        return "word", max(pending) if pending else outcome.next_update.isoformat()
+    return "owner", crossed_threshold.label
 
 
-def reaches_clients(due_: DueTopic, world: Snapshot) -> bool:
-    """Whether a client would ever hear of it as it stands: who acts, and who has taken it."""
-    subject = due_.subject
-    if subject.actor == "client":
+def reaches_clients(due_topic: DueTopic, snapshot: Snapshot) -> bool:
+    """Return whether clients are notified of it at all, given who acts and who is assigned."""
+    topic = due_topic.topic
+    if topic.actor == "client":
         return True
-    if not subject.visible:
+    if not topic.visible:
         return False
-    taken = subject.taken is not None and subject.taken[1] > world.now
-    return taken or (
-        subject.actor == "staff" and subject.severity == "critical" and subject.confirmed
-    )
+    assigned = topic.assigned is not None and topic.assigned[1] > snapshot.now
+    return assigned or (topic.actor == "staff" and topic.severity == "critical" and topic.confirmed)
 
 
-# -- what goes out
+# -- messages
 
 
-def candidates(world: Snapshot, dues: Sequence[DueTopic], plan_: NoticePlan) -> list[DueTopic]:
-    """Those that might be sent, so that each is worth a fresh look; the others get their decision
-    here.
+def candidates(
+    snapshot: Snapshot, due_topics: Sequence[DueTopic], notice_plan: NoticePlan
+) -> list[DueTopic]:
+    """Return the topics that may be sent and therefore need a recheck.
+
+    The others get their decision here.
     """
-    kept, keys = [], {d.subject.key for d in dues if not d.subject.quiet}
-    for one in dues:
-        subject = one.subject
-        if subject.parent in keys:
-            plan_.note(
-                subject, one.crossed.label, "suppress", f"it goes away with {subject.parent}"
+    kept, keys = [], {d.topic.key for d in due_topics if not d.topic.suppress_reason}
+    for due_topic in due_topics:
+        topic = due_topic.topic
+        # Fixing the parent resolves this topic too, so the client gets one instruction only.
+        if topic.parent in keys:
+            notice_plan.record(
+                topic, due_topic.crossed.label, "suppress", f"it is resolved with {topic.parent}"
             )
-        elif subject.partial:
-            plan_.note(
-                subject,
-                one.crossed.label,
+        elif topic.partial:
+            # The client has renewed already. The rest of the installation is work of staff.
+            notice_plan.record(
+                topic,
+                due_topic.crossed.label,
                 "staff",
-                "replaced on some addresses: that is the administrator's",
+                "replaced on some addresses: an administrator has to act",
             )
-            plan_.for_staff.append((subject, "replaced on some addresses only"))
-        elif not reaches_clients(one, world):
-            plan_.note(subject, one.crossed.label, "staff", _ours(subject, world.now))
-            plan_.for_staff.append((subject, _ours(subject, world.now)))
-        elif reason := silence(one, world):
-            plan_.note(subject, one.crossed.label, "suppress", reason)
-            if reason is FLAPS:
-                plan_.flapping.append(subject.key)
+            notice_plan.for_staff.append((topic, "replaced on some addresses only"))
+        elif not reaches_clients(due_topic, snapshot):
+            notice_plan.record(
+                topic, due_topic.crossed.label, "staff", _staff_reason(topic, snapshot.now)
+            )
+            notice_plan.for_staff.append((topic, _staff_reason(topic, snapshot.now)))
+        elif reason := suppression(due_topic, snapshot):
+            notice_plan.record(topic, due_topic.crossed.label, "suppress", reason)
+            if reason is FLAPPING:
+                notice_plan.flapping.append(topic.key)
+        # Faults that existed before notices began are held until staff release them. A case is
+        # exempt, since each of its steps was entered by a person.
         elif (
-            subject.kind is not TopicKind.CASE
-            and (world.baseline or _before_baseline(subject, world))
-            and not _spoken(subject, world)
+            topic.kind is not TopicKind.CASE
+            and (snapshot.baseline or _before_baseline(topic, snapshot))
+            and not _was_notified(topic, snapshot)
         ):
-            plan_.hold.append((subject, f"baseline {one.crossed.rank} {to_epoch(world.now)}"))
-            plan_.note(
-                subject,
-                one.crossed.label,
-                "hold",
-                "it was there at the first sight of the inventory; certmgr notice release",
+            notice_plan.held.append(
+                (topic, f"baseline {due_topic.crossed.rank} {to_epoch(snapshot.now)}")
             )
-        elif reason := held(one, world):
-            plan_.note(subject, one.crossed.label, "hold", reason)
-        elif _recipients(one, world, plan_):
-            kept.append(one)
+            notice_plan.record(
+                topic,
+                due_topic.crossed.label,
+                "hold",
+                "it was part of the baseline; release it with certmgr notice release",
+            )
+        elif reason := hold_reason(due_topic, snapshot):
+            notice_plan.record(topic, due_topic.crossed.label, "hold", reason)
+        elif _recipients(due_topic, snapshot, notice_plan):
+            kept.append(due_topic)
     return kept
 
 
-def _ours(subject: Topic, now: datetime) -> str:
-    if subject.severity == "undetermined":
-        return "it could not be told: staff look first"
-    if subject.taken is not None and subject.taken[1] <= now:
+def _staff_reason(topic: Topic, now: datetime) -> str:
+    """Return why only staff are notified."""
+    if topic.severity == "undetermined":
+        return "the result is undetermined: staff check it first"
+    if topic.assigned is not None and topic.assigned[1] <= now:
         return (
-            f"{subject.taken[0]} had taken it until {subject.taken[1]:%Y-%m-%d}, and it is still"
-            " there"
+            f"it was assigned to {topic.assigned[0]} until {topic.assigned[1]:%Y-%m-%d} and still"
+            " exists"
         )
     return (
-        "it is ours, and nobody has taken it with a date"
-        if subject.actor == "provider"
-        else "nobody knows yet whose it is"
+        "it is our fault, and it is not assigned with a date"
+        if topic.actor == "provider"
+        else "it is not known yet who has to act"
     )
 
 
-def _before_baseline(subject: Topic, world: Snapshot) -> bool:
-    """A fault that was there at the first sight, and becomes a client's only now: because it was
-    seen again, taken, or no longer accepted.
+def _before_baseline(topic: Topic, snapshot: Snapshot) -> bool:
+    """Return whether a fault is older than the first run of notices.
+
+    Such a fault can concern the client only now: it was confirmed, assigned, or its acceptance
+    has ended.
     """
     return (
-        subject.end is None
-        and to_epoch(subject.opened) <= world.baseline_at
-        and subject.key not in world.matters
+        topic.end is None
+        and to_epoch(topic.opened) <= snapshot.baseline_at
+        and topic.key not in snapshot.tickets
     )
 
 
-def _spoken(subject: Topic, world: Snapshot) -> bool:
-    return bool(world.said.get((subject.key, subject.round)))
+def _was_notified(topic: Topic, snapshot: Snapshot) -> bool:
+    return bool(snapshot.sent.get((topic.key, topic.revision)))
 
 
 def _recipients(
-    one: DueTopic, world: Snapshot, plan_: NoticePlan
+    due_topic: DueTopic, snapshot: Snapshot, notice_plan: NoticePlan
 ) -> list[tuple[RecipientChoice, Outcome, str, str]]:
-    """(who, outcome, step, label) of everybody who has not heard of this threshold.
+    """Return recipient, outcome, step and label for each contact not notified of the threshold.
 
-    Notes why where nobody is reached.
+    If no contact can be reached, the reason is recorded for staff.
     """
-    subject = one.subject
+    topic = due_topic.topic
+    # Faults of the server go to the technical contact first.
     technical = (
-        subject.finding is not None
-        and subject.kind is TopicKind.FAULT
-        and subject.code in TECHNICAL
+        topic.finding is not None and topic.kind is TopicKind.FAULT and topic.code in TECHNICAL
     )
-    named = world.people.chosen(subject.contact_id, subject.client_id, world.now)
-    first = named or world.people.owner(subject.client_id, world.now, technical=technical)
+    named = snapshot.people.chosen(topic.contact_id, topic.client_id, snapshot.now)
+    first = named or snapshot.people.owner(topic.client_id, snapshot.now, technical=technical)
     if first.person is None:
-        plan_.note(subject, one.crossed.label, "staff", f"nobody can be written to: {first.reason}")
-        plan_.for_staff.append((subject, f"nobody can be written to: {first.reason}"))
-        plan_.nobody.append(subject)
+        notice_plan.record(
+            topic, due_topic.crossed.label, "staff", f"no contact can be reached: {first.reason}"
+        )
+        notice_plan.for_staff.append((topic, f"no contact can be reached: {first.reason}"))
+        notice_plan.unreachable.append(topic)
         return []
-    said = world.said.get((subject.key, subject.round), ())
+    sent = snapshot.sent.get((topic.key, topic.revision), ())
     chosen = [first]
-    if first.step == "owner" and _climbs(one, world, first.person, said):
-        second = world.people.fallback(first.person, subject.client_id, world.now)
+    if first.step == "owner" and _escalates(due_topic, snapshot, first.person, sent):
+        second = snapshot.people.fallback(first.person, topic.client_id, snapshot.now)
         if second.person is not None:
             chosen.append(second)
     found = []
     for choice in chosen:
         assert choice.person is not None
-        outcome = outcome_of(one, world, choice.person)
+        outcome = outcome_of(due_topic, snapshot, choice.person)
         if outcome is None:
             continue
-        step, label = label_of(outcome, one.crossed, said, choice.person.id, world.now)
+        step, label = label_of(outcome, due_topic.crossed, sent, choice.person.id, snapshot.now)
         if step == "owner":
             step = choice.step
-        if not _told(said, choice.person.id, step, label):
+        if not _is_notified(sent, choice.person.id, step, label):
             found.append((choice, outcome, step, label))
     return found
 
 
-# Faults in how a site is served: for whoever looks after the client's server.
+# Faults in how a site is served: for the contact who maintains the server of the client.
 TECHNICAL = frozenset(
     {
         "not-tls",
@@ -263,181 +284,202 @@ TECHNICAL = frozenset(
 )
 
 
-def _told(
-    said: Sequence[tuple[int, str, str, int, str]], contact_id: int, step: str, label: str
+def _is_notified(
+    sent: Sequence[tuple[int, str, str, int, str]], contact_id: int, step: str, label: str
 ) -> bool:
-    """Whether this contact heard of this threshold, or of a more urgent one."""
-    for contact, said_step, said_label, _, _ in said:
+    """Return whether the contact was notified of this threshold or a more urgent one."""
+    for contact, sent_step, sent_label, _, _ in sent:
         if contact != contact_id:
             continue
         if step in ("we", "word"):
-            if said_step == step and said_label == label:
+            if sent_step == step and sent_label == label:
                 return True
-        elif said_step in ("owner", "fallback") and rank_of(said_label) >= rank_of(label):
+        elif sent_step in ("owner", "fallback") and rank_of(sent_label) >= rank_of(label):
             return True
     return False
 
 
-def _climbs(
-    one: DueTopic, world: Snapshot, first: Person, said: Sequence[tuple[int, str, str, int, str]]
+def _escalates(
+    due_topic: DueTopic,
+    snapshot: Snapshot,
+    first: Person,
+    sent: Sequence[tuple[int, str, str, int, str]],
 ) -> bool:
-    """No acknowledgement (or one that is long ago) some days after the first message: then the
-    fallback hears of it too.
+    """Return whether the fallback contact is notified too.
+
+    That is so if no acknowledgement came within some days after the first message, or if the last
+    one is too old.
     """
     first_at = min(
         (
             at
-            for contact, step, _, at, state in said
+            for contact, step, _, at, state in sent
             if contact == first.id and step == "owner" and state in ("sent", "unknown")
         ),
         default=None,
     )
-    if any(contact == first.id and state == "failed" for contact, _, _, _, state in said):
-        return True  # the owner was not reached
+    if any(contact == first.id and state == "failed" for contact, _, _, _, state in sent):
+        return True  # the message to the owner was refused
     if first_at is None:
         return False
-    matter = world.matters.get(one.subject.key)
-    if matter is not None and matter["acked_at"] is not None:
-        first_at = max(first_at, int(matter["acked_at"]) + world.policy.ack_days * 86_400)
-    days = world.policy.climb_days if one.crossed.days > NEAR else world.policy.climb_near_days
-    return to_epoch(world.now) >= first_at + days * 86_400
+    ticket = snapshot.tickets.get(due_topic.topic.key)
+    if ticket is not None and ticket["acked_at"] is not None:
+        # An acknowledgement starts the waiting time again when it expires.
+        first_at = max(first_at, int(ticket["acked_at"]) + snapshot.policy.ack_days * 86_400)
+    days = (
+        snapshot.policy.escalate_after_days
+        if due_topic.crossed.days > NEAR
+        else snapshot.policy.escalate_near_after_days
+    )
+    return to_epoch(snapshot.now) >= first_at + days * 86_400
 
 
 def plan(
-    world: Snapshot,
-    dues: Sequence[DueTopic],
-    looks: Mapping[tuple[str, str], Recheck],
-    plan_: NoticePlan,
+    snapshot: Snapshot,
+    due_topics: Sequence[DueTopic],
+    rechecks: Mapping[tuple[str, str], Recheck],
+    notice_plan: NoticePlan,
 ) -> None:
-    """``dues``: those that :func:`candidates` kept. Fills the drafts and the decisions."""
+    """Add drafts and decisions for the topics that :func:`candidates` returned."""
     by_person: dict[int, tuple[Person, list[NoticeItem]]] = {}
-    for one in dues:
-        subject = one.subject
-        look = looks.get(subject.mark, Recheck(RecheckState.UNKNOWN, "it was not looked at"))
-        if (stop := _after_look(one, look, world, plan_)) is not None:
-            plan_.note(subject, one.crossed.label, *stop)
+    for due_topic in due_topics:
+        topic = due_topic.topic
+        recheck = rechecks.get(topic.mark, Recheck(RecheckState.UNKNOWN, "it was not rechecked"))
+        if (stop := _after_recheck(due_topic, recheck, snapshot, notice_plan)) is not None:
+            notice_plan.record(topic, due_topic.crossed.label, *stop)
             continue
-        for choice, outcome, step, label in _recipients(one, world, NoticePlan()):
+        # Decisions about recipients were recorded by candidates(); these are thrown away.
+        for choice, outcome, step, label in _recipients(due_topic, snapshot, NoticePlan()):
             assert choice.person is not None
-            assert world.people.may_read(choice.person, subject.client_id), (
-                "a notice would cross the border between clients"
+            assert snapshot.people.may_read(choice.person, topic.client_id), (
+                "internal error: a notice would show data of another client"
             )
             by_person.setdefault(choice.person.id, (choice.person, []))[1].append(
-                item_of(one, outcome, step, label, world)
+                item_of(due_topic, outcome, step, label, snapshot)
             )
     for person, items in by_person.values():
-        if world.hold:
+        if snapshot.hold_reason:
             for item in items:
-                plan_.note(item.subject, item.label, "hold", world.hold, person.id)
-        elif reason := not_now(world, person, items):
+                notice_plan.record(item.topic, item.label, "hold", snapshot.hold_reason, person.id)
+        elif reason := delay_reason(snapshot, person, items):
             for item in items:
-                plan_.note(item.subject, item.label, "wait", reason, person.id)
+                notice_plan.record(item.topic, item.label, "wait", reason, person.id)
         else:
+            # The most urgent ends come first, since the message is cut at MAX_ITEMS.
             items.sort(
-                key=lambda i: (-i.crossed.rank if i.subject.end is not None else 0, i.subject.key)
+                key=lambda i: (-i.crossed.rank if i.topic.end is not None else 0, i.topic.key)
             )
             for item in items[MAX_ITEMS:]:
-                plan_.note(
-                    item.subject,
+                notice_plan.record(
+                    item.topic,
                     item.label,
                     "wait",
-                    f"more than {MAX_ITEMS} sites in one message: the rest goes with the next",
+                    f"the message is full ({MAX_ITEMS} sites): the rest goes with the next one",
                     person.id,
                 )
             shown = tuple(items[:MAX_ITEMS])
-            plan_.drafts.append(
-                Draft(person, shown, decides((i.subject.severity, i.outcome) for i in shown))
+            notice_plan.drafts.append(
+                Draft(person, shown, decides((i.topic.severity, i.outcome) for i in shown))
             )
 
 
-def item_of(one: DueTopic, outcome: Outcome, step: str, label: str, world: Snapshot) -> NoticeItem:
-    matter = world.matters.get(one.subject.key)
-    reference, matter_id = (matter["reference"], matter["id"]) if matter is not None else ("", None)
+def item_of(
+    due_topic: DueTopic, outcome: Outcome, step: str, label: str, snapshot: Snapshot
+) -> NoticeItem:
+    """Return the item of a due topic, with the reference of its ticket."""
+    ticket = snapshot.tickets.get(due_topic.topic.key)
+    reference, ticket_id = (ticket["reference"], ticket["id"]) if ticket is not None else ("", None)
     return NoticeItem(
-        subject=one.subject,
-        crossed=one.crossed,
+        topic=due_topic.topic,
+        crossed=due_topic.crossed,
         step=step,
         label=label,
         outcome=outcome,
         reference=reference,
-        matter_id=matter_id,
+        ticket_id=ticket_id,
     )
 
 
-def _after_look(
-    one: DueTopic, look: Recheck, world: Snapshot, plan_: NoticePlan
+def _after_recheck(
+    due_topic: DueTopic, recheck: Recheck, snapshot: Snapshot, notice_plan: NoticePlan
 ) -> tuple[str, str] | None:
-    """(action, reason) where the fresh look speaks against the message."""
-    subject = one.subject
-    match look.seen:
+    """Return action and reason if the recheck forbids the message, else None."""
+    topic = due_topic.topic
+    match recheck.state:
         case RecheckState.GONE:
-            return "suppress", look.reason
+            return "suppress", recheck.reason
         case RecheckState.PARTIAL:
-            plan_.for_staff.append((subject, look.reason))
-            return "staff", look.reason
+            notice_plan.for_staff.append((topic, recheck.reason))
+            return "staff", recheck.reason
         case RecheckState.UNKNOWN:
-            first = world.waiting.get((subject.key, subject.round))
+            # An end that approaches is notified even if the recheck keeps failing. A fault without
+            # a date waits, since it may be gone.
+            first = snapshot.waiting.get((topic.key, topic.revision))
             patient = (
                 first is None
-                or to_epoch(world.now) - first < world.policy.look_patience.total_seconds()
+                or to_epoch(snapshot.now) - first < snapshot.policy.recheck_patience.total_seconds()
             )
-            if patient or subject.end is None:
-                return "wait", f"a fresh look did not succeed: {look.reason}"
-            plan_.for_staff.append(
-                (subject, f"sent without a fresh look, which fails since a day: {look.reason}")
+            if patient or topic.end is None:
+                return "wait", f"the recheck failed: {recheck.reason}"
+            notice_plan.for_staff.append(
+                (topic, f"sent without a recheck, which has failed for a day: {recheck.reason}")
             )
     return None
 
 
-# -- what is over
+# -- resolved topics
 
 
 def resolved_items(
-    world: Snapshot, matter: Mapping[str, Any], subject: Topic
+    snapshot: Snapshot, ticket: Mapping[str, Any], topic: Topic
 ) -> list[tuple[Person, NoticeItem]]:
-    """Exactly one "resolved" for everybody who was told and still may read it."""
-    said = world.said.get((matter["key"], matter["round"]), ())
-    done = {c for c, step, _, _, _ in said if step == "resolved"}
-    told = dict.fromkeys(
-        c for c, _, _, _, state in said if state in ("sent", "unknown") and c not in done
+    """Return one "resolved" item per contact who was notified and may still read it."""
+    sent = snapshot.sent.get((ticket["key"], ticket["round"]), ())
+    done = {c for c, step, _, _, _ in sent if step == "resolved"}
+    notified = dict.fromkeys(
+        c for c, _, _, _, state in sent if state in ("sent", "unknown") and c not in done
     )
     found = []
-    for contact_id in told:
-        person = world.people.by_id.get(contact_id)
+    for contact_id in notified:
+        person = snapshot.people.by_id.get(contact_id)
         if (
             person is None
-            or person.way is None
-            or not world.people.may_read(person, subject.client_id)
+            or person.contact_method is None
+            or not snapshot.people.may_read(person, topic.client_id)
         ):
             continue
         item = NoticeItem(
-            subject=replace(subject, key=matter["key"], round=matter["round"]),
+            topic=replace(topic, key=ticket["key"], revision=ticket["round"]),
             crossed=CrossedThreshold("+0", 0, 0.0),
             step="resolved",
             label="+0",
             outcome=Resolved(),
-            reference=matter["reference"],
-            matter_id=matter["id"],
+            reference=ticket["reference"],
+            ticket_id=ticket["id"],
         )
         found.append((person, item))
     return found
 
 
-def merge(plan_: NoticePlan, more: Iterable[tuple[Person, NoticeItem]], world: Snapshot) -> None:
-    """Adds what is over to the message that goes to the same person, or makes one of its own."""
+def merge(
+    notice_plan: NoticePlan, more: Iterable[tuple[Person, NoticeItem]], snapshot: Snapshot
+) -> None:
+    """Add resolved items to the message to the same person, or make a separate message."""
     by_person: dict[int, tuple[Person, list[NoticeItem]]] = {}
     for person, item in more:
         by_person.setdefault(person.id, (person, []))[1].append(item)
     for contact_id, (person, items) in by_person.items():
-        index = next((i for i, d in enumerate(plan_.drafts) if d.person.id == contact_id), None)
+        index = next(
+            (i for i, d in enumerate(notice_plan.drafts) if d.person.id == contact_id), None
+        )
         if index is not None:
-            draft = plan_.drafts[index]
-            plan_.drafts[index] = replace(draft, items=(*draft.items, *items))
-        elif world.hold:
+            draft = notice_plan.drafts[index]
+            notice_plan.drafts[index] = replace(draft, items=(*draft.items, *items))
+        elif snapshot.hold_reason:
             for item in items:
-                plan_.note(item.subject, "resolved", "hold", world.hold, contact_id)
-        elif reason := not_now(world, person, items):
+                notice_plan.record(item.topic, "resolved", "hold", snapshot.hold_reason, contact_id)
+        elif reason := delay_reason(snapshot, person, items):
             for item in items:
-                plan_.note(item.subject, "resolved", "wait", reason, contact_id)
+                notice_plan.record(item.topic, "resolved", "wait", reason, contact_id)
         else:
-            plan_.drafts.append(Draft(person, tuple(items), Resolved()))
+            notice_plan.drafts.append(Draft(person, tuple(items), Resolved()))

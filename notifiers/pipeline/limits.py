@@ -1,5 +1,7 @@
-"""What keeps a message back: silence, holds, quiet hours, how often one writes, too much at once, a
-wrong clock. Each with its reason. Pure.
+"""Reasons that suppress, hold or delay a message. Pure.
+
+These are snoozes, acknowledgements, holds, quiet hours, message limits, mass changes and a wrong
+clock.
 """
 
 from __future__ import annotations
@@ -15,185 +17,194 @@ from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.thresholds import DAY
 from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
 
-NEAR = 7  # days: nearer than that one a day, further ahead one a week
-FLAP = 7 * DAY
-FLAPS = "it was mended a few days ago and came back; the client hears of it when it stays for a day"
+NEAR = 7  # days: one message per day if an end is nearer than that, else one per week
+FLAP_PERIOD = 7 * DAY
+FLAPPING = "it was fixed a few days ago and came back; the client is notified if it stays for a day"
+MASS_CHANGE = "one run changed too many clients at once; release it with certmgr notice release"
 
 
-def silence(due_: DueTopic, world: Snapshot) -> str:
-    """Why the client hears nothing of it now, in the order of what is surest; empty where nothing
-    speaks against it.
-    """
-    subject, now = due_.subject, world.now
-    if subject.quiet:
-        return subject.quiet
-    matter = world.matters.get(subject.key)
-    for row in world.snoozes:
-        if _covers(row, subject, matter):
+def suppression(due_topic: DueTopic, snapshot: Snapshot) -> str:
+    """Return why the client is not notified of the topic now. Empty if nothing is against it."""
+    topic, now = due_topic.topic, snapshot.now
+    if topic.suppress_reason:
+        return topic.suppress_reason
+    ticket = snapshot.tickets.get(topic.key)
+    for row in snapshot.snoozes:
+        if _covers(row, topic, ticket):
             until = datetime.fromtimestamp(row["until"], now.tzinfo)
             return f"snoozed until {until:%Y-%m-%d %H:%M} UTC: {row['reason']}"
     if (
-        subject.actor == "client"
-        and matter is not None
-        and matter["acked_at"] is not None
-        and matter["closed_at"] is None
-        and matter["round"] == subject.round
+        topic.actor == "client"
+        and ticket is not None
+        and ticket["acked_at"] is not None
+        and ticket["closed_at"] is None
+        and ticket["round"] == topic.revision
     ):
-        acked = datetime.fromtimestamp(matter["acked_at"], now.tzinfo)
+        # An acknowledgement suppresses reminders for some days. It does not suppress the last days
+        # before an end, nor a step of a case that is overdue.
+        acked = datetime.fromtimestamp(ticket["acked_at"], now.tzinfo)
         if (
-            now < acked + world.policy.ack_days * DAY
-            and not due_.crossed.critical
-            and due_.crossed.rank < -3
+            now < acked + snapshot.policy.ack_days * DAY
+            and not due_topic.crossed.critical
+            and due_topic.crossed.rank < -3
         ):
             return f"acknowledged on {acked:%Y-%m-%d}"
-        overdue = (
-            subject.kind is TopicKind.CASE and subject.act_by is not None and subject.act_by <= now
-        )
-        if now < acked + world.policy.ack_days * DAY and subject.end is None and not overdue:
+        overdue = topic.kind is TopicKind.CASE and topic.act_by is not None and topic.act_by <= now
+        if now < acked + snapshot.policy.ack_days * DAY and topic.end is None and not overdue:
             return f"acknowledged on {acked:%Y-%m-%d}"
-    if subject.kind is TopicKind.CASE:
-        return ""  # each step is the word of a person, and comes once
-    if matter is not None and matter["closed_at"] is not None and matter["told_at"] is not None:
-        closed = datetime.fromtimestamp(matter["closed_at"], now.tzinfo)
-        if closed + FLAP > now and subject.opened > now - DAY:
-            return FLAPS
+    if topic.kind is TopicKind.CASE:
+        return ""  # a person entered each step, and it is sent once
+    # A fault that comes and goes would send a message on every change.
+    if ticket is not None and ticket["closed_at"] is not None and ticket["told_at"] is not None:
+        closed = datetime.fromtimestamp(ticket["closed_at"], now.tzinfo)
+        if closed + FLAP_PERIOD > now and topic.opened > now - DAY:
+            return FLAPPING
     if (
-        matter is not None
-        and subject.end is None
-        and matter["told_at"] is not None
-        and matter["round"] != subject.round
-        and subject.opened > now - DAY
+        ticket is not None
+        and topic.end is None
+        and ticket["told_at"] is not None
+        and ticket["round"] != topic.revision
+        and topic.opened > now - DAY
     ):
-        return FLAPS  # its end was not even said yet
+        return FLAPPING  # the client was not yet notified of its end
     return ""
 
 
-def _covers(row: Mapping[str, Any], subject: Topic, matter: Mapping[str, Any] | None) -> bool:
+def _covers(row: Mapping[str, Any], topic: Topic, ticket: Mapping[str, Any] | None) -> bool:
+    """Return whether a snooze row covers the topic."""
     match row["scope"]:
         case "all":
             return True
         case "client":
-            return bool(row["scope_id"] == subject.client_id)
+            return bool(row["scope_id"] == topic.client_id)
         case "domain":
-            return bool(row["scope_id"] == subject.domain_id)
+            return bool(row["scope_id"] == topic.domain_id)
         case "server":
-            return bool(row["scope_id"] == subject.server_id)
+            return bool(row["scope_id"] == topic.server_id)
         case _:
-            return matter is not None and bool(row["scope_id"] == matter["id"])
+            return ticket is not None and bool(row["scope_id"] == ticket["id"])
 
 
-def held(due_: DueTopic, world: Snapshot) -> str:
-    """Why it waits for a release: the first sight of the inventory, or a run that changed too much.
+def hold_reason(due_topic: DueTopic, snapshot: Snapshot) -> str:
+    """Return why the topic waits for a release by staff. Empty if it does not.
 
-    What is more urgent than what was held is new, while the end lies ahead.
+    It waits if it was part of the baseline, or if one run changed too many clients.
     """
-    matter = world.matters.get(due_.subject.key)
+    ticket = snapshot.tickets.get(due_topic.topic.key)
     if (
-        matter is None
-        or matter["hold"] is None
-        or matter["released_at"] is not None
-        or matter["round"] != due_.subject.round
+        ticket is None
+        or ticket["hold"] is None
+        or ticket["released_at"] is not None
+        or ticket["round"] != due_topic.topic.revision
     ):
         return ""
-    name, rank = [*str(matter["hold"]).split(" "), "0"][:2]
+    name, rank = [*str(ticket["hold"]).split(" "), "0"][:2]
+    # A threshold more urgent than the one that was held is new, while the end lies ahead.
     if (
         name == "baseline"
-        and due_.subject.end is not None
+        and due_topic.topic.end is not None
         and int(rank) < 0
-        and int(rank) < due_.crossed.rank
+        and int(rank) < due_topic.crossed.rank
     ):
         return ""
     words = {
-        "baseline": "it was there at the first sight of the inventory",
-        "mass": "one run changed too much at once",
+        "baseline": "it was part of the baseline",
+        "mass": "one run changed too many clients at once",
     }
-    return f"{words.get(name, name)}; certmgr notice release"
+    return f"{words.get(name, name)}; release it with certmgr notice release"
 
 
-def not_now(world: Snapshot, person: Person, items: Sequence[NoticeItem]) -> str:
-    """Why this person is not written to at this moment; empty where it may be.
+def delay_reason(snapshot: Snapshot, person: Person, items: Sequence[NoticeItem]) -> str:
+    """Return why this person gets no message now. Empty if they may get one.
 
-    The last day and what came after it go before the limits, not before the night.
+    Urgent items are exempt from the message limits, but not from quiet hours.
     """
-    if not person.calendar.may_write(world.now):
-        opening = person.calendar.next_opening(world.now)
+    # No message is urgent enough for the night.
+    if not person.calendar.may_write(snapshot.now):
+        opening = person.calendar.next_opening(snapshot.now)
         return f"quiet hours of contact {person.id} until {opening:%Y-%m-%d %H:%M} UTC"
-    last = world.written.get(person.id)
-    if last is None or any(_presses(i) for i in items):
+    last = snapshot.last_written.get(person.id)
+    if last is None or any(_is_urgent(i) for i in items):
         return ""
-    before = datetime.fromtimestamp(last, world.now.tzinfo)
-    if all(_far(i) for i in items):
-        if world.now - before < 7 * DAY - timedelta(hours=12):
+    before = datetime.fromtimestamp(last, snapshot.now.tzinfo)
+    if all(_is_far_ahead(i) for i in items):
+        if snapshot.now - before < 7 * DAY - timedelta(hours=12):
             return (
-                f"contact {person.id} was written to on {before:%Y-%m-%d}: one message a week while"
-                f" all lies over {NEAR} days ahead"
+                f"contact {person.id} got a message on {before:%Y-%m-%d}: at most one per week"
+                f" while all dates are more than {NEAR} days ahead"
             )
-    elif person.calendar.day(before) == person.calendar.day(world.now):
-        return f"contact {person.id} was written to today: one message a day"
+    elif person.calendar.day(before) == person.calendar.day(snapshot.now):
+        return f"contact {person.id} got a message today: at most one per day"
     return ""
 
 
-def _presses(item: NoticeItem) -> bool:
-    if item.subject.kind is TopicKind.CASE:
-        return (
-            item.crossed.rank == 0
-        )  # a new step, or the end: it answers what somebody did, and may move a calendar entry
+def _is_urgent(item: NoticeItem) -> bool:
+    if item.topic.kind is TopicKind.CASE:
+        # A new step or the end of a case answers an action, and may move a calendar entry.
+        return item.crossed.rank == 0
     if isinstance(item.outcome, Resolved):
         return False
-    if item.subject.end is None:
-        return item.subject.severity == "critical" and item.crossed.rank == 0
+    if item.topic.end is None:
+        return item.topic.severity == "critical" and item.crossed.rank == 0
     return item.crossed.critical
 
 
-def _far(item: NoticeItem) -> bool:
-    if item.subject.kind is TopicKind.CASE:
-        return False  # its reminders have a rhythm of their own
-    if item.subject.end is None:
-        news = (
-            item.subject.severity in ("critical", "high") and item.crossed.rank == 0
-        )  # a reminder of what was said waits for the week
-        return not news and not isinstance(item.outcome, Resolved)
+def _is_far_ahead(item: NoticeItem) -> bool:
+    if item.topic.kind is TopicKind.CASE:
+        return False  # the case decides when its reminders are due
+    if item.topic.end is None:
+        # A reminder of a known fault waits for the weekly message.
+        is_new = item.topic.severity in ("critical", "high") and item.crossed.rank == 0
+        return not is_new and not isinstance(item.outcome, Resolved)
     return item.crossed.days > NEAR
 
 
 def mass_change(changed: Iterable[int], clients: int, policy: NoticePolicy) -> bool:
-    """Whether one run changed more of the clients than is believable."""
+    """Return whether one run changed an implausible share of the clients."""
     count = len(set(changed))
     return count >= policy.mass_least and 100.0 * count > policy.mass_percent * max(clients, 1)
 
 
 def clock_fault(now: datetime, newest: int | None) -> str:
-    """``newest``: the latest instant that is stored.
+    """Return why the clock cannot be right. Empty if it may be.
 
-    Rows from the future mean that the clock was set back.
+    Args:
+        newest: The latest stored timestamp. If it lies in the future, the clock was set back.
     """
+    # Five minutes allow for clocks of several machines.
     if newest is not None and to_epoch(now) + 300 < newest:
         stored = datetime.fromtimestamp(newest, now.tzinfo)
         return (
-            f"the clock says {now:%Y-%m-%d %H:%M} UTC, and there are rows of"
+            f"the clock shows {now:%Y-%m-%d %H:%M} UTC, but the database has rows from"
             f" {stored:%Y-%m-%d %H:%M} UTC"
         )
     return ""
 
 
-def not_over(matter: Mapping[str, Any], look: Recheck | None, hold: str) -> tuple[str, str] | None:
-    """(action, reason) why nobody is told yet that it is done; None where the fresh look agrees."""
+def unresolved_reason(
+    ticket: Mapping[str, Any], recheck: Recheck | None, hold: str
+) -> tuple[str, str] | None:
+    """Return action and reason if clients cannot be notified yet that a ticket is resolved.
+
+    None if they can be.
+    """
     if hold:
         return "hold", hold
     if (
-        matter["hold"] is not None
-        and matter["hold"].startswith("mass")
-        and matter["released_at"] is None
+        ticket["hold"] is not None
+        and ticket["hold"].startswith("mass")
+        and ticket["released_at"] is None
     ):
-        return "hold", "one run changed too much at once; certmgr notice release"
-    if matter["kind"] in (TopicKind.DEADLINE, TopicKind.CASE, TopicKind.ORDER) or (
-        look is not None and look.seen is RecheckState.GONE
+        return "hold", MASS_CHANGE
+    # Deadlines, cases and purchases have no endpoint to recheck.
+    if ticket["kind"] in (TopicKind.DEADLINE, TopicKind.CASE, TopicKind.ORDER) or (
+        recheck is not None and recheck.state is RecheckState.GONE
     ):
         return None
     return (
         "wait",
         (
-            "it is said to be done when a fresh look agrees:"
-            f" {look.reason if look is not None else 'it was not looked at'}"
+            "clients are notified that it is done when a recheck confirms it:"
+            f" {recheck.reason if recheck is not None else 'it was not rechecked'}"
         ),
     )

@@ -1,4 +1,7 @@
-"""You need to act, we are fixing it, passed to level 2: always exactly one of them. Pure."""
+"""The outcomes of a message: you need to act, we are fixing it, passed to level 2. Pure.
+
+Each message has exactly one of them.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,18 @@ from inventory.vocabulary import SEVERITY_ORDER
 
 @dataclass(frozen=True, slots=True)
 class YouAct:
-    """The client acts by this day; None: as soon as possible."""
+    """The client has to act.
+
+    Attributes:
+        by: The day. None means as soon as possible.
+    """
 
     by: date | None
 
 
 @dataclass(frozen=True, slots=True)
 class WeAct:
-    """A named person, or a running automation, has it done by then."""
+    """A named person or an automation fixes it by a date."""
 
     person: str
     by: datetime
@@ -27,20 +34,25 @@ class WeAct:
 
 @dataclass(frozen=True, slots=True)
 class Escalated:
-    """The cause is not known; level 2 has it, and sends word by then."""
+    """The cause is not known. Level 2 investigates.
 
-    next_word: date
+    Attributes:
+        next_update: The day by which level 2 sends the next status update.
+    """
+
+    next_update: date
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """It is done: thanks, and the end of the conversation."""
+    """The topic is resolved. The message thanks the client and closes the ticket."""
 
 
 Outcome = YouAct | WeAct | Escalated | Resolved
 
 
 def name_of(outcome: Outcome) -> str:
+    """Return the name of an outcome as it is stored."""
     match outcome:
         case YouAct():
             return "you-act"
@@ -57,14 +69,15 @@ def name_of(outcome: Outcome) -> str:
 _TIES = ("you-act", "we-act", "escalated", "resolved")
 
 
-def decides(found: Iterable[tuple[str, Outcome]]) -> Outcome:
-    """``found``: (severity, outcome) of everything that one message speaks of.
+def decides(severities_and_outcomes: Iterable[tuple[str, Outcome]]) -> Outcome:
+    """Return the outcome of a message from severity and outcome of each of its items.
 
-    The worst decides; ties: you act, we act, escalated. Among several dates to act by the first
-    counts, and "as soon as possible" before any.
+    The highest severity decides. In a tie the order is: you act, we act, escalated. Among several
+    days to act by the first counts, and "as soon as possible" is before any day.
     """
+    # A resolved item never hides one that is open.
     ranked = sorted(
-        found,
+        severities_and_outcomes,
         key=lambda f: (
             isinstance(f[1], Resolved),
             SEVERITY_ORDER.get(f[0], 9),
@@ -73,7 +86,8 @@ def decides(found: Iterable[tuple[str, Outcome]]) -> Outcome:
     )
     first = ranked[0][1]
     if isinstance(first, YouAct):
-        mine = [o for _, o in ranked if isinstance(o, YouAct)]
-        days = [o.by for o in mine if o.by is not None]
-        return YouAct(None if len(days) < len(mine) else min(days))
+        client_acts = [o for _, o in ranked if isinstance(o, YouAct)]
+        days = [o.by for o in client_acts if o.by is not None]
+        # If any item is due as soon as possible, so is the message.
+        return YouAct(None if len(days) < len(client_acts) else min(days))
     return first

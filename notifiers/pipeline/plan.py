@@ -1,4 +1,4 @@
-"""What a run of notices knows and what it decides, as values. Pure."""
+"""The input and the result of the decisions of a run, as values. Pure."""
 
 from __future__ import annotations
 
@@ -13,127 +13,153 @@ from notifiers.pipeline.thresholds import DAY, CrossedThreshold, ThresholdRules
 from notifiers.pipeline.topic import Topic
 from notifiers.working_days import ChangeFreeze
 
-Said = Mapping[tuple[str, str], Sequence[tuple[int, str, str, int, str]]]
+# (topic key, revision) -> (contact id, step, threshold, time, state of the notice) of each item.
+SentHistory = Mapping[tuple[str, str], Sequence[tuple[int, str, str, int, str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class NoticePolicy:
-    """The provider's rules. Days are counted in the contact's time zone."""
+    """The provider's rules for notices. Days are counted in the time zone of the contact.
+
+    Attributes:
+        ack_days: How long an acknowledgement suppresses reminders.
+        mass_percent: Above this share of clients, the changes of one run are held.
+        mass_least: Below this number of clients, they never are.
+        recheck_patience: How long a notice waits for a recheck that fails.
+    """
 
     thresholds: ThresholdRules = field(default_factory=ThresholdRules)
     freezes: tuple[ChangeFreeze, ...] = ()
-    climb_days: int = 7
-    climb_near_days: int = 2
+    escalate_after_days: int = 7
+    escalate_near_after_days: int = 2
     ack_days: int = 7
-    word_days: int = 2
+    status_update_days: int = 2
     mass_percent: float = 5.0
     mass_least: int = 5
-    look_patience: timedelta = DAY
+    recheck_patience: timedelta = DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``action``: send, wait, hold, suppress, staff.
+    """What was decided about one topic, and why. The audit trail of ``notify --explain``.
 
-    ``contact_id`` 0: before anybody was chosen.
+    Attributes:
+        contact_id: 0 if the decision was made before a contact was chosen.
+        action: send, wait, hold, suppress or staff.
     """
 
-    subject: str
+    topic: str
     client_id: int
     contact_id: int
     threshold: str
-    round: str
+    revision: str
     action: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeItem:
-    """One thing that a message says. ``label`` is the threshold as it is kept."""
+    """One topic in a message.
 
-    subject: Topic
+    Attributes:
+        label: The threshold as it is stored.
+    """
+
+    topic: Topic
     crossed: CrossedThreshold
     step: str
     label: str
     outcome: Outcome
     reference: str = ""
-    matter_id: int | None = None
+    ticket_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One message to one person. ``also``: what is open beside it and was said before."""
+    """One message to one person.
+
+    Attributes:
+        also_open: Topics that are still open from earlier messages.
+    """
 
     person: Person
     items: tuple[NoticeItem, ...]
     outcome: Outcome
-    also: tuple[NoticeItem, ...] = ()
+    also_open: tuple[NoticeItem, ...] = ()
 
     @property
     def clients(self) -> frozenset[int]:
-        return frozenset(i.subject.client_id for i in self.items)
+        """The ids of the clients whose topics the message contains."""
+        return frozenset(i.topic.client_id for i in self.items)
 
 
 @dataclass(frozen=True, slots=True)
 class DueTopic:
-    """A subject whose threshold was crossed and not yet told to everybody who should hear."""
+    """A topic whose threshold was crossed."""
 
-    subject: Topic
+    topic: Topic
     crossed: CrossedThreshold
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """What is known when it is decided.
+    """The state of inventory and queue at the time of the decision.
 
-    ``matters``: by key. ``said``: (subject, round) -> (contact, step, threshold, when, state of the
-    notice). ``snoozes``: rows in force. ``written``: contact -> when it was last written to.
-    ``waiting``: since when a look fails. ``hold``: why no client may hear anything now.
-    ``baseline``: this is the first sight of the inventory.
+    Attributes:
+        tickets: Ticket rows by topic key.
+        sent: The items that were sent earlier.
+        snoozes: The snooze rows that are in force.
+        last_written: The time of the last message, by contact id.
+        waiting: The time since when rechecks have failed, by topic.
+        hold_reason: Why no client may be notified now. Empty if they may be.
+        baseline: Whether this is the first run, in which nothing goes to clients.
+        baseline_at: The time of the first run.
     """
 
     now: datetime
     policy: NoticePolicy
     people: Recipients
-    matters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    said: Said = field(default_factory=dict)
+    tickets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sent: SentHistory = field(default_factory=dict)
     snoozes: Sequence[Mapping[str, Any]] = ()
-    written: Mapping[int, int] = field(default_factory=dict)
+    last_written: Mapping[int, int] = field(default_factory=dict)
     waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    hold: str = ""
+    hold_reason: str = ""
     baseline: bool = False
     baseline_at: int = 0
 
 
 @dataclass(slots=True)
 class NoticePlan:
-    """``hold``: (subject, reason) of matters that wait for a release.
+    """The decisions of a run.
 
-    ``for_staff``: what the digest says.
+    Attributes:
+        held: Topic and reason of what waits for a release.
+        for_staff: Topic and reason of what the digest lists.
+        unnotified: Ids of ended tickets. Some contacts who knew of them were not notified yet.
+        unreachable: Topics of clients without a contact that can be reached.
+        flapping: Keys of topics that came back within a few days after they ended.
     """
 
     drafts: list[Draft] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
-    hold: list[tuple[Topic, str]] = field(default_factory=list)
+    held: list[tuple[Topic, str]] = field(default_factory=list)
     for_staff: list[tuple[Topic, str]] = field(default_factory=list)
-    unsaid: set[int] = field(
-        default_factory=set
-    )  # matters whose end some of those who were told have not heard
-    nobody: list[Topic] = field(default_factory=list)  # what nobody of the client can be told
-    flapping: list[str] = field(
-        default_factory=list
-    )  # keys of matters that came back a few days after they ended
+    unnotified: set[int] = field(default_factory=set)
+    unreachable: list[Topic] = field(default_factory=list)
+    flapping: list[str] = field(default_factory=list)
 
-    def note(
-        self, subject: Topic, threshold: str, action: str, reason: str, contact_id: int = 0
+    def record(
+        self, topic: Topic, threshold: str, action: str, reason: str, contact_id: int = 0
     ) -> None:
+        """Add a decision about a topic."""
         self.decisions.append(
             Decision(
-                subject=subject.key,
-                client_id=subject.client_id,
+                topic=topic.key,
+                client_id=topic.client_id,
                 contact_id=contact_id,
                 threshold=threshold,
-                round=subject.round,
+                revision=topic.revision,
                 action=action,
                 reason=reason,
             )

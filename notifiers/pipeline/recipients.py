@@ -1,4 +1,4 @@
-"""Whom to write to: roles, resellers, fallbacks, deputies, bad addresses. Pure."""
+"""Choose the recipients of notices: roles, resellers, fallbacks, deputies, bad addresses. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from typing import Any
 from inventory.db.database import to_epoch
 from notifiers.working_days import MONDAY_TO_FRIDAY, WorkingCalendar, zone_of
 
-# Whose matter it is decides who is asked first.
+# The order in which the contacts of a client are asked, by default and for faults of a server.
 _ROLES = {"": ("owner", "technical", "billing"), "host": ("technical", "owner", "billing")}
 STAFF = ("administrator", "level2")
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One contact. ``ways``: (kind, value, state) in order of preference."""
+    """One contact.
+
+    Attributes:
+        client_id: None for staff.
+        contact_methods: Kind, value and state of each, in order of preference.
+        away_until: The end of an absence, in seconds.
+    """
 
     id: int
     client_id: int | None
@@ -26,29 +32,35 @@ class Person:
     language: str
     zone: str
     calendar: WorkingCalendar
-    ways: tuple[tuple[str, str, str], ...]
+    contact_methods: tuple[tuple[str, str, str], ...]
     fallback_id: int | None = None
     away_until: int | None = None
 
     @property
-    def way(self) -> tuple[str, str] | None:
-        """The first good way that a message can be sent by: (email or channel, value)."""
+    def contact_method(self) -> tuple[str, str] | None:
+        """The first valid contact method for messages: email or channel, and its value."""
         return next(
-            ((k, v) for k, v, state in self.ways if k in ("email", "channel") and state == "good"),
+            (
+                (k, v)
+                for k, v, state in self.contact_methods
+                if k in ("email", "channel") and state == "good"
+            ),
             None,
         )
 
     @property
     def phones(self) -> tuple[str, ...]:
-        return tuple(v for k, v, _ in self.ways if k == "phone")
+        """The telephone numbers."""
+        return tuple(v for k, v, _ in self.contact_methods if k == "phone")
 
     def away(self, now: datetime) -> bool:
+        """Return whether the contact is absent."""
         return self.away_until is not None and to_epoch(now) < self.away_until
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientChoice:
-    """Who is written to at which step, or why nobody is."""
+    """The recipient at a step of the escalation, or why there is none."""
 
     person: Person | None
     step: str
@@ -56,27 +68,32 @@ class RecipientChoice:
 
 
 class Recipients:
-    """Everybody, by client. ``clients``: id -> number, name, account_manager, reseller_id."""
+    """The contacts of clients and the staff.
+
+    Args:
+        clients: number, name, account_manager and reseller_id by client id.
+    """
 
     def __init__(self, persons: Iterable[Person], clients: Mapping[int, Mapping[str, Any]]) -> None:
         self.by_id = {p.id: p for p in persons}
         self.clients = clients
         self.of_client: dict[int | None, list[Person]] = {}
-        self.written_for: dict[int, list[int]] = {}  # who is written to -> for which clients
+        self.clients_by_addressee: dict[int, list[int]] = {}
+        # A reseller gets one message with the topics of all its clients.
         for client_id in clients:
-            self.written_for.setdefault(self.addressee(client_id), []).append(client_id)
+            self.clients_by_addressee.setdefault(self.addressee(client_id), []).append(client_id)
         for person in self.by_id.values():
             self.of_client.setdefault(person.client_id, []).append(person)
 
     def addressee(self, client_id: int) -> int:
-        """The client that is written to: a reseller in the place of its clients."""
+        """Return the client whose contacts get the notices: the reseller, if there is one."""
         reseller = self.clients.get(client_id, {}).get("reseller_id")
         return client_id if reseller is None or reseller not in self.clients else int(reseller)
 
     def may_read(self, person: Person, client_id: int) -> bool:
-        """Whether a client's affairs are this person's: of that client, or of its reseller.
+        """Return whether a person may see the data of a client.
 
-        The border that no data crosses.
+        That is so for contacts of the client and of its reseller. No data crosses this border.
         """
         return person.client_id is not None and person.client_id in (
             client_id,
@@ -84,7 +101,10 @@ class Recipients:
         )
 
     def owner(self, client_id: int, now: datetime, *, technical: bool = False) -> RecipientChoice:
-        """The first step. Where the contact has no good address, the fallback stands in at once."""
+        """Return the recipient of the first step.
+
+        If that contact is away or has no valid address, the fallback replaces them at once.
+        """
         known = self.of_client.get(self.addressee(client_id), [])
         roles = _ROLES["host" if technical else ""]
         ranked = sorted(
@@ -93,12 +113,12 @@ class Recipients:
         if not ranked:
             return RecipientChoice(None, "owner", "the client has no contact")
         first = ranked[0]
-        if first.way is not None and not first.away(now):
+        if first.contact_method is not None and not first.away(now):
             return RecipientChoice(first, "owner")
         why = (
             f"contact {first.id} is away"
             if first.away(now)
-            else f"contact {first.id} has no good address"
+            else f"contact {first.id} has no valid address"
         )
         after = self.fallback(first, client_id, now)
         return RecipientChoice(after.person, "fallback", f"{why}; {after.reason}".rstrip("; "))
@@ -106,11 +126,11 @@ class Recipients:
     def chosen(
         self, contact_id: int | None, client_id: int, now: datetime
     ) -> RecipientChoice | None:
-        """The contact that was named, if it may read it and can be written to now."""
+        """Return the named contact, if they may read the notice and can be reached now."""
         person = self.by_id.get(contact_id or -1)
         if (
             person is None
-            or person.way is None
+            or person.contact_method is None
             or person.away(now)
             or not self.may_read(person, client_id)
         ):
@@ -118,49 +138,55 @@ class Recipients:
         return RecipientChoice(person, "owner")
 
     def fallback(self, person: Person, client_id: int, now: datetime) -> RecipientChoice:
-        """The second step: the contact's own fallback, else another contact of the same client."""
+        """Return the recipient of the second step.
+
+        It is the fallback of the contact, else another contact of the same client.
+        """
         named = self.by_id.get(person.fallback_id or -1)
         others = sorted(
             (p for p in self.of_client.get(person.client_id, []) if p.id != person.id),
             key=lambda p: p.id,
         )
+        # The named fallback wins over other contacts.
         for candidate in ([named] if named is not None else []) + others:
             if (
                 candidate.id != person.id
-                and candidate.way is not None
+                and candidate.contact_method is not None
                 and not candidate.away(now)
                 and (candidate.client_id is None or self.may_read(candidate, client_id))
             ):
+                # Notices to clients are not sent to staff.
                 if candidate.client_id is None:
                     return RecipientChoice(
                         None,
                         "fallback",
-                        "the fallback is one of the staff, who see it in their digest",
+                        "the fallback is a member of staff, who is notified by the digest",
                     )
                 return RecipientChoice(candidate, "fallback")
         return RecipientChoice(
-            None, "fallback", "no other contact of the client has a good address"
+            None, "fallback", "no other contact of the client has a valid address"
         )
 
     def staff(self, now: datetime, role: str | None = None) -> list[Person]:
-        """The provider's own people with a good address; in the place of those who are away their
-        deputies.
-        """
-        found: dict[int, Person] = {}
+        """Return the staff who can be reached. Deputies replace those who cannot."""
+        reachable: dict[int, Person] = {}
         for person in self.of_client.get(None, []):
             if role is not None and person.role != role:
                 continue
             stand_in: Person | None = person
-            if person.away(now) or person.way is None:
+            if person.away(now) or person.contact_method is None:
                 deputy = self.by_id.get(person.fallback_id or -1)
+                # A deputy must be staff too: clients get no data of other clients.
                 stand_in = (
                     deputy
-                    if deputy is not None and deputy.client_id is None and deputy.way is not None
+                    if deputy is not None
+                    and deputy.client_id is None
+                    and deputy.contact_method is not None
                     else None
                 )
-            if stand_in is not None and stand_in.way is not None:
-                found[stand_in.id] = stand_in
-        return list(found.values())
+            if stand_in is not None and stand_in.contact_method is not None:
+                reachable[stand_in.id] = stand_in
+        return list(reachable.values())
 
 
 def person_of(
@@ -172,11 +198,14 @@ def person_of(
     hours: tuple[time, time],
     weekdays: frozenset[int] = MONDAY_TO_FRIDAY,
 ) -> Person:
-    """From a contact's row with ``ways``; what it does not say is the provider's."""
+    """Return the person of a contact's row with its ``ways``.
+
+    The keyword arguments are the provider's defaults for what the row leaves open.
+    """
     calendar = WorkingCalendar(
         zone_of(row["time_zone"], zone), row["country"] or country, *hours, weekdays
     )
-    ways = tuple((kind, value, state) for _, kind, value, state in row["ways"])
+    contact_methods = tuple((kind, value, state) for _, kind, value, state in row["ways"])
     return Person(
         id=row["id"],
         client_id=row["client_id"],
@@ -185,7 +214,7 @@ def person_of(
         language=row["language"] or language,
         zone=row["time_zone"] or zone,
         calendar=calendar,
-        ways=ways,
+        contact_methods=contact_methods,
         fallback_id=row["fallback_id"],
         away_until=row["away_until"],
     )

@@ -1,5 +1,7 @@
-"""The one transaction of a run: matters with their references, decisions, notices with their items,
-and the success of the run.
+"""The transaction of a run of notices.
+
+It writes tickets with their references, decisions, notices with their items, and the success of
+the run.
 """
 
 from __future__ import annotations
@@ -39,17 +41,21 @@ from notifiers.wording.catalogue import Language, language
 from notifiers.working_days import MONDAY_TO_FRIDAY
 
 JOB = "notify"
-EXPIRES = 3 * 86_400
-# (broadcast, client id, language) -> what it says to that client; None where it does not concern
-# it.
-Bulletins = Callable[[Row, int, Language], Announcement | None]
+EXPIRES = 3 * 86_400  # seconds: an older notice would state something that is no longer true
+# (stored announcement, client id, language) -> its content for that client. None if the client is
+# not concerned.
+AnnouncementComposer = Callable[[Row, int, Language], Announcement | None]
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeSettings:
-    """What the configuration says.
+    """The configuration of notices.
 
-    ``zone``: of the provider. ``confirm_above``: to more clients at once only with their number.
+    Attributes:
+        zone: The time zone of the provider.
+        hours: The time of day from and until which clients may get messages.
+        confirm_above: A run to more clients than that needs their exact number as a confirmation.
+        digest_hour: The hour of the day from which the digest is sent.
     """
 
     policy: NoticePolicy = field(default_factory=NoticePolicy)
@@ -64,7 +70,7 @@ class NoticeSettings:
     digest_hour: int = 7
 
     def person(self, row: Row) -> Person:
-        """A contact's row with ``ways``; what it does not say is the provider's."""
+        """Return the person of a contact's row. Defaults are those of the provider."""
         return person_of(
             row,
             language=self.language,
@@ -75,8 +81,9 @@ class NoticeSettings:
         )
 
     def recipients(self, conn: Connection, client_ids: Iterable[int] | None = None) -> Recipients:
-        """Everybody who can be written to: of these clients and their resellers, or of all; and the
-        staff.
+        """Return the staff and the contacts of these clients and their resellers.
+
+        Without ``client_ids``, return the contacts of all clients.
         """
         known = recipients.clients(conn, client_ids)
         return Recipients(
@@ -90,14 +97,23 @@ class NoticeSettings:
 
 @dataclass(slots=True)
 class RunOutcome:
-    """What a run decided.
+    """The result of a run.
 
-    ``unconfirmed``: how many clients it would have written to, where that number was not given.
+    Attributes:
+        drafts: The messages to clients.
+        staff: Contact id and message of each message to staff.
+        decisions: The number of decisions by action.
+        clients: The number of clients with a message.
+        unconfirmed: The number of clients that would get a message but need a confirmation. 0 if
+            none is needed.
+        held: The number of topics that wait for a release.
+        hold: Why nothing went to clients. Empty if it could.
+        staffless: There are messages for staff, but no staff contact can be reached.
     """
 
     drafts: list[tuple[Draft, Message]] = field(default_factory=list)
     staff: list[tuple[int, Message]] = field(default_factory=list)
-    bulletins: list[tuple[Person, Message]] = field(default_factory=list)
+    announcements: list[tuple[Person, Message]] = field(default_factory=list)
     decisions: dict[str, int] = field(default_factory=dict)
     queued: int = 0
     clients: int = 0
@@ -110,186 +126,200 @@ class RunOutcome:
 
 @dataclass(slots=True)
 class RunRecorder:
-    """Writes what a run decided.
+    """Writes the decisions of a run.
 
-    ``state``: of the job before it. ``closing``: ids of matters that end without a word.
+    Attributes:
+        state: The state of the job before the run.
+        released: Ids of tickets that a release lets through.
+        closing: Ids of tickets that end without a message.
+        spent: Ids of releases that have no ticket left.
     """
 
     now: datetime
     config: NoticeSettings
     templates: Templates
     default_channel: str
-    bulletins: Bulletins | None
-    world: Snapshot
+    compose_announcement: AnnouncementComposer | None
+    snapshot: Snapshot
     plan: NoticePlan
-    found: NoticeSource
+    source: NoticeSource
     alarms: Sequence[Alarm]
     state: Mapping[str, Any]
     outcome: RunOutcome
     released: Sequence[int] = ()
     closing: Sequence[int] = ()
-    spent: Sequence[int] = ()  # releases that have nothing left to let go
+    spent: Sequence[int] = ()
 
     def write(self, tx: Tx) -> None:
-        """Everything or nothing."""
+        """Write everything in the given transaction."""
         jobs.started(tx, JOB)
-        for matter_id in self.released:
-            tickets.change(tx, matter_id, released_at=tx.at)
+        for ticket_id in self.released:
+            tickets.change(tx, ticket_id, released_at=tx.at)
         tickets.end_releases(tx, self.spent)
-        rows = self._matters(tx)
-        self.outcome.held = len(self.plan.hold)
+        rows = self._open_tickets(tx)
+        self.outcome.held = len(self.plan.held)
         ended = list(self.closing)
         for draft in self.plan.drafts:
             ended += self._queue(tx, draft, rows)
         self._broadcasts(tx)
-        ended = [i for i in ended if i not in self.plan.unsaid]
+        # A ticket stays open until every contact who knows of it was notified of its end.
+        ended = [i for i in ended if i not in self.plan.unnotified]
         tickets.close(tx, ended)
         tickets.resolved(tx, ended)
-        for (
-            key
-        ) in self.plan.flapping:  # the days of quiet count from the last time that it came back
-            if self.world.matters[key]["closed_at"] is not None:
-                tickets.change(tx, self.world.matters[key]["id"], closed_at=tx.at)
+        for key in self.plan.flapping:
+            # The suppression period starts again with each return of the fault.
+            if self.snapshot.tickets[key]["closed_at"] is not None:
+                tickets.change(tx, self.snapshot.tickets[key]["id"], closed_at=tx.at)
         tickets.decided(tx, [_row(d) for d in self.plan.decisions])
         for decision in self.plan.decisions:
             self.outcome.decisions[decision.action] = (
                 self.outcome.decisions.get(decision.action, 0) + 1
             )
         self._to_staff(tx)
-        detail = dict(self.state["detail"]) | {"run_id": self.found.run}
-        if self.world.baseline and self.found.whole_run:
+        detail = dict(self.state["detail"]) | {"run_id": self.source.run}
+        # Only a complete run over the whole inventory shows what existed before notices began.
+        if self.snapshot.baseline and self.source.whole_run:
             detail["baseline_at"] = tx.at
         jobs.succeeded(tx, JOB, detail)
 
-    def _matters(self, tx: Tx) -> dict[str, Row]:
-        """Every subject that is spoken of, or held, gets its matter; a new round of an old one
-        keeps the reference.
+    def _open_tickets(self, tx: Tx) -> dict[str, Row]:
+        """Open a ticket for each topic that is sent or held, and return the tickets by key.
+
+        A new revision of a topic keeps the reference of its ticket.
         """
-        holds = {s.key: reason for s, reason in self.plan.hold}
-        speaking = {
-            i.subject.key: i.subject
-            for d in self.plan.drafts
-            for i in d.items
-            if i.step != "resolved"
+        holds = {s.key: reason for s, reason in self.plan.held}
+        notified_topics = {
+            i.topic.key: i.topic for d in self.plan.drafts for i in d.items if i.step != "resolved"
         }
-        speaking |= {s.key: s for s, _ in self.plan.hold}
-        speaking |= {s.key: s for s in self.plan.nobody}
+        notified_topics |= {s.key: s for s, _ in self.plan.held}
+        notified_topics |= {s.key: s for s in self.plan.unreachable}
         new = [
-            _matter_row(s, holds.get(s.key))
-            for s in speaking.values()
-            if s.key not in self.world.matters
+            _ticket_row(s, holds.get(s.key))
+            for s in notified_topics.values()
+            if s.key not in self.snapshot.tickets
         ]
         tickets.open_(tx, new)
-        for key, subject in speaking.items():
-            before = self.world.matters.get(key)
+        for key, topic in notified_topics.items():
+            before = self.snapshot.tickets.get(key)
             if before is None:
                 continue
             changed: dict[str, Any] = {}
-            if before["round"] != subject.round or before["closed_at"] is not None:
+            # A new revision is a new conversation: acknowledgement and release do not carry over.
+            if before["round"] != topic.revision or before["closed_at"] is not None:
                 empty = dict.fromkeys(
                     ("closed_at", "acked_at", "acked_by", "hold", "released_at", "promised_at")
                 )
                 changed = {
                     **empty,
-                    "round": subject.round,
-                    "cause": subject.cause,
-                    "client_id": subject.client_id,
+                    "round": topic.revision,
+                    "cause": topic.cause,
+                    "client_id": topic.client_id,
                 }
+            # A topic that is held again needs a new release.
             if key in holds and (before["hold"] is None or changed):
                 changed |= {
                     "hold": holds[key],
                     "released_at": None,
-                    "cause": subject.cause or before["cause"],
+                    "cause": topic.cause or before["cause"],
                 }
             if changed:
                 tickets.change(tx, before["id"], **changed)
-        return dict(tickets.by_key(tx.conn, speaking))
+        return dict(tickets.by_key(tx.conn, notified_topics))
 
     def _queue(self, tx: Tx, draft: Draft, rows: Mapping[str, Row]) -> list[int]:
-        """Queues one message. Returns the ids of the matters that end with it."""
+        """Queue one message. Return the ids of the tickets that end with it."""
         items = tuple(_with_reference(i, rows) for i in draft.items)
         draft = replace(draft, items=items)
-        first = items[0].subject.client_id
-        manager = self.world.people.clients.get(first, {}).get("account_manager")
+        first = items[0].topic.client_id
+        # The message names the account manager of the client of its first topic.
+        manager = self.snapshot.people.clients.get(first, {}).get("account_manager")
         message = client_message(draft, self.config.sender, self.templates, manager, self.now)
-        said = [
+        stored_items = [
             {
-                "subject": i.subject.key,
+                "subject": i.topic.key,
                 "step": i.step,
                 "threshold": i.label,
-                "round": i.subject.round,
-                "matter_id": i.matter_id,
+                "round": i.topic.revision,
+                "matter_id": i.ticket_id,
             }
             for i in items
         ]
-        notice_id = self._enqueue(tx, draft.person, "client", first, message, said)
+        notice_id = self._enqueue(tx, draft.person, "client", first, message, stored_items)
         if notice_id is None:
             return []
         self.outcome.drafts.append((draft, message))
         for item in items:
-            self.plan.note(
-                item.subject,
+            self.plan.record(
+                item.topic,
                 item.label,
                 "send",
                 f"notice {notice_id} to contact {draft.person.id} ({item.step})",
                 draft.person.id,
             )
-            if isinstance(item.outcome, Escalated) and item.matter_id is not None:
+            # The digest reminds staff of a promised update that is overdue.
+            if isinstance(item.outcome, Escalated) and item.ticket_id is not None:
                 tickets.change(
                     tx,
-                    item.matter_id,
+                    item.ticket_id,
                     promised_at=to_epoch(
                         draft.person.calendar.end_of(date.fromisoformat(item.label))
                     ),
                 )
-        tickets.told(tx, [i.matter_id for i in items if i.matter_id is not None])
-        return [i.matter_id for i in items if i.step == "resolved" and i.matter_id is not None]
+        # From now on a resolution of the topic is notified too.
+        tickets.told(tx, [i.ticket_id for i in items if i.ticket_id is not None])
+        return [i.ticket_id for i in items if i.step == "resolved" and i.ticket_id is not None]
 
     def _broadcasts(self, tx: Tx) -> None:
-        """Bulletins that were released: composed now, so that each says how the client's sites
-        stand now.
+        """Queue the released announcements.
+
+        They are composed now, so that each has the current state of the client's sites.
         """
-        if self.bulletins is None or self.world.hold:
+        if self.compose_announcement is None or self.snapshot.hold_reason:
             return
         known = tickets.broadcasts(tx.conn)
-        for matter in tickets.bulletins(tx.conn):
-            sheet, client_id = known.get(int(matter["round"])), matter["client_id"]
+        for ticket in tickets.announcements(tx.conn):
+            stored_announcement, client_id = known.get(int(ticket["round"])), ticket["client_id"]
             if (
-                matter["released_at"] is None
-                or sheet is None
-                or client_id not in self.world.people.clients
+                ticket["released_at"] is None
+                or stored_announcement is None
+                or client_id not in self.snapshot.people.clients
             ):
                 continue
-            person = self.world.people.owner(client_id, self.now).person
+            person = self.snapshot.people.owner(client_id, self.now).person
+            # A snooze of the client, or of all clients, delays the announcement.
             quiet = any(
                 s["scope"] == "all" or (s["scope"] == "client" and s["scope_id"] == client_id)
-                for s in self.world.snoozes
+                for s in self.snapshot.snoozes
             )
+            # The ticket stays open, so that a later run sends it.
             if person is None or quiet or not person.calendar.may_write(self.now):
                 continue
-            bulletin = self.bulletins(sheet, client_id, language(person.language, person.zone))
-            tickets.close(tx, [matter["id"]])
-            if bulletin is None:
+            announcement = self.compose_announcement(
+                stored_announcement, client_id, language(person.language, person.zone)
+            )
+            tickets.close(tx, [ticket["id"]])
+            # The client has no site any more that the announcement concerns.
+            if announcement is None:
                 continue
-            manager = self.world.people.clients[client_id]["account_manager"]
+            manager = self.snapshot.people.clients[client_id]["account_manager"]
             message = announcement_message(
-                sheet["template"],
+                stored_announcement["template"],
                 person,
-                bulletin,
+                announcement,
                 self.config.sender,
                 self.templates,
                 manager,
-                matter["reference"],
+                ticket["reference"],
             )
             item = {
-                "subject": matter["key"],
+                "subject": ticket["key"],
                 "step": "broadcast",
                 "threshold": "0",
-                "round": matter["round"],
-                "matter_id": matter["id"],
+                "round": ticket["round"],
+                "matter_id": ticket["id"],
             }
             self._enqueue(tx, person, "broadcast", client_id, message, [item])
-            self.outcome.bulletins.append((person, message))
+            self.outcome.announcements.append((person, message))
 
     def _enqueue(
         self,
@@ -300,7 +330,8 @@ class RunRecorder:
         message: Message,
         items: Sequence[Mapping[str, Any]],
     ) -> int | None:
-        way, value = person.way or ("email", "")
+        """Add a notice to the queue. Return its id, or None if it was queued before."""
+        contact_method, value = person.contact_method or ("email", "")
         values = {
             "contact_id": person.id,
             "client_id": client_id,
@@ -308,7 +339,7 @@ class RunRecorder:
             "reference": message.reference,
             "secret": secrets.token_hex(10),
             "outcome": message.outcome,
-            "channel": self.default_channel if way == "email" else value,
+            "channel": self.default_channel if contact_method == "email" else value,
             "subject": message.subject,
             "text": message.text,
             "html": message.html,
@@ -323,97 +354,102 @@ class RunRecorder:
     # -- to staff
 
     def _to_staff(self, tx: Tx) -> None:
-        """Alarms that were not said today, and once a day the digest."""
+        """Queue alarms that were not sent today, and the digest once a day."""
         local = self.now.astimezone(self.config.zone)
         today = local.date().isoformat()
-        staff = self.world.people.staff(self.now)
+        staff = self.snapshot.people.staff(self.now)
         self.outcome.staffless = not staff and bool(
-            self.alarms or self.plan.for_staff or self.plan.hold
+            self.alarms or self.plan.for_staff or self.plan.held
         )
-        known = outbox.said(tx.conn, [a.subject for a in self.alarms])
+        known = outbox.said(tx.conn, [a.topic for a in self.alarms])
         for person in staff:
-            fresh = [
+            # Faults concern those on call only; a hold concerns all staff.
+            new_alarms = [
                 a
                 for a in self.alarms
                 if (not a.oncall or person.role == "administrator")
-                and person.id not in {c for c, *_ in known.get((a.subject, today), ())}
+                and person.id not in {c for c, *_ in known.get((a.topic, today), ())}
             ]
-            if fresh:
+            if new_alarms:
                 self._staff_notice(
                     tx,
                     person,
                     "alarm",
-                    alarm_message(fresh, self.templates),
-                    [(a.subject, today) for a in fresh],
+                    alarm_message(new_alarms, self.templates),
+                    [(a.topic, today) for a in new_alarms],
                 )
-        self._errands(tx)
+        self._staff_tasks(tx)
         missing = [p for p in staff if not outbox.digest_sent(tx.conn, p.id, today)]
+        # The digest is sent once per day and person, from this hour on.
         if local.hour < self.config.digest_hour or not missing:
             return
-        said = StaffDigest.read(tx, self.now, self.plan, self.world, self.found, self.config.policy)
-        message = digest_message(said, today, self.templates)
+        digest = StaffDigest.read(
+            tx, self.now, self.plan, self.snapshot, self.source, self.config.policy
+        )
+        message = digest_message(digest, today, self.templates)
         for person in missing:
             self._staff_notice(tx, person, "digest", message, [("digest", today)])
-        jobs.succeeded(tx, "digest", {"head": said.head, "entries": said.entries, "day": today})
+        jobs.succeeded(tx, "digest", {"head": digest.head, "entries": digest.entries, "day": today})
 
-    def _errands(self, tx: Tx) -> None:
-        """What single administrators are told, each step once."""
-        known = outbox.said(tx.conn, [e.key for e in self.found.errands])
-        for errand in self.found.errands:
-            for person in self._leaders(errand.contact_id):
-                if person.way is None or person.id in {
-                    c for c, *_ in known.get((errand.key, errand.round), ())
+    def _staff_tasks(self, tx: Tx) -> None:
+        """Notify administrators of the tasks that wait for them, once per step."""
+        known = outbox.said(tx.conn, [e.key for e in self.source.staff_tasks])
+        for task in self.source.staff_tasks:
+            for person in self._administrators(task.contact_id):
+                if person.contact_method is None or person.id in {
+                    c for c, *_ in known.get((task.key, task.revision), ())
                 }:
                     continue
                 message = staff_task_message(
-                    errand, person, self.config.sender, self.templates, self.now
+                    task, person, self.config.sender, self.templates, self.now
                 )
-                self._staff_notice(tx, person, "errand", message, [(errand.key, errand.round)])
+                self._staff_notice(tx, person, "errand", message, [(task.key, task.revision)])
 
-    def _leaders(self, contact_id: int | None) -> list[Person]:
-        """Who is told of an errand: its administrator, or all of them."""
-        person = self.world.people.by_id.get(contact_id or -1)
+    def _administrators(self, contact_id: int | None) -> list[Person]:
+        """Return the administrator of a task, or all of them if it has none."""
+        person = self.snapshot.people.by_id.get(contact_id or -1)
+        # A contact of a client must never get a task of staff.
         if person is None or person.client_id is not None:
-            return self.world.people.staff(self.now, "administrator")
+            return self.snapshot.people.staff(self.now, "administrator")
         return [person]
 
     def _staff_notice(
         self, tx: Tx, person: Person, kind: str, message: Message, keys: Sequence[tuple[str, str]]
     ) -> None:
-        said = [
+        stored_items = [
             {"subject": k, "step": "staff", "threshold": "0", "round": r, "matter_id": None}
             for k, r in keys
         ]
-        if self._enqueue(tx, person, kind, None, message, said) is not None:
+        if self._enqueue(tx, person, kind, None, message, stored_items) is not None:
             self.outcome.staff.append((person.id, message))
 
 
-def _matter_row(subject: Topic, hold: str | None) -> dict[str, Any]:
+def _ticket_row(topic: Topic, hold: str | None) -> dict[str, Any]:
     return {
-        "key": subject.key,
-        "kind": str(subject.kind),
-        "client_id": subject.client_id,
-        "endpoint_id": subject.endpoint_id,
-        "domain_id": subject.domain_id or None,
-        "code": subject.code or None,
-        "round": subject.round,
-        "cause": subject.cause,
+        "key": topic.key,
+        "kind": str(topic.kind),
+        "client_id": topic.client_id,
+        "endpoint_id": topic.endpoint_id,
+        "domain_id": topic.domain_id or None,
+        "code": topic.code or None,
+        "round": topic.revision,
+        "cause": topic.cause,
         "hold": hold,
     }
 
 
 def _with_reference(item: NoticeItem, rows: Mapping[str, Row]) -> NoticeItem:
-    row = rows.get(item.subject.key)
-    return item if row is None else replace(item, reference=row["reference"], matter_id=row["id"])
+    row = rows.get(item.topic.key)
+    return item if row is None else replace(item, reference=row["reference"], ticket_id=row["id"])
 
 
 def _row(decision: Decision) -> dict[str, Any]:
     return {
-        "subject": decision.subject,
+        "subject": decision.topic,
         "client_id": decision.client_id,
         "contact_id": decision.contact_id,
         "threshold": decision.threshold,
-        "round": decision.round,
+        "round": decision.revision,
         "action": decision.action,
         "reason": decision.reason[:300],
     }

@@ -1,6 +1,7 @@
-"""Jinja2 templates: sandboxed, strict, escaped in HTML.
+"""Jinja2 templates: sandboxed, strict, and escaped in HTML.
 
-A provider's own directory goes before ours. Row text is only ever a value.
+A provider's template directory wins over the built-in one. Text of rows is never used as a
+template.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from inventory.text import printable
 if TYPE_CHECKING:
     from jinja2 import BytecodeCache
 
-OURS = Path(__file__).with_name("templates")
-NAMES = ("client", "bulletin", "staff")
+BUILT_IN = Path(__file__).with_name("templates")
+NAMES = ("client", "announcement", "staff")
 MAX_OUTPUT = 500_000
 
 
 @cache
 def _compiled() -> BytecodeCache:
-    """Return the compiled templates of this process, one per file: to compile costs more than to
-    render.
+    """Return the compiled templates of this process, one per file.
 
-    Jinja compares the checksum of the source, so a changed file is compiled again.
+    Compiling costs more than rendering. Jinja compares the checksum of the source, so a changed
+    file is compiled again.
     """
 
     class Memory(BytecodeCache):
@@ -48,9 +49,16 @@ def _compiled() -> BytecodeCache:
 
 
 class Templates:
-    """``directory``: of the provider, or empty.
+    """The templates of messages.
 
-    ``client.de.html.j2`` there goes before ``client.html.j2`` there, and that before ours.
+    In the provider's directory ``client.de.html.j2`` wins over ``client.html.j2``. Both win over
+    the built-in templates.
+
+    Args:
+        directory: The provider's directory, or empty.
+
+    Raises:
+        ConfigError: The directory does not exist.
     """
 
     def __init__(self, directory: str = "") -> None:
@@ -58,12 +66,12 @@ class Templates:
             raise ConfigError(
                 f"[notify] templates: {directory} is not a directory",
                 "",
-                "Name a directory, or leave the key out.",
+                "Name an existing directory, or remove the key.",
             )
         self.directory = directory
         self.environment = SandboxedEnvironment(
-            loader=FileSystemLoader([directory, str(OURS)] if directory else [str(OURS)]),
-            undefined=StrictUndefined,
+            loader=FileSystemLoader([directory, str(BUILT_IN)] if directory else [str(BUILT_IN)]),
+            undefined=StrictUndefined,  # a misspelled name is an error instead of empty text
             auto_reload=False,
             autoescape=lambda name: name is None or ".html" in name,
             trim_blocks=True,
@@ -76,28 +84,34 @@ class Templates:
         self,
         name: str,
         language: str,
-        form: str,
+        output_format: str,
         message: Mapping[str, Any],
         translate: Callable[[str], str],
     ) -> str:
-        """``form``: txt or html. Raises :class:`ConfigError`, which names template and line."""
+        """Render a message.
 
-        candidates = [f"{name}.{language}.{form}.j2", f"{name}.{form}.j2"]
+        Args:
+            output_format: txt or html.
+
+        Raises:
+            ConfigError: The template is missing or broken. The error names template and line.
+        """
+        candidates = [f"{name}.{language}.{output_format}.j2", f"{name}.{output_format}.j2"]
         known = set(self.environment.list_templates())
         chosen = next((c for c in candidates if c in known), None)
         if chosen is None:
             raise ConfigError(
                 f"There is no template '{printable(name, 60)}'",
-                f"{candidates[1]} is not there",
-                "Correct its name.",
+                f"the file {candidates[1]} does not exist",
+                "Correct the name.",
             )
         try:
             text = self.environment.get_template(chosen).render(m=message, t=translate)
         except TemplateNotFound as error:
             raise ConfigError(
                 f"The template {chosen} cannot be used",
-                f"it includes {printable(str(error), 60)}, which is not there",
-                "Correct it.",
+                f"it includes {printable(str(error), 60)}, which does not exist",
+                "Correct the include.",
             ) from None
         except (
             TemplateError,
@@ -108,27 +122,30 @@ class Templates:
             AttributeError,
         ) as error:
             line = getattr(error, "lineno", None)
-            where = f"{chosen}{f', line {line}' if line else ''}"
+            location = f"{chosen}{f', line {line}' if line else ''}"
             raise ConfigError(
-                f"The template {where} cannot be used",
+                f"The template {location} cannot be used",
                 printable(str(error), 200),
-                "Correct it, or remove it.",
+                "Correct the template, or remove it.",
             ) from None
+        # A template of the provider may loop; mail servers refuse messages of that size.
         if len(text) > MAX_OUTPUT:
             raise ConfigError(
                 f"The template {chosen} makes a message of {len(text):,} characters",
                 f"at most {MAX_OUTPUT:,} are sent",
+                "Shorten the template.",
             )
         return text
 
     def check(self, samples: Mapping[str, Mapping[str, Any]], languages: tuple[str, ...]) -> None:
-        """Render each template with a sample, so that an error shows before anything is decided."""
-        own = (
+        """Render each template with a sample, so that errors show before anything is decided."""
+        provided = (
             {p.name.split(".")[0] for p in Path(self.directory).glob("*.j2")}
             if self.directory
             else set()
         )
         for path in sorted(Path(self.directory).glob("*.j2")) if self.directory else ():
+            # A file with another name would be ignored silently.
             parts = path.name.split(".")
             if (
                 parts[-2] not in ("txt", "html")
@@ -140,8 +157,9 @@ class Templates:
                     f"languages are {', '.join(languages)}",
                     "Name it client.de.html.j2, for example.",
                 )
-        for name in sorted({*NAMES, *own}):
-            sample = samples.get(name, samples["bulletin"])
+        for name in sorted({*NAMES, *provided}):
+            # A template with another name is one for announcements (--template).
+            sample = samples.get(name, samples["announcement"])
             for language in languages:
-                for form in ("txt", "html"):
-                    self.render(name, language, form, sample, str)
+                for output_format in ("txt", "html"):
+                    self.render(name, language, output_format, sample, str)

@@ -1,4 +1,4 @@
-"""What a run did, in numbers and in words. Pure."""
+"""Counts and problems of a run. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 
 def summary(outcome: RunOutcome | None, counts: DeliveryCounts | None) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    """Return the counts of a run by name."""
+    result: dict[str, Any] = {}
     if outcome is not None:
-        made |= {
+        result |= {
             "queued": outcome.queued,
             "clients": outcome.clients,
             "held": outcome.held,
@@ -20,49 +21,54 @@ def summary(outcome: RunOutcome | None, counts: DeliveryCounts | None) -> dict[s
             "decisions": outcome.decisions,
         }
     if counts is not None:
-        made |= {
+        result |= {
             "sent": counts.sent,
             "unknown": counts.unknown,
             "later": counts.later,
             "failed": counts.failed,
             "expired": counts.expired,
         }
-    return made
+    return result
 
 
 def problems_of(outcome: RunOutcome | None, counts: DeliveryCounts | None) -> list[str]:
-    """What was not done. A retry that is pending is none."""
-    said = []
+    """Return what was not done, one sentence per problem.
+
+    A retry that is pending is not a problem.
+    """
+    problems = []
     if outcome is not None:
+        # Faults and holds would stay unnoticed.
         if outcome.staffless:
-            said.append(
-                "there is something for staff, and nobody of them can be written to: certmgr"
-                " contact add NAME --role administrator --way email:ADDRESS"
+            problems.append(
+                "there are messages for staff, but no staff contact can be reached: add one with"
+                " certmgr contact add NAME --role administrator --method email:ADDRESS"
             )
         if outcome.hold:
-            said.append(f"client messages are held: {outcome.hold}")
+            problems.append(f"client messages are held: {outcome.hold}")
         if outcome.unconfirmed:
-            said.append(
-                f"{outcome.unconfirmed} clients are due at once, and nothing was sent to them:"
-                f" certmgr notify --clients {outcome.unconfirmed}"
+            problems.append(
+                f"{outcome.unconfirmed} clients are due at once, and nothing was sent to them: to"
+                f" send, run certmgr notify --clients {outcome.unconfirmed}"
             )
     if counts is not None:
+        # A person has to decide, since another attempt might send a notice twice.
         if counts.unknown:
-            said.append(
-                f"{counts.unknown} notice(s) may or may not have arrived: certmgr notice list"
+            problems.append(
+                f"{counts.unknown} notice(s) may or may not have arrived: see certmgr notice list"
                 " --state unknown"
             )
         if counts.failed:
-            said.append(
-                f"{counts.failed} notice(s) were refused: certmgr notice list --state failed"
+            problems.append(
+                f"{counts.failed} notice(s) were refused: see certmgr notice list --state failed"
                 " --state dead"
             )
         if counts.expired:
-            said.append(
-                f"{counts.expired} notice(s) were not sent in time, or have nobody to go to:"
+            problems.append(
+                f"{counts.expired} notice(s) were not sent in time, or have no recipient: see"
                 " certmgr notice list --state dead"
             )
-        said += [
-            f"the channel {name} was left alone: {why}" for name, why in counts.skipped.items()
+        problems += [
+            f"the channel {name} was skipped: {why}" for name, why in counts.skipped.items()
         ]
-    return said
+    return problems

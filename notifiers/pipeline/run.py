@@ -1,14 +1,14 @@
-"""One run of notices: what is due, a fresh look, who is told what, the queue; then the worker
-sends.
+"""One run of notices: find due topics, recheck them, decide, and queue the messages.
 
-Order of durability: nothing is written before the looks are over. Then one transaction holds the
-matters with their references, the decisions, the notices with their items, and the success of the
-run. A death before it leaves nothing, one after it leaves a queue that the next worker sends. What
-comes from above (what there is to say, a fresh look) is handed in as functions.
+Nothing is written before the rechecks are over. Then one transaction writes tickets with their
+references, decisions, notices with their items, and the success of the run. If the process dies
+before it, nothing is stored; if it dies after it, the next worker sends the queue. The functions
+that collect and recheck topics are parameters, since they belong to a higher layer.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,16 +20,25 @@ from inventory.store.records import Row
 from notifiers.delivery import Recipient
 from notifiers.pipeline import decide as rules
 from notifiers.pipeline import limits
-from notifiers.pipeline.plan import Decision, DueTopic, NoticePlan, Snapshot
-from notifiers.pipeline.record import JOB, Bulletins, NoticeSettings, RunOutcome, RunRecorder
+from notifiers.pipeline.plan import Decision, DueTopic, NoticeItem, NoticePlan, Snapshot
+from notifiers.pipeline.recipients import Person
+from notifiers.pipeline.record import (
+    JOB,
+    AnnouncementComposer,
+    NoticeSettings,
+    RunOutcome,
+    RunRecorder,
+)
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.staff import Alarm
 from notifiers.pipeline.topic import EndedTopic, NoticeSource, Recheck, RecheckState, Topic
 
-STALE = 60  # seconds: what is still queued in a later run is decided anew, with a fresh look
-REFUSED = 86_400
+_log = logging.getLogger(__name__)
+
+STALE = 60  # seconds: a notice that waited longer is decided again, after a new recheck
+REFUSED = 86_400  # seconds: after that a refused notice is decided again
 Gather = Callable[[datetime, Mapping[str, Mapping[str, Any]]], NoticeSource]
-Looks = Callable[[Sequence[Topic]], Mapping[tuple[str, str], Recheck]]
+RecheckFunction = Callable[[Sequence[Topic]], Mapping[tuple[str, str], Recheck]]
 
 
 class _Rollback(Exception):
@@ -37,78 +46,99 @@ class _Rollback(Exception):
 
 
 class NoticeRun:
-    """One run.
+    """One run of notices.
 
-    ``expected``: to how many clients at once it may write, where that is more than usual.
+    Args:
+        gather: Collects the topics.
+        recheck: Checks the endpoints of topics again.
+        expected: The confirmed number of clients, if it is above the usual limit.
+        compose_announcement: Composes the announcement to one client.
+        default_channel: The channel of contacts with a mail address.
     """
 
     def __init__(
         self,
         database: Database,
         gather: Gather,
-        look: Looks,
+        recheck: RecheckFunction,
         templates: Templates,
         config: NoticeSettings,
         now: datetime,
         *,
         expected: int | None = None,
-        bulletins: Bulletins | None = None,
+        compose_announcement: AnnouncementComposer | None = None,
         default_channel: str = "mail",
     ) -> None:
-        self.database, self.gather, self.look, self.templates, self.config, self.now = (
+        self.database, self.gather, self.recheck, self.templates, self.config, self.now = (
             database,
             gather,
-            look,
+            recheck,
             templates,
             config,
             now,
         )
-        self.expected, self.bulletins, self.default_channel = expected, bulletins, default_channel
+        self.expected, self.compose_announcement, self.default_channel = (
+            expected,
+            compose_announcement,
+            default_channel,
+        )
 
     def decide(self, *, dry_run: bool = False) -> RunOutcome:
-        """Queues what is due; with ``dry_run`` the same is shown and nothing is kept.
+        """Queue the notices that are due.
 
-        Raises :class:`inventory.errors.Busy` while another run decides.
+        Args:
+            dry_run: Decide the same, and store nothing.
+
+        Raises:
+            inventory.errors.Busy: Another run is deciding.
         """
         with jobs.alone(self.database, JOB):
             if not dry_run:
                 self._tidy()
-            world, news_, state = self._world()
-            plan, changes = NoticePlan(), self._released(world)
-            dues = rules.due(world, news_.subjects, self.config.zone)
-            kept = rules.candidates(world, dues, plan)
+            # The snapshot is read outside of a write transaction, since rechecks take long.
+            snapshot, source, state = self._take_snapshot()
+            _log.info("%d topics to decide", len(source.topics))
+            plan, changes = NoticePlan(), self._released(snapshot)
+            due_topics = rules.due(snapshot, source.topics, self.config.zone)
+            kept = rules.candidates(snapshot, due_topics, plan)
             kept, ended, mass = self._mass(
-                world, kept, list(news_.ended.values()), plan, news_, state
+                snapshot, kept, list(source.ended.values()), plan, source, state
             )
-            subjects = [d.subject for d in kept] + [
-                e.subject for e in ended if e.mended and e.subject is not None
+            topics = [d.topic for d in kept] + [
+                e.topic for e in ended if e.resolved and e.topic is not None
             ]
-            beside = self._beside(world, dues, {d.subject.client_id for d in kept})
-            subjects += [d.subject for d in beside]
-            looks = (
-                dict(self.look(subjects))
-                if subjects and not world.hold
-                else {s.mark: Recheck(RecheckState.SAME, "") for s in subjects}
+            earlier = self._open_earlier(snapshot, due_topics, {d.topic.client_id for d in kept})
+            topics += [d.topic for d in earlier]
+            rechecks = (
+                dict(self.recheck(topics))
+                if topics and not snapshot.hold_reason
+                else {s.mark: Recheck(RecheckState.SAME, "") for s in topics}
             )
-            rules.plan(world, kept, looks, plan)
-            closing = self._over(world, ended, looks, plan) + self._faded(world, news_)
-            outcome = RunOutcome(baseline=world.baseline, hold=world.hold)
-            self._confirm(world, plan, outcome)
-            self._also(
-                world,
-                [d for d in beside if looks.get(d.subject.mark, UNSEEN).seen is RecheckState.SAME],
+            rules.plan(snapshot, kept, rechecks, plan)
+            closing = self._resolve(snapshot, ended, rechecks, plan) + self._held_and_gone(
+                snapshot, source
+            )
+            outcome = RunOutcome(baseline=snapshot.baseline, hold=snapshot.hold_reason)
+            self._confirm(snapshot, plan, outcome)
+            self._add_open_earlier(
+                snapshot,
+                [
+                    d
+                    for d in earlier
+                    if rechecks.get(d.topic.mark, NOT_RECHECKED).state is RecheckState.SAME
+                ],
                 plan,
             )
-            alarms = self._alarms(world, news_, dues, mass, outcome)
+            alarms = self._alarms(snapshot, source, due_topics, mass, outcome)
             record = RunRecorder(
                 now=self.now,
                 config=self.config,
                 templates=self.templates,
                 default_channel=self.default_channel,
-                bulletins=self.bulletins,
-                world=world,
+                compose_announcement=self.compose_announcement,
+                snapshot=snapshot,
                 plan=plan,
-                found=news_,
+                source=source,
                 alarms=alarms,
                 state=state,
                 outcome=outcome,
@@ -120,53 +150,58 @@ class NoticeRun:
                 with self.database.write(self.now) as tx:
                     record.write(tx)
                     if dry_run:
+                        # A dry run runs the same transaction, so that it shows the same result.
                         raise _Rollback
             except _Rollback:
                 pass
             return outcome
 
-    # -- what is known
+    # -- the snapshot
 
     def _tidy(self) -> None:
-        """What was queued and not sent may no longer be true, or theirs: it is decided anew.
+        """Drop queued notices that are decided again in this run.
 
-        So is, a day later, what was refused for another reason than its address.
+        A notice that waited may no longer be true, or may concern another client by now. A notice
+        that was refused for another reason than its address is decided again after a day.
         """
         with self.database.write(self.now) as tx:
             outbox.recover(tx)
             outbox.drop(
                 tx,
                 outbox.waiting(tx.conn, tx.at - STALE),
-                "it waited, and is decided anew",
+                "it waited, and is decided again",
                 trace=False,
             )
             outbox.drop(
                 tx,
                 outbox.refused(tx.conn, tx.at - REFUSED),
-                "it was refused a day ago, and is decided anew",
+                "it was refused a day ago, and is decided again",
             )
 
     _held: Mapping[str, Row]
-    _waiting: Sequence[Row]  # matters that wait for a release
+    _waiting: Sequence[Row]  # tickets that wait for a release
     _releases: Sequence[Row]
     _released_today: Sequence[Row]
     _spent: list[int]
     _baseline_at: int
 
-    def _world(self) -> tuple[Snapshot, NoticeSource, dict[str, Any]]:
+    def _take_snapshot(self) -> tuple[Snapshot, NoticeSource, dict[str, Any]]:
+        """Return what is known now, the topics, and the state of the job."""
         with self.database.read() as conn:
-            every = tickets.by_key(conn, open_only=True)
-            told = {
+            open_tickets = tickets.by_key(conn, open_only=True)
+            notified = {
                 k: m
-                for k, m in every.items()
+                for k, m in open_tickets.items()
                 if m["told_at"] is not None and m["kind"] != "broadcast"
             }
             self._held = {
-                k: m for k, m in every.items() if m["told_at"] is None and m["kind"] != "broadcast"
+                k: m
+                for k, m in open_tickets.items()
+                if m["told_at"] is None and m["kind"] != "broadcast"
             }
             newest = certificate_ends.newest_instant(conn)
-        found = self.gather(self.now, told)
-        keys = [s.key for s in found.subjects]
+        source = self.gather(self.now, notified)
+        keys = [s.key for s in source.topics]
         with self.database.read() as conn:
             state = jobs.state(conn, JOB)
             self._baseline_at = int(state["detail"].get("baseline_at") or 0)
@@ -174,54 +209,57 @@ class NoticeRun:
             self._releases = tickets.releases(conn)
             self._released_today = tickets.released_since(conn, self._midnight())
             config = self.config
-            concerned = {s.client_id for s in found.subjects} | tickets.clients_of_open(conn)
-            world = Snapshot(
+            concerned = {s.client_id for s in source.topics} | tickets.clients_of_open(conn)
+            snapshot = Snapshot(
                 now=self.now,
                 policy=config.policy,
                 people=config.recipients(conn, concerned),
-                matters=tickets.by_key(conn, {*keys, *told}),
-                said=outbox.said(conn, sorted({*keys, *told})),
+                tickets=tickets.by_key(conn, {*keys, *notified}),
+                sent=outbox.said(conn, sorted({*keys, *notified})),
                 snoozes=tickets.snoozes(conn, to_epoch(self.now)),
-                written=outbox.last_to_contacts(conn),
+                last_written=outbox.last_to_contacts(conn),
                 waiting=tickets.waiting_since(
-                    conn, "wait", "a fresh look did not succeed", to_epoch(self.now) - 2 * 86_400
+                    conn, "wait", "the recheck failed", to_epoch(self.now) - 2 * 86_400
                 ),
-                hold=limits.clock_fault(self.now, newest) or found.suspect,
+                hold_reason=limits.clock_fault(self.now, newest) or source.suspect,
                 baseline=not state["detail"].get("baseline_at"),
                 baseline_at=self._baseline_at,
             )
-        return world, found, state
+        return snapshot, source, state
 
-    def _released(self, world: Snapshot) -> list[int]:
-        """Matters whose cause staff let go, for so many clients a day.
+    def _released(self, snapshot: Snapshot) -> list[int]:
+        """Return the ids of the tickets that releases let through today.
 
-        Their rows change in memory now, and in the transaction later.
+        A release has a limit of clients per day. The rows change in memory now, and in the
+        transaction later.
         """
         chosen: list[int] = []
         self._spent = []
         for row in self._releases:
-            # A release lets go what was held when it was given; when that is out it has ended.
-            mine = [
+            # A release covers only tickets that were held when it was given, so that it never lets
+            # a later fault through.
+            covered = [
                 m
                 for m in self._waiting
                 if tickets.belongs(m, row["cause"]) and tickets.held_at(m) <= row["created_at"]
             ]
-            if not mine:
+            if not covered:
                 self._spent.append(row["id"])
             already = {
                 m["client_id"] for m in self._released_today if tickets.belongs(m, row["cause"])
             }
+            # Clients released earlier today count against the daily limit.
             room = max(0, row["per_day"] - len(already))
             clients = list(
-                dict.fromkeys(m["client_id"] for m in mine if m["client_id"] not in already)
+                dict.fromkeys(m["client_id"] for m in covered if m["client_id"] not in already)
             )[:room]
             chosen += [
-                m["id"] for m in mine if m["client_id"] in already or m["client_id"] in clients
+                m["id"] for m in covered if m["client_id"] in already or m["client_id"] in clients
             ]
         ids = set(chosen)
-        world.matters = {
+        snapshot.tickets = {
             k: {**m, "released_at": to_epoch(self.now)} if m["id"] in ids else m
-            for k, m in world.matters.items()
+            for k, m in snapshot.tickets.items()
         }
         return chosen
 
@@ -229,302 +267,332 @@ class NoticeRun:
         local = self.now.astimezone(self.config.zone)
         return to_epoch(local.replace(hour=0, minute=0, second=0, microsecond=0))
 
-    # -- what holds it back
+    # -- holds and limits
 
     def _mass(
         self,
-        world: Snapshot,
+        snapshot: Snapshot,
         kept: list[DueTopic],
         ended: list[EndedTopic],
         plan: NoticePlan,
-        found: NoticeSource,
+        source: NoticeSource,
         state: Mapping[str, Any],
     ) -> tuple[list[DueTopic], list[EndedTopic], int]:
-        """Faults that one run opened, and told ones that it closed, of too many clients at once:
-        held until staff release them.
+        """Hold the changes of each run that changed too many clients at once.
+
+        These are faults that it opened and notified ones that it closed. A scanner fault is more
+        likely than so many changes, so staff have to release them.
+
+        Returns:
+            The topics and ended topics that are left, and the number of clients concerned.
         """
         last = int(state["detail"].get("run_id") or 0)
-        fresh = [d for d in kept if d.subject.run > last and _is_new(d.subject, world)]
-        over = [e for e in ended if e.run > last and e.mended and e.subject is not None]
+        opened = [d for d in kept if d.topic.run > last and _is_new(d.topic, snapshot)]
+        closed = [e for e in ended if e.run > last and e.resolved and e.topic is not None]
         by_run: dict[int, set[int]] = {}
-        for d in fresh:
-            by_run.setdefault(d.subject.run, set()).add(d.subject.client_id)
-        for e in over:
-            if e.subject is not None:
-                by_run.setdefault(e.run, set()).add(e.subject.client_id)
+        for d in opened:
+            by_run.setdefault(d.topic.run, set()).add(d.topic.client_id)
+        for e in closed:
+            if e.topic is not None:
+                by_run.setdefault(e.run, set()).add(e.topic.client_id)
         broken = {
             run
             for run, clients in by_run.items()
-            if limits.mass_change(clients, found.clients, self.config.policy)
+            if limits.mass_change(clients, source.clients, self.config.policy)
         }
-        if world.baseline or not broken:
+        # In the baseline, faults are held anyway.
+        if snapshot.baseline or not broken:
             return kept, ended, 0
-        fresh, over = (
-            [d for d in fresh if d.subject.run in broken],
-            [e for e in over if e.run in broken],
+        opened, closed = (
+            [d for d in opened if d.topic.run in broken],
+            [e for e in closed if e.run in broken],
         )
         clients = {c for run in broken for c in by_run[run]}
-        for one in fresh:
-            plan.hold.append((one.subject, f"mass {one.crossed.rank} {to_epoch(self.now)}"))
-            plan.note(
-                one.subject,
-                one.crossed.label,
-                "hold",
-                "one run changed too much at once; certmgr notice release",
+        for due_topic in opened:
+            plan.held.append(
+                (due_topic.topic, f"mass {due_topic.crossed.rank} {to_epoch(self.now)}")
             )
-        for end in over:
-            if end.subject is not None:
-                plan.hold.append((end.subject, f"mass 0 {to_epoch(self.now)}"))
-                plan.note(
-                    end.subject,
+            plan.record(
+                due_topic.topic,
+                due_topic.crossed.label,
+                "hold",
+                limits.MASS_CHANGE,
+            )
+        for end in closed:
+            if end.topic is not None:
+                plan.held.append((end.topic, f"mass 0 {to_epoch(self.now)}"))
+                plan.record(
+                    end.topic,
                     "resolved",
                     "hold",
-                    "one run changed too much at once; certmgr notice release",
+                    limits.MASS_CHANGE,
                 )
-        gone, stays = {id(d) for d in fresh}, {id(e) for e in over}
+        held_topics, held_ends = {id(d) for d in opened}, {id(e) for e in closed}
         return (
-            [d for d in kept if id(d) not in gone],
-            [e for e in ended if id(e) not in stays],
+            [d for d in kept if id(d) not in held_topics],
+            [e for e in ended if id(e) not in held_ends],
             len(clients),
         )
 
-    def _confirm(self, world: Snapshot, plan: NoticePlan, outcome: RunOutcome) -> None:
-        # What staff released was confirmed with the release.
-        free = {k for k, m in world.matters.items() if m["released_at"] is not None}
+    def _confirm(self, snapshot: Snapshot, plan: NoticePlan, outcome: RunOutcome) -> None:
+        """Hold all messages if they go to more clients than usual without a confirmation."""
+        # Tickets that staff released were confirmed with the release.
+        free = {k for k, m in snapshot.tickets.items() if m["released_at"] is not None}
         clients = {
-            i.subject.client_id for d in plan.drafts for i in d.items if i.subject.key not in free
+            i.topic.client_id for d in plan.drafts for i in d.items if i.topic.key not in free
         }
         outcome.clients = len(clients)
+        # Messages to many clients at once may be a mistake, so they need a confirmation.
         if len(clients) > self.config.confirm_above and self.expected != len(clients):
             outcome.unconfirmed = len(clients)
             for draft in plan.drafts:
                 for item in draft.items:
                     reason = (
-                        f"{len(clients)} clients at once: certmgr notify --clients {len(clients)}"
+                        f"{len(clients)} clients at once: to send, run certmgr notify --clients"
+                        f" {len(clients)}"
                     )
-                    plan.note(item.subject, item.label, "hold", reason, draft.person.id)
+                    plan.record(item.topic, item.label, "hold", reason, draft.person.id)
             plan.drafts.clear()
 
-    # -- what is over
+    # -- resolved topics
 
-    def _over(
+    def _resolve(
         self,
-        world: Snapshot,
+        snapshot: Snapshot,
         ended: Iterable[EndedTopic],
-        looks: Mapping[tuple[str, str], Recheck],
+        rechecks: Mapping[tuple[str, str], Recheck],
         plan: NoticePlan,
     ) -> list[int]:
-        """Plans the word that something is done.
+        """Plan the messages that topics are resolved.
 
-        Returns the ids of matters that close without one: nobody was told, or it is not theirs any
-        more.
+        Returns:
+            The ids of tickets that close without a message: no contact was notified of them, or
+            they no longer concern the client.
         """
-        closing, said = [], []
+        closing: list[int] = []
+        resolved: list[tuple[Person, NoticeItem]] = []
         for end in ended:
-            matter = world.matters.get(end.key)
-            if matter is None:
+            ticket = snapshot.tickets.get(end.key)
+            if ticket is None:
                 continue
-            if not end.mended or end.subject is None:
+            # The client is not thanked for something that was not fixed.
+            if not end.resolved or end.topic is None:
                 plan.decisions.append(
                     Decision(
-                        subject=end.key,
-                        client_id=matter["client_id"] or 0,
+                        topic=end.key,
+                        client_id=ticket["client_id"] or 0,
                         contact_id=0,
                         threshold="resolved",
-                        round=matter["round"],
+                        revision=ticket["round"],
                         action="suppress",
                         reason=end.reason,
                     )
                 )
-                closing.append(int(matter["id"]))
+                closing.append(int(ticket["id"]))
                 continue
-            if reason := limits.not_over(matter, looks.get(end.subject.mark), world.hold):
-                plan.note(end.subject, "resolved", *reason)
+            if reason := limits.unresolved_reason(
+                ticket, rechecks.get(end.topic.mark), snapshot.hold_reason
+            ):
+                plan.record(end.topic, "resolved", *reason)
                 continue
-            found = rules.resolved_items(world, matter, end.subject)
-            said += found
-            if not found:
-                closing.append(int(matter["id"]))
-        rules.merge(plan, said, world)
-        going = {
-            (d.person.id, i.matter_id) for d in plan.drafts for i in d.items if i.step == "resolved"
+            items = rules.resolved_items(snapshot, ticket, end.topic)
+            resolved += items
+            if not items:
+                closing.append(int(ticket["id"]))
+        rules.merge(plan, resolved, snapshot)
+        planned = {
+            (d.person.id, i.ticket_id) for d in plan.drafts for i in d.items if i.step == "resolved"
         }
-        plan.unsaid |= {
-            i.matter_id
-            for p, i in said
-            if i.matter_id is not None and (p.id, i.matter_id) not in going
+        plan.unnotified |= {
+            i.ticket_id
+            for p, i in resolved
+            if i.ticket_id is not None and (p.id, i.ticket_id) not in planned
         }
         return closing
 
-    def _faded(self, world: Snapshot, found: NoticeSource) -> list[int]:
-        """What was held, and is gone before anybody was told."""
-        if world.hold:
+    def _held_and_gone(self, snapshot: Snapshot, source: NoticeSource) -> list[int]:
+        """Return the ids of held tickets whose topic is gone before a client was notified."""
+        # While messages are held, scan or clock is in doubt, and so is what seems to be gone.
+        if snapshot.hold_reason:
             return []
-        current = {s.key for s in found.subjects}
+        current = {s.key for s in source.topics}
         return [int(m["id"]) for k, m in self._held.items() if k not in current]
 
-    def _beside(
-        self, world: Snapshot, dues: Sequence[DueTopic], clients: set[int]
+    def _open_earlier(
+        self, snapshot: Snapshot, due_topics: Sequence[DueTopic], clients: set[int]
     ) -> list[DueTopic]:
-        """What those who are about to be written to were told before, and is open: not what is
-        silent, held, another's, or goes away with something else.
+        """Return open topics that the readers of this run were notified of earlier.
+
+        Suppressed and held topics, and those that are resolved with another one, are left out.
         """
-        readers = {world.people.addressee(c) for c in clients}
-        keys = {d.subject.key for d in dues if not d.subject.quiet}
-        found = []
-        for due in dues:
-            matter = world.matters.get(due.subject.key)
-            told = (
-                matter is not None
-                and matter["told_at"] is not None
-                and matter["closed_at"] is None
-                and matter["round"] == due.subject.round
+        # The reader may be a reseller with several clients.
+        readers = {snapshot.people.addressee(c) for c in clients}
+        # A suppressed parent does not cover its children.
+        keys = {d.topic.key for d in due_topics if not d.topic.suppress_reason}
+        earlier = []
+        for due in due_topics:
+            ticket = snapshot.tickets.get(due.topic.key)
+            notified = (
+                ticket is not None
+                and ticket["told_at"] is not None
+                and ticket["closed_at"] is None
+                and ticket["round"] == due.topic.revision
             )
             if (
-                not told
-                or world.people.addressee(due.subject.client_id) not in readers
-                or not rules.reaches_clients(due, world)
+                not notified
+                or snapshot.people.addressee(due.topic.client_id) not in readers
+                or not rules.reaches_clients(due, snapshot)
             ):
                 continue
             if not (
-                due.subject.partial
-                or due.subject.parent in keys
-                or limits.silence(due, world)
-                or limits.held(due, world)
+                due.topic.partial
+                or due.topic.parent in keys
+                or limits.suppression(due, snapshot)
+                or limits.hold_reason(due, snapshot)
             ):
-                found.append(due)
-        return found
+                earlier.append(due)
+        return earlier
 
-    def _also(self, world: Snapshot, beside: Sequence[DueTopic], plan: NoticePlan) -> None:
-        """All of a client's sites stand in each message."""
+    def _add_open_earlier(
+        self, snapshot: Snapshot, earlier: Sequence[DueTopic], plan: NoticePlan
+    ) -> None:
+        """Add the open topics of the client to each message, so that it is complete."""
         by_client: dict[int, list[DueTopic]] = {}
-        for due in beside:
-            by_client.setdefault(due.subject.client_id, []).append(due)
+        for due in earlier:
+            by_client.setdefault(due.topic.client_id, []).append(due)
         for index, draft in enumerate(plan.drafts):
-            mine = {i.subject.key for i in draft.items}
-            also = []
-            for client in world.people.written_for.get(draft.person.client_id or 0, []):
+            in_message = {i.topic.key for i in draft.items}
+            also_open = []
+            for client in snapshot.people.clients_by_addressee.get(draft.person.client_id or 0, []):
                 for due in by_client.get(client, ()):
-                    outcome = rules.outcome_of(due, world, draft.person)
-                    if due.subject.key not in mine and outcome is not None:
-                        also.append(rules.item_of(due, outcome, "also", due.crossed.label, world))
-            plan.drafts[index] = replace(draft, also=tuple(also))
+                    outcome = rules.outcome_of(due, snapshot, draft.person)
+                    if due.topic.key not in in_message and outcome is not None:
+                        also_open.append(
+                            rules.item_of(due, outcome, "also", due.crossed.label, snapshot)
+                        )
+            plan.drafts[index] = replace(draft, also_open=tuple(also_open))
 
     # -- staff
 
     def _alarms(
         self,
-        world: Snapshot,
-        found: NoticeSource,
-        dues: Sequence[DueTopic],
+        snapshot: Snapshot,
+        source: NoticeSource,
+        due_topics: Sequence[DueTopic],
         mass: int,
         outcome: RunOutcome,
     ) -> list[Alarm]:
-        """What staff hear at once: a hold, a baseline, and new critical faults that are ours, a
-        line a cause.
-        """
-        alarms = [Alarm(f"acme:{key}", text) for key, text in found.alarms]
-        if world.hold:
-            alarms.append(Alarm("hold", f"Client messages are held: {world.hold}"))
+        """Return the alarms of the run: holds, the baseline, and new critical faults of ours."""
+        alarms = [Alarm(f"acme:{key}", text) for key, text in source.alarms]
+        if snapshot.hold_reason:
+            alarms.append(Alarm("hold", f"Client messages are held: {snapshot.hold_reason}"))
         if mass:
             alarms.append(
                 Alarm(
                     "mass",
-                    f"One run changed {mass} of {found.clients} clients at once. Their messages"
-                    " wait: certmgr notice release",
+                    f"One run changed {mass} of {source.clients} clients at once. Their messages"
+                    " are held: release them with certmgr notice release",
                 )
             )
         if outcome.unconfirmed:
             alarms.append(
                 Alarm(
                     "confirm",
-                    f"{outcome.unconfirmed} clients are due at once. To send: certmgr notify"
+                    f"{outcome.unconfirmed} clients are due at once. To send, run certmgr notify"
                     f" --clients {outcome.unconfirmed}",
                 )
             )
-        if world.baseline:
-            if found.whole_run:
+        if snapshot.baseline:
+            # A partial first run is not the baseline yet.
+            if source.whole_run:
                 alarms.append(
                     Alarm(
                         "baseline",
-                        "This was the first sight of the inventory. Nothing goes to clients by"
-                        " itself: certmgr notice release",
+                        "This was the baseline of the inventory. Its topics are held: release them"
+                        " with certmgr notice release",
                     )
                 )
             return alarms
-        return alarms + self._oncall(world, dues)
+        return alarms + self._oncall(snapshot, due_topics)
 
-    def _oncall(self, world: Snapshot, dues: Sequence[DueTopic]) -> list[Alarm]:
-        """New critical faults of ours, a line a cause: those that came after the first sight, and
-        after what was said of the cause before.
+    def _oncall(self, snapshot: Snapshot, due_topics: Sequence[DueTopic]) -> list[Alarm]:
+        """Return one alarm per cause with new critical faults of ours.
+
+        A fault is new if it is younger than the baseline and than the last alarm for its cause.
         """
         causes: dict[str, list[Topic]] = {}
-        for due in dues:
-            subject = due.subject
+        for due in due_topics:
+            topic = due.topic
             ours = (
-                subject.actor == "provider"
-                and subject.severity == "critical"
-                and not subject.quiet
-                and not subject.parent
+                topic.actor == "provider"
+                and topic.severity == "critical"
+                and not topic.suppress_reason
+                and not topic.parent
             )
             if (
                 ours
-                and subject.end is None
-                and to_epoch(subject.opened) > self._baseline_at
-                and not limits.silence(due, world)
+                and topic.end is None
+                and to_epoch(topic.opened) > self._baseline_at
+                and not limits.suppression(due, snapshot)
             ):
-                causes.setdefault(subject.cause, []).append(subject)
+                causes.setdefault(topic.cause, []).append(topic)
         if not causes:
             return []
         with self.database.read() as conn:
+            # An alarm is repeated only if its cause has a newer fault.
             before = outbox.last_said(conn, [f"alarm:oncall:{c}" for c in causes])
         alarms = []
-        for cause, subjects in sorted(causes.items()):
-            newest = max(to_epoch(s.opened) for s in subjects)
+        for cause, topics in sorted(causes.items()):
+            newest = max(to_epoch(s.opened) for s in topics)
             if newest > before.get(f"alarm:oncall:{cause}", 0):
                 alarms.append(
                     Alarm(
                         f"oncall:{cause}",
-                        f"New and ours: {cause}, {len(subjects)} endpoint(s), {subjects[0].target}",
+                        f"New fault on our side: {cause}, {len(topics)} endpoint(s),"
+                        f" {topics[0].target}",
                     )
                 )
         return alarms
 
 
-UNSEEN = Recheck(RecheckState.UNKNOWN, "it was not looked at")
+NOT_RECHECKED = Recheck(RecheckState.UNKNOWN, "it was not rechecked")
 
 
-def _is_new(subject: Topic, world: Snapshot) -> bool:
-    """Whether nothing was said of this round, and nobody let it go: what came back after it was
-    held is new too.
+def _is_new(topic: Topic, snapshot: Snapshot) -> bool:
+    """Return whether the current revision has no ticket yet.
+
+    A topic that comes back after it was held is new again.
     """
-    matter = world.matters.get(subject.key)
-    return matter is None or matter["round"] != subject.round
+    ticket = snapshot.tickets.get(topic.key)
+    return ticket is None or ticket["round"] != topic.revision
 
 
 def address_of(
     database: Database, channel: str, config: NoticeSettings | None = None
 ) -> Callable[[Row], Recipient]:
-    """Where a notice goes now, and from when on: the contact's first good address at the moment of
-    sending, since it may have changed. Clients are not woken by a message that had to wait.
+    """Return a function that finds the recipient of a notice when it is sent.
+
+    It takes the first valid address of the contact, since that may have changed since the decision.
+    The calendar of a client goes along: a message that had to wait is not sent in quiet hours.
     """
 
     def address(row: Row) -> Recipient:
         with database.read() as conn:
-            found = recipients.contact_of(conn, row["contact_id"] or 0)
-        if found is None:
-            return Recipient(None, "the contact is no longer there")
+            contact = recipients.contact_of(conn, row["contact_id"] or 0)
+        if contact is None:
+            return Recipient(None, "the contact no longer exists")
+        # A mail goes to any valid address; a webhook only to the channel that was chosen.
         kind, wanted = ("email", None) if row["channel"] == channel else ("channel", row["channel"])
         to = next(
             (
                 v
-                for _, way, v, state in found["ways"]
-                if way == kind and state == "good" and wanted in (None, v)
+                for _, method, v, state in contact["ways"]
+                if method == kind and state == "good" and wanted in (None, v)
             ),
             None,
         )
         if to is None or config is None or row["kind"] not in ("client", "broadcast"):
-            return Recipient(to, "the contact has no good address any more")
-        return Recipient(to, "", config.person(found).calendar)
+            return Recipient(to, "the contact no longer has a valid address")
+        return Recipient(to, "", config.person(contact).calendar)
 
     return address

@@ -1,5 +1,6 @@
-"""What the provider's own people hear: one digest a day with everything, and an alarm where
-something cannot wait. In English.
+"""Messages to the provider's staff: one digest per day, and alarms that cannot wait.
+
+They are in English.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from inventory.store import audit_log, certificate_ends, inbox, jobs, outbox, ti
 from inventory.store.records import Row
 from notifiers.calendar import invitation
 from notifiers.pipeline.compose import Message, Section, Sender, one_line, section, staff_message
-from notifiers.pipeline.limits import FLAPS
+from notifiers.pipeline.limits import FLAPPING
 from notifiers.pipeline.plan import NoticePlan, NoticePolicy, Snapshot
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.rendering import Templates
@@ -25,23 +26,28 @@ from notifiers.pipeline.topic import NoticeSource, StaffTask, TopicKind
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """``key`` once a day. Those on call hear of faults; everybody of the staff hears of holds."""
+    """A message to staff that is sent at once, and at most once per day and key.
+
+    Faults go to administrators on call; holds go to all staff.
+    """
 
     key: str
     text: str
 
     @property
-    def subject(self) -> str:
-        """As it is kept with what was said."""
+    def topic(self) -> str:
+        """The key under which the sent item is stored."""
         return f"alarm:{self.key}"
 
     @property
     def oncall(self) -> bool:
+        """Whether it goes to administrators on call only."""
         return self.key.startswith(("oncall:", "acme:"))
 
 
 def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
-    first = alarms[0].text if len(alarms) == 1 else f"{len(alarms)} things need you"
+    """Return one message with all alarms."""
+    first = alarms[0].text if len(alarms) == 1 else f"{len(alarms)} alarms need your attention"
     return staff_message(
         f"[certmgr] {first}",
         first,
@@ -53,35 +59,39 @@ def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
 
 
 def staff_task_message(
-    errand: StaffTask, person: Person, sender: Sender, templates: Templates, now: datetime
+    task: StaffTask, person: Person, sender: Sender, templates: Templates, now: datetime
 ) -> Message:
-    """One step of a case, to the administrator whose case it is, with its window as a calendar
-    entry.
+    """Return the message about a step of a case to its administrator.
+
+    An installation window goes along as a calendar entry.
     """
-    kind, address = person.way or ("", "")
-    title = f"Certificate installation: {errand.title}"
+    kind, address = person.contact_method or ("", "")
+    title = f"Certificate installation: {task.title}"
     window = (
-        [invitation(errand.window, title, "\n".join(errand.lines), sender.address, address, now)]
-        if errand.window and kind == "email"
+        [invitation(task.window, title, "\n".join(task.lines), sender.address, address, now)]
+        if task.window and kind == "email"
         else []
     )
-    made = staff_message(
-        f"[certmgr] {errand.title}",
-        errand.title,
-        [section("Case", errand.lines, "certmgr case list")],
+    message = staff_message(
+        f"[certmgr] {task.title}",
+        task.title,
+        [section("Case", task.lines, "certmgr case list")],
         (),
         templates,
         "errand",
     )
-    return replace(made, calendar=tuple(window))
+    return replace(message, calendar=tuple(window))
 
 
 @dataclass(slots=True)
 class StaffDigest:
-    """Everything a digest says.
+    """The content of a digest.
 
-    ``head``: of the audit chain, with the number of its entries: it leaves the machine with the
-    digest.
+    Attributes:
+        head: The head of the audit chain. It leaves the machine with the digest, so that a
+            truncated log can be detected later.
+        entries: The number of entries of the audit chain.
+        sent: The number of notices sent in the last day.
     """
 
     now: datetime
@@ -93,8 +103,8 @@ class StaffDigest:
     unknown: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     promises: list[str] = field(default_factory=list)
-    unsure: list[str] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
+    undetermined: list[str] = field(default_factory=list)
+    unmatched_mail: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     cases: list[str] = field(default_factory=list)
     automation: list[str] = field(default_factory=list)
@@ -107,79 +117,85 @@ class StaffDigest:
         tx: Tx,
         now: datetime,
         plan: NoticePlan,
-        world: Snapshot,
-        found: NoticeSource,
+        snapshot: Snapshot,
+        source: NoticeSource,
         policy: NoticePolicy,
     ) -> StaffDigest:
+        """Read the content of the digest from the database and the plan of the run."""
         conn, at = tx.conn, to_epoch(now)
-        said = cls(now, clients=found.clients)
-        said.head, said.entries = audit_log.head(conn)
+        digest = cls(now, clients=source.clients)
+        digest.head, digest.entries = audit_log.head(conn)
         grouped: Counter[tuple[str, str]] = Counter()
-        for subject, why in plan.for_staff:
-            if subject.kind is TopicKind.CASE:
-                continue  # the work list has it
-            grouped[(subject.cause or subject.key, why)] += 1
-            if subject.taken is not None and subject.taken[1] <= now:
-                said.promises.append(
-                    f"{display(subject.target.host)}: {subject.code} was taken by"
-                    f" {subject.taken[0]} until {subject.taken[1]:%Y-%m-%d}"
+        for topic, why in plan.for_staff:
+            if topic.kind is TopicKind.CASE:
+                continue  # the section of cases lists it
+            grouped[(topic.cause or topic.key, why)] += 1
+            if topic.assigned is not None and topic.assigned[1] <= now:
+                digest.promises.append(
+                    f"{display(topic.target.host)}: {topic.code} was assigned to"
+                    f" {topic.assigned[0]} until {topic.assigned[1]:%Y-%m-%d}"
                 )
-        said.causes = [
+        digest.causes = [
             f"{cause}: {n} endpoint(s); {why}" for (cause, why), n in grouped.most_common()
         ]
-        open_matters = tickets.listing(conn)
-        for row in open_matters:
+        open_tickets = tickets.listing(conn)
+        for row in open_tickets:
+            # An overdue promise to a client has to be kept by staff.
             if row["promised_at"] is not None and row["promised_at"] < at:
-                said.promises.append(
-                    f"[{row['reference']}] the client was promised word by"
+                digest.promises.append(
+                    f"[{row['reference']}] the client was promised an update by"
                     f" {datetime.fromtimestamp(row['promised_at'], now.tzinfo):%Y-%m-%d}"
                 )
-        flapping = tickets.recent(conn, FLAPS, at - 86_400)
+        # Clients are not notified of flapping faults, so staff have to know.
+        flapping = tickets.recent(conn, FLAPPING, at - 86_400)
         references = {k: m["reference"] for k, m in tickets.by_key(conn, flapping).items()}
-        said.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
-        said.cases = list(found.worklist)
-        said.automation = list(found.automation)
-        said.unsure = [
+        digest.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
+        digest.cases = list(source.worklist)
+        digest.automation = list(source.automation)
+        digest.undetermined = [
             f"{code}: {n} endpoint(s)"
-            for code, n in sorted(found.unsure.items(), key=lambda x: -x[1])
+            for code, n in sorted(source.undetermined.items(), key=lambda x: -x[1])
         ]
         waiting: Counter[str] = Counter()
         clients: dict[str, set[int]] = {}
-        for row in open_matters:
+        for row in open_tickets:
             if row["hold"] is None or row["released_at"] is not None:
                 continue
             waiting[row["cause"]] += 1
             clients.setdefault(row["cause"], set()).add(row["client_id"])
-        said.held = [
-            f"{cause}: {n} matter(s) of {len(clients[cause])} client(s)"
+        digest.held = [
+            f"{cause}: {n} ticket(s) of {len(clients[cause])} client(s)"
             for cause, n in waiting.most_common()
         ]
         for row in outbox.listing(conn, states=("unknown",)):
-            said.unknown.append(_notice(row))
+            digest.unknown.append(_notice(row))
         for row in outbox.listing(conn, states=("failed", "dead"), limit=200):
+            # Older failures were in earlier digests.
             if row["created_at"] > at - 86_400 * 2:
-                said.failed.append(_notice(row))
-        told = outbox.said(conn, [m["key"] for m in open_matters])
-        said.calls = [call_line(c) for c in calls(open_matters, told, world, policy)]
-        said.strangers = [
+                digest.failed.append(_notice(row))
+        sent_items = outbox.said(conn, [m["key"] for m in open_tickets])
+        digest.calls = [call_line(c) for c in calls(open_tickets, sent_items, snapshot, policy)]
+        digest.unmatched_mail = [
             f"{r['kind']} of {datetime.fromtimestamp(r['at'], now.tzinfo):%Y-%m-%d %H:%M}"
             for r in inbox.unmatched(conn, at - 86_400)
         ]
-        if found.suspect:
-            said.jobs.append(found.suspect)
+        if source.suspect:
+            digest.jobs.append(source.suspect)
         complete = certificate_ends.last_complete(conn)
+        # Without complete scans nothing new is found, and no fault is closed.
         if complete is None or complete < at - 2 * 86_400:
             when = (
                 "never"
                 if complete is None
                 else f"last on {datetime.fromtimestamp(complete, now.tzinfo):%Y-%m-%d %H:%M} UTC"
             )
-            said.jobs.append(f"no complete scan of the whole inventory: {when}")
+            digest.jobs.append(f"no complete scan of the whole inventory: {when}")
+        # A failed job must not go unnoticed.
         for name, row in jobs.every(conn).items():
             if row["error"]:
-                said.jobs.append(f"{name}: {row['error']}")
-        said.sent = outbox.count_sent(conn, at - 86_400)
-        return said
+                digest.jobs.append(f"{name}: {row['error']}")
+        digest.sent = outbox.count_sent(conn, at - 86_400)
+        return digest
 
 
 def _notice(row: Row) -> str:
@@ -189,47 +205,52 @@ def _notice(row: Row) -> str:
     )
 
 
-def digest_message(said: StaffDigest, day: str, templates: Templates) -> Message:
+def digest_message(digest: StaffDigest, day: str, templates: Templates) -> Message:
+    """Return the message of a digest. Empty sections are left out."""
     sections: list[Section] = [
-        section("Jobs", said.jobs, "certmgr doctor"),
-        section("To call", said.calls, "certmgr notice calls"),
+        section("Jobs", digest.jobs, "certmgr doctor"),
+        section("To call", digest.calls, "certmgr notice calls"),
         section(
-            "Nobody knows whether these arrived: look, then certmgr notice retry, or leave them",
-            said.unknown,
+            "Delivery status unknown: check whether they arrived, and retry them if not",
+            digest.unknown,
             "certmgr notice list --state unknown",
         ),
         section(
             "Cases: overdue, and the windows of this week",
-            said.cases,
+            digest.cases,
             "certmgr case list --overdue",
         ),
-        section("Automatic renewal", said.automation, "certmgr lineage list"),
-        section("Not sent", said.failed, "certmgr notice list --state failed"),
-        section("Promised, and still there", said.promises, "certmgr finding list"),
-        section("Held until you release them", said.held, "certmgr notice release"),
-        section("Ours, or nobody's yet", said.causes, "certmgr status --causes"),
-        section("Could not be told", said.unsure, "certmgr finding list"),
-        section("Mail that belongs to no notice", said.strangers, "certmgr notice inbox"),
+        section("Automatic renewal", digest.automation, "certmgr lineage list"),
+        section("Not sent", digest.failed, "certmgr notice list --state failed"),
+        section("Promises that are overdue", digest.promises, "certmgr finding list"),
+        section("Held until you release them", digest.held, "certmgr notice release"),
+        section("Our faults, or not assigned yet", digest.causes, "certmgr status --causes"),
+        section("Undetermined", digest.undetermined, "certmgr finding list"),
+        section("Mail that belongs to no notice", digest.unmatched_mail, "certmgr notice inbox"),
     ]
     count = sum(len(s.lines) + s.more for s in sections)
     lead = (
-        f"{count} line(s) for you, {said.sent} notice(s) sent in the last day."
+        f"{count} line(s) for you, {digest.sent} notice(s) sent in the last day."
         if count
-        else f"Nothing for you; {said.sent} notice(s) sent in the last day."
+        else f"Nothing for you; {digest.sent} notice(s) sent in the last day."
     )
     footer = [
-        f"Audit log: {said.entries} entries, head {said.head}. Keep this message: certmgr audit"
-        f" verify --expect {said.head}"
+        f"Audit log: {digest.entries} entries, head {digest.head}. Keep this message: certmgr audit"
+        f" verify --expect {digest.head}"
     ]
     return staff_message(f"[certmgr] {day}: {lead}", lead, sections, footer, templates, "digest")
 
 
-# -- who is to be called
+# -- clients to call
 
 
 @dataclass(frozen=True, slots=True)
 class PhoneCall:
-    """A client who has to be telephoned, because nothing else worked."""
+    """A client who has to be called by telephone, because no message was answered.
+
+    Attributes:
+        since: The time of the first message in seconds, or of the opening of the ticket.
+    """
 
     reference: str
     client: str
@@ -242,36 +263,43 @@ class PhoneCall:
 
 
 def calls(
-    open_matters: Sequence[Row], said: Any, world: Snapshot, policy: NoticePolicy
+    open_tickets: Sequence[Row], sent_items: Any, snapshot: Snapshot, policy: NoticePolicy
 ) -> list[PhoneCall]:
-    """Matters of clients who were written to, in vain: nobody acknowledged, or nobody can be
-    written to. Pure.
+    """Return the tickets whose clients have to be called. Pure.
+
+    They did not acknowledge for some time, or no contact can be reached.
     """
-    found, now = [], to_epoch(world.now)
-    for row in open_matters:
-        if row["client_id"] is None or row["client_id"] not in world.people.clients:
+    phone_calls, now = [], to_epoch(snapshot.now)
+    for row in open_tickets:
+        if row["client_id"] is None or row["client_id"] not in snapshot.people.clients:
             continue
+        # An acknowledgement is an answer until it expires.
         if row["acked_at"] is not None and row["acked_at"] + policy.ack_days * 86_400 > now:
             continue
-        told = said.get((row["key"], row["round"]), ())
-        first = world.people.owner(row["client_id"], world.now)
+        items = sent_items.get((row["key"], row["round"]), ())
+        first = snapshot.people.owner(row["client_id"], snapshot.now)
         sent = [
             at
-            for _, step, _, at, state in told
+            for _, step, _, at, state in items
             if step in ("owner", "fallback") and state in ("sent", "unknown")
         ]
         if first.person is None:
             why = first.reason
-        elif sent and now - min(sent) > (policy.climb_days + policy.climb_near_days) * 86_400:
+        # Owner and fallback had their time to answer.
+        elif (
+            sent
+            and now - min(sent)
+            > (policy.escalate_after_days + policy.escalate_near_after_days) * 86_400
+        ):
             why = (
                 "no acknowledgement since"
-                f" {datetime.fromtimestamp(min(sent), world.now.tzinfo):%Y-%m-%d}"
+                f" {datetime.fromtimestamp(min(sent), snapshot.now.tzinfo):%Y-%m-%d}"
             )
         else:
             continue
-        contacts = world.people.of_client.get(world.people.addressee(row["client_id"]), [])
+        contacts = snapshot.people.of_client.get(snapshot.people.addressee(row["client_id"]), [])
         phones = tuple(f"{one_line(p.name, 60)} {phone}" for p in contacts for phone in p.phones)
-        found.append(
+        phone_calls.append(
             PhoneCall(
                 reference=row["reference"],
                 client=row["client"],
@@ -283,10 +311,11 @@ def calls(
                 since=min(sent, default=row["opened_at"]),
             )
         )
-    return sorted(found, key=lambda c: (c.manager, c.since))
+    return sorted(phone_calls, key=lambda c: (c.manager, c.since))
 
 
 def call_line(call: PhoneCall) -> str:
+    """Return a call as one line of the digest."""
     return (
         f"[{call.reference}] client {call.client}, {call.site}: {call.why};"
         f" {', '.join(call.phones) or 'no telephone number'}"

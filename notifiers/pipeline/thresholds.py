@@ -1,10 +1,8 @@
-"""How long before an end, and how often after it, one is told.
+"""Thresholds: how long before an end, and how often after it, a contact is notified. Pure.
 
-Pure.
-
-Thresholds are labels: ``30`` is thirty days before, ``+7`` seven days after. Only the most urgent
-one that was crossed counts, so a missed week gives one notice, and a first sight that is past all
-of them gives one too.
+Thresholds are labels: ``30`` is thirty days before the end, ``+7`` seven days after it. Only the
+most urgent one that was crossed counts. So a missed week gives one notice, and so does a new site
+that is past all thresholds.
 """
 
 from __future__ import annotations
@@ -15,22 +13,28 @@ from datetime import datetime, timedelta
 
 BEFORE = (60, 30, 14, 7, 3, 1, 0)
 DAY = timedelta(days=1)
-# ACME clients renew with a third of the lifetime left (RFC 9773, section 4.3, names no figure;
+# ACME clients renew when a third of the lifetime is left (RFC 9773, section 4.3, names no figure;
 # certbot, lego and Caddy use a third).
-USUAL_SHARE = 3
+RENEWAL_SHARE = 3
 MARGIN = 7
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRules:
-    """``by_client`` and ``by_tag``: separate thresholds; a client's number goes before a tag."""
+    """The configured thresholds, in days before the end.
+
+    Attributes:
+        before: The thresholds of all other clients.
+        by_client: Thresholds by client number. They win over those of a tag.
+        by_tag: Thresholds by tag.
+    """
 
     before: tuple[int, ...] = BEFORE
     by_client: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     by_tag: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def of(self, client: str, tags: frozenset[str]) -> tuple[tuple[int, ...], bool]:
-        """(thresholds, whether they were set for this client or tag)."""
+        """Return the thresholds, and whether they were set for this client or tag."""
         if client in self.by_client:
             return self.by_client[client], True
         for tag in sorted(tags):
@@ -40,8 +44,9 @@ class ThresholdRules:
 
     @property
     def longest(self) -> int:
-        every = [self.before, *self.by_client.values(), *self.by_tag.values()]
-        return max((max(v, default=0) for v in every), default=0)
+        """The longest threshold of all, in days."""
+        values = [self.before, *self.by_client.values(), *self.by_tag.values()]
+        return max((max(v, default=0) for v in values), default=0)
 
 
 def before_end(
@@ -50,33 +55,43 @@ def before_end(
     *,
     chosen: bool,
     lead_days: int,
-    usual: timedelta | None,
+    renewal_lead: timedelta | None,
 ) -> tuple[int, ...]:
-    """The thresholds of one certificate, longest first.
+    """Return the thresholds of one certificate, longest first.
 
-    They scale with the lifetime: none lies further ahead than a third of it, unless the provider
-    chose them for this client. Where purchase and installation take longer than the longest one,
-    one is added a week before the last day to begin. ``usual``: how long before the end the robot
-    renews; what lies before that day plus a margin is no news.
+    Args:
+        life: The lifetime of the certificate.
+        thresholds: The configured thresholds in days.
+        chosen: Whether the provider set them for this client. If so, they do not scale with the
+            lifetime.
+        lead_days: How long purchase and installation take.
+        renewal_lead: How long before the end automation renews. None if people renew.
     """
+    # A notice in the first two thirds of the lifetime would come too early to act on.
     kept = [t for t in thresholds if chosen or t * DAY <= life / 3]
-    if usual is not None:
-        margin = min(2 * DAY, usual / 6)
-        kept = [t for t in kept if t * DAY <= usual - margin]
+    if renewal_lead is not None:
+        # Automation that renews in time needs no notice. The margin allows for its schedule.
+        margin = min(2 * DAY, renewal_lead / 6)
+        kept = [t for t in kept if t * DAY <= renewal_lead - margin]
     elif lead_days and max(kept, default=0) < lead_days and (lead_days + MARGIN) * DAY <= life / 2:
+        # Purchase and installation take longer than the longest threshold: notify a week before
+        # the last day to begin.
         kept.append(lead_days + MARGIN)
     return tuple(sorted({*kept, 0}, reverse=True))
 
 
-def usual_lead(life: timedelta) -> timedelta:
-    """How long before the end a robot renews, where nobody has seen it do so."""
-    return life / USUAL_SHARE
+def default_renewal_lead(life: timedelta) -> timedelta:
+    """Return how long before the end automation renews, if no renewal was observed yet."""
+    return life / RENEWAL_SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class CrossedThreshold:
-    """``label``: of the threshold; ``rank``: the higher the more urgent; ``days``: until the end,
-    negative after it.
+    """A threshold that was crossed.
+
+    Attributes:
+        rank: The urgency; a higher rank is more urgent.
+        days: Days until the end, negative after it.
     """
 
     label: str
@@ -85,51 +100,62 @@ class CrossedThreshold:
 
     @property
     def critical(self) -> bool:
-        """The last day, and every step after the end: not held back by the limits on how often one
-        writes.
-        """
+        """Whether it is the last day or later. Message limits do not delay such a notice."""
         return self.rank >= -1
 
 
 def rank_of(label: str) -> int:
-    """Comparable urgency of a label of the same subject and round: -30 for ``30``, 7 for ``+7``."""
+    """Return the urgency of a label: -30 for ``30``, 7 for ``+7``.
+
+    Ranks are comparable within one topic and revision.
+    """
     return int(label) if label.startswith("+") else -int(label)
 
 
 def crossed(end: datetime, thresholds: Sequence[int], now: datetime) -> CrossedThreshold | None:
-    """The most urgent threshold that was crossed; None while none was.
+    """Return the most urgent threshold that was crossed, or None.
 
-    After the end: +1, +7, then weekly.
+    After the end these are +1, +7 and then weekly ones.
     """
     days = (end - now) / DAY
     if days < -1:
         after = 1 if days > -7 else int(-days // 7) * 7
         return CrossedThreshold(f"+{after}", after, days)
-    hit = [t for t in thresholds if days <= t]
-    return CrossedThreshold(str(min(hit)), -min(hit), days) if hit else None
+    crossed_thresholds = [t for t in thresholds if days <= t]
+    return (
+        CrossedThreshold(str(min(crossed_thresholds)), -min(crossed_thresholds), days)
+        if crossed_thresholds
+        else None
+    )
 
 
 def since(opened: datetime, now: datetime, every: int) -> CrossedThreshold:
-    """For what has no date ahead: at once, then every ``every`` days.
+    """Return the threshold of a topic without a date ahead: at once, then every ``every`` days.
 
-    ``days`` is how long it has been open, negative.
+    The ``days`` of the result are the negative number of days since it was opened.
     """
     passed = (now - opened) / DAY
     step = max(0, int(passed // every) * every)
     return CrossedThreshold(f"+{step}", step, -max(passed, 0.0))
 
 
-# Two replacements at about the same time before the end are no accident.
-LEARN_LIFE = timedelta(days=120)
+# Longer certificates are renewed by people. For the others, two replacements at about the same time
+# before the end show automation.
+MAX_LEARNED_LIFE = timedelta(days=120)
 
 
-def learnt(life: timedelta, leads: Sequence[timedelta]) -> timedelta | None:
-    """``leads``: how long before its end each earlier certificate was replaced, oldest first.
+def learned_lead(life: timedelta, leads: Sequence[timedelta]) -> timedelta | None:
+    """Return how long before the end automation renews, learned from earlier replacements.
 
-    The usual lead of whatever robot does that; None where nothing shows one: fewer than two
-    replacements, at different times, too late, or of certificates that people renew by hand.
+    Args:
+        life: The lifetime of the certificate.
+        leads: How long before its end each earlier certificate was replaced, oldest first.
+
+    Returns:
+        None if the replacements do not show automation: there were fewer than two, they came at
+        different times or too late, or people renew certificates of this lifetime.
     """
-    if life > LEARN_LIFE or len(leads) < 2:
+    if life > MAX_LEARNED_LIFE or len(leads) < 2:
         return None
     last = list(leads[-2:])
     if min(last) <= timedelta(0):

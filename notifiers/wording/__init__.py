@@ -1,1 +1,1 @@
-"""Sentences and instructions by code and language, shared by notices, reports and the terminal."""
+"""Texts by code and language, shared by notices, reports and the command line."""

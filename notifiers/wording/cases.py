@@ -1,7 +1,7 @@
 """English texts about orders and installation cases.
 
-``{...}`` are filled with values that were made printable; dates are written as the reader's
-language does. Other languages are catalogues (locale/*.po).
+Placeholders are filled with printable values, and with dates in the style of the reader's language.
+Other languages are catalogues (locale/*.po).
 """
 
 from __future__ import annotations
@@ -11,52 +11,54 @@ from typing import NamedTuple
 
 
 class CaseText(NamedTuple):
-    """``what``: where it stands, in one sentence.
+    """The texts for a state of a case, or for a date of an order.
 
-    ``do``: what the client does now; empty where nothing.
+    Attributes:
+        what: The state, in one or two sentences.
+        do: What the client has to do. Empty if there is nothing to do.
     """
 
     what: str
     do: str = ""
 
 
-_NEVER = "Send us the certificate (never a key)."
-# By state, and where it matters by who acts.
+_SEND_CERTIFICATE = "Send us the certificate (never a key)."
+# By state, and by the person who acts if the text depends on that.
 STEPS: dict[str, CaseText] = {
-    "requested": CaseText("We prepare a new certificate for {names}."),
+    "requested": CaseText("We are preparing a new certificate for {names}."),
     "requested-own": CaseText(
-        "A new certificate for {names} is due, and its key is made by you.",
-        "Make a key and a CSR (certificate signing request) that names {names}, and send us the CSR"
+        "A new certificate for {names} is due. You create its key.",
+        "Create a key and a CSR (certificate signing request) for {names}, and send us the CSR"
         " (never the key).",
     ),
-    "csr-ready": CaseText("Key and CSR of the new certificate for {names} are made."),
+    "csr-ready": CaseText("The key and the CSR of the new certificate for {names} are ready."),
     "waiting-purchase": CaseText(
         "A new certificate for {names} has to be ordered or reissued at {vendor}.",
         "Order it ({product}), or have it reissued under your order {order}, with the CSR below. "
-        + _NEVER
+        + _SEND_CERTIFICATE
         + " We install it.",
     ),
     "waiting-free": CaseText(
         "A new certificate for {names} has to be ordered.",
         "Order it from a vendor of your choice, or have it reissued where you bought it, with the"
-        " CSR below. " + _NEVER + " We install it.",
+        " CSR below. " + _SEND_CERTIFICATE + " We install it.",
     ),
     "requested-incident": CaseText(
-        "The certificate of {names} must be replaced by {until}: after that it may no longer be"
-        " valid, and visitors may see a warning. We prepare a new one."
+        "The certificate of {names} must be replaced by {until}. After that it may no longer be"
+        " valid, and visitors may see a warning. We are preparing a new one."
     ),
     "waiting-incident": CaseText(
-        "The certificate of {names} must be replaced by {until}: after that it may no longer be"
+        "The certificate of {names} must be replaced by {until}. After that it may no longer be"
         " valid, and visitors may see a warning.",
         "Have it reissued where you bought it, with the CSR below (it has a new key). "
-        + _NEVER
+        + _SEND_CERTIFICATE
         + " We install it.",
     ),
     "waiting-own": CaseText(
         "A new certificate for {names} has to be ordered or reissued with your own CSR.",
-        "Order it where you like, with the CSR that you sent us. "
-        + _NEVER
-        + " For the installation we agree with you how its key comes to the server.",
+        "Order it from a vendor of your choice, with the CSR that you sent us. "
+        + _SEND_CERTIFICATE
+        + " For the installation, we will agree with you on how its key gets to the server.",
     ),
     "waiting-again-own": CaseText(
         "What you sent us for {names} cannot be installed: {problems}",
@@ -70,40 +72,41 @@ STEPS: dict[str, CaseText] = {
     ),
     "waiting-renewal": CaseText(
         "Your order {order} for {names} ends on {order_end}, and a new one is needed.",
-        "Buy it again at {vendor} or another vendor of your choice ({product}), with the CSR"
-        " below. " + _NEVER[:-1] + ", and tell us the new order number. We install it.",
+        "Buy it again from {vendor} or another vendor of your choice ({product}), with the CSR"
+        " below. " + _SEND_CERTIFICATE[:-1] + ", and the new order number. We install it.",
     ),
-    "waiting-us": CaseText("We order the new certificate for {names} at {vendor}."),
-    "received": CaseText("We have your certificate for {names}, and check it."),
+    "waiting-us": CaseText("We are ordering the new certificate for {names} from {vendor}."),
+    "received": CaseText("We have received your certificate for {names} and are checking it."),
     "checked": CaseText(
-        "Your certificate for {names} is right: it can be installed.",
-        "Reply that you agree to the installation ({fee}), and at which time it suits you; we"
+        "Your certificate for {names} is correct and can be installed.",
+        "Please reply that you agree to the installation ({fee}), and which time suits you. We"
         " propose a window of {minutes} minutes.",
     ),
     "checked-approved": CaseText(
-        "Your certificate for {names} is right, and you agreed. We propose a time for the"
-        " installation."
+        "Your certificate for {names} is correct, and you agreed to the installation. We will"
+        " propose a time for it."
     ),
     "window-agreed": CaseText(
-        "We install the certificate for {names} on {window}; it takes {minutes} minutes at most."
-        " Your sites stay reachable."
+        "We will install the certificate for {names} on {window}. It takes at most {minutes}"
+        " minutes. Your sites stay reachable."
     ),
     "installed": CaseText(
-        "The certificate for {names} is installed. We now look whether every address shows it."
+        "The certificate for {names} is installed. We are now checking whether every address"
+        " shows it."
     ),
     "seen-live": CaseText("Every address shows the new certificate for {names}."),
-    "reopened": CaseText("We look at the certificate of {names} again: {why}"),
+    "reopened": CaseText("We are checking the certificate of {names} again: {why}"),
     "closed": CaseText(
         "The new certificate for {names} is live on every address: serial {serial}, valid until"
-        " {not_after}. Before, {before}.",
+        " {not_after}. Previously: {before}.",
         "Next date: {next}.",
     ),
     "cancelled": CaseText("The installation for {names} was stopped: {why}"),
 }
 
-OLD_IS_BACK = "the earlier certificate is shown again"
+OLD_CERTIFICATE_SERVED = "the earlier certificate is shown again"
 PHRASES = (
-    OLD_IS_BACK,
+    OLD_CERTIFICATE_SERVED,
     "your vendor",
     "domain validation",
     "organisation validation",
@@ -123,9 +126,10 @@ PHRASES = (
 
 ORDERS: dict[str, CaseText] = {
     "order-ending": CaseText(
-        "Your order {order} for {names} ends on {date}. After that no certificate of it is valid.",
-        "Buy it again, at {vendor} or another vendor of your choice, by the day named above:"
-        " certificate and installation take their time. Tell us the new order number.",
+        "Your order {order} for {names} ends on {date}. After that none of its certificates is"
+        " valid.",
+        "Buy it again, from {vendor} or another vendor of your choice, by the day named above,"
+        " since certificate and installation take time. Send us the new order number.",
     ),
     "dcv-ending": CaseText(
         "A new certificate under your order {order} is due on {issue}, and {vendor} then asks again"
@@ -141,13 +145,13 @@ ORDERS: dict[str, CaseText] = {
     ),
 }
 
-# About what came back from a vendor. Each can be forwarded to the client as it is.
-MATERIAL: dict[str, str] = {
-    "only-chain": "It holds only certificates of the CA, and not your own one.",
+# Problems of a certificate or CSR that a client sent. Each can be forwarded to a vendor as it is.
+UPLOAD_MESSAGES: dict[str, str] = {
+    "only-chain": "It contains only certificates of the CA, and not yours.",
     "unreadable": "It cannot be read as a certificate.",
     "wrong-key": (
-        "The certificate (serial {serial}, for {names}) was made for another key than the one of"
-        " our CSR, so it cannot be used with it. Please have it issued again with our CSR."
+        "The certificate (serial {serial}, for {names}) was issued for another key than that of"
+        " our CSR, so it cannot be used. Please have it issued again with our CSR."
     ),
     "names-missing": (
         "The certificate does not cover {names}; it covers {has}. Please have it issued again with"
@@ -156,10 +160,10 @@ MATERIAL: dict[str, str] = {
     "names-extra": "The certificate also covers {names}.",
     "certificate-expired": "The certificate ended on {not_after}. Please send the current one.",
     "certificate-not-yet-valid": "The certificate is valid only from {not_before} on.",
-    "san-missing": "The certificate has no subject alternative names, which browsers insist on.",
+    "san-missing": "The certificate has no subject alternative names, which browsers require.",
     "self-signed": (
-        "The certificate is signed by nobody but itself, so browsers would warn. It has to come"
-        " from a public CA."
+        "The certificate is self-signed, so browsers would show a warning. It has to come from a"
+        " public CA."
     ),
     "untrusted-root": (
         "The certificate comes from '{root}', which browsers do not trust. It has to come from a"
@@ -169,14 +173,14 @@ MATERIAL: dict[str, str] = {
         "The certificate comes from {ca}, which browsers no longer trust. Please choose another CA."
     ),
     "intermediate-expired": (
-        "A certificate of the CA behind it ('{intermediate}') ended on {not_after}. Please ask the"
-        " CA for the current chain."
+        "An intermediate certificate of the CA ('{intermediate}') expired on {not_after}. Please"
+        " ask the CA for the current chain."
     ),
     "chain-incomplete": (
-        "The certificate of the CA behind it ('{missing}') is missing. Please send the chain"
-        " (intermediate certificate) too."
+        "The intermediate certificate of the CA ('{missing}') is missing. Please send the"
+        " complete chain."
     ),
-    "chain-completed": "The CA's intermediate certificate was not with it; we added it.",
+    "chain-completed": "The intermediate certificate of the CA was missing. We added it.",
     "certificate-malformed": (
         "The certificate breaks a rule: {problems}. Please have it issued again."
     ),
@@ -188,27 +192,27 @@ MATERIAL: dict[str, str] = {
     "signature-weak": (
         "It is signed with {signature}, which browsers refuse. Please have it issued again."
     ),
-    "verification-disputed": "Our two ways of checking it disagree ({words}); we look at it.",
-    "ends-no-later": "It ends on {not_after}, which is no later than the present one ({present}).",
-    "other-key-missing": "The certificate for our other key ({key}) has not come yet.",
+    "verification-disputed": "Our two verifiers disagree on it ({words}). We are checking it.",
+    "ends-no-later": "It ends on {not_after}, which is not later than the current one ({present}).",
+    "other-key-missing": "The certificate for our other key ({key}) has not arrived yet.",
     "key-sent": (
-        "A private key was sent with it. Never send a private key: who reads it on the way can pass"
-        " for your site."
+        "A private key was sent with it. Never send a private key: others who read it can"
+        " impersonate your site."
     ),
-    "key-unreadable": "A private key was sent with it that its password does not open.",
-    "csr-sent-back": "It also holds a CSR, which is not needed.",
+    "key-unreadable": "A private key was sent with it, but the password does not open it.",
+    "csr-sent-back": "It also contains a CSR, which is not needed.",
     "damaged-part": "A part of it is damaged.",
-    "csr-old-key": "The CSR is for the key that must not be used any more. Make a new key.",
-    "csr-signature": "The signature of the CSR is wrong: it was changed after it was made.",
+    "csr-old-key": "The CSR is for the key that must no longer be used. Create a new key.",
+    "csr-signature": "The signature of the CSR is wrong: the CSR was changed after it was created.",
     "csr-key": (
-        "The key of the CSR ({key}) is too weak, or of a kind that browsers refuse. Make one of RSA"
-        " 2048 to 4096, P-256 or P-384."
+        "The key of the CSR ({key}) is too weak, or of a kind that browsers refuse. Create a key"
+        " with RSA 2048 to 4096, P-256 or P-384."
     ),
     "csr-names": "The CSR does not name {names}.",
     "csr-extra": "The CSR also names {names}, which are not part of this case.",
 }
 
-# Events of a client's report and calendar.
+# Events in the report and the calendar of a client.
 DATES: dict[str, str] = {
     "order": "Order {order} ends",
     "certificate": "Certificate of order {order} must be reissued",
@@ -228,7 +232,7 @@ INSTRUCTIONS = (
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """``text`` with its values; one that is not known is left empty."""
+    """Return the text with its values. Unknown placeholders are empty."""
 
     class Known(dict[str, str]):
         def __missing__(self, key: str) -> str:

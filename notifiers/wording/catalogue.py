@@ -1,5 +1,6 @@
-"""Languages: English is the source; another language is a file, locale/CODE.po (gettext, read by
-Babel). Dates are written as each language does.
+"""Languages of the texts. English is the source; others are files (locale/CODE.po, gettext).
+
+Dates are formatted in the style of each language.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ FOLDER = Path(__file__).with_name("locale")
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Call it with an English text to have it in this language; a text that it does not know stays
-    English.
+    """A language with its translations.
+
+    Call it with an English text to translate that. A text without a translation stays English.
     """
 
     code: str
@@ -39,44 +41,51 @@ class Language:
         return self.texts.get(text) or text
 
     def count(self, singular: str, plural: str, number: int) -> str:
-        """``{n}`` in the text is the number; the form is chosen as the catalogue's Plural-Forms
-        says.
+        """Return the text in singular or plural, with ``{n}`` replaced by the number.
+
+        The catalogue's Plural-Forms header selects the form.
         """
         forms = self.plurals.get(singular)
+        # English has no catalogue, so its plural rule applies.
         index = self.plural_form(number) if forms else int(number != 1)
         return (forms or (singular, plural))[index].replace("{n}", str(number))
 
-    def date(self, moment: datetime) -> str:
-        """24 December 2026, 24. Dezember 2026; in the time zone of the reader."""
+    def date(self, at: datetime) -> str:
+        """Return a date such as 24 December 2026, in the time zone of the reader."""
+        return format_date(at.astimezone(self.zone).date(), "long", locale=self.locale)
 
-        return format_date(moment.astimezone(self.zone).date(), "long", locale=self.locale)
+    def day(self, at: datetime, zone: tzinfo) -> str:
+        """Return a date in a given time zone, so that it is the same for each reader."""
+        return format_date(at.astimezone(zone).date(), "long", locale=self.locale)
 
-    def day(self, moment: datetime, zone: tzinfo) -> str:
-        """A day that was set in a given time zone, which is the same day for each reader."""
-
-        return format_date(moment.astimezone(zone).date(), "long", locale=self.locale)
-
-    def instant(self, moment: datetime) -> str:
+    def timestamp(self, at: datetime) -> str:
+        """Return date and time in the time zone of the reader."""
         return (
-            f"{self.date(moment)},"
-            f" {format_time(moment, 'HH:mm z', tzinfo=self.zone, locale=self.locale)}"
+            f"{self.date(at)}, {format_time(at, 'HH:mm z', tzinfo=self.zone, locale=self.locale)}"
         )
 
-    def month(self, moment: datetime) -> str:
-        return format_date(moment.date(), "MMMM y", locale=self.locale)
+    def month(self, at: datetime) -> str:
+        """Return month and year."""
+        return format_date(at.date(), "MMMM y", locale=self.locale)
 
     @property
     def locale(self) -> str:
+        """The locale for dates. British English writes the day before the month."""
         return "en_GB" if self.code == "en" else self.code
 
 
 def available() -> tuple[str, ...]:
+    """Return the codes of all languages. English is the first."""
     return ("en", *sorted(p.stem for p in FOLDER.glob("*.po")))
 
 
 def language(code: str | None, time_zone: str = "UTC") -> Language:
-    """``de-AT`` is written in German; a language without a catalogue in English."""
+    """Return the language of a code, in a time zone.
+
+    A region falls back to its language (``de-AT`` to German), and an unknown language to English.
+    """
     base = (code or "en").replace("_", "-").split("-")[0].lower()
+    # A missing catalogue must not stop a message.
     known = _catalogue(base if base in available() else "en")
     try:
         zone: tzinfo = ZoneInfo(time_zone)
@@ -86,10 +95,16 @@ def language(code: str | None, time_zone: str = "UTC") -> Language:
 
 
 def require(code: str) -> str:
-    """For a language that somebody asked for by name. Raises :class:`UsageError`."""
+    """Return the code of an available language.
+
+    Raises:
+        UsageError: There is no such language.
+    """
     if code.lower() not in available():
         raise UsageError(
-            f"There is no language '{printable(code, 20)}'", f"known are {', '.join(available())}"
+            f"There is no language '{printable(code, 20)}'",
+            "it has no catalogue",
+            f"Use one of {', '.join(available())}.",
         )
     return code.lower()
 
@@ -104,6 +119,7 @@ def _catalogue(code: str) -> Language:
     texts: dict[str, str] = {}
     plurals: dict[str, tuple[str, ...]] = {}
     for message in catalogue:
+        # A fuzzy translation was made for an earlier text and may be wrong.
         if not message.id or message.fuzzy:
             continue
         if isinstance(message.id, (tuple, list)):

@@ -1,6 +1,6 @@
-"""Texts of the support desk: the message to a client, in English; other languages are catalogues.
+"""English texts of the support desk: the message to a client, and questions.
 
-Steps and questions are for our own staff.
+Other languages are catalogues. The notes on possible answers are for staff only.
 """
 
 from __future__ import annotations
@@ -8,49 +8,50 @@ from __future__ import annotations
 # The message to the client.
 GREETING = "Hello {name},"
 GREETING_PLAIN = "Hello,"
-LOOKED = "we opened {url} on {date}."
-ACT = "You need to act:"
-WE = "We are fixing it:"
-PASSED = "We passed it to our specialists (level 2):"
-NOTHING_SEEN = (
-    "From here we see no fault. So that our specialists (level 2) can look further, please tell us:"
+OPENED = "we opened {url} on {date}."
+YOU_ACT = "You need to act:"
+WE_ACT = "We are fixing it:"
+ESCALATED = "We passed it to our specialists (level 2):"
+NO_FAULT_FOUND = (
+    "We see no fault from here. Please answer these questions, so that our specialists"
+    " (level 2) can investigate:"
 )
 DONE_BY = "It will be done {by}; {person} takes care of it."
-NEXT = "You need do nothing; we write again as soon as we know more."
+NEXT_UPDATE = "You do not need to do anything. We will write again as soon as we know more."
 THANKS = "Kind regards"
 DELETE_RECORD = "Please delete the {kind} record {address} of {host}."
-OR_SERVE = "If a server is meant to answer there, let it be started instead."
+OR_SERVE = "If a server should answer there, please have it started instead."
 PAGE_ERROR_CAUSE = (
-    "{url} answers with the error {status}; that comes from the site itself, and not from its"
-    " certificate."
+    "{url} answers with the error {status}. The error comes from the site itself, and not"
+    " from its certificate."
 )
-PAGE_ERROR_DO = "Please ask whoever builds the site to look at this page and at its error log."
+PAGE_ERROR_DO = "Please ask the developers of the site to check this page and its error log."
 CHANGE_RECORD = "Please change the {kind} record of {host} from {old} to {new}."
 RECORD_CAUSE = (
-    "{host} also points to {address}, where nobody answers as it should; visitors who get that"
+    "{host} also points to {address}, which does not answer correctly. Visitors who get that"
     " address see an error."
 )
 ELSEWHERE_CAUSE = (
-    "{host} points to {addresses}, which is not our server, and what is there is not right for it."
+    "{host} points to {addresses}, which is not our server and does not serve the site correctly."
 )
 CLOCK_CAUSE = (
     "The clock of the device shows {clock}, and the certificate of {host} is valid only from"
     " {start} to {end}."
 )
 CLOCK_DO = "Please set date and time of the device to automatic, and open {host} again."
-MESSAGE = (
+MESSAGE_TEXTS = (
     GREETING,
     GREETING_PLAIN,
-    LOOKED,
-    ACT,
-    WE,
-    PASSED,
-    NOTHING_SEEN,
+    OPENED,
+    YOU_ACT,
+    WE_ACT,
+    ESCALATED,
+    NO_FAULT_FOUND,
     OR_SERVE,
     PAGE_ERROR_CAUSE,
     PAGE_ERROR_DO,
     DONE_BY,
-    NEXT,
+    NEXT_UPDATE,
     THANKS,
     DELETE_RECORD,
     CHANGE_RECORD,
@@ -60,16 +61,15 @@ MESSAGE = (
     CLOCK_DO,
 )
 
-# What to ask where nothing is found: the question (also in the message), and what each answer would
-# mean (for us).
+# Questions if no fault is found. The second text is for staff: what each answer would mean.
 QUESTIONS = (
     (
-        "What does the message say exactly, with its code (or a picture of it)?",
+        "What is the exact message, with its code (or a picture of it)?",
         (
             "ERR_CERT_DATE_INVALID: the clock, or a certificate that another server serves."
             " ERR_CERT_COMMON_NAME_INVALID: another site answers there, a login page of a Wi-Fi for"
-            " example. ERR_CERT_AUTHORITY_INVALID: a virus scanner or company proxy puts its own"
-            " certificate in, or an old device. 'Not secure' without an error: the page was opened"
+            " example. ERR_CERT_AUTHORITY_INVALID: a virus scanner or company proxy replaces the"
+            " certificate, or an old device. 'Not secure' without an error: the page was opened"
             " over http://."
         ),
     ),
@@ -97,8 +97,8 @@ QUESTIONS = (
     (
         "Does it also happen on another device, a mobile phone for example?",
         (
-            "Only one device: its virus scanner, its extensions, its clock. All of them: go on with"
-            " the network."
+            "Only one device: its virus scanner, its extensions, its clock. All devices: continue"
+            " with the network."
         ),
     ),
     (
@@ -111,8 +111,8 @@ QUESTIONS = (
     (
         "Since when, and does it happen every time?",
         (
-            "Sometimes: one of several servers differs, or it was in the minutes of a renewal. Look"
-            " at certmgr domain show {host}."
+            "Sometimes: one of several servers differs, or it happened during a renewal. See"
+            " certmgr domain show {host}."
         ),
     ),
 )

@@ -1,16 +1,21 @@
-"""English.
+"""English texts of findings.
 
-Per finding code: what is wrong in a few words, one plain sentence for a client, an exact
-instruction for whoever acts.
-
-``{...}`` are filled by notifiers/wording/sentences.py with values that were made printable; no row
-text is ever a template.
+notifiers/wording/sentences.py fills the placeholders with printable values. Text of rows is never
+used as a template.
 """
 
 from typing import NamedTuple
 
 
 class FindingText(NamedTuple):
+    """The texts of a finding code.
+
+    Attributes:
+        short: What is wrong, in a few words.
+        sentence: One plain sentence for a client.
+        instruction: An exact instruction for the person who acts.
+    """
+
     short: str
     sentence: str
     instruction: str
@@ -19,15 +24,15 @@ class FindingText(NamedTuple):
 FINDINGS: dict[str, FindingText] = {
     "name-not-found": FindingText(
         "name does not exist",
-        "The name {host} does not exist in the DNS, so nobody can reach it.",
-        "Create the A (and AAAA) record of {host} at its DNS provider, or renew the domain's"
-        " registration if it lapsed.",
+        "The name {host} does not exist in the DNS, so visitors cannot reach it.",
+        "Create the A (and AAAA) record of {host} at its DNS provider, or renew the registration"
+        " of the domain if it has expired.",
     ),
     "dns-failure": FindingText(
         "DNS did not answer",
-        "We could not find out for certain where {host} points: {answer}.",
-        "Ask the authoritative name servers of {host} directly (dig +trace {host}); if only our"
-        " resolver fails, mend the resolver.",
+        "We could not determine where {host} points: {answer}.",
+        "Query the authoritative name servers of {host} directly (dig +trace {host}). If only"
+        " our resolver fails, fix the resolver.",
     ),
     "address-refused": FindingText(
         "points to an internal address",
@@ -37,20 +42,20 @@ FINDINGS: dict[str, FindingText] = {
     ),
     "points-elsewhere": FindingText(
         "points elsewhere",
-        "{host} points to {addresses}, which is none of the provider's servers.",
-        "Nothing, if that is meant. Otherwise set the A and AAAA records of {host} to the server's"
-        " addresses.",
+        "{host} points to {addresses}, which is not one of the provider's servers.",
+        "If this is intended, you do not need to do anything. Otherwise set the A and AAAA"
+        " records of {host} to the addresses of the server.",
     ),
     "connection-timeout": FindingText(
         "no answer",
-        "We got no answer from {host} ({addresses}) in time, twice; that alone does not say that it"
-        " is down.",
-        "Look whether {addresses} answers on port {port} from another network; if it does, a"
-        " firewall keeps us out.",
+        "{host} ({addresses}) did not answer two attempts in time. That alone does not mean that"
+        " it is down.",
+        "Check from another network whether {addresses} answers on port {port}. If it does, a"
+        " firewall blocks us.",
     ),
     "unreachable": FindingText(
         "unreachable since {since}",
-        "{host} ({addresses}) has not answered in {runs} looks since {since}.",
+        "{host} ({addresses}) has not answered {runs} checks since {since}.",
         "Start the server at {addresses}, or open port {port} in its firewall, or remove the record"
         " that points there.",
     ),
@@ -81,13 +86,13 @@ FINDINGS: dict[str, FindingText] = {
     "handshake-failed": FindingText(
         "TLS handshake fails",
         "A secure connection to {host} ({addresses}) cannot be established: {reason}.",
-        "Look in the server's error log at the time of this look; check its certificate, its key"
-        " and its TLS settings for {host}.",
+        "Check the error log of the server for the time of this scan. Then check the"
+        " certificate, the key and the TLS settings for {host}.",
     ),
     "client-certificate-required": FindingText(
         "asks for a client certificate",
-        "{host} is open only to visitors with a certificate of their own.",
-        "Nothing, if that is meant.",
+        "{host} accepts only visitors who have a client certificate.",
+        "If this is intended, you do not need to do anything.",
     ),
     "tls-legacy-only": FindingText(
         "only {version}",
@@ -143,37 +148,37 @@ FINDINGS: dict[str, FindingText] = {
     ),
     "self-signed": FindingText(
         "self-signed",
-        "The certificate of {host} was signed by nobody but itself, so visitors see a warning.",
+        "The certificate of {host} is self-signed, so visitors see a warning.",
         "Get a certificate for {host} from a public CA and install it at {addresses}.",
     ),
     "chain-incomplete": FindingText(
         "intermediate missing",
         "The server of {host} does not send the certificate of '{missing}', so some visitors see a"
         " warning.",
-        "Install the full chain at {addresses}: add the certificate of '{missing}' behind the leaf"
-        " (nginx: fullchain in 'ssl_certificate').",
+        "Install the full chain at {addresses}: add the certificate of '{missing}' after the"
+        " leaf certificate (nginx: fullchain in 'ssl_certificate').",
     ),
     "chain-disordered": FindingText(
-        "chain untidy",
+        "chain not in order",
         "The server of {host} sends its certificates in an unusual way; visitors notice nothing.",
-        "Send the leaf first, then each issuer in order, without the root and without others, at"
-        " {addresses}.",
+        "At {addresses}, send the leaf certificate first, then each issuer in order, without the"
+        " root certificate and without any other.",
     ),
     "intermediate-expired": FindingText(
         "intermediate expired",
-        "A certificate behind that of {host} ('{intermediate}') expired on {not_after}; visitors"
-        " see a warning.",
-        "Replace the chain at {addresses} by the CA's current intermediate certificate.",
+        "An intermediate certificate of {host} ('{intermediate}') expired on {not_after};"
+        " visitors see a warning.",
+        "Replace the chain at {addresses} with the current intermediate certificate of the CA.",
     ),
     "untrusted-root": FindingText(
         "untrusted CA",
         "The certificate of {host} comes from '{root}', which browsers do not trust.",
-        "Get a certificate for {host} from a public CA and install it at {addresses}; for an inside"
-        " CA, name its root with --ca-file.",
+        "Get a certificate for {host} from a public CA and install it at {addresses}. If the CA"
+        " is internal, name its root certificate with --ca-file.",
     ),
     "verification-disputed": FindingText(
         "verifiers disagree",
-        "Our two ways of checking the certificate of {host} disagree; somebody must look.",
+        "Our two verifiers disagree on the certificate of {host}; staff have to check it.",
         "Open {host} in current browsers and compare: {words}.",
     ),
     "ca-distrusted": FindingText(
@@ -196,8 +201,8 @@ FINDINGS: dict[str, FindingText] = {
         "weak key ({key})",
         "The key of the certificate of {host} ({key}) is too weak, or of a kind that browsers"
         " refuse.",
-        "Make a new key (EC P-256 or RSA 2048), have the certificate reissued, and install both at"
-        " {addresses}.",
+        "Create a new key (EC P-256 or RSA 2048), have the certificate reissued, and install"
+        " both at {addresses}.",
     ),
     "signature-weak": FindingText(
         "weak signature ({signature})",
@@ -206,25 +211,25 @@ FINDINGS: dict[str, FindingText] = {
     ),
     "revoked": FindingText(
         "revoked {since}",
-        "The certificate of {host} was revoked by its issuer on {since} ({why}); browsers that know"
-        " it show a warning instead of the site.",
-        "Find out from the CA why (serial {serial}, reason {reason}), make a new key, have a new"
-        " certificate for {host} issued, and install both at {addresses}.",
+        "The issuer revoked the certificate of {host} on {since} ({why}). Browsers that know"
+        " this show a warning instead of the site.",
+        "Ask the CA for the cause (serial {serial}, reason {reason}), create a new key, have a"
+        " new certificate for {host} issued, and install both at {addresses}.",
     ),
     "revocation-unknown": FindingText(
-        "revocation not known",
-        "We could not find out since {since} whether the certificate of {host} was revoked:"
+        "revocation unknown",
+        "Since {since} we could not determine whether the certificate of {host} was revoked:"
         " {detail}.",
-        "Fetch {source} from here and from another network; if it is the CA's fault, tell the CA,"
-        " and if ours, mend the way out (plain http, our resolver).",
+        "Fetch {source} from here and from another network. If the CA is at fault, report it to"
+        " the CA. If we are, fix our outgoing connection (plain HTTP, our resolver).",
     ),
     "staple-invalid": FindingText(
         "OCSP staple not valid",
-        "The server of {host} is to send a confirmation (OCSP) along with its certificate, and what"
-        " it sends does not hold: {problem}. Some browsers show an error.",
-        "Let the server at {addresses} fetch a fresh OCSP response (nginx: 'ssl_stapling on;' with"
-        " a 'resolver', then reload). Where the certificate does not demand one, stapling may be"
-        " turned off.",
+        "The confirmation (OCSP) that the server of {host} has to send with its certificate is"
+        " missing or not valid: {problem}. Some browsers show an error.",
+        "Let the server at {addresses} fetch a new OCSP response (nginx: 'ssl_stapling on;' with"
+        " a 'resolver', then reload). If the certificate does not require one, you can turn"
+        " stapling off.",
     ),
     "caa-mismatch": FindingText(
         "CAA forbids our CA",
@@ -234,15 +239,15 @@ FINDINGS: dict[str, FindingText] = {
     ),
     "dane-mismatch": FindingText(
         "TLSA does not match",
-        "The DNS announces another certificate for {host} than its server shows ({reason}); whoever"
-        " checks that, as many mail servers do, refuses the connection.",
-        "Publish at {name} the record: TLSA {needed}, and remove those that are out of date; or"
-        " install the announced certificate at {addresses}.",
+        "The DNS announces another certificate for {host} than its server shows ({reason})."
+        " Clients that check this, such as many mail servers, refuse the connection.",
+        "Publish this record at {name}: TLSA {needed}. Remove outdated records. Or install the"
+        " announced certificate at {addresses}.",
     ),
     "sct-missing": FindingText(
         "too few SCTs seen",
-        "The certificate of {host} has {embedded} of {needed} proofs of public logging in it; more"
-        " may come another way.",
+        "The certificate of {host} contains {embedded} of {needed} required proofs of public"
+        " logging; the server may send others separately.",
         "Open {host} in Chrome; if it shows ERR_CERTIFICATE_TRANSPARENCY_REQUIRED, have the"
         " certificate reissued.",
     ),
@@ -253,47 +258,48 @@ FINDINGS: dict[str, FindingText] = {
     ),
     "unexpected-certificate": FindingText(
         "unexpected certificate",
-        "{host} shows another certificate (serial {serial}) than the one that we installed and saw"
-        " there.",
-        "Find out who changed it at {addresses}: an old certificate that is back is replaced again;"
-        " a new one of the client's belongs into the order (certmgr purchase attach).",
+        "{host} shows another certificate (serial {serial}) than the one that we installed and"
+        " verified there.",
+        "Find out who changed it at {addresses}. If an old certificate is back, replace it"
+        " again. If the client has a new one, add it to its purchase (certmgr purchase attach).",
     ),
     "http-collects-secrets": FindingText(
         "password or card over HTTP",
         "A page of {host} asks for a password or a payment card without encryption ({url});"
-        " browsers say 'Not secure'.",
-        "Let {url} redirect to HTTPS at {addresses}, and install a certificate first where there is"
-        " none. The field: {field}.",
+        " browsers show 'Not secure'.",
+        "Redirect {url} to HTTPS at {addresses}. If there is no certificate yet, install one"
+        " first. The field: {field}.",
     ),
     "http-collects-input": FindingText(
         "form over HTTP",
-        "A page of {host} takes what visitors type without encryption ({url}); browsers say 'Not"
-        " secure'.",
-        "Let {url} redirect to HTTPS at {addresses}, and install a certificate first where there is"
-        " none. The field: {field}.",
+        "A page of {host} accepts what visitors type without encryption ({url}); browsers show"
+        " 'Not secure'.",
+        "Redirect {url} to HTTPS at {addresses}. If there is no certificate yet, install one"
+        " first. The field: {field}.",
     ),
     "http-served": FindingText(
         "served over HTTP",
-        "{host} shows its pages without encryption ({url}); browsers say 'Not secure'.",
-        "Let {url} redirect to HTTPS at {addresses} (301), and install a certificate first where"
-        " there is none.",
+        "{host} shows its pages without encryption ({url}); browsers show 'Not secure'.",
+        "Redirect {url} to HTTPS at {addresses} (301). If there is no certificate yet, install"
+        " one first.",
     ),
     "redirect-missing": FindingText(
         "no redirect to HTTPS",
-        "{host} does not send visitors of {url} on to HTTPS, so they stay without encryption.",
+        "{host} does not redirect visitors of {url} to HTTPS, so their connection stays without"
+        " encryption.",
         "Redirect {url} to HTTPS at {addresses} (nginx: 'return 301 https://$host$request_uri;').",
     ),
     "redirect-insecure": FindingText(
         "HTTPS redirects to HTTP",
         "{host} sends its visitors from the secure address {url} to one without encryption ({to}).",
-        "Remove the redirect from {url} to {to} at {addresses}; look for it in the web server and"
-        " in the site's own settings.",
+        "Remove the redirect from {url} to {to} at {addresses}. Check the web server and the"
+        " settings of the site itself.",
     ),
     "redirect-loop": FindingText(
-        "redirects without end",
+        "redirect loop",
         "{host} cannot be opened: it redirects {url} again and again ({why}).",
-        "Find the two rules that redirect to each other ({path}) at {addresses}; often one stands"
-        " in the web server and one in the site or its CDN.",
+        "Find the two rules that redirect to each other ({path}) at {addresses}. Often one is in"
+        " the web server, and the other in the site or its CDN.",
     ),
     "mixed-content": FindingText(
         "loads over HTTP",
@@ -303,15 +309,15 @@ FINDINGS: dict[str, FindingText] = {
     ),
     "hsts-missing": FindingText(
         "no HSTS",
-        "{host} does not tell browsers to use only HTTPS; visitors notice nothing.",
+        "{host} does not instruct browsers to use only HTTPS; visitors notice nothing.",
         "Once HTTPS works everywhere, send 'Strict-Transport-Security: max-age=31536000' at"
         " {addresses}; begin with a small max-age.",
     ),
     "http-unknown": FindingText(
-        "page could not be told",
-        "We could not tell what visitors of {host} see at {url}: {why}.",
-        "Open {url} in a browser from another network; allow our scanner there ([http] contact says"
-        " who we are), or accept this finding.",
+        "page undetermined",
+        "We could not determine what visitors of {host} see at {url}: {why}.",
+        "Open {url} in a browser from another network. Allow our scanner there ([http] contact"
+        " identifies it), or accept this finding.",
     ),
     "too-large": FindingText(
         "too large to read",
@@ -320,16 +326,16 @@ FINDINGS: dict[str, FindingText] = {
         " be readable in its first megabyte.",
     ),
     "scanner-error": FindingText(
-        "could not be looked at",
-        "We could not look at {host}: {error}{reason}.",
-        "This is a matter of the scanning machine; the client need not act.",
+        "could not be checked",
+        "We could not check {host}: {error}{reason}.",
+        "The cause is on the machine that scans. The client does not need to do anything.",
     ),
 }
 
-# What a client does where we host and install: the instruction above is then ours. Whoever hosts
-# elsewhere gets that one.
-# Nobody is led to send a private key: the key is made where it is used, and the order is placed
-# with its CSR.
+# What a client has to do if we host and install. The instruction above is then for our staff.
+# Clients who host elsewhere get the instruction above.
+# Clients must never send a private key. So the key is created where it is used, and the order is
+# placed with its CSR.
 _RENEW = (
     "Renew the certificate of {host} where you bought it: ask us for the CSR first, and send us the"
     " new certificate (never a key). We install it."
@@ -375,4 +381,4 @@ OUTCOMES = {
     "we-act": "We are fixing it.",
     "escalated": "It was passed to level 2.",
 }
-ACTORS = {"client": "the client", "provider": "we", "staff": "staff must look", "none": "nobody"}
+ACTORS = {"client": "the client", "provider": "we", "staff": "staff must check", "none": "no one"}

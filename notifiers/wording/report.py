@@ -1,65 +1,75 @@
-"""The fixed texts of a report, in English; other languages are catalogues (locale/*.po)."""
+"""English texts of a report. Other languages are catalogues (locale/*.po)."""
 
 from __future__ import annotations
 
 
 class ReportPhrases:
+    """The phrases by name. One ending in ``_many`` is the plural of the phrase before it."""
+
     title = "HTTPS report"
-    no_sites = "There is no site of yours in our inventory."
-    you_now = "{n} site needs you now: below is what to do."
-    you_now_many = "{n} sites need you now: below is what to do."
-    you_by = "{n} site needs you by {date}: below is what to do."
-    you_by_many = "{n} sites need you, the first by {date}: below is what to do."
-    ours = "You need do nothing: {n} site has a fault, and it is with us."
-    ours_many = "You need do nothing: {n} sites have faults, and they are with us."
-    some_unknown = "You need do nothing now: {n} site could not be tested, and we look again."
-    some_unknown_many = "You need do nothing now: {n} sites could not be tested, and we look again."
-    good_until = "Your sites comply today, but not with a rule that comes: below is what to do."
-    all_good = "Your sites comply with HTTPS today, and you need do nothing."
+    no_sites = "Our inventory contains no site of yours."
+    you_now = "{n} site needs your action now. See below what to do."
+    you_now_many = "{n} sites need your action now. See below what to do."
+    you_by = "{n} site needs your action by {date}. See below what to do."
+    you_by_many = "{n} sites need your action, the first by {date}. See below what to do."
+    ours = "You do not need to do anything. {n} site has a fault, and we take care of it."
+    ours_many = "You do not need to do anything. {n} sites have faults, and we take care of them."
+    some_unknown = (
+        "You do not need to do anything now. {n} site could not be tested, and we will test it"
+        " again."
+    )
+    some_unknown_many = (
+        "You do not need to do anything now. {n} sites could not be tested, and we will test"
+        " them again."
+    )
+    good_until = "Your sites comply today, but not with a coming rule. See below what to do."
+    all_good = "Your sites comply with the rules for HTTPS today. You do not need to do anything."
     at_once = "as soon as possible"
     until = "by {date}"
-    we_act_do = "You need do nothing. {person} is mending it, {by}."
+    we_act_do = "You do not need to do anything. {person} is fixing it {by}."
     escalated_do = (
-        "You need do nothing. It was passed to our specialists (level 2), who find out what has to"
-        " be done."
+        "You do not need to do anything. Our specialists (level 2) have the case and determine"
+        " what has to be done."
     )
     site_ok = "Everything that we tested is in order."
-    certificate_until = "It has a certificate of {issuer}, valid until {date}."
+    certificate_until = "Its certificate, issued by {issuer}, is valid until {date}."
     certificate_until_of = "The certificate that it shows is valid until {date}."
-    certificate_ended_of = "The certificate that it shows ended on {date}."
-    no_page = "No page is expected under this name, so its pages are not looked at."
-    all_accepted = "You need do nothing: your sites comply, or their faults were accepted."
+    certificate_ended_of = "The certificate that it shows expired on {date}."
+    no_page = "No page is expected under this name, so its pages are not checked."
+    all_accepted = (
+        "You do not need to do anything. Your sites comply, or their faults were accepted."
+    )
     how_without_pages = (
         "We open every address that the DNS gives for a site, and check the certificate as a"
         " browser does. Its pages were not opened."
     )
-    certificate_ended = "Its certificate of {issuer} ended on {date}."
+    certificate_ended = "Its certificate, issued by {issuer}, expired on {date}."
     accepted = "Accepted by {by} until {date} ({reason}): {what}"
-    never = "{host} was not looked at yet."
-    known_since = "What is said of its certificate is what we saw on {date}."
+    never = "{host} was not checked yet."
+    known_since = "The information about its certificate is from {date}."
     certificate_ends = "Certificate ends"
     step = "{step} by {date} ({who})"
     step_late = "{step}: was due by {date}, late ({who})"
     why_first = (
-        "Without HTTPS, everybody on the way, in the same Wi-Fi for example, can read and change"
-        " what your visitors see and send."
+        "Without HTTPS, others on the network, for example in the same Wi-Fi, can read and"
+        " change what your visitors see and send."
     )
     why_secrets = (
-        "{host} asks for a password or a payment card without it, and browsers have called that"
-        " 'Not secure' since January 2017."
+        "{host} asks for a password or a payment card without HTTPS. Browsers have marked this"
+        " as 'Not secure' since January 2017."
     )
     why_inputs = (
-        "{host} has a form without it, and browsers have called that 'Not secure' since October"
-        " 2017."
+        "{host} has a form without HTTPS. Browsers have marked this as 'Not secure' since"
+        " October 2017."
     )
     why_served = (
-        "{host} shows pages without it, and browsers have called every such page 'Not secure' since"
-        " July 2018."
+        "{host} shows pages without HTTPS. Browsers have marked every such page as 'Not secure'"
+        " since July 2018."
     )
-    why_good = "With it, your visitors see no warning, and what they type reaches you unread."
+    why_good = "With HTTPS, your visitors see no warning, and others cannot read what they type."
     why_announced = (
-        "Chrome has announced a warning for everybody before the first visit to a site without"
-        " HTTPS, from October 2026; that it has begun is not confirmed."
+        "Chrome has announced that from October 2026 it warns all users before the first visit"
+        " to a site without HTTPS. It is not confirmed that this has started."
     )
     measured = "Last measured on {date}, from {vantage}."
     how = (
@@ -76,7 +86,7 @@ STATES = {
     "ok": "✓ in order",
     "attention": "! needs attention",
     "fault": "✗ fault",
-    "unknown": "? could not be told",
+    "unknown": "? undetermined",
 }
 STEPS = {
     "decide": "Decide on a certificate",
@@ -87,17 +97,17 @@ STEPS = {
 }
 WHO = {"client": "you", "provider": "we", "staff": "we find out who"}
 NOTES = {
-    "it was not looked at yet": "It was not looked at yet.",
-    "plain HTTP was not asked yet": "Its pages were not opened yet.",
-    "whether it is of a public CA could not be told": (
-        "Whether a certificate is of a public CA could not be told."
+    "it was not checked yet": "It was not checked yet.",
+    "plain HTTP was not checked yet": "Its pages were not opened yet.",
+    "whether it is from a public CA could not be determined": (
+        "We could not determine whether a certificate is from a public CA."
     ),
-    "it was issued within 48 hours of the change, so the older limit may hold": (
-        "One certificate was issued within 48 hours of a change of rules; which one holds cannot be"
-        " told from it."
+    "it was issued within 48 hours of the change, so the older limit may apply": (
+        "One certificate was issued within 48 hours of a change of rules, so we cannot determine"
+        " which rule applies to it."
     ),
 }
-# The headings and labels of the pages.
+# Headings and labels of the pages.
 LABELS = (
     "Client",
     "As of",

@@ -1,5 +1,6 @@
-"""What a client may read of a finding: a certificate or server that several share names the others,
-and they are none of this one's business. Pure.
+"""Remove the data of other clients from findings. Pure.
+
+A shared certificate or server names other clients, which must not be shown.
 """
 
 from __future__ import annotations
@@ -12,33 +13,41 @@ from inventory.names import as_ip, registered_domain
 from inventory.vocabulary import Finding
 from notifiers.wording.values import NOT_NAMED, NOT_YOURS
 
-# Evidence that names whose certificate it is, or who issued it.
+# Evidence that reveals the owner or the issuer of a certificate.
 _ISSUERS = ("missing", "root", "intermediate", "issuer", "certificate")
-# Beside these the certificate may be anybody's.
-STRANGE = frozenset({"name-mismatch", "default-certificate", "self-signed", "untrusted-root"})
+# With these findings, the served certificate may belong to another client.
+FOREIGN_CERTIFICATE = frozenset(
+    {"name-mismatch", "default-certificate", "self-signed", "untrusted-root"}
+)
 
 
-def for_client(finding: Finding, own: Iterable[str], *, strange: bool = False) -> Finding:
-    """``own``: names of the client.
+def for_client(
+    finding: Finding, client_names: Iterable[str], *, foreign_certificate: bool = False
+) -> Finding:
+    """Return the finding with only the data that the client may see.
 
-    Of the names in the evidence those stay that lie in one of the client's registered domains.
-    ``strange``: the served certificate may be another's, so that its issuer is not named either.
+    Names in the evidence are kept if they lie in a registered domain of the client.
+
+    Args:
+        client_names: The names of the client.
+        foreign_certificate: The served certificate may belong to another client, so its issuer is
+            removed too.
     """
     evidence = {k: v for k, v in finding.evidence.items() if k not in ("subject", "more")}
     if "names" in evidence:
-        evidence["names"] = _mine(evidence["names"], set(own)) or [NOT_YOURS]
-    if strange or finding.code in STRANGE:
+        evidence["names"] = _names_of_client(evidence["names"], set(client_names)) or [NOT_YOURS]
+    if foreign_certificate or finding.code in FOREIGN_CERTIFICATE:
         evidence |= {k: NOT_NAMED for k in _ISSUERS if k in evidence}
     return replace(finding, evidence=evidence)
 
 
-def _mine(names: Iterable[Any], hosts: set[str]) -> list[str]:
+def _names_of_client(names: Iterable[Any], hosts: set[str]) -> list[str]:
     registered = {registered_domain(n) for n in hosts if as_ip(n) is None}
 
-    def mine(name: str) -> bool:
+    def belongs_to_client(name: str) -> bool:
         text = name.removeprefix("*.")
         return text in hosts or (
             as_ip(text) is None and "." in text and registered_domain(text) in registered
         )
 
-    return [n for n in map(str, names) if mine(n)]
+    return [n for n in map(str, names) if belongs_to_client(n)]

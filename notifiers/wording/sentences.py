@@ -1,6 +1,4 @@
-"""Findings in words: parameters from the evidence, made printable, put into the fixed sentences of
-a language. Pure.
-"""
+"""Findings as text: fixed sentences of a language, filled with printable evidence. Pure."""
 
 from __future__ import annotations
 
@@ -32,9 +30,10 @@ def _value(value: Any, language: Language) -> str:
             else shown
         )
     text = str(value)
-    # An instant reads as its date; the time stands in the evidence.
+    # A timestamp is shown as its date; the evidence keeps the time.
     if len(text) >= 19 and text[4:5] == "-" and text[10:11] == "T":
         return _date(text, language)
+    # Text of a server may contain control characters.
     return printable(language(text) if text in VALUES else text, 160)
 
 
@@ -53,8 +52,10 @@ class _Parameters(dict[str, str]):
 
 
 def parameters(finding: Finding, target: Target, language: Language = ENGLISH) -> Mapping[str, str]:
+    """Return the values for the placeholders. Unknown placeholders are empty."""
     addresses = list(finding.addresses)
     values = _Parameters({k: _value(v, language) for k, v in finding.evidence.items()})
+    # The time of our clock is part of the finding, so it is shown in full.
     if clock := finding.evidence.get("our_clock"):
         values["our_clock"] = f"{str(clock)[:19].replace('T', ' ')} UTC"
     values["host"] = display(target.host)
@@ -75,34 +76,38 @@ def _filled(template: str, finding: Finding, target: Target, language: Language)
 _UNKNOWN = english.FINDINGS["scanner-error"]
 
 
-def _words(finding: Finding) -> english.FindingText:
-    """A code that this version does not know (the database was used by a newer one) is said as what
-    could not be looked at.
+def _text_of(finding: Finding) -> english.FindingText:
+    """Return the texts of a finding.
+
+    A database that a newer version used may have codes that this version does not know. Those are
+    shown as not checked.
     """
     return english.FINDINGS.get(finding.code, _UNKNOWN)
 
 
 def short(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
-    """What is wrong, in a few words."""
-    return _filled(_words(finding).short, finding, target, language)
+    """Return what is wrong, in a few words."""
+    return _filled(_text_of(finding).short, finding, target, language)
 
 
 def sentence(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
-    """One plain sentence for a client."""
-    return _filled(_words(finding).sentence, finding, target, language)
+    """Return one plain sentence for a client."""
+    return _filled(_text_of(finding).sentence, finding, target, language)
 
 
 def client_instruction(
     finding: Finding, target: Target, language: Language = ENGLISH, *, we_install: bool
 ) -> str:
-    """What the client has to do: where we install, a certificate is bought or renewed and sent to
-    us.
+    """Return what the client has to do.
+
+    If we install, the client buys or renews the certificate and sends it to us.
     """
+    # The general instruction would ask the client to change our server.
     if we_install and finding.code in english.CLIENT_DO:
         return _filled(english.CLIENT_DO[finding.code], finding, target, language)
     return instruction(finding, target, language)
 
 
 def instruction(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
-    """Exactly what whoever acts has to do."""
-    return _filled(_words(finding).instruction, finding, target, language)
+    """Return the exact instruction for the person who acts."""
+    return _filled(_text_of(finding).instruction, finding, target, language)

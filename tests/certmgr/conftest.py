@@ -1,4 +1,4 @@
-"""Installations for commands, sites at which cases are worked on, and keys."""
+"""Fixtures: installations for commands, environments for cases, and keys."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from inventory.db.database import Database
-from tests.certmgr.cases.place import HOST, OTHER_HOST, SECOND_HOST, Place
-from tests.certmgr.cases.place import place as make
+from tests.certmgr.cases.place import HOST, OTHER_HOST, SECOND_HOST, CaseEnvironment, make_env
 from tests.certmgr.installation import Base, Installation, base
 from tests.databases import open_sqlite
 
@@ -29,7 +28,7 @@ def installation_base(
 
 @pytest.fixture
 def installation(installation_base: Base, tmp_path: Path) -> Installation:
-    """An installation with one client, one contact of it, one of the staff, and a parked domain."""
+    """An installation with a client, its contact, a staff contact, and a parked domain."""
     return installation_base.install(tmp_path, "new")
 
 
@@ -40,9 +39,9 @@ def due_installation(installation_base: Base, tmp_path: Path) -> Installation:
 
 
 @pytest.fixture
-def place(database: Database, settings: Settings, tmp_path: Path) -> Place:
+def env(database: Database, settings: Settings, tmp_path: Path) -> CaseEnvironment:
     """Two clients and an administrator, in each kind of database."""
-    made = make(database, settings, tmp_path)
+    made = make_env(database, settings, tmp_path)
     made.staff()
     made.client("1001", HOST, SECOND_HOST)
     made.client("1002", OTHER_HOST)
@@ -50,9 +49,9 @@ def place(database: Database, settings: Settings, tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def sqlite_place(tmp_path: Path, settings: Settings) -> Iterator[Place]:
+def sqlite_env(tmp_path: Path, settings: Settings) -> Iterator[CaseEnvironment]:
     """A client and an administrator, in SQLite."""
-    made = make(open_sqlite(tmp_path / "cases.db", "Bob"), settings, tmp_path)
+    made = make_env(open_sqlite(tmp_path / "cases.db", "Bob"), settings, tmp_path)
     made.staff()
     made.client("1001", HOST, SECOND_HOST)
     with made.servers:

@@ -1,6 +1,6 @@
-"""A provider who runs certmgr: a configuration, a client with a site, a contact, a mail server.
+"""An installation of certmgr: configuration, database, a client with a site, and a mail server.
 
-Mail server and site run once per worker, and databases are copied from one that was made once.
+Mail server and site are started once per worker, and each test gets a copy of the database.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ answer = "one working day"
         expect: int | None = 0,
         **environment: str,
     ) -> Ran:
-        """Call a command. ``expect``: its exit code, None for any."""
+        """Run a command. ``expect``: its exit code, None for any."""
         ran = program.run(
             (*self.options, *arguments),
             clock,
@@ -119,7 +119,7 @@ answer = "one working day"
         database.close()
 
     def release_all(self) -> None:
-        """Release each notice that is held since its client has not been written to before."""
+        """Release all notices that are held because their client was not notified before."""
         held = self.run("notice", "release", "--format", "json").json["held"]
         for row in held:
             self.run("notice", "release", row["cause"])
@@ -127,13 +127,13 @@ answer = "one working day"
 
 @dataclass
 class Base:
-    """What the installations of one worker share."""
+    """The shared parts of the installations of one worker."""
 
     root: Authority
     mail: MailServer
     site: Server
     resolver: str
-    """A name server that knows no name."""
+    """The address of a name server without any names."""
     databases: dict[str, bytes] = field(default_factory=dict)
 
     def install(self, folder: Path, state: str) -> Installation:
@@ -144,36 +144,39 @@ class Base:
         self.mail.answers = lambda stage, to: None
         return Installation(folder, self.root, self.mail, self.site, self.resolver)
 
-    def keep(self, state: str, made: Installation) -> None:
-        # The file alone is whole: SQLite removed the write-ahead log when it was closed.
-        assert list(made.folder.glob("x.db-*")) == []
-        self.databases[state] = made.database.read_bytes()
+    def keep(self, state: str, installation: Installation) -> None:
+        """Keep the database of an installation for :meth:`install`."""
+        # The file is complete: SQLite removes the write-ahead log when the database is closed.
+        assert list(installation.folder.glob("x.db-*")) == []
+        self.databases[state] = installation.database.read_bytes()
 
 
 @contextmanager
 def base(root: Authority, issuer: Authority, folder: Path) -> Iterator[Base]:
-    """Start the servers and make the databases, an hour before the clock of the tests begins."""
+    """Start the servers and create the databases, one hour before the start of the tests."""
     issued = issuer.issue(SHOP, not_before=START - 391 * DAY, not_after=START + 6.5 * DAY)
     site = Server(servers.tls(server_context(issued)))
     try:
         with mail_server(root, folder / "mail") as mail, dns({}) as resolver:
             shared = Base(root, mail, site, resolver)
             clock.reset(START - timedelta(hours=1))
-            made = Installation(folder, root, mail, site, resolver)
-            owner = ("--client", "1001", "--way", f"email:{ADA}", "--language", "de")
+            installation = Installation(folder, root, mail, site, resolver)
+            owner = ("--client", "1001", "--method", f"email:{ADA}", "--language", "de")
             parties = ("--renews", "client", "--buys", "client", "--hosts", "us")
-            made.run("client", "add", "1001", "Rosen GmbH", *parties, "--account-manager", "Grace")
-            made.run("contact", "add", "Ada", *owner, "--time-zone", "Europe/Berlin")
-            staff = ("--role", "administrator", "--way", f"email:{EVE}")
-            made.run("contact", "add", "Eve", *staff)
+            installation.run(
+                "client", "add", "1001", "Rosen GmbH", *parties, "--account-manager", "Grace"
+            )
+            installation.run("contact", "add", "Ada", *owner, "--time-zone", "Europe/Berlin")
+            staff = ("--role", "administrator", "--method", f"email:{EVE}")
+            installation.run("contact", "add", "Eve", *staff)
             parked = ("--client", "1001", "--purpose", "parked")
-            made.run("domain", "add", "parked.example.test", *parked)
-            shared.keep("new", made)
-            made.add_endpoints(SHOP, port=site.port)
-            made.run("scan", expect=None)
-            made.run("notify", "--queue-only")
-            made.release_all()
-            shared.keep("due", made)
+            installation.run("domain", "add", "parked.example.test", *parked)
+            shared.keep("new", installation)
+            installation.add_endpoints(SHOP, port=site.port)
+            installation.run("scan", expect=None)
+            installation.run("notify", "--queue-only")
+            installation.release_all()
+            shared.keep("due", installation)
             clock.reset()
             assert mail.received == []
             yield shared

@@ -1,4 +1,4 @@
-"""Settings for tests whose servers stand on loopback and are shared by several tests."""
+"""Settings for tests that share servers on loopback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from certmgr.demo.authority import Authority
 
 
 def loopback_settings(root: Authority, folder: Path) -> Settings:
-    """Return what the fixture ``settings`` gives to one test, for a fixture of a wider scope."""
+    """Return the settings of the fixture ``settings``, for fixtures with a wider scope."""
     path = folder / "root.pem"
     path.write_bytes(root.pem)
     return replace(

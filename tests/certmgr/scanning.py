@@ -1,4 +1,4 @@
-"""Endpoints of an inventory on loopback, and scans of it."""
+"""Helpers for inventories with endpoints on loopback, and for scans of them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def open_codes(database: Database) -> dict[str, str]:
 def running_scan(database: Path, silent: Server) -> Iterator[subprocess.Popen[bytes]]:
     """Run a scan in a process, which waits for a silent server until SIGTERM ends it.
 
-    It is started as a shell starts a background job: with SIGINT ignored.
+    SIGINT is ignored at the start, as in a background job of a shell.
     """
     scan = ("scan", "--timeout", "600")
     command = (sys.executable, "-m", "certmgr", "--database", str(database), *scan)

@@ -1,4 +1,4 @@
-"""The configuration: wrong files and variables are refused in one line."""
+"""Configuration: invalid files and variables are refused with a one-line message."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Runner = Callable[..., Ran]
         ("[provider]\ntime_zone = 'Mars/Base'\n", "Europe/Berlin"),
     ],
 )
-def test_wrong_file_is_refused_with_a_hint(
+def test_invalid_file_is_refused_with_a_hint(
     certmgr: Runner,
     tmp_path: Path,
     text: str,
@@ -37,7 +37,7 @@ def test_wrong_file_is_refused_with_a_hint(
     assert_refused(ran, 2, words)
 
 
-def test_wrong_variable_or_missing_file_is_refused(certmgr: Runner) -> None:
+def test_invalid_variable_or_missing_file_is_refused(certmgr: Runner) -> None:
     def scan(**environment: str) -> Ran:
         return certmgr("scan", "127.0.0.1", environment=environment)
 

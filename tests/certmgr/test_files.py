@@ -1,4 +1,4 @@
-"""Output files: written whole, through links and into pipes."""
+"""Output files are written atomically, through links and into pipes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_file_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".certmgr")] == []
 
 
-def test_output_goes_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
+def test_output_is_written_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
     target = tmp_path / "real.html"
     target.write_text("old")
     (tmp_path / "link.html").symlink_to(target)
@@ -48,9 +48,9 @@ def test_output_goes_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
     assert target.read_text() == "new"
     assert (tmp_path / "link.html").is_symlink()
     os.mkfifo(tmp_path / "pipe")
-    got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()))
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_bytes()))
     reader.start()
     write_whole(tmp_path / "pipe", b"through")
     reader.join()
-    assert got == [b"through"]
+    assert received == [b"through"]

@@ -1,7 +1,7 @@
-"""Web sites of nginx over HTTP and HTTPS, and what a scan finds about them.
+"""Websites on nginx over HTTP and HTTPS, and the results of scanning them.
 
-:class:`Website` is one site for one test. :class:`Sites` are many: one nginx serves each under
-another name, and one scan visits them all, so that a test costs nothing but its assertions.
+:class:`Website` is one site for one test. :class:`Sites` are many sites with one nginx and one
+scan, so that a test only costs its assertions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_run import ScanOptions, scan_targets, setup_for
-from certmgr.inspection.worker import ScanJob, ScanResult, examine
+from certmgr.inspection.worker import ScanJob, ScanResult, scan_jobs
 from inventory.targets import Target
 from inventory.vocabulary import Finding
 from tests.certmgr.tls_servers import HOST
@@ -26,7 +26,7 @@ from tests.servers import real
 HSTS = 'add_header Strict-Transport-Security "max-age=31536000" always;'
 REDIRECT = "return 301 https://$host:HTTPS_PORT$request_uri;"
 GOOD = f"{HSTS} return 200 ok;"
-NO_POLITENESS = HttpSettings(per_address=0, rate=0.0)
+NO_RATE_LIMIT = HttpSettings(per_address=0, rate=0.0)
 
 
 def codes(report: EndpointReport) -> dict[str, Finding]:
@@ -35,14 +35,14 @@ def codes(report: EndpointReport) -> dict[str, Finding]:
 
 
 def document(report: EndpointReport) -> dict[str, Any]:
-    """Return what the report keeps of the pages."""
+    """Return the document about the pages."""
     assert report.web is not None
     assert report.web.document is not None
     return report.web.document
 
 
 class Website:
-    """One nginx. ``plain`` and ``secure`` stand in its server blocks (tests/servers/real.py)."""
+    """One nginx. ``plain`` and ``secure`` are its server blocks (tests/servers/real.py)."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Website:
         folder: Path,
         stack: contextlib.ExitStack,
     ) -> None:
-        self.settings = replace(settings, http=NO_POLITENESS)
+        self.settings = replace(settings, http=NO_RATE_LIMIT)
         self.folder, self.stack = folder, stack
         self.pair = real.write_pair(folder, issuer.issue(HOST))
 
@@ -61,7 +61,7 @@ class Website:
         self.plain, self.secure = self.stack.enter_context(server)
 
     def options(self, *others: str, **options: Any) -> ScanOptions:
-        """Resolve the name of the site, and ``others``, to this machine."""
+        """Return options that resolve the site, and ``others``, to this machine."""
         names = (HOST, *others)
         overrides = {(n, p): ("127.0.0.1",) for n in names for p in (self.plain, self.secure)}
         return ScanOptions(overrides=overrides, http_port=self.plain, **options)
@@ -73,8 +73,10 @@ class Website:
         **options: Any,
     ) -> dict[str, Finding]:
         target = Target(HOST, self.secure)
-        chosen = self.options(*others, **options)
-        (self.report,) = scan_targets(settings or self.settings, chosen, [target], clock=clock)
+        scan_options = self.options(*others, **options)
+        (self.report,) = scan_targets(
+            settings or self.settings, scan_options, [target], clock=clock
+        )
         return codes(self.report)
 
 
@@ -88,7 +90,7 @@ class _Site:
 
 @dataclass(slots=True)
 class Scanned:
-    """What one scan found about each site."""
+    """The reports of one scan by host."""
 
     plain: int
     secure: int
@@ -124,10 +126,10 @@ class Sites:
             options = ScanOptions(
                 overrides={(h, p): ("127.0.0.1",) for h in self._sites for p in (plain, secure)},
                 http_port=plain,
-                timeout=60,  # nothing here takes the whole time
+                timeout=60,  # No site takes that long.
             )
-            chosen = replace(settings, http=NO_POLITENESS)
-            setup = setup_for(chosen, options, guarded=False, clock=clock)
+            http_settings = replace(settings, http=NO_RATE_LIMIT)
+            setup = setup_for(http_settings, options, guarded=False, clock=clock)
             setup.full = True
             hosts = list(self._sites)
             jobs = [
@@ -138,9 +140,9 @@ class Sites:
                 )
                 for n, host in enumerate(hosts)
             ]
-            found: list[ScanResult] = []
-            examine(setup, jobs, found.append)
-        reports = {hosts[r.key]: r.report for r in found if r.report is not None}
+            results: list[ScanResult] = []
+            scan_jobs(setup, jobs, results.append)
+        reports = {hosts[r.key]: r.report for r in results if r.report is not None}
         assert len(reports) == len(hosts)
         return Scanned(plain, secure, reports)
 
@@ -149,6 +151,6 @@ class Sites:
         for host, site in self._sites.items():
             (folder / host).mkdir()
             (folder / host / "page.html").write_bytes(site.page)
-            here = f"server_name {host}; root {folder / host};"
-            yield f"server {{ listen 127.0.0.1:HTTP_PORT; {here} {site.plain} }}"
-            yield f"server {{ listen 127.0.0.1:HTTPS_PORT ssl; {here} {tls} {site.secure} }}"
+            common = f"server_name {host}; root {folder / host};"
+            yield f"server {{ listen 127.0.0.1:HTTP_PORT; {common} {site.plain} }}"
+            yield f"server {{ listen 127.0.0.1:HTTPS_PORT ssl; {common} {tls} {site.secure} }}"

@@ -1,4 +1,4 @@
-"""Names: what is accepted, stored and shown."""
+"""Names: accepted input, stored form and displayed form."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_invalid_name_is_refused(typed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "host", "fits"),
+    ("pattern", "host", "expected"),
     [
         ("shop.example.com", "shop.example.com", True),
         ("*.example.com", "shop.example.com", True),
@@ -74,9 +74,9 @@ def test_invalid_name_is_refused(typed: str) -> None:
     ],
 )
 def test_wildcard_matches_one_label_below_a_registered_domain(
-    pattern: str, host: str, fits: bool
+    pattern: str, host: str, expected: bool
 ) -> None:
-    assert matches(pattern, host) is fits
+    assert matches(pattern, host) is expected
 
 
 def test_registered_domain_follows_the_public_suffix_list() -> None:

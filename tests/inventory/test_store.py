@@ -1,6 +1,4 @@
-"""Records of two clients: one active client per domain, inherited parties, and clients that stay
-separate.
-"""
+"""Records of two clients: one active client per domain, inherited parties, separate data."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from inventory.targets import parse
 
 
 @pytest.fixture
-def two(database: Database) -> Database:
+def two_clients(database: Database) -> Database:
     with database.write() as tx:
         clients.add(tx, {"number": "1", "name": "One", "renews": "client"}, ("gold",))
         clients.add(tx, {"number": "2", "name": "Two"})
@@ -26,8 +24,8 @@ def two(database: Database) -> Database:
     return database
 
 
-def test_added_domain_gets_an_endpoint(two: Database) -> None:
-    with two.read() as conn:
+def test_added_domain_gets_an_endpoint(two_clients: Database) -> None:
+    with two_clients.read() as conn:
         rows = endpoints.listing(conn)
     assert [(r["host"], r["port"], r["protocol"], r["client"]) for r in rows] == [
         ("shop.example.com", 443, "https", "1"),
@@ -35,27 +33,27 @@ def test_added_domain_gets_an_endpoint(two: Database) -> None:
     ]
 
 
-def test_domain_has_one_active_client_and_moves_by_edit(two: Database) -> None:
-    with two.write() as tx, pytest.raises(Conflict, match="belongs to the client 1"):
+def test_domain_has_one_active_client_and_moves_by_edit(two_clients: Database) -> None:
+    with two_clients.write() as tx, pytest.raises(Conflict, match="belongs to the client 1"):
         domains.add(tx, "SHOP.example.com.", {"client": "2"})
-    with two.write() as tx:
+    with two_clients.write() as tx:
         assert "client_id" in domains.edit(tx, "shop.example.com", {"client": "2"})
-    with two.read() as conn:
-        found = domains.active(conn, "shop.example.com")
-        assert found is not None
-        assert found["client"] == "2"
+    with two_clients.read() as conn:
+        domain = domains.active(conn, "shop.example.com")
+        assert domain is not None
+        assert domain["client"] == "2"
 
 
-def test_retired_client_is_kept_and_neither_listed_nor_scanned(two: Database) -> None:
-    with two.write() as tx:
+def test_retired_client_is_kept_and_neither_listed_nor_scanned(two_clients: Database) -> None:
+    with two_clients.write() as tx:
         assert clients.retire(tx, "1") == 1
-    with two.read() as conn:
+    with two_clients.read() as conn:
         assert endpoints.count_visited(conn, None, None) == 1
         assert [r["number"] for r in clients.listing(conn)] == ["2"]
         assert [r["number"] for r in clients.listing(conn, retired=True)] == ["1", "2"]
         with pytest.raises(NotFound):
             domains.find(conn, "shop.example.com")
-    with two.write() as tx:
+    with two_clients.write() as tx:
         domains.add(tx, "shop.example.com", {"client": "2"})
 
 
@@ -76,8 +74,8 @@ def test_parties_are_inherited_from_server_and_client(
     )
 
 
-def test_domain_on_our_server_is_hosted_by_us(two: Database) -> None:
-    with two.read() as conn:
+def test_domain_on_our_server_is_hosted_by_us(two_clients: Database) -> None:
+    with two_clients.read() as conn:
         (row,) = domains.listing(conn, client_id=clients.find(conn, "1")["id"])
     assert (row["parties"].hosts, row["parties"].renews, row["parties"].on_our_server) == (
         "us",
@@ -86,8 +84,8 @@ def test_domain_on_our_server_is_hosted_by_us(two: Database) -> None:
     )
 
 
-def test_query_for_one_client_returns_no_other_client(two: Database) -> None:
-    with two.read() as conn:
+def test_query_for_one_client_returns_no_other_client(two_clients: Database) -> None:
+    with two_clients.read() as conn:
         one, other = clients.find(conn, "1")["id"], clients.find(conn, "2")["id"]
         assert [r["name"] for r in contacts.listing(conn, client_id=one)] == ["Ada"]
         assert [w for r in contacts.listing(conn, client_id=other) for w in r["ways"]] == [
@@ -98,15 +96,15 @@ def test_query_for_one_client_returns_no_other_client(two: Database) -> None:
         assert domains.names_of_client(conn, other) == {"other.example.net"}
 
 
-def test_tag_of_endpoint_domain_or_client_selects_endpoints(two: Database) -> None:
-    with two.read() as conn:
+def test_tag_of_endpoint_domain_or_client_selects_endpoints(two_clients: Database) -> None:
+    with two_clients.read() as conn:
         assert endpoints.count_visited(conn, None, "gold") == 1
         assert endpoints.count_visited(conn, None, "vip") == 1
         assert endpoints.count_visited(conn, None, "none") == 0
 
 
 @pytest.mark.parametrize(
-    "way",
+    "method",
     [
         "not an address",
         "a@b c.example",
@@ -116,29 +114,29 @@ def test_tag_of_endpoint_domain_or_client_selects_endpoints(two: Database) -> No
         "a@",
     ],
 )
-def test_invalid_contact_method_is_refused(two: Database, way: str) -> None:
-    with two.write() as tx, pytest.raises(UsageError):
-        contacts.add(tx, "1", {"name": "X"}, (way,))
+def test_invalid_contact_method_is_refused(two_clients: Database, method: str) -> None:
+    with two_clients.write() as tx, pytest.raises(UsageError):
+        contacts.add(tx, "1", {"name": "X"}, (method,))
 
 
-def test_fallback_of_another_client_is_refused(two: Database) -> None:
-    with two.write() as tx, pytest.raises(UsageError):
+def test_fallback_of_another_client_is_refused(two_clients: Database) -> None:
+    with two_clients.write() as tx, pytest.raises(UsageError):
         contacts.edit(tx, "Ada", {"fallback": "Bob"})
 
 
-def test_internationalised_mail_address_is_stored_with_a_labels(two: Database) -> None:
+def test_internationalised_mail_address_is_stored_with_a_labels(two_clients: Database) -> None:
     assert contacts.parse_way("ada@bücher.example") == ("email", "ada@xn--bcher-kva.example")
 
 
-def test_circle_of_resellers_is_refused(two: Database) -> None:
-    with two.write() as tx:
+def test_resellers_of_each_other_are_refused(two_clients: Database) -> None:
+    with two_clients.write() as tx:
         clients.edit(tx, "2", {"reseller": "1"})
         with pytest.raises(UsageError, match="circle"):
             clients.edit(tx, "1", {"reseller": "2"})
 
 
-def test_endpoint_belongs_to_the_domain_above_it(two: Database) -> None:
-    with two.write() as tx:
+def test_endpoint_belongs_to_the_domain_above_it(two_clients: Database) -> None:
+    with two_clients.write() as tx:
         endpoints.add(tx, parse("mail.shop.example.com:993"))
         with pytest.raises(UsageError, match="No domain"):
             endpoints.add(tx, parse("foreign.example.org"))
@@ -146,10 +144,10 @@ def test_endpoint_belongs_to_the_domain_above_it(two: Database) -> None:
             endpoints.add(tx, parse("mail.shop.example.com:993"))
         endpoints.retire(tx, parse("mail.shop.example.com:993"))
         endpoints.add(tx, parse("mail.shop.example.com:993"), addresses=("192.0.2.7",))
-    with two.read() as conn:
+    with two_clients.read() as conn:
         assert endpoints.find(conn, parse("mail.shop.example.com:993"))["addresses"] == "192.0.2.7"
 
 
-def test_server_with_domains_cannot_be_retired(two: Database) -> None:
-    with two.write() as tx, pytest.raises(UsageError, match="1 domains"):
+def test_server_with_domains_cannot_be_retired(two_clients: Database) -> None:
+    with two_clients.write() as tx, pytest.raises(UsageError, match="1 domains"):
         servers.retire(tx, "web1")

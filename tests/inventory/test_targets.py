@@ -24,7 +24,7 @@ from inventory.targets import Target, parse
 )
 def test_target_is_parsed_and_its_key_parses_to_it(text: str, target: Target) -> None:
     assert parse(text) == target
-    assert parse(target.key) == target, "a target that is shown is taken back"
+    assert parse(target.key) == target, "a displayed target can be parsed"
 
 
 @pytest.mark.parametrize(

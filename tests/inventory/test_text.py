@@ -1,4 +1,4 @@
-"""Texts that are written into files of others."""
+"""Escaping of texts for CSV files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from inventory.text import guard_cell, unguard_cell
 
 
 @given(st.text(max_size=30))
-def test_guarded_cell_is_no_formula_and_is_restored(value: str) -> None:
+def test_guarded_cell_is_not_a_formula_and_is_restored(value: str) -> None:
     assert unguard_cell(guard_cell(value)) == value
     assert not guard_cell(value).startswith(("=", "+", "-", "@", "\t", "\r"))

@@ -1,4 +1,4 @@
-"""Fixtures: an inventory that moves through time, and one message of each kind."""
+"""Fixtures: a simulated inventory, and one message of each kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inventory.db.database import Database
 from notifiers.pipeline.compose import Message
 from tests.databases import open_sqlite
 from tests.notifiers.samples import sample_messages
-from tests.notifiers.street import Street
+from tests.notifiers.sites import SiteSimulation
 from tests.servers.mail import MailServer, mail_server
 
 
@@ -32,14 +32,14 @@ def every_channel() -> None:
 
 
 @pytest.fixture
-def street_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def simulation_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """An SQLite database for thousands of transactions, such as those of a simulated year.
 
     One connection is used for all of them, and it does not wait for the disk. Both cost more than
     most transactions, and nothing here has to outlive a crash of the machine.
     """
     monkeypatch.setattr(inventory.db.database, "NullPool", QueuePool)
-    with contextlib.closing(open_sqlite(tmp_path / "street.db")) as database:
+    with contextlib.closing(open_sqlite(tmp_path / "simulation.db")) as database:
         event.listen(database.engine, "connect", _write_without_waiting)
         database.close()  # the connection that it was opened with
         yield database
@@ -50,17 +50,17 @@ def _write_without_waiting(connection: Any, _record: object) -> None:
 
 
 @pytest.fixture
-def street(street_database: Database) -> Street:
-    return Street(street_database)
+def simulation(simulation_database: Database) -> SiteSimulation:
+    return SiteSimulation(simulation_database)
 
 
 @pytest.fixture(scope="session")
 def messages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Message]:
-    """One message of each outcome, in German or English; a digest, an alarm, a bulletin."""
+    """One message of each outcome, in German or English; a digest, an alarm, an announcement."""
     with contextlib.closing(
-        open_sqlite(tmp_path_factory.mktemp("messages") / "street.db"),
+        open_sqlite(tmp_path_factory.mktemp("messages") / "simulation.db"),
     ) as database:
-        return sample_messages(Street(database))
+        return sample_messages(SiteSimulation(database))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One message of each kind, from an inventory that has a reason for each of them."""
+"""One message of each kind, from an inventory with a reason for each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 from inventory.store import contacts, findings
 from notifiers.pipeline.compose import Announcement, Message, announcement_message
 from notifiers.pipeline.outcome import name_of
-from tests.notifiers.street import DAY, START, Street, fault
+from tests.notifiers.sites import DAY, START, SiteSimulation, fault
 
 KINDS = (
     "you-act-de",
@@ -17,15 +17,15 @@ KINDS = (
     "resolved-en",
     "digest",
     "alarm",
-    "bulletin",
+    "announcement",
 )
 
 
-def sample_messages(street: Street) -> dict[str, Message]:
-    """Return messages by kind. ``street`` must be empty."""
-    _add_records(street)
-    street.baseline()
-    sites = street.sites
+def sample_messages(simulation: SiteSimulation) -> dict[str, Message]:
+    """Return messages by kind. The simulation must be empty."""
+    _add_records(simulation)
+    simulation.baseline()
+    sites = simulation.sites
     sites["shop.example"].faults["mixed-content"] = fault(
         "mixed-content",
         "medium",
@@ -34,30 +34,30 @@ def sample_messages(street: Street) -> dict[str, Message]:
         urls=["http://x.example/a.js", "http://x.example/b.css"],
     )
     sites["late.example"].serve(START - 400 * DAY, 398 * DAY)
-    for host, actor in (("ours.example", "provider"), ("nobody.example", "staff")):
+    for host, actor in (("ours.example", "provider"), ("unassigned.example", "staff")):
         sites[host].faults["not-tls"] = fault(
             "not-tls",
             "critical",
             actor,
             reason="it answers in plain HTTP",
         )
-    first = street.day()
-    with street.database.write(street.now) as tx:
+    first = simulation.day()
+    with simulation.database.write(simulation.now) as tx:
         findings.accept(
             tx,
             "not-tls",
             frozenset({"not-tls"}),
-            street.now + 2 * DAY,
+            simulation.now + 2 * DAY,
             "on it",
             domain_id=sites["ours.example"].domain_id,
             kind="take",
             by="Ada Lovelace",
         )
-    street.sent()
-    second = street.day()
-    street.sent()
-    sites["late.example"].serve(street.now, 398 * DAY)
-    third = street.day()
+    simulation.mark_sent()
+    second = simulation.day()
+    simulation.mark_sent()
+    sites["late.example"].serve(simulation.now, 398 * DAY)
+    third = simulation.day()
     found: dict[str, Message] = {}
     for outcome in (first, second, third):
         for draft, message in outcome.drafts:
@@ -66,38 +66,38 @@ def sample_messages(street: Street) -> dict[str, Message]:
             found[message.reference] = message
     person = third.drafts[0][0].person
     lines = (
-        "late.example: nothing to do, it complies.",
+        "late.example: it complies. You do not need to do anything.",
         "other.example: no HTTPS. Order a certificate.",
     )
-    bulletin = Announcement(
+    announcement = Announcement(
         "All sites on HTTPS",
         date(2027, 7, 1),
         "From then on HTTP is switched off.",
         lines,
     )
-    sender = street.rules.sender
-    found["bulletin"] = announcement_message(
-        "bulletin",
+    sender = simulation.rules.sender
+    found["announcement"] = announcement_message(
+        "announcement",
         person,
-        bulletin,
+        announcement,
         sender,
-        street.templates,
+        simulation.templates,
         "Grace Hopper",
         "CM-AAAAAA",
     )
     return found
 
 
-def _add_records(street: Street) -> None:
-    street.staff()
+def _add_records(simulation: SiteSimulation) -> None:
+    simulation.staff()
     for number, language in (("1", "de"), ("2", "en"), ("3", "de"), ("4", "en")):
-        street.client(number, account_manager="Grace Hopper")
-        with street.database.write(street.now) as tx:
+        simulation.client(number, account_manager="Grace Hopper")
+        with simulation.database.write(simulation.now) as tx:
             edited = {"language": language, "time_zone": "Europe/Berlin"}
             contacts.edit(tx, f"Owner of {number}", edited)
     idn = "www.müller-und-söhne.example".encode("idna").decode()
-    street.site(idn, "1").serve(START - 389.5 * DAY, 398 * DAY)
-    street.site("shop.example", "1")
-    street.site("late.example", "2")
-    street.site("ours.example", "3")
-    street.site("nobody.example", "4")
+    simulation.site(idn, "1").serve(START - 389.5 * DAY, 398 * DAY)
+    simulation.site("shop.example", "1")
+    simulation.site("late.example", "2")
+    simulation.site("ours.example", "3")
+    simulation.site("unassigned.example", "4")

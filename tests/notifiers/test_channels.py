@@ -1,4 +1,4 @@
-"""What becomes of a message at real servers that refuse, break off, hang, and accept it."""
+"""The delivery status of messages at real servers that refuse, disconnect, hang, and accept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server
 from inventory.errors import CertmgrError, ConfigError
 from inventory.names import mail_address
-from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage, SendResult, judge, preview
+from notifiers.channels import (
+    Channel,
+    DeliveryStatus,
+    OutgoingMessage,
+    SendResult,
+    classify_failure,
+    preview,
+)
 from tests.campaign import PATIENCE
 from tests.clock import frozen
 from tests.servers.mail import PASSWORD, Hook, MailServer, hook, mail_server
@@ -42,7 +49,7 @@ def message(to: str = "ada@example.com") -> OutgoingMessage:
 
 
 def channel(port: int, timeout: float = PATIENT, connect_timeout: float = PATIENT) -> Channel:
-    """Return a mail channel to a server that nobody can log in to."""
+    """Return a mail channel with invalid credentials."""
     url = f"mailtos://u:p@localhost:{port}?smtp=localhost&from=a@b.example"
     return Channel("mail", url, timeout=timeout, connect_timeout=connect_timeout)
 
@@ -68,7 +75,7 @@ def test_mail_arrives_with_text_html_and_marks(server: MailServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "answer", "fate", "bad"),
+    ("stage", "answer", "status", "bad"),
     [
         ("rcpt", "550 5.1.1 No such user here", DeliveryStatus.PERMANENT, True),
         ("rcpt", "553 5.1.3 Bad mailbox syntax", DeliveryStatus.PERMANENT, True),
@@ -81,40 +88,40 @@ def test_mail_arrives_with_text_html_and_marks(server: MailServer) -> None:
         ("data", "hang", DeliveryStatus.UNKNOWN, False),
     ],
 )
-def test_answer_of_the_mail_server_decides_the_fate(
+def test_answer_of_the_mail_server_decides_the_delivery_status(
     server: MailServer,
     stage: str,
     answer: str,
-    fate: DeliveryStatus,
+    status: DeliveryStatus,
     bad: bool,
 ) -> None:
     server.answers = lambda at, to: answer if at == stage else None
     got = send(server, silence=SHORT if answer == "hang" else PATIENT)
-    assert (got.fate, got.bad_address) == (fate, bad), got
+    assert (got.status, got.bad_address) == (status, bad), got
     assert "ada@" not in got.reason, "no address in a stored reason"
     if answer[0].isdigit():
         assert got.code == int(answer[:3])
-        assert got.reason == f"the server said {answer}"
+        assert got.reason == f"the server replied {answer}"
 
 
 def test_refused_recipient_does_not_stop_the_others(server: MailServer) -> None:
     server.answers = lambda at, to: "550 5.1.1 gone" if to.startswith("bob") else None
     recipients = ("ada@example.com", "bob@example.com", "eve@example.com")
-    fates = [send(server, to).fate for to in recipients]
-    assert fates == [DeliveryStatus.SENT, DeliveryStatus.PERMANENT, DeliveryStatus.SENT]
+    statuses = [send(server, to).status for to in recipients]
+    assert statuses == [DeliveryStatus.SENT, DeliveryStatus.PERMANENT, DeliveryStatus.SENT]
     assert [r.to for r in server.received] == ["ada@example.com", "eve@example.com"]
 
 
 def test_closed_port_is_temporary() -> None:
     got = channel(free_port()).send(message())
-    assert (got.fate, got.channel_down) == (DeliveryStatus.TEMPORARY, True)
+    assert (got.status, got.channel_down) == (DeliveryStatus.TEMPORARY, True)
 
 
 def test_server_that_never_greets_is_temporary() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         got = channel(port, connect_timeout=0.5).send(message())
-    assert (got.fate, got.channel_down) == (DeliveryStatus.TEMPORARY, True), got
+    assert (got.status, got.channel_down) == (DeliveryStatus.TEMPORARY, True), got
 
 
 def test_tarpit_ends_with_the_time_limit() -> None:
@@ -133,7 +140,7 @@ def test_tarpit_ends_with_the_time_limit() -> None:
         got = channel(tarpit.port, timeout=1, connect_timeout=PATIENT).send(message())
         assert not ended.is_set(), "the time limit was reached first"
         stop.set()
-    assert got.fate in (DeliveryStatus.UNKNOWN, DeliveryStatus.TEMPORARY)
+    assert got.status in (DeliveryStatus.UNKNOWN, DeliveryStatus.TEMPORARY)
     assert got.channel_down
 
 
@@ -147,7 +154,7 @@ def test_wrong_password_is_temporary_and_not_a_bad_address(server: MailServer) -
     url = server.url.replace(PASSWORD, "wrong")
     mail = Channel("mail", url, timeout=PATIENT, connect_timeout=PATIENT)
     got = mail.send(message())
-    assert (got.fate, got.bad_address, got.channel_down) == (
+    assert (got.status, got.bad_address, got.channel_down) == (
         DeliveryStatus.TEMPORARY,
         False,
         True,
@@ -165,12 +172,12 @@ def test_untrusted_certificate_sends_nothing(
     monkeypatch.setenv("SSL_CERT_FILE", str(other))
     with mail_server(root, tmp_path / "mail") as server:
         got = send(server)
-    assert (got.fate, got.channel_down) == (DeliveryStatus.TEMPORARY, True)
+    assert (got.status, got.channel_down) == (DeliveryStatus.TEMPORARY, True)
     assert server.received == []
 
 
 @pytest.mark.parametrize(
-    ("answer", "fate"),
+    ("answer", "status"),
     [
         (200, DeliveryStatus.SENT),
         (500, DeliveryStatus.TEMPORARY),
@@ -179,14 +186,14 @@ def test_untrusted_certificate_sends_nothing(
         ("hang", DeliveryStatus.UNKNOWN),
     ],
 )
-def test_answer_of_the_hook_decides_the_fate(
-    hooked: Hook, answer: int | str, fate: DeliveryStatus
+def test_answer_of_the_hook_decides_the_delivery_status(
+    hooked: Hook, answer: int | str, status: DeliveryStatus
 ) -> None:
     hooked.answer = answer
     limit = SHORT if answer == "hang" else PATIENT
     desk = Channel("desk", hooked.url, timeout=limit, connect_timeout=PATIENT)
     got = desk.send(message())
-    assert got.fate is fate, got
+    assert got.status is status, got
     assert len(hooked.bodies) == 1, "the mail library does not retry"
     assert "Grüße" in hooked.bodies[0]["message"]
 
@@ -194,7 +201,7 @@ def test_answer_of_the_hook_decides_the_fate(
 def test_hook_that_is_not_there_is_temporary(trusted: None) -> None:
     desk = Channel("desk", f"jsons://localhost:{free_port()}/x", timeout=PATIENT)
     got = desk.send(message())
-    assert (got.fate, got.channel_down) == (DeliveryStatus.TEMPORARY, True)
+    assert (got.status, got.channel_down) == (DeliveryStatus.TEMPORARY, True)
 
 
 @pytest.mark.parametrize(
@@ -232,11 +239,11 @@ def test_unusable_channel_url_is_refused_without_showing_it(url: str, word: str)
     ],
 )
 def test_invalid_address_is_permanent_and_bad(text: str) -> None:
-    """The mail library would drop it without a word, and then write to the sender."""
+    """The mail library would drop it silently, and then write to the sender."""
     with pytest.raises(CertmgrError):
         mail_address(text)
     got = channel(9).send(message(text))
-    assert (got.fate, got.bad_address) == (DeliveryStatus.PERMANENT, True)
+    assert (got.status, got.bad_address) == (DeliveryStatus.PERMANENT, True)
 
 
 def test_idn_host_of_an_address_becomes_an_a_label() -> None:
@@ -254,13 +261,14 @@ def test_body_and_password_do_not_reach_another_log(
     assert "Grüße" not in caplog.text
 
 
-def test_log_without_a_reply_code_is_unknown_and_with_one_has_its_fate() -> None:
-    assert judge([], mail=True).fate is DeliveryStatus.UNKNOWN
-    assert judge([], mail=False).fate is DeliveryStatus.UNKNOWN
+def test_log_without_a_reply_code_is_unknown_and_with_one_has_that_status() -> None:
+    assert classify_failure([], mail=True).status is DeliveryStatus.UNKNOWN
+    assert classify_failure([], mail=False).status is DeliveryStatus.UNKNOWN
     assert (
-        judge(["Socket Exception: (421, b'4.7.0 bye')"], mail=True).fate is DeliveryStatus.TEMPORARY
+        classify_failure(["Socket Exception: (421, b'4.7.0 bye')"], mail=True).status
+        is DeliveryStatus.TEMPORARY
     )
-    refused = judge(["Socket Exception: {'a@b.example': (450, b'x 550 y')}"], mail=True)
+    refused = classify_failure(["Socket Exception: {'a@b.example': (450, b'x 550 y')}"], mail=True)
     assert refused.code == 450
 
 

@@ -21,7 +21,7 @@ from inventory.clock import Clock
 from inventory.db import maintenance
 from inventory.db.database import Database, to_epoch
 from inventory.db.opening import open_database
-from inventory.models.tables import notice
+from inventory.models import Notice
 from inventory.store import contacts, outbox
 from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.delivery import LEASE, DeliveryWorker, backoff
@@ -29,7 +29,7 @@ from notifiers.pipeline.run import address_of
 from tests.campaign import Campaign, follow
 from tests.clock import START, ManualClock, frozen
 from tests.notifiers.crash import PAUSES, fill
-from tests.notifiers.street import DAY, Street, said, year
+from tests.notifiers.sites import DAY, SiteSimulation, add_expiring_site, sent_items
 from tests.servers.mail import MailServer
 from tests.servers.ports import free_port
 
@@ -62,17 +62,17 @@ def states(database: Database) -> dict[str, int]:
 
 
 class AnsweringChannel:
-    """Has the same fate for every message."""
+    """Has the same delivery status for all messages."""
 
     name = "mail"
 
-    def __init__(self, fate: DeliveryStatus = DeliveryStatus.SENT) -> None:
+    def __init__(self, status: DeliveryStatus = DeliveryStatus.SENT) -> None:
         self.messages: list[OutgoingMessage] = []
-        self._fate = fate
+        self._status = status
 
     def send(self, message: OutgoingMessage) -> SendResult:
         self.messages.append(message)
-        return SendResult(self._fate)
+        return SendResult(self._status)
 
 
 def test_queued_notice_is_sent_once(database: Database, server: MailServer) -> None:
@@ -114,14 +114,14 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("fate", DeliveryStatus)
-def test_fate_of_a_message_decides_the_state_of_its_notice(
+@pytest.mark.parametrize("status", DeliveryStatus)
+def test_delivery_status_decides_the_state_of_its_notice(
     sqlite_database: Database,
-    fate: DeliveryStatus,
+    status: DeliveryStatus,
 ) -> None:
     fill(sqlite_database, 1)
-    worker(sqlite_database, {"mail": AnsweringChannel(fate)}).run()
-    assert states(sqlite_database) == {STATES[fate]: 1}
+    worker(sqlite_database, {"mail": AnsweringChannel(status)}).run()
+    assert states(sqlite_database) == {STATES[status]: 1}
 
 
 def test_temporary_refusal_is_retried_later_and_bad_address_is_marked(
@@ -142,7 +142,7 @@ def test_temporary_refusal_is_retried_later_and_bad_address_is_marked(
     assert bad == [["owner1@client.example"]]
 
 
-def test_notice_of_unknown_fate_is_sent_again_only_by_a_person(
+def test_notice_of_unknown_status_is_sent_again_only_by_a_person(
     database: Database, server: MailServer, clock: ManualClock
 ) -> None:
     fill(database, 3, people=3)
@@ -162,7 +162,7 @@ def test_notice_of_unknown_fate_is_sent_again_only_by_a_person(
 def test_dead_channel_does_not_stop_the_others(database: Database, server: MailServer) -> None:
     fill(database, 20)
     with database.write() as tx:
-        tx.conn.execute(update(notice).where(notice.c.id > 10).values(channel="desk"))
+        tx.conn.execute(update(Notice).where(Notice.id > 10).values(channel="desk"))
     dead = Channel("desk", f"jsons://localhost:{free_port()}/x", timeout=PATIENT)
     counts = worker(database, {"mail": mail(server), "desk": dead}).run()
     assert counts.sent == 10
@@ -174,7 +174,7 @@ def test_dead_channel_does_not_stop_the_others(database: Database, server: MailS
 def test_channel_removed_from_the_configuration_keeps_its_notices(database: Database) -> None:
     fill(database, 3)
     counts = worker(database, {}).run()
-    assert counts.skipped == {"mail": "it is not in the configuration any more"}
+    assert counts.skipped == {"mail": "it is no longer in the configuration"}
     assert states(database) == {"queued": 3}
 
 
@@ -201,16 +201,19 @@ def test_expired_notice_is_not_sent(
     assert states(database) == {"dead": 2}
 
 
-def test_client_is_not_written_to_outside_office_hours(street: Street) -> None:
-    year(street, left=8)
-    assert len(street.day().drafts) == 1
-    night, morning = street.now.replace(hour=23), (street.now + DAY).replace(hour=8, minute=30)
+def test_client_is_not_written_to_outside_office_hours(simulation: SiteSimulation) -> None:
+    add_expiring_site(simulation, left=8)
+    assert len(simulation.day().drafts) == 1
+    night, morning = (
+        simulation.now.replace(hour=23),
+        (simulation.now + DAY).replace(hour=8, minute=30),
+    )
     channel = AnsweringChannel()
-    address = address_of(street.database, "mail", street.rules)
-    late = DeliveryWorker(street.database, {"mail": channel}, address, lambda: night, rate=0)
+    address = address_of(simulation.database, "mail", simulation.rules)
+    late = DeliveryWorker(simulation.database, {"mail": channel}, address, lambda: night, rate=0)
     assert late.run().later == 1
     assert channel.messages == []
-    early = DeliveryWorker(street.database, {"mail": channel}, address, lambda: morning, rate=0)
+    early = DeliveryWorker(simulation.database, {"mail": channel}, address, lambda: morning, rate=0)
     assert early.run().sent == 1
 
 
@@ -253,7 +256,7 @@ def test_worker_whose_lease_was_lost_does_not_send(database: Database) -> None:
     with database.write(now + timedelta(seconds=LEASE + 6)) as tx:
         assert not outbox.begin(tx, notice_id, "first", LEASE)
         assert outbox.begin(tx, notice_id, "second", LEASE)
-    # It pauses during the call: the fate is unknown until it reports that it was sent.
+    # It pauses during the call: the delivery status is unknown until it reports that it was sent.
     with database.write(now + timedelta(seconds=3 * LEASE)) as tx:
         assert outbox.recover(tx) == (0, 1)
         assert outbox.finish(tx, notice_id, "second", "sent")
@@ -320,33 +323,33 @@ def test_notices_in_a_restored_queue_are_unknown_and_not_sent_again(
     sqlite_database: Database,
     tmp_path: Path,
 ) -> None:
-    street = Street(sqlite_database)
-    year(street, left=8)
-    street.day()
-    maintenance.backup(street.database.engine, tmp_path / "backup.db")
-    street.sent()
-    street.database.close()
-    maintenance.restore(street.database.engine, tmp_path / "backup.db")
-    assert states(street.database) == {"unknown": 1}
-    assert said(street.notify()) == [], "it may have been sent"
+    simulation = SiteSimulation(sqlite_database)
+    add_expiring_site(simulation, left=8)
+    simulation.day()
+    maintenance.backup(simulation.database.engine, tmp_path / "backup.db")
+    simulation.mark_sent()
+    simulation.database.close()
+    maintenance.restore(simulation.database.engine, tmp_path / "backup.db")
+    assert states(simulation.database) == {"unknown": 1}
+    assert sent_items(simulation.notify()) == [], "it may have been sent"
 
 
 def test_restore_that_is_killed_leaves_the_queue_as_it_was(
     sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old queue is marked as unknown before the database has it."""
-    street = Street(sqlite_database)
-    year(street, left=8)
-    street.day()
-    maintenance.backup(street.database.engine, tmp_path / "backup.db")
-    street.sent()
-    street.database.close()
+    simulation = SiteSimulation(sqlite_database)
+    add_expiring_site(simulation, left=8)
+    simulation.day()
+    maintenance.backup(simulation.database.engine, tmp_path / "backup.db")
+    simulation.mark_sent()
+    simulation.database.close()
 
     def die(_connection: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(maintenance, "_unsure", die)
+    monkeypatch.setattr(maintenance, "_mark_notices_unknown", die)
     with pytest.raises(KeyboardInterrupt):
-        maintenance.restore(street.database.engine, tmp_path / "backup.db")
-    assert states(street.database) == {"sent": 1}, "nothing was restored"
+        maintenance.restore(simulation.database.engine, tmp_path / "backup.db")
+    assert states(simulation.database) == {"sent": 1}, "nothing was restored"
     assert not list(tmp_path.glob(".*.restoring"))

@@ -1,4 +1,4 @@
-"""What comes back: replies, bounces, automatic replies, and forgeries of each.
+"""Inbound mail: replies, bounces, automatic replies, and forgeries of each.
 
 The mailbox is a real one, at Dovecot.
 """
@@ -18,11 +18,11 @@ from sqlalchemy import update
 
 from certmgr.demo.authority import Authority
 from inventory.errors import CertmgrError, ConfigError
-from inventory.models.tables import notice
+from inventory.models import Notice
 from inventory.store import contacts, inbox, outbox, tickets
-from notifiers.inbox import parse, read, take
+from notifiers.inbox import parse, read, record_mail
 from tests.databases import open_sqlite
-from tests.notifiers.street import DAY, START, Site, Street
+from tests.notifiers.sites import DAY, START, Site, SiteSimulation
 from tests.servers.mail import Mailbox, mailbox
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -31,35 +31,37 @@ NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def sent_notice(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, Site]]:
     """The database of one client with a fallback and one site, after one notice was sent."""
-    path = tmp_path_factory.mktemp("inbox") / "street.db"
-    street = Street(open_sqlite(path))
-    street.client("1")
-    with street.database.write(street.now) as tx:
+    path = tmp_path_factory.mktemp("inbox") / "simulation.db"
+    simulation = SiteSimulation(open_sqlite(path))
+    simulation.client("1")
+    with simulation.database.write(simulation.now) as tx:
         deputy = {"name": "Deputy", "role": "billing"}
         contacts.add(tx, "1", deputy, ("email:deputy@client1.example",))
-    street.site("shop.example", "1").serve(START - 390 * DAY, 398 * DAY)
-    street.baseline()
-    assert len(street.day().drafts) == 1
-    street.sent()
-    with street.database.write(street.now) as tx:
-        tx.conn.execute(update(notice).values(sent_to="owner1@client1.example"))
-    street.database.close()
-    return path.read_bytes(), street.sites
+    simulation.site("shop.example", "1").serve(START - 390 * DAY, 398 * DAY)
+    simulation.baseline()
+    assert len(simulation.day().drafts) == 1
+    simulation.mark_sent()
+    with simulation.database.write(simulation.now) as tx:
+        tx.conn.execute(update(Notice).values(sent_to="owner1@client1.example"))
+    simulation.database.close()
+    return path.read_bytes(), simulation.sites
 
 
 @pytest.fixture
-def street(sent_notice: tuple[bytes, dict[str, Site]], tmp_path: Path) -> Iterator[Street]:
+def simulation(
+    sent_notice: tuple[bytes, dict[str, Site]], tmp_path: Path
+) -> Iterator[SiteSimulation]:
     content, sites = sent_notice
-    path = tmp_path / "street.db"
+    path = tmp_path / "simulation.db"
     path.write_bytes(content)
-    street = Street(open_sqlite(path), START + DAY)
-    street.sites = copy.deepcopy(sites)
-    yield street
-    street.database.close()
+    simulation = SiteSimulation(open_sqlite(path), START + DAY)
+    simulation.sites = copy.deepcopy(sites)
+    yield simulation
+    simulation.database.close()
 
 
-def mark(street: Street) -> str:
-    with street.database.read() as conn:
+def mark(simulation: SiteSimulation) -> str:
+    with simulation.database.read() as conn:
         row = outbox.listing(conn)[0]
     return f"{row['id']}.{row['secret']}"
 
@@ -101,46 +103,52 @@ def dsn(
     ).encode()
 
 
-def acked(street: Street) -> bool:
-    with street.database.read() as conn:
+def acked(simulation: SiteSimulation) -> bool:
+    with simulation.database.read() as conn:
         return any(m["acked_at"] is not None for m in tickets.listing(conn))
 
 
-def bad(street: Street) -> list[str]:
-    with street.database.read() as conn:
+def bad(simulation: SiteSimulation) -> list[str]:
+    with simulation.database.read() as conn:
         return [b for c in contacts.listing(conn) for b in c["bad"]]
 
 
-def test_reply_acknowledges_the_notice_once(street: Street) -> None:
-    raw = reply(f"<certmgr.{mark(street)}@provider.example> <x@y.example>")
-    assert take(street.database, raw, NOW) == "reply"
-    assert acked(street)
-    with street.database.read() as conn:
+def test_reply_acknowledges_the_notice_once(simulation: SiteSimulation) -> None:
+    raw = reply(f"<certmgr.{mark(simulation)}@provider.example> <x@y.example>")
+    assert record_mail(simulation.database, raw, NOW) == "reply"
+    assert acked(simulation)
+    with simulation.database.read() as conn:
         (answer,) = inbox.of_notice(conn, outbox.listing(conn)[0]["id"])
         assert outbox.listing(conn)[0]["acked_at"] == int(NOW.timestamp())
     assert answer["text"] == "Thank you, we are on it."
-    assert take(street.database, raw, NOW) == "known"
+    assert record_mail(simulation.database, raw, NOW) == "known"
 
 
-def test_mail_with_only_in_reply_to_is_a_reply(street: Street) -> None:
-    raw = reply("", In_Reply_To=f"<certmgr.{mark(street)}@provider.example>")
-    assert take(street.database, raw, NOW) == "reply"
+def test_mail_with_only_in_reply_to_is_a_reply(simulation: SiteSimulation) -> None:
+    raw = reply("", In_Reply_To=f"<certmgr.{mark(simulation)}@provider.example>")
+    assert record_mail(simulation.database, raw, NOW) == "reply"
 
 
 @pytest.mark.parametrize("part", ["text/rfc822-headers", "message/rfc822"])
-def test_bounce_marks_the_address_and_the_fallback_is_notified(street: Street, part: str) -> None:
-    assert take(street.database, dsn(mark(street), part=part), NOW) == "bounce"
-    assert bad(street) == ["owner1@client1.example"]
-    assert not acked(street)
-    street.now = NOW + DAY / 24
-    drafts = [d for d, _ in street.notify().drafts]
+def test_bounce_marks_the_address_and_the_fallback_is_notified(
+    simulation: SiteSimulation, part: str
+) -> None:
+    assert record_mail(simulation.database, dsn(mark(simulation), part=part), NOW) == "bounce"
+    assert bad(simulation) == ["owner1@client1.example"]
+    assert not acked(simulation)
+    simulation.now = NOW + DAY / 24
+    drafts = [d for d, _ in simulation.notify().drafts]
     assert [(d.person.name, i.step) for d in drafts for i in d.items] == [("Deputy", "fallback")]
 
 
-def test_delay_report_is_not_a_bounce(street: Street) -> None:
-    assert take(street.database, dsn(mark(street), "delayed", "4.4.1"), NOW) == "delay"
-    assert take(street.database, dsn(mark(street), "failed", "4.4.7"), NOW) == "delay"
-    assert bad(street) == []
+def test_delay_report_is_not_a_bounce(simulation: SiteSimulation) -> None:
+    assert (
+        record_mail(simulation.database, dsn(mark(simulation), "delayed", "4.4.1"), NOW) == "delay"
+    )
+    assert (
+        record_mail(simulation.database, dsn(mark(simulation), "failed", "4.4.7"), NOW) == "delay"
+    )
+    assert bad(simulation) == []
 
 
 @pytest.mark.parametrize(
@@ -154,13 +162,13 @@ def test_delay_report_is_not_a_bounce(street: Street) -> None:
     ],
 )
 def test_automatic_reply_neither_acknowledges_nor_bounces(
-    street: Street,
+    simulation: SiteSimulation,
     headers: dict[str, str],
 ) -> None:
-    raw = reply(f"<certmgr.{mark(street)}@provider.example>", "I am away.", **headers)
-    assert take(street.database, raw, NOW) == "automatic"
-    assert not acked(street)
-    assert bad(street) == []
+    raw = reply(f"<certmgr.{mark(simulation)}@provider.example>", "I am away.", **headers)
+    assert record_mail(simulation.database, raw, NOW) == "automatic"
+    assert not acked(simulation)
+    assert bad(simulation) == []
 
 
 @pytest.mark.parametrize(
@@ -186,20 +194,22 @@ def test_automatic_reply_neither_acknowledges_nor_bounces(
         "parts",
     ],
 )
-def test_forged_answer_changes_nothing(street: Street, raw: bytes) -> None:
-    assert take(street.database, raw, NOW) == "stranger"
-    assert not acked(street)
-    assert bad(street) == []
+def test_forged_answer_changes_nothing(simulation: SiteSimulation, raw: bytes) -> None:
+    assert record_mail(simulation.database, raw, NOW) == "stranger"
+    assert not acked(simulation)
+    assert bad(simulation) == []
 
 
-def test_bounce_that_names_another_address_marks_the_one_it_was_sent_to(street: Street) -> None:
+def test_bounce_that_names_another_address_marks_the_one_it_was_sent_to(
+    simulation: SiteSimulation,
+) -> None:
     """Someone who has seen the mail can only report that it did not arrive where it was sent."""
-    raw = dsn(mark(street)).replace(
+    raw = dsn(mark(simulation)).replace(
         b"Final-Recipient: rfc822; owner1@client1.example",
         b"Final-Recipient: rfc822; deputy@client1.example",
     )
-    assert take(street.database, raw, NOW) == "bounce"
-    assert bad(street) == ["owner1@client1.example"]
+    assert record_mail(simulation.database, raw, NOW) == "bounce"
+    assert bad(simulation) == ["owner1@client1.example"]
 
 
 @given(st.binary(max_size=3000))
@@ -225,8 +235,10 @@ def box(root: Authority, tmp_path: Path, trusted: None) -> Iterator[Mailbox]:
         yield found
 
 
-def test_mailbox_is_read_once_and_a_dry_run_marks_nothing(street: Street, box: Mailbox) -> None:
-    known = mark(street)
+def test_mailbox_is_read_once_and_a_dry_run_marks_nothing(
+    simulation: SiteSimulation, box: Mailbox
+) -> None:
+    known = mark(simulation)
     box.put(
         reply(f"<certmgr.{known}@provider.example>"),
         dsn(known),
@@ -234,26 +246,28 @@ def test_mailbox_is_read_once_and_a_dry_run_marks_nothing(street: Street, box: M
         reply(f"<certmgr.{known}@p>", Precedence="bulk"),
     )
     expected = {"reply": 1, "bounce": 1, "stranger": 1, "automatic": 1}
-    assert read(street.database, box.url, NOW, dry_run=True) == expected
+    assert read(simulation.database, box.url, NOW, dry_run=True) == expected
     assert box.unseen() == 4
-    assert not acked(street)
-    assert read(street.database, box.url, NOW) == expected
-    assert acked(street)
-    assert bad(street) == ["owner1@client1.example"]
+    assert not acked(simulation)
+    assert read(simulation.database, box.url, NOW) == expected
+    assert acked(simulation)
+    assert bad(simulation) == ["owner1@client1.example"]
     assert box.unseen() == 0
-    assert read(street.database, box.url, NOW) == {}
+    assert read(simulation.database, box.url, NOW) == {}
 
 
-def test_huge_mail_is_cut(street: Street, box: Mailbox) -> None:
-    box.put(reply(f"<certmgr.{mark(street)}@provider.example>", "x" * 3_000_000))
-    assert read(street.database, box.url, NOW) == {"reply": 1}
+def test_huge_mail_is_cut(simulation: SiteSimulation, box: Mailbox) -> None:
+    box.put(reply(f"<certmgr.{mark(simulation)}@provider.example>", "x" * 3_000_000))
+    assert read(simulation.database, box.url, NOW) == {"reply": 1}
 
 
-def test_unreadable_mailbox_is_an_error_without_its_password(street: Street, box: Mailbox) -> None:
+def test_unreadable_mailbox_is_an_error_without_its_password(
+    simulation: SiteSimulation, box: Mailbox
+) -> None:
     with pytest.raises(ConfigError, match="URL of the mailbox"):
-        read(street.database, "imap://u:p@localhost/", NOW)
+        read(simulation.database, "imap://u:p@localhost/", NOW)
     with pytest.raises(CertmgrError, match="no folder"):
-        read(street.database, box.url.replace("INBOX", "Nowhere"), NOW)
+        read(simulation.database, box.url.replace("INBOX", "Nowhere"), NOW)
     with pytest.raises(CertmgrError, match="cannot be read") as caught:
-        read(street.database, "imaps://user:secret-word@localhost:1/INBOX", NOW)
+        read(simulation.database, "imaps://user:secret-word@localhost:1/INBOX", NOW)
     assert "secret-word" not in str(caught.value)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventory.countries import known_country
+from inventory.countries import is_known_country
 from notifiers.working_days import ChangeFreeze, WorkingCalendar, before_freezes
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -39,10 +39,10 @@ def test_next_opening_is_open_and_not_in_the_past(at: datetime) -> None:
 
 
 def test_country_is_known_only_with_an_existing_code() -> None:
-    assert known_country("DE")
-    assert known_country("DE-BY")
-    assert not known_country("DE-XX")
-    assert not known_country("ZZ")
+    assert is_known_country("DE")
+    assert is_known_country("DE-BY")
+    assert not is_known_country("DE-XX")
+    assert not is_known_country("ZZ")
 
 
 def test_end_within_freezes_moves_to_the_day_before_the_first() -> None:

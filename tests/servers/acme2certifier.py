@@ -1,8 +1,8 @@
-"""acme2certifier with its openssl handler: an ACME server with ARI and profiles, in a process and
-an environment of its own.
+"""acme2certifier with its openssl handler: an ACME server with ARI and profiles, in a separate
+process and virtual environment.
 
-It is GPL, a tool of the tests alone: nothing here imports it, and nothing of ours runs in its
-process but a launcher that knows no more than WSGI.
+It is under the GPL and used only by the tests. No module here imports it. The only code of this
+project in its process is a launcher for WSGI.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from certmgr.demo.authority import Authority
-from tests.servers.pebble import TRIES, held_port, own, session
+from tests.servers.pebble import TRIES, held_port, new_folder, session
 from tests.servers.ports import wait_for
 from tests.servers.processes import stop
 from tests.servers.real import write_pair
@@ -31,9 +31,15 @@ PROFILES = {"classic": "https://ca.test/classic", "shortlived": "https://ca.test
 
 @dataclass
 class Acme2certifier:
-    """``root``: PEM that the certificates lead to.
+    """A running acme2certifier.
 
-    ``http_port`` (0: challenges are not looked at): where it asks for http-01.
+    Attributes:
+        directory: The URL of its directory.
+        ca_file: PEM file that verifies its TLS certificate.
+        root: PEM of the root of its certificates.
+        http_port: The port on which it validates http-01; 0 if it validates no challenge.
+        log: Its log.
+        crl: Its revocation list.
     """
 
     directory: str
@@ -44,7 +50,7 @@ class Acme2certifier:
     crl: Path
 
     def revoked(self) -> list[int]:
-        """Serial numbers in its CRL."""
+        """Return the serial numbers in its revocation list."""
         return (
             [r.serial_number for r in x509.load_pem_x509_crl(self.crl.read_bytes())]
             if self.crl.exists()
@@ -76,18 +82,23 @@ def acme2certifier(
     retry_after: int = 21600,
     resolver: str = "",
 ) -> Iterator[Acme2certifier]:
-    """``days``: lifetime of its certificates.
+    """Run acme2certifier.
 
-    ``profiles``: name -> description; they change nothing in a certificate.
-
-    The window of ARI begins at ``threshold`` percent of the lifetime and lasts for ``window``
-    (None: up to the end); ``renew_now``: it begins in the past. ``retry_after``: seconds, of
-    renewalInfo. ``resolver``: HOST:PORT on loopback, say challtestsrv's: with it challenges are
-    validated, http-01 on ``http_port``; without it each is valid at once.
+    Args:
+        folder: The directory below which its files are created.
+        days: The lifetime of its certificates.
+        profiles: Name -> description. They have no effect on a certificate.
+        threshold: The start of the ARI window, in percent of the lifetime.
+        window: The length of the ARI window; None for a window until the end of the lifetime.
+        renew_now: Whether the ARI window begins in the past.
+        ari: Whether it supports ARI.
+        retry_after: Seconds in the Retry-After of renewalInfo.
+        resolver: HOST:PORT of a DNS server on loopback, such as challtestsrv. With it challenges
+            are validated, http-01 on ``http_port``; without it each challenge is valid at once.
     """
     program = HERE / ".venv" / "bin" / "python"
     assert program.exists(), "acme2certifier is missing: sh tools/servers.sh (make test does it)"
-    folder = own(folder, "acme2certifier")
+    folder = new_folder(folder, "acme2certifier")
     root = Authority("acme2certifier Root")
     issuer = Authority("acme2certifier Issuer", root, path_length=0)
     tls = Authority("acme2certifier's TLS")

@@ -1,5 +1,5 @@
-"""BIND's named on free loopback ports: zones that take RFC 2136 updates with TSIG, signed on
-request, and a resolver for them.
+"""BIND's named on free loopback ports: zones that accept RFC 2136 updates with TSIG, optionally
+signed, and a resolver for them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 
-from tests.servers.pebble import TRIES, held_port, own
+from tests.servers.pebble import TRIES, held_port, new_folder
 from tests.servers.processes import stop
 from tests.servers.real import program
 
@@ -41,14 +41,24 @@ BINDS_CLOCK = (
     "named does not start below libfaketime: its allocator, jemalloc, reads the clock first"
 )
 real_clock = pytest.mark.real_clock(reason=BINDS_CLOCK)
-"""Marks a test that talks to BIND, whose answers are signed and verified with the system's clock.
-"""
+"""Marks a test that uses BIND, whose answers are signed and verified with the system clock."""
 
 
 @dataclass
 class Named:
-    """``server`` is the authoritative one, which follows no CNAME into another zone; ``resolver``
-    does, and validates. Both HOST:PORT, for UDP and TCP.
+    """A running authoritative server and resolver.
+
+    Attributes:
+        address: The address of both.
+        port: The port of the authoritative server.
+        zone: The first zone.
+        zones: All zones.
+        key_name: The name of the TSIG key.
+        secret: The TSIG key in base64.
+        algorithm: The TSIG algorithm.
+        resolver: HOST:PORT of the resolver, which follows a CNAME into another zone and validates.
+        log: The log of the authoritative server.
+        anchors: Zone -> its key as a trust anchor.
     """
 
     address: str
@@ -65,14 +75,15 @@ class Named:
 
     @property
     def server(self) -> str:
+        """HOST:PORT of the authoritative server, which follows no CNAME into another zone."""
         return f"{self.address}:{self.port}"
 
     def ask(
         self, name: str, kind: str, *, resolver: bool = False, dnssec: bool = False
     ) -> dns.message.Message:
-        """The answer of the server, or of the resolver.
+        """Return the answer of the server, or of the resolver.
 
-        ``dnssec``: with DO and AD in the question.
+        With ``dnssec`` the question has the flags DO and AD.
         """
         host, _, port = (self.resolver if resolver else self.server).rpartition(":")
         question = dns.message.make_query(name, kind, want_dnssec=dnssec)
@@ -81,7 +92,7 @@ class Named:
         return dns.query.udp_with_fallback(question, host, 10, int(port))[0]
 
     def txt(self, name: str) -> list[str]:
-        """TXT values at ``name``, from the authoritative server."""
+        """Return the TXT values at ``name`` from the authoritative server."""
         return [
             b"".join(r.strings).decode()
             for rrset in self.ask(name, "TXT").answer
@@ -90,18 +101,19 @@ class Named:
         ]
 
     def add(self, name: str, kind: str, *values: str, ttl: int = 1) -> None:
-        """As the holder of the key does; ``values`` in the form of a zone file."""
+        """Add records by a signed update. ``values`` have the syntax of a zone file."""
         update = self._update(name)
         update.add(dns.name.from_text(name), ttl, kind, *values)
         self._send(update)
 
     def delete(self, name: str, kind: str) -> None:
+        """Delete records by a signed update."""
         update = self._update(name)
         update.delete(dns.name.from_text(name), kind)
         self._send(update)
 
     def tamper(self, *names: str) -> None:
-        """Signatures of answers at exactly these names are broken on their way to the resolver."""
+        """Break the signatures of answers at exactly these names before the resolver gets them."""
         self._tampered.update(dns.name.from_text(n) for n in names)
 
     def _update(self, name: str) -> dns.update.UpdateMessage:
@@ -119,13 +131,19 @@ class Named:
 def named(
     folder: Path, zone: str, *more: str, dnssec: bool = False, unsigned: Sequence[str] = ()
 ) -> Iterator[Named]:
-    """Authoritative for ``zone``, ``more`` and ``unsigned`` zones, each with SOA and NS alone.
+    """Run an authoritative server and a resolver.
 
-    ``dnssec``: all but ``unsigned`` are signed (ECDSA P-256, NSEC), new records too, and the
-    resolver has their keys as trust anchors. The resolver caches nothing, and knows no name beside
-    the zones.
+    The resolver caches nothing, and knows no name outside the zones.
+
+    Args:
+        folder: The directory below which their files are created.
+        zone: A zone, with only SOA and NS.
+        more: Further zones.
+        dnssec: Whether all zones except ``unsigned`` are signed (ECDSA P-256, NSEC), including new
+            records. The resolver has their keys as trust anchors.
+        unsigned: Further zones that are never signed.
     """
-    folder = own(folder, "named")
+    folder = new_folder(folder, "named")
     zones = tuple(z.rstrip(".") for z in (zone, *more, *unsigned))
     signed = zones[: len(zones) - len(unsigned)] if dnssec else ()
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -145,10 +163,10 @@ def named(
             _named(folder, "recursion no; notify no;", "\n".join(parts))
         )
         made = Named("127.0.0.1", port, zones[0], zones, KEY_NAME, secret, ALGORITHM, "", log)
-        made.anchors = {each: _key(made, each) for each in signed}
-        between = stack.enter_context(_between(made))
+        made.anchors = {each: _trust_anchor(made, each) for each in signed}
+        between = stack.enter_context(_tampering_relay(made))
         anchors = " ".join(f'"{each}" static-key {key};' for each, key in made.anchors.items())
-        # Whatever a name is, it is asked of our server, never of the world.
+        # Every question goes to this server, and none to the internet.
         options = (
             f"recursion yes; dnssec-validation {'yes' if signed else 'no'}; forward only;"
             f" forwarders {{ 127.0.0.1 port {between}; }};max-cache-ttl 0; max-ncache-ttl 0;"
@@ -165,9 +183,9 @@ def named(
 
 @contextmanager
 def _named(folder: Path, options: str, rest: str) -> Iterator[tuple[int, Path]]:
-    """Port and log of a process."""
+    """Run named, and yield its port and log."""
     folder.mkdir(parents=True, exist_ok=True)
-    # AppArmor's profile of /usr/sbin/named keeps it out of a test's folder; a copy has no profile.
+    # The AppArmor profile of /usr/sbin/named denies access to a test's folder; a copy has none.
     copy = folder / "named"
     shutil.copy(program("named", "bind9"), copy)
     with ExitStack() as stack:
@@ -188,8 +206,8 @@ def _named(folder: Path, options: str, rest: str) -> Iterator[tuple[int, Path]]:
                 stderr=stream,
             )
             stack.callback(stop, process)
-            # A port that somebody has is a line in its log, and no more.
-            if _is(process, port, token):
+            # If the port is in use, named only logs that and continues.
+            if _is_ready(process, port, token):
                 yield port, log
                 return
         raise AssertionError(
@@ -197,7 +215,7 @@ def _named(folder: Path, options: str, rest: str) -> Iterator[tuple[int, Path]]:
         )
 
 
-def _is(process: subprocess.Popen[bytes], port: int, token: str) -> bool:
+def _is_ready(process: subprocess.Popen[bytes], port: int, token: str) -> bool:
     question = dns.message.make_query("version.bind.", "TXT", "CH")
     end = time.monotonic() + 15
     while time.monotonic() < end and process.poll() is None:
@@ -212,8 +230,8 @@ def _is(process: subprocess.Popen[bytes], port: int, token: str) -> bool:
     return False
 
 
-def _key(server: Named, zone: str) -> str:
-    """The zone's key as trust-anchors has it, once the zone is signed."""
+def _trust_anchor(server: Named, zone: str) -> str:
+    """Return the key of a zone in the syntax of trust-anchors, after the zone is signed."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         answer = server.ask(zone, "DNSKEY", dnssec=True).answer
@@ -240,15 +258,15 @@ def _key(server: Named, zone: str) -> str:
 
 
 @contextmanager
-def _between(server: Named) -> Iterator[int]:
-    """Port of the relay that breaks the signatures at the tampered names."""
+def _tampering_relay(server: Named) -> Iterator[int]:
+    """Run a relay that breaks the signatures at the tampered names, and yield its port."""
 
     def answer(wire: bytes) -> bytes:
         question = dns.message.from_wire(wire)
         found = dns.query.udp_with_fallback(question, server.address, 10, server.port)[0]
         if question.question and question.question[0].name in server._tampered:
             for section in (found.answer, found.authority):
-                section[:] = [_broken(rrset) for rrset in section]
+                section[:] = [_with_broken_signature(rrset) for rrset in section]
         return found.to_wire(max_size=65535)
 
     class Datagram(socketserver.BaseRequestHandler):
@@ -281,7 +299,7 @@ def _between(server: Named) -> Iterator[int]:
         yield port
 
 
-def _broken(rrset: dns.rrset.RRset) -> dns.rrset.RRset:
+def _with_broken_signature(rrset: dns.rrset.RRset) -> dns.rrset.RRset:
     if rrset.rdtype != dns.rdatatype.RRSIG:
         return rrset
     broken = [r.replace(signature=r.signature[:-1] + bytes([r.signature[-1] ^ 1])) for r in rrset]

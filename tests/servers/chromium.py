@@ -1,6 +1,6 @@
-"""Headless Chromium over the DevTools pipe: pages from files, axe-core, pictures.
+"""Headless Chromium over the DevTools pipe: pages from files, axe-core, screenshots.
 
-No network, no driver.
+It uses no network and no driver.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ AXE = Path(__file__).parents[1] / "axe" / "node_modules" / "axe-core" / "axe.min
 
 
 class Browser:
-    """One page. Methods of the DevTools protocol by :meth:`call`."""
+    """A browser with one page. :meth:`call` calls methods of the DevTools protocol."""
 
     def __init__(self, folder: Path) -> None:
         path = shutil.which("chromium") or shutil.which("chromium-browser")
         assert path, "chromium is missing: apt-get install chromium (make test does it as root)"
         commands_read, self._out = os.pipe()
         self._in, answers_write = os.pipe()
-        # Chromium reads commands from descriptor 3 and answers on 4; ours move out of the way
-        # first.
+        # Chromium reads commands from descriptor 3 and answers on 4. The pipes get higher numbers
+        # first, so that dup2 cannot overwrite them.
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (commands_read, answers_write)]
         self._process = subprocess.Popen(
             [path, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
@@ -85,6 +85,7 @@ class Browser:
         return message
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method and return its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
@@ -106,9 +107,14 @@ class Browser:
         width: int = 1000,
         scripts: bool = True,
     ) -> None:
-        """Loads a file and waits until it is there.
+        """Load a file and wait until it is loaded.
 
-        ``scripts`` False: as a browser whose scripts are off.
+        Args:
+            path: The file.
+            dark: Whether the browser prefers a dark color scheme.
+            media: screen or print.
+            width: The width of the window in pixels.
+            scripts: Whether scripts may run that the page's policy forbids.
         """
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -126,6 +132,7 @@ class Browser:
             pass
 
     def evaluate(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
@@ -133,7 +140,7 @@ class Browser:
         return answer["result"].get("value")
 
     def violations(self) -> list[Mapping[str, Any]]:
-        """What axe-core finds wrong on the page: rule and the elements."""
+        """Return the violations that axe-core finds on the page: rule and elements."""
         assert AXE.is_file(), f"axe-core is missing: npm ci in {AXE.parents[2]} (make test does it)"
         self.evaluate(AXE.read_text(encoding="utf-8"))
         run = (
@@ -144,7 +151,7 @@ class Browser:
         return found
 
     def picture(self, path: Path, height: int | None = None) -> None:
-        """The whole page as PNG; at most ``height`` pixels of it."""
+        """Write the page as PNG, with at most ``height`` pixels of it."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {
             "x": 0,
@@ -159,6 +166,7 @@ class Browser:
         path.write_bytes(base64.b64decode(data))
 
     def close(self) -> None:
+        """End the browser."""
         with suppress(OSError):
             os.close(self._out)
         stop(self._process)
@@ -167,6 +175,7 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
+    """Run a browser with an empty profile."""
     with tempfile.TemporaryDirectory(
         prefix="certmgr-chromium-", ignore_cleanup_errors=True
     ) as folder:

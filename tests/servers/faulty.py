@@ -1,9 +1,9 @@
-"""An HTTPS proxy in front of an ACME server, in this process, that fails as it is told and
-remembers what was asked.
+"""An HTTPS proxy in front of an ACME server, in this process, that injects faults and records the
+requests.
 
-The client's Host header goes through, since a JWS carries the URL that the client used, and pebble
-and acme2certifier compare it with Host and make their URLs from it. What still names the upstream,
-in a body, Location or Link, is rewritten.
+The client's Host header is passed on: a JWS contains the URL that the client used, and pebble and
+acme2certifier compare it with Host and derive their URLs from it. URLs of the upstream in a body,
+Location or Link are rewritten.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import urllib3
 
 from certmgr.demo.authority import Authority
 from inventory.clock import system_clock
-from tests.servers.pebble import own
+from tests.servers.pebble import new_folder
 from tests.servers.real import write_pair
 
 PROBLEM = "application/problem+json"
@@ -52,7 +52,7 @@ HOP = {
 
 @dataclass(frozen=True)
 class Fault:
-    """Made by the functions below. ``passed``: the upstream gets the request."""
+    """A fault, created by the functions below."""
 
     kind: Literal["answer", "pass", "truncate", "reset", "drop", "drip", "huge"]
     status: int = 200
@@ -68,6 +68,7 @@ class Fault:
 
     @property
     def passed(self) -> bool:
+        """Whether the upstream gets the request."""
         return self.kind in ("pass", "truncate", "drop")
 
 
@@ -77,7 +78,7 @@ def answer(
     content_type: str = PROBLEM,
     headers: Mapping[str, str] | None = None,
 ) -> Fault:
-    """Exactly this; the upstream gets nothing."""
+    """Return exactly this answer, without a request to the upstream."""
     return Fault(
         "answer",
         status,
@@ -95,9 +96,15 @@ def problem(
     as_date: bool = False,
     **more: Any,
 ) -> Fault:
-    """A problem document (RFC 7807) of ``urn:ietf:params:acme:error:KIND``.
+    """Return a problem document (RFC 7807) of the type ``urn:ietf:params:acme:error:KIND``.
 
-    ``retry_after``: seconds, sent as such or as an HTTP date.
+    Args:
+        status: The HTTP status.
+        kind: The type without its prefix.
+        detail: The description.
+        retry_after: Seconds of the header Retry-After.
+        as_date: Whether Retry-After is sent as an HTTP date instead of seconds.
+        more: Further members of the document.
     """
     body = json.dumps(
         {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": status, **more}
@@ -114,52 +121,63 @@ def problem(
 def rate_limited(
     seconds: float, *, as_date: bool = False, detail: str = "too many certificates already issued"
 ) -> Fault:
+    """Return a refusal by a rate limit."""
     return problem(429, "rateLimited", detail, seconds, as_date)
 
 
 def truncated() -> Fault:
-    """Half of the body that the head announces, then the end."""
+    """Return half of the announced body, then close the connection."""
     return Fault("truncate")
 
 
 def delayed(seconds: float, then: Fault | None = None) -> Fault:
+    """Return another fault, or the true answer, after a delay."""
     return replace(then or Fault("pass"), delay=seconds)
 
 
 def mistyped(content_type: str = "text/html") -> Fault:
-    """The true answer under another Content-Type."""
+    """Return the true answer with another Content-Type."""
     return Fault("pass", content_type=content_type)
 
 
 def reset() -> Fault:
-    """RST before the upstream gets the request."""
+    """Reset the connection before the upstream gets the request."""
     return Fault("reset")
 
 
 def dropped() -> Fault:
-    """The upstream gets the request and answers; the client sees RST."""
+    """Pass the request to the upstream, then reset the connection instead of answering."""
     return Fault("drop")
 
 
 def dripping(interval: float = 0.2, *, headers: bool = False) -> Fault:
-    """A byte of the body, or of a header, each ``interval`` seconds, without an end."""
+    """Send one byte of the body, or of a header, every ``interval`` seconds without an end."""
     return Fault("drip", interval=interval, in_headers=headers, content_type="application/json")
 
 
 def huge(size: int = 50_000_000, *, chunked: bool = False, zipped: bool = False) -> Fault:
-    """JSON of so many bytes; ``chunked``: of a length not announced; ``zipped``: some 50 KB of
-    gzip.
+    """Return JSON of ``size`` bytes.
+
+    With ``chunked`` its length is not announced. With ``zipped`` it is sent as about 50 KB of gzip.
     """
     return Fault("huge", content_type="application/json", size=size, chunked=chunked, zipped=zipped)
 
 
 @dataclass
 class Rule:
-    """``fault`` for the requests whose method is ``method`` (empty: any) and whose path begins with
-    the pattern ``path``, and for which ``when`` holds.
+    """A fault and the requests to which it applies.
 
-    ``nth``: only those of them that have these numbers, from 1. ``chance``: only with this
-    probability. Every rule counts what it matches; the first that applies is used.
+    Every rule counts the requests that it matches. The first rule that applies is used.
+
+    Attributes:
+        fault: The fault.
+        path: A pattern that matches the beginning of the path.
+        method: The method; empty for any.
+        nth: The numbers of the matching requests to which the rule applies, from 1; empty for all.
+        chance: The probability with which the rule applies.
+        when: A further condition.
+        seen: The number of matching requests.
+        fired: The number of requests for which the rule was used.
     """
 
     fault: Fault
@@ -172,6 +190,7 @@ class Rule:
     fired: int = 0
 
     def applies(self, seen: Seen, chance: random.Random) -> bool:
+        """Count a matching request, and return whether the rule applies to it."""
         if (
             self.method not in ("", seen.method)
             or not re.match(self.path, seen.path)
@@ -189,7 +208,14 @@ class Rule:
 class Seen:
     """A request.
 
-    ``at``: time.monotonic() of its arrival. ``status``: what the client was sent, 0 for none.
+    Attributes:
+        method: Its method.
+        path: Its path.
+        at: time.monotonic() of its arrival.
+        headers: Its headers.
+        body: Its body.
+        fault: The fault that was injected.
+        status: The status that the client got; 0 for none.
     """
 
     method: str
@@ -208,19 +234,23 @@ class Seen:
 
     @property
     def protected(self) -> Any:
-        """Header of the JWS; None for a request without a body."""
+        """The header of the JWS; None for a request without a body."""
         return self._part("protected")
 
     @property
     def payload(self) -> Any:
-        """Payload of the JWS; "" for POST-as-GET, None for a request without a body."""
+        """The payload of the JWS; "" for POST-as-GET, None for a request without a body."""
         return self._part("payload")
 
 
 class Proxy:
-    """``directory`` and ``ca_file`` for the client.
+    """A running proxy.
 
-    ``rules`` may be changed at any time; ``requests`` grows.
+    Attributes:
+        directory: The directory URL for the client.
+        ca_file: PEM file that verifies its TLS certificate.
+        rules: The faults, which may be changed at any time.
+        requests: The requests so far.
     """
 
     def __init__(
@@ -244,10 +274,11 @@ class Proxy:
         )
 
     def to(self, path: str, method: str = "") -> list[Seen]:
-        """Requests so far whose path begins with the pattern."""
+        """Return the requests so far whose path begins with the pattern."""
         return [s for s in self.requests if re.match(path, s.path) and method in ("", s.method)]
 
     def note(self, seen: Seen) -> None:
+        """Record a request and select its fault."""
         with self._lock:
             self.requests.append(seen)
             applying = [r for r in self.rules if r.applies(seen, self._chance)]
@@ -256,7 +287,7 @@ class Proxy:
                 seen.fault = applying[0].fault
 
     def pass_on(self, seen: Seen) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Status, headers and body of the upstream, in our name."""
+        """Pass a request on, and return the upstream's status, headers and body with own URLs."""
         headers = {
             k: v for k, v in seen.headers.items() if k.lower() not in HOP | {"accept-encoding"}
         }
@@ -282,7 +313,10 @@ class Proxy:
         return got.status, mine, got.data.replace(self.upstream.encode(), self.base.encode())
 
     def nonce(self) -> dict[str, str]:
-        """A refusal by a CA carries a nonce as any other answer to a POST does (RFC 8555 6.5)."""
+        """Return a header with a nonce of the upstream.
+
+        A refusal by a CA contains a nonce, like any other answer to a POST (RFC 8555 6.5).
+        """
         with suppress(urllib3.exceptions.HTTPError, ValueError, KeyError):
             host = {"Host": urlsplit(self.base).netloc}
             listed = self._pool.request(
@@ -308,7 +342,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def handle(self) -> None:
-        with suppress(OSError):  # the client left, or was reset
+        with suppress(OSError):  # the client closed the connection, or it was reset
             super().handle()
 
     def finish(self) -> None:
@@ -407,7 +441,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that does not trust us, or that left in mid-handshake
+        pass  # a client that does not trust the proxy, or that aborted the handshake
 
 
 @contextmanager
@@ -419,18 +453,24 @@ def faulty(
     *,
     seed: int = 0,
 ) -> Iterator[Proxy]:
-    """In front of the server with the directory URL ``upstream``, whose TLS certificate
-    ``upstream_ca`` vouches for (None: it speaks plain HTTP).
+    """Run a proxy.
+
+    Args:
+        folder: The directory below which its files are created.
+        upstream: The directory URL of the server behind it.
+        upstream_ca: PEM file that verifies the upstream's TLS certificate; None for plain HTTP.
+        rules: The faults.
+        seed: The seed for rules with a probability.
     """
     authority = Authority("Faulty proxy's TLS")
-    folder = own(folder, "proxy")
+    folder = new_folder(folder, "proxy")
     ca_file = folder / "tls-ca.pem"
     ca_file.write_bytes(authority.pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*write_pair(folder, authority.issue("localhost", "127.0.0.1"), "tls"))
     handler = type("Handler", (_Handler,), {})
     server = _Server(("127.0.0.1", 0), handler)
-    # The handshake is the handler thread's, so that a client that stalls in it stalls nobody else.
+    # The handler thread does the handshake, so that a client that stalls in it blocks no other.
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )

@@ -1,5 +1,5 @@
-"""A mail server for notices: aiosmtpd with STARTTLS and AUTH, which can be told to misbehave; and a
-hook over HTTPS.
+"""A mail server for notices: aiosmtpd with STARTTLS, AUTH and configurable faults; a webhook over
+HTTPS; a mailbox at Dovecot.
 """
 
 from __future__ import annotations
@@ -35,6 +35,13 @@ USER, PASSWORD = "certmgr", "s3cret-of-the-mail-server"
 
 @dataclass(slots=True)
 class Received:
+    """A received message.
+
+    Attributes:
+        to: The recipient.
+        raw: The message.
+    """
+
     to: str
     raw: bytes
 
@@ -61,8 +68,14 @@ class Received:
 
 @dataclass(slots=True)
 class MailServer:
-    """``answers``: what is answered to (stage, recipient), where stage is rcpt or data; None: the
-    usual. hang and drop are answers too.
+    """A running mail server.
+
+    Attributes:
+        port: Its port.
+        url: Its URL for apprise.
+        received: The messages so far.
+        answers: The answer to (stage, recipient); the stage is rcpt or data. None stands for the
+            usual answer, "hang" for no answer, and "drop" for a closed connection.
     """
 
     port: int = 0
@@ -71,6 +84,7 @@ class MailServer:
     answers: Callable[[str, str], str | None] = lambda stage, to: None
 
     def to(self, address: str) -> list[Received]:
+        """Return the messages to an address."""
         return [r for r in self.received if r.to == address]
 
     # aiosmtpd's hooks
@@ -113,7 +127,7 @@ def _contexts(
 def mail_server(
     root: Authority, folder: Path, issued: IssuedCertificate | None = None
 ) -> Iterator[MailServer]:
-    """Whoever uses it must trust ``root``: SSL_CERT_FILE."""
+    """Run a mail server. Its clients must trust ``root`` (SSL_CERT_FILE)."""
     server = MailServer()
 
     def login(
@@ -145,7 +159,13 @@ def mail_server(
 
 @dataclass(slots=True)
 class Hook:
-    """``answer``: status, or "hang" to take the request and say nothing."""
+    """A running webhook.
+
+    Attributes:
+        url: Its URL for apprise.
+        bodies: The bodies of the requests so far.
+        answer: The status of the answer, or "hang" to read the request and not answer.
+    """
 
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -154,7 +174,7 @@ class Hook:
 
 @contextmanager
 def hook(root: Authority, folder: Path) -> Iterator[Hook]:
-    """Takes what apprise's jsons:// posts."""
+    """Run a webhook for the requests of apprise's jsons://."""
     state, stop = Hook(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -186,17 +206,19 @@ def hook(root: Authority, folder: Path) -> Iterator[Hook]:
 
 @dataclass(slots=True)
 class Mailbox:
-    """A mailbox at Dovecot, which accepts any password. ``url``: for [notify] inbox."""
+    """A mailbox at Dovecot, which accepts any password."""
 
     port: int
     context: ssl.SSLContext
 
     @property
     def url(self) -> str:
+        """The URL for [notify] inbox."""
         return f"imap+starttls://answers%40provider.example:secret@localhost:{self.port}/INBOX"
 
     @contextmanager
     def session(self) -> Iterator[imaplib.IMAP4]:
+        """Log in to the mailbox."""
         imap = imaplib.IMAP4("localhost", self.port, timeout=10)
         imap.starttls(self.context)
         imap.login("answers@provider.example", "secret")
@@ -207,12 +229,14 @@ class Mailbox:
                 imap.logout()
 
     def put(self, *mails: bytes) -> None:
+        """Append messages to the inbox."""
         with self.session() as imap:
             for raw in mails:
                 status, data = imap.append("INBOX", "", "", raw)
                 assert status == "OK", data
 
     def unseen(self) -> int:
+        """Return the number of unread messages."""
         with self.session() as imap:
             imap.select("INBOX", readonly=True)
             return len(imap.search(None, "UNSEEN")[1][0].split())
@@ -220,7 +244,7 @@ class Mailbox:
 
 @contextmanager
 def mailbox(root: Authority, folder: Path) -> Iterator[Mailbox]:
-    """Dovecot in a folder that its mail user may enter."""
+    """Run Dovecot in a folder that its mail user may enter."""
     home = Path(tempfile.mkdtemp(prefix="certmgr-imap-"))
     try:
         home.chmod(0o755)

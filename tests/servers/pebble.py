@@ -1,9 +1,9 @@
-"""Debian's pebble (an ACME CA for tests) with pebble-challtestsrv as its DNS, each on free loopback
-ports.
+"""Debian's pebble (an ACME CA for tests) with pebble-challtestsrv as its DNS server, each on free
+loopback ports.
 
-pebble 2.4.0 has no ARI and no profiles, asks no CAA, sends no Retry-After, and tries the first
-address of a name only (AAAA before A). challtestsrv answers every name that it does not know with
-127.0.0.1, follows one CNAME, never says NXDOMAIN, and answers NS and SOA with NOTIMP.
+pebble 2.4.0 has no ARI and no profiles, checks no CAA records, sends no Retry-After, and tries only
+the first address of a name (AAAA before A). challtestsrv answers unknown names with 127.0.0.1,
+follows one CNAME, never returns NXDOMAIN, and answers NS and SOA with NOTIMP.
 """
 
 from __future__ import annotations
@@ -43,15 +43,14 @@ TRIES = 5
 
 PEBBLES_CLOCK = "pebble reads the system's clock, and nothing moves it in a static Go program"
 real_clock = pytest.mark.real_clock(reason=PEBBLES_CLOCK)
-"""Marks a test that talks to a pebble."""
+"""Marks a test that uses pebble."""
 
 
 def held_port(stack: ExitStack, *, udp: bool = False) -> int:
-    """A free TCP port of 127.0.0.1 (with ``udp``: free for both) that nobody else is given until
-    the stack closes.
+    """Return a TCP port of 127.0.0.1 that stays reserved until the stack closes.
 
-    The socket that holds it never listens, so that a server with SO_REUSEADDR (Go's, nginx,
-    socketserver with allow_reuse_address) can.
+    With ``udp`` the port is free for both protocols. The socket that reserves it never listens, so
+    that a server with SO_REUSEADDR (Go, nginx, socketserver with allow_reuse_address) can listen.
     """
     for _ in range(50):
         held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -70,14 +69,14 @@ def held_port(stack: ExitStack, *, udp: bool = False) -> int:
     raise AssertionError("no port is free for TCP and UDP at once")
 
 
-def own(folder: Path, what: str) -> Path:
-    """A new folder below, so that several servers may be given the same."""
+def new_folder(folder: Path, what: str) -> Path:
+    """Create a new folder below ``folder``, so that several servers can share the parent."""
     folder.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=f"{what}-", dir=folder))
 
 
 def session(ca_file: Path | None = None) -> requests.Session:
-    """Without the environment's proxies; trusts ``ca_file`` alone."""
+    """Return a session that ignores the proxies of the environment and trusts only ``ca_file``."""
     made = requests.Session()
     made.trust_env = False
     if ca_file is not None:
@@ -87,9 +86,17 @@ def session(ca_file: Path | None = None) -> requests.Session:
 
 @dataclass
 class Pebble:
-    """``http_port`` and ``tls_port``: where it validates http-01 and tls-alpn-01.
+    """A running pebble.
 
-    ``dns``: address of challtestsrv, UDP and TCP.
+    Attributes:
+        directory: The URL of its directory.
+        ca_file: PEM file that verifies its TLS certificate.
+        management: The URL of its management interface.
+        http_port: The port on which it validates http-01.
+        tls_port: The port on which it validates tls-alpn-01.
+        dns: HOST:PORT of challtestsrv, for UDP and TCP.
+        dns_management: The URL of the management interface of challtestsrv.
+        log: Its log.
     """
 
     directory: str
@@ -102,7 +109,7 @@ class Pebble:
     log: Path
     _session: requests.Session = field(repr=False)
 
-    def _tell(self, what: str, **given: Any) -> requests.Response:
+    def _manage_dns(self, what: str, **given: Any) -> requests.Response:
         answer = self._session.post(
             f"{self.dns_management}/{what}", data=json.dumps(given), timeout=10
         )
@@ -110,61 +117,61 @@ class Pebble:
         return answer
 
     def add_a(self, name: str, *addresses: str) -> None:
-        """Added to those there; a name without any has 127.0.0.1."""
-        self._tell("add-a", host=name, addresses=addresses)
+        """Add addresses to a name. A name without addresses has 127.0.0.1."""
+        self._manage_dns("add-a", host=name, addresses=addresses)
 
     def clear_a(self, name: str) -> None:
-        self._tell("clear-a", host=name)
+        self._manage_dns("clear-a", host=name)
 
     def add_aaaa(self, name: str, *addresses: str) -> None:
-        self._tell("add-aaaa", host=name, addresses=addresses)
+        self._manage_dns("add-aaaa", host=name, addresses=addresses)
 
     def clear_aaaa(self, name: str) -> None:
-        self._tell("clear-aaaa", host=name)
+        self._manage_dns("clear-aaaa", host=name)
 
     def set_txt(self, name: str, value: str) -> None:
-        """Added to those there. ``name`` with its ``_acme-challenge``."""
-        self._tell("set-txt", host=_absolute(name), value=value)
+        """Add a TXT value. ``name`` includes ``_acme-challenge``."""
+        self._manage_dns("set-txt", host=_absolute_name(name), value=value)
 
     def clear_txt(self, name: str) -> None:
-        self._tell("clear-txt", host=_absolute(name))
+        self._manage_dns("clear-txt", host=_absolute_name(name))
 
     def add_cname(self, name: str, target: str) -> None:
-        self._tell("set-cname", host=name, target=target)
+        self._manage_dns("set-cname", host=name, target=target)
 
     def clear_cname(self, name: str) -> None:
-        self._tell("clear-cname", host=name)
+        self._manage_dns("clear-cname", host=name)
 
     def add_caa(self, name: str, policies: Sequence[tuple[str, str]]) -> None:
-        """(tag, value) each; the flags are always 0. pebble itself looks at none of them."""
-        self._tell(
+        """Add CAA records, each (tag, value) with the flags 0. pebble does not check them."""
+        self._manage_dns(
             "add-caa", host=name, policies=[{"tag": tag, "value": value} for tag, value in policies]
         )
 
     def clear_caa(self, name: str) -> None:
-        self._tell("clear-caa", host=name)
+        self._manage_dns("clear-caa", host=name)
 
     def set_servfail(self, name: str) -> None:
-        """For every type, at this name alone."""
-        self._tell("set-servfail", host=name)
+        """Answer every question for exactly this name with SERVFAIL."""
+        self._manage_dns("set-servfail", host=name)
 
     def clear_servfail(self, name: str) -> None:
-        self._tell("clear-servfail", host=name)
+        self._manage_dns("clear-servfail", host=name)
 
     def default_a(self, address: str) -> None:
-        """What a name without addresses has; empty: nothing."""
-        self._tell("set-default-ipv4", ip=address)
+        """Set the address of names without addresses; empty for none."""
+        self._manage_dns("set-default-ipv4", ip=address)
 
     def questions(self, name: str) -> list[str]:
-        """Types that were queried at ``name`` since the start or ``clear_history``."""
-        events = self._tell("dns-request-history", host=name).json()
+        """Return the types that were queried at ``name`` since the start or ``clear_history``."""
+        events = self._manage_dns("dns-request-history", host=name).json()
         return [
             dns.rdatatype.to_text(dns.rdatatype.RdataType.make(e["Question"]["Qtype"]))
             for e in events
         ]
 
     def clear_history(self, name: str) -> None:
-        self._tell("clear-request-history", host=name, type="dns")
+        self._manage_dns("clear-request-history", host=name, type="dns")
 
     def _pem(self, what: str) -> str:
         answer = self._session.get(f"{self.management}/{what}", timeout=10)
@@ -172,25 +179,23 @@ class Pebble:
         return answer.text
 
     def root(self, i: int = 0) -> str:
-        """PEM of the root that certificates lead to: 0, or an alternate one."""
+        """Return the PEM of the default root (0) or of an alternate one."""
         return self._pem(f"roots/{i}")
 
     def intermediates(self, i: int = 0) -> str:
-        """PEM. All chains have the same intermediate key and name."""
+        """Return the PEM of the intermediates. All chains share the intermediate's key and name."""
         return self._pem(f"intermediates/{i}")
 
     def status(self, serial: int) -> dict[str, Any]:
-        """Status ("Valid", "Revoked"), Reason, RevokedAt of a certificate."""
+        """Return Status ("Valid", "Revoked"), Reason and RevokedAt of a certificate."""
         found: dict[str, Any] = json.loads(self._pem(f"cert-status-by-serial/{serial:x}"))
         return found
 
     def orders(self, account: str, key: JWK) -> list[str]:
-        """URLs of the orders of the account with this URL, without those that are invalid (RFC 8555
-        7.1.2.1).
-        """
+        """Return the URLs of an account's orders, without invalid ones (RFC 8555 7.1.2.1)."""
         alg = ES256 if isinstance(key, JWKEC) else RS256
         base, number = self.directory.rpartition("/")[0], account.rpartition("/")[2]
-        # The URL may be a proxy's; pebble wants to see its own.
+        # The URL may be that of a proxy; pebble accepts only its own.
         found = messages.RegistrationResource(
             uri=f"{base}/my-account/{number}", body=messages.Registration()
         )
@@ -200,20 +205,18 @@ class Pebble:
         url = f"{base}/list-orderz/{number}"
         orders: list[str] = []
         while url:
-            answer = _posted(network, url, f"{base}/nonce-plz")
+            answer = _post_as_get(network, url, f"{base}/nonce-plz")
             orders += answer.json()["orders"]
             url = answer.links.get("next", {}).get("url", "")
         return orders
 
     def order_count(self) -> int:
-        """Orders made by all accounts since the start, from the log: those that became invalid
-        count too.
-        """
+        """Return the number of orders of all accounts since the start, including invalid ones."""
         return len(re.findall(r"Added order ", self.log.read_text()))
 
 
-def _posted(network: client.ClientNetwork, url: str, nonces: str) -> requests.Response:
-    """POST-as-GET, however many nonces are refused."""
+def _post_as_get(network: client.ClientNetwork, url: str, nonces: str) -> requests.Response:
+    """Send a POST-as-GET, and repeat it while the nonce is refused."""
     for _ in range(200):
         try:
             return network.post(url, None, new_nonce_url=nonces)
@@ -223,19 +226,19 @@ def _posted(network: client.ClientNetwork, url: str, nonces: str) -> requests.Re
     raise AssertionError("200 nonces were refused")
 
 
-def _absolute(name: str) -> str:
-    # set-txt takes the name as it is given, and a question's name always ends in a dot.
+def _absolute_name(name: str) -> str:
+    # set-txt uses the name unchanged, and the name in a question always ends with a dot.
     return name if name.endswith(".") else f"{name}."
 
 
 def mac_key(length: int = 32) -> str:
-    """A new key for ``eab``: base64url without padding, as pebble wants it."""
+    """Return a new key for ``eab``: base64url without padding, as pebble requires."""
     return base64.urlsafe_b64encode(secrets.token_bytes(length)).decode().rstrip("=")
 
 
 @contextmanager
 def challtestsrv(folder: Path) -> Iterator[tuple[str, str]]:
-    """Address of the DNS server, and URL of its management."""
+    """Run challtestsrv, and yield its HOST:PORT and the URL of its management interface."""
     with ExitStack() as stack:
         for attempt in range(TRIES):
             port, management = held_port(stack, udp=True), held_port(stack)
@@ -260,9 +263,8 @@ def challtestsrv(folder: Path) -> Iterator[tuple[str, str]]:
                 stderr=log,
             )
             stack.callback(stop, process)
-            # A port that somebody has is a line in its log, and no more: what counts is whether
-            # both answer.
-            if _answers(process, port, f"http://127.0.0.1:{management}"):
+            # If a port is in use, challtestsrv only logs that: both must be tested.
+            if _is_ready(process, port, f"http://127.0.0.1:{management}"):
                 yield f"127.0.0.1:{port}", f"http://127.0.0.1:{management}"
                 return
         raise AssertionError(
@@ -271,7 +273,7 @@ def challtestsrv(folder: Path) -> Iterator[tuple[str, str]]:
         )
 
 
-def _answers(process: subprocess.Popen[bytes], port: int, management: str) -> bool:
+def _is_ready(process: subprocess.Popen[bytes], port: int, management: str) -> bool:
     value = secrets.token_hex(8)
     question = dns.message.make_query("probe.certmgr.invalid.", "TXT")
     end = time.monotonic() + 10
@@ -314,15 +316,23 @@ def pebble(
     blocked: Sequence[str] = (),
     resolver: str = "",
 ) -> Iterator[Pebble]:
-    """A CA of its own, in a folder of its own below ``folder``.
+    """Run a separate CA in a new folder below ``folder``.
 
-    ``eab``: key id -> MAC key (``mac_key()``); given, it is required. ``nonce_reject``: percent of
-    good nonces refused. ``authz_reuse``: percent, None is its own 50; at 0 it still reuses 1.
-    ``always_valid``: no challenge is looked at. ``sleep``: up to 4 seconds before each validation.
-    ``blocked``: names refused with all below them. ``resolver``: address of another DNS server to
-    validate with (challtestsrv runs nonetheless).
+    Args:
+        folder: The parent directory.
+        validity: The lifetime of its certificates.
+        eab: Key id -> MAC key (``mac_key()``). If given, the binding is required.
+        nonce_reject: The percentage of valid nonces that it refuses.
+        authz_reuse: The percentage of authorizations that it reuses; None for its default of 50.
+            With 0 it still reuses one in a hundred.
+        always_valid: Whether it accepts each challenge without validation.
+        alternate_roots: The number of alternate chains.
+        strict: The value of pebble's option -strict.
+        sleep: Whether it waits up to 4 seconds before each validation.
+        blocked: Names that it refuses, including all names below them.
+        resolver: HOST:PORT of another DNS server for validation; challtestsrv runs as well.
     """
-    folder = own(folder, "pebble")
+    folder = new_folder(folder, "pebble")
     authority = Authority("Pebble's TLS")
     ca_file = folder / "tls-ca.pem"
     ca_file.write_bytes(authority.pem)

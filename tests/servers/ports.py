@@ -1,4 +1,4 @@
-"""Free ports of the loopback range, and waiting for a server."""
+"""Free loopback ports, and waiting for a server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 
 
 def free_port(address: str = "127.0.0.1") -> int:
+    """Return a port that is free now."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.bind((address, 0))
         return int(probe.getsockname()[1])
@@ -19,7 +20,7 @@ def wait_for(
     address: str = "127.0.0.1",
     seconds: float = 120,
 ) -> None:
-    """Until something listens. A server that ended, or never listens, is a failure."""
+    """Wait until a server listens. It is a failure if the process ends or never listens."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process is not None and process.poll() is not None:
@@ -29,4 +30,4 @@ def wait_for(
             return
         except OSError:
             time.sleep(0.05)
-    raise AssertionError(f"nothing listens at {address}:{port}")
+    raise AssertionError(f"no server listens at {address}:{port}")

@@ -1,7 +1,7 @@
 """A PostgreSQL server for the tests, run as an ordinary user on a free loopback port.
 
-Its files stand in memory if there is room: copying the template for a test costs a tenth of the
-time that it costs on a disk. Nothing in it has to outlive a crash of the server.
+Its files are in memory if there is room: copying the template for a test then takes a tenth of the
+time that it takes on a disk. No data has to survive a crash of the server.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ def _as_user(command: list[str], user: str | None) -> list[str]:
 
 @contextmanager
 def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
-    """Yields the port.
+    """Run a server and yield its port. The superuser 'test' may connect without a password.
 
-    ``tls``: certificate and key files; a superuser 'test' may connect without a password.
+    Args:
+        tls: Certificate and key files for TLS connections.
     """
     user = None
     if os.getuid() == 0:

@@ -1,4 +1,4 @@
-"""Ending the server processes of the tests."""
+"""The end of the server processes of the tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server; one that a busy machine does not end within a minute is killed."""
+    """Terminate a server, and kill it if it does not end within a minute."""
     process.terminate()
     try:
         process.wait(60)

@@ -1,5 +1,5 @@
-"""Real servers of Debian and PyPI, each on a free loopback port: nginx, openssl s_server, Dovecot,
-slapd, aiosmtpd, pyftpdlib, a DNS server.
+"""Real servers from Debian and PyPI on free loopback ports: nginx, openssl s_server, Dovecot,
+slapd, aiosmtpd, pyftpdlib and a DNS server.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from tests.servers.processes import stop
 
 
 def program(name: str, package: str) -> str:
+    """Return the path of a program of a Debian package."""
     path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     assert path, f"{name} is missing: apt-get install {package} (make test does it as root)"
     return path
 
 
 def long_lived(authority: Authority, *names: str) -> IssuedCertificate:
-    """Issue a certificate as long as its CA's.
+    """Issue a certificate with the same validity as its CA.
 
-    For servers whose peers, such as a mail library or a browser, compare it with the system's clock
-    and not with that of the tests.
+    It is for servers whose clients, such as a mail library or a browser, compare it with the system
+    clock instead of the clock of the tests.
     """
     certificate = authority.certificate
     return authority.issue(
@@ -41,7 +42,7 @@ def long_lived(authority: Authority, *names: str) -> IssuedCertificate:
 def write_pair(
     folder: Path, issued: IssuedCertificate, name: str = "site", *, whole: bool = True
 ) -> tuple[Path, Path]:
-    """Certificate chain (or leaf) and key as files."""
+    """Write the certificate chain (or only the leaf) and the key as files."""
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     from cryptography.hazmat.primitives.serialization import Encoding
@@ -62,9 +63,9 @@ def nginx(
     address: str = "127.0.0.1",
     http: str = "",
 ) -> Iterator[int]:
-    """Serves each (name, certificate, key) by SNI; the first is the default.
+    """Run nginx with each (name, certificate, key) by SNI, and yield its port.
 
-    ``extra`` goes into every server block.
+    The first site is the default. ``extra`` is added to every server block.
     """
     port = free_port(address)
     if "ssl_protocols" not in extra:
@@ -104,10 +105,10 @@ def nginx(
 def web(
     folder: Path, pair: tuple[Path, Path], plain: str, secure: str, host: str = "_", http: str = ""
 ) -> Iterator[tuple[int, int]]:
-    """nginx with one site over plain HTTP and over HTTPS: their ports.
+    """Run nginx with one site over HTTP and HTTPS, and yield both ports.
 
-    ``plain`` and ``secure``: what stands in the server blocks, in which HTTP_PORT and HTTPS_PORT
-    are replaced. Files are served from the folder.
+    ``plain`` and ``secure`` are added to the server blocks; HTTP_PORT and HTTPS_PORT are replaced
+    in them. Files are served from the folder.
     """
     temp = " ".join(
         f"{k}_temp_path {folder}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -153,7 +154,7 @@ def web(
 
 @contextmanager
 def s_server(certificate: Path, key: Path, *options: str) -> Iterator[int]:
-    """``openssl s_server`` with its own options."""
+    """Run ``openssl s_server`` with further options, and yield its port."""
     port = free_port()
     issuers = certificate.with_suffix(".issuers")
     issuers.write_text(
@@ -183,12 +184,12 @@ def s_server(certificate: Path, key: Path, *options: str) -> Iterator[int]:
         yield port
     finally:
         process.kill()
-        process.communicate()  # which closes its input too
+        process.communicate()  # it closes the input as well
 
 
 @contextmanager
 def dovecot(folder: Path, certificate: Path, key: Path) -> Iterator[tuple[int, int]]:
-    """IMAP and POP3 with STARTTLS: their ports."""
+    """Run IMAP and POP3 with STARTTLS, and yield both ports."""
     imap, pop3 = free_port(), free_port()
     user = "nobody" if os.getuid() == 0 else os.environ.get("USER", "nobody")
     mailuser = f"default_login_user = {user}\ndefault_internal_user = {user}\n"
@@ -227,7 +228,7 @@ def dovecot(folder: Path, certificate: Path, key: Path) -> Iterator[tuple[int, i
 
 @contextmanager
 def slapd(folder: Path, certificate: Path, key: Path) -> Iterator[int]:
-    """LDAP with StartTLS."""
+    """Run LDAP with StartTLS, and yield its port."""
     port = free_port()
     (folder / "db").mkdir()
     (folder / "slapd.conf").write_text(
@@ -258,7 +259,7 @@ def slapd(folder: Path, certificate: Path, key: Path) -> Iterator[int]:
 
 @contextmanager
 def smtp(certificate: Path, key: Path, *, starttls: bool = True) -> Iterator[int]:
-    """aiosmtpd with STARTTLS, or without."""
+    """Run aiosmtpd with or without STARTTLS, and yield its port."""
     import ssl
 
     from aiosmtpd.controller import Controller
@@ -278,7 +279,10 @@ def smtp(certificate: Path, key: Path, *, starttls: bool = True) -> Iterator[int
 
 @contextmanager
 def ftp(certificate: Path) -> Iterator[int]:
-    """pyftpdlib with AUTH TLS; ``certificate``: chain and key in one file."""
+    """Run pyftpdlib with AUTH TLS, and yield its port.
+
+    ``certificate`` is a file with chain and key.
+    """
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import TLS_FTPHandler
     from pyftpdlib.servers import FTPServer
@@ -310,11 +314,11 @@ Answer = str | Sequence[str]
 
 @contextmanager
 def dns(answers: Mapping[str, Answer], broken_family: str = "") -> Iterator[str]:
-    """A name server: name -> addresses, or "NXDOMAIN", "SERVFAIL", "NODATA", "SILENT".
+    """Run a name server, and yield its HOST:PORT for [scan] resolvers.
 
-    Yields its address for [scan] resolvers.
-
-    ``broken_family``: A or AAAA, whose questions are answered with SERVFAIL.
+    Args:
+        answers: Name -> addresses, or "NXDOMAIN", "SERVFAIL", "NODATA" or "SILENT".
+        broken_family: A or AAAA, whose questions are answered with SERVFAIL.
     """
     import dns.flags
     import dns.message

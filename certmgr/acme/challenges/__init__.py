@@ -1,4 +1,4 @@
-"""How control of a name is shown: one file a way.
+"""Domain control validation: one module per challenge type.
 
-What each of them may do stands in the configuration.
+The configuration selects a solver and its options.
 """

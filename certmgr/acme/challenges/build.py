@@ -1,4 +1,4 @@
-"""From [acme.solver.NAME] to a solver, and what a web server's configuration needs for it."""
+"""Solvers from [acme.solver.NAME], and the snippets of web server configuration that they need."""
 
 from __future__ import annotations
 
@@ -24,96 +24,122 @@ from inventory.text import printable
 
 @dataclass(slots=True)
 class HttpHook:
-    """http-01 by a program: ``add NAME TOKEN KEY_AUTHORIZATION``."""
+    """http-01 by a program of the administrator: ``add NAME TOKEN KEY_AUTHORIZATION``."""
 
     settings: SolverSettings
     challenge: str = "http-01"
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
-        for one in proofs:
-            call_hook(self.settings, "add", one.name, one.token, one.key_authorization)
+        """Call the program with ``add`` for each challenge."""
+        for proof in proofs:
+            call_hook(self.settings, "add", proof.name, proof.token, proof.key_authorization)
 
     def clean(self, proofs: Sequence[ChallengeProof]) -> None:
-        for one in proofs:
+        """Call the program with ``remove`` for each challenge."""
+        for proof in proofs:
             with contextlib.suppress(CertmgrError):
-                call_hook(self.settings, "remove", one.name, one.token, one.key_authorization)
+                call_hook(self.settings, "remove", proof.name, proof.token, proof.key_authorization)
 
 
 class Solvers:
-    """Those of the configuration, each made once, so that orders which run at the same time share
-    what listens.
+    """The configured solvers.
+
+    Each is created once, so that parallel orders share its listening server.
     """
 
     def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
         self._settings, self._clock = settings, clock
-        self._made: dict[str, Solver] = {}
+        self._solvers: dict[str, Solver] = {}
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Solver:
-        """Raises :class:`UsageError` for a word that the configuration does not know."""
+        """Return the solver of a name.
+
+        Raises:
+            UsageError: The configuration has no solver of this name.
+        """
         with self._lock:
-            if name not in self._made:
-                self._made[name] = make(
-                    find(self._settings, name), partial(asker, self._settings), self._clock
+            if name not in self._solvers:
+                self._solvers[name] = make(
+                    find(self._settings, name), partial(new_dns_client, self._settings), self._clock
                 )
-            return self._made[name]
+            return self._solvers[name]
 
 
-def asker(settings: Settings) -> DnsClient:
-    """A new one, with an empty memory."""
+def new_dns_client(settings: Settings) -> DnsClient:
+    """Return a new DNS client with an empty cache."""
     return DnsClient.of(settings)
 
 
 def find(settings: Settings, name: str) -> SolverSettings:
-    found = settings.acme.solvers.get(name)
-    if found is None:
+    """Return the settings of a solver.
+
+    Raises:
+        UsageError: The configuration has no solver of this name.
+    """
+    solver = settings.acme.solvers.get(name)
+    if solver is None:
         known = ", ".join(sorted(settings.acme.solvers)) or "none"
         raise UsageError(
             f"There is no solver '{printable(name, 60)}'",
             f"the configuration has {known}",
             f"Write [acme.solver.{printable(name, 40) or 'web'}] with its kind.",
         )
-    return found
+    return solver
 
 
-def make(own: SolverSettings, new_asker: Callable[[], DnsClient], clock: Clock) -> Solver:
-    match own.kind:
+def make(
+    settings: SolverSettings, create_dns_client: Callable[[], DnsClient], clock: Clock
+) -> Solver:
+    """Create a solver.
+
+    Args:
+        settings: The settings of the solver.
+        create_dns_client: Return a new DNS client with an empty cache.
+        clock: The current time, for the certificates of tls-alpn-01.
+    """
+    match settings.kind:
         case "webroot" | "alias":
-            return WebRoot(own.path, own.kind == "alias")
+            return WebRoot(settings.path, settings.kind == "alias")
         case "standalone":
-            return Standalone(own.address, own.port)
+            return Standalone(settings.address, settings.port)
         case "tls-alpn":
-            return TlsAlpn(own.address, own.port, clock)
+            return TlsAlpn(settings.address, settings.port, clock)
         case "rfc2136":
-            return Dns01(Rfc2136(own, new_asker), new_asker, own.propagation)
+            zone = Rfc2136(settings, create_dns_client)
+            return Dns01(zone, create_dns_client, settings.propagation)
         case "lexicon":
-            return Dns01(Lexicon(own), new_asker, own.propagation)
-        case _ if own.challenge == "http-01":
-            return HttpHook(own)
+            return Dns01(Lexicon(settings), create_dns_client, settings.propagation)
+        # The kind hook serves http-01 or dns-01, as its setting "challenge" states.
+        case _ if settings.challenge == "http-01":
+            return HttpHook(settings)
         case _:
-            return Dns01(Hook(own), new_asker, own.propagation)
+            return Dns01(Hook(settings), create_dns_client, settings.propagation)
 
 
-def challenge_of(own: SolverSettings) -> str:
-    """http-01, dns-01 or tls-alpn-01. Pure."""
-    if own.kind == "hook":
-        return own.challenge
+def challenge_of(settings: SolverSettings) -> str:
+    """Return the challenge type of a solver: http-01, dns-01 or tls-alpn-01. Pure."""
+    if settings.kind == "hook":
+        return settings.challenge
     return {
         "webroot": "http-01",
         "alias": "http-01",
         "standalone": "http-01",
         "tls-alpn": "tls-alpn-01",
-    }.get(own.kind, "dns-01")
+    }.get(settings.kind, "dns-01")
 
 
-def snippet(own: SolverSettings, server: str) -> str:
-    """What nginx or Apache need so that the CA finds the answers of this solver.
+def snippet(settings: SolverSettings, server: str) -> str:
+    """Return the configuration for nginx or Apache that exposes the answers of a solver.
 
-    Pure. Raises :class:`UsageError` where none is needed.
+    Pure.
+
+    Raises:
+        UsageError: The solver needs no configuration of the web server.
     """
     path = "/.well-known/acme-challenge/"
-    if own.kind == "alias":
-        folder = own.path.rstrip("/") + "/"
+    if settings.kind == "alias":
+        folder = settings.path.rstrip("/") + "/"
         if server == "nginx":
             return (
                 f"location ^~ {path} {{\n    alias {folder};\n    default_type"
@@ -123,14 +149,15 @@ def snippet(own: SolverSettings, server: str) -> str:
             f'Alias "{path}" "{folder}"\n<Directory "{folder}">\n    Options None\n   '
             " AllowOverride None\n    Require all granted\n</Directory>\n"
         )
-    if own.kind == "standalone" and own.port not in (0, 80):
-        host = own.address or "127.0.0.1"
-        where = f"http://{f'[{host}]' if ':' in host else host}:{own.port}"
+    # On port 80 the solver answers the CA itself; on another port a web server passes requests on.
+    if settings.kind == "standalone" and settings.port not in (0, 80):
+        host = settings.address or "127.0.0.1"
+        base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
         if server == "nginx":
-            return f"location ^~ {path} {{\n    proxy_pass {where};\n}}\n"
-        return f'ProxyPass "{path}" "{where}{path}"\n'
+            return f"location ^~ {path} {{\n    proxy_pass {base};\n}}\n"
+        return f'ProxyPass "{path}" "{base}{path}"\n'
     raise UsageError(
-        "This solver needs nothing in a web server's configuration",
-        f"its kind is {own.kind}",
-        "An alias directory, or a standalone server on an inside port, does.",
+        "This solver needs nothing in the configuration of a web server",
+        f"its kind is {settings.kind}",
+        "Only an alias directory, or a standalone server on an internal port, needs a snippet.",
     )

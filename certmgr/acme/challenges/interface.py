@@ -1,4 +1,4 @@
-"""What every way of showing control has in common. Pure."""
+"""The interface of the solvers for domain control validation. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from typing import Protocol
 from inventory.errors import CertmgrError
 from inventory.text import printable
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")  # RFC 8555 8.1: base64url; it becomes a file name
+# RFC 8555 8.1: base64url. The token becomes a file name.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 WELL_KNOWN = "/.well-known/acme-challenge/"
 
 
 @dataclass(frozen=True, slots=True)
 class ChallengeProof:
-    """One challenge that is to be answered.
+    """The answer to one challenge.
 
-    ``name``: the identifier, without ``*.``. ``token``: checked to be base64url.
-    ``key_authorization``: RFC 8555 8.1.
+    Attributes:
+        name: The identifier, without ``*.``.
+        token: The token, verified to be base64url.
+        key_authorization: The key authorization (RFC 8555 8.1).
     """
 
     name: str
@@ -36,33 +39,48 @@ class ChallengeProof:
 
     @property
     def record(self) -> str:
+        """The name of the TXT record."""
         return f"_acme-challenge.{self.name}"
 
 
-def proof(name: str, token: object, thumbprint: str) -> ChallengeProof:
-    """Raises :class:`CertmgrError` for a token that is none: it would become a path."""
+def challenge_proof(name: str, token: object, thumbprint: str) -> ChallengeProof:
+    """Return the answer to a challenge.
+
+    Args:
+        name: The identifier, without ``*.``.
+        token: The token of the CA.
+        thumbprint: The thumbprint of the account key (RFC 7638).
+
+    Raises:
+        CertmgrError: The token is not base64url. It would become part of a path.
+    """
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise CertmgrError(
-            "The CA sent a token that is none",
+            "The CA sent an invalid token",
             f"'{printable(str(token), 80)}' is not base64url",
-            "Nothing was written; tell the CA.",
+            "Nothing was written. Report this fault to the CA.",
         )
     return ChallengeProof(name, token, f"{token}.{thumbprint}")
 
 
 class Solver(Protocol):
-    """``challenge``: http-01, dns-01 or tls-alpn-01.
+    """Answers challenges. Several threads may call it at the same time.
 
-    Calls raise :class:`CertmgrError`; several threads call at the same time.
+    Attributes:
+        challenge: The challenge type: http-01, dns-01 or tls-alpn-01.
     """
 
     challenge: str
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
-        """Afterwards the CA can look, or as far as anybody can tell."""
+        """Publish the answers, so that the CA can validate them.
+
+        Raises:
+            CertmgrError: An answer cannot be published.
+        """
 
     def clean(self, proofs: Sequence[ChallengeProof]) -> None:
-        """Takes back what :meth:`present` did, or as much of it as was done.
+        """Remove the answers, also those of an incomplete :meth:`present`.
 
-        Does not raise for what is not there.
+        Missing answers are not an error.
         """

@@ -1,9 +1,12 @@
-"""http-01 by a server of our own: on port 80, or on an inside port that nginx or Apache hand the
-challenge's path to. An edge.
+"""http-01 by a separate server: on port 80, or on an internal port to which nginx or Apache pass
+the challenge's path.
+
+This module performs I/O.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Sequence
@@ -13,7 +16,9 @@ from typing import Any
 from certmgr.acme.challenges.interface import WELL_KNOWN, ChallengeProof
 from inventory.errors import CertmgrError
 
-# Seconds within which the server notices that it should end. An order waits for that.
+_log = logging.getLogger(__name__)
+
+# Seconds between two checks whether the server should end. An order waits for its end.
 POLL = 0.02
 
 
@@ -26,6 +31,7 @@ class _Server(ThreadingHTTPServer):
         self.answers: dict[str, bytes] = {}
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         super().__init__((address, port), _Handler, bind_and_activate=False)
+        # One socket accepts IPv4 as well.
         if address == "::":
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         try:
@@ -36,7 +42,7 @@ class _Server(ThreadingHTTPServer):
             raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A visitor who leaves early is no matter."""
+        """Ignore a client that closes its connection early."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -55,11 +61,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body or b"")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Strangers' requests are not logged."""
+        """Log nothing: the port is public, and any client can send requests."""
 
 
 class Standalone:
-    """Listens while there is something to answer; orders that run at the same time share it."""
+    """The http-01 solver that listens while there are answers. Parallel orders share the server."""
 
     challenge = "http-01"
 
@@ -69,13 +75,15 @@ class Standalone:
         self._server: _Server | None = None
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
+        """Add the answers, and start the server with the first one."""
+        _log.info("answering http-01 for %s", ", ".join(p.name for p in proofs))
         with self._lock:
             if self._server is None:
                 self._server = self._listen()
             self._server.answers |= {p.token: p.key_authorization.encode() for p in proofs}
 
     def _listen(self) -> _Server:
-        # The CA connects from any address.
+        # The CA connects from any address. A machine without IPv6 cannot listen on "::".
         addresses = ["::", "0.0.0.0"] if self.address == "::" else [self.address]  # noqa: S104
         failed: OSError | None = None
         for address in addresses:
@@ -90,18 +98,20 @@ class Standalone:
             return server
         assert failed is not None
         raise CertmgrError(
-            f"Nothing can listen on port {self.port} for the challenge",
+            f"The solver cannot listen on port {self.port} for the challenge",
             failed.strerror or str(failed),
-            "Is a web server there? Then use a web root, an alias, or give the solver an inside"
-            " port and let the web server hand the path on (certmgr solver snippet).",
+            "If a web server uses the port, use a solver of the kind webroot or alias. Or give the"
+            " solver an internal port to which the web server passes the path (certmgr solver"
+            " snippet).",
         )
 
     def clean(self, proofs: Sequence[ChallengeProof]) -> None:
+        """Remove the answers, and stop the server after the last one."""
         with self._lock:
             if self._server is None:
                 return
-            for one in proofs:
-                self._server.answers.pop(one.token, None)
+            for proof in proofs:
+                self._server.answers.pop(proof.token, None)
             if not self._server.answers:
                 server, self._server = self._server, None
                 server.shutdown()

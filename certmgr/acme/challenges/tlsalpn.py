@@ -1,12 +1,13 @@
-"""tls-alpn-01 by a server of our own on port 443 (RFC 8737, and RFC 8738 for addresses).
+"""tls-alpn-01 by a separate server on port 443 (RFC 8737, and RFC 8738 for addresses).
 
-An edge.
+This module performs I/O.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import socket
 import threading
 from collections.abc import Sequence
@@ -24,20 +25,23 @@ from inventory.clock import Clock
 from inventory.errors import CertmgrError
 from inventory.names import as_ip
 
+_log = logging.getLogger(__name__)
+
 ALPN = b"acme-tls/1"
 ACME_IDENTIFIER = "1.3.6.1.5.5.7.1.31"
-AT_ONCE = 64
+MAX_CONNECTIONS = 64
 
 
 def sni(name: str) -> str:
-    """What the CA asks for: the name, or the reverse name of an address (RFC 8738 6)."""
+    """Return the server name that the CA sends (for an address: its reverse name, RFC 8738 6)."""
     address = as_ip(name)
     return name if address is None else address.reverse_pointer
 
 
 def context_for(proof: ChallengeProof, now: datetime) -> Any:
-    """An OpenSSL context with the certificate that answers: self-signed, with the digest of the key
-    authorization as a critical extension.
+    """Return an OpenSSL context with the response certificate (RFC 8737 3).
+
+    It is self-signed and has the digest of the key authorization as a critical extension.
     """
     from OpenSSL import SSL
 
@@ -72,7 +76,7 @@ def context_for(proof: ChallengeProof, now: datetime) -> Any:
 
 
 class TlsAlpn:
-    """Listens while there is something to answer; orders that run at the same time share it."""
+    """The tls-alpn-01 solver that listens while there are answers. Parallel orders share it."""
 
     challenge = "tls-alpn-01"
 
@@ -84,38 +88,46 @@ class TlsAlpn:
         self._names: dict[str, threading.Lock] = {}
         self._held: dict[int, list[threading.Lock]] = {}
         self._socket: socket.socket | None = None
-        self._limit = threading.BoundedSemaphore(AT_ONCE)
+        self._limit = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
-        made = {sni(p.name): context_for(p, self._clock()) for p in proofs}
-        mine = []
-        # A name has one answer at a time: two certificates for it are shown one after the other.
-        for name in sorted(made):
+        """Add the answers, and start the server with the first one.
+
+        It waits while another order has an answer for the same name.
+        """
+        _log.info("answering tls-alpn-01 for %s", ", ".join(p.name for p in proofs))
+        contexts = {sni(p.name): context_for(p, self._clock()) for p in proofs}
+        locks = []
+        # A name has one certificate at a time. The names are sorted so that two orders with the
+        # same names cannot block each other.
+        for name in sorted(contexts):
             with self._lock:
-                waiting = self._names.setdefault(name, threading.Lock())
-            waiting.acquire()
-            mine.append(waiting)
-        self._held[threading.get_ident()] = mine
+                lock = self._names.setdefault(name, threading.Lock())
+            lock.acquire()
+            locks.append(lock)
+        self._held[threading.get_ident()] = locks
         with self._lock:
             if self._socket is None:
                 self._socket = self._listen()
                 threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
-            self._contexts |= made
+            self._contexts |= contexts
 
     def clean(self, proofs: Sequence[ChallengeProof]) -> None:
-        mine = self._held.pop(threading.get_ident(), None)
-        if mine is None:
-            return  # another order's answers are none of ours
+        """Remove the answers of this thread, and stop the server after the last one."""
+        locks = self._held.pop(threading.get_ident(), None)
+        # Without locks the answers for these names belong to another order.
+        if locks is None:
+            return
         try:
-            self._take_down(proofs)
+            self._remove(proofs)
         finally:
-            for one in mine:
-                one.release()
+            for lock in locks:
+                lock.release()
 
-    def _take_down(self, proofs: Sequence[ChallengeProof]) -> None:
+    def _remove(self, proofs: Sequence[ChallengeProof]) -> None:
         with self._lock:
-            for one in proofs:
-                self._contexts.pop(sni(one.name), None)
+            for proof in proofs:
+                self._contexts.pop(sni(proof.name), None)
             if not self._contexts and self._socket is not None:
                 listening, self._socket = self._socket, None
                 with contextlib.suppress(OSError):
@@ -133,9 +145,10 @@ class TlsAlpn:
             )
         except OSError as error:
             raise CertmgrError(
-                f"Nothing can listen on port {self.port} for the challenge",
+                f"The solver cannot listen on port {self.port} for the challenge",
                 error.strerror or str(error),
-                "A web server is there; tls-alpn-01 needs the port itself. Use http-01 or dns-01.",
+                "tls-alpn-01 needs the port for itself. If a web server uses it, use http-01 or"
+                " dns-01.",
             ) from None
 
     def _accept(self, listening: socket.socket) -> None:
@@ -145,7 +158,8 @@ class TlsAlpn:
             except OSError:
                 return
             if not self._limit.acquire(blocking=False):
-                connection.close()  # strangers; the CA comes again
+                # Too many connections from other clients; the CA retries.
+                connection.close()
                 continue
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
@@ -157,12 +171,12 @@ class TlsAlpn:
             base = SSL.Context(SSL.TLS_SERVER_METHOD)
 
             def choose(connection: Any) -> None:
-                asked = connection.get_servername()
-                found = (
-                    self._contexts.get(asked.decode("ascii", "replace").lower()) if asked else None
+                name = connection.get_servername()
+                context = (
+                    self._contexts.get(name.decode("ascii", "replace").lower()) if name else None
                 )
-                if found is not None:
-                    connection.set_context(found)
+                if context is not None:
+                    connection.set_context(context)
 
             base.set_tlsext_servername_callback(choose)
             base.set_alpn_select_callback(
@@ -172,13 +186,13 @@ class TlsAlpn:
             )
             connection = SSL.Connection(base, raw)
             connection.set_accept_state()
-            # A blocking handshake under the time limit of the socket itself.
+            # A blocking handshake, limited to ten seconds by the socket option.
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\x0a" + b"\0" * 15)
             raw.setblocking(True)
             connection.do_handshake()
             connection.shutdown()
         except (SSL.Error, OSError, ValueError):
-            pass  # a stranger, or the CA has seen enough
+            pass  # another client, or the CA closed the connection after the certificate
         finally:
             self._limit.release()
             raw.close()

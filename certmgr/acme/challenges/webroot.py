@@ -1,17 +1,18 @@
-"""http-01 by a file below a web root, or in a directory that web servers alias for all their sites.
+"""http-01 by a file below a web root, or in a directory that web servers alias for all sites.
 
-An edge.
+This module performs I/O.
 
-A web root belongs to a client and is hostile: it may hold links to anywhere, and change at any
-moment. Every component below the part of the path that the administrator chose is opened by the
-handle of the one above and never followed; the file is made anew (O_EXCL), with the owner of the
-web root.
+A web root belongs to a client and is untrusted: it may contain links to any path, and change at any
+time. Each component below the administrator's part of the path is opened relative to the handle of
+its parent, and links are not followed. The file is created exclusively (O_EXCL), with the owner of
+the web root.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -22,15 +23,21 @@ from pathlib import Path
 from certmgr.acme.challenges.interface import ChallengeProof
 from inventory.errors import CertmgrError
 
+_log = logging.getLogger(__name__)
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BELOW = (".well-known", "acme-challenge")
 
 
 @dataclass(slots=True)
 class WebRoot:
-    """``path``: absolute; ``{name}`` becomes the name.
+    """The http-01 solver that writes files.
 
-    ``alias``: the file lies right in it, and the web server maps the challenge's path to it.
+    Attributes:
+        path: The absolute path; ``{name}`` is replaced by the name.
+        alias: Whether the file is directly in this directory, to which the web server maps the
+            challenge's path.
+        challenge: The challenge type.
     """
 
     path: str
@@ -38,22 +45,28 @@ class WebRoot:
     challenge: str = "http-01"
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
-        for one in proofs:
-            with _mapped(self.path, one.name), self._folder(one.name, make=True) as (folder, owner):
-                _write(folder, one.token, one.key_authorization.encode(), owner)
+        """Write a file for each challenge."""
+        for proof in proofs:
+            _log.info("writing the http-01 file of %s", proof.name)
+            with (
+                _map_os_errors(self.path, proof.name),
+                self._folder(proof.name, make=True) as (folder, owner),
+            ):
+                _write(folder, proof.token, proof.key_authorization.encode(), owner)
 
     def clean(self, proofs: Sequence[ChallengeProof]) -> None:
-        for one in proofs:
+        """Remove the files."""
+        for proof in proofs:
             with (
                 contextlib.suppress(OSError, CertmgrError),
-                self._folder(one.name, make=False) as (folder, _),
+                self._folder(proof.name, make=False) as (folder, _),
             ):
-                os.unlink(one.token, dir_fd=folder)
+                os.unlink(proof.token, dir_fd=folder)
 
     @contextmanager
     def _folder(self, name: str, *, make: bool) -> Iterator[tuple[int, os.stat_result]]:
-        """(handle of the directory that the file lies in, whose it is)."""
-        base, parts = trusted(self.path, name)
+        """Open the directory of the file, and yield its handle and the owner of the web root."""
+        base, parts = split_path(self.path, name)
         with contextlib.ExitStack() as handles:
             handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             handles.callback(os.close, handle)
@@ -65,16 +78,16 @@ class WebRoot:
                 if make:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, 0o755, dir_fd=handle)
-                        _give(part, handle, owner)
+                        _give_to_owner(part, handle, owner)
                 handle = os.open(part, _DIRECTORY, dir_fd=handle)
                 handles.callback(os.close, handle)
             yield handle, owner
 
 
-def trusted(path: str, name: str) -> tuple[Path, list[str]]:
-    """(the part that the administrator chose, the components below it that belong to a client).
+def split_path(path: str, name: str) -> tuple[Path, list[str]]:
+    """Split a path into the administrator's part and the components that belong to a client.
 
-    Pure.
+    Pure. The client's part begins with the first component that contains ``{name}``.
     """
     parts = Path(path).parts
     first = next((i for i, p in enumerate(parts) if "{name}" in p), len(parts) - 1)
@@ -82,24 +95,26 @@ def trusted(path: str, name: str) -> tuple[Path, list[str]]:
     return Path(*parts[:first]), [p.replace("{name}", name) for p in parts[first:]]
 
 
-def _give(part: str, folder: int, owner: os.stat_result) -> None:
-    """A directory that was made just now goes to the owner of the web root.
+def _give_to_owner(part: str, folder: int, owner: os.stat_result) -> None:
+    """Give a new directory to the owner of the web root.
 
-    By its handle, so that nothing else can.
+    It is opened by its handle: a client could replace the path by a link in between.
     """
     handle = os.open(part, _DIRECTORY, dir_fd=folder)
     try:
-        _own(handle, owner)
+        _set_owner(handle, owner)
     finally:
         os.close(handle)
 
 
-def _own(handle: int, owner: os.stat_result) -> None:
+def _set_owner(handle: int, owner: os.stat_result) -> None:
+    # Only root can change the owner; another user writes files that belong to that user.
     if os.geteuid() == 0:
         os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def _write(folder: int, token: str, data: bytes, owner: os.stat_result) -> None:
+    # An existing file or link is removed first, and never written through.
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISDIR(os.stat(token, dir_fd=folder, follow_symlinks=False).st_mode):
             os.unlink(token, dir_fd=folder)
@@ -111,14 +126,15 @@ def _write(folder: int, token: str, data: bytes, owner: os.stat_result) -> None:
     )
     try:
         os.fchmod(handle, 0o644)
-        _own(handle, owner)
+        _set_owner(handle, owner)
         os.write(handle, data)
     finally:
         os.close(handle)
 
 
 @contextmanager
-def _mapped(path: str, name: str) -> Iterator[None]:
+def _map_os_errors(path: str, name: str) -> Iterator[None]:
+    """Raise operating system errors as :class:`CertmgrError`."""
     try:
         yield
     except OSError as error:
@@ -129,12 +145,12 @@ def _mapped(path: str, name: str) -> Iterator[None]:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise CertmgrError(
                 what,
-                "a part of the way is a link, or no directory",
-                "Links in a web root are not followed: a client could lead us anywhere. Use a"
-                ' shared alias directory (kind = "alias").',
+                "a component of the path is a link, or not a directory",
+                "Links in a web root are not followed, because a client could link to any path. Use"
+                ' a shared alias directory (kind = "alias").',
             ) from None
         raise CertmgrError(
             what,
             error.strerror or str(error),
-            "Check the path of the solver and who may write there.",
+            "Check the path of the solver and its permissions.",
         ) from None

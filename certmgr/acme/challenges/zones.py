@@ -1,5 +1,7 @@
-"""Who sets a TXT record: a name server by RFC 2136, a provider through dns-lexicon, or a program of
-the administrator's. Edges.
+"""Implementations of :class:`Zone`: a name server by RFC 2136, a provider through dns-lexicon, or a
+program of the administrator.
+
+This module performs I/O.
 """
 
 from __future__ import annotations
@@ -29,68 +31,81 @@ TTL = 60
 
 @dataclass(slots=True)
 class Rfc2136:
-    """Dynamic update, signed with TSIG (RFC 8945)."""
+    """A zone at a name server that accepts dynamic updates signed with TSIG (RFC 2136, RFC 8945).
+
+    Attributes:
+        settings: The settings of the solver.
+        create_dns_client: Return a new DNS client, to find the zone of a record.
+    """
 
     settings: SolverSettings
-    asker: Callable[[], DnsClient]
+    create_dns_client: Callable[[], DnsClient]
 
     def add(self, record: str, value: str) -> None:
+        """Add a TXT record."""
         self._update(record, lambda update, name: update.add(name, TTL, "TXT", f'"{value}"'))
 
     def remove(self, record: str, value: str) -> None:
+        """Remove a TXT record."""
         self._update(record, lambda update, name: update.delete(name, "TXT", f'"{value}"'))
 
     def _update(self, record: str, change: Callable[[Any, Any], None]) -> None:
-        own = self.settings
-        host, port = resolver_parts(own.server)
-        what = f"The name server {own.server} did not take the record {record}"
+        settings = self.settings
+        host, port = resolver_parts(settings.server)
+        what = f"The name server {settings.server} did not accept the record {record}"
         try:
-            key = dns.tsig.Key(own.tsig_name, secret(own.tsig_secret), own.tsig_algorithm)
+            key = dns.tsig.Key(
+                settings.tsig_name, secret(settings.tsig_secret), settings.tsig_algorithm
+            )
         except (ValueError, NotImplementedError, dns.exception.DNSException):
             raise ConfigError(
                 "The TSIG key of the solver cannot be read",
-                "its secret is base64",
+                "its secret must be base64",
                 "Correct tsig_name, tsig_secret or tsig_algorithm.",
             ) from None
-        zone = own.zone or self._zone(record)
+        zone = settings.zone or self._zone(record)
         try:
             update = dns.update.UpdateMessage(zone, keyring=key)
             change(update, dns.name.from_text(record))
-            answer = dns.query.tcp(update, host, timeout=own.timeout, port=own.port or int(port))
+            answer = dns.query.tcp(
+                update, host, timeout=settings.timeout, port=settings.port or int(port)
+            )
         except (dns.exception.DNSException, OSError, EOFError) as error:
             raise CertmgrError(
                 what,
                 printable(str(error) or type(error).__name__, 200),
-                "Check its address, the key and the clock of both machines.",
+                "Check its address, the TSIG key and the clocks of both machines.",
             ) from None
         if answer.rcode() != dns.rcode.NOERROR:
             raise CertmgrError(
                 what,
                 f"it answered {dns.rcode.to_text(answer.rcode())} for the zone {zone}",
-                "Allow that key to update the zone (allow-update, update-policy).",
+                "Allow the TSIG key to update the zone (allow-update, update-policy).",
             )
 
     def _zone(self, record: str) -> str:
-        found = self.asker().authoritative(record)
-        if not found.zone:
+        answer = self.create_dns_client().authoritative(record)
+        if not answer.zone:
             raise CertmgrError(
-                f"Nobody can tell in which zone {record} lies",
-                found.reason,
-                "Give the solver its zone.",
+                f"The zone of the record {record} cannot be determined",
+                answer.reason,
+                "Set zone in the solver's configuration.",
             )
-        return found.zone
+        return answer.zone
 
 
 @dataclass(slots=True)
 class Lexicon:
-    """A provider of dns-lexicon (the extra ``lexicon``)."""
+    """A zone at a provider of dns-lexicon (the extra ``lexicon``)."""
 
     settings: SolverSettings
 
     def add(self, record: str, value: str) -> None:
+        """Add a TXT record."""
         self._call(record, lambda operations: operations.create_record("TXT", record, value))
 
     def remove(self, record: str, value: str) -> None:
+        """Remove a TXT record."""
         self._call(record, lambda operations: operations.delete_record(None, "TXT", record, value))
 
     def _call(self, record: str, call: Callable[[Any], Any]) -> None:
@@ -105,40 +120,42 @@ class Lexicon:
                 "a solver of the kind lexicon needs it",
                 "Install certmgr[lexicon].",
             ) from None
-        own = self.settings
+        settings = self.settings
         options: dict[str, Any] = {"ttl": TTL}
-        for entry in own.credentials:
+        for entry in settings.credentials:
             name, equals, value = entry.partition("=")
             if not equals:
                 raise ConfigError(
-                    "credentials of the solver are not NAME=SECRET",
-                    "",
-                    "Write auth_token=env:NAME.",
+                    "The credentials of the solver are invalid",
+                    "each must be NAME=SECRET",
+                    "Write for example auth_token=env:NAME.",
                 )
             options[name.strip().removeprefix("--").replace("-", "_")] = secret(value.strip())
-        # "action" and "type" are what the command line of dns-lexicon would have been given.
+        # dns-lexicon requires "action" and "type", which its command line would set.
         base = {
-            "provider_name": own.provider,
+            "provider_name": settings.provider,
             "action": "create",
             "type": "TXT",
-            "domain": own.zone or registered_domain(record),
-            own.provider: options,
+            "domain": settings.zone or registered_domain(record),
+            settings.provider: options,
             "ttl": TTL,
         }
         try:
             with Client(resolver().with_dict(base)) as operations:
-                done = call(operations)
-        # each provider raises what it likes; its text may hold what was sent, so only its kind is
-        # shown
+                accepted = call(operations)
+        # Providers raise exceptions of any type. Their text may contain the secrets that were sent,
+        # so only the type is reported.
         except Exception as error:
             raise CertmgrError(
-                f"The DNS provider {own.provider} did not take the record {record}",
+                f"The DNS provider {settings.provider} did not accept the record {record}",
                 type(error).__name__,
                 "Check the credentials of the solver.",
             ) from None
-        if done is False:
+        # Some providers return False instead of raising an exception.
+        if accepted is False:
             raise CertmgrError(
-                f"The DNS provider {own.provider} did not take the record {record}", "it said no"
+                f"The DNS provider {settings.provider} did not accept the record {record}",
+                "it refused the request",
             )
 
 
@@ -147,17 +164,24 @@ _VALUE = re.compile(r"[A-Za-z0-9_.-]{1,400}")
 
 
 def call_hook(settings: SolverSettings, action: str, *arguments: str) -> None:
-    """Runs the program of a hook: ``ACTION NAME VALUE``.
+    """Run the program of a hook: ``ACTION NAME VALUE``.
 
-    Everything that comes from outside was checked to be a name or base64url.
+    Args:
+        settings: The settings of the solver.
+        action: add or remove.
+        arguments: The name of the record or host, and its values.
+
+    Raises:
+        CertmgrError: The program fails, or an argument is not a name or base64url.
     """
 
     assert action in ("add", "remove")
+    # Names and values come from clients and CAs: they must be harmless even in a shell script.
     name, *values = arguments
     if not _NAME.fullmatch(name) or not all(_VALUE.fullmatch(v) for v in values):
         raise CertmgrError(
             "The hook was not called",
-            f"'{printable(name, 80)}' or its value is not what a challenge has",
+            f"'{printable(name, 80)}' or its value has characters that a challenge never has",
         )
     outcome = run(
         settings.command,
@@ -168,17 +192,21 @@ def call_hook(settings: SolverSettings, action: str, *arguments: str) -> None:
     if not outcome.ok:
         raise CertmgrError(
             f"The hook {settings.command[0]} failed for {name}",
-            f"{outcome.sentence}: {outcome.last_words}",
-            "Run it by hand with the same arguments.",
+            f"{outcome.sentence}: {outcome.output_tail}",
+            "Run it manually with the same arguments to find the cause.",
         )
 
 
 @dataclass(slots=True)
 class Hook:
+    """A zone that a program of the administrator changes."""
+
     settings: SolverSettings
 
     def add(self, record: str, value: str) -> None:
+        """Add a TXT record."""
         call_hook(self.settings, "add", record, value)
 
     def remove(self, record: str, value: str) -> None:
+        """Remove a TXT record."""
         call_hook(self.settings, "remove", record, value)

@@ -1,6 +1,4 @@
-"""Run by alembic; the connection and its transaction are the caller's
-(inventory/db/maintenance.py).
-"""
+"""Entry point of Alembic. The caller owns the connection (inventory/db/maintenance.py)."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""CAs, and inventories with an account at one of them."""
+"""CAs, and environments with an account at one of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from inventory.clock import Clock, system_clock
 from inventory.db.database import Database
-from tests.certmgr.acme.shop import Shop, shop
+from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
 from tests.clock import clock as test_clock
 from tests.servers.acme2certifier import Acme2certifier, acme2certifier
 from tests.servers.bind import Named, named
@@ -37,13 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def clock(request: pytest.FixtureRequest) -> Clock:
-    """The clock of the test: the system's if the CA is a process, which reads that."""
+    """The clock of the test: the system clock if the CA is a separate process, which reads it."""
     processes = PEBBLES | {"ari_ca"}
     return system_clock if processes & set(request.fixturenames) else test_clock
 
 
-# Made with the system's clock, since the certificates of the CAs are compared with it. Both are
-# defined here: pytest would take an issuer that it made for another folder, below another root.
+# Created with the system clock, because the certificates of the CAs are compared with it. Both are
+# defined here: otherwise pytest would use an issuer of another folder, below another root.
 @pytest.fixture(scope="session")
 def root() -> Authority:
     return Authority("Test Root", organisation="certmgr tests")
@@ -101,9 +101,9 @@ def ari_ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Acme2certifier]
 
 
 @pytest.fixture
-def place(database: Database, settings: Settings, tmp_path: Path, ca: Pebble) -> Shop:
-    """An inventory with a client 1001 and the account ``main`` at ``ca``."""
-    made = shop(
+def env(database: Database, settings: Settings, tmp_path: Path, ca: Pebble) -> AcmeEnvironment:
+    """An environment with a client 1001 and the account ``main`` at ``ca``."""
+    made = make_environment(
         database,
         settings,
         tmp_path,
@@ -120,16 +120,16 @@ def place(database: Database, settings: Settings, tmp_path: Path, ca: Pebble) ->
 
 @pytest.fixture
 def proxy(tmp_path: Path, ca: Pebble, opened: ExitStack) -> Proxy:
-    """A proxy in front of ``ca`` that fails as its rules say."""
+    """A proxy in front of ``ca`` that injects the faults of its rules."""
     return opened.enter_context(faulty(tmp_path, ca.directory, ca.ca_file))
 
 
 @pytest.fixture
-def proxied(
+def proxied_env(
     database: Database, settings: Settings, tmp_path: Path, ca: Pebble, proxy: Proxy
-) -> Shop:
-    """An inventory like ``place``, whose account is at ``proxy``."""
-    made = shop(
+) -> AcmeEnvironment:
+    """An environment like ``env``, whose account is at ``proxy``."""
+    made = make_environment(
         database,
         settings,
         tmp_path,

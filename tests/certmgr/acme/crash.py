@@ -1,11 +1,11 @@
-"""Renews a lineage in children that kill themselves with SIGKILL before their N-th recorded step.
+"""Renewal of a lineage in child processes that end with SIGKILL before their N-th checkpoint.
 
 ``python -m tests.certmgr.acme.crash`` reads lines of JSON: the file of a pickled configuration
 and database URL, the lineage, and a number (0: the child is not killed). It answers each with a
-line of JSON: the child's exit code, its steps, and what its run came to.
+line of JSON: the child's exit code, its checkpoints, and the summary of its run.
 
-It is a process with one thread that has imported everything: a fork copies locks that other threads
-hold, and a child need not import again.
+The process has one thread, because a fork copies locks that other threads hold. It has imported all
+modules, so that a child does not import them again.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ SUMMARY = "summary "
 
 
 def renew(settings: Settings, url: str, lineage: str, number: int, steps: int) -> int:
-    """Renew, write each step to the descriptor ``steps``, and return the exit code."""
-    seen = 0
+    """Renew, write each checkpoint to the descriptor ``steps``, and return the exit code."""
+    count = 0
 
-    def step(name: str) -> None:
-        nonlocal seen
-        seen += 1
+    def checkpoint(name: str) -> None:
+        nonlocal count
+        count += 1
         os.write(steps, f"{name}\n".encode())
-        if seen == number:
+        if count == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     summary = RenewalRunner(
-        IssuanceContext(open_database(url, actor="child"), settings, step=step)
-    ).named([lineage])
-    os.write(steps, f"{SUMMARY}{dict(summary.counts)} {summary.troubles}\n".encode())
+        IssuanceContext(open_database(url, actor="child"), settings, checkpoint=checkpoint)
+    ).run_named([lineage])
+    os.write(steps, f"{SUMMARY}{dict(summary.counts)} {summary.problems}\n".encode())
     return 3 if summary.failed else 0
 
 

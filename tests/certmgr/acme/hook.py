@@ -8,8 +8,8 @@ from pathlib import Path
 from certmgr.config.acme import SolverSettings
 from tests.servers.pebble import Pebble
 
-# challtestsrv can only remove all values of a name, and several orders may have one there: the last
-# call with "remove" does it. Without the site module Python starts in a few milliseconds.
+# challtestsrv can only remove all values of a name, and several orders may have values there: only
+# the last call with "remove" removes them. Without the site module Python starts in milliseconds.
 PROGRAM = r"""#!{python} -IS
 import fcntl, json, socket, sys
 

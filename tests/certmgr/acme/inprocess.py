@@ -1,8 +1,8 @@
-"""A CA in process with a clock of its own, for simulated years (pebble ignores a moved clock): the
-smallest part of RFC 8555 and RFC 9773 that orders need.
+"""A CA in this process with a separate clock, for simulated years: the smallest part of RFC 8555
+and RFC 9773 that orders need.
 
-Signatures, nonces and challenges are not looked at here: pebble does that. What is real are
-certificates, their dates, ARI windows, limits and revocation.
+pebble ignores a changed clock. Signatures, nonces and challenges are not verified here, because the
+tests with pebble cover them. Certificates, their dates, ARI windows and rate limits are real.
 """
 
 from __future__ import annotations
@@ -33,10 +33,18 @@ def _decode(text: str) -> bytes:
 
 @dataclass
 class Ca:
-    """``now``: its clock.
+    """The CA.
 
-    ``life``: of its certificates. ``orders``: the payloads of newOrder with their time. ``limit``:
-    certificates of one registered domain in seven days.
+    Attributes:
+        now: Its clock.
+        life: The lifetime of its certificates.
+        ari: Whether it supports ARI.
+        orders: The payloads of newOrder, each with its time.
+        issued: ARI id -> the dates of the certificate.
+        directory: The URL of its directory.
+        ca_file: PEM file that verifies its TLS certificate.
+        refused: The number of orders that the rate limit refused.
+        limit: The maximum number of certificates per registered domain in seven days; 0 for none.
     """
 
     now: Callable[[], datetime]
@@ -154,7 +162,7 @@ class Ca:
 
 @contextmanager
 def running(ca: Ca, folder: Path) -> Iterator[Ca]:
-    """Over TLS on a loopback port."""
+    """Serve the CA over TLS on a loopback port."""
     import ssl
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""An inventory with an account at a CA of the tests, and ways to order from it."""
+"""An inventory with an account at a CA of the tests, and functions to order from that CA."""
 
 from __future__ import annotations
 
@@ -26,8 +26,15 @@ from tests.servers.ports import free_port
 
 
 @dataclass
-class Shop:
-    """``settings``: with an account ``main`` once :meth:`register` was called."""
+class AcmeEnvironment:
+    """An inventory and a configuration for ACME.
+
+    Attributes:
+        database: The inventory.
+        settings: The configuration.
+        folder: The directory of the test.
+        given: Arguments of the :class:`IssuanceContext`.
+    """
 
     database: Database
     settings: Settings
@@ -88,14 +95,14 @@ class Shop:
 
     def staff_news(self, now: datetime | None = None) -> news.AutomationReport:
         with self.database.read() as conn:
-            return news.gather(conn, now or self.office.now())
+            return news.gather(conn, now or self.context.now())
 
     @property
-    def office(self) -> IssuanceContext:
+    def context(self) -> IssuanceContext:
         return IssuanceContext(self.database, self.settings, **self.given)
 
     def order(self, lineage_id: int, reason: str = "test", **given: Any) -> IssueResult:
-        return IssuanceService(self.office).order(lineage_id, RenewalReason(reason, **given))
+        return IssuanceService(self.context).issue(lineage_id, RenewalReason(reason, **given))
 
     def row(self, lineage_id: int) -> Row:
         with self.database.read() as conn:
@@ -106,15 +113,15 @@ class Shop:
             return acme_orders.last_of(conn, lineage_id, 1000)
 
 
-def leaf(place: Shop, lineage: int) -> x509.Certificate:
-    """The newest certificate of the lineage."""
-    row = place.row(lineage)
-    with place.database.read() as conn:
+def leaf(env: AcmeEnvironment, lineage: int) -> x509.Certificate:
+    """Return the newest certificate of the lineage."""
+    row = env.row(lineage)
+    with env.database.read() as conn:
         return x509.load_der_x509_certificate(cases.chain_of(conn, [row["sha256"]])[0])
 
 
 def names(certificate: x509.Certificate) -> set[str]:
-    """DNS names and addresses."""
+    """Return the DNS names and addresses of a certificate."""
     san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return {
         *san.get_values_for_type(x509.DNSName),
@@ -122,7 +129,7 @@ def names(certificate: x509.Certificate) -> set[str]:
     }
 
 
-def shop(
+def make_environment(
     database: Database,
     settings: Settings,
     folder: Path,
@@ -133,9 +140,21 @@ def shop(
     http_port: int = 0,
     tls_port: int = 0,
     **ca: Any,
-) -> Shop:
-    """``http_port``, ``tls_port``: where the CA looks; ``dns``: the resolver of both."""
-    # A CA that validates nothing needs no certain port: two workers must not share port 80.
+) -> AcmeEnvironment:
+    """Return an environment whose configuration names a CA of the tests.
+
+    Args:
+        database: The inventory.
+        settings: The base configuration.
+        folder: The directory of the test.
+        directory: The URL of the CA's directory.
+        ca_file: PEM file that verifies the CA's TLS certificate.
+        dns: HOST:PORT of the resolver that certmgr and the CA share.
+        http_port: The port on which the CA validates http-01; 0 if it validates no challenge.
+        tls_port: The port on which the CA validates tls-alpn-01; 0 for no such solver.
+        ca: Further settings of [acme.ca.test].
+    """
+    # A CA that validates no challenge needs no fixed port, and two workers must not share port 80.
     port = http_port or free_port()
     solvers = {
         "web": SolverSettings(kind="standalone", address="127.0.0.1", port=port, http_port=port)
@@ -150,7 +169,7 @@ def shop(
         solvers=solvers,
     )
     scan = replace(settings.scan, resolvers=(dns,) if dns else ())
-    return Shop(
+    return AcmeEnvironment(
         database,
         replace(settings, acme=acme, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",))),
         folder,

@@ -15,15 +15,15 @@ from certmgr.x509.key_store import local_path
 from inventory.db.database import Database
 from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.store import accounts as rows
-from tests.certmgr.acme.shop import Shop, shop
+from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
 from tests.servers.faulty import faulty
 from tests.servers.pebble import Pebble
 
 
 def test_account_is_registered_with_a_key_that_only_its_owner_reads(
-    place: Shop, ca: Pebble
+    env: AcmeEnvironment, ca: Pebble
 ) -> None:
-    with place.database.read() as conn:
+    with env.database.read() as conn:
         row = rows.find(conn, "main")
     path = local_path(row["key_reference"])
     assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
@@ -33,63 +33,61 @@ def test_account_is_registered_with_a_key_that_only_its_owner_reads(
         and row["terms"]
         and row["agreed_by"] == "tester"
     )
-    said = accounts.look_up(place.settings, row)
-    assert said["status"] == "valid" and said["contact"] == ["mailto:ca@provider.example"]
+    account = accounts.fetch_account(env.settings, row)
+    assert account["status"] == "valid" and account["contact"] == ["mailto:ca@provider.example"]
 
 
-def test_terms_are_shown_and_not_agreed_to_without_agree(place: Shop) -> None:
+def test_terms_are_shown_and_not_agreed_to_without_agree(env: AcmeEnvironment) -> None:
     with pytest.raises(UsageError, match=r"terms of service: data:text/plain.*--agree"):
-        accounts.add(place.database, place.settings, AccountRequest("test", "other"))
-    with place.database.read() as conn:
+        accounts.add(env.database, env.settings, AccountRequest("test", "other"))
+    with env.database.read() as conn:
         assert [r["name"] for r in rows.listing(conn)] == ["main"]
 
 
-def test_second_account_of_the_same_name_is_refused(place: Shop) -> None:
+def test_second_account_of_the_same_name_is_refused(env: AcmeEnvironment) -> None:
     with pytest.raises(Conflict, match="already"):
-        place.register()
+        env.register()
 
 
-def test_pending_account_is_completed_with_the_same_key(place: Shop) -> None:
-    """As if the process had died before the CA's answer was written: the CA answers with the
-    account that it has for the key.
-    """
-    with place.database.write() as tx:
+def test_pending_account_is_completed_with_the_same_key(env: AcmeEnvironment) -> None:
+    """The process died before the CA's answer was recorded: the CA returns the existing account."""
+    with env.database.write() as tx:
         before = rows.find(tx.conn, "main")
         rows.edit(tx, before["id"], url=None, state="pending")
-    after = place.register()
+    after = env.register()
     assert after["url"] == before["url"] and after["key_reference"] == before["key_reference"]
 
 
-def test_rolled_account_orders_and_is_deactivated_when_unused(place: Shop) -> None:
-    with place.database.read() as conn:
+def test_rolled_account_orders_and_is_deactivated_when_unused(env: AcmeEnvironment) -> None:
+    with env.database.read() as conn:
         before = rows.find(conn, "main")
     for kind in ("rsa-2048", "ec-p384"):
-        after = accounts.rollover(place.database, place.settings, "main", kind)
+        after = accounts.rollover(env.database, env.settings, "main", kind)
         assert after["url"] == before["url"] and after["key_reference"] != before["key_reference"]
-        assert accounts.look_up(place.settings, after)["status"] == "valid"
+        assert accounts.fetch_account(env.settings, after)["status"] == "valid"
     assert local_path(before["key_reference"]).exists()
     with pytest.raises(AcmeError):
-        accounts.look_up(place.settings, before)
-    lineage = place.lineage("1001", ["shop.test"])
+        accounts.fetch_account(env.settings, before)
+    lineage = env.lineage("1001", ["shop.test"])
     with pytest.raises(Conflict, match="Move them first"):
-        accounts.deactivate(place.database, place.settings, "main")
-    assert place.order(lineage).state == "issued"
+        accounts.deactivate(env.database, env.settings, "main")
+    assert env.order(lineage).state == "issued"
     from inventory.store import lineages
 
-    with place.database.write() as tx:
+    with env.database.write() as tx:
         lineages.edit(tx, lineage, state="retired")
-    assert accounts.deactivate(place.database, place.settings, "main")["state"] == "retired"
+    assert accounts.deactivate(env.database, env.settings, "main")["state"] == "retired"
 
 
-def test_rollover_whose_answer_was_lost_is_completed(place: Shop) -> None:
-    with place.database.read() as conn:
+def test_rollover_whose_answer_was_lost_is_completed(env: AcmeEnvironment) -> None:
+    with env.database.read() as conn:
         before = rows.find(conn, "main")
-    after = accounts.rollover(place.database, place.settings, "main")
-    with place.database.write() as tx:
+    after = accounts.rollover(env.database, env.settings, "main")
+    with env.database.write() as tx:
         rows.edit(tx, before["id"], key_reference=before["key_reference"])
-    again = accounts.rollover(place.database, place.settings, "main")
+    again = accounts.rollover(env.database, env.settings, "main")
     assert again["key_reference"] == after["key_reference"]
-    assert accounts.look_up(place.settings, again)["status"] == "valid"
+    assert accounts.fetch_account(env.settings, again)["status"] == "valid"
 
 
 def test_account_is_bound_with_the_right_key_only(
@@ -101,69 +99,69 @@ def test_account_is_bound_with_the_right_key_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ca = binding_ca
-    place = shop(
+    env = make_environment(
         database, settings, tmp_path, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port
     )
-    place.client("1001", "shop.test")
+    env.client("1001", "shop.test")
     with pytest.raises(UsageError, match="external account binding"):
-        place.register()
+        env.register()
     monkeypatch.setenv("EAB_KEY", binding_key)
     with pytest.raises(AcmeError):
-        place.register("wrong", eab_kid="kid-2", eab_key="env:EAB_KEY")
-    row = place.register(eab_kid="kid-1", eab_key="env:EAB_KEY")
+        env.register("wrong", eab_kid="kid-2", eab_key="env:EAB_KEY")
+    row = env.register(eab_kid="kid-1", eab_key="env:EAB_KEY")
     assert row["eab_kid"] == "kid-1"
     assert binding_key not in "".join(str(v) for v in row.values())
-    assert place.order(place.lineage("1001", ["shop.test"])).state == "issued"
+    assert env.order(env.lineage("1001", ["shop.test"])).state == "issued"
 
 
 def test_fallback_account_orders_while_the_first_ca_is_unreachable(
-    place: Shop, ca: Pebble, tmp_path: Path
+    env: AcmeEnvironment, ca: Pebble, tmp_path: Path
 ) -> None:
-    """The first CA is a proxy that is switched off after the account was made."""
+    """The first CA is a proxy that is stopped after the account was registered."""
     with faulty(tmp_path, ca.directory, ca.ca_file) as gone:
         first = replace(
-            place.settings.acme.cas["test"], directory=gone.directory, ca_file=str(gone.ca_file)
+            env.settings.acme.cas["test"], directory=gone.directory, ca_file=str(gone.ca_file)
         )
-        place.configure(cas={**place.settings.acme.cas, "first": first})
+        env.configure(cas={**env.settings.acme.cas, "first": first})
         wanted = AccountRequest("first", "first", agree=True, fallback="main", by="tester")
-        accounts.add(place.database, place.settings, wanted)
-    lineage = place.lineage("1001", ["shop.test"], account="first")
-    done = place.order(lineage)
+        accounts.add(env.database, env.settings, wanted)
+    lineage = env.lineage("1001", ["shop.test"], account="first")
+    done = env.order(lineage)
     assert done.state == "issued", done
-    with place.database.read() as conn:
-        assert place.orders(lineage)[0]["account_id"] == rows.find(conn, "main")["id"]
+    with env.database.read() as conn:
+        assert env.orders(lineage)[0]["account_id"] == rows.find(conn, "main")["id"]
 
 
 def test_account_unknown_to_the_ca_is_lost_and_not_used_again(
-    place: Shop, binding_ca: Pebble
+    env: AcmeEnvironment, binding_ca: Pebble
 ) -> None:
-    """As if the CA had lost its database: another one answers, which does not have the account."""
+    """The CA lost its database: another CA answers, which does not know the account."""
     other = binding_ca
     moved = replace(
-        place.settings.acme.cas["test"], directory=other.directory, ca_file=str(other.ca_file)
+        env.settings.acme.cas["test"], directory=other.directory, ca_file=str(other.ca_file)
     )
-    place.configure(cas={"test": moved})
-    with place.database.write() as tx:
+    env.configure(cas={"test": moved})
+    with env.database.write() as tx:
         row = rows.find(tx.conn, "main")
         base = other.directory.rpartition("/")[0]
-        # Both CAs number their accounts from 1, and this one has some of its own.
+        # Both CAs number their accounts from 1, and this one has other accounts.
         rows.edit(tx, row["id"], directory=other.directory, url=f"{base}/my-account/987654321")
-    lineage = place.lineage("1001", ["shop.test"])
-    done = place.order(lineage)
-    assert done.state == "failed" and "does not know this account" in done.said, done
-    with place.database.read() as conn:
+    lineage = env.lineage("1001", ["shop.test"])
+    done = env.order(lineage)
+    assert done.state == "failed" and "does not know this account" in done.message, done
+    with env.database.read() as conn:
         assert rows.find(conn, "main")["state"] == "lost"
-    assert "is lost" in place.order(lineage).said
+    assert "is lost" in env.order(lineage).message
 
 
-def test_missing_account_key_is_reported_in_one_message(place: Shop) -> None:
-    with place.database.read() as conn:
+def test_missing_account_key_is_reported_in_one_message(env: AcmeEnvironment) -> None:
+    with env.database.read() as conn:
         row = rows.find(conn, "main")
     local_path(row["key_reference"]).unlink()
     with pytest.raises(CertmgrError, match="Restore it from the backup"):
-        accounts.open_session(place.settings, row)
-    done = place.order(place.lineage("1001", ["shop.test"]))
-    assert done.state == "failed" and "cannot be read" in done.said
+        accounts.open_session(env.settings, row)
+    done = env.order(env.lineage("1001", ["shop.test"]))
+    assert done.state == "failed" and "cannot be read" in done.message
 
 
 @pytest.mark.parametrize("name", ["../../etc", "A", "a b", "", "-x", "x" * 60, "a/b", "ä"])
@@ -184,7 +182,7 @@ def test_name_that_could_be_a_path_is_refused(sqlite_database: Database, name: s
     ],
 )
 def test_url_that_is_no_directory_is_refused(sqlite_database: Database, directory: str) -> None:
-    with pytest.raises(UsageError, match="no directory URL"):
+    with pytest.raises(UsageError, match="not a directory URL"):
         accounts.add(
             sqlite_database,
             Settings(),
@@ -192,17 +190,16 @@ def test_url_that_is_no_directory_is_refused(sqlite_database: Database, director
         )
 
 
-def test_internal_directory_is_not_requested_unless_allowed(place: Shop, ca: Pebble) -> None:
-    """Loopback is inside: only what the configuration allows is asked, also where a name leads
-    there.
-    """
-    place.settings = replace(place.settings, network=replace(place.settings.network, allow=()))
-    elsewhere = ca.directory.replace(
-        "127.0.0.1", "localhost"
-    )  # not the one of [acme.ca.test], which says internal = true
-    with pytest.raises(CertmgrError, match="leads to an address inside: loopback"):
+def test_internal_directory_is_not_requested_unless_allowed(
+    env: AcmeEnvironment, ca: Pebble
+) -> None:
+    """Loopback is internal: it is requested only if the configuration allows it, also by name."""
+    env.settings = replace(env.settings, network=replace(env.settings.network, allow=()))
+    # Another directory than that of [acme.ca.test], which has internal = true.
+    elsewhere = ca.directory.replace("127.0.0.1", "localhost")
+    with pytest.raises(CertmgrError, match="leads to an internal address: loopback"):
         accounts.add(
-            place.database,
-            place.settings,
+            env.database,
+            env.settings,
             AccountRequest("mine", "mine", directory=elsewhere, agree=True),
         )

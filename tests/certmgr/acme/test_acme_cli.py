@@ -1,4 +1,4 @@
-"""The commands of ACME as their users type them, with wrong input too."""
+"""The command line of ACME, with valid and invalid input."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ def inside(opened: ExitStack) -> int:
 
 
 @pytest.fixture
-def watched_shop(certmgr: Run, ca: Pebble, inside: int, tmp_path: Path) -> Run:
+def run_with_endpoints(certmgr: Run, ca: Pebble, inside: int, tmp_path: Path) -> Run:
     """Two clients, an account, solvers for http-01 and dns-01, and a target that writes files."""
     dns = hook(tmp_path, ca)
     (tmp_path / "certmgr.toml").write_text(
         "[scan]\nper_address = 0\nrate = 0.0\ntimeout = 4.0\nresolvers ="
         f' ["{ca.dns}"]\n[http]\nenabled = false\n[network]\nallow ='
         f' ["127.0.0.0/8"]\n[acme]\ndirectory = "{tmp_path}/acme"\ndefault_solver ='
-        f' "web"\nproof_seconds = 1.0\n[acme.ca.test]\ndirectory = "{ca.directory}"\nca_file ='
+        f' "web"\nverification_seconds = 1.0\n[acme.ca.test]\ndirectory = "{ca.directory}"\n'
+        "ca_file ="
         f' "{ca.ca_file}"\ninternal = true\ncaa = ["pebble.test"]\n[acme.solver.web]\nkind ='
         f' "standalone"\naddress = "127.0.0.1"\nport = {ca.http_port}\nhttp_port ='
         f' {ca.http_port}\n[acme.solver.dns]\nkind = "hook"\ncommand ='
@@ -60,105 +61,104 @@ def watched_shop(certmgr: Run, ca: Pebble, inside: int, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def shop(watched_shop: Run) -> Run:
+def run(run_with_endpoints: Run) -> Run:
     """The same without endpoints, so that no certificate is expected to be served."""
     for name in ("shop.test", "other.test"):
-        assert watched_shop("endpoint", "retire", name).code == 0
-    return watched_shop
+        assert run_with_endpoints("endpoint", "retire", name).code == 0
+    return run_with_endpoints
 
 
-def test_certificate_is_issued_renewed_revoked_and_replaced(shop: Run, tmp_path: Path) -> None:
-    listed = shop("account", "list", "--format", "json").json
+def test_certificate_is_issued_renewed_revoked_and_replaced(run: Run, tmp_path: Path) -> None:
+    listed = run("account", "list", "--format", "json").json
     assert listed["schema"] == "certmgr.accounts/1" and listed["accounts"][0]["state"] == "active"
-    shown = shop("account", "show", "test", "--ask")
-    assert shown.code == 0 and "The CA says" in shown.out and "valid" in shown.out
-    dry = shop("issue", "shop.test", "--dry-run")
+    shown = run("account", "show", "test", "--ask")
+    assert shown.code == 0 and "Status at the CA" in shown.out and "valid" in shown.out
+    dry = run("issue", "shop.test", "--dry-run")
     assert dry.code == 0 and "It could be ordered as shop.test" in dry.out
-    assert shop("lineage", "list", "--format", "json").json["lineages"] == []
-    done = shop("issue", "shop.test", "www.shop.test", "--target", "files")
+    assert run("lineage", "list", "--format", "json").json["lineages"] == []
+    done = run("issue", "shop.test", "www.shop.test", "--target", "files")
     assert done.code == 0 and done.out.startswith(("✓ shop.test: until", "? shop.test")), (
         done.out,
         done.err,
     )
-    row = shop("lineage", "list", "--format", "json").json["lineages"][0]
+    row = run("lineage", "list", "--format", "json").json["lineages"][0]
     assert (
         row["names"] == ["shop.test", "www.shop.test"] and row["client"] == "1001" and row["sha256"]
     )
-    twice = shop("issue", "shop.test", "www.shop.test", "--target", "files")
+    twice = run("issue", "shop.test", "www.shop.test", "--target", "files")
     assert twice.code == 0 and "nothing was ordered" in twice.out
-    assert (
-        shop("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] == row["sha256"]
-    )
+    assert run("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] == row["sha256"]
     placed = tmp_path / "etc" / "shop.test"
     assert (placed / "fullchain.pem").read_bytes() == (
         tmp_path / "acme" / "live" / "shop.test" / "fullchain.pem"
     ).read_bytes()
-    page = shop("lineage", "show", "shop.test")
+    page = run("lineage", "show", "shop.test")
     assert (
         page.code == 0
         and "✓ target files: done" in page.out
         and "a third of its life is left" in page.out
     )
     assert (
-        shop("lineage", "show", "shop.test", "--format", "json").json["schema"]
+        run("lineage", "show", "shop.test", "--format", "json").json["schema"]
         == "certmgr.lineage/1"
     )
-    assert shop("renew", "--due").code == 0
-    planned = shop("renew", "--due", "--dry-run", "--format", "json").json["renewals"]
+    assert run("renew", "--due").code == 0
+    planned = run("renew", "--due", "--dry-run", "--format", "json").json["renewals"]
     assert [(p["lineage"], p["due"]) for p in planned] == [("shop.test", False)]
-    again = shop("renew", "shop.test")
+    again = run("renew", "shop.test")
     assert again.code == 0, (again.out, again.err)
-    assert (
-        shop("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] != row["sha256"]
-    )
-    revoked = shop("revoke", "shop.test", "--reason", "superseded", "--yes")
-    assert shop("lineage", "list", "--format", "json").json["lineages"][0]["state"] == "condemned"
+    assert run("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] != row["sha256"]
+    revoked = run("revoke", "shop.test", "--reason", "superseded", "--yes")
+    assert run("lineage", "list", "--format", "json").json["lineages"][0]["state"] == "condemned"
     assert (
         revoked.code == 0
         and "Revoked:" in revoked.out
         and "certmgr renew shop.test replaces it" in revoked.out
     )
-    before = shop("lineage", "list", "--format", "json").json["lineages"][0]["sha256"]
-    assert shop("renew", "--due").out.splitlines()[-1].startswith("1 due")
-    assert shop("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] != before
+    before = run("lineage", "list", "--format", "json").json["lineages"][0]["sha256"]
+    assert run("renew", "--due").out.splitlines()[-1].startswith("1 due")
+    assert run("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] != before
 
 
-def test_revocation_is_not_sent_without_confirmation(shop: Run) -> None:
-    assert shop("issue", "shop.test").code == 0
-    asked = shop("revoke", "shop.test", "--reason", "keyCompromise", input="n\n")
+def test_revocation_is_not_sent_without_confirmation(run: Run) -> None:
+    assert run("issue", "shop.test").code == 0
+    asked = run("revoke", "shop.test", "--reason", "keyCompromise", input="n\n")
     assert (
         asked.code == 3
         and "Nothing was revoked" in asked.out
         and "cannot be undone" in asked.out
-        and "first puts another one in its place" in asked.out
+        and "To replace it first" in asked.out
     )
 
 
 def test_preflight_names_the_missing_record_or_that_nothing_is_missing(
-    watched_shop: Run, ca: Pebble
+    run_with_endpoints: Run, ca: Pebble
 ) -> None:
-    shop = watched_shop
-    found = shop("issue", "--preflight", "shop.test", "--format", "json").json["preflight"]
+    found = run_with_endpoints("issue", "--preflight", "shop.test", "--format", "json").json[
+        "preflight"
+    ]
     assert [(f["name"], f["sort"], f["client"]) for f in found] == [
         ("shop.test", "automate", "1001")
     ], found
     ca.add_caa("other.test", [("issue", "letsencrypt.org")])
     try:
-        every = shop("issue", "--preflight", "--all")
+        every = run_with_endpoints("issue", "--preflight", "--all")
         other = next(line for line in every.out.splitlines() if "other.test" in line)
         assert "add this record" in other and 'other.test. IN CAA 0 issue "pebble.test"' in other
-        mine = shop("issue", "--preflight", "--all", "--client", "1001", "--format", "json").json[
-            "preflight"
-        ]
+        mine = run_with_endpoints(
+            "issue", "--preflight", "--all", "--client", "1001", "--format", "json"
+        ).json["preflight"]
         assert {f["client"] for f in mine} == {"1001"}
     finally:
         ca.clear_caa("other.test")
-    wild = shop("issue", "--preflight", "*.shop.test", "--format", "json").json["preflight"][0]
+    wild = run_with_endpoints("issue", "--preflight", "*.shop.test", "--format", "json").json[
+        "preflight"
+    ][0]
     assert wild["sort"] == "automate" and "records of its zone" in wild["reason"]
 
 
-def test_two_key_types_of_a_wildcard_and_a_csr_are_issued(shop: Run, tmp_path: Path) -> None:
-    done = shop(
+def test_two_key_types_of_a_wildcard_and_a_csr_are_issued(run: Run, tmp_path: Path) -> None:
+    done = run(
         "issue",
         "shop.test",
         "*.shop.test",
@@ -170,20 +170,20 @@ def test_two_key_types_of_a_wildcard_and_a_csr_are_issued(shop: Run, tmp_path: P
         "rsa-2048",
     )
     assert done.code == 0, (done.out, done.err)
-    assert [r["lineage"] for r in shop("lineage", "list", "--format", "json").json["lineages"]] == [
+    assert [r["lineage"] for r in run("lineage", "list", "--format", "json").json["lineages"]] == [
         "shop.test",
         "shop.test-rsa",
     ]
     (tmp_path / "own.csr").write_bytes(
         csr.make(ec.generate_private_key(ec.SECP256R1()), ["www.shop.test"], True)
     )
-    done = shop("issue", "--csr", str(tmp_path / "own.csr"))
+    done = run("issue", "--csr", str(tmp_path / "own.csr"))
     assert done.code == 0, (done.out, done.err)
     assert not (tmp_path / "acme" / "live" / "www.shop.test" / "privkey.pem").exists()
 
 
 WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("issue",), "Which names?"),
+    (("issue",), "No names were given"),
     (("issue", "../../etc"), "is not a domain name"),
     (("issue", "shop.test", "--lineage", "../../etc"), "cannot be the name of a lineage"),
     (("issue", "nobody.test"), "not in the inventory"),
@@ -194,15 +194,15 @@ WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
     (("issue", "shop.test", "--target", "nope"), "no target 'nope'"),
     (("issue", "shop.test", "--account", "nope"), "no ACME account 'nope'"),
     (("issue", "shop.test", "--csr", "/etc/passwd"), "is not a CSR"),
-    (("renew",), "What is to be renewed?"),
+    (("renew",), "There is nothing to renew"),
     (("renew", "nope"), "no lineage 'nope'"),
-    (("renew", "x", "--due"), "chooses by itself"),
-    (("renew", "--simulate", "--lifetime", "9999d"), "is no lifetime"),
-    (("renew", "--simulate", "--until", "2001-01-01"), "lies in the past"),
+    (("renew", "x", "--due"), "exclude each other"),
+    (("renew", "--simulate", "--lifetime", "9999d"), "is not a lifetime"),
+    (("renew", "--simulate", "--until", "2001-01-01"), "is in the past"),
     (("revoke", "nope", "--reason", "superseded", "--yes"), "no lineage 'nope'"),
     (("revoke", "x", "--reason", "because"), "Invalid value"),
     (("account", "add", "nope"), "not a known CA"),
-    (("account", "add", "letsencrypt", "--eab-key", "secret"), "shows a secret"),
+    (("account", "add", "letsencrypt", "--eab-key", "secret"), "does not accept the secret"),
     (("account", "rollover", "nope"), "no ACME account"),
     (("solver", "snippet", "dns"), "needs nothing"),
     (("solver", "snippet", "nope"), "no solver"),
@@ -210,9 +210,9 @@ WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
-def test_wrong_input_is_refused_with_its_reason(shop: Run) -> None:
+def test_wrong_input_is_refused_with_its_reason(run: Run) -> None:
     for arguments, words in WRONG:
-        done = shop(*arguments)
+        done = run(*arguments)
         assert done.code in (2, 3) and words in done.err and "Traceback" not in done.err, (
             arguments,
             done.code,
@@ -221,90 +221,88 @@ def test_wrong_input_is_refused_with_its_reason(shop: Run) -> None:
         assert len(done.err.splitlines()) <= 4
 
 
-def test_simulation_counts_the_orders_of_a_lifetime(shop: Run) -> None:
-    assert shop("issue", "shop.test").code == 0
-    found = shop("renew", "--simulate", "--lifetime", "45d", "--format", "json").json
+def test_simulation_counts_the_orders_of_a_lifetime(run: Run) -> None:
+    assert run("issue", "shop.test").code == 0
+    found = run("renew", "--simulate", "--lifetime", "45d", "--format", "json").json
     assert (
         found["schema"] == "certmgr.simulation/1"
         and found["lineages"] == 1
         and 9 <= found["orders"] <= 12
     )
-    assert "No limit of a CA is in the way" in shop("renew", "--simulate").out
+    assert "No rate limit of a CA postpones an order" in run("renew", "--simulate").out
 
 
-def test_solvers_are_listed_and_their_snippets_printed(shop: Run, inside: int) -> None:
+def test_solvers_are_listed_and_their_snippets_printed(run: Run, inside: int) -> None:
     kinds = {
-        s["name"]: s["challenge"]
-        for s in shop("solver", "list", "--format", "json").json["solvers"]
+        s["name"]: s["challenge"] for s in run("solver", "list", "--format", "json").json["solvers"]
     }
     assert kinds == {"web": "http-01", "dns": "dns-01", "inside": "http-01"}
-    assert f"proxy_pass http://127.0.0.1:{inside};" in shop("solver", "snippet", "inside").out
-    assert "ProxyPass" in shop("solver", "snippet", "inside", "--server", "apache").out
+    assert f"proxy_pass http://127.0.0.1:{inside};" in run("solver", "snippet", "inside").out
+    assert "ProxyPass" in run("solver", "snippet", "inside", "--server", "apache").out
 
 
-def test_lineage_is_edited_paused_resumed_and_retired(shop: Run) -> None:
-    assert shop("issue", "shop.test").code == 0
+def test_lineage_is_edited_paused_resumed_and_retired(run: Run) -> None:
+    assert run("issue", "shop.test").code == 0
     assert (
-        shop(
+        run(
             "lineage",
             "edit",
             "shop.test",
             "--names",
             "shop.test www.shop.test",
-            "--leave-out",
+            "--on-failed-name",
             "auto",
         ).code
         == 0
     )
-    planned = shop("renew", "--due", "--dry-run", "--format", "json").json["renewals"][0]
+    planned = run("renew", "--due", "--dry-run", "--format", "json").json["renewals"][0]
     assert planned["due"] and "1 name(s) are not in the certificate" in planned["why"], planned
-    assert shop("lineage", "edit", "shop.test", "--names", "shop.test other.test").code in (2, 3)
-    assert shop("lineage", "pause", "shop.test").code == 0
-    assert shop("renew", "--due").out == ""
-    assert shop("lineage", "resume", "shop.test").code == 0
+    assert run("lineage", "edit", "shop.test", "--names", "shop.test other.test").code in (2, 3)
+    assert run("lineage", "pause", "shop.test").code == 0
+    assert run("renew", "--due").out == ""
+    assert run("lineage", "resume", "shop.test").code == 0
     for wrong in (("--names", ""), ()):
-        refused = shop("lineage", "edit", "shop.test", *wrong)
+        refused = run("lineage", "edit", "shop.test", *wrong)
         assert refused.code == 2 and "IntegrityError" not in refused.err, refused.err
-    assert shop("lineage", "adopt", "--undo", "shop.test").code == 2
-    assert [r["state"] for r in shop("lineage", "list", "--format", "json").json["lineages"]] != [
+    assert run("lineage", "adopt", "--undo", "shop.test").code == 2
+    assert [r["state"] for r in run("lineage", "list", "--format", "json").json["lineages"]] != [
         "retired"
-    ], "refused, and retired all the same"
-    assert len(shop("lineage", "list", "--format", "json").json["lineages"]) == 1
-    assert shop("lineage", "retire", "shop.test").code == 0
+    ], "the command was refused, but the lineage was retired"
+    assert len(run("lineage", "list", "--format", "json").json["lineages"]) == 1
+    assert run("lineage", "retire", "shop.test").code == 0
     assert (
-        shop("lineage", "pause", "shop.test").code == 3
-        and shop("lineage", "edit", "shop.test", "--leave-out", "ask").code == 3
+        run("lineage", "pause", "shop.test").code == 3
+        and run("lineage", "edit", "shop.test", "--on-failed-name", "ask").code == 3
     )
-    assert shop("lineage", "list", "--format", "json").json["lineages"] == []
+    assert run("lineage", "list", "--format", "json").json["lineages"] == []
 
 
-def test_run_for_cron_issues_what_failed_before(watched_shop: Run) -> None:
-    shop = watched_shop
-    failed = shop("issue", "shop.test", "--solver", "inside")
+def test_run_for_cron_issues_what_failed_before(run_with_endpoints: Run) -> None:
+    failed = run_with_endpoints("issue", "shop.test", "--solver", "inside")
     assert failed.code == 3 and "failed" in failed.out, (failed.out, failed.err)
-    assert shop("lineage", "edit", "shop.test", "--solver", "web").code == 0
-    done = shop("run", "--no-scan")
+    assert run_with_endpoints("lineage", "edit", "shop.test", "--solver", "web").code == 0
+    done = run_with_endpoints("run", "--no-scan")
     assert (
         "1 certificate(s) due" in done.out + done.err
-        or shop("lineage", "list", "--format", "json").json["lineages"][0]["sha256"]
+        or run_with_endpoints("lineage", "list", "--format", "json").json["lineages"][0]["sha256"]
     ), (done.out, done.err)
 
 
-def test_list_of_one_client_omits_the_other_client(shop: Run) -> None:
+def test_list_of_one_client_omits_the_other_client(run: Run) -> None:
     for name in ("shop.test", "other.test"):
-        assert shop("issue", name).code == 0
-    mine = shop("lineage", "list", "--client", "1001", "--format", "json")
+        assert run("issue", name).code == 0
+    mine = run("lineage", "list", "--client", "1001", "--format", "json")
     assert [r["lineage"] for r in mine.json["lineages"]] == [
         "shop.test"
     ] and "other.test" not in mine.out
 
 
 def test_failing_order_leaves_no_thread_no_lock_and_no_listener(
-    shop: Run, inside: int, tmp_path: Path
+    run: Run, inside: int, tmp_path: Path
 ) -> None:
     """Commands run in this process, so what an order leaves behind would stay for the next test."""
     before = set(threading.enumerate())
-    assert shop("issue", "shop.test", "--solver", "inside").code == 3
+    assert run("issue", "shop.test", "--solver", "inside").code == 3
     wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads of the order")
     with locks.file_lock(tmp_path / "acme" / "locks" / "shop.test", "order"):
         pass

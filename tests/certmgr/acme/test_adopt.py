@@ -15,16 +15,16 @@ from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
 from inventory.errors import CertmgrError, UsageError
 from inventory.store import accounts, lineages
-from tests.certmgr.acme.shop import Shop, leaf, names
+from tests.certmgr.acme.shop import AcmeEnvironment, leaf, names
 from tests.certmgr.deploy.certbot_place import certbot_account, certbot_lineage
 from tests.servers.pebble import Pebble
 
 
 @pytest.fixture
-def certbot(place: Shop, ca: Pebble, tmp_path: Path, issuer: Authority) -> Path:
-    """A folder of certbot's whose account is one that pebble knows: the shop's own, by its key."""
+def certbot(env: AcmeEnvironment, ca: Pebble, tmp_path: Path, issuer: Authority) -> Path:
+    """A directory of certbot whose account has the key of the environment's account at pebble."""
     base = tmp_path / "letsencrypt"
-    session = place.office.session(1)
+    session = env.context.session(1)
     account = certbot_account(base, session.key.key._wrapped, server=ca.directory)
     folder = next((base / "accounts").rglob(account))
     (folder / "regr.json").write_text(json.dumps({"body": {}, "uri": session.row["url"]}))
@@ -40,20 +40,19 @@ def certbot(place: Shop, ca: Pebble, tmp_path: Path, issuer: Authority) -> Path:
         conf.write_text(
             conf.read_text().replace("https://acme-v02.api.letsencrypt.org/directory", ca.directory)
         )
-    place.unwatch("shop.test")
-    with place.database.write() as tx:
-        accounts.edit(
-            tx, 1, url="https://elsewhere.test/account/1"
-        )  # so that certbot's account is not taken for this one
+    env.unwatch("shop.test")
+    with env.database.write() as tx:
+        # Another URL, so that certbot's account is recorded as a new one.
+        accounts.edit(tx, 1, url="https://elsewhere.test/account/1")
     return base
 
 
 def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(
-    place: Shop, certbot: Path, tmp_path: Path
+    env: AcmeEnvironment, certbot: Path, tmp_path: Path
 ) -> None:
     wanted = AdoptionRequest(certbot, root=tmp_path / "no-timers")
-    planned = adopt.plan(place.database, place.settings, wanted)
-    assert [x.name for x in planned.chosen] == ["shop.test"] and planned.strange[0][
+    planned = adopt.plan(env.database, env.settings, wanted)
+    assert [x.name for x in planned.chosen] == ["shop.test"] and planned.unmanaged[0][
         0
     ] == "stranger.test"
     live = certbot / "live" / "shop.test"
@@ -61,45 +60,47 @@ def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(
         n: (live / f"{n}.pem").read_bytes() for n in ("privkey", "cert", "chain", "fullchain")
     }
     for _ in range(2):  # a second time changes nothing
-        assert adopt.take_over(place.database, place.settings, wanted, planned) == ["shop.test"]
+        assert adopt.take_over(env.database, env.settings, wanted, planned) == ["shop.test"]
     assert {n: (live / f"{n}.pem").read_bytes() for n in before} == before
-    with place.database.read() as conn:
+    with env.database.read() as conn:
         row = lineages.find(conn, "shop.test")
         assert row["account"].startswith("certbot-") and row["deployed"] == row["sha256"]
-    summary = RenewalRunner(place.office).named(["shop.test"])
+    summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert not summary.failed, summary
     assert (live / "cert.pem").read_bytes() != before["cert"], (
         "certbot's directory shows what was renewed here"
     )
-    material = Lineage(place.office.base, "shop.test").read_current()
+    material = Lineage(env.context.base, "shop.test").read_current()
     assert (
         material is not None
         and (live / "privkey.pem").read_bytes() == material.files["privkey.pem"]
     )
-    assert names(leaf(place, row["id"])) == {"shop.test"}
-    adopt.give_back(place.database, place.settings, "shop.test")
+    assert names(leaf(env, row["id"])) == {"shop.test"}
+    adopt.give_back(env.database, env.settings, "shop.test")
     assert {n: (live / f"{n}.pem").read_bytes() for n in before} == before
-    with place.database.read() as conn:
+    with env.database.read() as conn:
         assert lineages.listing(conn) == []
 
 
 def test_nothing_is_taken_over_while_certbot_would_renew(
-    place: Shop, certbot: Path, tmp_path: Path
+    env: AcmeEnvironment, certbot: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     (root / "etc" / "cron.d").mkdir(parents=True)
     (root / "etc" / "cron.d" / "certbot").write_text("0 */12 * * * root certbot -q renew\n")
     wanted = AdoptionRequest(certbot, ("shop.test",), root=root)
-    planned = adopt.plan(place.database, place.settings, wanted)
+    planned = adopt.plan(env.database, env.settings, wanted)
     assert planned.schedules
     with pytest.raises(CertmgrError, match="would still renew"):
-        adopt.take_over(place.database, place.settings, wanted, planned)
-    with place.database.read() as conn:
+        adopt.take_over(env.database, env.settings, wanted, planned)
+    with env.database.read() as conn:
         assert lineages.listing(conn) == []
 
 
-def test_unknown_lineage_and_folder_of_certbot_are_refused(place: Shop, certbot: Path) -> None:
+def test_unknown_lineage_and_folder_of_certbot_are_refused(
+    env: AcmeEnvironment, certbot: Path
+) -> None:
     with pytest.raises(UsageError, match="no lineage 'nope'"):
-        adopt.plan(place.database, place.settings, AdoptionRequest(certbot, ("nope",)))
+        adopt.plan(env.database, env.settings, AdoptionRequest(certbot, ("nope",)))
     with pytest.raises(UsageError):
-        adopt.plan(place.database, replace(place.settings), AdoptionRequest(certbot / "nowhere"))
+        adopt.plan(env.database, replace(env.settings), AdoptionRequest(certbot / "nowhere"))

@@ -1,4 +1,4 @@
-"""ARI against a CA that has it: acme2certifier."""
+"""ARI against a CA that supports it: acme2certifier."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from certmgr.acme.revoke import revoke
 from certmgr.config.settings import Settings
 from inventory.clock import system_clock
 from inventory.db.database import Database
-from tests.certmgr.acme.shop import shop
+from tests.certmgr.acme.shop import make_environment
 from tests.servers import faulty
 from tests.servers.acme2certifier import Acme2certifier
 from tests.servers.faulty import Rule
 
 
-def test_certificate_is_renewed_at_the_time_drawn_from_its_window(
+def test_certificate_is_renewed_at_the_time_selected_from_its_window(
     database: Database,
     settings: Settings,
     tmp_path: Path,
@@ -25,32 +25,32 @@ def test_certificate_is_renewed_at_the_time_drawn_from_its_window(
     opened: ExitStack,
 ) -> None:
     proxy = opened.enter_context(faulty.faulty(tmp_path, ari_ca.directory, ari_ca.ca_file))
-    place = shop(database, settings, tmp_path, proxy.directory, proxy.ca_file)
-    place.client("1001", "shop.test")
-    place.unwatch("shop.test")
-    place.register()
-    lineage = place.lineage("1001", ["shop.test"], profile="shortlived")
-    summary = RenewalRunner(place.office).due()
+    env = make_environment(database, settings, tmp_path, proxy.directory, proxy.ca_file)
+    env.client("1001", "shop.test")
+    env.unwatch("shop.test")
+    env.register()
+    lineage = env.lineage("1001", ["shop.test"], profile="shortlived")
+    summary = RenewalRunner(env.context).run_due()
     assert dict(summary.counts) == {"placed": 1}, summary
     posts = [s.payload for s in proxy.to("/acme/neworder", "POST")]
     assert posts[0]["profile"] == "shortlived" and "replaces" not in posts[0]
     draws, moment = iter([0.25, 0.75, 0.5]), system_clock()
-    place.given = {"draw": lambda: next(draws, 0.5), "clock": lambda: moment}
-    RenewalRunner(place.office).due()
-    row = place.row(lineage)
+    env.given = {"random": lambda: next(draws, 0.5), "clock": lambda: moment}
+    RenewalRunner(env.context).run_due()
+    row = env.row(lineage)
     assert row["ari_start"] and row["ari_start"] <= row["ari_at"] <= row["ari_end"]
     drawn = row["ari_start"] + (row["ari_end"] - row["ari_start"]) // 4
     assert abs(row["ari_at"] - drawn) <= 1
     assert row["ari_next_at"] == int(moment.timestamp()) + 7200, "as Retry-After asks"
     asked = len(proxy.to("/acme/renewal-info"))
-    RenewalRunner(place.office).due()
+    RenewalRunner(env.context).run_due()
     assert len(proxy.to("/acme/renewal-info")) == asked, "it was requested again before its time"
-    place.given = {"clock": lambda: system_clock() + timedelta(hours=3)}
-    RenewalRunner(place.office).due()
+    env.given = {"clock": lambda: system_clock() + timedelta(hours=3)}
+    RenewalRunner(env.context).run_due()
     assert len(proxy.to("/acme/renewal-info")) == asked + 1
-    assert place.row(lineage)["ari_at"] == row["ari_at"], "the same window was drawn anew"
-    # At the time that was drawn it is renewed, and the order names what it replaces.
-    place.given = {"clock": lambda: datetime.fromtimestamp(row["ari_at"] + 60, UTC)}
+    assert env.row(lineage)["ari_at"] == row["ari_at"], "the same window got a new time"
+    # It is renewed at the selected time, and the order names the certificate that it replaces.
+    env.given = {"clock": lambda: datetime.fromtimestamp(row["ari_at"] + 60, UTC)}
     proxy.rules.append(
         Rule(
             faulty.problem(409, "alreadyReplaced", "replaced"),
@@ -58,12 +58,12 @@ def test_certificate_is_renewed_at_the_time_drawn_from_its_window(
             when=lambda s: "replaces" in (s.payload or {}),
         )
     )
-    summary = RenewalRunner(place.office).due()
-    assert place.row(lineage)["sha256"] != row["sha256"], summary
+    summary = RenewalRunner(env.context).run_due()
+    assert env.row(lineage)["sha256"] != row["sha256"], summary
     posts = [s.payload for s in proxy.to("/acme/neworder", "POST")][1:]
     assert "replaces" in posts[0] and "replaces" not in posts[-1], (
         "refused with it, ordered without it"
     )
     before = set(ari_ca.revoked())
-    revoked = revoke(place.office, "shop.test", "superseded", sha256=row["sha256"])
+    revoked = revoke(env.context, "shop.test", "superseded", sha256=row["sha256"])
     assert set(ari_ca.revoked()) - before == {int(revoked.serial, 16)}

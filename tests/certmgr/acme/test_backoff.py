@@ -1,4 +1,4 @@
-"""How long a failed order waits."""
+"""Waiting times after failures."""
 
 from __future__ import annotations
 

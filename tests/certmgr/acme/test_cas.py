@@ -1,4 +1,4 @@
-"""The CAs that are known by name."""
+"""The table of known CAs."""
 
 from __future__ import annotations
 

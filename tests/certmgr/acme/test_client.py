@@ -1,4 +1,4 @@
-"""The connection to a CA that drips, refuses nonces, or points inside."""
+"""The connection to a CA that answers slowly, refuses nonces, or names internal addresses."""
 
 from __future__ import annotations
 
@@ -8,59 +8,65 @@ import pytest
 
 from certmgr.acme import client
 from inventory.store import acme_orders
-from tests.certmgr.acme.shop import Shop
+from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.servers import faulty
 from tests.servers.faulty import Proxy, Rule
 
 
 def test_dripping_answer_ends_with_the_time_limit(
-    proxied: Shop, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    proxied_env: AcmeEnvironment, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "TOTAL_SECONDS", 0.5)
     for number, fault in enumerate((faulty.dripping(0.05), faulty.dripping(0.05, headers=True))):
         proxy.rules[:] = [Rule(fault, "/dir")]
-        with proxied.database.write() as tx:
+        with proxied_env.database.write() as tx:
             acme_orders.forgive(tx, proxy.directory, [""])
-        done = proxied.order(proxied.lineage("1001", ["shop.test"], name=f"drip{number}"))
+        done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"], name=f"drip{number}"))
         assert done.state == "failed" and (
-            "did not answer" in done.said or "something else than JSON" in done.said
+            "did not answer" in done.message or "did not send JSON" in done.message
         ), done
 
 
-def test_url_that_leads_inside_is_not_requested(proxied: Shop, proxy: Proxy) -> None:
-    """Its own host is allowed; that it names the cloud's metadata service is not."""
-    proxied.configure(cas={"test": replace(proxied.settings.acme.cas["test"], internal=False)})
+def test_url_of_an_internal_address_is_not_requested(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
+    """The CA's host is allowed; the metadata service of the cloud, which it names, is not."""
+    proxied_env.configure(
+        cas={"test": replace(proxied_env.settings.acme.cas["test"], internal=False)}
+    )
     body = (
         '{"status": "pending", "identifiers": [], "authorizations":'
         ' ["https://169.254.169.254/latest/meta-data"], "finalize": "https://169.254.169.254/x"}'
     )
     proxy.rules.append(Rule(faulty.answer(200, body, "application/json"), "/my-order/"))
-    done = proxied.order(proxied.lineage("1001", ["shop.test"]))
-    assert done.state == "failed" and "is not asked" in done.said and "link-local" in done.said, (
-        done
-    )
+    done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
+    assert (
+        done.state == "failed"
+        and "is not requested" in done.message
+        and "link-local" in done.message
+    ), done
 
 
 @pytest.mark.parametrize(("chance", "orders"), [(0.3, 4), (0.9, 1)])
 def test_order_completes_though_nonces_are_refused(
-    proxied: Shop, proxy: Proxy, chance: float, orders: int
+    proxied_env: AcmeEnvironment, proxy: Proxy, chance: float, orders: int
 ) -> None:
     rule = Rule(faulty.problem(400, "badNonce", "no"), method="POST", chance=chance)
     proxy.rules.append(rule)
     for number in range(orders):
         assert (
-            proxied.order(proxied.lineage("1001", ["shop.test"], name=f"l{number}")).state
+            proxied_env.order(proxied_env.lineage("1001", ["shop.test"], name=f"l{number}")).state
             == "issued"
         )
     assert rule.fired > 3
 
 
 def test_ca_that_refuses_every_nonce_is_given_up(
-    proxied: Shop, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    proxied_env: AcmeEnvironment, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "NONCE_TRIES", 20)
     rule = Rule(faulty.problem(400, "badNonce", "no"), method="POST")
     proxy.rules.append(rule)
-    done = proxied.order(proxied.lineage("1001", ["shop.test"]))
-    assert done.state == "failed" and "nonce" in done.said
+    done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
+    assert done.state == "failed" and "nonce" in done.message
     assert rule.fired == 20

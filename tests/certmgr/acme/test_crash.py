@@ -1,6 +1,6 @@
-"""A renewal killed before each recorded step, at a CA that refuses most nonces.
+"""A renewal killed before each checkpoint, at a CA that refuses most nonces.
 
-No key is lost, there is one order per intent, and the next run leads to a live certificate.
+No key is lost, there is one order per intent, and the next run completes the renewal.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from certmgr.deploy.lineage import Lineage
 from inventory.clock import system_clock
 from tests.campaign import SOAK, Campaign, wait_until
 from tests.certmgr.acme.hook import hook
-from tests.certmgr.acme.shop import Shop, shop
+from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
 from tests.certmgr.acme.web import with_nginx
 from tests.databases import open_sqlite
 from tests.servers.pebble import Pebble, pebble
 
 ROOT = Path(__file__).parents[3]
-# Percent of good nonces that the CA refuses.
+# Percentage of valid nonces that the CA refuses.
 REFUSED = (0, 60, 90) if SOAK else (60,)
 SOLVERS = ("web", "alpn", "dns") if SOAK else ("web",)
-# The steps of a renewal are spread over so many tests.
+# The checkpoints of a renewal are divided among this number of tests.
 PARTS = 3
 STEPS = {
     "key",
@@ -61,7 +61,7 @@ STEPS = {
 def refusing_ca(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pebble]:
-    """A pebble that refuses nonces, as often as the parameter says."""
+    """A pebble that refuses the percentage of nonces that the parameter gives."""
     folder = tmp_path_factory.mktemp("refusing")
     with pebble(folder, nonce_reject=request.param, authz_reuse=0) as running:
         yield running
@@ -76,7 +76,7 @@ class Nursery:
     process: subprocess.Popen[str]
 
     def child(self, state: Path, number: int) -> dict[str, Any]:
-        """Renew; the child is killed before its step ``number``, or completes if that is 0."""
+        """Renew in a child, which is killed before its checkpoint ``number`` (0: it completes)."""
         assert self.process.stdin is not None and self.process.stdout is not None
         order = {"state": str(state), "lineage": "shop.test", "number": number}
         self.process.stdin.write(f"{json.dumps(order)}\n")
@@ -93,11 +93,13 @@ def nursery() -> Iterator[Nursery]:
         yield Nursery(process)
 
 
-def place_at(settings: Settings, folder: Path, ca: Pebble, opened: ExitStack) -> tuple[Shop, int]:
+def environment_at(
+    settings: Settings, folder: Path, ca: Pebble, opened: ExitStack
+) -> tuple[AcmeEnvironment, int]:
     """An inventory with an account at ``ca``, and the id of that account."""
     database = open_sqlite(folder / "crash.db", clock=system_clock)
     opened.callback(database.close)
-    made = shop(
+    made = make_environment(
         database, settings, folder, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port
     )
     made.client("1001", "shop.test")
@@ -132,13 +134,13 @@ def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
     part: int,
 ) -> None:
     ca = refusing_ca
-    place, account = place_at(settings, tmp_path, ca, opened)
-    web = with_nginx(place, ca, tmp_path, opened)
+    env, account = environment_at(settings, tmp_path, ca, opened)
+    web = with_nginx(env, ca, tmp_path, opened)
     alpn = SolverSettings(kind="tls-alpn", address="127.0.0.1", port=ca.tls_port)
-    place.solve(alpn=alpn, dns=hook(tmp_path, ca))
-    lineage = place.lineage("1001", ["shop.test"], targets="nginx", solver=solver)
+    env.solve(alpn=alpn, dns=hook(tmp_path, ca))
+    lineage = env.lineage("1001", ["shop.test"], targets="nginx", solver=solver)
     state = tmp_path / "state"
-    state.write_bytes(pickle.dumps((place.settings, str(tmp_path / "crash.db"))))
+    state.write_bytes(pickle.dumps((env.settings, str(tmp_path / "crash.db"))))
     ordered_before = ca.order_count()
 
     def complete() -> list[str]:
@@ -149,7 +151,7 @@ def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
 
     def settle() -> None:
         """Wait for the end of the old worker, which may answer for a moment after a reload."""
-        newest = place.row(lineage)["sha256"]
+        newest = env.row(lineage)["sha256"]
         wait_until(
             lambda: served(web.port) == newest and len(web.workers()) == 1,
             "the newest certificate at nginx",
@@ -162,28 +164,28 @@ def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
     # Even at PEBBLE_AUTHZREUSE=0 pebble reuses one authorization in a hundred.
     reused = steps[: steps.index("authorizations")] + steps[steps.index("finalize") :]
     numbers = range(1 + part, len(steps) + 1, PARTS)
-    keys = key_files(place.office.base)
+    keys = key_files(env.context.base)
     for number in numbers:
         before = served(web.port)
         done = nursery.child(state, number)
         died = done["steps"][-1]
         assert done["steps"] in (steps[:number], reused[:number]), done
         assert done["code"] == (-signal.SIGKILL if len(done["steps"]) == number else 0), done
-        assert served(web.port) in (before, place.row(lineage)["sha256"])
-        assert keys <= key_files(place.office.base), f"a key was lost at {died}"
+        assert served(web.port) in (before, env.row(lineage)["sha256"])
+        assert keys <= key_files(env.context.base), f"a key was lost at {died}"
         complete()
-        keys = key_files(place.office.base)
-        orders = place.orders(lineage)
+        keys = key_files(env.context.base)
+        orders = env.orders(lineage)
         assert {o["state"] for o in orders} == {"done"}, died
         assert ca.order_count() - ordered_before == len(orders), (
             f"an order was lost or doubled at {died}"
         )
-        row = place.row(lineage)
+        row = env.row(lineage)
         assert row["sha256"] == row["deployed"] and row["proven_at"] is not None
         settle()
     campaign.report("kills", len(numbers))
-    intents = len(place.orders(lineage))
-    assert len(key_files(place.office.base)) == intents, "not one key per intent"
-    session = place.office.session(account)
+    intents = len(env.orders(lineage))
+    assert len(key_files(env.context.base)) == intents, "not one key per intent"
+    session = env.context.session(account)
     assert len(ca.orders(session.row["url"], session.key)) == intents
-    assert Lineage(place.office.base, "shop.test").read_current() is not None
+    assert Lineage(env.context.base, "shop.test").read_current() is not None

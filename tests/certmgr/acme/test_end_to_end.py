@@ -1,56 +1,55 @@
-"""Whole flows: from an order at pebble to what a real nginx serves, a scan and the records."""
+"""End to end: an order at pebble, deployment to a real nginx, a scan, and the records."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
 
-import inventory.models.acme_tables  # noqa: F401 - completes the metadata
 from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.demo.authority import Authority
 from certmgr.inspection.scan_run import ScanOptions, ScanRun
-from inventory.models.tables import metadata
+from inventory.models import metadata
 from inventory.store import erase, findings, lineages
-from tests.certmgr.acme.shop import Shop
+from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.certmgr.acme.web import with_nginx
 from tests.servers.pebble import Pebble
 from tests.servers.real import write_pair
 
 
-def test_certificate_is_issued_deployed_proved_and_renewed(
-    place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack
+def test_certificate_is_issued_deployed_verified_and_renewed(
+    env: AcmeEnvironment, ca: Pebble, tmp_path: Path, opened: ExitStack
 ) -> None:
-    with_nginx(place, ca, tmp_path, opened, "shop.test", "127.0.0.2")
-    lineage = place.lineage("1001", ["shop.test"], targets="nginx")
-    summary = RenewalRunner(place.office).named(["shop.test"])
+    with_nginx(env, ca, tmp_path, opened, "shop.test", "127.0.0.2")
+    lineage = env.lineage("1001", ["shop.test"], targets="nginx")
+    summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert dict(summary.counts) == {"live": 1}, summary
-    first = place.row(lineage)
+    first = env.row(lineage)
     assert (
         first["proven_at"]
         and first["deployed"] == first["sha256"]
-        and "2 place(s)" in first["proof"]
+        and "2 address(es)" in first["proof"]
     )
-    summary = RenewalRunner(place.office).named(["shop.test"])
+    summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert dict(summary.counts) == {"live": 1}, summary
-    assert place.row(lineage)["sha256"] != first["sha256"]
-    assert RenewalRunner(place.office).due().counts == {}
+    assert env.row(lineage)["sha256"] != first["sha256"]
+    assert RenewalRunner(env.context).run_due().counts == {}
 
 
-def test_scan_reports_a_certificate_other_than_the_proved_one(
-    place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack, issuer: Authority
+def test_scan_reports_a_certificate_other_than_the_verified_one(
+    env: AcmeEnvironment, ca: Pebble, tmp_path: Path, opened: ExitStack, issuer: Authority
 ) -> None:
-    web = with_nginx(place, ca, tmp_path, opened)
-    place.lineage("1001", ["shop.test"], targets="nginx")
-    assert dict(RenewalRunner(place.office).named(["shop.test"]).counts) == {"live": 1}
+    web = with_nginx(env, ca, tmp_path, opened)
+    env.lineage("1001", ["shop.test"], targets="nginx")
+    assert dict(RenewalRunner(env.context).run_named(["shop.test"]).counts) == {"live": 1}
 
     def codes() -> set[str]:
-        ScanRun(place.database, place.settings, ScanOptions()).run()
-        with place.database.read() as conn:
+        ScanRun(env.database, env.settings, ScanOptions()).run()
+        with env.database.read() as conn:
             return {f["code"] for f in findings.listing(conn)}
 
     assert "unexpected-certificate" not in codes()
     other, key = write_pair(tmp_path / "other", issuer.issue("shop.test"))
-    live = place.office.base / "live" / "shop.test"
+    live = env.context.base / "live" / "shop.test"
     web.config.write_text(
         web.config.read_text()
         .replace(str(live / "fullchain.pem"), str(other))
@@ -60,15 +59,15 @@ def test_scan_reports_a_certificate_other_than_the_proved_one(
     assert "unexpected-certificate" in codes()
 
 
-def test_erased_client_leaves_no_lineage_and_others_stay(place: Shop) -> None:
-    place.unwatch("shop.test")
-    place.client("1002", "other.test")
-    mine, theirs = place.lineage("1001", ["shop.test"]), place.lineage("1002", ["other.test"])
-    assert place.order(mine).state == place.order(theirs).state == "issued"
-    with place.database.write() as tx:
+def test_erased_client_leaves_no_lineage_and_others_stay(env: AcmeEnvironment) -> None:
+    env.unwatch("shop.test")
+    env.client("1002", "other.test")
+    mine, theirs = env.lineage("1001", ["shop.test"]), env.lineage("1002", ["other.test"])
+    assert env.order(mine).state == env.order(theirs).state == "issued"
+    with env.database.write() as tx:
         gone = erase.erase(tx, "1001")
     assert gone["lineages"] == 1
-    with place.database.read() as conn:
+    with env.database.read() as conn:
         assert [r["name"] for r in lineages.listing(conn)] == ["other.test"]
         for table in metadata.sorted_tables:
             for row in conn.execute(table.select()):

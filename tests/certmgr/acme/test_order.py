@@ -1,4 +1,4 @@
-"""One order: names, keys, polls, chains, and answers that a CA may give."""
+"""One order: names, keys, polling, chains, and the answers of a CA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from certmgr.x509 import csr
 from certmgr.x509.csr import spki
 from inventory.clock import system_clock
 from inventory.store import acme_orders, cases
-from tests.certmgr.acme.shop import Shop, leaf, names
+from tests.certmgr.acme.shop import AcmeEnvironment, leaf, names
 from tests.servers import faulty
 from tests.servers.faulty import Proxy, Rule
 from tests.servers.pebble import Pebble
@@ -26,96 +26,96 @@ from tests.servers.pebble import Pebble
 ORDER, CERTIFICATE, AUTHORIZATION = "/order-plz", "/certZ/", "/authZ/"
 
 
-def test_order_by_http_stores_one_version(place: Shop, ca: Pebble) -> None:
-    done = place.order(place.lineage("1001", ["shop.test", "www.shop.test"]))
+def test_order_by_http_stores_one_version(env: AcmeEnvironment, ca: Pebble) -> None:
+    done = env.order(env.lineage("1001", ["shop.test", "www.shop.test"]))
     assert done.state == "issued", done
-    material = Lineage(place.office.base, "shop.test").versions()
+    material = Lineage(env.context.base, "shop.test").versions()
     assert len(material) == 1
 
 
-def test_international_name_and_address_stand_in_one_certificate(place: Shop) -> None:
+def test_international_name_and_address_stand_in_one_certificate(env: AcmeEnvironment) -> None:
     wanted = ["shop.test", "www.shop.test", "xn--mller-kva.test", "127.0.0.1"]
-    lineage = place.lineage("1001", wanted)
-    done = place.order(lineage)
+    lineage = env.lineage("1001", wanted)
+    done = env.order(lineage)
     assert done.state == "issued", done
-    assert names(leaf(place, lineage)) == set(wanted)
+    assert names(leaf(env, lineage)) == set(wanted)
 
 
-def test_hundred_names_stand_in_one_certificate(place: Shop) -> None:
+def test_hundred_names_stand_in_one_certificate(env: AcmeEnvironment) -> None:
     wanted = [f"n{i}.shop.test" for i in range(100)]
-    lineage = place.lineage("1001", wanted)
-    assert place.order(lineage).state == "issued"
-    assert len(names(leaf(place, lineage))) == 100
+    lineage = env.lineage("1001", wanted)
+    assert env.order(lineage).state == "issued"
+    assert len(names(leaf(env, lineage))) == 100
 
 
-def test_lineages_of_two_key_types_share_a_name(place: Shop) -> None:
-    first = place.lineage("1001", ["shop.test"])
-    second = place.lineage("1001", ["shop.test"], "shop.test-rsa", key_type="rsa-2048")
-    assert place.order(first).state == place.order(second).state == "issued"
-    kinds = [type(leaf(place, each).public_key()).__name__ for each in (first, second)]
+def test_lineages_of_two_key_types_share_a_name(env: AcmeEnvironment) -> None:
+    first = env.lineage("1001", ["shop.test"])
+    second = env.lineage("1001", ["shop.test"], "shop.test-rsa", key_type="rsa-2048")
+    assert env.order(first).state == env.order(second).state == "issued"
+    kinds = [type(leaf(env, each).public_key()).__name__ for each in (first, second)]
     assert kinds == ["ECPublicKey", "RSAPublicKey"]
 
 
-def test_key_is_new_for_each_order_unless_it_is_reused(place: Shop) -> None:
+def test_key_is_new_for_each_order_unless_it_is_reused(env: AcmeEnvironment) -> None:
     def keys(lineage: int) -> list[bytes]:
         found = []
         for _ in range(2):
-            assert place.order(lineage).state == "issued"
-            folder = Lineage(place.office.base, place.row(lineage)["name"])
+            assert env.order(lineage).state == "issued"
+            folder = Lineage(env.context.base, env.row(lineage)["name"])
             folder.switch(folder.versions()[-1])
             material = folder.read_current()
             assert material is not None and material.key_pem is not None
             found.append(material.key_pem)
         return found
 
-    fresh = keys(place.lineage("1001", ["shop.test"]))
+    fresh = keys(env.lineage("1001", ["shop.test"]))
     assert fresh[0] != fresh[1]
-    same = keys(place.lineage("1001", ["www.shop.test"], reuse_key=1))
+    same = keys(env.lineage("1001", ["www.shop.test"], reuse_key=1))
     assert same[0] == same[1]
 
 
-def test_compromised_key_is_not_reused(place: Shop) -> None:
-    place.unwatch("shop.test")
-    place.lineage("1001", ["shop.test"], reuse_key=1)
-    RenewalRunner(place.office).due()
-    folder = Lineage(place.office.base, "shop.test")
+def test_compromised_key_is_not_reused(env: AcmeEnvironment) -> None:
+    env.unwatch("shop.test")
+    env.lineage("1001", ["shop.test"], reuse_key=1)
+    RenewalRunner(env.context).run_due()
+    folder = Lineage(env.context.base, "shop.test")
     first = folder.read_current()
-    revoke(place.office, "shop.test", "keyCompromise")
-    RenewalRunner(place.office).due()
+    revoke(env.context, "shop.test", "keyCompromise")
+    RenewalRunner(env.context).run_due()
     second = folder.read_current()
     assert first is not None and second is not None and first.key_pem != second.key_pem
 
 
-def test_csr_of_the_client_is_used_and_no_key_is_made(place: Shop) -> None:
+def test_csr_of_the_client_is_used_and_no_key_is_made(env: AcmeEnvironment) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     request = csr.make(key, ["shop.test"], True).decode()
-    lineage = place.lineage("1001", ["shop.test"], csr=request)
-    assert place.order(lineage).state == "issued"
-    assert spki(leaf(place, lineage).public_key()) == spki(key.public_key())
-    version = Lineage(place.office.base, "shop.test").versions()[-1]
-    assert Lineage(place.office.base, "shop.test").read(version).key_pem is None
-    assert list((place.office.base / "keys").glob("order-*")) == []
+    lineage = env.lineage("1001", ["shop.test"], csr=request)
+    assert env.order(lineage).state == "issued"
+    assert spki(leaf(env, lineage).public_key()) == spki(key.public_key())
+    version = Lineage(env.context.base, "shop.test").versions()[-1]
+    assert Lineage(env.context.base, "shop.test").read(version).key_pem is None
+    assert list((env.context.base / "keys").glob("order-*")) == []
 
 
 def test_order_whose_answer_was_lost_is_found_again(
-    proxied: Shop, proxy: Proxy, ca: Pebble
+    proxied_env: AcmeEnvironment, proxy: Proxy, ca: Pebble
 ) -> None:
-    lineage = proxied.lineage("1001", ["shop.test"])
+    lineage = proxied_env.lineage("1001", ["shop.test"])
     before = ca.order_count()
     proxy.rules.append(Rule(faulty.dropped(), ORDER, nth=(1,)))
-    assert proxied.order(lineage).state == "failed"
+    assert proxied_env.order(lineage).state == "failed"
     assert ca.order_count() == before + 1
-    with proxied.database.write() as tx:
+    with proxied_env.database.write() as tx:
         acme_orders.forgive(tx, proxy.directory, [""])
-    assert proxied.order(lineage).state == "issued"
+    assert proxied_env.order(lineage).state == "issued"
     assert ca.order_count() == before + 1, "it was ordered twice"
 
 
-def test_retry_after_of_a_poll_is_waited_for(proxied: Shop, proxy: Proxy) -> None:
-    """A CA that asks for 3 seconds is not polled each second."""
+def test_retry_after_of_a_poll_is_waited_for(proxied_env: AcmeEnvironment, proxy: Proxy) -> None:
+    """A CA that asks for a pause of 3 seconds is not polled each second."""
     slept: list[float] = []
-    proxied.given = {"wait": slept.append}
-    lineage = proxied.lineage("1001", ["shop.test"])
+    proxied_env.given = {"wait": slept.append}
+    lineage = proxied_env.lineage("1001", ["shop.test"])
     pending = (
         '{"status": "pending", "identifier": {"type": "dns", "value": "shop.test"},'
         ' "challenges": []}'
@@ -127,17 +127,19 @@ def test_retry_after_of_a_poll_is_waited_for(proxied: Shop, proxy: Proxy) -> Non
             nth=(2, 3),
         )
     )
-    assert proxied.order(lineage).state == "issued"
+    assert proxied_env.order(lineage).state == "issued"
     assert slept.count(3.0) == 2
 
 
-def test_undecided_challenge_leaves_the_order_open(proxied: Shop, proxy: Proxy) -> None:
+def test_undecided_challenge_leaves_the_order_open(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
     moment = [system_clock()]
 
     def wait(seconds: float) -> None:
         moment[0] += timedelta(seconds=seconds)
 
-    proxied.given = {"wait": wait, "clock": lambda: moment[0]}
+    proxied_env.given = {"wait": wait, "clock": lambda: moment[0]}
     pending = (
         '{"status": "pending", "identifier": {"type": "dns", "value": "shop.test"},'
         ' "challenges": []}'
@@ -146,32 +148,36 @@ def test_undecided_challenge_leaves_the_order_open(proxied: Shop, proxy: Proxy) 
         faulty.answer(200, pending, "application/json"), AUTHORIZATION, nth=range(2, 100_000)
     )
     proxy.rules.append(rule)
-    done = proxied.order(proxied.lineage("1001", ["shop.test"]))
-    assert done.state == "failed" and "has not decided about shop.test" in done.said
-    assert proxied.orders(1)[0]["ended_at"] is None, "the next run goes on with it"
+    done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
+    assert done.state == "failed" and "has not decided about shop.test" in done.message
+    assert proxied_env.orders(1)[0]["ended_at"] is None, "the next run continues it"
 
 
-def test_certificate_for_another_key_leaves_the_live_pair(proxied: Shop, proxy: Proxy) -> None:
-    lineage = proxied.lineage("1001", ["shop.test"])
-    assert proxied.order(lineage).state == "issued"
-    folder = Lineage(proxied.office.base, "shop.test")
+def test_certificate_for_another_key_leaves_the_live_pair(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
+    lineage = proxied_env.lineage("1001", ["shop.test"])
+    assert proxied_env.order(lineage).state == "issued"
+    folder = Lineage(proxied_env.context.base, "shop.test")
     folder.switch(folder.versions()[-1])
     before = folder.read_current()
     assert before is not None
     other = Authority("Evil", Authority("Evil Root")).issue("shop.test", days=30)
     answer = faulty.answer(200, other.chain_pem, "application/pem-certificate-chain")
     proxy.rules.append(Rule(answer, CERTIFICATE))
-    done = proxied.order(lineage)
-    assert done.state == "failed" and "another key than the CSR's" in done.said
+    done = proxied_env.order(lineage)
+    assert done.state == "failed" and "another key than the CSR" in done.message
     assert folder.read_current() == before
-    assert proxied.row(lineage)["sha256"] == before.sha256
+    assert proxied_env.row(lineage)["sha256"] == before.sha256
 
 
-def test_chain_in_the_wrong_order_is_sorted(proxied: Shop, proxy: Proxy, ca: Pebble) -> None:
-    """The proxy turns the chain round: what is stored is the order of a server."""
-    lineage = proxied.lineage("1001", ["shop.test"])
+def test_chain_in_the_wrong_order_is_sorted(
+    proxied_env: AcmeEnvironment, proxy: Proxy, ca: Pebble
+) -> None:
+    """The proxy reverses the chain; it is stored in the order in which a server sends it."""
+    lineage = proxied_env.lineage("1001", ["shop.test"])
 
-    def turned(seen: faulty.Seen) -> bool:
+    def reversed_chain(seen: faulty.Seen) -> bool:
         status, _, body = proxy.pass_on(seen)
         parts = re.findall(
             rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", body, re.DOTALL
@@ -181,58 +187,61 @@ def test_chain_in_the_wrong_order_is_sorted(proxied: Shop, proxy: Proxy, ca: Peb
         )
         return len(parts) > 1
 
-    rule = Rule(faulty.answer(200), CERTIFICATE, when=turned)
+    rule = Rule(faulty.answer(200), CERTIFICATE, when=reversed_chain)
     proxy.rules.append(rule)
-    done = proxied.order(lineage)
+    done = proxied_env.order(lineage)
     assert done.state == "issued" and rule.fired == 1, done
-    with proxied.database.read() as conn:
-        ders = cases.chain_of(conn, proxied.row(lineage)["chain"].split())
+    with proxied_env.database.read() as conn:
+        ders = cases.chain_of(conn, proxied_env.row(lineage)["chain"].split())
     assert len(ders) == 2
 
 
-def test_preferred_chain_is_stored_if_it_is_offered(place: Shop, ca: Pebble) -> None:
+def test_preferred_chain_is_stored_if_it_is_offered(env: AcmeEnvironment, ca: Pebble) -> None:
     wanted = (
         x509.load_pem_x509_certificate(ca.root(1).encode())
         .subject.rfc4514_string()
         .partition("CN=")[2]
         .split(",")[0]
     )
-    lineage = place.lineage("1001", ["shop.test"], preferred_chain=wanted)
-    assert place.order(lineage).state == "issued"
-    with place.database.read() as conn:
+    lineage = env.lineage("1001", ["shop.test"], preferred_chain=wanted)
+    assert env.order(lineage).state == "issued"
+    with env.database.read() as conn:
         top = x509.load_der_x509_certificate(
-            cases.chain_of(conn, place.row(lineage)["chain"].split())[-1]
+            cases.chain_of(conn, env.row(lineage)["chain"].split())[-1]
         )
     assert wanted in top.issuer.rfc4514_string()
-    missing = place.lineage("1001", ["shop.test"], name="second", preferred_chain="Nobody's Root")
+    missing = env.lineage("1001", ["shop.test"], name="second", preferred_chain="Unknown Root")
     assert (
-        place.order(missing).state == "issued"
-        and "offers no chain to" in place.row(missing)["error"]
+        env.order(missing).state == "issued" and "offers no chain to" in env.row(missing)["error"]
     )
 
 
 @pytest.mark.parametrize("days", [-1, 1])
-def test_clock_a_day_slow_fails_the_order_and_a_day_fast_does_not(place: Shop, days: int) -> None:
-    """A day slow: the certificate has not begun. A day fast: it does no harm with a long one."""
-    place.given = {"clock": lambda: system_clock() + timedelta(days=days)}
-    done = place.order(place.lineage("1001", ["shop.test"]))
+def test_clock_a_day_slow_fails_the_order_and_a_day_fast_does_not(
+    env: AcmeEnvironment, days: int
+) -> None:
+    """Slow: the certificate is not valid yet. Fast: it has no effect on a long lifetime."""
+    env.given = {"clock": lambda: system_clock() + timedelta(days=days)}
+    done = env.order(env.lineage("1001", ["shop.test"]))
     if days < 0:
-        assert done.state == "failed" and "check the clock of this machine" in done.said, done
+        assert done.state == "failed" and "Check the clock of this machine" in done.message, done
     else:
         assert done.state == "issued", done
 
 
-def test_order_is_repeated_without_a_refused_replaces(proxied: Shop, proxy: Proxy) -> None:
-    lineage = proxied.lineage("1001", ["shop.test"])
+def test_order_is_repeated_without_a_refused_replaces(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
+    lineage = proxied_env.lineage("1001", ["shop.test"])
     refuse = Rule(
         faulty.problem(409, "alreadyReplaced", "that certificate was replaced"),
         ORDER,
         when=lambda s: "replaces" in (s.payload or {}),
     )
     proxy.rules.append(refuse)
-    done = IssuanceService(proxied.office).order(
+    done = IssuanceService(proxied_env.context).issue(
         lineage, RenewalReason("test", replaces="AAAA.BBBB", exempt=True)
     )
     assert done.state == "issued" and refuse.fired == 1, done
-    assert proxied.orders(lineage)[0]["replaces"] is None
+    assert proxied_env.orders(lineage)[0]["replaces"] is None
     assert [("replaces" in (s.payload or {})) for s in proxy.to(ORDER, "POST")] == [True, False]

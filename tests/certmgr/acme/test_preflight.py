@@ -1,4 +1,4 @@
-"""What has to be done before a name can be automated."""
+"""Advice on what a name needs before it can be automated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OK = ProbeResult("192.0.2.1", "ok")
 
 
 @pytest.mark.parametrize(
-    ("facts", "sort", "record"),
+    ("facts", "category", "record"),
     [
         (
             PreflightFacts("a.test", "http-01", "ok", ("192.0.2.1",), ("192.0.2.1",), probes=(OK,)),
@@ -90,8 +90,8 @@ OK = ProbeResult("192.0.2.1", "ok")
     ],
 )
 def test_facts_lead_to_an_advice_and_its_record(
-    facts: PreflightFacts, sort: Category, record: str
+    facts: PreflightFacts, category: Category, record: str
 ) -> None:
-    found = advise(facts)
-    assert (found.sort, found.record) == (sort, record), found
-    assert found.reason
+    advice = advise(facts)
+    assert (advice.category, advice.record) == (category, record), advice
+    assert advice.reason

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from certmgr.acme.problems import AcmeProblem, NextAction, parse, retry_after, stored
+from certmgr.acme.problems import AcmeProblem, NextAction, from_json, parse, retry_after
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ def test_subproblems_stand_in_the_sentence_without_control_characters() -> None:
         and "b.test" in found.sentence
     )
     assert set(found.names()) == {"a.test", "b.test"}
-    again = stored(found.to_json())
+    again = from_json(found.to_json())
     assert again is not None and again.sentence == found.sentence
 
 
@@ -69,7 +69,7 @@ def test_any_document_becomes_a_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "follows"),
+    ("problem", "next_action"),
     [
         (AcmeProblem("badNonce"), NextAction.RETRY),
         (AcmeProblem("rateLimited", status=429), NextAction.BACK_OFF),
@@ -82,8 +82,10 @@ def test_any_document_becomes_a_problem() -> None:
         (AcmeProblem("badCSR"), NextAction.STAFF),
     ],
 )
-def test_type_of_a_problem_decides_what_follows(problem: AcmeProblem, follows: NextAction) -> None:
-    assert problem.follows is follows
+def test_type_of_a_problem_decides_the_next_action(
+    problem: AcmeProblem, next_action: NextAction
+) -> None:
+    assert problem.next_action is next_action
 
 
 def test_paused_account_is_recognised() -> None:

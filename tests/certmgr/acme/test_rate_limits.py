@@ -17,18 +17,20 @@ def test_sixth_order_of_a_set_waits_until_the_first_is_a_week_old() -> None:
     ledger = Ledger(RateLimits(exact=RateLimit(5, 7 * 86_400)))
     for hours in (100, 80, 60, 40, 20):
         ledger.add(
-            RateLimitEvent("exact", rate_limits.exact(["a.test", "b.test"]), AT - hours * 3600)
+            RateLimitEvent(
+                "exact", rate_limits.name_set_digest(["a.test", "b.test"]), AT - hours * 3600
+            )
         )
-    said = ledger.allows(1, ["b.test", "a.test"], AT)
-    assert said.until == AT - 100 * 3600 + 7 * 86_400
-    assert "5 in 7 d" in said.reason
+    decision = ledger.allows(1, ["b.test", "a.test"], AT)
+    assert decision.until == AT - 100 * 3600 + 7 * 86_400
+    assert "5 in 7 d" in decision.reason
     assert ledger.allows(1, ["a.test"], AT).until is None
     assert ledger.allows(1, ["b.test", "a.test"], AT, exempt=True).until is None
-    assert ledger.allows(1, ["b.test", "a.test"], said.until).until is None
+    assert ledger.allows(1, ["b.test", "a.test"], decision.until).until is None
 
 
 def test_domains_are_counted_by_the_public_suffix_list() -> None:
-    assert rate_limits.domains(
+    assert rate_limits.registered_domains(
         ["*.shop.example.co.uk", "example.co.uk", "a.github.io", "192.0.2.1"]
     ) == [
         "example.co.uk",
@@ -68,7 +70,7 @@ def test_exempt_rows_do_not_become_events() -> None:
         "names": None,
         "exempt": 0,
     }
-    assert rate_limits.of_rows(
+    assert rate_limits.events_from_rows(
         [row, row | {"exempt": 1}, row | {"domain": None, "names": "x"}]
     ) == [
         RateLimitEvent("certificate", "a.test", AT),

@@ -47,9 +47,9 @@ def test_chain_that_does_not_match_the_request_is_refused() -> None:
         (_pem(*made.chain), ["a.test", "b.test"], now, "lacks b.test"),
         (_pem(*made.chain), ["b.test"], now, "lacks b.test"),
         (_pem(made.certificate, other.certificate), ["a.test"], now, "none of the certificates"),
-        (_pem(*made.chain), ["a.test"], now - 40 * DAY, "check the clock"),
-        (_pem(*made.chain), ["a.test"], now + 60 * DAY, "check the clock"),
-        (b"no pem", ["a.test"], now, "no certificate chain"),
+        (_pem(*made.chain), ["a.test"], now - 40 * DAY, "the clock of this machine"),
+        (_pem(*made.chain), ["a.test"], now + 60 * DAY, "the clock of this machine"),
+        (b"no pem", ["a.test"], now, "not a certificate chain"),
         (_pem(*[made.certificate] * 11), ["a.test"], now, "limit is 10"),
         (
             b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
@@ -62,7 +62,7 @@ def test_chain_that_does_not_match_the_request_is_refused() -> None:
         with pytest.raises(CertmgrError, match=words):
             received.read(pem, key, names, at)
     extra = issuer.issue("a.test", "c.test", days=30)
-    with pytest.raises(CertmgrError, match=r"not asked for: c\.test"):
+    with pytest.raises(CertmgrError, match=r"not requested: c\.test"):
         received.read(_pem(*extra.chain), spki(extra.key.public_key()), ["a.test"], now)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from certmgr.acme import renewal
-from certmgr.acme.renewal import CertificateLife, due, is_near, window
+from certmgr.acme.renewal import CertificateLife, due, is_near, parse_window
 from certmgr.demo.authority import Authority
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -37,7 +37,9 @@ def test_ari_decides_unless_the_end_is_near() -> None:
 
 
 def test_revoked_certificate_is_due_at_once() -> None:
-    found = due(CertificateLife(NOW, NOW + 90 * DAY, ari_at=NOW + 60 * DAY, bad="it is revoked"))
+    found = due(
+        CertificateLife(NOW, NOW + 90 * DAY, ari_at=NOW + 60 * DAY, must_replace="it is revoked")
+    )
     assert found.at <= NOW and found.urgent and found.reason == "it is revoked"
 
 
@@ -47,10 +49,10 @@ def test_valid_window_is_read_and_invalid_window_is_ignored() -> None:
         "suggestedWindow": {"start": "2027-01-01T00:00:00Z", "end": "2027-01-03T00:00:00Z"},
         "explanationURL": "https://ca.example/why",
     }
-    found = window(good, end)
+    found = parse_window(good, end)
     assert found is not None
     assert found.url == "https://ca.example/why"
-    assert found.instant(0.0) == datetime(2027, 1, 1, tzinfo=UTC) and found.instant(
+    assert found.select_time(0.0) == datetime(2027, 1, 1, tzinfo=UTC) and found.select_time(
         0.5
     ) == datetime(2027, 1, 2, tzinfo=UTC)
     bad: Any
@@ -66,17 +68,19 @@ def test_valid_window_is_read_and_invalid_window_is_ignored() -> None:
         {"suggestedWindow": {"start": 5, "end": 6}},
         {"suggestedWindow": {"start": "2027-01-01T00:00:00", "end": "2027-01-03T00:00:00"}},
     ):
-        assert window(bad, end) is None, bad
-    javascript = window(good | {"explanationURL": "javascript:alert(1)"}, end)
+        assert parse_window(bad, end) is None, bad
+    javascript = parse_window(good | {"explanationURL": "javascript:alert(1)"}, end)
     assert javascript is not None and javascript.url == ""
 
 
 def test_ari_is_requested_again_within_a_minute_to_twelve_hours() -> None:
-    assert renewal.ask_again(None, NOW) == NOW + timedelta(hours=6)
-    assert renewal.ask_again("21600", NOW) == NOW + timedelta(hours=6)
-    assert renewal.ask_again("999999", NOW) == NOW + timedelta(hours=12)
-    assert renewal.ask_again("0", NOW) == NOW + timedelta(minutes=1)
-    assert renewal.ask_again("Wed, 25 Nov 2026 13:00:00 GMT", NOW) == NOW + timedelta(hours=1)
+    assert renewal.next_ari_request(None, NOW) == NOW + timedelta(hours=6)
+    assert renewal.next_ari_request("21600", NOW) == NOW + timedelta(hours=6)
+    assert renewal.next_ari_request("999999", NOW) == NOW + timedelta(hours=12)
+    assert renewal.next_ari_request("0", NOW) == NOW + timedelta(minutes=1)
+    assert renewal.next_ari_request("Wed, 25 Nov 2026 13:00:00 GMT", NOW) == NOW + timedelta(
+        hours=1
+    )
 
 
 def test_ari_id_equals_that_of_the_acme_library() -> None:

@@ -1,4 +1,4 @@
-"""Whether a lineage may order now, and what becomes of a failure."""
+"""Whether a lineage may order now, and how failures are handled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from certmgr.config.settings import Settings
 from inventory.clock import system_clock
 from inventory.db.database import Database
 from inventory.store import acme_orders, domains
-from tests.certmgr.acme.shop import Shop, shop
+from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
 from tests.servers import faulty
 from tests.servers.acme2certifier import Acme2certifier
 from tests.servers.faulty import Proxy, Rule
@@ -19,25 +19,25 @@ from tests.servers.faulty import Proxy, Rule
 ORDER, FINALIZE, CERTIFICATE, AUTHORIZATION = "/order-plz", "/finalize-order/", "/certZ/", "/authZ/"
 
 
-def backoffs(place: Shop) -> dict[str, tuple[int, int]]:
-    """scope -> (failures, seconds from the time of the office)."""
-    with place.database.read() as conn:
+def backoffs(env: AcmeEnvironment) -> dict[str, tuple[int, int]]:
+    """Return scope -> (failures, seconds from now)."""
+    with env.database.read() as conn:
         found = acme_orders.backoffs(conn)
-    return {b["scope"]: (b["failures"], b["until"] - place.office.at) for b in found}
+    return {b["scope"]: (b["failures"], b["until"] - env.context.now_epoch) for b in found}
 
 
-def test_lineage_of_another_worker_is_busy_until_its_lease_ends(place: Shop) -> None:
-    lineage = place.lineage("1001", ["shop.test"])
-    with place.office.alone("shop.test"):
-        done = place.order(lineage)
-    assert done.state == "busy" and place.orders(lineage) == []
-    # The lease of another machine is respected, and ends.
-    with place.database.write() as tx:
+def test_lineage_of_another_worker_is_busy_until_its_lease_ends(env: AcmeEnvironment) -> None:
+    lineage = env.lineage("1001", ["shop.test"])
+    with env.context.lineage_lock("shop.test"):
+        done = env.order(lineage)
+    assert done.state == "busy" and env.orders(lineage) == []
+    # The lease of another machine is respected until it ends.
+    with env.database.write() as tx:
         order = acme_orders.intend(
             tx,
             {
                 "lineage_id": lineage,
-                "account_id": place.row(lineage)["account_id"],
+                "account_id": env.row(lineage)["account_id"],
                 "reason": "x",
                 "names": "shop.test",
             },
@@ -45,33 +45,33 @@ def test_lineage_of_another_worker_is_busy_until_its_lease_ends(place: Shop) -> 
         tx.conn.exec_driver_sql(
             f"UPDATE acme_order SET holder = 'elsewhere token' WHERE id = {order['id']}"
         )
-    assert place.order(lineage).state == "busy"
-    place.given = {"clock": lambda: system_clock() + timedelta(minutes=20)}
-    assert place.order(lineage).state == "issued"
+    assert env.order(lineage).state == "busy"
+    env.given = {"clock": lambda: system_clock() + timedelta(minutes=20)}
+    assert env.order(lineage).state == "issued"
 
 
 def test_profile_that_the_ca_does_not_offer_is_refused_before_the_order(
     database: Database, settings: Settings, tmp_path: Path, ari_ca: Acme2certifier
 ) -> None:
-    place = shop(database, settings, tmp_path, ari_ca.directory, ari_ca.ca_file)
-    place.client("1001", "shop.test")
-    place.register()
-    done = place.order(place.lineage("1001", ["shop.test"], profile="longlived"))
+    env = make_environment(database, settings, tmp_path, ari_ca.directory, ari_ca.ca_file)
+    env.client("1001", "shop.test")
+    env.register()
+    done = env.order(env.lineage("1001", ["shop.test"], profile="longlived"))
     assert (
         done.state == "failed"
-        and "has no profile 'longlived'" in done.said
-        and "classic, shortlived" in done.said
+        and "has no profile 'longlived'" in done.message
+        and "classic, shortlived" in done.message
     )
 
 
-def test_name_of_another_client_is_not_ordered(place: Shop) -> None:
-    place.client("1002")
-    lineage = place.lineage("1001", ["shop.test"])
-    with place.database.write() as tx:
+def test_name_of_another_client_is_not_ordered(env: AcmeEnvironment) -> None:
+    env.client("1002")
+    lineage = env.lineage("1001", ["shop.test"])
+    with env.database.write() as tx:
         domains.edit(tx, "shop.test", {"client": "1002"})
-    done = place.order(lineage)
-    assert done.state == "held" and place.orders(lineage) == [], done
-    assert any("belongs to another client now" in line for line in place.staff_news().lines)
+    done = env.order(lineage)
+    assert done.state == "held" and env.orders(lineage) == [], done
+    assert any("belongs to another client now" in line for line in env.staff_news().lines)
 
 
 @pytest.mark.parametrize(
@@ -104,55 +104,62 @@ def test_name_of_another_client_is_not_ordered(place: Shop) -> None:
     ],
 )
 def test_order_that_failed_once_is_completed_by_the_next_run(
-    proxied: Shop, proxy: Proxy, path: str, fault: faulty.Fault
+    proxied_env: AcmeEnvironment, proxy: Proxy, path: str, fault: faulty.Fault
 ) -> None:
-    """One sentence, no traceback, the same order and the same key."""
-    lineage = proxied.lineage("1001", ["shop.test"])
+    """The failure is one sentence, and the next run uses the same order and the same key."""
+    lineage = proxied_env.lineage("1001", ["shop.test"])
     rule = Rule(fault, path, nth=(1,))
     proxy.rules.append(rule)
-    done = proxied.order(lineage)
+    done = proxied_env.order(lineage)
     assert rule.fired == 1
     assert done.state in ("failed", "issued"), done
     if done.state == "issued":
         return
-    assert "\x1b" not in done.said and "Traceback" not in done.said and len(done.said) < 1500
-    assert [o for o in proxied.orders(lineage) if o["holder"] and o["ended_at"] is None] == []
-    with proxied.database.write() as tx:
+    assert (
+        "\x1b" not in done.message and "Traceback" not in done.message and len(done.message) < 1500
+    )
+    assert [o for o in proxied_env.orders(lineage) if o["holder"] and o["ended_at"] is None] == []
+    with proxied_env.database.write() as tx:
         acme_orders.forgive(tx, proxy.directory, [""])
-    again = proxied.order(lineage)
-    assert again.state == "issued", (done.said, again.said)
-    keys = list((proxied.office.base / "keys").glob("order-*/*.key"))
-    assert len(keys) == len(proxied.orders(lineage))
-    assert len(proxied.orders(lineage)) == 1 or path == "/my-order/"
+    again = proxied_env.order(lineage)
+    assert again.state == "issued", (done.message, again.message)
+    keys = list((proxied_env.context.base / "keys").glob("order-*/*.key"))
+    assert len(keys) == len(proxied_env.orders(lineage))
+    assert len(proxied_env.orders(lineage)) == 1 or path == "/my-order/"
 
 
 @pytest.mark.parametrize("as_date", [False, True])
 def test_rate_limit_holds_back_its_domain_and_no_other(
-    proxied: Shop, proxy: Proxy, as_date: bool
+    proxied_env: AcmeEnvironment, proxy: Proxy, as_date: bool
 ) -> None:
-    first, second = proxied.lineage("1001", ["shop.test"]), proxied.lineage("1001", ["other.test"])
+    first, second = (
+        proxied_env.lineage("1001", ["shop.test"]),
+        proxied_env.lineage("1001", ["other.test"]),
+    )
     moment = system_clock()
-    proxied.given = {"clock": lambda: moment}
+    proxied_env.given = {"clock": lambda: moment}
     detail = "too many certificates already issued for shop.test"
     proxy.rules.append(
         Rule(faulty.rate_limited(7200, as_date=as_date, detail=detail), ORDER, nth=(1,))
     )
-    done = proxied.order(first)
+    done = proxied_env.order(first)
     assert (
         done.state == "failed"
-        and "a limit of the CA is reached" in done.said
-        and detail in done.said
+        and "a rate limit of the CA is reached" in done.message
+        and detail in done.message
     )
-    count, seconds = backoffs(proxied)["domain:shop.test"]
+    count, seconds = backoffs(proxied_env)["domain:shop.test"]
     assert count == 1 and 7100 < seconds < 7200 * 1.11
     asked = len(proxy.to(ORDER, "POST"))
-    waiting = proxied.order(first)
+    waiting = proxied_env.order(first)
     assert waiting.state == "waits" and waiting.until is not None
     assert len(proxy.to(ORDER, "POST")) == asked, "the CA was asked again before its time"
-    assert proxied.order(second).state == "issued", "a limit of one name kept another one back"
+    assert proxied_env.order(second).state == "issued", "a limit of one name kept another one back"
 
 
-def test_paused_account_backs_off_longer_each_time(proxied: Shop, proxy: Proxy) -> None:
+def test_paused_account_backs_off_longer_each_time(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
     proxy.rules.append(
         Rule(
             faulty.problem(
@@ -164,21 +171,23 @@ def test_paused_account_backs_off_longer_each_time(proxied: Shop, proxy: Proxy) 
             ORDER,
         )
     )
-    lineage, moment = proxied.lineage("1001", ["shop.test"]), system_clock()
+    lineage, moment = proxied_env.lineage("1001", ["shop.test"]), system_clock()
     hours = []
     for _ in range(7):
-        proxied.given = {"clock": lambda at=moment: at, "draw": lambda: 0.0}
-        done = proxied.order(lineage)
+        proxied_env.given = {"clock": lambda at=moment: at, "random": lambda: 0.0}
+        done = proxied_env.order(lineage)
         assert done.until is not None
         wait = done.until - int(moment.timestamp())
         hours.append(round(wait / 3600))
         moment += timedelta(seconds=wait + 1)
     assert hours == [1, 2, 4, 8, 16, 32, 32]
-    assert list(backoffs(proxied)) == ["domain:shop.test"], "a paused name holds back no other name"
+    assert list(backoffs(proxied_env)) == ["domain:shop.test"], (
+        "a paused name holds back no other name"
+    )
 
 
 def test_message_of_a_ca_is_shown_and_not_executed(
-    proxied: Shop, proxy: Proxy, tmp_path: Path
+    proxied_env: AcmeEnvironment, proxy: Proxy, tmp_path: Path
 ) -> None:
     owned = tmp_path / "owned"
     evil = f"\x1b]0;owned\x07\x1b[2J$(touch {owned}) `touch {owned}` {{0.__class__}} %s \u202e"
@@ -199,9 +208,11 @@ def test_message_of_a_ca_is_shown_and_not_executed(
             ORDER,
         )
     )
-    done = proxied.order(proxied.lineage("1001", ["shop.test"]))
+    done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
     assert done.state == "failed"
     assert (
-        f"$(touch {owned})" in done.said and "\x1b" not in done.said and "\u202e" not in done.said
+        f"$(touch {owned})" in done.message
+        and "\x1b" not in done.message
+        and "\u202e" not in done.message
     )
     assert not owned.exists()

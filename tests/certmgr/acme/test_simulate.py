@@ -1,4 +1,4 @@
-"""Orders per day of a fleet at a future lifetime."""
+"""Orders per day at a future certificate lifetime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DAY = timedelta(days=1)
 
 
 def test_certificates_of_45_days_are_renewed_every_30_days() -> None:
-    """Renewed with a third of 45 days left: every 30 days."""
+    """A certificate is renewed with a third of its 45 days left: every 30 days."""
     items = [
         SimulatedLineage(
             f"l{i}", (f"a{i}.test",), 1, "ca", NOW - 50 * DAY, NOW + (40 + i % 10) * DAY
@@ -32,7 +32,7 @@ def test_certificates_of_45_days_are_renewed_every_30_days() -> None:
 
 
 def test_orders_over_a_limit_are_postponed_unless_they_are_exempt() -> None:
-    """60 names of one domain come due on one day; the CA gives 50 a week."""
+    """60 names of one domain are due on one day; the CA allows 50 per week."""
     items = [
         SimulatedLineage(f"l{i}", (f"h{i}.shop.example",), 1, "ca", NOW - 60 * DAY, NOW + 30 * DAY)
         for i in range(60)

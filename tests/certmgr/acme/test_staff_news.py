@@ -1,4 +1,4 @@
-"""What staff read about certificates that are renewed automatically."""
+"""Staff reports about certificates that are renewed automatically."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from certmgr.acme.renewal_run import RenewalRunner
 from inventory.clock import system_clock
 from inventory.store import endpoints, lineages
 from inventory.targets import Target
-from tests.certmgr.acme.shop import Shop
+from tests.certmgr.acme.shop import AcmeEnvironment
 
 
-def test_endpoint_of_a_healthy_lineage_is_automated_until_its_renewal_fails(place: Shop) -> None:
-    lineage = place.lineage("1001", ["shop.test"])
-    place.unwatch("shop.test")
-    RenewalRunner(place.office).named(["shop.test"])
-    with place.database.write() as tx:
+def test_endpoint_of_a_healthy_lineage_is_automated_until_its_renewal_fails(
+    env: AcmeEnvironment,
+) -> None:
+    lineage = env.lineage("1001", ["shop.test"])
+    env.unwatch("shop.test")
+    RenewalRunner(env.context).run_named(["shop.test"])
+    with env.database.write() as tx:
         endpoints.add(tx, Target("shop.test", 8443))
-    assert place.staff_news().automated == {}, "it was never seen live"
-    with place.database.write() as tx:
+    assert env.staff_news().automated == {}, "it was never verified live"
+    with env.database.write() as tx:
         lineages.note(tx, lineage, proven_at=tx.at)
-    found = place.staff_news()
+    found = env.staff_news()
     assert list(found.automated) and found.lines == ()
     near = system_clock() + timedelta(days=80)
-    assert place.staff_news(near).automated == {}
-    with place.database.write() as tx:
+    assert env.staff_news(near).automated == {}
+    with env.database.write() as tx:
         lineages.note(tx, lineage, failures=2, error=json.dumps({"sentence": "no"}))
-    assert place.staff_news().automated == {}
-    alarms = dict(place.staff_news(near).alarms)
+    assert env.staff_news().automated == {}
+    alarms = dict(env.staff_news(near).alarms)
     assert "could not be renewed" in alarms["near:shop.test"]

@@ -1,6 +1,6 @@
-"""A year of renewals on a clock that the fleet and its CA share.
+"""A simulated year of renewals, on one clock for the lineages and their CA.
 
-No certificate comes near its end, and none is ordered without need.
+No certificate comes close to expiry, and none is ordered without need.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from inventory.db.database import from_epoch
 from inventory.store import lineages
 from tests.campaign import Campaign
 from tests.certmgr.acme.inprocess import Ca, running
-from tests.certmgr.acme.shop import Shop, shop
+from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
 from tests.databases import open_sqlite
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
@@ -41,28 +41,30 @@ def clock() -> Calendar:
     return Calendar()
 
 
-def place_at(
+def environment_at(
     settings: Settings,
     folder: Path,
     ca: Ca,
     clock: Calendar,
     opened: ExitStack,
     per_domain: str = "",
-) -> Shop:
+) -> AcmeEnvironment:
     """An inventory with an account at ``ca``."""
     database = open_sqlite(folder / "year.db", clock=clock)
     opened.callback(database.close)
-    made = shop(database, settings, folder, ca.directory, ca.ca_file, per_domain=per_domain)
+    made = make_environment(
+        database, settings, folder, ca.directory, ca.ca_file, per_domain=per_domain
+    )
     made.given = {"wait": lambda _: None}
     made.register()
     return made
 
 
-def fleet_of(place: Shop, names: list[str]) -> list[int]:
-    """A lineage for each name, none of which is expected to be served."""
-    place.client("1001", *names)
-    place.unwatch(*names)
-    return [place.lineage("1001", [n]) for n in names]
+def add_lineages(env: AcmeEnvironment, names: list[str]) -> list[int]:
+    """Add a lineage for each name. No certificate is expected to be served."""
+    env.client("1001", *names)
+    env.unwatch(*names)
+    return [env.lineage("1001", [n]) for n in names]
 
 
 @pytest.mark.campaign
@@ -81,14 +83,14 @@ def test_certificates_of_45_days_are_renewed_in_time_for_a_year(
     )
     life = timedelta(days=45)
     ca = opened.enter_context(running(Ca(clock, life, ari), tmp_path / "ca"))
-    place = place_at(settings, tmp_path, ca, clock, opened)
-    ids = fleet_of(place, [f"site{i}.shop{i % 5}.test" for i in range(count)])
-    office, failed = place.office, 0
+    env = environment_at(settings, tmp_path, ca, clock, opened)
+    ids = add_lineages(env, [f"site{i}.shop{i % 5}.test" for i in range(count)])
+    context, failed = env.context, 0
     while clock() < START + timedelta(days=365):
-        summary = RenewalRunner(office).due()
+        summary = RenewalRunner(context).run_due()
         failed += summary.failed
         for lineage in ids:
-            row = place.row(lineage)
+            row = env.row(lineage)
             end = from_epoch(row["not_after"])
             left = end - clock() if end is not None else None
             assert left is not None and left > life / 4, (
@@ -98,7 +100,7 @@ def test_certificates_of_45_days_are_renewed_in_time_for_a_year(
     assert failed == 0
     # Renewed at two thirds of 45 days: every 30 days, so 12 or 13 certificates each.
     names = [p["identifiers"][0]["value"] for _, p in ca.orders]
-    each = [names.count(place.row(i)["name"]) for i in ids]
+    each = [names.count(env.row(i)["name"]) for i in ids]
     assert all(12 <= n <= 13 for n in each), each
     assert sum("replaces" in p for _, p in ca.orders) == (len(ca.orders) - len(ids) if ari else 0)
 
@@ -112,13 +114,13 @@ def test_orders_over_a_limit_are_postponed_and_never_refused(
     limit, days = campaign.size("certificates a week", 2, 5), campaign.size("days", 16, 30)
     ca = Ca(clock, timedelta(days=90), ari=False, limit=limit)
     opened.enter_context(running(ca, tmp_path / "ca"))
-    place = place_at(settings, tmp_path, ca, clock, opened, per_domain=f"{limit}/7d")
-    fleet_of(place, [f"h{i}.shop.test" for i in range(count)])
-    have, office = [], place.office
+    env = environment_at(settings, tmp_path, ca, clock, opened, per_domain=f"{limit}/7d")
+    add_lineages(env, [f"h{i}.shop.test" for i in range(count)])
+    have, context = [], env.context
     for _ in range(days):
-        summary = RenewalRunner(office).due()
+        summary = RenewalRunner(context).run_due()
         assert not summary.failed, summary
-        with place.database.read() as conn:
+        with env.database.read() as conn:
             have.append(sum(r["sha256"] is not None for r in lineages.listing(conn)))
         clock.advance(days=1)
     assert have[0] == limit and have[7] == 2 * limit and have[14] == count
@@ -129,12 +131,12 @@ def test_certificates_that_ended_while_no_run_took_place_are_all_renewed(
     settings: Settings, tmp_path: Path, opened: ExitStack, clock: Calendar
 ) -> None:
     ca = opened.enter_context(running(Ca(clock, timedelta(days=45)), tmp_path / "ca"))
-    place = place_at(settings, tmp_path, ca, clock, opened)
-    ids = fleet_of(place, [f"site{i}.shop{i % 5}.test" for i in range(3)])
-    RenewalRunner(place.office).due()
+    env = environment_at(settings, tmp_path, ca, clock, opened)
+    ids = add_lineages(env, [f"site{i}.shop{i % 5}.test" for i in range(3)])
+    RenewalRunner(env.context).run_due()
     clock.advance(days=60)
-    summary = RenewalRunner(place.office).due()
+    summary = RenewalRunner(env.context).run_due()
     assert summary.planned == 3 and not summary.failed, summary
     for lineage in ids:
-        end = from_epoch(place.row(lineage)["not_after"])
+        end = from_epoch(env.row(lineage)["not_after"])
         assert end is not None and end > clock()

@@ -16,7 +16,7 @@ from certmgr.config.acme import SolverSettings, TargetSettings
 from certmgr.demo.authority import Authority
 from inventory.store import endpoints
 from inventory.targets import Target
-from tests.certmgr.acme.shop import Shop
+from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.servers.pebble import Pebble, held_port
 from tests.servers.ports import wait_for
 from tests.servers.processes import stop
@@ -36,8 +36,11 @@ class Nginx:
     """A running nginx.
 
     Attributes:
-        target: for [acme.target].
-        http_port: where it passes challenges on; 0 if it does not.
+        folder: Its directory.
+        port: Its HTTPS port.
+        http_port: The port on which it passes challenges on; 0 if it does not.
+        target: The settings for [acme.target].
+        process: The process.
     """
 
     folder: Path
@@ -51,7 +54,7 @@ class Nginx:
         return self.folder / "nginx.conf"
 
     def workers(self) -> set[str]:
-        """Process ids of its workers, old ones that still answer included."""
+        """Return the process ids of its workers, including old ones that still answer."""
         pid = self.process.pid
         return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
@@ -70,10 +73,15 @@ def nginx(
     http_port: int = 0,
     behind: int = 0,
 ) -> Iterator[Nginx]:
-    """Serve a certificate of its own until ``live``, the folder live/NAME, holds one.
+    """Run nginx with the certificate of ``live``, and with a placeholder until it exists.
 
     Args:
-        http_port: where it listens for challenges, which it passes on to the port ``behind``.
+        folder: The directory of nginx.
+        live: The directory live/NAME of the lineage.
+        names: The names of the site.
+        addresses: The addresses on which it listens.
+        http_port: The port for challenges, which it passes on to the port ``behind``; 0 for none.
+        behind: The port of the solver.
     """
     folder.mkdir(parents=True, exist_ok=True)
     placeholder = Authority("Placeholder").issue(*names)
@@ -110,8 +118,8 @@ def nginx(
             for address in addresses:
                 wait_for(port, process, address)
             config.write_text(site(live / "fullchain.pem", live / "privkey.pem"))
-            # nginx lets old and new workers answer side by side for 100 ms; the tests' reload
-            # returns after that, so nothing has to settle.
+            # Old and new workers of nginx answer in parallel for 100 ms. The reload of the tests
+            # returns after that time, so no time to settle is necessary.
             reload = folder / "reload.sh"
             reload.write_text(RELOAD.format(pid=folder / "pid", nginx=shlex.join(own)))
             reload.chmod(0o755)
@@ -123,18 +131,26 @@ def nginx(
             stop(process)
 
 
-def served(place: Shop, web: Nginx, host: str, *addresses: str) -> None:
-    """The endpoint of a site is where nginx listens."""
-    place.unwatch(host)
-    with place.database.write() as tx:
+def served(env: AcmeEnvironment, web: Nginx, host: str, *addresses: str) -> None:
+    """Move the endpoint of a site to the port of nginx."""
+    env.unwatch(host)
+    with env.database.write() as tx:
         endpoints.add(tx, Target(host, web.port), addresses=addresses or ("127.0.0.1",))
 
 
 def with_nginx(
-    place: Shop, ca: Pebble, folder: Path, opened: ExitStack, name: str = "shop.test", *more: str
+    env: AcmeEnvironment,
+    ca: Pebble,
+    folder: Path,
+    opened: ExitStack,
+    name: str = "shop.test",
+    *more: str,
 ) -> Nginx:
-    """An nginx in front of the solver, as the target ``nginx``; ``more``: its further addresses."""
-    live, behind = place.office.base / "live" / name, held_port(opened)
+    """Run an nginx in front of the solver, as the target ``nginx``.
+
+    ``more`` are further addresses on which it listens.
+    """
+    live, behind = env.context.base / "live" / name, held_port(opened)
     addresses = ("127.0.0.1", *more)
     site = nginx(
         folder / "nginx", live, [name], addresses=addresses, http_port=ca.http_port, behind=behind
@@ -143,6 +159,6 @@ def with_nginx(
     solver = SolverSettings(
         kind="standalone", address="127.0.0.1", port=behind, http_port=ca.http_port
     )
-    place.configure(solvers={"web": solver}, places={"nginx": web.target})
-    served(place, web, name, *addresses)
+    env.configure(solvers={"web": solver}, places={"nginx": web.target})
+    served(env, web, name, *addresses)
     return web

@@ -1,4 +1,4 @@
-"""Deaths between a key and its record, in a process with one thread (deploy/forks.py)."""
+"""Crashes between a key and its record, in a process with one thread (deploy/forks.py)."""
 
 from __future__ import annotations
 
@@ -19,53 +19,52 @@ from certmgr.x509.key_store import pem
 from inventory.db.opening import open_database
 from inventory.errors import CertmgrError
 from inventory.store import cases
-from tests.certmgr.cases.place import START, Place
-from tests.certmgr.cases.place import place as make
+from tests.certmgr.cases.place import START, CaseEnvironment, make_env
 from tests.certmgr.deploy.forks import Child, die_at, without_sync
 from tests.databases import open_sqlite
 
 NAME = "cases.db"
 
 
-def _place(folder: Path) -> Place:
-    made = make(open_sqlite(folder / NAME, "Bob"), Settings(), folder)
+def _make_env(folder: Path) -> CaseEnvironment:
+    made = make_env(open_sqlite(folder / NAME, "Bob"), Settings(), folder)
     made.staff()
     made.client("1001", "shop.example.com")
     return made
 
 
-def _make_csr(place: Place, reference: str, step: int) -> Callable[[], None]:
-    """For a child: make the key and the CSR, and die at a step. 0: live."""
+def _make_csr(env: CaseEnvironment, reference: str, step: int) -> Callable[[], None]:
+    """Return an action that creates key and CSR, and dies at a step. 0: it does not die."""
 
     def act() -> None:
-        database = open_database(str(place.folder / NAME), actor="Bob")
-        desk = CaseService(database, place.settings, START)
+        database = open_database(str(env.folder / NAME), actor="Bob")
+        service = CaseService(database, env.settings, START)
         if not step:
-            intake.make_csr(desk, reference)
+            intake.make_csr(service, reference)
             return
         count = die_at(step)
         event.listen(database.engine, "before_cursor_execute", lambda *_: count())
         event.listen(database.engine, "commit", lambda *_: count())
-        intake.make_csr(desk, reference)
-        count()  # a death when all is recorded
+        intake.make_csr(service, reference)
+        count()  # a crash after everything was recorded
 
     return act
 
 
-def _examine(place: Place, reference: str) -> bool:
-    """Examine what a death left, and complete it. Return whether it was unfinished."""
-    folder = place.desk.keys.directory / reference
+def _examine(env: CaseEnvironment, reference: str) -> bool:
+    """Check the state after a crash, and complete it. Return whether it was unfinished."""
+    folder = env.service.keys.directory / reference
     left = list(folder.glob("*.key")) if folder.exists() else []
     assert len(left) <= 1
-    known = place.desk.keys.load(left[0]) if left else None
-    unfinished: bool = place.row(reference)["state"] == "requested"
+    known = env.service.keys.load(left[0]) if left else None
+    unfinished: bool = env.row(reference)["state"] == "requested"
     if unfinished:
-        intake.make_csr(place.desk, reference)
+        intake.make_csr(env.service, reference)
     assert [p.name for p in folder.iterdir()] == ["ec-p256.key"], "one key, and nothing else"
-    key = place.desk.keys.load(folder / "ec-p256.key")
+    key = env.service.keys.load(folder / "ec-p256.key")
     if known is not None:
         assert pem(key) == pem(known), "the key that was there is the one"
-    with place.database.read() as conn:
+    with env.database.read() as conn:
         case_id = cases.find(conn, reference)["id"]
         (issued,) = cases.issuances(conn, [case_id])[case_id]
     assert issued["spki"] == spki(key.public_key())
@@ -73,50 +72,50 @@ def _examine(place: Place, reference: str) -> bool:
 
 
 def deaths_at_each_step(folder: str) -> Any:
-    """Kill a child at its first step, another one at its second, until one lives.
+    """Kill a child at its first step, another one at its second, until one completes.
 
     Steps are calls on the file system, SQL statements, and commits.
     """
-    place = _place(Path(folder))
+    env = _make_env(Path(folder))
     unfinished = 0
     with without_sync():
         for step in range(1, 1000):
-            reference = place.desk.open("1001", [f"n{step}.shop.example.com"])["reference"]
-            killed_by = Child(_make_csr(place, reference, step)).ended_by()
+            reference = env.service.open("1001", [f"n{step}.shop.example.com"])["reference"]
+            killed_by = Child(_make_csr(env, reference, step)).ended_by()
             assert killed_by in (0, signal.SIGKILL), (step, killed_by)
-            unfinished += _examine(place, reference)
+            unfinished += _examine(env, reference)
             if not killed_by:
                 return {"deaths": step - 1, "unfinished": unfinished}
     raise AssertionError("it has no last step")
 
 
 def kills_at_any_moment(folder: str, kills: int) -> Any:
-    """Kill children at moments that are spread over the time that one of them needs."""
-    place = _place(Path(folder))
+    """Kill children at times that are spread over the duration of one of them."""
+    env = _make_env(Path(folder))
     begun = time.monotonic()
-    reference = place.desk.open("1001", ["whole.shop.example.com"])["reference"]
-    assert Child(_make_csr(place, reference, 0)).ended_by() == 0
+    reference = env.service.open("1001", ["whole.shop.example.com"])["reference"]
+    assert Child(_make_csr(env, reference, 0)).ended_by() == 0
     needed = time.monotonic() - begun
     unfinished = 0
     for number in range(kills):
-        reference = place.desk.open("1001", [f"n{number}.shop.example.com"])["reference"]
-        child = Child(_make_csr(place, reference, 0))
+        reference = env.service.open("1001", [f"n{number}.shop.example.com"])["reference"]
+        child = Child(_make_csr(env, reference, 0))
         if not child.ended_within(needed * number / kills):
             child.kill()
         assert child.ended_by() in (0, signal.SIGKILL)
-        unfinished += _examine(place, reference)
+        unfinished += _examine(env, reference)
     return {"unfinished": unfinished}
 
 
 def full_disk(folder: str, limit: int) -> Any:
-    """Make a key while no file may have more than ``limit`` bytes, then once more without a limit.
+    """Create a key while no file may exceed ``limit`` bytes, then again without a limit.
 
-    In a child, since the limit is that of a process. Return the error, the files that were left,
-    and the state of the case in the end.
+    It runs in a child, since the limit applies to a process. Return the error, the files that were
+    left, and the final state of the case.
     """
-    place = _place(Path(folder))
-    reference = place.desk.open("1001", ["shop.example.com"])["reference"]
-    store = place.desk.keys
+    env = _make_env(Path(folder))
+    reference = env.service.open("1001", ["shop.example.com"])["reference"]
+    store = env.service.keys
 
     def make() -> str:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -128,8 +127,8 @@ def full_disk(folder: str, limit: int) -> Any:
 
     error = Child(make).result()
     left = [p.name for p in store.directory.rglob("*") if p.is_file()]
-    intake.make_csr(place.desk, reference)
-    return {"error": error, "left": left, "state": place.row(reference)["state"]}
+    intake.make_csr(env.service, reference)
+    return {"error": error, "left": left, "state": env.row(reference)["state"]}
 
 
 JOBS = {

@@ -1,6 +1,4 @@
-"""A small inventory for cases: clients, servers that show certificates, and the desk at which an
-administrator works on cases.
-"""
+"""A small inventory for tests of cases: clients, and servers that present certificates."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import select
 
 from certmgr.cases import intake
-from certmgr.cases.service import CaseService, Eyes
+from certmgr.cases.service import CaseService, Prober
 from certmgr.config.settings import CasesSettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.inspection.report import certificate_row
@@ -25,7 +23,7 @@ from certmgr.inspection.verification import Observation
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, to_epoch
-from inventory.models.tables import endpoint
+from inventory.models import Endpoint
 from inventory.store import cases, clients, contacts, domains, endpoints, runs, scan_results
 from inventory.store.records import Row
 from inventory.targets import Target
@@ -44,7 +42,7 @@ OTHER_HOST = "other.example.org"  # of the other client
 
 
 class PublicKey:
-    """For a CA that has only a CSR."""
+    """A public key in the role of a key pair, for a CA that has only a CSR."""
 
     def __init__(self, key: Any) -> None:
         self._key = key
@@ -61,7 +59,7 @@ def issue(
     life: timedelta = timedelta(days=190),
     **given: Any,
 ) -> IssuedCertificate:
-    """Issue what a vendor makes of a CSR. ``names``: instead of those that it asks for."""
+    """Issue a certificate for a CSR. ``names``: replace those of the CSR."""
     request = x509.load_pem_x509_csr(csr.encode())
     names_in_it = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     begin = start or clock().replace(microsecond=0) - timedelta(hours=1)
@@ -78,8 +76,8 @@ def certificates(issued: IssuedCertificate) -> tuple[Certificate, ...]:
     return tuple(parse(c.public_bytes(Encoding.DER)) for c in issued.chain)
 
 
-def material(issued: IssuedCertificate) -> VendorUpload:
-    """Return the chain as if a vendor had sent it."""
+def vendor_upload(issued: IssuedCertificate) -> VendorUpload:
+    """Return the chain as an upload of a vendor."""
     return VendorUpload(certificates(issued))
 
 
@@ -87,7 +85,7 @@ def sha256(issued: IssuedCertificate) -> str:
     return parse(issued.der).sha256
 
 
-# -- what servers show ---------------------------------------------------------------------------
+# -- served certificates ---------------------------------------------------------------------------
 
 
 def serve(
@@ -101,13 +99,13 @@ def serve(
     """Store what a scan stores when it sees this certificate at these addresses."""
     leaf = parse(issued.der)
     with database.write(now) as tx:
-        row_id = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.host == host)).scalar()
+        row_id = tx.conn.execute(select(Endpoint.id).where(Endpoint.host == host)).scalar()
         assert row_id is not None
         run_id = runs.start(tx, "", 1)
         scan_results.add_certificates(
             tx, [asdict(certificate_row(c)) for c in certificates(issued)]
         )
-        standing = {
+        status = {
             "endpoint_id": row_id,
             "fingerprint": "",
             "memo": "",
@@ -124,7 +122,7 @@ def serve(
             "not_after": to_epoch(leaf.not_after) if leaf.not_after else None,
             "issuer": leaf.issuer,
         }
-        scan_results.write_standings(tx, [standing])
+        scan_results.write_endpoint_status(tx, [status])
         facts = {
             "at": tx.at,
             "chain": leaf.sha256,
@@ -137,7 +135,7 @@ def serve(
             "trusted": 1,
             "public": 1,
         }
-        scan_results.write_spans(tx, {row_id: dict.fromkeys(addresses, facts)})
+        scan_results.write_observations(tx, {row_id: dict.fromkeys(addresses, facts)})
         if findings:
             opened = [scan_results.columns_of(f) for f in findings]
             change = {"at": tx.at, "close": [], "update": [], "open": opened}
@@ -146,13 +144,13 @@ def serve(
         runs.finish(tx, run_id, "complete", None, 1, 0)
 
 
-def shows(leaf: str | None, *addresses: str) -> Eyes:
-    """Return a prober of servers that show this EC leaf, or none, at these addresses."""
+def prober_showing(leaf: str | None, *addresses: str) -> Prober:
+    """Return a prober of servers that present this EC leaf, or none, at these addresses."""
 
-    def probe(_settings: Any, wanted: Any, _overrides: Any) -> list[Observation]:
+    def probe(_settings: Any, targets: Any, _overrides: Any) -> list[Observation]:
         return [
-            Observation(w.target.host, w.target.port, address, key, leaf if key == "EC" else None)
-            for w in wanted
+            Observation(t.target.host, t.target.port, address, key, leaf if key == "EC" else None)
+            for t in targets
             for address in addresses or ("192.0.2.1",)
             for key in ("EC", "RSA")
         ]
@@ -161,9 +159,9 @@ def shows(leaf: str | None, *addresses: str) -> Eyes:
 
 
 class Machine:
-    """nginx that shows one site at several addresses of the loopback range, on one port.
+    """An nginx that serves one site at several loopback addresses on one port.
 
-    A restart changes what each address shows.
+    A restart changes the certificate of each address.
     """
 
     def __init__(self, folder: Path, name: str, addresses: Sequence[str]) -> None:
@@ -174,7 +172,7 @@ class Machine:
         folder.mkdir(parents=True, exist_ok=True)
 
     def show(self, issued: IssuedCertificate, key: Any, *addresses: str) -> None:
-        """Show it at these addresses, or at all. Return when it is served."""
+        """Present a certificate at these addresses, or at all. Return when it is served."""
         digest = sha256(issued)[:12]
         for address in addresses or self.addresses:
             pair = write_pair(self.folder / digest, replace(issued, key=key), "site")
@@ -207,8 +205,8 @@ class Machine:
 
 
 @dataclass(slots=True)
-class Place:
-    """The inventory and its time, ``now``, which is moved by hand."""
+class CaseEnvironment:
+    """The inventory and its time ``now``, which tests advance."""
 
     database: Database
     settings: Settings
@@ -217,12 +215,12 @@ class Place:
     servers: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
-    def desk(self) -> CaseService:
+    def service(self) -> CaseService:
         return CaseService(self.database, self.settings, self.now)
 
-    def desk_seeing(self, leaf: str | None, *addresses: str) -> CaseService:
-        """Return the desk with a prober of servers that show this leaf."""
-        return replace(self.desk, eyes=shows(leaf, *addresses))
+    def service_seeing(self, leaf: str | None, *addresses: str) -> CaseService:
+        """Return the service with a prober of servers that present this leaf."""
+        return replace(self.service, prober=prober_showing(leaf, *addresses))
 
     def pass_(self, **time: float) -> None:
         self.now += timedelta(**time)
@@ -253,12 +251,12 @@ class Place:
 
     def machine(self, host: str, addresses: Sequence[str] = ("127.0.0.1",)) -> Machine:
         """Start a server for a site of the inventory, and move its endpoint there."""
-        made = Machine(self.folder / host, host, addresses)
-        self.servers.callback(made.close)
+        machine = Machine(self.folder / host, host, addresses)
+        self.servers.callback(machine.close)
         with self.database.write(self.now) as tx:
             endpoints.retire(tx, Target(host))
-            endpoints.add(tx, Target(host, made.port), addresses=tuple(addresses))
-        return made
+            endpoints.add(tx, Target(host, machine.port), addresses=tuple(addresses))
+        return machine
 
     # -- a case
 
@@ -271,24 +269,24 @@ class Place:
         **given: Any,
     ) -> tuple[str, str]:
         """Open a case and receive its certificate. Return its reference and the leaf's SHA-256."""
-        reference = self.desk.open(client, names or [HOST], given)["reference"]
-        (pem,) = intake.make_csr(self.desk, reference)
-        intake.send(self.desk, reference)
+        reference = self.service.open(client, names or [HOST], given)["reference"]
+        (pem,) = intake.make_csr(self.service, reference)
+        intake.send_csr(self.service, reference)
         issued = issue(issuer, pem, start=self.now, life=timedelta(days=life))
-        verdict = intake.receive(self.desk, reference, material(issued))
-        assert not verdict.refused, verdict.said
+        review = intake.receive(self.service, reference, vendor_upload(issued))
+        assert not review.refused, review.messages
         return reference, sha256(issued)
 
     def closed(self, issuer: Authority, *names: str, **given: Any) -> tuple[str, str]:
         """As :meth:`ready`, then install the certificate and verify it."""
         reference, leaf = self.ready(issuer, *names, **given)
-        self.desk.installed(reference, "at once")
-        row, _ = self.desk_seeing(leaf).verify(reference)
+        self.service.mark_installed(reference, "at once")
+        row, _ = self.service_seeing(leaf).verify(reference)
         assert row["state"] == "closed"
         return reference, leaf
 
     def key(self, reference: str, key_type: str = "ec-p256") -> Any:
-        return self.desk.keys.load(self.desk.keys.path(reference, key_type))
+        return self.service.keys.load(self.service.keys.path(reference, key_type))
 
     def row(self, reference: str) -> Row:
         with self.database.read() as conn:
@@ -299,6 +297,7 @@ class Place:
             return [e["action"] for e in cases.events(conn, cases.find(conn, reference)["id"])]
 
 
-def place(database: Database, settings: Settings, folder: Path) -> Place:
-    made = replace(settings, cases=CasesSettings(keys=str(folder / "keys")))
-    return Place(database, made, folder)
+def make_env(database: Database, settings: Settings, folder: Path) -> CaseEnvironment:
+    """Return an empty inventory whose keys are in ``folder``."""
+    with_keys = replace(settings, cases=CasesSettings(keys=str(folder / "keys")))
+    return CaseEnvironment(database, with_keys, folder)

@@ -19,11 +19,10 @@ from certmgr.demo.authority import Authority
 from certmgr.notices.run import run_of
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
-from inventory.models.tables import notice
+from inventory.models import Notice
 from inventory.store import cases, purchases
 from notifiers.pipeline.compose import Message
-from tests.certmgr.cases.place import Place, issue, material, serve
-from tests.certmgr.cases.place import place as make
+from tests.certmgr.cases.place import CaseEnvironment, issue, make_env, serve, vendor_upload
 from tests.databases import open_sqlite
 from tests.servers import chromium
 
@@ -32,78 +31,78 @@ from tests.servers import chromium
 def messages(
     tmp_path_factory: pytest.TempPathFactory, root: Authority, issuer: Authority
 ) -> dict[str, Message]:
-    """By state and language, with the long names and texts that a client can have."""
+    """The messages by state and language, with long names and texts."""
     folder = tmp_path_factory.mktemp("pages")
     (folder / "root.pem").write_bytes(root.pem)
     trust = replace(Settings().trust, ca_files=(str(folder / "root.pem"),))
     database = open_sqlite(folder / "pages.db", "Bob")
-    place = make(database, replace(Settings(), trust=trust), folder)
-    place.staff()
+    env = make_env(database, replace(Settings(), trust=trust), folder)
+    env.staff()
     found: dict[str, Message] = {}
     for number, language in (("1001", "de"), ("1002", "en")):
         name = f"ein-ziemlich-langer-name-fuer-einen-laden-{number}.example.com"
-        place.client(number, name, language=language)
-        order = {
+        env.client(number, name, language=language)
+        purchase = {
             "vendor": "Vendor <b>&amp;</b>",
             "number": f"N-{number}",
             "fee": "25",
             "currency": "EUR",
-            "ends_at": place.now.replace(year=2027),
+            "ends_at": env.now.replace(year=2027),
         }
-        with place.database.write(place.now) as tx:
-            purchases.add(tx, number, order, [name])
-        _work(place, issuer, number, name, found)
-        _incident(place, issuer, number, name, found)
-    place.database.close()
+        with env.database.write(env.now) as tx:
+            purchases.add(tx, number, purchase, [name])
+        _run_case(env, issuer, number, name, found)
+        _run_incident(env, issuer, number, name, found)
+    env.database.close()
     return found
 
 
-def _notify(place: Place, kind: str, found: dict[str, Message]) -> None:
-    for draft, message in run_of(place.database, place.settings, place.now).decide().drafts:
+def _notify(env: CaseEnvironment, kind: str, found: dict[str, Message]) -> None:
+    for draft, message in run_of(env.database, env.settings, env.now).decide().drafts:
         found[f"{kind}-{draft.person.language}"] = message
-    with place.database.write(place.now) as tx:
-        tx.conn.execute(update(notice).values(state="sent", sent_at=tx.at))
-    place.pass_(hours=0.01)
+    with env.database.write(env.now) as tx:
+        tx.conn.execute(update(Notice).values(state="sent", sent_at=tx.at))
+    env.pass_(hours=0.01)
 
 
-def _work(
-    place: Place, issuer: Authority, number: str, name: str, found: dict[str, Message]
+def _run_case(
+    env: CaseEnvironment, issuer: Authority, number: str, name: str, found: dict[str, Message]
 ) -> None:
-    """A case from its CSR to its cancellation."""
-    reference = place.desk.open(number, [], {"order": f"N-{number}"})["reference"]
-    (pem,) = intake.make_csr(place.desk, reference)
-    intake.send(place.desk, reference)
-    _notify(place, "waiting", found)
+    """Run a case from its CSR to its cancellation."""
+    reference = env.service.open(number, [], {"order": f"N-{number}"})["reference"]
+    (pem,) = intake.make_csr(env.service, reference)
+    intake.send_csr(env.service, reference)
+    _notify(env, "waiting", found)
     wrong = parse(issuer.issue("elsewhere.example").der)
-    intake.receive(place.desk, reference, VendorUpload((wrong,), (), ("key-sent",)))
-    _notify(place, "again", found)
-    intake.receive(place.desk, reference, material(issue(issuer, pem, start=place.now)))
-    _notify(place, "checked", found)
-    place.desk.approve(reference, "Ada", "telephone")
-    place.desk.agree(reference, "2026-11-26T10:00")
-    _notify(place, "window", found)
-    place.desk.end(reference, CaseAction.CANCEL, "der Laden schließt <script>alert(1)</script>")
-    _notify(place, "stopped", found)
+    intake.receive(env.service, reference, VendorUpload((wrong,), (), ("key-sent",)))
+    _notify(env, "again", found)
+    intake.receive(env.service, reference, vendor_upload(issue(issuer, pem, start=env.now)))
+    _notify(env, "checked", found)
+    env.service.approve(reference, "Ada", "telephone")
+    env.service.agree_window(reference, "2026-11-26T10:00")
+    _notify(env, "window", found)
+    env.service.end(reference, CaseAction.CANCEL, "der Laden schließt <script>alert(1)</script>")
+    _notify(env, "stopped", found)
 
 
-def _incident(
-    place: Place, issuer: Authority, number: str, name: str, found: dict[str, Message]
+def _run_incident(
+    env: CaseEnvironment, issuer: Authority, number: str, name: str, found: dict[str, Message]
 ) -> None:
-    """A case of an incident, until it waits for the client."""
-    begin, end = place.now - timedelta(days=1), place.now + timedelta(days=80)
+    """Run a case of an incident until it waits for the client."""
+    begin, end = env.now - timedelta(days=1), env.now + timedelta(days=80)
     served = issuer.issue(name, not_before=begin, not_after=end)
-    serve(place.database, name, served, place.now)
-    items = incident.select(place.desk, serials=[parse(served.der).serial])
-    until = place.now + timedelta(hours=20)
+    serve(env.database, name, served, env.now)
+    items = incident.select_affected(env.service, serials=[parse(served.der).serial])
+    until = env.now + timedelta(hours=20)
     reason = "the CA found a fault <script>"
-    incident.open_(place.desk, items, "serials", "one", until, reason)
-    _notify(place, "incident", found)
-    with place.database.read() as conn:
+    incident.open_incident(env.service, items, "serials", "one", until, reason)
+    _notify(env, "incident", found)
+    with env.database.read() as conn:
         rows = cases.listing(conn)
     (row,) = [r for r in rows if r["kind"] == "incident" and r["client"] == number]
-    intake.make_csr(place.desk, row["reference"])
-    intake.send(place.desk, row["reference"])
-    _notify(place, "incident-waiting", found)
+    intake.make_csr(env.service, row["reference"])
+    intake.send_csr(env.service, row["reference"])
+    _notify(env, "incident-waiting", found)
 
 
 STATES = (
@@ -142,13 +141,13 @@ def test_page_has_no_violation_of_axe_and_fits_each_width(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_plain_part_has_the_words_of_the_page(messages: dict[str, Message], kind: str) -> None:
+def test_plain_part_has_the_same_words_as_the_page(messages: dict[str, Message], kind: str) -> None:
     message = messages[kind]
     body = re.sub(r"<[^>]+>", " ", message.html.split("<main", 1)[1])
     words = set(re.findall(r"[\wäöüß.-]{6,}", body))
     assert {w for w in words if w not in message.text and w != "max-width"} == set()
     assert "{" not in message.text
     if kind.startswith("incident"):
-        assert re.search(r"\d\d:\d\d", message.text), "by what hour"
-        assert "fault" not in message.text, "the reason is for the staff alone"
+        assert re.search(r"\d\d:\d\d", message.text), "the hour of the deadline"
+        assert "fault" not in message.text, "only the staff reads the reason"
     assert bool(message.calendar) == kind.startswith(("window", "stopped"))

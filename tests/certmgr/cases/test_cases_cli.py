@@ -1,4 +1,4 @@
-"""Orders, cases and incidents as an administrator uses them: commands, real files, exit codes."""
+"""Purchases, cases and incidents at the command line: commands, real files, exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Program = Callable[..., Ran]
 
 @pytest.fixture
 def program(certmgr: Program, tmp_path: Path, root: Authority) -> Program:
-    """Calls a command and expects its exit code, in an inventory with one client."""
+    """A function that runs a command and expects its exit code; the inventory has one client."""
     (tmp_path / "root.pem").write_bytes(root.pem)
     with (tmp_path / "certmgr.toml").open("a") as file:
         file.write(
@@ -41,8 +41,10 @@ def program(certmgr: Program, tmp_path: Path, root: Authority) -> Program:
 
     parties = ("--buys", "client", "--renews", "client", "--hosts", "us")
     run("client", "add", "1001", "Rosen GmbH", *parties)
-    run("contact", "add", "Ada", "--client", "1001", "--way", "email:ada@rosen.example")
-    run("contact", "add", "Bob", "--role", "administrator", "--way", "email:bob@provider.example")
+    run("contact", "add", "Ada", "--client", "1001", "--method", "email:ada@rosen.example")
+    run(
+        "contact", "add", "Bob", "--role", "administrator", "--method", "email:bob@provider.example"
+    )
     run("domain", "add", "shop.example.com", "--client", "1001")
     return run
 
@@ -53,7 +55,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         yield made
 
 
-def today(days: int = 0) -> str:
+def day_text(days: int = 0) -> str:
     return (START + timedelta(days=days)).strftime("%Y-%m-%d")
 
 
@@ -63,12 +65,12 @@ def reference_in(text: str) -> str:
     return found[0]
 
 
-def test_order_leads_to_a_case_that_closes_when_its_certificate_is_seen(
+def test_purchase_opens_a_case_that_closes_when_its_certificate_is_live(
     program: Program, tmp_path: Path, issuer: Authority, machine: Machine
 ) -> None:
     what = ("--vendor", "DigiCert", "--number", "D-7", "--name", "shop.example.com")
     price = ("--years", "3", "--price", "300", "--fee", "25", "--currency", "EUR")
-    dates = ("--start", today(), "--domain-validated", today())
+    dates = ("--start", day_text(), "--domain-validated", day_text())
     program("purchase", "add", "1001", *what, *price, *dates, "--document", "/srv/d7.pdf")
     page = program("purchase", "show", "D-7", "--format", "json").json
     assert page["schema"] == "certmgr.order/1"
@@ -81,7 +83,7 @@ def test_order_leads_to_a_case_that_closes_when_its_certificate_is_seen(
 
     # -- the case opens, and its CSR is sent
     would = program("case", "run", "--dry-run").out
-    assert "the first certificate of the order" in would
+    assert "the first certificate of the purchase" in would
     ref = reference_in(program("case", "run").out)
     csr, subject = tmp_path / "shop.csr", ("--organisation", "Rosen GmbH", "--country", "DE")
     program("case", "csr", ref, "--output", str(csr), *subject)
@@ -92,7 +94,7 @@ def test_order_leads_to_a_case_that_closes_when_its_certificate_is_seen(
     program("case", "send", ref)
     assert ref in program("case", "list", "--waiting", "client").out
 
-    # -- a wrong certificate comes, then the right one
+    # -- a wrong certificate is received, then the right one
     wrong, right = tmp_path / "wrong.pem", tmp_path / "right.pem"
     issued = issue(issuer, csr.read_text())
     other = issuer.issue("shop.example.com")
@@ -104,7 +106,7 @@ def test_order_leads_to_a_case_that_closes_when_its_certificate_is_seen(
     program("case", "receive", ref, str(right))
 
     # -- the window needs the client's approval
-    window = ("case", "window", ref, f"{today(1)}T10:00")
+    window = ("case", "window", ref, f"{day_text(1)}T10:00")
     program(*window, expect=2)
     program("case", "approve", ref, "--by", "Ada", "--how", "telephone")
     assert "Europe/Berlin" in program(*window, "--zone", "Europe/Berlin").out
@@ -118,24 +120,24 @@ def test_order_leads_to_a_case_that_closes_when_its_certificate_is_seen(
     assert "exists already" in again.err
     program("case", "close", ref, expect=3)
 
-    # -- the server shows another certificate, then this one
+    # -- the server presents another certificate, then this one
     machine.show(other, other.key)
     program("endpoint", "retire", "shop.example.com:443")
     endpoint = (f"shop.example.com:{machine.port}", "--domain", "shop.example.com")
     program("endpoint", "add", *endpoint, "--address", "127.0.0.8")
     program("case", "install", ref)
-    assert "✗ not there" in program("case", "verify", ref, expect=1).out
+    assert "✗ not live" in program("case", "verify", ref, expect=1).out
     machine.show(issued, load_pem_private_key(key.read_bytes(), None))
-    proof = program("case", "verify", ref, "--format", "json").json
-    assert (proof["schema"], proof["state"]) == ("certmgr.proof/1", "live")
-    assert proof["case_state"] == "closed"
+    document = program("case", "verify", ref, "--format", "json").json
+    assert (document["schema"], document["state"]) == ("certmgr.proof/1", "live")
+    assert document["case_state"] == "closed"
 
-    # -- its story, the bill and the measures
-    story = program("case", "show", ref, "--format", "json").json
-    assert story["schema"] == "certmgr.case/1"
-    assert [e["action"] for e in story["events"]][-3:] == ["look", "see", "close"]
-    assert story["certificates"][0]["sha256"] == parse(issued.der).sha256
-    bill = program("purchase", "billing", "--month", today()[:7], "--format", "json").json
+    # -- its history, the bill and the statistics
+    history = program("case", "show", ref, "--format", "json").json
+    assert history["schema"] == "certmgr.case/1"
+    assert [e["action"] for e in history["events"]][-3:] == ["look", "see", "close"]
+    assert history["certificates"][0]["sha256"] == parse(issued.der).sha256
+    bill = program("purchase", "billing", "--month", day_text()[:7], "--format", "json").json
     entries = [(e["client"], e["kind"], e["amount"]) for e in bill["entries"]]
     assert entries == [("1001", "installation", "25")]
     measures = program("case", "measures", "--format", "json").json["measures"]
@@ -145,19 +147,19 @@ def test_order_leads_to_a_case_that_closes_when_its_certificate_is_seen(
 
 @pytest.fixture
 def ending(program: Program) -> Program:
-    """As ``program``, with an order that ends in three weeks."""
+    """As ``program``, with a purchase that ends in three weeks."""
     add = ("purchase", "add", "1001", "--vendor", "V", "--name", "shop.example.com")
-    program(*add, "--start", today(-345), "--price", "50", "--currency", "EUR")
+    program(*add, "--start", day_text(-345), "--price", "50", "--currency", "EUR")
     return program
 
 
 def test_forecast_counts_installations_by_month_and_by_client(ending: Program) -> None:
-    until = ("forecast", "--until", today(400))
-    made = ending(*until, "--format", "json").json
-    assert made["schema"] == "certmgr.forecast/1"
-    assert made["total"]["orders"] >= 1
-    installations = made["total"]["installations"]
-    assert sum(m["installations"] for m in made["months"]) == installations
+    until = ("forecast", "--until", day_text(400))
+    forecast = ending(*until, "--format", "json").json
+    assert forecast["schema"] == "certmgr.forecast/1"
+    assert forecast["total"]["orders"] >= 1
+    installations = forecast["total"]["installations"]
+    assert sum(m["installations"] for m in forecast["months"]) == installations
     shorter = ending(*until, "--lifetime", "45d", "--format", "json").json
     assert shorter["total"]["installations"] > installations
     assert "█" in ending(*until, "--chart").out
@@ -167,9 +169,9 @@ def test_forecast_counts_installations_by_month_and_by_client(ending: Program) -
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--until", today(-1)),
+        ("--until", day_text(-1)),
         ("--until", "9999-12-31"),
-        ("--until", today(9), "--lifetime", "0d"),
+        ("--until", day_text(9), "--lifetime", "0d"),
         ("--until", "soon"),
     ],
 )
@@ -180,12 +182,12 @@ def test_forecast_until_an_invalid_date_is_refused(
 
 
 def test_terms_are_compared_with_acme(ending: Program) -> None:
-    side = ending("purchase", "compare", "shop.example.com", "--format", "json").json
-    assert [c["choice"] for c in side["choices"]] == ["1 year", "2 years", "3 years", "ACME"]
-    assert side["assumptions"]
+    comparison = ending("purchase", "compare", "shop.example.com", "--format", "json").json
+    assert [c["choice"] for c in comparison["choices"]] == ["1 year", "2 years", "3 years", "ACME"]
+    assert comparison["assumptions"]
 
 
-def test_end_of_an_order_is_in_the_calendar_the_status_and_the_report(
+def test_end_of_a_purchase_is_in_the_calendar_the_status_and_the_report(
     ending: Program, tmp_path: Path
 ) -> None:
     calendar = tmp_path / "all.ics"
@@ -205,12 +207,12 @@ def test_incident_opens_from_a_file_of_serials_and_names_other_lines(
 ) -> None:
     serials = tmp_path / "serials"
     serials.write_text("0a1b\nnot one\n")
-    command, until = ("incident", "open"), ("--until", f"{today(1)}T12:00", "--reason", "x")
+    command, until = ("incident", "open"), ("--until", f"{day_text(1)}T12:00", "--reason", "x")
     program(*command, *until, expect=2)
     program(*command, "--serials", str(tmp_path / "none"), *until, expect=3)
     dry = program(*command, "--serials", str(serials), *until, "--dry-run")
-    assert "not known here" in dry.out
-    assert "left out: line 2" in dry.err
+    assert "not in the inventory" in dry.out
+    assert "skipped: line 2" in dry.err
     opened = program(*command, "--serials", str(serials), *until, "--format", "json", expect=3)
     reference = opened.json["reference"]
     shown = program("incident", "show", reference, "--format", "json").json
@@ -239,7 +241,7 @@ RECEIVE = ("case", "receive", "CM-XXXXXX")
         (
             (*RECEIVE, "/etc/hostname", "--password", "hunter2"),
             2,
-            "not passed as an option",
+            "does not accept the password itself",
         ),
         (("purchase", "import", "/nonexistent.csv", "--from", "csv"), 3, "cannot be read"),
         (("incident", "show", "IN-XXXXXX"), 2, "no incident"),
@@ -269,10 +271,10 @@ def test_hostile_text_stays_text_in_every_output_at_any_hour(
     program: Program, now: str, decision: str
 ) -> None:
     evil = "=cmd|'/C calc'!A0 {0.__class__} {names} {{1234*4321}} </pre><script>x</script>"
-    order = ("purchase", "add", "1001", "--vendor", evil, "--number", "=1+1")
-    program(*order, "--name", "shop.example.com", "--start", today(-320))
+    purchase = ("purchase", "add", "1001", "--vendor", evil, "--number", "=1+1")
+    program(*purchase, "--name", "shop.example.com", "--start", day_text(-320))
     clocks.clock.reset(datetime.fromisoformat(now).replace(tzinfo=UTC))
-    ref = reference_in(program("case", "open", "1001", "--order", "#1", "--reason", evil).out)
+    ref = reference_in(program("case", "open", "1001", "--purchase", "#1", "--reason", evil).out)
     program("case", "csr", ref)
     program("case", "send", ref)
     dry = program("notify", "--dry-run").out
@@ -280,11 +282,11 @@ def test_hostile_text_stays_text_in_every_output_at_any_hour(
     assert "5332114" not in dry
     clocks.clock.reset(datetime(2026, 12, 28, 10, tzinfo=UTC))  # a Monday, in office hours
     dry = program("notify", "--dry-run").out
-    assert "{0.__class__}" in dry, "as it was typed, and never evaluated"
+    assert "{0.__class__}" in dry, "unchanged, and never evaluated"
     assert "5332114" not in dry
     assert "'=cmd" in program("purchase", "list", "--format", "csv").out
-    story = program("case", "show", ref, "--format", "json").json
-    assert story["events"][0]["text"] == evil
+    history = program("case", "show", ref, "--format", "json").json
+    assert history["events"][0]["text"] == evil
     page = program("report", "--client", "1001", "--format", "html").out
     assert "<script>" not in page
     assert "&lt;script&gt;" in page or "script" not in page

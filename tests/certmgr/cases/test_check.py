@@ -1,4 +1,4 @@
-"""Is it what was asked for? Each fault with a certificate of a real CA, in words for the client."""
+"""The review of uploads: each fault with a certificate of a real CA, and with its message."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certmgr.cases.check import ExpectedCertificate, UploadReview, judge
-from certmgr.cases.intake import sentences
+from certmgr.cases.check import ExpectedCertificate, UploadReview, review_upload
+from certmgr.cases.intake import message_sentences
 from certmgr.demo.authority import Authority, IssuedCertificate, self_signed
 from certmgr.x509.csr import spki
 from certmgr.x509.trust import Issuers, TrustStore
@@ -39,45 +39,45 @@ def run(
     anchors = [parse(root.der)]
     trust = TrustStore(anchors if public else [], [] if public else anchors)
     material = VendorUpload(certificates, **given.pop("material", {}))
-    return judge(material, asked, names, trust, Issuers(), NOW, **given)
+    return review_upload(material, asked, names, trust, Issuers(), NOW, **given)
 
 
-def codes(verdict: UploadReview) -> set[str]:
-    return {s.code for s in verdict.said}
+def codes(review: UploadReview) -> set[str]:
+    return {s.code for s in review.messages}
 
 
-def test_certificate_that_was_asked_for_is_good_and_its_chain_is_ordered(
+def test_requested_certificate_matches_and_its_chain_is_ordered(
     root: Authority, issuer: Authority
 ) -> None:
     issued = issuer.issue(*NAMES, key=KEY)
     expected = [parse(c.public_bytes(Encoding.DER)).sha256 for c in issued.chain]
-    for order in (
+    for sequence in (
         issued.chain,
         issued.chain[::-1],
         (*issued.chain[::-1], root.certificate),
     ):
-        verdict = run(root, list(order))
-        assert not verdict.refused, verdict.said
-        (good,) = verdict.good
+        review = run(root, list(sequence))
+        assert not review.refused, review.messages
+        (good,) = review.matched
         assert [c.sha256 for c in good.chain] == expected, "leaf first, without the root"
 
 
-def test_missing_intermediate_is_completed_if_we_hold_it(
+def test_missing_intermediate_is_completed_if_it_is_known(
     root: Authority, issuer: Authority
 ) -> None:
     issued = issuer.issue(*NAMES, key=KEY)
-    verdict = run(root, [issued.certificate])
-    assert "chain-incomplete" in codes(verdict)
-    assert verdict.refused
+    review = run(root, [issued.certificate])
+    assert "chain-incomplete" in codes(review)
+    assert review.refused
     held = Issuers()
     held.add(parse(issuer.der))
     material = VendorUpload((parse(issued.der),))
     asked = [ExpectedCertificate(1, "key", spki(KEY.public_key()))]
     trust = TrustStore([], [parse(root.der)])
-    completed = judge(material, asked, NAMES, trust, held, NOW)
+    completed = review_upload(material, asked, NAMES, trust, held, NOW)
     assert not completed.refused
     assert codes(completed) == {"chain-completed"}
-    assert len(completed.good[0].chain) == 2
+    assert len(completed.matched[0].chain) == 2
 
 
 def _valid(issuer: Authority, begin: timedelta, end: timedelta) -> IssuedCertificate:
@@ -100,11 +100,11 @@ FAULTS: dict[str, Callable[[Authority], Any]] = {
 }
 
 
-def require_refused(verdict: UploadReview, fault: str) -> None:
-    """It is refused for this fault, in complete sentences."""
-    assert verdict.refused
-    assert fault in codes(verdict), verdict.said
-    for line in sentences(verdict.said, refusing=True):
+def require_refused(review: UploadReview, fault: str) -> None:
+    """Require that the upload is refused for this fault, in complete sentences."""
+    assert review.refused
+    assert fault in codes(review), review.messages
+    for line in message_sentences(review.messages, refusing=True):
         assert "{" not in line
         assert line.endswith((".", ")"))
 
@@ -133,9 +133,9 @@ def test_weak_key_is_refused_in_words_for_the_client(
 
 def test_self_signed_leaf_is_refused(root: Authority) -> None:
     issued = self_signed(*NAMES, clock=frozen)
-    verdict = run(root, issued, keys=(issued.key,))
-    assert "self-signed" in codes(verdict)
-    assert verdict.refused
+    review = run(root, issued, keys=(issued.key,))
+    assert "self-signed" in codes(review)
+    assert review.refused
 
 
 def test_lifetime_beyond_the_limit_is_a_fault_of_a_public_ca_alone(
@@ -148,9 +148,9 @@ def test_lifetime_beyond_the_limit_is_a_fault_of_a_public_ca_alone(
 
 def test_remarks_do_not_refuse(root: Authority, issuer: Authority) -> None:
     issued = issuer.issue(*NAMES, "blog.shop.example.com", key=KEY, days=30)
-    verdict = run(root, issued, ends=NOW + 60 * DAY, material={"remarks": ("key-sent",)})
-    assert not verdict.refused
-    assert codes(verdict) == {"key-sent", "names-extra", "ends-no-later"}
+    review = run(root, issued, ends=NOW + 60 * DAY, material={"remarks": ("key-sent",)})
+    assert not review.refused
+    assert codes(review) == {"key-sent", "names-extra", "ends-no-later"}
 
 
 def test_each_key_type_has_its_certificate_and_one_may_be_missing(
@@ -158,12 +158,12 @@ def test_each_key_type_has_its_certificate_and_one_may_be_missing(
 ) -> None:
     ec_chain = issuer.issue(*NAMES, key=KEY).chain
     both = [*ec_chain, issuer.issue(*NAMES, key=rsa_key).certificate]
-    verdict = run(root, both, keys=(KEY, rsa_key))
-    assert [g.issuance_id for g in verdict.good] == [0, 1]
-    assert not verdict.refused
+    review = run(root, both, keys=(KEY, rsa_key))
+    assert [g.issuance_id for g in review.matched] == [0, 1]
+    assert not review.refused
     one = run(root, both[:2], keys=(KEY, rsa_key))
     assert codes(one) == {"other-key-missing"}
-    assert not one.refused, "what came can be installed"
+    assert not one.refused, "the received certificate can be installed"
 
 
 def test_wildcard_name_must_be_in_the_certificate_as_it_is(

@@ -1,60 +1,60 @@
-"""Calendars, notices and reports of one client hold nothing of another."""
+"""Calendars, notices and reports of one client contain nothing of another."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from certmgr.cases.calendars import entries
+from certmgr.cases.calendars import calendar_entries
 from certmgr.cases.topics import gather
 from certmgr.compliance.assessment import all_deadlines
 from certmgr.demo.authority import Authority
 from certmgr.purchases.model import LeadTimes
-from certmgr.report.load import material
+from certmgr.report.load import load_report_input
 from certmgr.report.tabular import to_json
 from certmgr.report.view import build
 from inventory.store import purchases
 from notifiers.calendar import publish
-from tests.certmgr.cases.place import HOST, OTHER_HOST, Place, serve
+from tests.certmgr.cases.place import HOST, OTHER_HOST, CaseEnvironment, serve
 
 DAY = timedelta(days=1)
 
 
 def test_output_for_one_of_two_clients_with_a_shared_certificate_is_about_that_one(
-    place: Place, issuer: Authority
+    env: CaseEnvironment, issuer: Authority
 ) -> None:
-    """Each of them has a case, an order and a window."""
-    begin, soon, end = place.now - DAY, place.now + 30 * DAY, place.now + 100 * DAY
+    """Each of them has a case, a purchase and a window."""
+    begin, soon, end = env.now - DAY, env.now + 30 * DAY, env.now + 100 * DAY
     shared = issuer.issue(HOST, OTHER_HOST, not_before=begin, not_after=end)
     for number, name in (("1001", HOST), ("1002", OTHER_HOST)):
-        serve(place.database, name, shared, place.now)
-        order = {"vendor": f"Vendor{number}", "number": f"N{number}", "ends_at": soon}
-        with place.database.write(place.now) as tx:
-            purchases.add(tx, number, order, [name])
-        reference, _ = place.ready(issuer, name, client=number)
-        place.desk.agree(reference, "2026-11-27T10:00", text=f"word of {number}")
+        serve(env.database, name, shared, env.now)
+        purchase = {"vendor": f"Vendor{number}", "number": f"N{number}", "ends_at": soon}
+        with env.database.write(env.now) as tx:
+            purchases.add(tx, number, purchase, [name])
+        reference, _ = env.ready(issuer, name, client=number)
+        env.service.agree_window(reference, "2026-11-27T10:00", text=f"word of {number}")
     for client, other, other_name in (
         ("1001", "1002", "other.example"),
         ("1002", "1001", "shop.example"),
     ):
-        dates = entries(place.database, place.settings, place.now, client)
-        calendar = publish(dates, "c", place.now)
+        dates = calendar_entries(env.database, env.settings, env.now, client)
+        calendar = publish(dates, "c", env.now)
         report = to_json(
             build(
-                material(
-                    place.database,
+                load_report_input(
+                    env.database,
                     client,
-                    place.now,
+                    env.now,
                     as_of=None,
                     provider="P",
-                    dues=all_deadlines(place.database),
+                    deadlines=all_deadlines(env.database),
                     default_language="en",
                     default_zone="UTC",
                 )
             )
         )
-        with place.database.read() as conn:
-            news = gather(conn, place.now, {}, LeadTimes(), 60)
-        notices = [repr(s) for s in news.subjects if s.client == client]
+        with env.database.read() as conn:
+            news = gather(conn, env.now, {}, LeadTimes(), 60)
+        notices = [repr(s) for s in news.topics if s.client == client]
         assert notices
         for text in (calendar, report, *notices):
             assert client in text

@@ -1,4 +1,4 @@
-"""CSRs and what comes back for them: whose they are, issuers that are fetched, and orders."""
+"""CSRs and uploads: their owners, issuers that are fetched, and purchases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
 from inventory.errors import Conflict
 from inventory.store import purchases
-from tests.certmgr.cases.place import HOST, OTHER_HOST, Place, issue, material
+from tests.certmgr.cases.place import HOST, OTHER_HOST, CaseEnvironment, issue, vendor_upload
 
 DAY = timedelta(days=1)
 
@@ -29,38 +29,38 @@ DAY = timedelta(days=1)
 # -- CSRs ----------------------------------------------------------------------------------------
 
 
-def test_csr_that_we_made_is_refused_as_the_clients(place: Place) -> None:
-    reference = place.desk.open("1001", [HOST])["reference"]
-    (csr,) = intake.make_csr(place.desk, reference)
-    with pytest.raises(Conflict, match="made ourselves"):
-        intake.take_csr(place.desk, reference, csr.encode())
+def test_csr_of_certmgr_is_refused_as_the_clients_own(env: CaseEnvironment) -> None:
+    reference = env.service.open("1001", [HOST])["reference"]
+    (csr,) = intake.make_csr(env.service, reference)
+    with pytest.raises(Conflict, match="created by certmgr"):
+        intake.record_client_csr(env.service, reference, csr.encode())
 
 
-def test_csr_of_the_client_is_taken_and_a_weak_one_is_not(
-    place: Place, weak_key: rsa.RSAPrivateKey
+def test_csr_of_the_client_is_recorded_and_a_weak_one_is_not(
+    env: CaseEnvironment, weak_key: rsa.RSAPrivateKey
 ) -> None:
-    reference = place.desk.open("1001", [HOST])["reference"]
-    theirs = make(ec.generate_private_key(ec.SECP256R1()), [HOST])
-    intake.take_csr(place.desk, reference, theirs)
-    assert place.row(reference)["own_csr"]
-    assert intake.take_csr(place.desk, reference, make(weak_key, [HOST])).problems
-    assert place.events(reference).count("csr") == 1
+    reference = env.service.open("1001", [HOST])["reference"]
+    client_csr = make(ec.generate_private_key(ec.SECP256R1()), [HOST])
+    intake.record_client_csr(env.service, reference, client_csr)
+    assert env.row(reference)["own_csr"]
+    assert intake.record_client_csr(env.service, reference, make(weak_key, [HOST])).problems
+    assert env.events(reference).count("csr") == 1
 
 
-# -- what comes back -----------------------------------------------------------------------------
+# -- uploads -------------------------------------------------------------------------------------
 
 
 def test_certificate_of_another_client_is_refused_and_leaves_no_trace(
-    place: Place, issuer: Authority
+    env: CaseEnvironment, issuer: Authority
 ) -> None:
-    reference = place.desk.open("1001", [HOST])["reference"]
-    (csr,) = intake.make_csr(place.desk, reference)
-    intake.send(place.desk, reference)
-    before = place.row(reference), place.events(reference)
-    wrong = issue(issuer, csr, OTHER_HOST, start=place.now)
+    reference = env.service.open("1001", [HOST])["reference"]
+    (csr,) = intake.make_csr(env.service, reference)
+    intake.send_csr(env.service, reference)
+    before = env.row(reference), env.events(reference)
+    wrong = issue(issuer, csr, OTHER_HOST, start=env.now)
     with pytest.raises(Conflict, match="client 1002"):
-        intake.receive(place.desk, reference, material(wrong))
-    assert (place.row(reference), place.events(reference)) == before
+        intake.receive(env.service, reference, vendor_upload(wrong))
+    assert (env.row(reference), env.events(reference)) == before
 
 
 @contextmanager
@@ -89,44 +89,46 @@ def http(content: bytes) -> Iterator[tuple[str, list[str]]]:
 
 
 def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
-    place: Place, root: Authority
+    env: CaseEnvironment, root: Authority
 ) -> None:
-    """The vendor forgot the chain; its AIA URL has it."""
+    """The vendor did not send the chain; its AIA URL has it."""
     ca = Authority("Far Issuer", root, path_length=0)
     with http(ca.der) as (server, requested):
         url = x509.UniformResourceIdentifier(f"{server}/ca.der")
         kind = AuthorityInformationAccessOID.CA_ISSUERS
         aia = x509.AuthorityInformationAccess([x509.AccessDescription(kind, url)])
-        reference = place.desk.open("1001", [HOST])["reference"]
-        (pem,) = intake.make_csr(place.desk, reference)
-        intake.send(place.desk, reference)
-        issued = issue(ca, pem, start=place.now, extensions=((aia, False),))
+        reference = env.service.open("1001", [HOST])["reference"]
+        (pem,) = intake.make_csr(env.service, reference)
+        intake.send_csr(env.service, reference)
+        issued = issue(ca, pem, start=env.now, extensions=((aia, False),))
         alone = VendorUpload((parse(issued.der),))
-        assert intake.judge_only(place.desk, reference, alone).refused
+        assert intake.preview_upload(env.service, reference, alone).refused
         assert requested == []
-        trust = replace(place.settings.trust, fetch_issuers=True)
-        fetching = replace(place.settings, trust=trust)
-        assert intake.judge_only(replace(place.desk, settings=fetching), reference, alone).refused
+        trust = replace(env.settings.trust, fetch_issuers=True)
+        fetching = replace(env.settings, trust=trust)
+        assert intake.preview_upload(
+            replace(env.service, settings=fetching), reference, alone
+        ).refused
         assert requested == [], "an internal address is refused"
         network = replace(fetching.network, allow=("127.0.0.0/8",))
-        allowed = replace(place.desk, settings=replace(fetching, network=network))
-        verdict = intake.judge_only(allowed, reference, alone)
-        assert not verdict.refused, verdict.said
+        allowed = replace(env.service, settings=replace(fetching, network=network))
+        review = intake.preview_upload(allowed, reference, alone)
+        assert not review.refused, review.messages
         assert requested == ["/ca.der"]
 
 
-def test_renewal_goes_on_under_the_order_that_follows(place: Place, issuer: Authority) -> None:
-    term = {"starts_at": place.now - 360 * DAY, "ends_at": place.now + 20 * DAY}
-    with place.database.write(place.now) as tx:
+def test_renewal_continues_under_the_next_purchase(env: CaseEnvironment, issuer: Authority) -> None:
+    term = {"starts_at": env.now - 360 * DAY, "ends_at": env.now + 20 * DAY}
+    with env.database.write(env.now) as tx:
         purchases.add(tx, "1001", {"vendor": "V", "number": "1", **term}, [HOST])
     given = {"order": "1", "kind": "renewal"}
-    reference = place.desk.open("1001", [], given)["reference"]
-    (pem,) = intake.make_csr(place.desk, reference)
-    intake.send(place.desk, reference)
-    with place.database.write(place.now) as tx:
+    reference = env.service.open("1001", [], given)["reference"]
+    (pem,) = intake.make_csr(env.service, reference)
+    intake.send_csr(env.service, reference)
+    with env.database.write(env.now) as tx:
         new_id = purchases.renew(tx, "1", {"number": "2"})
-    assert place.row(reference)["order_id"] == new_id
-    issued = issue(issuer, pem, start=place.now)
-    intake.receive(place.desk, reference, material(issued))
-    with place.database.read() as conn:
+    assert env.row(reference)["order_id"] == new_id
+    issued = issue(issuer, pem, start=env.now)
+    intake.receive(env.service, reference, vendor_upload(issued))
+    with env.database.read() as conn:
         assert [len(o["issued"]) for o in purchases.listing(conn, ids=[new_id])] == [1]

@@ -1,4 +1,4 @@
-"""What an administrator installs: read back, checked with openssl, and used by real servers."""
+"""The installation package: parsed again, checked with openssl, and used by real servers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from cryptography.x509.oid import NameOID
 
-from certmgr.cases.package import PackagePart, build, fingerprint
+from certmgr.cases.package import PackagePart, build_package, fingerprint
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.x509.csr import spki
 from tests.certmgr.cases.place import START, certificates
@@ -29,13 +29,13 @@ def part(issued: IssuedCertificate, key: Any) -> PackagePart:
 
 
 @pytest.fixture(scope="module")
-def one(issuer: Authority) -> PackagePart:
+def ec_part(issuer: Authority) -> PackagePart:
     key = ec.generate_private_key(ec.SECP256R1())
     return part(issuer.issue(*NAMES, key=key), key)
 
 
 @pytest.fixture(scope="module")
-def one_rsa(issuer: Authority, rsa_key: rsa.RSAPrivateKey) -> PackagePart:
+def rsa_part(issuer: Authority, rsa_key: rsa.RSAPrivateKey) -> PackagePart:
     return part(issuer.issue(*NAMES, key=rsa_key), rsa_key)
 
 
@@ -51,8 +51,8 @@ def files(data: bytes) -> dict[str, bytes]:
         return {n.partition("/")[2]: archive.read(n) for n in archive.namelist()}
 
 
-def test_package_holds_all_files_and_their_checksums(one: PackagePart) -> None:
-    found = files(build("CM-ABC234", NAMES, [one], "pw", START))
+def test_package_holds_all_files_and_their_checksums(ec_part: PackagePart) -> None:
+    found = files(build_package("CM-ABC234", NAMES, [ec_part], "pw", START))
     assert {
         "fullchain.pem",
         "cert.pem",
@@ -68,29 +68,29 @@ def test_package_holds_all_files_and_their_checksums(one: PackagePart) -> None:
     sums = {line[66:]: line[:64] for line in found["SHA256SUMS"].decode().splitlines()}
     others = {n: d for n, d in found.items() if n != "SHA256SUMS"}
     assert sums == {n: hashlib.sha256(d).hexdigest() for n, d in others.items()}
-    assert fingerprint(one.chain[0].sha256).encode() in found["README.txt"]
+    assert fingerprint(ec_part.chain[0].sha256).encode() in found["README.txt"]
     assert found["combined.pem"] == found["fullchain.pem"] + found["privkey.pem"]
     p12 = load_pkcs12(found["certificate.p12"], b"pw")
     assert p12.key is not None
-    assert spki(p12.key.public_key()) == spki(one.key.public_key())
+    assert spki(p12.key.public_key()) == spki(ec_part.key.public_key())
 
 
-def test_package_without_a_password_has_no_pkcs12(one: PackagePart) -> None:
-    found = files(build("CM-ABC234", NAMES, [one], "", START))
+def test_package_without_a_password_has_no_pkcs12(ec_part: PackagePart) -> None:
+    found = files(build_package("CM-ABC234", NAMES, [ec_part], "", START))
     assert "certificate.p12" not in found
     assert b"No PKCS#12" in found["README.txt"]
 
 
-def test_package_without_a_key_has_no_files_that_need_it(one: PackagePart) -> None:
-    found = files(build("CM-ABC234", NAMES, [PackagePart("x", one.chain)], "pw", START))
+def test_package_without_a_key_has_no_files_that_need_it(ec_part: PackagePart) -> None:
+    found = files(build_package("CM-ABC234", NAMES, [PackagePart("x", ec_part.chain)], "pw", START))
     assert not {"privkey.pem", "combined.pem", "certificate.p12"} & set(found)
-    assert b"with the client" in found["README.txt"]
+    assert b"The client has the private key" in found["README.txt"]
 
 
 def test_package_of_two_key_types_has_a_folder_for_each(
-    one: PackagePart, one_rsa: PackagePart
+    ec_part: PackagePart, rsa_part: PackagePart
 ) -> None:
-    found = files(build("CM-ABC234", NAMES, [one, one_rsa], "pw", START))
+    found = files(build_package("CM-ABC234", NAMES, [ec_part, rsa_part], "pw", START))
     expected = {"ec/privkey.pem", "rsa/privkey.pem", "ec/certificate.p12", "rsa/combined.pem"}
     assert expected <= set(found)
     assert found["snippets/nginx.conf"].count(b"ssl_certificate_key") == 2
@@ -100,7 +100,9 @@ def test_hostile_name_in_a_certificate_stays_text(issuer: Authority) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     hostile = x509.NameAttribute(NameOID.COMMON_NAME, "../../etc/x\r\n; rm \x1b[31m")
     issued = issuer.issue(*NAMES, key=key, subject=x509.Name([hostile]))
-    for name, data in files(build("CM-ABC234", NAMES, [part(issued, key)], "", START)).items():
+    for name, data in files(
+        build_package("CM-ABC234", NAMES, [part(issued, key)], "", START)
+    ).items():
         assert "etc" not in name
         assert b"\x1b" not in data
 
@@ -111,7 +113,7 @@ SNIPPETS = {"nginx": "nginx.conf", "apache2": "apache.conf", "haproxy": "haproxy
 
 
 def check(server: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Let the server check the snippet, with the files where the snippet says that they are."""
+    """Let the server check the snippet, with the files at the paths that the snippet names."""
     name = SNIPPETS[server]
     snippet = (folder / "ssl/snippets" / name).read_text()
     snippet = snippet.replace("/etc/ssl/CM-ABC234", str(folder / "ssl")).replace("443", "18443")
@@ -155,21 +157,21 @@ def unpack(data: bytes, folder: Path) -> None:
 @pytest.mark.parametrize("shape", ["one", "two keys", "a wildcard alone"])
 def test_server_accepts_the_files_with_their_snippet_and_not_without_the_keys(
     issuer: Authority,
-    one: PackagePart,
-    one_rsa: PackagePart,
+    ec_part: PackagePart,
+    rsa_part: PackagePart,
     tmp_path: Path,
     server: str,
     shape: str,
 ) -> None:
-    names, parts = list(NAMES), [one]
+    names, parts = list(NAMES), [ec_part]
     if shape == "two keys":
-        parts.append(one_rsa)
+        parts.append(rsa_part)
     if shape == "a wildcard alone":
         key = ec.generate_private_key(ec.SECP256R1())
         names = ["*.shop.example.com"]
         parts = [part(issuer.issue(*names, key=key), key)]
-    unpack(build("CM-ABC234", names, parts, "", START), tmp_path)
-    if shape == "two keys" and server == "haproxy":  # as the comment in its snippet says
+    unpack(build_package("CM-ABC234", names, parts, "", START), tmp_path)
+    if shape == "two keys" and server == "haproxy":  # as the comment in its snippet describes
         for kind, end in (("ec", "ecdsa"), ("rsa", "rsa")):
             combined = (tmp_path / f"ssl/{kind}/combined.pem").read_bytes()
             (tmp_path / f"ssl/site.pem.{end}").write_bytes(combined)
@@ -182,10 +184,10 @@ def test_server_accepts_the_files_with_their_snippet_and_not_without_the_keys(
     assert check(server, tmp_path).returncode, "the check reads the files that the snippet names"
 
 
-def test_openssl_shows_the_fingerprint_that_is_named(one: PackagePart, tmp_path: Path) -> None:
-    unpack(build("CM-ABC234", NAMES, [one], "", START), tmp_path)
+def test_openssl_shows_the_fingerprint_that_is_named(ec_part: PackagePart, tmp_path: Path) -> None:
+    unpack(build_package("CM-ABC234", NAMES, [ec_part], "", START), tmp_path)
     certificate = str(tmp_path / "ssl/cert.pem")
     command = [program("openssl", "openssl"), "x509", "-in", certificate, "-noout"]
     command += ["-fingerprint", "-sha256"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert shown.strip().endswith(fingerprint(one.chain[0].sha256))
+    assert shown.strip().endswith(fingerprint(ec_part.chain[0].sha256))

@@ -1,4 +1,4 @@
-"""Steps of a case, in each kind of database: conflicts, what is refused, windows, verification."""
+"""Actions on a case in each kind of database: conflicts, refusals, windows, verification."""
 
 from __future__ import annotations
 
@@ -16,38 +16,40 @@ from certmgr.demo.authority import Authority
 from inventory.db.database import Database
 from inventory.errors import CertmgrError, Conflict, NotFound, UsageError
 from inventory.store import cases
-from tests.certmgr.cases.place import HOST, OTHER_HOST, SECOND_HOST, Place
+from tests.certmgr.cases.place import HOST, OTHER_HOST, SECOND_HOST, CaseEnvironment
 
 # -- two administrators --------------------------------------------------------------------------
 
 
-def test_step_on_an_old_version_is_refused_and_names_who_was_faster(
-    place: Place, issuer: Authority
+def test_action_on_an_old_version_is_refused_and_names_the_other_administrator(
+    env: CaseEnvironment, issuer: Authority
 ) -> None:
-    reference, _ = place.ready(issuer)
-    seen = place.row(reference)["version"]
-    carol = CaseService(Database(place.database.engine, "Carol"), place.settings, place.now)
+    reference, _ = env.ready(issuer)
+    version = env.row(reference)["version"]
+    carol = CaseService(Database(env.database.engine, "Carol"), env.settings, env.now)
     carol.approve(reference, "Ada", "telephone")
     with pytest.raises(Conflict) as error:
-        replace(place.desk, seen=seen).note(reference, "she did not pick up")
+        replace(env.service, expected_version=version).note(reference, "she did not pick up")
     assert "Carol" in str(error.value)
     assert "approve" in str(error.value)
-    assert place.events(reference)[-1] == "approve", "nothing of the second step was done"
+    assert env.events(reference)[-1] == "approve", "the second action changed nothing"
 
 
-def test_one_of_several_steps_at_the_same_moment_wins(place: Place, issuer: Authority) -> None:
+def test_one_of_several_simultaneous_actions_succeeds(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
     """All read the same version; their writes race."""
-    reference, _ = place.ready(issuer)
-    place.desk.approve(reference, "Ada", "telephone")
-    row = place.row(reference)
+    reference, _ = env.ready(issuer)
+    env.service.approve(reference, "Ada", "telephone")
+    row = env.row(reference)
     start, results = threading.Barrier(6), []
     window = {"window_start": 1, "window_end": 2, "window_zone": "UTC", "window_state": "agreed"}
 
     def agree(number: int) -> None:
         start.wait()
         try:
-            with place.database.write(place.now) as tx:
-                place.desk.move(tx, row, CaseAction.AGREE, f"window {number}", **window)
+            with env.database.write(env.now) as tx:
+                env.service.transition(tx, row, CaseAction.AGREE, f"window {number}", **window)
             results.append(True)
         except Conflict:
             results.append(False)
@@ -59,116 +61,120 @@ def test_one_of_several_steps_at_the_same_moment_wins(place: Place, issuer: Auth
         t.join()
     assert len(results) == 6
     assert results.count(True) == 1
-    assert place.events(reference).count("agree") == 1
-    assert place.row(reference)["version"] == row["version"] + 1
+    assert env.events(reference).count("agree") == 1
+    assert env.row(reference)["version"] == row["version"] + 1
 
 
-# -- what is refused -----------------------------------------------------------------------------
+# -- refused actions -----------------------------------------------------------------------------
 
 STEPS: dict[str, Callable[[CaseService, str], Any]] = {
-    "install": lambda desk, reference: desk.installed(reference, "x"),
-    "verify": lambda desk, reference: desk.verify(reference),
-    "close": lambda desk, reference: desk.close(reference),
-    "send": intake.send,
-    "lift": lambda desk, reference: desk.lift(reference, "x"),
-    "reopen": lambda desk, reference: desk.end(reference, CaseAction.REOPEN, "x"),
+    "install": lambda service, reference: service.mark_installed(reference, "x"),
+    "verify": lambda service, reference: service.verify(reference),
+    "close": lambda service, reference: service.close(reference),
+    "send": intake.send_csr,
+    "cancel window": lambda service, reference: service.cancel_window(reference, "x"),
+    "reopen": lambda service, reference: service.end(reference, CaseAction.REOPEN, "x"),
 }
 
 
-def test_step_that_does_not_follow_is_refused_and_says_what_does(place: Place) -> None:
-    reference = place.desk.open("1001", [HOST])["reference"]
+def test_action_that_the_state_does_not_allow_is_refused_and_names_allowed_ones(
+    env: CaseEnvironment,
+) -> None:
+    reference = env.service.open("1001", [HOST])["reference"]
     for name, step in STEPS.items():
         with pytest.raises(Conflict) as error:
-            step(place.desk, reference)
+            step(env.service, reference)
         assert error.value.todo, name
-    assert place.events(reference) == ["open"]
+    assert env.events(reference) == ["open"]
 
 
-def test_end_without_a_reason_and_an_unknown_case_are_refused(place: Place) -> None:
-    reference = place.desk.open("1001", [HOST])["reference"]
+def test_end_without_a_reason_and_an_unknown_case_are_refused(env: CaseEnvironment) -> None:
+    reference = env.service.open("1001", [HOST])["reference"]
     with pytest.raises(UsageError, match="reason is empty"):
-        place.desk.end(reference, CaseAction.CANCEL, "  ")
+        env.service.end(reference, CaseAction.CANCEL, "  ")
     with pytest.raises(NotFound):
-        place.desk.note("CM-NONE22", "x")
-    assert place.events(reference) == ["open"]
+        env.service.note("CM-NONE22", "x")
+    assert env.events(reference) == ["open"]
 
 
-def test_second_case_of_a_name_is_refused_while_one_is_open(place: Place) -> None:
-    first = place.desk.open("1001", [HOST])["reference"]
+def test_second_case_of_a_name_is_refused_while_one_is_open(env: CaseEnvironment) -> None:
+    first = env.service.open("1001", [HOST])["reference"]
     with pytest.raises(Conflict, match=first):
-        place.desk.open("1001", [SECOND_HOST, HOST])
-    place.desk.end(first, CaseAction.DECLINE, "not wanted")
-    second = place.desk.open("1001", [HOST])["reference"]
+        env.service.open("1001", [SECOND_HOST, HOST])
+    env.service.end(first, CaseAction.DECLINE, "not wanted")
+    second = env.service.open("1001", [HOST])["reference"]
     with pytest.raises(Conflict, match=second):
-        place.desk.end(first, CaseAction.REOPEN, "wanted after all")
+        env.service.end(first, CaseAction.REOPEN, "wanted after all")
 
 
-def test_name_or_contact_of_another_client_is_refused(place: Place) -> None:
+def test_name_or_contact_of_another_client_is_refused(env: CaseEnvironment) -> None:
     with pytest.raises(CertmgrError, match="belongs to the client 1002"):
-        place.desk.open("1001", [f"www.{OTHER_HOST}"])
+        env.service.open("1001", [f"www.{OTHER_HOST}"])
     with pytest.raises(UsageError, match="contact of a client"):
-        place.desk.open("1001", [HOST], {"staff": "Owner 1002"})
+        env.service.open("1001", [HOST], {"staff": "Owner 1002"})
     with pytest.raises(NotFound):
-        place.desk.open("1001", [HOST], {"contact": "Owner 1002"})
+        env.service.open("1001", [HOST], {"contact": "Owner 1002"})
 
 
 # -- windows -------------------------------------------------------------------------------------
 
 
 def test_window_needs_the_approval_of_the_client_or_a_reason(
-    place: Place, issuer: Authority
+    env: CaseEnvironment, issuer: Authority
 ) -> None:
-    reference, _ = place.ready(issuer)
-    with pytest.raises(UsageError, match="Nobody of the client agreed"):
-        place.desk.agree(reference, "2026-11-26T10:00")
-    row, _ = place.desk.agree(reference, "2026-11-26T10:00", text="the CA revokes tonight")
+    reference, _ = env.ready(issuer)
+    with pytest.raises(UsageError, match="client has not approved"):
+        env.service.agree_window(reference, "2026-11-26T10:00")
+    row, _ = env.service.agree_window(reference, "2026-11-26T10:00", text="the CA revokes tonight")
     assert row["state"] == "window-agreed"
 
 
-def test_window_after_a_reopening_is_newer_than_the_one_before(
-    place: Place, issuer: Authority
+def test_window_after_a_reopening_is_newer_than_the_previous_one(
+    env: CaseEnvironment, issuer: Authority
 ) -> None:
-    reference, _ = place.ready(issuer)
-    place.desk.agree(reference, "2026-11-26T10:00", text="x")
-    place.desk.installed(reference)
-    row = place.desk.end(reference, CaseAction.REOPEN, "wrong server")
+    reference, _ = env.ready(issuer)
+    env.service.agree_window(reference, "2026-11-26T10:00", text="x")
+    env.service.mark_installed(reference)
+    row = env.service.end(reference, CaseAction.REOPEN, "wrong server")
     assert row["installed_at"] is None
-    assert (row["window_state"], row["window_sequence"]) == ("cancelled", 1), "it lies ahead"
-    row, _ = place.desk.agree(reference, "2026-11-27T10:00", text="x")
+    assert (row["window_state"], row["window_sequence"]) == ("cancelled", 1), "it is in the future"
+    row, _ = env.service.agree_window(reference, "2026-11-27T10:00", text="x")
     assert row["window_sequence"] == 2, "a calendar ignores an entry that is not newer"
-    place.pass_(days=3)
-    place.desk.installed(reference)
-    row = place.desk.end(reference, CaseAction.REOPEN, "wrong server")
+    env.pass_(days=3)
+    env.service.mark_installed(reference)
+    row = env.service.end(reference, CaseAction.REOPEN, "wrong server")
     assert (row["window_state"], row["window_sequence"]) == ("none", 2), "it is over"
 
 
 # -- verification --------------------------------------------------------------------------------
 
 
-def test_case_closes_only_if_its_certificate_is_seen_everywhere(
-    place: Place, issuer: Authority
+def test_case_closes_only_if_its_certificate_is_live_everywhere(
+    env: CaseEnvironment, issuer: Authority
 ) -> None:
-    reference, leaf = place.ready(issuer)
-    place.desk.installed(reference, "at once")
+    reference, leaf = env.ready(issuer)
+    env.service.mark_installed(reference, "at once")
     another, both = "f" * 64, ("192.0.2.1", "192.0.2.2")
     for shown, addresses in ((None, ("192.0.2.1",)), (another, both)):
-        row, proof = place.desk_seeing(shown, *addresses).verify(reference)
-        assert row["state"] == "installed", proof
-    before = len(place.events(reference))
-    place.desk_seeing(another, *both).verify(reference)
-    assert len(place.events(reference)) == before, "the same result again is no event"
-    row, _ = place.desk_seeing(leaf, *both).verify(reference)
+        row, verification = env.service_seeing(shown, *addresses).verify(reference)
+        assert row["state"] == "installed", verification
+    before = len(env.events(reference))
+    env.service_seeing(another, *both).verify(reference)
+    assert len(env.events(reference)) == before, "the same result again is no event"
+    row, _ = env.service_seeing(leaf, *both).verify(reference)
     assert row["state"] == "closed"
-    with place.database.read() as conn:
+    with env.database.read() as conn:
         (issued,) = cases.issuances(conn, [row["id"]])[row["id"]]
     assert issued["live_at"] is not None
 
 
-def test_verification_at_chosen_addresses_proves_nothing(place: Place, issuer: Authority) -> None:
-    reference, leaf = place.ready(issuer)
-    place.desk.installed(reference, "x")
+def test_verification_at_chosen_addresses_is_not_recorded(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
+    reference, leaf = env.ready(issuer)
+    env.service.mark_installed(reference, "x")
     chosen = {(HOST, 443): ("192.0.2.9",)}
-    row, proof = place.desk_seeing(leaf).verify(reference, chosen)
-    assert proof.state == "live"
+    row, verification = env.service_seeing(leaf).verify(reference, chosen)
+    assert verification.state == "live"
     assert row["state"] == "installed"
-    assert place.events(reference)[-1] == "install"
+    assert env.events(reference)[-1] == "install"

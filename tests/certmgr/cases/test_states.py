@@ -1,4 +1,4 @@
-"""The table of transitions, who is waited for, due dates, reminders and escalation."""
+"""The table of transitions, the party that acts next, due dates, reminders and escalation."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 
 from certmgr.cases.states import (
     ENDED,
+    NEXT_STEPS,
     TABLE,
-    TODO,
     CaseAction,
-    CaseState,
-    after,
-    allowed,
-    due,
+    allowed_actions,
+    due_date,
     escalations,
+    last_reminder_day,
     next_reminder,
-    reminder,
+    next_state,
     waits_for,
 )
 from certmgr.purchases.model import LeadTimes
+from inventory.vocabulary import CaseState
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -58,36 +58,36 @@ def test_usual_actions_lead_from_requested_to_closed() -> None:
         CaseAction.ACCEPT,
         CaseAction.AGREE,
         CaseAction.INSTALL,
-        CaseAction.SEE,
+        CaseAction.VERIFY,
         CaseAction.CLOSE,
     ):
         assert state is not None
-        state = after(state, action)
+        state = next_state(state, action)
     assert state is CaseState.CLOSED
 
 
 def test_closed_follows_only_from_live_and_live_only_from_being_seen() -> None:
     closing = [k for k, v in TABLE.items() if v is CaseState.CLOSED]
     assert closing == [(CaseState.LIVE, CaseAction.CLOSE)]
-    assert {a for (_, a), v in TABLE.items() if v is CaseState.LIVE} == {CaseAction.SEE}
+    assert {a for (_, a), v in TABLE.items() if v is CaseState.LIVE} == {CaseAction.VERIFY}
 
 
 @pytest.mark.parametrize("state", CaseState)
 def test_each_state_has_a_next_action_and_only_open_ones_can_be_cancelled(state: CaseState) -> None:
-    assert allowed(state)
-    assert (CaseAction.CANCEL in allowed(state)) == (state not in ENDED)
-    assert (state in TODO) == (state not in ENDED)
+    assert allowed_actions(state)
+    assert (CaseAction.CANCEL in allowed_actions(state)) == (state not in ENDED)
+    assert (state in NEXT_STEPS) == (state not in ENDED)
     if state in ENDED:
-        assert allowed(state) == (CaseAction.REOPEN,)
+        assert allowed_actions(state) == (CaseAction.REOPEN,)
 
 
 def test_installed_certificate_cannot_be_declined() -> None:
-    assert after(CaseState.INSTALLED, CaseAction.DECLINE) is None
-    assert after(CaseState.LIVE, CaseAction.DECLINE) is None
+    assert next_state(CaseState.INSTALLED, CaseAction.DECLINE) is None
+    assert next_state(CaseState.LIVE, CaseAction.DECLINE) is None
 
 
 @pytest.mark.parametrize(
-    ("state", "given", "who"),
+    ("state", "given", "party"),
     [
         ("requested", {}, "provider"),
         ("requested", {"own_csr": 1}, "client"),
@@ -106,8 +106,10 @@ def test_installed_certificate_cannot_be_declined() -> None:
         ("cancelled", {}, "nobody"),
     ],
 )
-def test_state_says_who_is_waited_for(state: str, given: dict[str, Any], who: str) -> None:
-    assert waits_for(row(state, **given)) == who
+def test_state_determines_the_party_that_acts_next(
+    state: str, given: dict[str, Any], party: str
+) -> None:
+    assert waits_for(row(state, **given)) == party
 
 
 # -- due dates and reminders ---------------------------------------------------------------------
@@ -125,23 +127,25 @@ def test_state_says_who_is_waited_for(state: str, given: dict[str, Any], who: st
         *[(state, {}, None) for state in sorted(map(str, ENDED))],
     ],
 )
-def test_due_date_is_counted_backwards_from_the_end_of_what_is_replaced(
+def test_due_date_is_counted_backwards_from_the_end_of_the_replaced_certificate(
     state: str, given: dict[str, Any], days: int | None
 ) -> None:
     expected = NOW + days * DAY if days is not None else None
-    assert due(row(state, **given), NOW, LeadTimes(7, 7, 7), timedelta(hours=24)) == expected
+    assert due_date(row(state, **given), NOW, LeadTimes(7, 7, 7), timedelta(hours=24)) == expected
 
 
 def test_reminders_come_weekly_and_every_two_days_when_it_is_urgent() -> None:
     late = NOW + 10 * DAY
-    days = [reminder(NOW, late, None, NOW + n * DAY) for n in range(20)]
+    days = [last_reminder_day(NOW, late, None, NOW + n * DAY) for n in range(20)]
     assert days[:11] == [0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7]
     assert days[11:] == [11, 11, 13, 13, 15, 15, 17, 17, 19]
-    assert days == sorted(days), "it only grows, so that each is sent once"
-    ending = [reminder(NOW, NOW + 30 * DAY, NOW + 16 * DAY, NOW + n * DAY) for n in range(20)]
+    assert days == sorted(days), "it never decreases, so that each is sent once"
+    ending = [
+        last_reminder_day(NOW, NOW + 30 * DAY, NOW + 16 * DAY, NOW + n * DAY) for n in range(20)
+    ]
     assert ending[9] == 7
     assert ending[10:14] == [10, 10, 12, 12], "a week before the end of the certificate"
-    assert reminder(NOW, None, None, NOW + 40 * DAY) == 35
+    assert last_reminder_day(NOW, None, None, NOW + 40 * DAY) == 35
 
 
 def test_next_reminder_of_a_client_is_weekly_and_staff_have_none() -> None:
@@ -151,7 +155,7 @@ def test_next_reminder_of_a_client_is_weekly_and_staff_have_none() -> None:
     assert next_reminder(row("received"), NOW) is None
 
 
-def test_overdue_case_escalates_to_those_who_can_move_it() -> None:
+def test_overdue_case_escalates_to_those_who_can_act() -> None:
     waiting = escalations(row("waiting-purchase", due_at=at(14)), 7, UTC)
     assert [(c.who, c.at) for c in waiting] == [
         ("the client's fallback contact", NOW + 7 * DAY),

@@ -1,27 +1,27 @@
-"""Measures of cases by month."""
+"""Monthly statistics of cases."""
 
 from __future__ import annotations
 
 from datetime import UTC, timedelta
 
-from certmgr.cases.statistics import measures
+from certmgr.cases.statistics import monthly_statistics
 from certmgr.demo.authority import Authority
 from inventory.store import cases
-from tests.certmgr.cases.place import OTHER_HOST, START, Place
+from tests.certmgr.cases.place import OTHER_HOST, START, CaseEnvironment
 
 
-def test_measures_of_a_month_count_its_cases_and_their_hours(
-    place: Place, issuer: Authority
+def test_statistics_of_a_month_count_its_cases_and_their_hours(
+    env: CaseEnvironment, issuer: Authority
 ) -> None:
-    reference, leaf = place.ready(issuer)
-    place.pass_(hours=48)
-    place.desk.installed(reference, "x")
-    place.pass_(hours=2)
-    place.desk_seeing(leaf).verify(reference)
-    place.desk.open("1002", [OTHER_HOST])
-    place.now = START + timedelta(days=40)
-    with place.database.read() as conn:
-        found = measures(cases.listing(conn), cases.events_of(conn), place.now, UTC)
+    reference, leaf = env.ready(issuer)
+    env.pass_(hours=48)
+    env.service.mark_installed(reference, "x")
+    env.pass_(hours=2)
+    env.service_seeing(leaf).verify(reference)
+    env.service.open("1002", [OTHER_HOST])
+    env.now = START + timedelta(days=40)
+    with env.database.read() as conn:
+        found = monthly_statistics(cases.listing(conn), cases.events_of(conn), env.now, UTC)
     months = {m.month: m for m in found}
     november, january = months["2026-11"], months["2027-01"]
     assert (november.opened, november.closed, november.resolve) == (2, 1, 50.0)

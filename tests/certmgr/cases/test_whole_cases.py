@@ -1,5 +1,6 @@
-"""Whole cases of four clients against real servers, with each message, calendar entry and state;
-and the forecast compared with a table that was worked out by hand.
+"""Complete cases of four clients against real servers, with each message and calendar entry.
+
+The forecast is compared with a table that was calculated by hand.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from icalendar import Calendar
 
 from certmgr.cases import intake
 from certmgr.cases.check import UploadReview
-from certmgr.cases.opening import run as work
+from certmgr.cases.opening import run as run_cases
 from certmgr.cases.states import CaseAction
 from certmgr.config.settings import NotifySettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.inspection.verification import VerificationState
 from certmgr.notices.run import run_of
 from certmgr.purchases.load import load
-from certmgr.purchases.planning import read as forecast
+from certmgr.purchases.planning import load_forecast as forecast
 from certmgr.x509.upload import unpack
 from inventory.certificates import parse
 from inventory.errors import Conflict
@@ -32,8 +33,7 @@ from inventory.store import cases, purchases
 from notifiers.channels import Channel
 from notifiers.delivery import DeliveryWorker
 from notifiers.pipeline.run import address_of
-from tests.certmgr.cases.place import Machine, Place, issue, serve, sha256
-from tests.certmgr.cases.place import place as make
+from tests.certmgr.cases.place import CaseEnvironment, Machine, issue, make_env, serve, sha256
 from tests.databases import open_sqlite
 from tests.servers.mail import MailServer, Received, mail_server
 
@@ -43,23 +43,23 @@ DIGESTS = ("2 line(s)", "line(s) for you", "Nothing for you")
 
 
 @dataclass(slots=True)
-class Office:
-    """The place, its mail server, and the CA of the vendor."""
+class CaseSimulation:
+    """The inventory with its mail server and the CA of the vendor."""
 
-    place: Place
+    env: CaseEnvironment
     mail: MailServer
     vendor: Authority
     read: int = 0
 
     def notify(self) -> list[Received]:
         """Run notices now. Return what the mail server received, without digests."""
-        place = self.place
-        run_of(place.database, place.settings, place.now).decide()
+        env = self.env
+        run_of(env.database, env.settings, env.now).decide()
         worker = DeliveryWorker(
-            place.database,
+            env.database,
             {"mail": Channel("mail", self.mail.url)},
-            address_of(place.database, "mail"),
-            lambda: place.now,
+            address_of(env.database, "mail"),
+            lambda: env.now,
             rate=0,
         )
         counts = worker.run()
@@ -73,53 +73,56 @@ class Office:
         return mail
 
     def nothing(self, to: str) -> None:
+        """Run notices, and require that none is sent to this address."""
         assert [r.subject for r in self.notify() if r.to == to] == []
 
     def csr(self, reference: str) -> str:
-        (pem,) = intake.make_csr(self.place.desk, reference)
-        assert self.place.row(reference)["state"] == "csr-ready"
-        intake.send(self.place.desk, reference)
+        (pem,) = intake.make_csr(self.env.service, reference)
+        assert self.env.row(reference)["state"] == "csr-ready"
+        intake.send_csr(self.env.service, reference)
         return pem
 
     def receive(self, reference: str, *files: bytes, password: str = "") -> UploadReview:
-        return intake.receive(self.place.desk, reference, unpack(list(files), password))
+        return intake.receive(self.env.service, reference, unpack(list(files), password))
 
-    def order(self, client: str, *names: str, **given: Any) -> int:
-        order = {"vendor": "DigiCert", "number": f"D-{client}", "currency": "EUR", "fee": "25"}
-        with self.place.database.write(self.place.now) as tx:
-            return purchases.add(tx, client, {**order, **given}, names)[0]
+    def purchase(self, client: str, *names: str, **given: Any) -> int:
+        purchase = {"vendor": "DigiCert", "number": f"D-{client}", "currency": "EUR", "fee": "25"}
+        with self.env.database.write(self.env.now) as tx:
+            return purchases.add(tx, client, {**purchase, **given}, names)[0]
 
     def complete(self, reference: str, machine: Machine, life: int) -> IssuedCertificate:
-        """Lead a case from its CSR to closed, without regard to the mails."""
-        place = self.place
+        """Run a case from its CSR until it is closed, without a check of the mails."""
+        env = self.env
         csr, lifetime = self.csr(reference), timedelta(days=life)
-        issued = issue(self.vendor, csr, start=place.now, life=lifetime)
-        verdict = self.receive(reference, issued.chain_pem)
-        assert not verdict.refused, verdict.said
-        place.desk.approve(reference, "Ada", "telephone")
-        place.desk.agree(reference, (place.now + DAY).strftime("%Y-%m-%dT10:00"))
-        place.pass_(days=1)
-        machine.show(issued, place.key(reference))
-        place.desk.installed(reference)
-        row, proof = place.desk.verify(reference)
-        assert (proof.state, row["state"]) == (VerificationState.LIVE, "closed"), proof
+        issued = issue(self.vendor, csr, start=env.now, life=lifetime)
+        review = self.receive(reference, issued.chain_pem)
+        assert not review.refused, review.messages
+        env.service.approve(reference, "Ada", "telephone")
+        env.service.agree_window(reference, (env.now + DAY).strftime("%Y-%m-%dT10:00"))
+        env.pass_(days=1)
+        machine.show(issued, env.key(reference))
+        env.service.mark_installed(reference)
+        row, verification = env.service.verify(reference)
+        assert (verification.state, row["state"]) == (VerificationState.LIVE, "closed"), (
+            verification
+        )
         return issued
 
 
 @pytest.fixture
-def office(
+def simulation(
     tmp_path: Path, settings: Settings, root: Authority, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Office]:
+) -> Iterator[CaseSimulation]:
     (tmp_path / "trusted.pem").write_bytes(root.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
     with mail_server(root, tmp_path / "mail") as server:
         known = replace(settings, notify=NotifySettings(mail=server.url))
-        place = make(open_sqlite(tmp_path / "whole.db", "Bob"), known, tmp_path)
-        place.staff()
+        env = make_env(open_sqlite(tmp_path / "whole.db", "Bob"), known, tmp_path)
+        env.staff()
         vendor = Authority("DigiCert TLS", root, organisation="DigiCert Inc")
-        with place.servers:
-            yield Office(place, server, vendor)
-        place.database.close()
+        with env.servers:
+            yield CaseSimulation(env, server, vendor)
+        env.database.close()
 
 
 def invitations(mail: Received) -> list[tuple[str, int, datetime, str]]:
@@ -141,7 +144,9 @@ def changes(mail: Received) -> list[tuple[str, int]]:
     return [(method, sequence) for method, sequence, _, _ in invitations(mail)]
 
 
-def test_order_of_three_years_is_reissued_at_each_step_of_the_rules(office: Office) -> None:
+def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
+    simulation: CaseSimulation,
+) -> None:
     """Bought on 2026-11-25. A reissue comes two weeks before the end of the certificate before, for
     validation and installation.
 
@@ -163,12 +168,12 @@ def test_order_of_three_years_is_reissued_at_each_step_of_the_rules(office: Offi
     | 15          | 2029-09-15 |  46          | 2029-10-31 |
     | 16          | 2029-10-17 |  38, cut     | 2029-11-24 |
     """
-    place, to = office.place, "owner@client1001.example"
-    place.client("1001", "shop.example.com")
+    env, to = simulation.env, "owner@client1001.example"
+    env.client("1001", "shop.example.com")
     start = datetime(2026, 11, 25, tzinfo=UTC)
     term = {"years": 3, "price": "270", "starts_at": start, "dcv_at": start}
-    order_id = office.order("1001", "shop.example.com", **term)
-    machine = place.machine("shop.example.com")
+    order_id = simulation.purchase("1001", "shop.example.com", **term)
+    machine = env.machine("shop.example.com")
 
     # -- the forecast agrees with the table above
     by_hand = [
@@ -190,37 +195,37 @@ def test_order_of_three_years_is_reissued_at_each_step_of_the_rules(office: Offi
         "2029-10",
     ]
     begin, end = start + timedelta(minutes=1), datetime(2029, 11, 1, tzinfo=UTC)
-    made = forecast(place.database, place.settings, begin, end)
+    made = forecast(env.database, env.settings, begin, end)
     installations = {m: line.installations for m, line in made.months.items() if line.installations}
     assert installations == dict.fromkeys(by_hand, 1)
     assert {m for m, line in made.months.items() if line.reissues} == set(by_hand[1:])
     assert {str(v) for v in made.total.fees.values()} == {"400"}, "16 installations at 25"
 
     # -- the first certificate, step by step: the case opens automatically
-    (reference,) = work(place.desk).opened
-    assert place.row(reference)["state"] == "requested"
-    mail = office.only(to)
+    (reference,) = run_cases(env.service).opened
+    assert env.row(reference)["state"] == "requested"
+    mail = simulation.only(to)
     assert mail.subject.startswith(f"[{reference}] We are fixing it")
-    assert "Bob has it done by 27 November 2026" in mail.text
-    pem = office.csr(reference)
-    mail = office.only(to)
+    assert "Bob will have it done by 27 November 2026" in mail.text
+    pem = simulation.csr(reference)
+    mail = simulation.only(to)
     assert f"[{reference}] You need to act by" in mail.subject
     assert pem.strip() in mail.text.replace("\r", "")
     assert "DigiCert D-1001" in mail.text
-    office.nothing(to)
+    simulation.nothing(to)
 
-    issued = issue(office.vendor, pem, start=start, life=timedelta(days=199))
+    issued = issue(simulation.vendor, pem, start=start, life=timedelta(days=199))
     leaf = issued.certificate.public_bytes(Encoding.PEM)
-    assert not office.receive(reference, leaf, issued.chain_pem).refused
-    assert place.row(reference)["state"] == "checked"
-    mail = office.only(to)
-    assert "it can be installed" in mail.text
+    assert not simulation.receive(reference, leaf, issued.chain_pem).refused
+    assert env.row(reference)["state"] == "checked"
+    mail = simulation.only(to)
+    assert "is correct and can be installed" in mail.text
     assert "fee 25 EUR" in mail.text
-    place.desk.approve(reference, "Ada", "telephone", fee="25", currency="EUR")
-    row, span = place.desk.agree(reference, "2026-11-26T10:00")
+    env.service.approve(reference, "Ada", "telephone", fee="25", currency="EUR")
+    row, span = env.service.agree_window(reference, "2026-11-26T10:00")
     assert row["state"] == "window-agreed"
     assert span.start == datetime(2026, 11, 26, 9, tzinfo=UTC)
-    sent = office.notify()
+    sent = simulation.notify()
     (mail,) = [m for m in sent if m.to == to]
     uid = f"{reference.lower()}-window@certmgr"
     assert invitations(mail) == [("REQUEST", 0, span.start, uid)]
@@ -230,25 +235,25 @@ def test_order_of_three_years_is_reissued_at_each_step_of_the_rules(office: Offi
 
     # -- moved, cancelled, agreed again: one entry in the calendar, three changes
     second_start = datetime(2026, 11, 27, 9, tzinfo=UTC)
-    place.desk.agree(reference, "2026-11-27T10:00")
-    assert invitations(office.only(to)) == [("REQUEST", 1, second_start, uid)]
-    place.desk.lift(reference, "Ada is ill")
-    assert invitations(office.only(to)) == [("CANCEL", 2, second_start, uid)]
-    place.desk.agree(reference, "2026-11-30T10:00")
+    env.service.agree_window(reference, "2026-11-27T10:00")
+    assert invitations(simulation.only(to)) == [("REQUEST", 1, second_start, uid)]
+    env.service.cancel_window(reference, "Ada is ill")
+    assert invitations(simulation.only(to)) == [("CANCEL", 2, second_start, uid)]
+    env.service.agree_window(reference, "2026-11-30T10:00")
     third_start = datetime(2026, 11, 30, 9, tzinfo=UTC)
-    assert invitations(office.only(to)) == [("REQUEST", 3, third_start, uid)]
+    assert invitations(simulation.only(to)) == [("REQUEST", 3, third_start, uid)]
 
-    place.now = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
-    machine.show(issued, place.key(reference))
-    place.desk.installed(reference, "reloaded")
-    row, proof = place.desk.verify(reference)
-    assert (proof.state, row["state"]) == (VerificationState.LIVE, "closed")
-    mail = office.only(to)
+    env.now = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
+    machine.show(issued, env.key(reference))
+    env.service.mark_installed(reference, "reloaded")
+    row, verification = env.service.verify(reference)
+    assert (verification.state, row["state"]) == (VerificationState.LIVE, "closed")
+    mail = simulation.only(to)
     assert mail.subject == f"[{reference}] Done: shop.example.com"
     assert parse(issued.der).serial in mail.text
     assert "on 29 May 2027 it must be reissued" in mail.text
-    office.nothing(to)
-    assert place.events(reference) == [
+    simulation.nothing(to)
+    assert env.events(reference) == [
         "open",
         "csr",
         "send",
@@ -265,158 +270,164 @@ def test_order_of_three_years_is_reissued_at_each_step_of_the_rules(office: Offi
     ]
 
     # -- the step of 2027: its case opens two weeks before the reissue, and not a day earlier
-    place.now = datetime(2027, 5, 14, 9, tzinfo=UTC)
-    assert work(place.desk).opened == []
-    place.pass_(days=1.1)
-    (second,) = work(place.desk).opened
+    env.now = datetime(2027, 5, 14, 9, tzinfo=UTC)
+    assert run_cases(env.service).opened == []
+    env.pass_(days=1.1)
+    (second,) = run_cases(env.service).opened
     assert second != reference
-    row = place.row(second)
+    row = env.row(second)
     assert (row["kind"], row["names"]) == ("reissue", ["shop.example.com"])
     assert row["order_id"] == order_id
-    assert work(place.desk).opened == [], "one case at a time"
-    place.now = datetime(2027, 5, 28, 9, tzinfo=UTC)
+    assert run_cases(env.service).opened == [], "one case at a time"
+    env.now = datetime(2027, 5, 28, 9, tzinfo=UTC)
     old = issued
-    issued = office.complete(second, machine, 99)
-    with place.database.read() as conn:
-        (order,) = load(conn)
-    # A certificate that needs a new validation shows that there was one.
-    assert order.dcv == datetime(2027, 5, 28, 9, tzinfo=UTC)
+    issued = simulation.complete(second, machine, 99)
+    with env.database.read() as conn:
+        (purchase,) = load(conn)
+    # A certificate that needs a new validation proves that there was one.
+    assert purchase.dcv == datetime(2027, 5, 28, 9, tzinfo=UTC)
 
     # -- the old certificate comes back, and the case is reopened
-    machine.show(old, place.key(reference))
-    row, proof = place.desk.verify(second)
-    assert proof.old == (f"shop.example.com:{machine.port} at 127.0.0.1",)
+    machine.show(old, env.key(reference))
+    row, verification = env.service.verify(second)
+    assert verification.old == (f"shop.example.com:{machine.port} at 127.0.0.1",)
     assert row["state"] == "reopened"
-    machine.show(issued, place.key(second))
-    assert place.desk.verify(second)[0]["state"] == "closed"
+    machine.show(issued, env.key(second))
+    assert env.service.verify(second)[0]["state"] == "closed"
 
-    # -- the step of 2029; a certificate between is linked as the vendor's list names it
+    # -- the step of 2029; a certificate that was issued in between is linked by hand
     begin = datetime(2029, 1, 13, tzinfo=UTC)
     end = begin + 99 * DAY - timedelta(seconds=1)
-    between = office.vendor.issue("shop.example.com", not_before=begin, not_after=end)
-    path = place.folder / "between.pem"
+    between = simulation.vendor.issue("shop.example.com", not_before=begin, not_after=end)
+    path = env.folder / "between.pem"
     path.write_bytes(between.chain_pem)
-    intake.attach(place.database, place.now, "D-1001", str(path))
-    place.now = datetime(2029, 3, 26, 9, tzinfo=UTC)
-    (third,) = work(place.desk).opened
-    place.now = datetime(2029, 4, 8, 9, tzinfo=UTC)
-    office.complete(third, machine, 46)
-    with place.database.read() as conn:
-        (order,) = load(conn)
-    lives = [round((i.not_after - i.not_before) / DAY) for i in order.issued]
+    intake.attach_certificate(env.database, env.now, "D-1001", str(path))
+    env.now = datetime(2029, 3, 26, 9, tzinfo=UTC)
+    (third,) = run_cases(env.service).opened
+    env.now = datetime(2029, 4, 8, 9, tzinfo=UTC)
+    simulation.complete(third, machine, 46)
+    with env.database.read() as conn:
+        (purchase,) = load(conn)
+    lives = [round((i.not_after - i.not_before) / DAY) for i in purchase.issued]
     assert lives == [199, 99, 99, 46]
 
 
 def test_pkcs12_with_a_wrong_key_is_refused_and_the_right_certificate_is_installed(
-    office: Office,
+    simulation: CaseSimulation,
 ) -> None:
-    place, to = office.place, "owner@client1002.example"
-    place.client("1002", "laden.example.com", language="de")
-    office.order("1002", "laden.example.com")
-    machine = place.machine("laden.example.com")
-    reference = place.desk.open("1002", [], {"order": "D-1002"})["reference"]
-    pem = office.csr(reference)
-    office.only(to)
-    wrong = office.vendor.issue("laden.example.com", days=199)
+    env, to = simulation.env, "owner@client1002.example"
+    env.client("1002", "laden.example.com", language="de")
+    simulation.purchase("1002", "laden.example.com")
+    machine = env.machine("laden.example.com")
+    reference = env.service.open("1002", [], {"order": "D-1002"})["reference"]
+    pem = simulation.csr(reference)
+    simulation.only(to)
+    wrong = simulation.vendor.issue("laden.example.com", days=199)
     encryption = BestAvailableEncryption(b"geheim")
     bundle = serialize_key_and_certificates(
         b"x", wrong.key, wrong.certificate, wrong.chain[1:], encryption
     )
-    verdict = office.receive(reference, bundle, password="geheim")
-    assert verdict.refused
-    assert {s.code for s in verdict.said} == {"wrong-key", "key-sent"}
-    assert place.row(reference)["state"] == "waiting-purchase"
-    mail = office.only(to)
+    review = simulation.receive(reference, bundle, password="geheim")
+    assert review.refused
+    assert {s.code for s in review.messages} == {"wrong-key", "key-sent"}
+    assert env.row(reference)["state"] == "waiting-purchase"
+    mail = simulation.only(to)
     assert "für einen anderen Schlüssel" in mail.text
     assert "-----BEGIN CERTIFICATE REQUEST-----" in mail.text, "with the CSR once more"
     assert "private key" not in mail.text
-    ours = place.desk.keys.path(reference, "ec-p256")
-    kept = list(place.desk.keys.directory.rglob("*.key"))
-    assert kept == [ours], "their key is kept nowhere"
-    issued = issue(office.vendor, pem, start=place.now, life=timedelta(days=199))
-    assert not office.receive(reference, issued.chain_pem).refused
-    assert "ist richtig" in office.only(to).text
-    place.desk.approve(reference, "Herr Meier", "Mail vom 25. November")
-    place.desk.agree(reference, "2026-11-26T08:30")
-    assert changes(office.only(to)) == [("REQUEST", 0)]
-    place.now = datetime(2026, 11, 26, 8, tzinfo=UTC)
-    machine.show(issued, place.key(reference))
-    assert work(place.desk).closed == [], "the window is not over, and no one reported it installed"
-    place.pass_(hours=2)
-    assert work(place.desk).closed == [reference], "after the window it is verified automatically"
-    mail = office.only(to)
+    ours = env.service.keys.path(reference, "ec-p256")
+    kept = list(env.service.keys.directory.rglob("*.key"))
+    assert kept == [ours], "the vendor's key is not stored"
+    issued = issue(simulation.vendor, pem, start=env.now, life=timedelta(days=199))
+    assert not simulation.receive(reference, issued.chain_pem).refused
+    assert "ist richtig" in simulation.only(to).text
+    env.service.approve(reference, "Herr Meier", "Mail vom 25. November")
+    env.service.agree_window(reference, "2026-11-26T08:30")
+    assert changes(simulation.only(to)) == [("REQUEST", 0)]
+    env.now = datetime(2026, 11, 26, 8, tzinfo=UTC)
+    machine.show(issued, env.key(reference))
+    assert run_cases(env.service).closed == [], (
+        "the window is not over, and no one reported it installed"
+    )
+    env.pass_(hours=2)
+    assert run_cases(env.service).closed == [reference], (
+        "after the window it is verified automatically"
+    )
+    mail = simulation.only(to)
     assert "Erledigt" in mail.subject or "ist erledigt" in mail.text
-    assert place.events(reference)[-2:] == ["see", "close"]
+    assert env.events(reference)[-2:] == ["see", "close"]
 
 
 def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificate(
-    office: Office,
+    simulation: CaseSimulation,
 ) -> None:
-    place, to = office.place, "owner@client1003.example"
+    env, to = simulation.env, "owner@client1003.example"
     name, first, second = "portal.example.com", "127.0.0.5", "127.0.0.6"
-    place.client("1003", name)
-    machine = place.machine(name, (first, second))
-    begin, end = place.now - 190 * DAY, place.now + 20 * DAY
-    old = office.vendor.issue(name, not_before=begin, not_after=end)
+    env.client("1003", name)
+    machine = env.machine(name, (first, second))
+    begin, end = env.now - 190 * DAY, env.now + 20 * DAY
+    old = simulation.vendor.issue(name, not_before=begin, not_after=end)
     machine.show(old, old.key)
-    serve(place.database, name, old, place.now, (first, second))
-    reference = place.desk.open("1003", [name])["reference"]
-    row = place.row(reference)
+    serve(env.database, name, old, env.now, (first, second))
+    reference = env.service.open("1003", [name])["reference"]
+    row = env.row(reference)
     assert (row["kind"], row["replaces"]) == ("renewal", sha256(old))
-    csr = office.csr(reference)
-    issued = issue(office.vendor, csr, start=place.now, life=timedelta(days=199))
-    assert not office.receive(reference, issued.chain_pem).refused
-    place.desk.approve(reference, "Eve", "telephone")
-    place.desk.agree(reference, "2026-11-26T10:00")
-    office.notify()
+    csr = simulation.csr(reference)
+    issued = issue(simulation.vendor, csr, start=env.now, life=timedelta(days=199))
+    assert not simulation.receive(reference, issued.chain_pem).refused
+    env.service.approve(reference, "Eve", "telephone")
+    env.service.agree_window(reference, "2026-11-26T10:00")
+    simulation.notify()
 
     # -- one address is forgotten: the case stays open, and is overdue
-    place.now = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
-    machine.show(issued, place.key(reference), first)
-    row, proof = place.desk.verify(reference)
-    assert proof.state is VerificationState.PARTIAL
-    assert proof.missing == proof.old == (f"{name}:{machine.port} at {second}",)
+    env.now = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
+    machine.show(issued, env.key(reference), first)
+    row, verification = env.service.verify(reference)
+    assert verification.state is VerificationState.PARTIAL
+    assert verification.missing == verification.old == (f"{name}:{machine.port} at {second}",)
     assert row["state"] == "installed"
-    place.pass_(hours=30)
-    assert work(place.desk).closed == []
-    sent = office.notify()
+    env.pass_(hours=30)
+    assert run_cases(env.service).closed == []
+    sent = simulation.notify()
     assert [m.subject for m in sent if m.to == to and "Done" in m.subject] == []
     tasks = [m.text for m in sent if m.to == STAFF]
     assert any("overdue" in t and reference in t for t in tasks)
     with pytest.raises(Conflict, match="cannot be closed as done"):
-        place.desk.close(reference)
-    machine.show(issued, place.key(reference), second)
-    done = work(place.desk)
-    assert done.closed == [reference], (done, place.row(reference))
-    assert office.only(to).subject == f"[{reference}] Done: {name}"
+        env.service.close(reference)
+    machine.show(issued, env.key(reference), second)
+    done = run_cases(env.service)
+    assert done.closed == [reference], (done, env.row(reference))
+    assert simulation.only(to).subject == f"[{reference}] Done: {name}"
 
     # -- the old one comes back on one address: the next verification reopens the case
     machine.show(old, old.key, second)
-    row, proof = place.desk.verify(reference)
+    row, verification = env.service.verify(reference)
     assert row["state"] == "reopened"
-    mail = office.only(to)
+    mail = simulation.only(to)
     back = "the earlier certificate is shown again"
-    assert f"look at the certificate of {name} again: {back}" in mail.text
+    assert f"checking the certificate of {name} again: {back}" in mail.text
     assert second not in mail.text, "addresses are for the provider alone"
-    with place.database.read() as conn:
+    with env.database.read() as conn:
         assert "unexpected-certificate" in cases.events(conn, row["id"])[-1]["text"]
-    machine.show(issued, place.key(reference), second)
-    row, _ = place.desk.verify(reference)
+    machine.show(issued, env.key(reference), second)
+    row, _ = env.service.verify(reference)
     assert row["state"] == "closed"
 
 
-def test_cancelled_case_cancels_its_calendar_entry_and_gives_the_reason(office: Office) -> None:
-    place, to = office.place, "owner@client1004.example"
-    place.client("1004", "gone.example.com")
-    reference = place.desk.open("1004", ["gone.example.com"])["reference"]
-    issued = issue(office.vendor, office.csr(reference), start=place.now)
-    office.receive(reference, issued.chain_pem)
-    place.desk.approve(reference, "Zoe", "telephone")
-    place.desk.agree(reference, "2026-11-26T10:00")
-    office.only(to)
-    place.desk.end(reference, CaseAction.CANCEL, "the shop closes")
-    mail = office.only(to)
+def test_cancelled_case_cancels_its_calendar_entry_and_gives_the_reason(
+    simulation: CaseSimulation,
+) -> None:
+    env, to = simulation.env, "owner@client1004.example"
+    env.client("1004", "gone.example.com")
+    reference = env.service.open("1004", ["gone.example.com"])["reference"]
+    issued = issue(simulation.vendor, simulation.csr(reference), start=env.now)
+    simulation.receive(reference, issued.chain_pem)
+    env.service.approve(reference, "Zoe", "telephone")
+    env.service.agree_window(reference, "2026-11-26T10:00")
+    simulation.only(to)
+    env.service.end(reference, CaseAction.CANCEL, "the shop closes")
+    mail = simulation.only(to)
     assert mail.subject == f"[{reference}] Stopped: gone.example.com"
     assert "the shop closes" in mail.text
     assert changes(mail) == [("CANCEL", 1)]
-    office.nothing(to)
+    simulation.nothing(to)

@@ -12,7 +12,7 @@ from certmgr.x509 import trust
 
 @pytest.fixture
 def browsers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
-    """Replaces the root programme of the browsers by the CAs of a file."""
+    """Return a function that replaces the root programme of the browsers by the CAs of a file."""
     import certifi
 
     def replace(path: Path) -> None:

@@ -1,6 +1,4 @@
-"""CAA: the search (RFC 8659 3), who may issue (4), for which account and method (RFC 8657), and
-what stays undetermined.
-"""
+"""CAA: the search (RFC 8659 3), who may issue (4), for which account and method (RFC 8657)."""
 
 from __future__ import annotations
 
@@ -18,9 +16,9 @@ ACCOUNT = "https://acme.example/acct/1"
 
 
 def records(*texts: str) -> CaaSet:
-    """Each ``flags tag value``."""
-    made = [t.split(" ", 2) for t in texts]
-    return CaaSet("shop.example", tuple(CaaRecord(int(f), t, v) for f, t, v in made), "found")
+    """Return a set of records, each given as ``flags tag value``."""
+    fields = [t.split(" ", 2) for t in texts]
+    return CaaSet("shop.example", tuple(CaaRecord(int(f), t, v) for f, t, v in fields), "found")
 
 
 @pytest.mark.parametrize(
@@ -130,11 +128,11 @@ def test_search_ends_at_the_first_name_with_records(
         ("target.shop.example", "CAA"): ['0 issue "other.example"'],
     }
     with serving(zone) as server:
-        found = find(DnsClient((server.address,), timeout=5.0).ask, name)
-    assert (found.found_at, found.status) == (found_at, "found" if found_at else "none")
+        result = find(DnsClient((server.address,), timeout=5.0).ask, name)
+    assert (result.found_at, result.status) == (found_at, "found" if found_at else "none")
     assert len(server.asked) == questions
     if name == "alias.example":
-        assert found.records == (CaaRecord(0, "issue", "other.example"),)
+        assert result.records == (CaaRecord(0, "issue", "other.example"),)
 
 
 @pytest.mark.parametrize("broken", ["www.shop.example", "shop.example"])
@@ -143,8 +141,8 @@ def test_failed_query_gives_undetermined(broken: str) -> None:
     with serving(
         {(broken, "CAA"): "SERVFAIL", ("example", "CAA"): ['0 issue "letsencrypt.org"']}
     ) as server:
-        found = find(DnsClient((server.address,), timeout=5.0, tries=1).ask, "www.shop.example")
-    decided = permits(found, OURS)
+        result = find(DnsClient((server.address,), timeout=5.0, tries=1).ask, "www.shop.example")
+    decided = permits(result, OURS)
     assert decided.allowed is None
     assert broken in decided.reason
 

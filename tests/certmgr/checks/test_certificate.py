@@ -1,4 +1,4 @@
-"""Findings about the certificate itself: dates, names, key, signature, lifetime."""
+"""Findings about the leaf: dates, names, key, signature, lifetime."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from inventory.certificates import parse
 from inventory.targets import Target
 from tests.certificates import raw_server, resigned
 from tests.certmgr.malformed import KINDS, malformed
-from tests.certmgr.tls_servers import HOST, Looker, Stack, serve_certificate
+from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate
 from tests.clock import clock
 
 DAY = timedelta(days=1)
 
 
-def test_expired_certificate_has_one_fault(look: Looker, issuer: Authority, opened: Stack) -> None:
+def test_expired_certificate_has_one_fault(probe: Probe, issuer: Authority, opened: Stack) -> None:
     now = clock()
     issued = issuer.issue(HOST, not_before=now - 60 * DAY, not_after=now - DAY)
-    found = look(f"{HOST}:{serve_certificate(opened, issued)}")
-    assert found.severe() == {"certificate-expired"}
-    assert found.report.addresses[0].trusted is False
+    result = probe(f"{HOST}:{serve_certificate(opened, issued)}")
+    assert result.severe() == {"certificate-expired"}
+    assert result.report.addresses[0].trusted is False
 
 
 @pytest.mark.parametrize(
@@ -39,32 +39,32 @@ def test_expired_certificate_has_one_fault(look: Looker, issuer: Authority, open
     [(5, 90, "high"), (20, 90, "medium"), (3, 100, "high"), (25, 200, "medium")],
 )
 def test_expiring_certificate_becomes_more_severe_towards_its_end(
-    look: Looker, issuer: Authority, opened: Stack, days_left: int, life: int, severity: str
+    probe: Probe, issuer: Authority, opened: Stack, days_left: int, life: int, severity: str
 ) -> None:
     issued = issuer.issue(HOST, not_before=clock() - (life - days_left) * DAY, days=days_left)
-    found = look(f"{HOST}:{serve_certificate(opened, issued)}")
-    assert found.codes["certificate-expiring"].severity == severity
+    result = probe(f"{HOST}:{serve_certificate(opened, issued)}")
+    assert result.codes["certificate-expiring"].severity == severity
 
 
 def test_certificate_of_a_later_date_is_not_yet_valid(
-    look: Looker,
+    probe: Probe,
     issuer: Authority,
     opened: Stack,
 ) -> None:
     issued = issuer.issue(HOST, not_before=clock() + 2 * DAY, days=60)
-    found = look(f"{HOST}:{serve_certificate(opened, issued)}")
-    assert found.severe() == {"certificate-not-yet-valid"}
-    assert "our_clock" in found.codes["certificate-not-yet-valid"].evidence
+    result = probe(f"{HOST}:{serve_certificate(opened, issued)}")
+    assert result.severe() == {"certificate-not-yet-valid"}
+    assert "our_clock" in result.codes["certificate-not-yet-valid"].evidence
 
 
-def test_certificate_without_san_is_severe(look: Looker, issuer: Authority, opened: Stack) -> None:
-    found = look(f"{HOST}:{serve_certificate(opened, issuer.issue(HOST, san=False))}")
-    assert found.severe() == {"san-missing"}
+def test_certificate_without_san_is_severe(probe: Probe, issuer: Authority, opened: Stack) -> None:
+    result = probe(f"{HOST}:{serve_certificate(opened, issuer.issue(HOST, san=False))}")
+    assert result.severe() == {"san-missing"}
 
 
-def test_rsa_key_of_1024_bits_is_weak(look: Looker, issuer: Authority, opened: Stack) -> None:
+def test_rsa_key_of_1024_bits_is_weak(probe: Probe, issuer: Authority, opened: Stack) -> None:
     issued = issuer.issue(HOST, key=rsa.generate_private_key(65537, 1024))
-    assert look(f"{HOST}:{serve_certificate(opened, issued)}").severe() == {"key-weak"}
+    assert probe(f"{HOST}:{serve_certificate(opened, issued)}").severe() == {"key-weak"}
 
 
 @pytest.mark.parametrize(
@@ -79,29 +79,29 @@ def test_key_type_that_browsers_do_not_offer_is_weak(
     # No handshake completes with it, as with browsers: the certificate comes from the
     # Certificate message.
     leaf = parse(issuer.issue(HOST, key=generate()).der)
-    found = leaf_findings(leaf, HOST, PathVerdict("ok", True), ())
-    assert [f.code for f in found] == ["key-weak"]
+    result = leaf_findings(leaf, HOST, PathVerdict("ok", True), ())
+    assert [f.code for f in result] == ["key-weak"]
 
 
-def test_sha1_signature_is_weak(look: Looker, root: Authority, opened: Stack) -> None:
+def test_sha1_signature_is_weak(probe: Probe, root: Authority, opened: Stack) -> None:
     issued = resigned(root.issue(HOST), root, "sha1")
-    found = look(f"{HOST}:{serve_certificate(opened, issued, chain=())}")
-    assert "signature-weak" in found.severe()
+    result = probe(f"{HOST}:{serve_certificate(opened, issued, chain=())}")
+    assert "signature-weak" in result.severe()
 
 
 def test_certificate_for_clients_on_a_server_is_malformed(
-    look: Looker,
+    probe: Probe,
     issuer: Authority,
     opened: Stack,
 ) -> None:
     usage = x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH])
     issued = issuer.issue(HOST, server_auth=False, extensions=[(usage, False)])
-    found = look(f"{HOST}:{serve_certificate(opened, issued)}")
-    assert found.severe() == {"certificate-malformed"}
+    result = probe(f"{HOST}:{serve_certificate(opened, issued)}")
+    assert result.severe() == {"certificate-malformed"}
 
 
 def test_lifetime_and_scts_are_judged_for_public_cas_only(
-    look: Looker,
+    probe: Probe,
     root_file: Path,
     issuer: Authority,
     opened: Stack,
@@ -109,10 +109,10 @@ def test_lifetime_and_scts_are_judged_for_public_cas_only(
 ) -> None:
     issued = issuer.issue(HOST, not_before=clock() - 10 * DAY, days=300)
     port = serve_certificate(opened, issued)
-    private = look(f"{HOST}:{port}")
+    private = probe(f"{HOST}:{port}")
     assert {"validity-too-long", "sct-missing"} & set(private.codes) == set()
     browsers(root_file)
-    public = look(f"{HOST}:{port}").codes
+    public = probe(f"{HOST}:{port}").codes
     assert public["validity-too-long"].severity == "high"
     assert public["validity-too-long"].evidence["allowed"] == 200
     # More SCTs may have come in the TLS extension.
@@ -120,7 +120,7 @@ def test_lifetime_and_scts_are_judged_for_public_cas_only(
 
 
 def test_key_that_openssl_cannot_read_is_a_severe_finding(
-    look: Looker,
+    probe: Probe,
     issuer: Authority,
     opened: Stack,
 ) -> None:
@@ -129,8 +129,8 @@ def test_key_that_openssl_cannot_read_is_a_severe_finding(
     der = issuer.issue(HOST).der.replace(p256, bytes.fromhex("06082a8648ce3d030109"), 1)
     server = raw_server(issuer, der)
     opened.callback(server.close)
-    found = look(f"{HOST}:{server.port}")
-    assert {"certificate-malformed", "handshake-failed"} & found.severe()
+    result = probe(f"{HOST}:{server.port}")
+    assert {"certificate-malformed", "handshake-failed"} & result.severe()
 
 
 # -- malformed DER ---------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_run import ScanOptions, scan_targets
 from inventory.targets import Target
 from tests.certificates import ca_leaf
-from tests.certmgr.tls_servers import HOST, Looker, Stack, serve_certificate
+from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate
 from tests.clock import clock
 
 
@@ -24,22 +24,22 @@ def _scan(settings: Settings, *targets: Target) -> list[EndpointReport]:
     return scan_targets(settings, options, list(targets), clock=clock)
 
 
-def test_self_signed_certificate_is_untrusted(look: Looker, opened: Stack) -> None:
-    found = look(f"{HOST}:{serve_certificate(opened, self_signed(HOST, clock=clock))}")
-    assert found.severe() == {"self-signed"}
-    assert found.report.addresses[0].trusted is False
+def test_self_signed_certificate_is_untrusted(probe: Probe, opened: Stack) -> None:
+    result = probe(f"{HOST}:{serve_certificate(opened, self_signed(HOST, clock=clock))}")
+    assert result.severe() == {"self-signed"}
+    assert result.report.addresses[0].trusted is False
 
 
 def test_unknown_intermediate_that_is_not_sent_leaves_trust_undetermined(
-    look: Looker,
+    probe: Probe,
     root: Authority,
     opened: Stack,
 ) -> None:
     hidden = Authority("Hidden Issuer", root)
-    found = look(f"{HOST}:{serve_certificate(opened, hidden.issue(HOST), chain=())}")
-    assert found.severe() == {"chain-incomplete"}
-    assert found.report.addresses[0].trusted is None
-    assert "Hidden Issuer" in found.codes["chain-incomplete"].evidence["missing"]
+    result = probe(f"{HOST}:{serve_certificate(opened, hidden.issue(HOST), chain=())}")
+    assert result.severe() == {"chain-incomplete"}
+    assert result.report.addresses[0].trusted is None
+    assert "Hidden Issuer" in result.codes["chain-incomplete"].evidence["missing"]
 
 
 def test_missing_intermediate_that_another_server_sends_is_used(
@@ -84,34 +84,34 @@ def test_renewed_intermediate_is_used_whichever_server_is_scanned_first(
     assert report.addresses[0].trusted is True
 
 
-def test_private_root_that_is_sent_is_untrusted(look: Looker, opened: Stack) -> None:
+def test_private_root_that_is_sent_is_untrusted(probe: Probe, opened: Stack) -> None:
     private = Authority("Private Root", clock=clock)
     middle = Authority("Private Issuer", private)
     port = serve_certificate(opened, middle.issue(HOST), chain=(middle.der, private.der))
-    assert look(f"{HOST}:{port}").severe() == {"untrusted-root"}
+    assert probe(f"{HOST}:{port}").severe() == {"untrusted-root"}
 
 
 def test_private_root_that_is_not_sent_leaves_trust_undetermined(
-    look: Looker,
+    probe: Probe,
     opened: Stack,
 ) -> None:
     private = Authority("Private Root", clock=clock)
     port = serve_certificate(opened, Authority("Private Issuer", private).issue(HOST))
-    found = look(f"{HOST}:{port}")
-    assert found.severe() == {"chain-incomplete"}
-    assert found.report.addresses[0].trusted is None
+    result = probe(f"{HOST}:{port}")
+    assert result.severe() == {"chain-incomplete"}
+    assert result.report.addresses[0].trusted is None
 
 
-def test_chain_in_the_wrong_order_is_low(look: Looker, root: Authority, opened: Stack) -> None:
+def test_chain_in_the_wrong_order_is_low(probe: Probe, root: Authority, opened: Stack) -> None:
     upper = Authority("Upper", root)
     lower = Authority("Lower", upper)
     port = serve_certificate(opened, lower.issue(HOST), chain=(upper.der, lower.der))
-    found = look(f"{HOST}:{port}")
-    assert (found.codes["chain-disordered"].severity, found.severe()) == ("low", set())
+    result = probe(f"{HOST}:{port}")
+    assert (result.codes["chain-disordered"].severity, result.severe()) == ("low", set())
 
 
 def test_surplus_certificate_and_root_are_info(
-    look: Looker,
+    probe: Probe,
     root: Authority,
     issuer: Authority,
     opened: Stack,
@@ -119,10 +119,10 @@ def test_surplus_certificate_and_root_are_info(
     other = Authority("Unrelated", clock=clock)
     for sent in (other, root):
         port = serve_certificate(opened, issuer.issue(HOST), chain=(issuer.der, sent.der))
-        assert [f.severity for f in look(f"{HOST}:{port}").report.findings] == ["info"]
+        assert [f.severity for f in probe(f"{HOST}:{port}").report.findings] == ["info"]
 
 
-def test_expired_intermediate_is_severe(look: Looker, root: Authority, opened: Stack) -> None:
+def test_expired_intermediate_is_severe(probe: Probe, root: Authority, opened: Stack) -> None:
     now = clock()
     old = Authority(
         "Old Issuer",
@@ -130,25 +130,25 @@ def test_expired_intermediate_is_severe(look: Looker, root: Authority, opened: S
         not_before=now - timedelta(days=900),
         not_after=now - timedelta(days=2),
     )
-    found = look(f"{HOST}:{serve_certificate(opened, old.issue(HOST))}")
-    assert found.severe() == {"intermediate-expired"}
+    result = probe(f"{HOST}:{serve_certificate(opened, old.issue(HOST))}")
+    assert result.severe() == {"intermediate-expired"}
 
 
 def test_certificate_that_only_openssl_accepts_is_disputed(
-    look: Looker,
+    probe: Probe,
     root: Authority,
     opened: Stack,
 ) -> None:
     """The Web PKI profile refuses a CA bit in a certificate of a server; OpenSSL does not."""
-    found = look(f"{HOST}:{serve_certificate(opened, ca_leaf(root, HOST), chain=())}")
-    assert found.codes["verification-disputed"].severity == "undetermined"
-    assert found.report.addresses[0].trusted is None
-    assert found.severe() == set()
+    result = probe(f"{HOST}:{serve_certificate(opened, ca_leaf(root, HOST), chain=())}")
+    assert result.codes["verification-disputed"].severity == "undetermined"
+    assert result.report.addresses[0].trusted is None
+    assert result.severe() == set()
 
 
-def test_broken_name_constraint_is_malformed(look: Looker, root: Authority, opened: Stack) -> None:
+def test_broken_name_constraint_is_malformed(probe: Probe, root: Authority, opened: Stack) -> None:
     narrow = x509.NameConstraints([x509.DNSName("allowed.test")], None)
     issuer = Authority("Narrow", root, extensions=[(narrow, True)])
-    found = look(f"{HOST}:{serve_certificate(opened, issuer.issue(HOST))}")
-    assert found.severe() == {"certificate-malformed"}
-    assert found.report.addresses[0].trusted is False
+    result = probe(f"{HOST}:{serve_certificate(opened, issuer.issue(HOST))}")
+    assert result.severe() == {"certificate-malformed"}
+    assert result.report.addresses[0].trusted is False

@@ -1,4 +1,4 @@
-"""Findings about HTTP and pages, shown by nginx and by visits as values."""
+"""Findings about HTTP and pages, with nginx and with visits as values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port
 from tests.certmgr.websites import (
     HSTS,
-    NO_POLITENESS,
+    NO_RATE_LIMIT,
     REDIRECT,
     Scanned,
     Sites,
@@ -50,19 +50,19 @@ GOOD = SITES.add(
 
 def test_site_that_redirects_and_sends_hsts_is_ok(scanned: Scanned) -> None:
     assert scanned.codes(GOOD) == {}
-    found = document(scanned.reports[GOOD])
+    result = document(scanned.reports[GOOD])
     secure = f"https://{GOOD}:{scanned.secure}/"
     plain = f"http://{GOOD}:{scanned.plain}/"
-    assert (found["status"], found["final_url"]) == (200, secure)
-    assert found["redirects"] == [
+    assert (result["status"], result["final_url"]) == (200, secure)
+    assert result["redirects"] == [
         {"url": plain, "status": 301, "location": secure, "host": GOOD},
     ]
-    assert found["hsts"] == {
+    assert result["hsts"] == {
         "max_age": 31536000,
         "include_subdomains": False,
         "preload": False,
     }
-    assert found["title"] == "Shop <b>"
+    assert result["title"] == "Shop <b>"
 
 
 # -- pages over plain HTTP ---------------------------------------------------------------------
@@ -91,16 +91,16 @@ FIELDS = {
     "<svg><title>not the title</title></svg>": "http-served",
     "<h1>Welcome</h1>": "http-served",
 }
-ASKING = {page: SITES.add(PAGE, page=page) for page in FIELDS}
+HOST_OF_PAGE = {page: SITES.add(PAGE, page=page) for page in FIELDS}
 
 
 @pytest.mark.parametrize("page", FIELDS)
 def test_page_over_http_is_judged_by_its_fields(scanned: Scanned, page: str) -> None:
-    host, code = ASKING[page], FIELDS[page]
-    found = scanned.codes(host)
-    assert set(found) == {code, "redirect-missing"}
-    assert found[code].addresses == ("127.0.0.1",)
-    assert found[code].evidence["url"] == f"http://{host}:{scanned.plain}/"
+    host, code = HOST_OF_PAGE[page], FIELDS[page]
+    result = scanned.codes(host)
+    assert set(result) == {code, "redirect-missing"}
+    assert result[code].addresses == ("127.0.0.1",)
+    assert result[code].evidence["url"] == f"http://{host}:{scanned.plain}/"
 
 
 SECRET = SITES.add(PAGE, page="<input type=password name=pw><input name=q>")
@@ -109,19 +109,19 @@ SECRET = SITES.add(PAGE, page="<input type=password name=pw><input name=q>")
 def test_password_field_over_http_is_critical_and_the_missing_redirect_medium(
     scanned: Scanned,
 ) -> None:
-    found = scanned.codes(SECRET)
-    assert found["http-collects-secrets"].severity == "critical"
-    field = found["http-collects-secrets"].evidence["field"]
+    result = scanned.codes(SECRET)
+    assert result["http-collects-secrets"].severity == "critical"
+    field = result["http-collects-secrets"].evidence["field"]
     assert field == "<input type=password name=pw>"
-    assert found["redirect-missing"].severity == "medium"
+    assert result["redirect-missing"].severity == "medium"
 
 
 BASIC = SITES.add("auth_basic shop; auth_basic_user_file /dev/null;")
 
 
 def test_basic_authentication_over_http_asks_for_a_password(scanned: Scanned) -> None:
-    found = scanned.codes(BASIC)["http-collects-secrets"]
-    assert found.evidence["field"] == "HTTP Basic login"
+    result = scanned.codes(BASIC)["http-collects-secrets"]
+    assert result.evidence["field"] == "HTTP Basic login"
 
 
 OFFER = "add_header WWW-Authenticate"
@@ -166,7 +166,7 @@ def test_page_over_http_without_https_is_both_findings(
     server = real.web(tmp_path, pair, "return 200 ok;", "return 200 ok;")
     plain, _ = opened.enter_context(server)
     refusing = refusing_port(opened)
-    visiting = replace(settings, http=NO_POLITENESS)
+    visiting = replace(settings, http=NO_RATE_LIMIT)
     options = ScanOptions(overrides={(HOST, refusing): ("127.0.0.1",)}, http_port=plain)
     (report,) = scan_targets(visiting, options, [Target(HOST, refusing)], clock=clock)
     assert set(codes(report)) == {"https-missing", "http-served"}
@@ -178,28 +178,28 @@ TO_HTTP = SITES.add("return 200 ok;", f"{HSTS} return 302 http://$host:HTTP_PORT
 
 
 def test_redirect_from_https_to_http_is_insecure(scanned: Scanned) -> None:
-    found = scanned.codes(TO_HTTP)
-    assert set(found) == {"redirect-insecure", "http-served", "redirect-missing"}
-    assert found["redirect-insecure"].evidence["to"] == f"http://{TO_HTTP}:{scanned.plain}/"
+    result = scanned.codes(TO_HTTP)
+    assert set(result) == {"redirect-insecure", "http-served", "redirect-missing"}
+    assert result["redirect-insecure"].evidence["to"] == f"http://{TO_HTTP}:{scanned.plain}/"
 
 
 LOOP = SITES.add(REDIRECT, f"{HSTS} return 301 http://$host:HTTP_PORT/;")
 
 
 def test_loop_between_http_and_https_is_high(scanned: Scanned) -> None:
-    found = scanned.codes(LOOP)
-    assert found["redirect-loop"].severity == "high"
-    assert "redirect-insecure" in found
+    result = scanned.codes(LOOP)
+    assert result["redirect-loop"].severity == "high"
+    assert "redirect-insecure" in result
 
 
 ENDLESS = SITES.add("rewrite ^/(.*)$ http://$host:HTTP_PORT/$1x redirect;")
 
 
 def test_redirects_without_end_are_undetermined(scanned: Scanned) -> None:
-    found = scanned.codes(ENDLESS)
-    # A browser follows some more, so where it ends is unknown.
-    assert set(found) == {"http-unknown"}
-    assert found["http-unknown"].evidence["why"] == "more than 10 redirects"
+    result = scanned.codes(ENDLESS)
+    # A browser follows some more, so the end is unknown.
+    assert set(result) == {"http-unknown"}
+    assert result["http-unknown"].evidence["why"] == "more than 10 redirects"
 
 
 # -- HTTPS -------------------------------------------------------------------------------------
@@ -250,9 +250,9 @@ WITHOUT_HSTS = {
 
 @pytest.mark.parametrize("kind", WITHOUT_HSTS)
 def test_missing_or_invalid_hsts_is_low(scanned: Scanned, kind: str) -> None:
-    found = scanned.codes(WITHOUT_HSTS[kind])
-    assert set(found) == {"hsts-missing"}
-    assert found["hsts-missing"].severity == "low"
+    result = scanned.codes(WITHOUT_HSTS[kind])
+    assert set(result) == {"hsts-missing"}
+    assert result["hsts-missing"].severity == "low"
 
 
 # -- what leaves the pages undetermined -----------------------------------------------------------
@@ -262,9 +262,9 @@ REFUSING = {status: SITES.add(f"return {status};") for status in (403, 429, 503,
 
 @pytest.mark.parametrize("status", REFUSING)
 def test_refusal_over_http_is_undetermined(scanned: Scanned, status: int) -> None:
-    found = scanned.codes(REFUSING[status])
-    assert set(found) == {"http-unknown"}
-    assert found["http-unknown"].severity == "undetermined"
+    result = scanned.codes(REFUSING[status])
+    assert set(result) == {"http-unknown"}
+    assert result["http-unknown"].severity == "undetermined"
     report = scanned.reports[REFUSING[status]]
     assert report.web is not None
     assert report.web.unknown_plain == {"127.0.0.1"}
@@ -302,7 +302,7 @@ def visit(url: str, end: VisitEnd, *hops: Hop, why: str = "") -> Visit:
         pytest.param((visit(PLAIN, VisitEnd.SILENT),), True, False, id="HTTP filtered alone"),
         pytest.param(
             (
-                visit(PLAIN, VisitEnd.UNKNOWN, why="no end to the HTTP answer"),
+                visit(PLAIN, VisitEnd.UNKNOWN, why="the HTTP response did not complete in time"),
                 visit(SECURE, VisitEnd.PAGE),
             ),
             True,
@@ -350,12 +350,12 @@ def test_loop_at_another_host_is_not_a_finding_of_this_endpoint() -> None:
         Hop(other, "192.0.2.9", 302, f"{other}x"),
         Hop(f"{other}x", "192.0.2.9", 302, other),
     )
-    found = {f.code for f in http_findings(Target(HOST), (foreign,), "site")}
-    assert "redirect-loop" not in found
+    result = {f.code for f in http_findings(Target(HOST), (foreign,), "site")}
+    assert "redirect-loop" not in result
 
 
 def test_page_over_https_is_a_missing_redirect_for_a_redirecting_name_only() -> None:
     page = Visit(SECURE, A, VisitEnd.PAGE, (Hop(SECURE, A, 200),))
     for purpose, missing in (("redirect", True), ("site", False)):
-        found = {f.code for f in http_findings(Target(HOST), (page,), purpose)}
-        assert ("redirect-missing" in found) is missing
+        result = {f.code for f in http_findings(Target(HOST), (page,), purpose)}
+        assert ("redirect-missing" in result) is missing

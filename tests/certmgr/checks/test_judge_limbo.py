@@ -1,7 +1,7 @@
 """The judgement of chains against the SERVER cases of x509-limbo (tests/data/README.md).
 
-``make test`` runs a fixed sample that has each kind of case with each expected result, and every
-case on the two lists below. ``make soak`` runs all.
+``make test`` runs a fixed sample: each kind of case with each expected result, and all cases on the
+two lists below. ``make soak`` runs all cases.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ACCEPTED = {
         "a limit that the verifying program sets; browsers set none so low"
     ),
     "rfc5280::nc::permitted-dns-match-noncritical": (
-        "webpki::nc::permitted-dns-match-noncritical asks for the opposite; browsers accept it"
+        "webpki::nc::permitted-dns-match-noncritical requires the opposite; browsers accept it"
     ),
     "rfc5280::aki::intermediate-missing-aki": LENIENT,
     "rfc5280::aki::cross-signed-root-missing-aki": LENIENT,
@@ -46,18 +46,17 @@ ACCEPTED = {
     "rfc5280::ski::root-missing-ski": LENIENT,
     "rfc5280::ski::intermediate-missing-ski": LENIENT,
     "webpki::aki::root-with-aki-authoritycertissuer": (
-        "a rule about what CAs may put into a root; browsers do not look at an anchor's AKI"
+        "a rule about what CAs may put into a root; browsers do not check the AKI of an anchor"
     ),
     "webpki::aki::root-with-aki-authoritycertserialnumber": "as above",
     "webpki::aki::root-with-aki-all-fields": "as above",
     "webpki::aki::root-with-aki-ski-mismatch": "as above",
     "webpki::eku::ee-anyeku": "Chrome and Firefox accept anyExtendedKeyUsage under a private root",
     "webpki::eku::ee-without-eku": "browsers accept a leaf without EKU under a private root",
-    "webpki::eku::root-has-eku": "browsers do not look at an anchor's EKU",
+    "webpki::eku::root-has-eku": "browsers do not check the EKU of an anchor",
 }
-# FAILURE cases in which the two verifiers disagree: undetermined, so that staff decide. Browsers
-# accept
-# them unless a comment says otherwise.
+# FAILURE cases in which the two verifiers disagree. They are undetermined, so that staff decide.
+# Browsers accept them, unless a comment states the opposite.
 DISPUTED = {
     "rfc5280::aki::leaf-missing-aki",
     "rfc5280::nc::not-allowed-in-ee-noncritical",
@@ -81,7 +80,7 @@ NAME = {"name-mismatch", "san-missing", "default-certificate"}
 
 
 STEP = size(3, 1)
-"""Of each kind of case and expected result, the first of this many runs."""
+"""One of this many cases runs, per kind of case and expected result."""
 
 
 def _kind(case: dict[str, Any]) -> tuple[str, str]:

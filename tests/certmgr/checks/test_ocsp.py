@@ -1,4 +1,4 @@
-"""What a stapled response is worth (RFC 6960 4.2), on values and on handshakes with openssl."""
+"""Checks of a stapled response (RFC 6960 4.2), on values and on handshakes with openssl."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from inventory.certificates import parse
 from inventory.targets import Target
 from tests.certmgr.revocation.lists import DAY, now
 from tests.clock import START, clock
-from tests.conftest import Look
+from tests.conftest import ProbeResult
 from tests.servers.real import long_lived, program, s_server, write_pair
 
 HOST = "shop.example.test"
@@ -48,7 +48,7 @@ def response(
     sent: list[x509.Certificate] | None = None,
     algorithm: hashes.HashAlgorithm | None = None,
 ) -> bytes:
-    """Return a response in DER. ``by``: signs instead of the issuer."""
+    """Return a DER response. ``by`` signs instead of the issuer."""
     signer = by or issuer
     begin = at or now() - timedelta(hours=1)
     revoked = status is ocsp.OCSPCertStatus.REVOKED
@@ -122,7 +122,7 @@ def test_response_is_unchecked_without_the_issuer(
 
 
 @pytest.mark.parametrize(
-    ("made", "state"),
+    ("create_responder", "state"),
     [
         (
             lambda issuer: issuer.issue(
@@ -149,10 +149,10 @@ def test_response_is_unchecked_without_the_issuer(
 def test_delegated_responder_needs_a_valid_certificate_for_that_purpose(
     leaf: IssuedCertificate,
     issuer: Authority,
-    made: Callable[[Authority], IssuedCertificate],
+    create_responder: Callable[[Authority], IssuedCertificate],
     state: str,
 ) -> None:
-    responder = made(issuer)
+    responder = create_responder(issuer)
     signed = response(leaf, issuer, by=responder, sent=[responder.certificate])
     assert judged(signed, leaf, issuer).state == state
 
@@ -252,42 +252,42 @@ def openssl_response(
         "-noverify",
     ]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    made = ocsp.load_der_ocsp_response((folder / "response.der").read_bytes())
-    clock.reset(made.produced_at_utc)
+    created = ocsp.load_der_ocsp_response((folder / "response.der").read_bytes())
+    clock.reset(created.produced_at_utc)
     return folder / "response.der"
 
 
 def probed(
-    look: Callable[..., Look], folder: Path, leaf: IssuedCertificate, der: Path | None
-) -> Look:
+    probe: Callable[..., ProbeResult], folder: Path, leaf: IssuedCertificate, der: Path | None
+) -> ProbeResult:
     """Probe a server that staples this response."""
     options = ("-status_file", str(der)) if der is not None else ()
     with s_server(*write_pair(folder / "pair", leaf), *options) as port:
-        return look(f"{HOST}:{port}")
+        return probe(f"{HOST}:{port}")
 
 
 def test_good_staple_of_openssl_is_no_finding(
-    tmp_path: Path, issuer: Authority, look: Callable[..., Look]
+    tmp_path: Path, issuer: Authority, probe: Callable[..., ProbeResult]
 ) -> None:
     leaf = long_lived(issuer, HOST)
-    seen = probed(look, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer))
-    assert seen.report.addresses[0].ocsp == "good"
-    assert seen.severe() == set()
+    result = probed(probe, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer))
+    assert result.report.addresses[0].ocsp == "good"
+    assert result.severe() == set()
 
 
 def test_revoked_staple_of_openssl_is_two_findings(
-    tmp_path: Path, issuer: Authority, look: Callable[..., Look]
+    tmp_path: Path, issuer: Authority, probe: Callable[..., ProbeResult]
 ) -> None:
     leaf = long_lived(issuer, HOST)
-    seen = probed(look, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer, revoked=True))
-    assert seen.severe() == {"staple-invalid", "revoked"}
-    revoked = seen.codes["revoked"]
+    result = probed(probe, tmp_path, leaf, openssl_response(tmp_path, leaf, issuer, revoked=True))
+    assert result.severe() == {"staple-invalid", "revoked"}
+    revoked = result.codes["revoked"]
     assert (revoked.severity, revoked.evidence["reason"], revoked.evidence["source"]) == (
         "critical",
         "keyCompromise",
         "staple",
     )
-    assert seen.codes["staple-invalid"].evidence["state"] == "revoked"
+    assert result.codes["staple-invalid"].evidence["state"] == "revoked"
 
 
 @pytest.mark.parametrize(
@@ -302,29 +302,29 @@ def test_stapled_response_is_checked_in_the_handshake(
     tmp_path: Path,
     leaf: IssuedCertificate,
     issuer: Authority,
-    look: Callable[..., Look],
+    probe: Callable[..., ProbeResult],
     given: dict[str, Any],
     state: str,
 ) -> None:
     der = tmp_path / "own.der"
     der.write_bytes(response(leaf, issuer, **given))
-    seen = probed(look, tmp_path, leaf, der)
-    assert ("staple-invalid" in seen.severe()) == bool(state)
+    result = probed(probe, tmp_path, leaf, der)
+    assert ("staple-invalid" in result.severe()) == bool(state)
     if state:
-        assert seen.codes["staple-invalid"].evidence["state"] == state
-        assert seen.codes["staple-invalid"].addresses == ("127.0.0.1",)
+        assert result.codes["staple-invalid"].evidence["state"] == state
+        assert result.codes["staple-invalid"].addresses == ("127.0.0.1",)
 
 
 def test_must_staple_certificate_without_a_staple_is_a_finding(
-    tmp_path: Path, issuer: Authority, look: Callable[..., Look]
+    tmp_path: Path, issuer: Authority, probe: Callable[..., ProbeResult]
 ) -> None:
     strict = issuer.issue(HOST, extensions=[MUST_STAPLE])
     assert (
-        probed(look, tmp_path, strict, None).codes["staple-invalid"].evidence["state"] == "missing"
+        probed(probe, tmp_path, strict, None).codes["staple-invalid"].evidence["state"] == "missing"
     )
     der = tmp_path / "own.der"
     der.write_bytes(response(strict, issuer))
-    assert probed(look, tmp_path, strict, der).severe() == set()
+    assert probed(probe, tmp_path, strict, der).severe() == set()
 
 
 def test_judgement_is_stable_until_the_staple_expires(
@@ -333,10 +333,10 @@ def test_judgement_is_stable_until_the_staple_expires(
     """The same bytes are an error once nextUpdate has passed."""
     begin = now() - timedelta(hours=1)
     chain = tuple(c.public_bytes(Encoding.DER) for c in leaf.chain)
-    seen = AddressEvidence(
+    result = AddressEvidence(
         "192.0.2.1", chain, "TLSv1.3", "x", "x", None, response(leaf, issuer, at=begin, days=2)
     )
-    evidence = Evidence(Target(HOST), now(), Resolution("ok", ("192.0.2.1",)), (seen,))
+    evidence = Evidence(Target(HOST), now(), Resolution("ok", ("192.0.2.1",)), (result,))
     judge = Judge(TrustStore([], [parse(root.der)]), parse)
     until = judge.judge(evidence, JudgingContext(), now()).stable_until(now())
     assert until == begin + 2 * DAY

@@ -1,5 +1,6 @@
-"""TLSA against chains of a real CA: usages, selectors, digests, names, dates, and records that are
-ignored.
+"""TLSA against chains of a real CA.
+
+Usages, selectors, digests, names, dates, and ignored records.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def chain_of(issued: IssuedCertificate) -> tuple[Certificate, ...]:
     return tuple(parse(c.public_bytes(Encoding.DER)) for c in issued.chain)
 
 
-def announce(certificate: Certificate, usage: int, selector: int, matching: int) -> TlsaRecord:
+def record_of(certificate: Certificate, usage: int, selector: int, matching: int) -> TlsaRecord:
     assert certificate.parsed is not None
     key = certificate.parsed.public_key().public_bytes(
         Encoding.DER, PublicFormat.SubjectPublicKeyInfo
@@ -58,7 +59,7 @@ def state(
 @pytest.mark.parametrize("matching", [0, 1, 2])
 @pytest.mark.parametrize("selector", [0, 1])
 @pytest.mark.parametrize(("usage", "position"), [(3, 0), (2, 1)])
-def test_announced_certificate_matches_and_another_does_not(
+def test_certificate_of_the_record_matches_and_another_does_not(
     issued: IssuedCertificate,
     issuer: Authority,
     usage: int,
@@ -66,20 +67,20 @@ def test_announced_certificate_matches_and_another_does_not(
     selector: int,
     matching: int,
 ) -> None:
-    record = announce(chain_of(issued)[position], usage, selector, matching)
+    record = record_of(chain_of(issued)[position], usage, selector, matching)
     other = Authority("Other", clock=clock).issue(HOST)
     assert state(record, issued) == "matched"
     assert state(record, other) == "mismatch"
 
 
 def test_dane_ee_ignores_names_and_dates(issued: IssuedCertificate) -> None:
-    record = announce(chain_of(issued)[0], 3, 1, 1)
+    record = record_of(chain_of(issued)[0], 3, 1, 1)
     assert state(record, issued, host="another.example") == "matched"
     assert state(record, issued, later=5000) == "matched"
 
 
 def test_dane_ta_checks_names_and_dates(issued: IssuedCertificate) -> None:
-    record = announce(chain_of(issued)[1], 2, 1, 1)
+    record = record_of(chain_of(issued)[1], 2, 1, 1)
     assert state(record, issued, host="another.example") == "mismatch"
     assert state(record, issued, later=200) == "mismatch"
 
@@ -90,18 +91,18 @@ def test_dane_ta_needs_the_ca_in_the_chain_or_in_the_record(issued: IssuedCertif
     for matching, selector, expected in ((1, 0, "mismatch"), (0, 0, "matched"), (0, 1, "matched")):
         assert (
             match(
-                [announce(ca, 2, selector, matching)], [leaf], HOST, now, smtp=True, trusted=None
+                [record_of(ca, 2, selector, matching)], [leaf], HOST, now, smtp=True, trusted=None
             ).state
             == expected
         )
 
 
 def test_certificate_outside_the_path_is_no_anchor(issued: IssuedCertificate) -> None:
-    """The server sends the announced CA, which signed no certificate of the path."""
+    """The server sends the CA of the record, which signed no certificate of the path."""
     other = Authority("Other", clock=clock)
     chain = (chain_of(issued)[0], parse(other.der))
     assert (
-        match([announce(chain[1], 2, 0, 1)], chain, HOST, clock(), smtp=True, trusted=True).state
+        match([record_of(chain[1], 2, 0, 1)], chain, HOST, clock(), smtp=True, trusted=True).state
         == "mismatch"
     )
 
@@ -123,7 +124,7 @@ def test_pkix_usages_need_trust_as_well(
 ) -> None:
     assert (
         state(
-            announce(chain_of(issued)[position], usage, 0, 1), issued, smtp=False, trusted=trusted
+            record_of(chain_of(issued)[position], usage, 0, 1), issued, smtp=False, trusted=trusted
         )
         == expected
     )
@@ -145,7 +146,7 @@ def test_unusable_record_is_no_mismatch_and_hides_no_match(
     issued: IssuedCertificate, record: TlsaRecord
 ) -> None:
     assert state(record, issued) == "unusable"
-    good = announce(chain_of(issued)[0], 3, 1, 1)
+    good = record_of(chain_of(issued)[0], 3, 1, 1)
     assert (
         match([record, good], chain_of(issued), HOST, clock(), smtp=True, trusted=None).record
         == good
@@ -153,8 +154,8 @@ def test_unusable_record_is_no_mismatch_and_hides_no_match(
 
 
 def test_one_matching_record_is_enough(issued: IssuedCertificate) -> None:
-    """The next key is announced in addition to the current one (RFC 7671 8.1)."""
-    records = [TlsaRecord(3, 1, 1, b"n" * 32), announce(chain_of(issued)[0], 3, 1, 1)]
+    """The next key is published in addition to the current one (RFC 7671 8.1)."""
+    records = [TlsaRecord(3, 1, 1, b"n" * 32), record_of(chain_of(issued)[0], 3, 1, 1)]
     assert (
         match(records, chain_of(issued), HOST, clock(), smtp=True, trusted=None).state == "matched"
     )

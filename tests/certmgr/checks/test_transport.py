@@ -20,7 +20,7 @@ from inventory.certificates import parse
 from inventory.targets import Target
 from tests.certmgr.tls_servers import (
     HOST,
-    Looker,
+    Probe,
     Stack,
     refusing_port,
     resolved_by,
@@ -31,83 +31,83 @@ from tests.clock import clock
 from tests.servers import real
 
 
-def test_refused_https_port_is_tried_twice_and_missing(look: Looker, opened: Stack) -> None:
-    found = look(f"{HOST}:{refusing_port(opened)}")
-    assert found.severe() == {"https-missing"}
-    assert found.codes["https-missing"].evidence["looks"] == 2, "a transient failure is retried"
-    assert found.report.certificate is None
+def test_refused_https_port_is_tried_twice_and_missing(probe: Probe, opened: Stack) -> None:
+    result = probe(f"{HOST}:{refusing_port(opened)}")
+    assert result.severe() == {"https-missing"}
+    assert result.codes["https-missing"].evidence["looks"] == 2, "a transient failure is retried"
+    assert result.report.certificate is None
 
 
-def test_refused_imap_port_is_a_failed_connection(look: Looker, opened: Stack) -> None:
-    assert look(f"{HOST}:{refusing_port(opened)}/imap").severe() == {"connection-failed"}
+def test_refused_imap_port_is_a_failed_connection(probe: Probe, opened: Stack) -> None:
+    assert probe(f"{HOST}:{refusing_port(opened)}/imap").severe() == {"connection-failed"}
 
 
-def test_plain_http_answer_is_not_tls(look: Looker, opened: Stack) -> None:
-    port = serve(opened, servers.saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    found = look(f"{HOST}:{port}")
-    assert found.severe() == {"not-tls"}
-    assert found.report.addresses[0].trusted is None, "no verdict about trust"
+def test_plain_http_answer_is_not_tls(probe: Probe, opened: Stack) -> None:
+    port = serve(opened, servers.respond_with(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    result = probe(f"{HOST}:{port}")
+    assert result.severe() == {"not-tls"}
+    assert result.report.addresses[0].trusted is None, "no verdict about trust"
 
 
-def test_silent_address_is_tried_twice_and_undetermined(look: Looker, opened: Stack) -> None:
+def test_silent_address_is_tried_twice_and_undetermined(probe: Probe, opened: Stack) -> None:
     server = Server(servers.silent)
     opened.callback(server.close)
-    found = look(f"{HOST}:{server.port}", timeout=1.0)
-    assert {f.code: f.severity for f in found.report.findings} == {
+    result = probe(f"{HOST}:{server.port}", timeout=1.0)
+    assert {f.code: f.severity for f in result.report.findings} == {
         "connection-timeout": "undetermined",
     }
     assert server.connections == 2
 
 
-def test_failed_handshake_keeps_its_alert(look: Looker, opened: Stack) -> None:
+def test_failed_handshake_keeps_its_alert(probe: Probe, opened: Stack) -> None:
     alert = bytes.fromhex("15030300020250")  # fatal alert 80, internal_error
-    found = look(f"{HOST}:{serve(opened, servers.saying(alert))}")
-    assert found.severe() == {"handshake-failed"}
-    assert found.codes["handshake-failed"].evidence["alert"] == 80
+    result = probe(f"{HOST}:{serve(opened, servers.respond_with(alert))}")
+    assert result.severe() == {"handshake-failed"}
+    assert result.codes["handshake-failed"].evidence["alert"] == 80
 
 
-def test_reset_in_the_handshake_is_a_failed_handshake(look: Looker, opened: Stack) -> None:
-    assert look(f"{HOST}:{serve(opened, servers.reset)}").severe() == {"handshake-failed"}
+def test_reset_in_the_handshake_is_a_failed_handshake(probe: Probe, opened: Stack) -> None:
+    assert probe(f"{HOST}:{serve(opened, servers.reset)}").severe() == {"handshake-failed"}
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_required_client_certificate_is_info_and_the_chain_is_read(
-    look: Looker, issuer: Authority, tmp_path: Path, opened: Stack, version: str
+    probe: Probe, issuer: Authority, tmp_path: Path, opened: Stack, version: str
 ) -> None:
     pair = real.write_pair(tmp_path, issuer.issue(HOST))
     port = opened.enter_context(real.s_server(*pair, "-Verify", "1", version))
-    found = look(f"{HOST}:{port}")
-    assert {f.code: f.severity for f in found.report.findings} == {
+    result = probe(f"{HOST}:{port}")
+    assert {f.code: f.severity for f in result.report.findings} == {
         "client-certificate-required": "info",
     }
-    assert found.report.certificate is not None
+    assert result.report.certificate is not None
 
 
 def test_server_with_legacy_tls_only_is_severe_and_trusted(
-    look: Looker, issuer: Authority, tmp_path: Path, opened: Stack
+    probe: Probe, issuer: Authority, tmp_path: Path, opened: Stack
 ) -> None:
     pair = real.write_pair(tmp_path, issuer.issue(HOST))
     options = "ssl_protocols TLSv1 TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0;"
     port = opened.enter_context(real.nginx(tmp_path, [(HOST, *pair)], extra=options))
-    found = look(f"{HOST}:{port}")
-    assert found.severe() == {"tls-legacy-only"}
-    assert found.codes["tls-legacy-only"].evidence["version"] == "TLSv1.1"
-    assert found.report.addresses[0].trusted is True
+    result = probe(f"{HOST}:{port}")
+    assert result.severe() == {"tls-legacy-only"}
+    assert result.codes["tls-legacy-only"].evidence["version"] == "TLSv1.1"
+    assert result.report.addresses[0].trusted is True
 
 
 def test_legacy_tls_alongside_is_low_and_found_by_a_deep_scan_only(
-    look: Looker, issuer: Authority, tmp_path: Path, opened: Stack
+    probe: Probe, issuer: Authority, tmp_path: Path, opened: Stack
 ) -> None:
     pair = real.write_pair(tmp_path, issuer.issue(HOST))
     options = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2; ssl_ciphers ALL:@SECLEVEL=0;"
     port = opened.enter_context(real.nginx(tmp_path, [(HOST, *pair)], extra=options))
-    assert "tls-legacy-offered" not in look(f"{HOST}:{port}").codes
-    offered = look(f"{HOST}:{port}", deep=True).codes["tls-legacy-offered"]
+    assert "tls-legacy-offered" not in probe(f"{HOST}:{port}").codes
+    offered = probe(f"{HOST}:{port}", deep=True).codes["tls-legacy-offered"]
     assert (offered.severity, offered.evidence["versions"]) == ("low", ["TLSv1", "TLSv1.1"])
 
 
 def test_server_with_obsolete_ciphers_only_is_severe(
-    look: Looker,
+    probe: Probe,
     issuer: Authority,
     tmp_path: Path,
     opened: Stack,
@@ -117,17 +117,17 @@ def test_server_with_obsolete_ciphers_only_is_severe(
     ciphers = "ssl_ciphers ARIA256-GCM-SHA384:CAMELLIA256-SHA:@SECLEVEL=0;"
     options = f"ssl_protocols TLSv1.2; {ciphers}"
     port = opened.enter_context(real.nginx(tmp_path, [(HOST, *pair)], extra=options))
-    assert look(f"{HOST}:{port}").severe() == {"ciphers-obsolete"}
+    assert probe(f"{HOST}:{port}").severe() == {"ciphers-obsolete"}
 
 
 def test_address_outside_the_providers_networks_points_elsewhere(
-    look: Looker, settings: Settings, issuer: Authority, opened: Stack
+    probe: Probe, settings: Settings, issuer: Authority, opened: Stack
 ) -> None:
     port = serve_certificate(opened, issuer.issue(HOST))
     inside = replace(settings, network=NetworkSettings(provider=("127.0.0.0/24",)))
     outside = replace(settings, network=NetworkSettings(provider=("198.51.100.0/24",)))
-    assert look(f"{HOST}:{port}", changes=inside).codes == {}
-    elsewhere = look(f"{HOST}:{port}", changes=outside).codes["points-elsewhere"]
+    assert probe(f"{HOST}:{port}", changes=inside).codes == {}
+    elsewhere = probe(f"{HOST}:{port}", changes=outside).codes["points-elsewhere"]
     assert elsewhere.severity == "info"
 
 

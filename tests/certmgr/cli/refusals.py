@@ -1,4 +1,4 @@
-"""How a command refuses wrong input."""
+"""Assertions about commands that refuse invalid input."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from tests.program import Ran
 
 
 def assert_refused(ran: Ran, code: int, *words: str) -> None:
-    """Check for one clear line on stderr, the exit code, no traceback, and nothing on stdout."""
+    """Assert one error line with these words on stderr, the exit code, and an empty stdout."""
     assert ran.code == code, ran.err + ran.out
     assert "Traceback" not in ran.err
     assert "should not be" not in ran.err, "an internal error"
     for word in words:
         assert word in ran.err
+    # click's own usage errors have several lines.
     if ran.err.startswith("certmgr:"):
         assert ran.err.count("\n") == 1
     assert ran.out == ""

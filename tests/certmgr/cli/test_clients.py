@@ -1,4 +1,4 @@
-"""``certmgr client``: adding, editing, and what one client's output contains."""
+"""Tests of ``certmgr client``: add, edit, erase, and the separation of clients."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def test_output_for_one_client_names_no_other_client_of_the_same_certificate(
     certmgr: Runner, add_client: Callable[..., None], issuer: Authority, opened: Stack
 ) -> None:
     names = ("one.first.test", "two.second.test")
+    # One certificate names both clients, so each output could leak the other name.
     port = serve_certificate(opened, issuer.issue(*names))
     for number, name in zip(("1", "2"), names, strict=True):
         add_client(name, port=port, client=number)
-        contact = ("--client", number, "--way", f"owner{number}@example.com")
+        contact = ("--client", number, "--method", f"owner{number}@example.com")
         assert certmgr("contact", "add", f"Owner {number}", *contact).code == 0
     certmgr("scan")
     for command in (
@@ -77,10 +78,11 @@ def test_erased_client_leaves_no_trace_and_a_valid_audit_log(
         )
     for personal in ("Rosen GmbH", "ada@rosen", "shop.example", "parked.example", "Grace"):
         assert personal not in dump, personal
-    assert "Eve" in dump, "staff stay"
+    assert "Eve" in dump, "contacts of the staff stay"
     run("client", "show", "1001", expect=2)
+    # SQLite keeps deleted rows in free pages until the file is compacted.
     raw = b"".join(path.read_bytes() for path in due_installation.folder.glob("x.db*"))
     for trace in (b"Rosen GmbH", b"ada@rosen", b"shop.example.test", b"Migration of Rosen"):
-        assert trace not in raw, "free pages hold nothing of it"
+        assert trace not in raw, "free pages of the file hold no erased data"
     deadlines = run("deadline", "list", "--own", "--format", "json").json["deadlines"]
-    assert deadlines == [], "what was for this client alone"
+    assert deadlines == [], "a deadline of this client alone is erased too"

@@ -1,4 +1,4 @@
-"""``certmgr domain``."""
+"""Tests of ``certmgr domain``."""
 
 from __future__ import annotations
 

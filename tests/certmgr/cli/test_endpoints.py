@@ -1,4 +1,4 @@
-"""``certmgr endpoint``."""
+"""Tests of ``certmgr endpoint``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``certmgr import`` and ``certmgr export``."""
+"""Tests of ``certmgr import`` and ``certmgr export``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _domains(certmgr: Runner) -> list[str]:
     return [d["name"] for d in certmgr("domain", "list", "--format", "json").json["domains"]]
 
 
-def test_import_takes_good_rows_reports_bad_ones_and_changes_nothing_in_a_dry_run(
+def test_import_stores_valid_rows_reports_invalid_ones_and_a_dry_run_stores_nothing(
     certmgr: Runner,
     tmp_path: Path,
 ) -> None:
     source = tmp_path / "in.csv"
-    good = "client,client_name,domain\n1,One,a.example.com\n"
-    source.write_text(f"{good}1,One,bad name\n")
+    valid = "client,client_name,domain\n1,One,a.example.com\n"
+    source.write_text(f"{valid}1,One,bad name\n")
     dry = certmgr("import", str(source), "--from", "csv", "--dry-run")
     assert dry.code == 3
     assert "+ domain a.example.com" in dry.out
@@ -33,7 +33,7 @@ def test_import_takes_good_rows_reports_bad_ones_and_changes_nothing_in_a_dry_ru
     assert _domains(certmgr) == []
     assert certmgr("import", str(source), "--from", "csv").code == 3
     assert _domains(certmgr) == ["a.example.com"]
-    source.write_text(good)
+    source.write_text(valid)
     again = certmgr("import", str(source), "--from", "csv")
     assert (again.code, "nothing to change" in again.out) == (0, True)
 

@@ -1,4 +1,4 @@
-"""``certmgr finding``."""
+"""Tests of ``certmgr finding``."""
 
 from __future__ import annotations
 

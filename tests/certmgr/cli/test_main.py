@@ -1,4 +1,4 @@
-"""The command line as a whole: its commands, exit codes, and a standard output that fails."""
+"""Tests of the command line as a whole: commands, exit codes, and a failing standard output."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Runner = Callable[..., Ran]
 
 
 @pytest.mark.parametrize("noun", ["client", "contact", "server", "domain", "endpoint"])
-def test_each_noun_has_its_verbs_and_lists_in_each_format(certmgr: Runner, noun: str) -> None:
+def test_each_noun_has_the_five_verbs_and_lists_in_each_format(certmgr: Runner, noun: str) -> None:
     ran = certmgr(noun, "--help")
     for verb in ("add", "list", "show", "edit", "retire"):
         assert f"  {verb} " in ran.out
-    for form in ("table", "json", "csv"):
-        assert certmgr(noun, "list", "--format", form).code == 0
+    for output_format in ("table", "json", "csv"):
+        assert certmgr(noun, "list", "--format", output_format).code == 0
 
 
 def test_object_that_does_not_exist_is_refused_by_name(certmgr: Runner) -> None:
@@ -46,7 +46,7 @@ def test_object_that_does_not_exist_is_refused_by_name(certmgr: Runner) -> None:
         ("--database", "postgresql://u:p@127.0.0.1:port/x", "client", "list"),
     ],
 )
-def test_odd_argument_is_refused_and_not_an_internal_error(
+def test_unusual_argument_is_refused_without_an_internal_error(
     certmgr: Runner,
     arguments: tuple[str, ...],
 ) -> None:
@@ -56,7 +56,7 @@ def test_odd_argument_is_refused_and_not_an_internal_error(
     assert ran.out == ""
 
 
-def test_debug_shows_the_traceback(certmgr: Runner) -> None:
+def test_debug_option_shows_the_traceback(certmgr: Runner) -> None:
     ran = certmgr("--debug", "client", "show", "404")
     assert ran.code == 2
     assert "Traceback" in ran.err

@@ -1,4 +1,4 @@
-"""``certmgr notice``: from a scan to the mail and the answer, and wrong input."""
+"""Tests of ``certmgr notice``: from a scan to the mail and its reply, and invalid input."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def test_expiring_certificate_is_mailed_once_and_the_answer_is_matched(
     assert mail.received == []
 
     quiet = run("notify")
-    assert (quiet.out, quiet.err) == ("", ""), "silent when all is well"
+    assert (quiet.out, quiet.err) == ("", ""), "without problems a run prints nothing"
     (received,) = mail.to(ADA)
-    assert "Sie müssen" in received.text, "in her language"
+    assert "Sie müssen" in received.text, "in the language of the contact"
     assert SHOP in received.subject
     assert "Grace" in received.text
     assert "UTC" in received.text
-    assert mail.to(EVE), "the digest of the staff"
+    assert mail.to(EVE), "staff receive a digest"
     run("notify")
     assert len(mail.to(ADA)) == 1
 
@@ -55,7 +55,7 @@ def test_expiring_certificate_is_mailed_once_and_the_answer_is_matched(
     assert sum(day["acknowledged"] for day in report) == 1
 
 
-def test_bounce_that_belongs_to_no_notice_is_a_stranger(installation: Installation) -> None:
+def test_bounce_that_matches_no_notice_is_reported_as_unknown(installation: Installation) -> None:
     done = installation.run("notice", "bounce", input=b"Subject: nothing of ours\r\n\r\n")
     assert "stranger" in done.out
 
@@ -66,34 +66,37 @@ def test_bounce_that_belongs_to_no_notice_is_a_stranger(installation: Installati
         (("notice", "show", "77"), "There is no notice 77"),
         (("notice", "retry", "77"), "There is no notice 77"),
         (("notice", "ack", "CM-XXXXXX", "--by", "Ada"), "There is no matter"),
-        (("notice", "wake", "5"), "There is no snooze 5"),
+        (("notice", "unsnooze", "5"), "There is no snooze 5"),
         (
             ("notice", "snooze", "--until", "2099-01-01", "--reason", "x"),
-            "about one thing",
+            "exactly one scope",
         ),
         (
             ("notice", "snooze", "--client", "1001", "--until", "2001-01-01", "--reason", "x"),
-            "never hold",
+            "would never apply",
         ),
         (("notice", "release", "nothing"), "cannot be released"),
         (("notice", "release", ""), "cannot be released"),
         (("notice", "broadcast", "--deadline", "nothing"), "There is no deadline"),
         (("notice", "inbox"), "no mailbox"),
-        (("notify", "--explain", "nobody.example"), "There is no name"),
+        (("notify", "--explain", "unknown.example"), "has no name 'unknown.example'"),
         (("notify", "--dry-run", "--send-only"), "exclude each other"),
-        (("notify", "--format", "csv"), "no csv"),
+        (("notify", "--format", "csv"), "no CSV output"),
         (("report", "--support", "--client", "1001"), "--support is about all clients"),
         (("report", "--support", "--format", "pdf"), "no pdf"),
-        (("contact", "edit", "Ada", "--fallback", "Ada"), "their own fallback"),
-        (("contact", "edit", "Ada", "--way", "email:a@b"), "is not an e-mail address"),
-        (("contact", "edit", "Ada", "--way", "email:josé@x.example"), "is not an e-mail address"),
+        (("contact", "edit", "Ada", "--fallback", "Ada"), "its own fallback"),
+        (("contact", "edit", "Ada", "--method", "email:a@b"), "is not an e-mail address"),
+        (
+            ("contact", "edit", "Ada", "--method", "email:josé@x.example"),
+            "is not an e-mail address",
+        ),
         (("contact", "edit", "Ada", "--away-until", "2001-01-01"), "has passed"),
         (("contact", "edit", "Ada", "--country", "DE-ZZ"), "is not a country"),
         (("contact", "edit", "Ada", "--country", "Germany"), "is not a country"),
         (("audit", "verify", "--expect", "ab"), "was cut"),
     ],
 )
-def test_wrong_input_is_refused_in_one_line(
+def test_invalid_input_is_refused_in_one_line(
     installation: Installation,
     arguments: tuple[str, ...],
     words: str,

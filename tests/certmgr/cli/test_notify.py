@@ -1,4 +1,4 @@
-"""``certmgr notify``: what holds notices back, and faults in which none is lost."""
+"""Tests of ``certmgr notify``: held notices, and failures in which no notice is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.servers.real import dns
 def test_failing_name_server_makes_a_suspect_run_and_holds_client_notices(
     installation: Installation,
 ) -> None:
-    """Clients are not notified, staff are, once a day."""
+    """If a run is suspect, staff are notified once a day, and clients are not."""
     run, mail = installation.run, installation.mail
     names = [f"d{n}.example.test" for n in range(8)]
     installation.add_endpoints(*names, port=installation.site.port, addresses=())
@@ -31,26 +31,26 @@ def test_failing_name_server_makes_a_suspect_run_and_holds_client_notices(
         assert "client messages are held: the last run" in done.err
         assert mail.to(ADA) == []
         for _ in range(2):
-            assert len([m for m in mail.to(EVE) if "held" in m.subject]) == 1
+            assert len([m for m in mail.to(EVE) if "messages are held" in m.subject]) == 1
             run("notify", expect=3)
 
 
 def test_locked_database_is_reported_and_no_notice_lost(due_installation: Installation) -> None:
     run, mail = due_installation.run, due_installation.mail
     database = sqlite_module().connect(due_installation.database, isolation_level=None)
-    with closing(database) as holder:
-        holder.execute("BEGIN IMMEDIATE")
+    with closing(database) as lock_holder:
+        lock_holder.execute("BEGIN IMMEDIATE")
         done = run("notify", expect=3, CERTMGR_DATABASE_LOCK_TIMEOUT="0.5")
         assert "cannot be used" in done.err
         assert "locked" in done.err
-        holder.execute("ROLLBACK")
+        lock_holder.execute("ROLLBACK")
     assert mail.received == []
     run("notify")
     assert len(mail.to(ADA)) == 1
 
 
 def test_full_disk_is_reported_and_no_notice_lost(due_installation: Installation) -> None:
-    """No file of the process may grow: SQLite meets what it meets on a full disk."""
+    """A file size limit makes SQLite fail as on a full disk."""
     program = (
         "import resource, runpy, sys;"
         " resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY));"

@@ -1,4 +1,4 @@
-"""``certmgr audit``: the log shows what was changed or cut, and holds no personal data."""
+"""Tests of ``certmgr audit``: detection of changes, and absence of personal data."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from inventory.db.database import sqlite_module
 from tests.certmgr.installation import Installation
 
 
-def test_changed_or_cut_audit_log_is_detected(installation: Installation) -> None:
+def test_changed_or_truncated_audit_log_is_detected(installation: Installation) -> None:
     run = installation.run
     head = run("audit", "verify").out.split()[-1]
     assert "follow each other" in run("audit", "verify", "--expect", head).out
     connection: sqlite3.Connection = sqlite_module().connect(installation.database)
     with closing(connection):
-        connection.execute("UPDATE audit SET actor = 'somebody else' WHERE id = 2")
+        connection.execute("UPDATE audit SET actor = 'another actor' WHERE id = 2")
         connection.commit()
         assert "entry 2 does not follow" in run("audit", "verify", expect=3).err
         connection.execute("DELETE FROM audit WHERE id >= 2")
         connection.commit()
-    # A cut end shows only against a head that left the machine.
+    # A truncated log is consistent: only a head hash stored elsewhere reveals the truncation.
     assert "1 entries follow" in run("audit", "verify").out
     assert "was cut" in run("audit", "verify", "--expect", head, expect=3).err
 
@@ -29,6 +29,6 @@ def test_changed_or_cut_audit_log_is_detected(installation: Installation) -> Non
 def test_audit_log_holds_ids_and_no_personal_data(installation: Installation) -> None:
     entries = installation.run("audit", "list", "--format", "json").json["entries"]
     assert entries
-    whole = json.dumps(entries)
+    text = json.dumps(entries)
     for personal in ("Rosen", "Ada", "ada@rosen", "shop.example", "parked.example", "Grace"):
-        assert personal not in whole
+        assert personal not in text

@@ -1,4 +1,4 @@
-"""``certmgr scan``."""
+"""Tests of ``certmgr scan``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server
-from inventory.models.tables import run
+from inventory.models import Run
 from tests.certmgr.cli.refusals import assert_refused
 from tests.certmgr.scanning import running_scan
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve, serve_certificate
@@ -38,8 +38,8 @@ def test_json_of_a_scan_has_the_documented_fields(
     port: int,
     root_file: Path,
 ) -> None:
-    place = ("--resolve", f"{HOST}:{port}:127.0.0.1", "--ca-file", str(root_file))
-    ran = certmgr("scan", f"{HOST}:{port}", *place, "--format", "json")
+    options = ("--resolve", f"{HOST}:{port}:127.0.0.1", "--ca-file", str(root_file))
+    ran = certmgr("scan", f"{HOST}:{port}", *options, "--format", "json")
     assert ran.code == 0, ran.err
     document = ran.json
     assert document["schema"] == "certmgr.scan/1"
@@ -165,9 +165,9 @@ def test_unreachable_name_server_leaves_the_host_undetermined(certmgr: Runner) -
     assert "DNS did not answer" in ran.out
 
 
-@pytest.mark.parametrize("form", ["table", "json", "csv"])
+@pytest.mark.parametrize("output_format", ["table", "json", "csv"])
 def test_hostile_text_of_a_certificate_is_harmless_in_each_format(
-    certmgr: Runner, root_file: Path, issuer: Authority, opened: Stack, form: str
+    certmgr: Runner, root_file: Path, issuer: Authority, opened: Stack, output_format: str
 ) -> None:
     text = (
         "=cmd()|' /C calc'!A0 \x1b[31mred\x1b[0m\r\nX-Injected: 1 \u202egnp.exe [/foo]"
@@ -177,20 +177,20 @@ def test_hostile_text_of_a_certificate_is_harmless_in_each_format(
     subject = x509.Name([organisation, x509.NameAttribute(NameOID.COMMON_NAME, text[60:120])])
     names = ("=cmd().example.test", "a\x1b[31m.example.test", "b[link=x].example.test")
     port = serve_certificate(opened, issuer.issue(*names, subject=subject))
-    options = ("--ca-file", str(root_file), "--format", form, "-v")
+    options = ("--ca-file", str(root_file), "--format", output_format, "-v")
     ran = certmgr("scan", f"127.0.0.1:{port}", *options)
     assert ran.code == 1, ran.err
     for character in ("\x1b", "\r", "\u202e", "\0"):
         assert character not in ran.out
         assert character not in ran.err
-    if form == "json":
+    if output_format == "json":
         assert ran.json["endpoints"][0]["verdict"] == "fault"
-    if form == "csv":
+    if output_format == "csv":
         cells = [cell for row in csv.reader(io.StringIO(ran.out)) for cell in row]
         assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
 
 
-# -- wrong input -----------------------------------------------------------------------------------
+# -- invalid input ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_unreadable_ca_file_starts_no_run(
     assert (ran.code, ran.out) == (2, "")
     database = open_sqlite(tmp_path / "cli.db")
     with database.read() as conn:
-        assert conn.execute(select(func.count()).select_from(run)).scalar() == 0
+        assert conn.execute(select(func.count()).select_from(Run)).scalar() == 0
     database.close()
 
 
@@ -261,16 +261,17 @@ def test_scan_of_targets_uses_the_intermediates_of_the_inventory(
     opened: Stack,
 ) -> None:
     hidden = Authority("Hidden Issuer", root)
-    whole = serve_certificate(opened, hidden.issue(HOST))
-    short = serve_certificate(opened, hidden.issue("127.0.0.1"), chain=())
-    add_client(HOST, port=whole)
+    full_chain = serve_certificate(opened, hidden.issue(HOST))
+    leaf_only = serve_certificate(opened, hidden.issue("127.0.0.1"), chain=())
+    add_client(HOST, port=full_chain)
     trusting = ("--ca-file", str(root_file))
 
     def trusted() -> bool | None:
-        ran = certmgr("scan", f"127.0.0.1:{short}", *trusting, "--format", "json")
+        ran = certmgr("scan", f"127.0.0.1:{leaf_only}", *trusting, "--format", "json")
         answer: bool | None = ran.json["endpoints"][0]["addresses"][0]["trusted"]
         return answer
 
+    # Without the intermediate the path is undetermined; a scan of the inventory stores it.
     assert trusted() is None
     assert certmgr("scan", *trusting).code == 0
     assert trusted() is True
@@ -282,17 +283,18 @@ def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(
     port = serve(opened, servers.silent)
     hosts = [f"h{n}.example.test" for n in range(3)]
     add_client(*hosts, port=port)
-    for n, host in enumerate(hosts):  # at the second and third address nothing listens
+    for n, host in enumerate(hosts):  # the second and third address have no server
         certmgr("endpoint", "edit", f"{host}:{port}", "--address", f"127.0.0.{n + 1}")
     piped = certmgr("scan", "--timeout", "0.6")
     assert "left" not in piped.err + piped.out
-    ours, theirs = pty.openpty()
+    # Progress is printed only if stderr is a terminal.
+    controller, terminal = pty.openpty()
     files = ("--config", str(tmp_path / "certmgr.toml"), "--database", str(tmp_path / "cli.db"))
     command = [sys.executable, "-m", "certmgr", *files, "scan", "--timeout", "0.6"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs)
-    os.close(theirs)
-    shown = os.read(ours, 65536).decode()
-    os.close(ours)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal)
+    os.close(terminal)
+    shown = os.read(controller, 65536).decode()
+    os.close(controller)
     assert "3 of 3 (100%)" in shown
     assert "s left" in shown
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""What a scan reports besides its findings."""
+"""Tests of the report of a scan."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from certmgr.checks.judge import Judge, JudgingContext
 from certmgr.cli.scan_report import note_families
-from certmgr.inspection.report import make
+from certmgr.inspection.report import build_report
 from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, FailureKind, Resolution
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse
@@ -25,7 +25,7 @@ def test_address_family_without_a_route_is_reported_once(
     now = clock()
     resolution = Resolution("ok", tuple(a.address for a in unreachable))
     evidence = Evidence(Target(HOST), now, resolution, (*unreachable, broken))
-    report = make(Judge(TrustStore([]), parse).judge(evidence, JudgingContext(), now))
+    report = build_report(Judge(TrustStore([]), parse).judge(evidence, JudgingContext(), now))
     families = report.families_without_route()
     assert families == {6}
     note_families(families)

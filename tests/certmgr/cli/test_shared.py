@@ -1,4 +1,4 @@
-"""What all commands share: the database that they open."""
+"""Tests of the database that every command opens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def test_database_that_cannot_be_opened_is_refused(certmgr: Runner, tmp_path: Pa
 
 
 def test_file_that_is_not_a_database_is_refused_and_kept(certmgr: Runner, tmp_path: Path) -> None:
-    content = b"this is no database " * 100
+    # certmgr must never overwrite a file that it did not create.
+    content = b"this is not a database " * 100
     (tmp_path / "junk.db").write_bytes(content)
     assert_refused(_list(certmgr, tmp_path / "junk.db"), 3, "cannot be used")
     assert (tmp_path / "junk.db").read_bytes() == content
@@ -48,4 +49,4 @@ def test_database_of_another_program_is_refused(certmgr: Runner, tmp_path: Path)
 
 def test_database_url_that_cannot_be_used_is_refused(certmgr: Runner) -> None:
     assert_refused(_list(certmgr, "mysql://x/y"), 3, "not supported")
-    assert_refused(_list(certmgr, "postgresql://nobody@127.0.0.1:1/x"), 3, "cannot be used")
+    assert_refused(_list(certmgr, "postgresql://user@127.0.0.1:1/x"), 3, "cannot be used")

@@ -1,4 +1,4 @@
-"""``certmgr status``: the way from a scan to an acceptance, and other times."""
+"""Tests of ``certmgr status``: from a scan to an acceptance, and the status at a past time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from tests.program import Ran
 Runner = Callable[..., Ran]
 
 
-def test_accepted_finding_is_shown_and_no_fault_any_more(certmgr: Runner, port: int) -> None:
+def test_accepted_finding_is_shown_and_does_not_count_as_a_fault(
+    certmgr: Runner, port: int
+) -> None:
     assert certmgr("client", "add", "1001", "Example Ltd", "--renews", "client").code == 0
     assert certmgr("domain", "add", HOST, "--client", "1001").code == 0
-    place = ("--port", str(port), "--address", "127.0.0.1")
-    assert certmgr("endpoint", "edit", HOST, *place).code == 0
-    scan = certmgr("scan", "--format", "json")  # the CA is not trusted
+    endpoint_options = ("--port", str(port), "--address", "127.0.0.1")
+    assert certmgr("endpoint", "edit", HOST, *endpoint_options).code == 0
+    scan = certmgr("scan", "--format", "json")  # exit code 1, because the test CA is not trusted
     assert scan.code == 1, scan.err
     (endpoint,) = scan.json["endpoints"]
     assert (endpoint["client"], endpoint["verdict"]) == ("1001", "fault")
@@ -48,7 +50,7 @@ def test_accepted_finding_is_shown_and_no_fault_any_more(certmgr: Runner, port: 
     assert causes.json["causes"] == []
 
 
-def test_past_status_has_the_fault_of_an_endpoint_without_a_certificate(
+def test_past_status_includes_the_fault_of_an_endpoint_without_a_certificate(
     certmgr: Runner, add_client: Callable[..., None], opened: Stack
 ) -> None:
     add_client("a.example.test", port=refusing_port(opened))

@@ -10,23 +10,23 @@ import pytest
 
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
-from tests.certmgr.compliance.town import HOST, HSTS, REDIRECT, Town
+from tests.certmgr.compliance.scanned_site import HOST, HSTS, REDIRECT, ScannedSite
 from tests.certmgr.loopback import loopback_settings
 
 
 @pytest.fixture
-def town(settings: Settings, tmp_path: Path, opened: contextlib.ExitStack) -> Town:
-    return Town(settings, tmp_path, opened)
+def site(settings: Settings, tmp_path: Path, opened: contextlib.ExitStack) -> ScannedSite:
+    return ScannedSite(settings, tmp_path, opened)
 
 
 @pytest.fixture(scope="session")
-def good_town(
+def good_site(
     root: Authority, issuer: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Town]:
+) -> Iterator[ScannedSite]:
     """A domain that complies with each milestone, already scanned. Tests only read it."""
-    folder = tmp_path_factory.mktemp("good-town")
+    folder = tmp_path_factory.mktemp("good-site")
     with contextlib.ExitStack() as stack:
-        town = Town(loopback_settings(root, folder), folder, stack)
-        town.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} index page.html;", "<h1>Shop</h1>")
-        town.scan()
-        yield town
+        site = ScannedSite(loopback_settings(root, folder), folder, stack)
+        site.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} index page.html;", "<h1>Shop</h1>")
+        site.scan()
+        yield site

@@ -1,4 +1,4 @@
-"""How a domain stands against a deadline: five states, at the current, a past and a future date."""
+"""The assessment of a domain for a deadline: five states, now and at a past or future date."""
 
 from __future__ import annotations
 
@@ -12,23 +12,30 @@ from certmgr.compliance.rules import RULES, ComplianceState, EndpointFacts, Leaf
 from certmgr.demo.authority import Authority
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
-from tests.certmgr.compliance.standings import NOW, OWN, SERVED, known, stand, subject
-from tests.certmgr.compliance.town import DAY, HOST, HSTS, REDIRECT, Town
+from tests.certmgr.compliance.facts import (
+    NOW,
+    OWN,
+    SERVED,
+    assess_domain,
+    domain_facts,
+    endpoint_facts,
+)
+from tests.certmgr.compliance.scanned_site import DAY, HOST, HSTS, REDIRECT, ScannedSite
 from tests.clock import clock
 
 
 def test_domain_gets_one_of_five_states() -> None:
     past = replace(OWN, at=NOW - DAY)
-    assert stand(OWN, known()).state is ComplianceState.COMPLIES
-    assert stand(past, known(SERVED)).state is ComplianceState.FAILS
-    row = stand(OWN, known(SERVED))
+    assert assess_domain(OWN, endpoint_facts()).state is ComplianceState.COMPLIES
+    assert assess_domain(past, endpoint_facts(SERVED)).state is ComplianceState.FAILS
+    row = assess_domain(OWN, endpoint_facts(SERVED))
     assert (row.state, row.since) == (ComplianceState.WILL_FAIL, OWN.at)
-    assert stand(OWN, known(visited=False)).state is ComplianceState.UNKNOWN
-    assert stand(OWN, known(looked=False)).note == rules.NOT_LOOKED
+    assert assess_domain(OWN, endpoint_facts(visited=False)).state is ComplianceState.UNKNOWN
+    assert assess_domain(OWN, endpoint_facts(checked=False)).note == rules.NOT_CHECKED
     acceptance = Acceptance(
         1, "http-served", None, 1, None, NOW + 5 * DAY, "moves in spring", "ines"
     )
-    waived = stand(past, known(accepted=((SERVED, acceptance),)))
+    waived = assess_domain(past, endpoint_facts(accepted=((SERVED, acceptance),)))
     assert (waived.state, waived.waived) == (
         ComplianceState.WAIVED,
         ("ines", NOW + 5 * DAY, "moves in spring"),
@@ -39,13 +46,14 @@ def test_undetermined_finding_gives_unknown_for_its_rule_only() -> None:
     doubt = Finding(
         "http-unknown", "undetermined", ("192.0.2.1",), {"url": f"http://{HOST}/", "why": "403"}
     )
-    assert stand(OWN, known(doubt)).state is ComplianceState.UNKNOWN
-    assert stand(replace(OWN, rule="modern-tls"), known(doubt)).state is ComplianceState.COMPLIES, (
-        "the page has nothing to do with TLS"
-    )
+    assert assess_domain(OWN, endpoint_facts(doubt)).state is ComplianceState.UNKNOWN
+    assert (
+        assess_domain(replace(OWN, rule="modern-tls"), endpoint_facts(doubt)).state
+        is ComplianceState.COMPLIES
+    ), "the page has nothing to do with TLS"
     silent = Finding("connection-timeout", "undetermined", ("192.0.2.1",), {})
     assert (
-        stand(replace(OWN, rule="valid-certificate"), known(silent)).state
+        assess_domain(replace(OWN, rule="valid-certificate"), endpoint_facts(silent)).state
         is ComplianceState.UNKNOWN
     )
 
@@ -53,32 +61,39 @@ def test_undetermined_finding_gives_unknown_for_its_rule_only() -> None:
 def test_unreadable_scts_give_unknown_and_missing_ones_fail() -> None:
     scts = Finding("sct-missing", "undetermined", ("192.0.2.1",), {"embedded": 0, "needed": 2})
     assert (
-        stand(replace(OWN, rule="valid-certificate"), known(scts)).state is ComplianceState.UNKNOWN
+        assess_domain(replace(OWN, rule="valid-certificate"), endpoint_facts(scts)).state
+        is ComplianceState.UNKNOWN
     )
-    assert stand(replace(OWN, rule="no-weak-key"), known(scts)).state is ComplianceState.COMPLIES
+    assert (
+        assess_domain(replace(OWN, rule="no-weak-key"), endpoint_facts(scts)).state
+        is ComplianceState.COMPLIES
+    )
     missing = replace(scts, severity="high")
     assert (
-        stand(replace(OWN, rule="valid-certificate", at=NOW - DAY), known(missing)).state
+        assess_domain(
+            replace(OWN, rule="valid-certificate", at=NOW - DAY), endpoint_facts(missing)
+        ).state
         is ComplianceState.FAILS
     )
 
 
 def test_rule_may_be_violated_until_the_end_of_the_last_day() -> None:
-    assert stand(OWN, known(SERVED), at=OWN.at).state is ComplianceState.WILL_FAIL
+    assert assess_domain(OWN, endpoint_facts(SERVED), at=OWN.at).state is ComplianceState.WILL_FAIL
     assert (
-        stand(OWN, known(SERVED), at=OWN.at + timedelta(seconds=1)).state is ComplianceState.FAILS
+        assess_domain(OWN, endpoint_facts(SERVED), at=OWN.at + timedelta(seconds=1)).state
+        is ComplianceState.FAILS
     )
 
 
 def test_optional_domain_that_complies_is_reported_as_complying() -> None:
-    assert stand(OWN, known(), policy="optional").state is ComplianceState.COMPLIES
+    assert assess_domain(OWN, endpoint_facts(), policy="optional").state is ComplianceState.COMPLIES
 
 
 def test_certificate_that_expires_will_fail_from_its_end() -> None:
     ending = EndpointFacts(
         Target(HOST), "site", (), (LeafFacts(NOW - 85 * DAY, NOW + 5 * DAY, True),), True, True
     )
-    row = stand(replace(OWN, at=NOW - DAY), ending)
+    row = assess_domain(replace(OWN, at=NOW - DAY), ending)
     assert (row.state, row.since) == (
         ComplianceState.WILL_FAIL,
         NOW + 5 * DAY + timedelta(seconds=1),
@@ -93,54 +108,73 @@ def test_certificate_is_bound_by_the_limit_of_its_issue_date() -> None:
     )
     states = {
         r.deadline.name: r.state
-        for r in judge([subject(old)], milestones(), NOW)
+        for r in judge([domain_facts(old)], milestones(), NOW)
         if r.deadline.name.startswith("lifetime")
     }
     assert states == {"lifetime-200": ComplianceState.FAILS}
 
 
 def test_deadline_applies_to_its_purposes_clients_and_tags() -> None:
-    assert assess(subject(known(), purpose="parked"), OWN, NOW) is None
-    assert assess(subject(known(), purpose="mail"), OWN, NOW) is None
-    assert assess(subject(known()), replace(OWN, clients=frozenset({"2002"})), NOW) is None
-    assert assess(subject(known()), replace(OWN, clients=frozenset({"1001"})), NOW) is not None
+    assert assess(domain_facts(endpoint_facts(), purpose="parked"), OWN, NOW) is None
+    assert assess(domain_facts(endpoint_facts(), purpose="mail"), OWN, NOW) is None
+    assert (
+        assess(domain_facts(endpoint_facts()), replace(OWN, clients=frozenset({"2002"})), NOW)
+        is None
+    )
+    assert (
+        assess(domain_facts(endpoint_facts()), replace(OWN, clients=frozenset({"1001"})), NOW)
+        is not None
+    )
     assert (
         assess(
-            subject(known(), tags=frozenset({"gold"})), replace(OWN, tags=frozenset({"gold"})), NOW
+            domain_facts(endpoint_facts(), tags=frozenset({"gold"})),
+            replace(OWN, tags=frozenset({"gold"})),
+            NOW,
         )
         is not None
     )
-    assert assess(subject(known()), Deadline("info", NOW, "for information"), NOW) is None
-    assert stand(OWN, known(SERVED), policy="optional").state is ComplianceState.WAIVED
     assert (
-        stand(replace(OWN, own=False), known(SERVED), policy="optional").state
+        assess(domain_facts(endpoint_facts()), Deadline("info", NOW, "for information"), NOW)
+        is None
+    )
+    assert (
+        assess_domain(OWN, endpoint_facts(SERVED), policy="optional").state
+        is ComplianceState.WAIVED
+    )
+    assert (
+        assess_domain(replace(OWN, own=False), endpoint_facts(SERVED), policy="optional").state
         is ComplianceState.WILL_FAIL
     ), "a browser knows no policy"
 
 
 def test_one_failing_endpoint_fails_the_domain() -> None:
-    assert stand(replace(OWN, at=NOW - DAY), known(), known(SERVED)).state is ComplianceState.FAILS
+    assert (
+        assess_domain(replace(OWN, at=NOW - DAY), endpoint_facts(), endpoint_facts(SERVED)).state
+        is ComplianceState.FAILS
+    )
 
 
-def test_past_date_uses_the_evidence_of_that_date(town: Town, issuer: Authority) -> None:
-    town.serve(issuer.issue(HOST), "return 200 ok;", f"{HSTS} return 200 ok;")
-    assert town.stand("chrome-68").state is ComplianceState.FAILS
+def test_past_date_uses_the_evidence_of_that_date(site: ScannedSite, issuer: Authority) -> None:
+    site.serve(issuer.issue(HOST), "return 200 ok;", f"{HSTS} return 200 ok;")
+    assert site.scan_and_assess("chrome-68").state is ComplianceState.FAILS
     then = clock()
     clock.advance(seconds=2)
-    town.stack.close()
-    town.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
-    assert town.stand("chrome-68").state is ComplianceState.COMPLIES
-    assert town.row("chrome-68", then).state is ComplianceState.FAILS
+    site.stack.close()
+    site.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
+    assert site.scan_and_assess("chrome-68").state is ComplianceState.COMPLIES
+    assert site.row("chrome-68", then).state is ComplianceState.FAILS
 
 
-def test_future_date_counts_the_certificate_as_expired(town: Town, issuer: Authority) -> None:
+def test_future_date_counts_the_certificate_as_expired(
+    site: ScannedSite, issuer: Authority
+) -> None:
     from inventory.store import deadlines
 
     now = clock()
-    town.serve(
+    site.serve(
         issuer.issue(HOST, not_before=now - DAY, days=90), REDIRECT, f"{HSTS} return 200 ok;"
     )
-    with town.database.write() as tx:
+    with site.database.write() as tx:
         deadlines.add(
             tx,
             "own",
@@ -156,6 +190,6 @@ def test_future_date_counts_the_certificate_as_expired(town: Town, issuer: Autho
             for_clients=[],
             tags=[],
         )
-    assert town.stand("own").state is ComplianceState.COMPLIES
-    assert town.row("own", now + 95 * DAY).state is ComplianceState.WILL_FAIL
-    assert town.row("own", now + 201 * DAY).state is ComplianceState.FAILS
+    assert site.scan_and_assess("own").state is ComplianceState.COMPLIES
+    assert site.row("own", now + 95 * DAY).state is ComplianceState.WILL_FAIL
+    assert site.row("own", now + 201 * DAY).state is ComplianceState.FAILS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from certmgr.demo.authority import Authority
-from tests.certmgr.compliance.town import HOST, HSTS, Town
+from tests.certmgr.compliance.scanned_site import HOST, HSTS, ScannedSite
 from tests.program import Ran
 
 Run = Callable[..., Ran]
@@ -20,7 +20,7 @@ Run = Callable[..., Ran]
         (("--client", "4711"), "no client"),
         (("--as-of", "someday"), "is not a date"),
         (("--deadline", "nothing"), "no deadline"),
-        (("--deadline", "chrome-90"), "Nothing can be checked"),
+        (("--deadline", "chrome-90"), "cannot be checked"),
     ],
 )
 def test_invalid_options_of_compliance_are_refused(
@@ -32,16 +32,16 @@ def test_invalid_options_of_compliance_are_refused(
 
 
 def test_compliance_is_printed_as_json_table_and_csv(
-    certmgr: Run, town: Town, issuer: Authority, tmp_path: Path
+    certmgr: Run, site: ScannedSite, issuer: Authority, tmp_path: Path
 ) -> None:
-    town.serve(
+    site.serve(
         issuer.issue(HOST),
         "index page.html;",
         f"{HSTS} return 200 ok;",
         "<input type=password name=pw>",
     )
-    town.scan()
-    done = certmgr("--database", str(tmp_path / "town.db"), "compliance", "--format", "json")
+    site.scan()
+    done = certmgr("--database", str(tmp_path / "site.db"), "compliance", "--format", "json")
     assert done.code == 1, "a password over HTTP is critical"
     (row,) = [r for r in done.json["rows"] if r["deadline"] == "chrome-56"]
     assert (row["status"], row["codes"], row["domain"], row["client"]) == (
@@ -53,10 +53,10 @@ def test_compliance_is_printed_as_json_table_and_csv(
     (announced,) = [r for r in done.json["rows"] if r["deadline"] == "chrome-154"]
     assert announced["confirmed"] is False
     assert done.json["summary"]["domains"] == 1
-    table = certmgr("--database", str(tmp_path / "town.db"), "compliance")
+    table = certmgr("--database", str(tmp_path / "site.db"), "compliance")
     assert "does not comply" in table.out
-    assert certmgr("--database", str(tmp_path / "town.db"), "compliance", "--exit-zero").code == 0
+    assert certmgr("--database", str(tmp_path / "site.db"), "compliance", "--exit-zero").code == 0
     csv = certmgr(
-        "--database", str(tmp_path / "town.db"), "compliance", "--format", "csv", "--client", "1001"
+        "--database", str(tmp_path / "site.db"), "compliance", "--format", "csv", "--client", "1001"
     )
     assert csv.out.startswith("domain,client,status,")

@@ -55,7 +55,7 @@ def test_deadline_is_added_listed_edited_and_retired(certmgr: Run) -> None:
         "tag gold"
     ]
     assert certmgr("deadline", "retire", "all-https").code == 0
-    assert certmgr("deadline", "list", "--own").out.strip() == "There are no deadlines of your own."
+    assert "There are no deadlines." in certmgr("deadline", "list", "--own").out
     everything = certmgr("deadline", "list", "--format", "json").json["deadlines"]
     assert {d["name"] for d in everything} >= {m.name for m in milestones()}
 
@@ -69,8 +69,8 @@ def test_deadline_is_added_listed_edited_and_retired(certmgr: Run) -> None:
         (("add", "x", "--date", "2027-06-30", "--client", "4711"), "no client"),
         (("add", "chrome-68", "--date", "2027-06-30"), "ships with certmgr"),
         (("add", " ", "--date", "2027-06-30"), "name is empty"),
-        (("edit", "nobody", "--date", "2027-06-30"), "no deadline"),
-        (("retire", "nobody"), "no deadline"),
+        (("edit", "missing", "--date", "2027-06-30"), "no deadline"),
+        (("retire", "missing"), "no deadline"),
     ],
 )
 def test_invalid_deadline_prints_one_line(

@@ -8,7 +8,7 @@ import pytest
 from OpenSSL import SSL
 
 from certmgr.compliance import rules
-from certmgr.compliance.assessment import all_deadlines, judge, subjects
+from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
 from certmgr.compliance.rules import RULES, ComplianceState, LeafFacts
 from certmgr.demo import servers as demo_servers
 from certmgr.demo.authority import Authority
@@ -16,7 +16,7 @@ from certmgr.demo.servers import Server, server_context
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse as parse_certificate
 from inventory.store import domains
-from tests.certmgr.compliance.town import DAY, HOST, HSTS, REDIRECT, Town
+from tests.certmgr.compliance.scanned_site import DAY, HOST, HSTS, REDIRECT, ScannedSite
 from tests.clock import clock
 
 BOUNDARIES = [
@@ -103,11 +103,11 @@ CASES: dict[str, tuple[str, str, str, ComplianceState]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_page_that_violates_a_browser_milestone_fails(
-    town: Town, issuer: Authority, name: str
+    site: ScannedSite, issuer: Authority, name: str
 ) -> None:
     page, plain, secure, state = CASES[name]
-    town.serve(issuer.issue(HOST), plain, secure, page)
-    row = town.stand(name)
+    site.serve(issuer.issue(HOST), plain, secure, page)
+    row = site.scan_and_assess(name)
     assert row.state is state
     assert row.findings
 
@@ -115,45 +115,45 @@ def test_page_that_violates_a_browser_milestone_fails(
 @pytest.mark.parametrize(
     "name", [*CASES, "tls-1-2", "sha-1", "keys", "symantec", "entrust", "chunghwa-netlock"]
 )
-def test_good_site_complies_with_each_milestone(good_town: Town, name: str) -> None:
-    row = good_town.row(name)
+def test_good_site_complies_with_each_milestone(good_site: ScannedSite, name: str) -> None:
+    row = good_site.row(name)
     assert (row.state, row.findings) == (ComplianceState.COMPLIES, ())
 
 
 def test_server_with_tls_1_1_at_most_fails_the_tls_1_2_milestone(
-    town: Town, issuer: Authority
+    site: ScannedSite, issuer: Authority
 ) -> None:
-    town.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
+    site.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
     old = Server(
         demo_servers.tls(
             server_context(issuer.issue(HOST), lowest=SSL.TLS1_VERSION, highest=SSL.TLS1_1_VERSION)
         )
     )
-    town.stack.callback(old.close)
-    town.at(town.settings.http.port, old.port)
-    assert town.stand("tls-1-2").state is ComplianceState.FAILS
+    site.stack.callback(old.close)
+    site.at(site.settings.http.port, old.port)
+    assert site.scan_and_assess("tls-1-2").state is ComplianceState.FAILS
 
 
-def test_rsa_key_of_1024_bits_fails_the_key_milestone(town: Town, issuer: Authority) -> None:
+def test_rsa_key_of_1024_bits_fails_the_key_milestone(site: ScannedSite, issuer: Authority) -> None:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    town.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
+    site.serve(issuer.issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
     weak = Server(
         demo_servers.tls(
             server_context(issuer.issue(HOST, key=rsa.generate_private_key(65537, 1024)))
         )
     )
-    town.stack.callback(weak.close)
-    town.at(town.settings.http.port, weak.port)
-    assert town.stand("keys").state is ComplianceState.FAILS
+    site.stack.callback(weak.close)
+    site.at(site.settings.http.port, weak.port)
+    assert site.scan_and_assess("keys").state is ComplianceState.FAILS
 
 
-def test_sha1_signature_fails_the_sha1_milestone(town: Town, root: Authority) -> None:
+def test_sha1_signature_fails_the_sha1_milestone(site: ScannedSite, root: Authority) -> None:
     from tests.certificates import resigned
 
     issued = resigned(root.issue(HOST), root, "sha1")
-    town.serve(issued, REDIRECT, f"{HSTS} ssl_ciphers ALL:@SECLEVEL=0; return 200 ok;")
-    assert town.stand("sha-1").state is ComplianceState.FAILS
+    site.serve(issued, REDIRECT, f"{HSTS} ssl_ciphers ALL:@SECLEVEL=0; return 200 ok;")
+    assert site.scan_and_assess("sha-1").state is ComplianceState.FAILS
 
 
 @pytest.mark.parametrize(
@@ -166,18 +166,18 @@ def test_sha1_signature_fails_the_sha1_milestone(town: Town, root: Authority) ->
     ],
 )
 def test_distrusted_ca_fails_only_its_milestone(
-    town: Town, monkeypatch: pytest.MonkeyPatch, organisation: str, name: str
+    site: ScannedSite, monkeypatch: pytest.MonkeyPatch, organisation: str, name: str
 ) -> None:
-    """A root with the organisation of the CA stands for the CA, whose key is not available."""
+    """A root with the organisation of the CA represents the CA, whose key is not available."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     distrusted = Authority("Test Root", organisation=organisation, clock=clock)
     anchor = parse_certificate(distrusted.certificate.public_bytes(Encoding.DER))
     monkeypatch.setattr(TrustStore, "load", classmethod(lambda cls, *_, **__: cls([anchor])))
-    town.serve(Authority("Test Issuer", distrusted).issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
-    assert town.stand(name).state is ComplianceState.FAILS
+    site.serve(Authority("Test Issuer", distrusted).issue(HOST), REDIRECT, f"{HSTS} return 200 ok;")
+    assert site.scan_and_assess(name).state is ComplianceState.FAILS
     for other in {"entrust", "symantec", "chunghwa-netlock"} - {name}:
-        assert town.row(other).state is ComplianceState.COMPLIES
+        assert site.row(other).state is ComplianceState.COMPLIES
 
 
 @pytest.mark.parametrize(
@@ -189,11 +189,11 @@ def test_distrusted_ca_fails_only_its_milestone(
     ],
 )
 def test_site_without_https_fails_the_deadline_of_the_provider(
-    town: Town, issuer: Authority, plain: str, secure: str, code: str
+    site: ScannedSite, issuer: Authority, plain: str, secure: str, code: str
 ) -> None:
     from inventory.store import deadlines
 
-    with town.database.write() as tx:
+    with site.database.write() as tx:
         due = {
             "at": clock() - DAY,
             "rule": "https-only",
@@ -203,50 +203,50 @@ def test_site_without_https_fails_the_deadline_of_the_provider(
             "installation_days": 7,
         }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1001"], tags=[])
-    town.serve(issuer.issue(HOST), plain, secure, "<h1>Shop</h1>")
-    row = town.stand("own")
+    site.serve(issuer.issue(HOST), plain, secure, "<h1>Shop</h1>")
+    row = site.scan_and_assess("own")
     assert row.state is ComplianceState.FAILS
     assert code in {f.code for _, f in row.findings}
 
 
 def test_expired_certificate_fails_pci_if_card_data_is_handled(
-    town: Town, issuer: Authority
+    site: ScannedSite, issuer: Authority
 ) -> None:
     from inventory.store import records
 
     now = clock()
-    town.serve(
+    site.serve(
         issuer.issue(HOST, not_before=now - 60 * DAY, not_after=now - DAY),
         REDIRECT,
         f"{HSTS} return 200 ok;",
     )
-    with town.database.write() as tx:
+    with site.database.write() as tx:
         records.change_tags(tx, "domain", domains.find(tx.conn, HOST)["id"], add=["card-data"])
-    row = town.stand("pci-4")
+    row = site.scan_and_assess("pci-4")
     assert row.state is ComplianceState.FAILS
     assert {f.code for _, f in row.findings} >= {"certificate-expired"}
 
 
 def test_certificate_of_398_days_from_a_public_ca_fails_lifetime_200(
-    town: Town, root: Authority, issuer: Authority, monkeypatch: pytest.MonkeyPatch
+    site: ScannedSite, root: Authority, issuer: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The test CA stands for a CA of a browser's root programme."""
+    """The test CA represents a CA of a browser's root programme."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     anchor = parse_certificate(root.certificate.public_bytes(Encoding.DER))
     monkeypatch.setattr(TrustStore, "load", classmethod(lambda cls, *_, **__: cls([anchor])))
-    town.serve(issuer.issue(HOST, days=398), REDIRECT, f"{HSTS} return 200 ok;")
-    row = town.stand("lifetime-200")
+    site.serve(issuer.issue(HOST, days=398), REDIRECT, f"{HSTS} return 200 ok;")
+    row = site.scan_and_assess("lifetime-200")
     assert row.state is ComplianceState.FAILS
     assert {f.code for _, f in row.findings} == {"validity-too-long"}
 
 
 def test_certificate_of_a_private_ca_is_not_bound_by_lifetime_200(
-    town: Town, issuer: Authority
+    site: ScannedSite, issuer: Authority
 ) -> None:
-    town.serve(issuer.issue(HOST, days=398), REDIRECT, f"{HSTS} return 200 ok;")
-    town.scan()
-    found, _ = subjects(town.database, clock())
-    rows = judge(found, all_deadlines(town.database), clock())
+    site.serve(issuer.issue(HOST, days=398), REDIRECT, f"{HSTS} return 200 ok;")
+    site.scan()
+    found, _ = load_domain_facts(site.database, clock())
+    rows = judge(found, all_deadlines(site.database), clock())
     assert rows
     assert "lifetime-200" not in {r.deadline.name for r in rows}

@@ -1,4 +1,4 @@
-"""``certmgr demo`` ends well and shows the main jobs."""
+"""``certmgr demo`` succeeds and shows the main functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tests.program import Ran
 
 
 @pytest.mark.real_clock(reason="the demonstration starts pebble, a static Go program")
-def test_demonstration_scans_reports_leads_a_case_and_renews(certmgr: Callable[..., Ran]) -> None:
+def test_demonstration_scans_reports_completes_a_case_and_renews(
+    certmgr: Callable[..., Ran],
+) -> None:
     done = certmgr("demo")
     assert (done.code, done.err) == (0, "")
     for part in ("scan", "status", "compliance", "report", "purchase", "case"):
@@ -30,10 +32,10 @@ def test_demonstration_scans_reports_leads_a_case_and_renews(certmgr: Callable[.
     ):
         assert code in done.out
     assert "gärten.blumen-meier.test" in done.out
-    automatic = done.out[done.out.index("== certmgr issue") :]
-    assert automatic.count("nginx reloaded; seen live at 1 place(s)") == 2, automatic
-    story = done.out[done.out.index("== certmgr case") : done.out.index("== certmgr issue")]
-    steps = [line.split("\t")[0] for line in story.splitlines() if "\t" in line]
+    acme = done.out[done.out.index("== certmgr issue") :]
+    assert acme.count("nginx reloaded; verified live at 1 address(es)") == 2, acme
+    events = done.out[done.out.index("== certmgr case") : done.out.index("== certmgr issue")]
+    steps = [line.split("\t")[0] for line in events.splitlines() if "\t" in line]
     assert steps == [
         "STEP",
         "open",
@@ -48,4 +50,4 @@ def test_demonstration_scans_reports_leads_a_case_and_renews(certmgr: Callable[.
         "see",
         "close",
     ]
-    assert "made for another key" in story
+    assert "issued for another key" in events

@@ -1,4 +1,4 @@
-"""A folder as certbot writes it, made by hand: accounts, renewal, archive, live."""
+"""Writes a directory in certbot's layout: accounts, renewal, archive, live."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACCOUNTS = "https://acme-v02.api.letsencrypt.org/acme/acct"
 
 
 def certbot_account(base: Path, key: Any, *, server: str = SERVER, contact: str = "") -> str:
-    """Make an account with a key of cryptography, RSA or EC. Return its id."""
+    """Create an account with a key of cryptography, RSA or EC. Return its id."""
     rsa = key.__class__.__name__.startswith(("RSA", "_RSA"))
     jwk = JWKRSA(key=ComparableRSAKey(key)) if rsa else JWKEC(key=ComparableECKey(key))
     name = hashlib.md5(jwk.thumbprint(), usedforsecurity=False).hexdigest()
@@ -44,7 +44,7 @@ def certbot_lineage(
     more: str = "",
     version: int = 1,
 ) -> Path:
-    """Make a lineage and return its live folder. ``more``: lines of [renewalparams]."""
+    """Create a lineage and return its live folder. ``more``: lines of [renewalparams]."""
     live, archive = base / "live" / name, base / "archive" / name
     for folder in (archive, live, base / "renewal"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

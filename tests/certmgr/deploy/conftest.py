@@ -23,13 +23,13 @@ def lineage(tmp_path: Path) -> Lineage:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """The folder of a certbot."""
+    """The directory of certbot."""
     return tmp_path / "letsencrypt"
 
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, if there is one: deaths by the hundred make and remove many files."""
+    """A folder in memory, if there is one: hundreds of crashes create and remove many files."""
     above = Path("/dev/shm")
     if not os.access(above, os.W_OK):
         yield tmp_path

@@ -1,7 +1,7 @@
-"""Scenarios of deaths: a child is killed at its first step on the file system, another one at its
-second step, and so on until one lives to the end.
+"""Crash scenarios: a child is killed at its first step on the file system, another one at its
+second step, and so on until one completes.
 
-After each death, what servers read has to be whole, and the next call has to complete.
+After each crash, servers must read a complete version, and the next call must complete the work.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from certmgr.config.acme import TargetSettings
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.takeover import take_over_links, undo
-from certmgr.deploy.targets import deliver
+from certmgr.deploy.takeover import take_over_links, undo_takeover
+from certmgr.deploy.targets import deploy_to_target
 from tests.certmgr.deploy.certbot_place import certbot_lineage
 from tests.certmgr.deploy.forks import Child, die_at, without_sync
 from tests.certmgr.deploy.rig import (
     NAME,
     authority,
-    by_links,
-    by_path,
     leftovers,
-    material,
+    make_bundle,
+    read_by_links,
+    read_by_path,
     stored,
 )
 
 issuer = authority()
 OLD, NEW = issuer.issue(NAME), issuer.issue(NAME)
-OLD_MATERIAL, NEW_MATERIAL = material(OLD), material(NEW)
+OLD_BUNDLE, NEW_BUNDLE = make_bundle(OLD), make_bundle(NEW)
 TRUE = ("/bin/true",)
 
 
 @dataclass(slots=True)
 class Scenario:
-    """What dies, and what has to be true.
+    """An action that is killed, and its invariants.
 
     Attributes:
-        prepare: makes the state before, in an empty folder.
-        act: the call that dies.
-        check: holds after any death.
-        done: holds after a call that lived.
+        prepare: Creates the initial state in an empty folder.
+        act: The action that is killed.
+        check: Checks the state after any crash.
+        done: Checks the state after a complete action.
     """
 
     prepare: Callable[[Path], object]
@@ -72,27 +72,27 @@ def _switch(folder: Path) -> None:
     _lineage(folder).switch(stored(_lineage(folder), NEW))
 
 
-def _whole(folder: Path) -> str:
-    """Return the leaf that is live, which has to be one of the two, with all of its files."""
+def _require_complete(folder: Path) -> str:
+    """Return the live leaf. It must be one of the two, with all of its files."""
     live = folder / "base/live" / NAME
-    found = by_path(live).sha256
-    assert found in (OLD_MATERIAL.sha256, NEW_MATERIAL.sha256)
+    found = read_by_path(live).sha256
+    assert found in (OLD_BUNDLE.sha256, NEW_BUNDLE.sha256)
     assert (live / "combined.pem").exists()
     return found
 
 
-def _whole_or_nothing(folder: Path) -> None:
+def _require_complete_or_absent(folder: Path) -> None:
     if (folder / "base/live" / NAME / "fullchain.pem").exists():
-        _whole(folder)
+        _require_complete(folder)
 
 
-def _is_new(folder: Path) -> None:
-    assert _whole(folder) == NEW_MATERIAL.sha256
+def _require_new(folder: Path) -> None:
+    assert _require_complete(folder) == NEW_BUNDLE.sha256
     assert leftovers(folder) == []
 
 
 def _deliver(folder: Path, target: TargetSettings) -> None:
-    done = deliver(target, NAME, NEW_MATERIAL, folder / "base")
+    done = deploy_to_target(target, NAME, NEW_BUNDLE, folder / "base")
     assert done.ok, done
 
 
@@ -108,19 +108,19 @@ def _files(folder: Path) -> TargetSettings:
 
 
 def _old_files(folder: Path) -> None:
-    assert deliver(_files(folder), NAME, OLD_MATERIAL, folder / "base").ok
+    assert deploy_to_target(_files(folder), NAME, OLD_BUNDLE, folder / "base").ok
 
 
 def _deliver_files(folder: Path) -> None:
     _deliver(folder, _files(folder))
 
 
-def _files_whole(folder: Path) -> None:
-    assert by_path(folder / NAME).sha256 in (OLD_MATERIAL.sha256, NEW_MATERIAL.sha256)
+def _require_complete_files(folder: Path) -> None:
+    assert read_by_path(folder / NAME).sha256 in (OLD_BUNDLE.sha256, NEW_BUNDLE.sha256)
 
 
-def _files_new(folder: Path) -> None:
-    assert by_path(folder / NAME).sha256 == NEW_MATERIAL.sha256
+def _require_new_files(folder: Path) -> None:
+    assert read_by_path(folder / NAME).sha256 == NEW_BUNDLE.sha256
     assert leftovers(folder) == []
     assert not (folder / NAME / "versions/trial").is_symlink()
 
@@ -134,14 +134,14 @@ def _pfx(folder: Path) -> TargetSettings:
 
 
 def _old_pfx(folder: Path) -> None:
-    assert deliver(_pfx(folder), NAME, OLD_MATERIAL, folder / "base").ok
+    assert deploy_to_target(_pfx(folder), NAME, OLD_BUNDLE, folder / "base").ok
 
 
 def _deliver_pfx(folder: Path) -> None:
     _deliver(folder, _pfx(folder))
 
 
-def _pfx_whole(folder: Path) -> bytes:
+def _require_complete_pfx(folder: Path) -> bytes:
     found = load_pkcs12((folder / "site.pfx").read_bytes(), b"pw")
     assert found.cert is not None
     assert found.key is not None
@@ -150,22 +150,22 @@ def _pfx_whole(folder: Path) -> bytes:
     return der
 
 
-def _pfx_new(folder: Path) -> None:
-    assert _pfx_whole(folder) == NEW.der
+def _require_new_pfx(folder: Path) -> None:
+    assert _require_complete_pfx(folder) == NEW.der
     assert [p.name for p in folder.iterdir() if p.name.startswith(".certmgr")] == []
 
 
 # -- certbot's links -----------------------------------------------------------------------------
 
 
-def _both(folder: Path) -> None:
+def _with_certbot(folder: Path) -> None:
     live = certbot_lineage(folder / "letsencrypt", NAME, OLD)
     _old(folder)
-    assert by_links(live)
+    assert read_by_links(live)
 
 
 def _taken_over(folder: Path) -> None:
-    _both(folder)
+    _with_certbot(folder)
     _take_over(folder)
     _switch(folder)
 
@@ -176,51 +176,51 @@ def _take_over(folder: Path) -> None:
 
 def _undo(folder: Path) -> None:
     if (folder / "base/archive" / NAME / "certbot.json").exists():
-        undo(_lineage(folder))
+        undo_takeover(_lineage(folder))
 
 
-def _certbots_live(folder: Path, *allowed: bytes) -> None:
-    """The live folder is whole, and nothing of certbot's is gone.
+def _require_certbot_live(folder: Path, *allowed: bytes) -> None:
+    """Require a complete live folder, and that no file of certbot was removed.
 
-    While some links are ours and some are certbot's, nothing may be switched.
+    While some links lead to certmgr and some to certbot, switches must be prevented.
     """
     live = folder / "letsencrypt/live" / NAME
     names = ("privkey", "cert", "chain", "fullchain")
-    ours = {str((live / f"{n}.pem").readlink()).startswith("/") for n in names}
-    assert len(ours) == 1 or _lineage(folder).held() is not None
-    assert by_links(live).chain_der[0] in allowed
+    replaced = {str((live / f"{n}.pem").readlink()).startswith("/") for n in names}
+    assert len(replaced) == 1 or _lineage(folder).hold_reason() is not None
+    assert read_by_links(live).chain_der[0] in allowed
     first_key = folder / "letsencrypt/archive" / NAME / "privkey1.pem"
     assert first_key.read_bytes() == OLD.key_pem
 
 
-def _certbots_old(folder: Path) -> None:
-    _certbots_live(folder, OLD.der)
+def _require_certbot_old(folder: Path) -> None:
+    _require_certbot_live(folder, OLD.der)
 
 
-def _certbots_old_or_new(folder: Path) -> None:
-    _certbots_live(folder, OLD.der, NEW.der)
+def _require_certbot_old_or_new(folder: Path) -> None:
+    _require_certbot_live(folder, OLD.der, NEW.der)
 
 
-def _take_over_complete(folder: Path) -> None:
-    _certbots_old(folder)
+def _require_takeover_complete(folder: Path) -> None:
+    _require_certbot_old(folder)
     assert (folder / "letsencrypt/live" / NAME / "combined.pem").exists()
     _switch(folder)
-    _certbots_live(folder, NEW.der)
+    _require_certbot_live(folder, NEW.der)
     assert leftovers(folder) == []
 
 
-def _undo_complete(folder: Path) -> None:
+def _require_undo_complete(folder: Path) -> None:
     live = folder / "letsencrypt/live" / NAME
     assert str((live / "privkey.pem").readlink()) == f"../../archive/{NAME}/privkey1.pem"
     assert not (live / "combined.pem").is_symlink()
-    _certbots_old(folder)
+    _require_certbot_old(folder)
     assert leftovers(folder) == []
 
 
 # -- old versions --------------------------------------------------------------------------------
 
 
-def _many(folder: Path) -> None:
+def _with_many_versions(folder: Path) -> None:
     _old(folder)
     for _ in range(3):
         stored(_lineage(folder), issuer.issue(NAME))
@@ -231,31 +231,33 @@ def _prune(folder: Path) -> None:
     _lineage(folder).prune(1)
 
 
-def _versions_whole(folder: Path) -> None:
-    _whole(folder)
+def _require_complete_versions(folder: Path) -> None:
+    _require_complete(folder)
     for version in _lineage(folder).versions():
         _lineage(folder).read(version)
 
 
-def _pruned(folder: Path) -> None:
-    # The newest one, which is current; the one before it; the one below it.
+def _require_pruned(folder: Path) -> None:
+    # The current one, which is the newest; the previous one; the next lower one.
     assert len(_lineage(folder).versions()) == 3
-    _is_new(folder)
+    _require_new(folder)
 
 
 SCENARIOS = {
-    "switch": Scenario(_old, _switch, _whole, _is_new),
-    "first": Scenario(_nothing, _switch, _whole_or_nothing, _is_new),
-    "reload": Scenario(_old, _deliver_live, _whole, _is_new),
-    "files": Scenario(_old_files, _deliver_files, _files_whole, _files_new),
-    "pkcs12": Scenario(_old_pfx, _deliver_pfx, _pfx_whole, _pfx_new),
-    "prune": Scenario(_many, _prune, _versions_whole, _pruned),
-    "take-over": Scenario(_both, _take_over, _certbots_old, _take_over_complete),
-    "undo": Scenario(_taken_over, _undo, _certbots_old_or_new, _undo_complete),
+    "switch": Scenario(_old, _switch, _require_complete, _require_new),
+    "first": Scenario(_nothing, _switch, _require_complete_or_absent, _require_new),
+    "reload": Scenario(_old, _deliver_live, _require_complete, _require_new),
+    "files": Scenario(_old_files, _deliver_files, _require_complete_files, _require_new_files),
+    "pkcs12": Scenario(_old_pfx, _deliver_pfx, _require_complete_pfx, _require_new_pfx),
+    "prune": Scenario(_with_many_versions, _prune, _require_complete_versions, _require_pruned),
+    "take-over": Scenario(
+        _with_certbot, _take_over, _require_certbot_old, _require_takeover_complete
+    ),
+    "undo": Scenario(_taken_over, _undo, _require_certbot_old_or_new, _require_undo_complete),
 }
 
 
-def _doomed(act: Callable[[Path], object], place: Path, step: int) -> Callable[[], None]:
+def _killed_at(act: Callable[[Path], object], place: Path, step: int) -> Callable[[], None]:
     def run() -> None:
         die_at(step)
         act(place)
@@ -264,13 +266,13 @@ def _doomed(act: Callable[[Path], object], place: Path, step: int) -> Callable[[
 
 
 def deaths(folder: str, scenario: str) -> int:
-    """Run a scenario, and return how many children died."""
+    """Run a scenario, and return how many children were killed."""
     with without_sync():
         return _deaths(Path(folder), SCENARIOS[scenario])
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a folder with its links and modes: shutil.copytree takes most of the time of a death."""
+    """Copy a folder with its links and modes. shutil.copytree would take most of the time."""
     target.mkdir(mode=source.stat().st_mode & 0o777)
     with os.scandir(source) as entries:
         for entry in entries:
@@ -286,13 +288,13 @@ def _copy(source: Path, target: Path) -> None:
 
 def _deaths(folder: Path, scenario: Scenario) -> int:
     place, prepared = folder / "place", folder / "prepared"
-    # The state before is made once. Its links name "place", so that each copy is complete there.
+    # The initial state is created once. Its links name "place", so that a copy is complete there.
     place.mkdir(mode=0o700)
     scenario.prepare(place)
     place.rename(prepared)
     for step in range(1, 2000):
         _copy(prepared, place)
-        killed_by = Child(_doomed(scenario.act, place, step)).ended_by()
+        killed_by = Child(_killed_at(scenario.act, place, step)).ended_by()
         assert killed_by in (0, signal.SIGKILL), (step, killed_by)
         scenario.check(place)
         if killed_by:

@@ -97,7 +97,7 @@ def serve(jobs: Jobs) -> None:
 
 
 class Child:
-    """A forked child that runs ``act`` and hands back its result, or its failure."""
+    """A forked child that runs ``act`` and returns its result or its failure."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
         reading, writing = os.pipe()
@@ -144,7 +144,7 @@ class Child:
 
 
 def die_at(step: int) -> Callable[[], None]:
-    """Let this process die before its ``step``-th step, counted from 1.
+    """Kill this process before its ``step``-th step, counted from 1.
 
     If that step writes, the first half of the data is written. The function that is returned counts
     a step of another kind, such as an SQL statement.

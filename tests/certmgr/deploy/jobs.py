@@ -1,4 +1,4 @@
-"""What the tests of this folder run in a process with one thread (forks.py)."""
+"""Jobs of these tests that run in a process with one thread (forks.py)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from certmgr.deploy.lineage import Lineage
-from certmgr.x509.bundle import checked
+from certmgr.x509.bundle import build_bundle
 from inventory.certificates import from_pem
 from inventory.errors import Busy, CertmgrError
 from tests.campaign import PATIENCE, wait_until
@@ -24,7 +24,7 @@ from tests.certmgr.deploy.rig import NAME
 
 
 def lock(base: str, name: str) -> str:
-    """Try to take the lock of a folder, and return whether it is free."""
+    """Try to acquire the lock of a folder, and return whether it is free."""
     try:
         with Lineage(Path(base), name).lock(0.1):
             return "free"
@@ -33,9 +33,9 @@ def lock(base: str, name: str) -> str:
 
 
 def lock_of_a_parent(base: str) -> str:
-    """Fork while the lock is held. Return what the child finds.
+    """Fork while the lock is held. Return whether the child finds it free.
 
-    Afterwards this process gives the lock back and takes it again, while the child lives on.
+    Afterwards this process releases the lock and acquires it again, while the child still runs.
     """
     lineage = Lineage(Path(base), NAME)
     answered, answer = os.pipe()
@@ -44,7 +44,7 @@ def lock_of_a_parent(base: str) -> str:
     def find() -> str:
         found = lock(base, NAME)
         os.write(answer, found.encode())
-        os.read(released, 1)  # lives on
+        os.read(released, 1)  # the child still runs
         return found
 
     with lineage.lock():
@@ -63,9 +63,9 @@ def lock_of_a_parent(base: str) -> str:
 
 
 def limited(base: str, key: str, chain: list[str], limit: int) -> Any:
-    """Store and switch while no file may have more than ``limit`` bytes; return the error.
+    """Store and switch while no file may exceed ``limit`` bytes, and return the error.
 
-    In a child, since the limit is that of a process.
+    It runs in a child, since the limit applies to a process.
     """
 
     def store_and_switch() -> list[str]:
@@ -91,18 +91,18 @@ class Counts:
     def __init__(self, count: int) -> None:
         self._memory = mmap.mmap(-1, 8 * count)
 
-    def __getitem__(self, place: int) -> int:
-        return int.from_bytes(self._memory[8 * place : 8 * place + 8], "little")
+    def __getitem__(self, index: int) -> int:
+        return int.from_bytes(self._memory[8 * index : 8 * index + 8], "little")
 
-    def __setitem__(self, place: int, value: int) -> None:
-        self._memory[8 * place : 8 * place + 8] = value.to_bytes(8, "little")
+    def __setitem__(self, index: int, value: int) -> None:
+        self._memory[8 * index : 8 * index + 8] = value.to_bytes(8, "little")
 
 
 def _read_combined(lineage: Lineage, known: dict[bytes, str]) -> str:
     data = (lineage.live / "combined.pem").read_bytes()
     if data not in known:
         key = data[: data.index(b"-----BEGIN CERT")]
-        known[data] = checked(key, [c.der for c in from_pem(data)]).sha256
+        known[data] = build_bundle(key, [c.der for c in from_pem(data)]).sha256
     return known[data]
 
 
@@ -116,7 +116,7 @@ _READERS = {"combined": _read_combined, "folder": _read_folder}
 _STOP = len(_READERS)
 
 
-def _reads(lineage: Lineage, how: str, place: int, counts: Counts) -> dict[str, Any]:
+def _reads(lineage: Lineage, how: str, index: int, counts: Counts) -> dict[str, Any]:
     known: dict[bytes, str] = {}
     seen: set[str] = set()
     failures: list[str] = []
@@ -126,22 +126,22 @@ def _reads(lineage: Lineage, how: str, place: int, counts: Counts) -> dict[str, 
             seen.add(_READERS[how](lineage, known))
         except Exception:
             failures.append(traceback.format_exc())
-        counts[place] += 1
-    return {"reads": counts[place], "failures": failures, "seen": sorted(seen)}
+        counts[index] += 1
+    return {"reads": counts[index], "failures": failures, "seen": sorted(seen)}
 
 
 def switches_under_readers(base: str, switches: int) -> Any:
-    """Switch among the versions under a reader of the combined file and one of the folder.
+    """Switch between versions while one process reads the combined file and one the folder.
 
-    They are processes. Return for each its reads, its failures and the versions that it saw.
+    Return the reads, the failures and the observed versions of each process.
     """
     lineage = Lineage(Path(base), NAME)
     versions = lineage.versions()
     lineage.switch(versions[0])
     counts = Counts(len(_READERS) + 1)
     children = {
-        how: Child(partial(_reads, lineage, how, place, counts))
-        for place, how in enumerate(_READERS)
+        how: Child(partial(_reads, lineage, how, index, counts))
+        for index, how in enumerate(_READERS)
     }
     try:
         for n in range(switches):
@@ -154,9 +154,9 @@ def switches_under_readers(base: str, switches: int) -> Any:
 
 
 def _wait_for_reads(counts: Counts, more: int) -> None:
-    wanted = [counts[place] + more for place in range(len(_READERS))]
+    wanted = [counts[index] + more for index in range(len(_READERS))]
     wait_until(
-        lambda: all(counts[place] >= count for place, count in enumerate(wanted)),
+        lambda: all(counts[index] >= count for index, count in enumerate(wanted)),
         f"{more} reads of each reader",
     )
 

@@ -1,4 +1,4 @@
-"""What the tests of deployment share: certificates as they are stored, readers, and an sshd."""
+"""Helpers of the deployment tests: stored certificates, readers, and an sshd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certmgr.config.acme import TargetSettings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.deploy.lineage import Lineage, Version
-from certmgr.x509.bundle import CertificateBundle, checked, from_files
+from certmgr.x509.bundle import CertificateBundle, build_bundle, from_files
 from inventory.certificates import from_pem
 from tests.clock import frozen
 from tests.servers.ports import free_port, wait_for
@@ -30,37 +30,37 @@ def ders(issued: IssuedCertificate) -> list[bytes]:
     return [c.public_bytes(Encoding.DER) for c in issued.chain]
 
 
-def material(issued: IssuedCertificate, *, key: bool = True) -> CertificateBundle:
-    return checked(issued.key_pem if key else None, ders(issued))
+def make_bundle(issued: IssuedCertificate, *, key: bool = True) -> CertificateBundle:
+    return build_bundle(issued.key_pem if key else None, ders(issued))
 
 
 def stored(lineage: Lineage, issued: IssuedCertificate) -> Version:
     return lineage.store(issued.key_pem, ders(issued))
 
 
-def by_path(folder: Path) -> CertificateBundle:
+def read_by_path(folder: Path) -> CertificateBundle:
     """Read each file of a folder by its path, as a simple reader does.
 
     They are checked to belong together.
     """
     names = ("privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", "combined.pem")
-    return _belonging({n: (folder / n).read_bytes() for n in names if (folder / n).exists()})
+    return _checked_bundle({n: (folder / n).read_bytes() for n in names if (folder / n).exists()})
 
 
-def _belonging(files: Mapping[str, bytes]) -> CertificateBundle:
-    return _belonging_once(tuple(files.items()))
+def _checked_bundle(files: Mapping[str, bytes]) -> CertificateBundle:
+    return _checked_bundle_cached(tuple(files.items()))
 
 
 @lru_cache(maxsize=64)
-def _belonging_once(files: tuple[tuple[str, bytes], ...]) -> CertificateBundle:
+def _checked_bundle_cached(files: tuple[tuple[str, bytes], ...]) -> CertificateBundle:
     """Check files whose bytes were not checked before: a campaign reads the same ones often."""
     return from_files(dict(files))
 
 
-def by_links(live: Path) -> CertificateBundle:
-    """As :func:`by_path`, for a folder of certbot's, which may have no combined.pem yet."""
+def read_by_links(live: Path) -> CertificateBundle:
+    """As :func:`read_by_path`, for a folder of certbot's, which may have no combined.pem yet."""
     files = {n: (live / n).read_bytes() for n in ("privkey.pem", "fullchain.pem")}
-    found = _chained(files["privkey.pem"], files["fullchain.pem"])
+    found = _bundle_of_files(files["privkey.pem"], files["fullchain.pem"])
     for name, data in found.files.items():
         if name != "combined.pem" or (live / name).exists():
             assert (live / name).read_bytes() == data, name
@@ -68,8 +68,8 @@ def by_links(live: Path) -> CertificateBundle:
 
 
 @lru_cache(maxsize=64)
-def _chained(key: bytes, chain: bytes) -> CertificateBundle:
-    return checked(key, [c.der for c in from_pem(chain)])
+def _bundle_of_files(key: bytes, chain: bytes) -> CertificateBundle:
+    return build_bundle(key, [c.der for c in from_pem(chain)])
 
 
 def leftovers(base: Path) -> list[str]:

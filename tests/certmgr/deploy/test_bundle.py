@@ -1,4 +1,4 @@
-"""What is checked before anything is written: key, leaf and chain belong together."""
+"""Checks before anything is written: key, leaf and chain must belong together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.deploy.lineage import Lineage
 from inventory.errors import CertmgrError
-from tests.certmgr.deploy.rig import NAME, by_path, ders, stored
+from tests.certmgr.deploy.rig import NAME, ders, read_by_path, stored
 from tests.clock import frozen
 
 
@@ -59,4 +59,4 @@ def test_parts_that_do_not_belong_together_are_not_written(
 def test_self_signed_leaf_alone_is_a_chain(lineage: Lineage) -> None:
     issued = self_signed(NAME, clock=frozen)
     lineage.switch(stored(lineage, issued))
-    assert by_path(lineage.live).chain_der == (issued.der,)
+    assert read_by_path(lineage.live).chain_der == (issued.der,)

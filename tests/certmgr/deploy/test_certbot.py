@@ -1,4 +1,4 @@
-"""What is read of a certbot that was here before: accounts, lineages, web roots and hooks."""
+"""Reading a certbot installation: accounts, lineages, web roots and hooks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from certmgr.demo.authority import Authority
-from certmgr.deploy.certbot import parse, read
+from certmgr.deploy.certbot import parse_renewal_config, read_installation
 from inventory.errors import UsageError
 from tests.certmgr.deploy.certbot_place import SERVER, certbot_account, certbot_lineage
-from tests.certmgr.deploy.rig import NAME, material
+from tests.certmgr.deploy.rig import NAME, make_bundle
 
 STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 WEBROOT = f"""authenticator = webroot
@@ -52,7 +52,7 @@ def test_accounts_with_rsa_and_ec_keys_are_read(base: Path, rsa_key: rsa.RSAPriv
         certbot_account(base, keys[1]),
         certbot_account(base, keys[2], server=STAGING),
     ]
-    found = read(base)
+    found = read_installation(base)
     assert found.problems == ()
     accounts = {a.id: a for a in found.accounts}
     assert set(accounts) == set(ids)
@@ -70,7 +70,7 @@ def test_lineage_is_read_with_its_web_roots(base: Path, issuer: Authority) -> No
     account = certbot_account(base, ec.generate_private_key(ec.SECP256R1()))
     issued = issuer.issue(NAME, f"www.{NAME}")
     live = certbot_lineage(base, NAME, issued, account=account, more=WEBROOT)
-    found = read(base)
+    found = read_installation(base)
     assert found.problems == ()
     (one,) = found.lineages
     assert (one.name, one.names) == (NAME, (NAME, f"www.{NAME}"))
@@ -84,8 +84,8 @@ def test_lineage_is_read_with_its_web_roots(base: Path, issuer: Authority) -> No
     assert (one.reuse_key, one.preferred_chain) == (True, "ISRG Root X1")
     assert one.hooks == {"renew_hook": "systemctl reload nginx, quickly"}
     assert one.live == live
-    assert one.material.key_pem == issued.key_pem
-    assert one.material.chain_der == material(issued).chain_der
+    assert one.bundle.key_pem == issued.key_pem
+    assert one.bundle.chain_der == make_bundle(issued).chain_der
     assert found.account_of(one) == found.accounts[0]
 
 
@@ -94,7 +94,7 @@ def test_lineage_with_an_rsa_key_and_another_authenticator_is_read(
 ) -> None:
     issued = issuer.issue(NAME, key=rsa_key)
     certbot_lineage(base, f"{NAME}-0001", issued, more="authenticator = nginx\n")
-    (one,) = read(base).lineages
+    (one,) = read_installation(base).lineages
     assert (one.name, one.key_type) == (f"{NAME}-0001", "rsa-2048")
     assert (one.authenticator, one.webroots) == ("nginx", {})
 
@@ -125,7 +125,7 @@ def test_broken_file_is_a_problem_and_the_rest_is_read(base: Path, issuer: Autho
     (base / "renewal/garbled.example.conf").write_bytes(b"\xff\xfe\x00 nonsense [[[\n")
     (base / "renewal/..conf").write_text("version = 1\n")
     os.mkfifo(base / "renewal/pipe.example.conf")
-    found = read(base)
+    found = read_installation(base)
     assert [a.id for a in found.accounts] == [good]
     assert [c.name for c in found.lineages] == ["good.example"]
     broken_lineages = {"no-key.example", "mixed.example", "no-live.example", "garbled.example"}
@@ -135,7 +135,7 @@ def test_broken_file_is_a_problem_and_the_rest_is_read(base: Path, issuer: Autho
         "..conf",
         "pipe.example.conf",
     }
-    assert all(p.why for p in found.problems)
+    assert all(p.reason for p in found.problems)
 
 
 def test_account_that_certbot_linked_is_read_for_both_servers(base: Path) -> None:
@@ -145,16 +145,16 @@ def test_account_that_certbot_linked_is_read_for_both_servers(base: Path) -> Non
     new = base / "accounts/new.example/directory"
     new.symlink_to(base / "accounts/old.example/directory")
     (base / "accounts/new.example/loop").symlink_to(base / "accounts")
-    found = read(base)
+    found = read_installation(base)
     urls = {a.directory_url for a in found.accounts if "loop" not in a.directory_url}
     assert urls == {"https://old.example/directory", "https://new.example/directory"}
     assert {a.id for a in found.accounts} == {account}
     assert len(found.accounts) < 50, "a loop of links comes to an end"
 
 
-def test_folder_that_is_not_certbots_is_refused(tmp_path: Path) -> None:
+def test_directory_that_is_not_certbots_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not certbot's directory"):
-        read(tmp_path)
+        read_installation(tmp_path)
 
 
 def test_ini_file_is_parsed_as_certbot_writes_it() -> None:
@@ -162,7 +162,7 @@ def test_ini_file_is_parsed_as_certbot_writes_it() -> None:
         "# remark\nversion = 1\nlist = a, 'b, c',\nempty = \n[x]\nk = v # remark\n[[y]]\n'q' ="
         ' "#"\n[z]\na=b=c\n'
     )
-    assert parse(text) == {
+    assert parse_renewal_config(text) == {
         (): {"version": "1", "list": ("a", "b, c"), "empty": ""},
         ("x",): {"k": "v"},
         ("x", "y"): {"q": "#"},
@@ -173,4 +173,4 @@ def test_ini_file_is_parsed_as_certbot_writes_it() -> None:
 @pytest.mark.parametrize("text", ["[[deep]]\n", "[x]]]\n", "[[x]\n", "word\n", 'a = """x\n'])
 def test_ini_file_that_certbot_does_not_write_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        parse(text)
+        parse_renewal_config(text)

@@ -1,4 +1,4 @@
-"""Where nothing is written, and what is left when a disk does not take it."""
+"""Folders that are refused, and the state after a full or read-only disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
 from inventory.errors import CertmgrError
 from tests.certmgr.deploy.forks import Forks
-from tests.certmgr.deploy.rig import NAME, by_path, ders, leftovers, stored
+from tests.certmgr.deploy.rig import NAME, ders, leftovers, read_by_path, stored
 
 
 def test_folder_in_which_others_can_put_links_is_not_written_to(
@@ -37,7 +37,7 @@ def test_folder_in_which_others_can_put_links_is_not_written_to(
 
 
 @pytest.mark.parametrize("limit", [0, 100, 1000])
-def test_full_disk_leaves_the_version_before_and_is_reported_once(
+def test_full_disk_leaves_the_previous_version_and_is_reported_once(
     lineage: Lineage, issuer: Authority, forks: Forks, limit: int
 ) -> None:
     one, two = issuer.issue(NAME), issuer.issue(NAME)
@@ -52,14 +52,14 @@ def test_full_disk_leaves_the_version_before_and_is_reported_once(
     assert what.startswith(f"The new version of '{NAME}' cannot be written"), what
     assert why.startswith("File too large")
     assert todo.startswith("Free some space")
-    assert by_path(lineage.live).chain_der == tuple(ders(one))
+    assert read_by_path(lineage.live).chain_der == tuple(ders(one))
     assert len(lineage.versions()) == 1
     assert leftovers(lineage.base) == []
     lineage.switch(stored(lineage, two))
-    assert by_path(lineage.live).chain_der == tuple(ders(two))
+    assert read_by_path(lineage.live).chain_der == tuple(ders(two))
 
 
-def test_read_only_folder_leaves_the_version_before_and_is_reported_once(
+def test_read_only_folder_leaves_the_previous_version_and_is_reported_once(
     lineage: Lineage, issuer: Authority
 ) -> None:
     one, two = issuer.issue(NAME), issuer.issue(NAME)
@@ -69,10 +69,10 @@ def test_read_only_folder_leaves_the_version_before_and_is_reported_once(
     with _read_only(lineage.archive):
         with pytest.raises(CertmgrError, match=r"cannot be switched|cannot be written") as caught:
             lineage.switch(second)
-        assert "version before is in use" in str(caught.value)
+        assert "previous version is still in use" in str(caught.value)
         with pytest.raises(CertmgrError, match="cannot be written"):
             stored(lineage, issuer.issue(NAME))
-        assert by_path(lineage.live).chain_der == tuple(ders(one))
+        assert read_by_path(lineage.live).chain_der == tuple(ders(one))
     assert lineage.switch(second) == first
 
 

@@ -1,5 +1,5 @@
-"""A kill at every step: what is live is one of the two versions, complete, and the next call
-completes. And the order in which the steps become durable.
+"""A crash at every step: one of the two versions is live and complete, and the next call completes
+the work. In addition, the order in which the steps become durable.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from tests.certmgr.deploy.forks import Forks
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_death_at_any_step_leaves_one_complete_version_and_next_call_completes(
+def test_crash_at_any_step_leaves_one_complete_version_and_next_call_completes(
     forks: Forks, campaign: Campaign, memory: Path, scenario: str
 ) -> None:
-    rounds = campaign.size("rounds of a death at every step", 1, 5)
+    rounds = campaign.size("rounds of a crash at every step", 1, 5)
     for number in range(rounds):
         (memory / str(number)).mkdir()
         deaths = forks.call("deaths", folder=str(memory / str(number)), scenario=scenario)
         assert deaths >= 15, "it has that many steps at least"
-    campaign.report("deaths per round", deaths)
+    campaign.report("crashes per round", deaths)
 
 
 def test_each_step_is_durable_before_the_next_step_needs_it(forks: Forks, tmp_path: Path) -> None:

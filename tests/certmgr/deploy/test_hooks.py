@@ -1,4 +1,4 @@
-"""Programs of the administrator: what they get, what they never get, and how they end."""
+"""The administrator's programs: their environment and arguments, and how they end."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_server_that_is_left_behind_is_not_waited_for(tmp_path: Path) -> None:
+def test_server_that_stays_behind_is_not_waited_for(tmp_path: Path) -> None:
     text = f"sleep 600 & echo $! >{tmp_path}/pid; echo started"
     done = run([script(tmp_path, text)], timeout=120)
     pid = int((tmp_path / "pid").read_text())
@@ -174,7 +174,7 @@ def test_output_beyond_the_limit_is_read_and_dropped() -> None:
     assert MAX_OUTPUT - 100 < len(done.output) <= MAX_OUTPUT
 
 
-def test_another_user_is_become_with_all_of_its_groups() -> None:
+def test_program_runs_as_another_user_with_all_groups() -> None:
     """By root. Other users are refused, with the reason."""
     if os.geteuid() == 0:
         done = run(["/usr/bin/id"], user="nobody")
@@ -186,7 +186,7 @@ def test_another_user_is_become_with_all_of_its_groups() -> None:
         with pytest.raises(CertmgrError, match="only root can become another user"):
             run(["/usr/bin/id"], user="root")
     assert run(["/usr/bin/id", "-u"], user=getpass.getuser()).output == str(os.geteuid())
-    with pytest.raises(CertmgrError, match="There is no user"):
+    with pytest.raises(CertmgrError, match="has no user"):
         run(["/usr/bin/id"], user="no-such-user")
 
 

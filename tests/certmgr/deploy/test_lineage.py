@@ -1,4 +1,4 @@
-"""A lineage on disk: which names it may have, its layout and modes, and readers under switching."""
+"""A lineage on disk: its names, its layout and modes, and readers during switches."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from certmgr.demo.authority import Authority
-from certmgr.deploy.disk import modes
+from certmgr.deploy.disk import resolve_modes
 from certmgr.deploy.lineage import Lineage
 from inventory.errors import UsageError
 from tests.campaign import Campaign
 from tests.certmgr.deploy.forks import Forks
-from tests.certmgr.deploy.rig import NAME, by_path, ders, stored
+from tests.certmgr.deploy.rig import NAME, ders, read_by_path, stored
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_switched_lineage_has_certbots_layout_and_is_private(
         lineage.live,
     ):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
-    read = by_path(lineage.live)
+    read = read_by_path(lineage.live)
     assert read.key_pem == issued.key_pem
     assert read.chain_der == tuple(ders(issued))
     assert (lineage.live / "combined.pem").read_bytes() == issued.key_pem + issued.chain_pem
@@ -96,13 +96,13 @@ def test_version_without_a_key_has_no_files_for_it(lineage: Lineage, issuer: Aut
     assert current.key_pem is None
 
 
-def test_group_can_read_the_files_and_cannot_exchange_them(
+def test_group_can_read_the_files_and_cannot_replace_them(
     lineage: Lineage, issuer: Authority
 ) -> None:
-    """As root, a process of that group tries. Other users can give one group, so modes are read."""
+    """As root, a process of that group tries it. Without root, only the modes are checked."""
     issued = issuer.issue(NAME)
     group = "daemon" if os.geteuid() == 0 else grp.getgrgid(os.getegid()).gr_name
-    version = lineage.store(issued.key_pem, ders(issued), modes=modes("", group, "0640"))
+    version = lineage.store(issued.key_pem, ders(issued), modes=resolve_modes("", group, "0640"))
     lineage.switch(version)
     assert stat.S_IMODE((lineage.live / "privkey.pem").stat().st_mode) == 0o640
     assert stat.S_IMODE((lineage.archive / version.name).stat().st_mode) == 0o750
@@ -125,7 +125,7 @@ def test_group_can_read_the_files_and_cannot_exchange_them(
 
 
 @pytest.mark.campaign
-def test_readers_under_switches_always_read_one_version(
+def test_readers_during_switches_always_read_one_version(
     lineage: Lineage, issuer: Authority, forks: Forks, campaign: Campaign
 ) -> None:
     for _ in range(3):

@@ -1,7 +1,7 @@
-"""Real servers under constant switching: each handshake that completes shows one of our
-certificates with its key, and in the end the last one is served.
+"""Real servers during constant switches: each complete handshake presents one of the certificates
+with its key, and the last one is served in the end.
 
-A handshake proves the key, since OpenSSL checks that the server signs with that of the leaf.
+OpenSSL verifies in the handshake that the server signs with the key of the leaf.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ import pytest
 from certmgr.config.acme import TargetSettings
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.targets import deliver
+from certmgr.deploy.targets import deploy_to_target
 from certmgr.x509.bundle import CertificateBundle
 from tests.campaign import Campaign, wait_until
-from tests.certmgr.deploy.rig import NAME, material
+from tests.certmgr.deploy.rig import NAME, make_bundle
 from tests.servers.ports import free_port, wait_for
 from tests.servers.processes import stop
 from tests.servers.real import long_lived, program
 
-# What a connection may meet in a reload: a worker that ends closes connections that have not begun
-# their handshake. It is never an alert, and never a refused connection, since the new worker gets
+# Errors that a reload may cause: a worker that ends closes connections that have not begun their
+# handshake. An alert or a refused connection is an error of certmgr, since the new worker inherits
 # the listening socket.
 HARMLESS = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
@@ -140,7 +140,7 @@ SERVERS: dict[str, Callable[[Path, Path], AbstractContextManager[Server]]] = {
 
 @dataclass(slots=True)
 class Prober:
-    """Handshakes without a pause in a separate thread: what was shown, and what failed."""
+    """Handshakes without a pause in a separate thread, with the leaves and the errors."""
 
     server: Server
     root: Authority
@@ -186,13 +186,13 @@ class Prober:
 
 
 def certificate(issuer: Authority, name: str = NAME) -> CertificateBundle:
-    """A certificate for clients that compare it with the system's clock."""
-    return material(long_lived(issuer, name))
+    """Issue a certificate for clients that compare it with the clock of the system."""
+    return make_bundle(long_lived(issuer, name))
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("kind", SERVERS)
-def test_server_under_constant_switching_never_shows_a_broken_pair(
+def test_server_during_constant_switches_never_presents_a_broken_pair(
     lineage: Lineage,
     issuer: Authority,
     root: Authority,
@@ -210,7 +210,7 @@ def test_server_under_constant_switching_never_shows_a_broken_pair(
                 wanted = versions[n % 4]
                 before = prober.shown[wanted.sha256]
                 enough = prober.shown.total() + 25  # however slow the machine is
-                done = deliver(server.target, NAME, wanted, lineage.base)
+                done = deploy_to_target(server.target, NAME, wanted, lineage.base)
                 assert done.ok, done
                 if n <= 4 or server.ends_if_mixed:  # so that each one is seen at least once
                     wait_until(
@@ -228,25 +228,25 @@ def test_server_under_constant_switching_never_shows_a_broken_pair(
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_failed_test_brings_the_version_before_back_and_reloads_nothing(
+def test_failed_test_restores_the_previous_version_and_reloads_nothing(
     lineage: Lineage, issuer: Authority, root: Authority, tmp_path: Path, kind: str
 ) -> None:
-    """An administrator breaks the configuration while a new certificate comes."""
+    """An administrator broke the configuration before a new certificate is deployed."""
     old, new = certificate(issuer), certificate(issuer)
     first = lineage.store(old.key_pem, old.chain_der)
     lineage.switch(first)
     with SERVERS[kind](tmp_path, lineage.live) as server:
         good = server.config.read_text()
         server.config.write_text(good + "\nnonsense here\n")
-        done = deliver(server.target, NAME, new, lineage.base, label="web")
+        done = deploy_to_target(server.target, NAME, new, lineage.base, label="web")
         assert (done.target, done.ok, done.retry) == ("web", False, True)
-        assert "does not accept it" in done.what
+        assert "does not accept the certificate" in done.message
         assert "nginx.conf" in done.output or "nonsense" in done.output
         assert lineage.current() == first
         prober = Prober(server, root)
         assert prober.probe() == old.sha256
         server.config.write_text(good)
-        assert deliver(server.target, NAME, new, lineage.base).ok
+        assert deploy_to_target(server.target, NAME, new, lineage.base).ok
         wait_until(lambda: prober.shows(new.sha256), "the new one is served")
 
 
@@ -255,7 +255,7 @@ def test_reload_that_reports_success_may_not_have_happened(
 ) -> None:
     """nginx accepts the configuration and reloads with exit code 0, but cannot bind a new port.
 
-    The old certificate stays. So a delivery reports 'in place', and never 'live'.
+    The old certificate stays. So a delivery reports 'deployed', and never 'live'.
     """
     old, new = certificate(issuer), certificate(issuer)
     lineage.switch(lineage.store(old.key_pem, old.chain_der))
@@ -264,8 +264,8 @@ def test_reload_that_reports_success_may_not_have_happened(
         assert log is not None
         listens = f"listen 127.0.0.1:{port}; return 204;"
         server.config.write_text(server.config.read_text().replace("return 204;", listens))
-        done = deliver(server.target, NAME, new, lineage.base)
-        assert (done.ok, done.what) == (True, "in place, and reloaded")
+        done = deploy_to_target(server.target, NAME, new, lineage.base)
+        assert (done.ok, done.message) == (True, "deployed and reloaded")
         wait_until(lambda: "still could not bind()" in log.read_text(), "the reload is tried")
         assert Prober(server, root).probe() == old.sha256
 
@@ -283,7 +283,7 @@ def test_switch_of_another_lineage_waits_until_the_server_has_read_its_files(
     both = (lineage, other)
     versions = {one.name: [certificate(issuer, one.name) for _ in range(2)] for one in both}
     for one in both:
-        for version in versions[one.name]:  # stored already, so that a switch comes soon
+        for version in versions[one.name]:  # stored in advance, so that a switch is fast
             one.switch(one.store(version.key_pem, version.chain_der))
     with apache(tmp_path, lineage.live, [other.live, lineage.live] * 50) as server:
         target = replace(server.target, settle=settle, test=())
@@ -291,10 +291,10 @@ def test_switch_of_another_lineage_waits_until_the_server_has_read_its_files(
         for n in range(campaign.size("switches of two lineages", 8, 100)):
             one = (other, lineage)[n % 2]
             wanted, reloads = versions[one.name][n // 2 % 2], _reloads(server)
-            done = deliver(target, one.name, wanted, lineage.base)
+            done = deploy_to_target(target, one.name, wanted, lineage.base)
             assert done.ok, done
             marks.append(float(lineage.lock_file.read_text()))
-            # On a busy machine Apache may need longer than that; it ends if a switch comes then.
+            # On a busy machine Apache may need longer, and it would end if a switch happened then.
             happened = partial(_reloaded_since, server, reloads)
             wait_until(happened, "a reload")
         assert all(later - earlier >= settle for earlier, later in pairwise(marks))

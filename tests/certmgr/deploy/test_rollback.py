@@ -1,4 +1,4 @@
-"""When the version before comes back: tables of what was seen before and after a switch, and
+"""When a deployment is rolled back: tables of observations before and after a switch, and
 probes of real servers with a regression.
 """
 
@@ -33,7 +33,7 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOST = "shop.example.com"
 DAY = timedelta(days=1)
 _issuer = Authority("Issuer", Authority("Root", clock=frozen))
-_elsewhere = Authority("Another CA", Authority("Another Root", clock=frozen))
+_other_ca = Authority("Another CA", Authority("Another Root", clock=frozen))
 
 
 def _leaf(
@@ -46,20 +46,20 @@ LEAVES = {
     "old": _leaf(_issuer, HOST),
     "new": _leaf(_issuer, HOST),
     "new-uncovering": _leaf(_issuer, "other.example.com"),
-    "cdn": _leaf(_elsewhere, "*.example.com"),
-    "uncovering": _leaf(_elsewhere, "default.example.net"),
-    "expired": _leaf(_elsewhere, HOST, start=-90 * DAY, end=-DAY),
-    "future": _leaf(_elsewhere, HOST, start=DAY),
+    "cdn": _leaf(_other_ca, "*.example.com"),
+    "uncovering": _leaf(_other_ca, "default.example.net"),
+    "expired": _leaf(_other_ca, HOST, start=-90 * DAY, end=-DAY),
+    "future": _leaf(_other_ca, HOST, start=DAY),
     "rubbish": b"\x30\x03abc",
 }
 OLD, NEW = (parse(LEAVES[n]).sha256 for n in ("old", "new"))
 GOOD_OLD = OldVersion(OLD, NOW + 30 * DAY)
 
 
-def seen(
+def observation(
     what: str, address: str = "192.0.2.1", key_type: str = "EC", backend: str = ""
 ) -> Observation:
-    """Return what was seen: a word of LEAVES, or a kind of failure."""
+    """Return an observation. ``what``: a name of LEAVES, or a kind of failure."""
     if what in LEAVES:
         der = LEAVES[what]
         return Observation(HOST, 443, address, key_type, parse(der).sha256, "", backend, der=der)
@@ -100,43 +100,45 @@ NO_REGRESSIONS = [
 ]
 
 
-def verdict(
+def decision(
     before: Sequence[str],
     after: Sequence[str],
     old: OldVersion | None = GOOD_OLD,
     rolled: bool = False,
-    ours: bool = False,
+    served_before: bool = False,
 ) -> RollbackDecision:
-    sights = [seen(b) for b in before], [seen(a) for a in after]
-    return decide(*sights, ours, old, rolled, NOW, new_sha256=NEW)
+    observations = [observation(b) for b in before], [observation(a) for a in after]
+    return decide(*observations, served_before, old, rolled, NOW, new_sha256=NEW)
 
 
 @pytest.mark.parametrize("after", REGRESSIONS)
-def test_regression_where_ours_was_served_brings_the_old_version_back(after: str) -> None:
-    found = verdict(["old"], [after])
-    assert found.act is RollbackAction.ROLL_BACK, found
+def test_regression_of_an_endpoint_that_served_the_old_version_is_rolled_back(after: str) -> None:
+    found = decision(["old"], [after])
+    assert found.action is RollbackAction.ROLL_BACK, found
     assert found.reason.startswith("shop.example.com:443 at 192.0.2.1: ")
-    assert found.places[0].standing is SwitchState.HARMED
+    assert found.observations[0].state is SwitchState.REGRESSION
 
 
 @pytest.mark.parametrize("after", NO_REGRESSIONS)
 def test_result_that_is_not_a_regression_keeps_the_new_version(after: str) -> None:
-    assert verdict(["old"], [after]).act is RollbackAction.KEEP
+    assert decision(["old"], [after]).action is RollbackAction.KEEP
 
 
 @pytest.mark.parametrize("after", [*REGRESSIONS, *NO_REGRESSIONS])
 @pytest.mark.parametrize("before", ["cdn", "timeout", "refused", "expired", "none"])
-def test_place_that_never_served_ours_brings_nothing_back(before: str, after: str) -> None:
-    """A broken pair with the new leaf is for the staff: there is nothing to go back to there."""
+def test_endpoint_that_never_served_the_old_version_is_not_rolled_back(
+    before: str, after: str
+) -> None:
+    """A broken pair with the new leaf is left to the staff: a rollback would not restore it."""
     expected = RollbackAction.STAFF if after == "mismatch" else RollbackAction.KEEP
-    assert verdict([before], [after]).act is expected
+    assert decision([before], [after]).action is expected
 
 
 @pytest.mark.parametrize(
     "old, rolled, why",
     [
         (GOOD_OLD, True, "rolled back once already"),
-        (None, False, "no version before"),
+        (None, False, "no previous version"),
         (replace(GOOD_OLD, not_after=NOW), False, "is expired"),
         (replace(GOOD_OLD, not_after=None), False, "is expired"),
         (replace(GOOD_OLD, revoked=True), False, "is revoked"),
@@ -144,53 +146,55 @@ def test_place_that_never_served_ours_brings_nothing_back(before: str, after: st
         (replace(GOOD_OLD, revoked=None, compromised=True), False, "is compromised"),
     ],
 )
-def test_regression_without_a_usable_old_version_is_for_the_staff(
+def test_regression_without_a_usable_old_version_is_left_to_the_staff(
     old: OldVersion | None, rolled: bool, why: str
 ) -> None:
-    found = verdict(["old"] if old is not None else [], ["refused"], old, rolled, ours=True)
-    assert found.act is RollbackAction.STAFF
+    found = decision(
+        ["old"] if old is not None else [], ["refused"], old, rolled, served_before=True
+    )
+    assert found.action is RollbackAction.STAFF
     assert why in found.reason
 
 
 @pytest.mark.parametrize("revoked", [None, False])
-def test_old_version_whose_revocation_is_undetermined_comes_back(revoked: bool | None) -> None:
+def test_old_version_whose_revocation_is_undetermined_is_restored(revoked: bool | None) -> None:
     assert (
-        verdict(["old"], ["refused"], replace(GOOD_OLD, revoked=revoked)).act
+        decision(["old"], ["refused"], replace(GOOD_OLD, revoked=revoked)).action
         is RollbackAction.ROLL_BACK
     )
 
 
 @pytest.mark.parametrize(
-    "before, after, ours, standing",
+    "before, after, served_before, state",
     [
         ("old", "new", False, SwitchState.LIVE),
         ("cdn", "new", False, SwitchState.LIVE),
         ("old", "old", False, SwitchState.NOT_YET),
         ("cdn", "cdn", False, SwitchState.CDN),
-        ("cdn", "cdn", True, SwitchState.CDN),  # what was seen counts more than the inventory
+        ("cdn", "cdn", True, SwitchState.CDN),  # observations take precedence over the inventory
         ("old", "cdn", False, SwitchState.OTHER),
         ("old", "timeout", False, SwitchState.UNKNOWN),
         ("cdn", "refused", False, SwitchState.UNKNOWN),
-        ("old", "refused", False, SwitchState.HARMED),
-        ("", "refused", True, SwitchState.HARMED),
+        ("old", "refused", False, SwitchState.REGRESSION),
+        ("", "refused", True, SwitchState.REGRESSION),
         ("", "refused", False, SwitchState.UNKNOWN),
         ("", "cdn", False, SwitchState.CDN),
         ("", "cdn", True, SwitchState.OTHER),
     ],
 )
-def test_state_of_a_place_follows_from_what_was_seen_before_and_after(
-    before: str, after: str, ours: bool, standing: SwitchState
+def test_state_of_an_endpoint_follows_from_the_observations_before_and_after(
+    before: str, after: str, served_before: bool, state: SwitchState
 ) -> None:
-    found = verdict([before] if before else [], [after], ours=ours)
-    assert [p.standing for p in found.places] == [standing]
-    assert bool(found.cdn) is (standing is SwitchState.CDN)
+    found = decision([before] if before else [], [after], served_before=served_before)
+    assert [p.state for p in found.observations] == [state]
+    assert bool(found.cdn) is (state is SwitchState.CDN)
 
 
 def test_new_certificate_that_does_not_cover_the_name_is_a_regression() -> None:
-    after = [seen("new-uncovering")]
+    after = [observation("new-uncovering")]
     new = str(after[0].sha256)
-    found = decide([seen("old")], after, False, GOOD_OLD, False, NOW, new_sha256=new)
-    assert found.act is RollbackAction.ROLL_BACK
+    found = decide([observation("old")], after, False, GOOD_OLD, False, NOW, new_sha256=new)
+    assert found.action is RollbackAction.ROLL_BACK
     assert "does not cover the name" in found.reason
 
 
@@ -204,29 +208,33 @@ def test_new_certificate_that_does_not_cover_the_name_is_a_regression() -> None:
         ("expired", "cdn", RollbackAction.KEEP),
     ],
 )
-def test_key_types_of_one_place_are_judged_together(rsa: str, ec: str, act: RollbackAction) -> None:
-    """From RSA to EC: no RSA certificate any more is no regression; no certificate at all is."""
-    before = [seen("old", key_type="RSA"), seen("alert")]
-    after = [seen(rsa, key_type="RSA"), seen(ec)]
-    assert decide(before, after, False, GOOD_OLD, False, NOW, new_sha256=NEW).act is act
+def test_key_types_of_one_endpoint_are_judged_together(
+    rsa: str, ec: str, act: RollbackAction
+) -> None:
+    """After a change from RSA to EC, only a missing certificate of both types is a regression."""
+    before = [observation("old", key_type="RSA"), observation("alert")]
+    after = [observation(rsa, key_type="RSA"), observation(ec)]
+    assert decide(before, after, False, GOOD_OLD, False, NOW, new_sha256=NEW).action is act
 
 
-def test_regression_at_one_place_of_several_is_enough_and_is_named() -> None:
+def test_regression_of_one_endpoint_of_several_is_enough_and_is_named() -> None:
     addresses = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
-    before = [seen("old", a) for a in addresses] + [seen("old", "10.0.0.1", backend="lb")]
+    before = [observation("old", a) for a in addresses] + [
+        observation("old", "10.0.0.1", backend="lb")
+    ]
     after = [
-        seen("new", addresses[0]),
-        seen("timeout", addresses[1]),
-        seen("refused", addresses[2]),
-        seen("old", "10.0.0.1", backend="lb"),
+        observation("new", addresses[0]),
+        observation("timeout", addresses[1]),
+        observation("refused", addresses[2]),
+        observation("old", "10.0.0.1", backend="lb"),
     ]
     found = decide(before, after, False, GOOD_OLD, False, NOW, new_sha256=NEW)
-    assert found.act is RollbackAction.ROLL_BACK
+    assert found.action is RollbackAction.ROLL_BACK
     assert found.reason == "shop.example.com:443 at 192.0.2.3: the connection is refused"
 
 
 def test_without_any_probe_the_new_version_stays() -> None:
-    assert decide([], [], True, GOOD_OLD, False, NOW, new_sha256=NEW).act is RollbackAction.KEEP
+    assert decide([], [], True, GOOD_OLD, False, NOW, new_sha256=NEW).action is RollbackAction.KEEP
 
 
 # -- real servers --------------------------------------------------------------------------------
@@ -246,7 +254,7 @@ def after_switch(
     shown: IssuedCertificate,
     how: str,
 ) -> tuple[list[Observation], list[Observation]]:
-    """Probe a server with the old certificate, then another one that took its place."""
+    """Probe a server with the old certificate, then the server that replaced it."""
     with nginx(folder, [(HOST, *write_pair(folder, old, "old"))]) as port:
         before = probe(settings, port)
     pair = write_pair(folder, new, "x")
@@ -294,8 +302,8 @@ def test_regression_of_a_real_server_is_recognised(
     }.get(after, new)
     folder = tmp_path / "web"
     folder.mkdir()
-    sights = after_switch(settings, folder, old, new, shown, after)
+    observations = after_switch(settings, folder, old, new, shown, after)
     good_old = OldVersion(parse(old.der).sha256, now + DAY)
     new_sha256 = parse(new.der).sha256
-    found = decide(*sights, False, good_old, False, now, new_sha256=new_sha256)
-    assert found.act is act, found
+    found = decide(*observations, False, good_old, False, now, new_sha256=new_sha256)
+    assert found.action is act, found

@@ -1,4 +1,4 @@
-"""Targets on another machine, over a real sshd: the layout, host keys, and what fails there."""
+"""Targets on another machine, over a real sshd: the layout, host keys, and failures."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.targets import TargetResult, deliver
+from certmgr.deploy.targets import TargetResult, deploy_to_target
 from tests.certmgr.deploy.rig import (
     NAME,
     Sshd,
-    by_path,
     hook,
     leftovers,
-    material,
+    make_bundle,
     new_key,
+    read_by_path,
     stored,
 )
 from tests.servers.ports import free_port
@@ -38,7 +38,7 @@ def fingerprint(public: Path) -> str:
 
 
 @pytest.mark.parametrize("place", ["tls", "a folder with 'blanks' & $(signs)"])
-def test_delivery_makes_the_same_layout_there_tests_and_reloads(
+def test_deployment_creates_the_same_layout_tests_and_reloads(
     lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd, place: str
 ) -> None:
     (tmp_path / place).mkdir(mode=0o700)
@@ -55,9 +55,9 @@ def test_delivery_makes_the_same_layout_there_tests_and_reloads(
         issued = issuer.issue(NAME)
         version = stored(lineage, issued)
         for _ in range(2 if n == 0 else 1):
-            done = deliver(target, NAME, material(issued), lineage.base, label="far")
-            assert done == TargetResult("far", True, "in place, and reloaded")
-        assert by_path(directory).sha256 == material(issued).sha256
+            done = deploy_to_target(target, NAME, make_bundle(issued), lineage.base, label="far")
+            assert done == TargetResult("far", True, "deployed and reloaded")
+        assert read_by_path(directory).sha256 == make_bundle(issued).sha256
         assert str((directory / "current").readlink()) == f"versions/{version.name}"
     assert Path(log).read_text().splitlines() == ["tested", "reloaded $(id); a b"] * 8
     kept = sorted(p.name for p in (directory / "versions").iterdir())
@@ -78,13 +78,15 @@ def test_unknown_host_key_is_refused_and_named(
     issued = issuer.issue(NAME)
     stored(lineage, issued)
     server.known_hosts.write_text("")
-    done = deliver(server.target(f"{tmp_path}/tls"), NAME, material(issued), lineage.base)
+    done = deploy_to_target(
+        server.target(f"{tmp_path}/tls"), NAME, make_bundle(issued), lineage.base
+    )
     assert (done.ok, done.retry) == (False, False)
     shown = fingerprint(server.folder / "host.pub")
-    assert f"is unknown: ssh-ed25519 {shown}" in done.what
-    assert str(server.known_hosts) in done.what
+    assert f"is unknown: ssh-ed25519 {shown}" in done.message
+    assert str(server.known_hosts) in done.message
     assert not (tmp_path / "tls").exists()
-    assert server.known_hosts.read_text() == "", "nothing is learnt"
+    assert server.known_hosts.read_text() == "", "the key is not added"
 
 
 def test_changed_host_key_is_refused_and_both_are_named(
@@ -94,10 +96,15 @@ def test_changed_host_key_is_refused_and_both_are_named(
     stored(lineage, issued)
     other = new_key(tmp_path / "other")
     server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {other}\n")
-    done = deliver(server.target(f"{tmp_path}/tls"), NAME, material(issued), lineage.base)
+    done = deploy_to_target(
+        server.target(f"{tmp_path}/tls"), NAME, make_bundle(issued), lineage.base
+    )
     assert (done.ok, done.retry) == (False, False)
     shown, known = fingerprint(server.folder / "host.pub"), fingerprint(tmp_path / "other.pub")
-    assert f"has CHANGED: it shows ssh-ed25519 {shown}, known is ssh-ed25519 {known}" in done.what
+    assert (
+        f"has CHANGED: it presents ssh-ed25519 {shown}, known is ssh-ed25519 {known}"
+        in done.message
+    )
     assert not (tmp_path / "tls").exists()
 
 
@@ -108,17 +115,19 @@ def test_revoked_host_key_is_refused(
     stored(lineage, issued)
     line = server.known_hosts.read_text()
     server.known_hosts.write_text(f"{line}@revoked * {line.split(' ', 1)[1]}")
-    done = deliver(server.target(f"{tmp_path}/tls"), NAME, material(issued), lineage.base)
+    done = deploy_to_target(
+        server.target(f"{tmp_path}/tls"), NAME, make_bundle(issued), lineage.base
+    )
     assert (done.ok, done.retry) == (False, False)
-    assert "is revoked" in done.what
+    assert "is revoked" in done.message
     assert not (tmp_path / "tls").exists()
 
 
-# -- what fails there ----------------------------------------------------------------------------
+# -- failures ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["test fails", "test hangs", "reload fails", "reload hangs"])
-def test_failed_test_or_reload_there_is_a_value_and_a_failed_test_brings_the_old_one_back(
+def test_failed_remote_test_or_reload_is_returned_and_a_failed_test_is_rolled_back(
     lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd, fault: str
 ) -> None:
     one, two = issuer.issue(NAME), issuer.issue(NAME)
@@ -133,42 +142,42 @@ def test_failed_test_or_reload_there_is_a_value_and_a_failed_test_brings_the_old
     for before, issued in ((None, one), (one, two)):
         if before is not None:
             good = server.target(directory)
-            assert deliver(good, NAME, material(before), lineage.base).ok
-        done = deliver(bad, NAME, material(issued), lineage.base)
+            assert deploy_to_target(good, NAME, make_bundle(before), lineage.base).ok
+        done = deploy_to_target(bad, NAME, make_bundle(issued), lineage.base)
         assert (done.ok, done.retry, done.output) == (False, True, "no"), done
         stays = before if what == "test" else issued
         if stays is None:
             assert not Path(directory, "current").is_symlink()
         else:
-            assert by_path(Path(directory)).sha256 == material(stays).sha256
-        assert ("did not end in time" if how == "hangs" else "exit code 9") in done.what
+            assert read_by_path(Path(directory)).sha256 == make_bundle(stays).sha256
+        assert ("did not finish in time" if how == "hangs" else "exit code 9") in done.message
 
 
-def test_delivery_after_a_broken_connection_knows_what_to_go_back_to(
+def test_deployment_after_a_broken_connection_knows_the_version_to_restore(
     lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
 ) -> None:
-    """The connection breaks in the middle of the test, so that nothing is rolled back then."""
+    """The connection breaks during the test, so that nothing is rolled back then."""
     one, two = issuer.issue(NAME), issuer.issue(NAME)
     for issued in (one, two):
         stored(lineage, issued)
     directory = f"{tmp_path}/tls"
-    assert deliver(server.target(directory), NAME, material(one), lineage.base).ok
+    assert deploy_to_target(server.target(directory), NAME, make_bundle(one), lineage.base).ok
     cut = server.target(directory, test=hook(tmp_path, "kill -9 $PPID", "cut"))
-    done = deliver(cut, NAME, material(two), lineage.base)
+    done = deploy_to_target(cut, NAME, make_bundle(two), lineage.base)
     assert (done.ok, done.retry) == (False, True)
-    assert by_path(Path(directory)).sha256 == material(two).sha256
+    assert read_by_path(Path(directory)).sha256 == make_bundle(two).sha256
     failing = server.target(directory, test=("/bin/false",))
-    done = deliver(failing, NAME, material(two), lineage.base)
+    done = deploy_to_target(failing, NAME, make_bundle(two), lineage.base)
     assert (done.ok, done.retry) == (False, True)
-    assert "was taken back" in done.what
-    assert by_path(Path(directory)).sha256 == material(one).sha256
+    assert "was rolled back" in done.message
+    assert read_by_path(Path(directory)).sha256 == make_bundle(one).sha256
 
 
 @pytest.mark.parametrize(
     "fault, reason, retry",
     [
-        ("strange key", "does not accept our key", False),
-        ("open key", "can be read by others", False),
+        ("strange key", "does not accept the key", False),
+        ("open key", "Other users can read the key file", False),
         ("no known hosts", "cannot be read", False),
         ("no server", "", True),
     ],
@@ -197,29 +206,29 @@ def test_connection_that_cannot_be_made_reports_why(
             target = replace(target, known_hosts=str(tmp_path / "none"))
         case _:
             target = replace(target, port=free_port())
-    done = deliver(target, NAME, material(issued), lineage.base)
+    done = deploy_to_target(target, NAME, make_bundle(issued), lineage.base)
     assert (done.ok, done.retry) == (False, retry), done
-    assert reason in done.what
+    assert reason in done.message
 
 
-def test_version_that_was_not_stored_before_is_not_delivered(
+def test_version_that_was_not_stored_before_is_not_deployed(
     lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
 ) -> None:
     stored(lineage, issuer.issue(NAME))
-    fresh = material(issuer.issue(NAME))
-    done = deliver(server.target(f"{tmp_path}/tls"), NAME, fresh, lineage.base)
-    assert "no such version" in done.what
+    fresh = make_bundle(issuer.issue(NAME))
+    done = deploy_to_target(server.target(f"{tmp_path}/tls"), NAME, fresh, lineage.base)
+    assert "no such version" in done.message
 
 
-def test_change_by_hand_there_is_not_overwritten(
+def test_manual_change_on_the_other_machine_is_not_overwritten(
     lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
 ) -> None:
     issued = issuer.issue(NAME)
     version = stored(lineage, issued)
     target = server.target(f"{tmp_path}/tls")
-    assert deliver(target, NAME, material(issued), lineage.base).ok
+    assert deploy_to_target(target, NAME, make_bundle(issued), lineage.base).ok
     (tmp_path / "tls/versions" / version.name / "privkey.pem").write_text("changed")
-    done = deliver(target, NAME, material(issued), lineage.base)
+    done = deploy_to_target(target, NAME, make_bundle(issued), lineage.base)
     assert (done.ok, done.retry) == (False, False)
-    assert "changed by hand" in done.what
-    assert not deliver(target, "other.example", material(issued), lineage.base).ok
+    assert "changed by hand" in done.message
+    assert not deploy_to_target(target, "other.example", make_bundle(issued), lineage.base).ok

@@ -1,4 +1,4 @@
-"""Taking over from certbot: its schedule, and its links, which are exchanged one by one."""
+"""The takeover from certbot: its schedules, and its links, which are replaced one by one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ import pytest
 from certmgr.config.acme import TargetSettings
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.takeover import Schedule, schedules, take_over_links, timers_enabled, undo
-from certmgr.deploy.targets import TargetResult, deliver
+from certmgr.deploy.takeover import (
+    Schedule,
+    has_schedules,
+    renewal_schedules,
+    take_over_links,
+    undo_takeover,
+)
+from certmgr.deploy.targets import TargetResult, deploy_to_target
 from certmgr.x509.bundle import CertificateBundle
 from inventory.errors import CertmgrError, UsageError
 from tests.certmgr.deploy.certbot_place import certbot_lineage, content
-from tests.certmgr.deploy.rig import NAME, by_links, material, stored
+from tests.certmgr.deploy.rig import NAME, make_bundle, read_by_links, stored
 
-# -- its schedule --------------------------------------------------------------------------------
+# -- certbot's schedules -------------------------------------------------------------------------
 
 
-def test_schedules_are_found_with_the_way_to_end_them(tmp_path: Path) -> None:
-    assert schedules(tmp_path) == []
-    assert not timers_enabled(tmp_path)
+def test_schedules_are_found_with_the_command_that_disables_them(tmp_path: Path) -> None:
+    assert renewal_schedules(tmp_path) == []
+    assert not has_schedules(tmp_path)
     wants = tmp_path / "etc/systemd/system/timers.target.wants"
     wants.mkdir(parents=True)
     (wants / "certbot.timer").symlink_to("/lib/systemd/system/certbot.timer")
@@ -35,7 +41,7 @@ def test_schedules_are_found_with_the_way_to_end_them(tmp_path: Path) -> None:
         "SHELL=/bin/sh\n# certbot renews\n0 */12 * * * root test -x /usr/bin/certbot "
         "-a \\! -d /run/systemd/system && certbot -q renew\n"
     )
-    found = schedules(tmp_path)
+    found = renewal_schedules(tmp_path)
     assert [s.disable for s in found] == [
         ("/usr/bin/systemctl", "disable", "--now", "certbot.timer"),
         ("/usr/bin/systemctl", "disable", "--now", snap),
@@ -43,25 +49,25 @@ def test_schedules_are_found_with_the_way_to_end_them(tmp_path: Path) -> None:
     ]
     assert str(cron) in found[2].todo
     (tmp_path / "run/systemd/system").mkdir(parents=True)
-    assert len(schedules(tmp_path)) == 2, "Debian's line does nothing if systemd runs"
+    assert len(renewal_schedules(tmp_path)) == 2, "Debian's line does nothing if systemd runs"
     crontab = tmp_path / "etc/crontab"
     crontab.write_text("0 3 * * * root certbot renew\n")
     todo = f"put a # before the line with certbot in {crontab}, or move the file away"
-    assert schedules(tmp_path)[2] == Schedule(f"cron: {crontab}", None, todo)
-    assert timers_enabled(tmp_path)
+    assert renewal_schedules(tmp_path)[2] == Schedule(f"cron: {crontab}", None, todo)
+    assert has_schedules(tmp_path)
 
 
-# -- its links -----------------------------------------------------------------------------------
+# -- certbot's links -----------------------------------------------------------------------------
 
 
 def deliver_live(lineage: Lineage, new: CertificateBundle) -> TargetResult:
-    """Deliver a certificate to the live folder."""
+    """Deploy a certificate to the live folder."""
     target = TargetSettings("reload", reload=("/bin/true",), settle=0.0)
-    return deliver(target, NAME, new, lineage.base)
+    return deploy_to_target(target, NAME, new, lineage.base)
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["a separate base", "in certbot's folder"])
-def test_links_are_taken_over_used_and_given_back(
+def test_links_are_taken_over_used_and_restored(
     tmp_path: Path, base: Path, issuer: Authority, inside: bool
 ) -> None:
     issued = issuer.issue(NAME)
@@ -72,28 +78,28 @@ def test_links_are_taken_over_used_and_given_back(
     lineage.switch(stored(lineage, issued))
     for _ in range(2):
         take_over_links(live, lineage)
-        assert by_links(live).sha256 == material(issued).sha256
+        assert read_by_links(live).sha256 == make_bundle(issued).sha256
         assert (live / "combined.pem").read_bytes() == issued.key_pem + issued.chain_pem
-    assert lineage.held() is None
+    assert lineage.hold_reason() is None
     assert not live.is_symlink()
     archive = f"../../archive/{NAME}" if inside else str(lineage.archive)
     assert str((live / "privkey.pem").readlink()) == f"{archive}/current/privkey.pem"
-    new = material(issuer.issue(NAME))
+    new = make_bundle(issuer.issue(NAME))
     assert deliver_live(lineage, new).ok
-    assert by_links(live).sha256 == new.sha256
+    assert read_by_links(live).sha256 == new.sha256
     after = content(base)
-    assert {n: after.get(n) for n in others} == others, "nothing else of certbot's is touched"
-    undo(lineage)
-    given_back = content(base)
-    assert {n: given_back.get(n) for n in before} == before
+    assert {n: after.get(n) for n in others} == others, "no other file of certbot is changed"
+    undo_takeover(lineage)
+    restored = content(base)
+    assert {n: restored.get(n) for n in before} == before
     assert not (live / "combined.pem").exists()
     with pytest.raises(UsageError, match="Nothing of certbot was taken over"):
-        undo(lineage)
+        undo_takeover(lineage)
     take_over_links(live, lineage)
-    assert by_links(live).sha256 == material(issued).sha256
+    assert read_by_links(live).sha256 == make_bundle(issued).sha256
 
 
-def test_certificate_that_is_not_certbots_takes_nothing_over(
+def test_takeover_with_another_certificate_is_refused(
     tmp_path: Path, base: Path, issuer: Authority
 ) -> None:
     live = certbot_lineage(base, NAME, issuer.issue(NAME))
@@ -102,13 +108,13 @@ def test_certificate_that_is_not_certbots_takes_nothing_over(
     with pytest.raises(CertmgrError, match="no certificate in use yet"):
         take_over_links(live, lineage)
     lineage.switch(stored(lineage, issuer.issue(NAME)))
-    with pytest.raises(CertmgrError, match="shows another certificate than ours"):
+    with pytest.raises(CertmgrError, match="has another certificate than certmgr"):
         take_over_links(live, lineage)
     assert content(base) == before
-    assert lineage.held() is None
+    assert lineage.hold_reason() is None
 
 
-def test_folder_that_is_not_as_certbot_makes_it_is_left_alone(
+def test_folder_without_certbots_layout_is_not_changed(
     tmp_path: Path, base: Path, issuer: Authority
 ) -> None:
     issued = issuer.issue(NAME)
@@ -121,27 +127,27 @@ def test_folder_that_is_not_as_certbot_makes_it_is_left_alone(
         take_over_links(live, lineage)
     (tmp_path / "link").symlink_to(live)
     for path in (tmp_path / "link", tmp_path / "none"):
-        with pytest.raises(UsageError, match="is not a folder of certbot's"):
+        with pytest.raises(UsageError, match="is not a live folder of certbot"):
             take_over_links(path, lineage)
 
 
-def test_nothing_is_switched_while_links_are_exchanged(
+def test_nothing_is_switched_while_links_are_replaced(
     tmp_path: Path, base: Path, issuer: Authority
 ) -> None:
-    """A process died in the middle.
+    """A process died during the takeover.
 
-    A renewal in this state would show a server the key of one version and the certificate of
+    After a switch in this state, a server would read the key of one version and the certificate of
     another.
     """
     issued = issuer.issue(NAME)
     live = certbot_lineage(base, NAME, issued)
     lineage = Lineage(tmp_path / "ours", NAME)
     lineage.switch(stored(lineage, issued))
-    lineage.hold("the links of certbot are being exchanged")
-    done = deliver_live(lineage, material(issuer.issue(NAME)))
+    lineage.hold("the links of certbot are being replaced")
+    done = deliver_live(lineage, make_bundle(issuer.issue(NAME)))
     assert (done.ok, done.retry) == (False, True)
-    assert "being exchanged" in done.what
+    assert "being replaced" in done.message
     take_over_links(live, lineage)
-    assert deliver_live(lineage, material(issuer.issue(NAME))).ok
+    assert deliver_live(lineage, make_bundle(issuer.issue(NAME))).ok
     record = json.loads((lineage.archive / "certbot.json").read_text())
     assert record["links"]["cert.pem"] == f"../../archive/{NAME}/cert1.pem"

@@ -1,4 +1,4 @@
-"""Targets on this machine: files, their modes, and messages. A target that fails is a value."""
+"""Targets on this machine: files, their modes, and messages. A failure is a returned value."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from certmgr.config.acme import TargetSettings
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.targets import TargetResult, deliver
+from certmgr.deploy.targets import TargetResult, deploy_to_target
 from inventory.certificates import from_pem
-from tests.certmgr.deploy.rig import NAME, by_path, hook, leftovers, material, stored
+from tests.certmgr.deploy.rig import NAME, hook, leftovers, make_bundle, read_by_path, stored
 from tests.servers.real import program
 
 # -- files ---------------------------------------------------------------------------------------
@@ -27,12 +27,12 @@ def test_files_have_one_link_that_switches_and_stable_links_through_it(
 ) -> None:
     reload = hook(tmp_path, f'echo "$CERTMGR_LINEAGE $CERTMGR_SHA256" >>{tmp_path}/log')
     target = TargetSettings("files", f"{tmp_path}/tls/{{name}}", reload=reload, settle=0.0)
-    one, two = material(issuer.issue(NAME)), material(issuer.issue(NAME))
+    one, two = make_bundle(issuer.issue(NAME)), make_bundle(issuer.issue(NAME))
     folder = tmp_path / "tls" / NAME
     for wanted in (one, two, two):
-        done = deliver(target, NAME, wanted, lineage.base, label="web")
-        assert done == TargetResult("web", True, "in place, and reloaded")
-        assert by_path(folder).sha256 == wanted.sha256
+        done = deploy_to_target(target, NAME, wanted, lineage.base, label="web")
+        assert done == TargetResult("web", True, "deployed and reloaded")
+        assert read_by_path(folder).sha256 == wanted.sha256
     log = (tmp_path / "log").read_text().split()
     assert log == [w for m in (one, two, two) for w in (NAME, m.sha256)]
     current = str((folder / "current").readlink())
@@ -51,12 +51,12 @@ def test_folder_of_another_lineage_is_refused(
     lineage: Lineage, issuer: Authority, tmp_path: Path
 ) -> None:
     target = TargetSettings("files", f"{tmp_path}/tls", settle=0.0)
-    assert deliver(target, NAME, material(issuer.issue(NAME)), lineage.base).ok
-    other = material(issuer.issue("other.example"))
-    done = deliver(target, "other.example", other, lineage.base)
+    assert deploy_to_target(target, NAME, make_bundle(issuer.issue(NAME)), lineage.base).ok
+    other = make_bundle(issuer.issue("other.example"))
+    done = deploy_to_target(target, "other.example", other, lineage.base)
     assert (done.ok, done.retry) == (False, False)
-    assert "Write {name} in the directory" in done.what
-    assert by_path(tmp_path / "tls").leaf.dns_names == (NAME,)
+    assert "Write {name} in the directory" in done.message
+    assert read_by_path(tmp_path / "tls").leaf.dns_names == (NAME,)
 
 
 def test_only_five_versions_of_files_are_kept(
@@ -64,17 +64,17 @@ def test_only_five_versions_of_files_are_kept(
 ) -> None:
     target = TargetSettings("files", f"{tmp_path}/tls", settle=0.0)
     for _ in range(8):
-        assert deliver(target, NAME, material(issuer.issue(NAME)), lineage.base).ok
+        assert deploy_to_target(target, NAME, make_bundle(issuer.issue(NAME)), lineage.base).ok
     kept = [p for p in (tmp_path / "tls/versions").iterdir() if not p.is_symlink()]
     assert len(kept) == 5
 
 
 @pytest.mark.parametrize("kind", ["reload", "files", "pkcs12"])
 @pytest.mark.parametrize("fault", ["test fails", "test is missing", "test hangs", "reload fails"])
-def test_failed_test_or_reload_is_a_value_and_a_failed_test_brings_the_old_one_back(
+def test_failed_test_or_reload_is_returned_and_a_failed_test_is_rolled_back(
     lineage: Lineage, issuer: Authority, tmp_path: Path, kind: str, fault: str
 ) -> None:
-    """Also for the very first certificate: after its test failed, there is none again."""
+    """After the failed test of the very first certificate, there is none again."""
     good = TargetSettings(
         kind,
         f"{tmp_path}/tls",
@@ -105,17 +105,17 @@ def test_failed_test_or_reload_is_a_value_and_a_failed_test_brings_the_old_one_b
                 return found.sha256 if found is not None else None
             case "files":
                 folder = tmp_path / "tls"
-                return by_path(folder).sha256 if (folder / "current").exists() else None
+                return read_by_path(folder).sha256 if (folder / "current").exists() else None
             case _:
                 path = tmp_path / "site.pfx"
                 return _leaf_of(path, "pw") if path.exists() else None
 
-    one, two = material(issuer.issue(NAME)), material(issuer.issue(NAME))
+    one, two = make_bundle(issuer.issue(NAME)), make_bundle(issuer.issue(NAME))
     rolled_back = fault != "reload fails"
     for before, wanted in ((None, one), (one, two)):
         if before is not None:
-            assert deliver(good, NAME, before, lineage.base).ok
-        done = deliver(bad, NAME, wanted, lineage.base)
+            assert deploy_to_target(good, NAME, before, lineage.base).ok
+        done = deploy_to_target(bad, NAME, wanted, lineage.base)
         assert not done.ok
         assert done.retry
         expected = before if rolled_back else wanted
@@ -124,7 +124,7 @@ def test_failed_test_or_reload_is_a_value_and_a_failed_test_brings_the_old_one_b
     assert not (tmp_path / "reloaded").exists()
     if fault == "test fails":
         assert done.output == "line 7: bad"
-        assert "was taken back" in done.what
+        assert "was rolled back" in done.message
 
 
 NO_FOLDER = "/no/such/folder/x.pfx"
@@ -133,9 +133,9 @@ NO_FOLDER = "/no/such/folder/x.pfx"
 @pytest.mark.parametrize(
     "target, reason",
     [
-        (TargetSettings("nonsense"), "no kind of target"),
-        (TargetSettings("reload", owner="no-such-user"), "no 'no-such-user' here"),
-        (TargetSettings("reload", group="no-such-group"), "no 'no-such-group' here"),
+        (TargetSettings("nonsense"), "is not a kind of target"),
+        (TargetSettings("reload", owner="no-such-user"), "has no 'no-such-user'"),
+        (TargetSettings("reload", group="no-such-group"), "has no 'no-such-group'"),
         (TargetSettings("reload", reload=("/no/such/program",)), "cannot be run"),
         (
             TargetSettings("reload", reload=("/bin/true",), user="no-such-user"),
@@ -163,35 +163,35 @@ NO_FOLDER = "/no/such/folder/x.pfx"
         ),
     ],
 )
-def test_configuration_that_cannot_work_is_reported(
+def test_invalid_configuration_is_reported(
     lineage: Lineage, issuer: Authority, target: TargetSettings, reason: str
 ) -> None:
     issued = issuer.issue(NAME)
     stored(lineage, issued)
-    done = deliver(target, NAME, material(issued), lineage.base)
+    done = deploy_to_target(target, NAME, make_bundle(issued), lineage.base)
     assert not done.ok
-    assert reason in done.what
+    assert reason in done.message
 
 
 def test_name_that_is_a_path_is_refused(
     lineage: Lineage, issuer: Authority, tmp_path: Path
 ) -> None:
     target = TargetSettings("files", f"{tmp_path}/{{name}}")
-    done = deliver(target, "../../etc", material(issuer.issue(NAME)), lineage.base)
+    done = deploy_to_target(target, "../../etc", make_bundle(issuer.issue(NAME)), lineage.base)
     assert (done.ok, done.retry) == (False, False)
-    assert "cannot be the name of a lineage" in done.what
+    assert "cannot be the name of a lineage" in done.message
 
 
-def test_folder_that_all_users_can_write_to_gets_no_files(
+def test_nothing_is_written_to_a_folder_that_all_users_can_write_to(
     lineage: Lineage, issuer: Authority, tmp_path: Path
 ) -> None:
     """A client could put links there."""
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     target = TargetSettings("files", f"{tmp_path}/open")
-    done = deliver(target, NAME, material(issuer.issue(NAME)), lineage.base)
+    done = deploy_to_target(target, NAME, make_bundle(issuer.issue(NAME)), lineage.base)
     assert not done.ok
-    assert "Nothing is written below" in done.what
+    assert "Nothing is written below" in done.message
     assert list((tmp_path / "open").iterdir()) == []
 
 
@@ -215,7 +215,7 @@ def _leaf_of(path: Path, password: str) -> str:
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("key", ["EC", "RSA"])
-def test_pkcs12_is_read_back_by_openssl(
+def test_pkcs12_is_parsed_by_openssl(
     lineage: Lineage,
     issuer: Authority,
     rsa_key: rsa.RSAPrivateKey,
@@ -235,8 +235,8 @@ def test_pkcs12_is_read_back_by_openssl(
         legacy=legacy,
         settle=0.0,
     )
-    done = deliver(target, NAME, material(issued), lineage.base)
-    assert done == TargetResult("", True, "in place")
+    done = deploy_to_target(target, NAME, make_bundle(issued), lineage.base)
+    assert done == TargetResult("", True, "deployed")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = _pkcs12(path, "a pass word", "-nodes", "-info")
     assert ("pbeWithSHA1And3-KeyTripleDES-CBC" in text) is legacy
@@ -244,7 +244,7 @@ def test_pkcs12_is_read_back_by_openssl(
     assert f"MAC: sha{'1' if legacy else '256'}" in text
     assert "friendlyName: tomcat" in text
     assert text.count("BEGIN CERTIFICATE") == 2
-    assert _leaf_of(path, "a pass word") == material(issued).sha256
+    assert _leaf_of(path, "a pass word") == make_bundle(issued).sha256
     (tmp_path / "key.pem").write_text(_pkcs12(path, "a pass word", "-nodes", "-nocerts"))
     (tmp_path / "ours.pem").write_bytes(issued.key_pem)
     in_file = _openssl("pkey", "-in", str(tmp_path / "key.pem"), "-pubout")
@@ -254,15 +254,15 @@ def test_pkcs12_is_read_back_by_openssl(
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_pkcs12_is_read_back_by_java_if_there_is_one(
+def test_pkcs12_is_parsed_by_java_if_it_is_installed(
     lineage: Lineage, issuer: Authority, tmp_path: Path, legacy: bool
 ) -> None:
-    """Openssl is everywhere. Without a Java, this shows only what openssl reads."""
+    """Without Java, only openssl parses the file."""
     path = tmp_path / f"{legacy}.pfx"
     target = TargetSettings(
         "pkcs12", path=str(path), password="password", alias="tomcat", legacy=legacy, settle=0.0
     )
-    assert deliver(target, NAME, material(issuer.issue(NAME)), lineage.base).ok
+    assert deploy_to_target(target, NAME, make_bundle(issuer.issue(NAME)), lineage.base).ok
     assert _leaf_of(path, "password")
     keytool = shutil.which("keytool")
     if keytool is not None:
@@ -272,10 +272,10 @@ def test_pkcs12_is_read_back_by_java_if_there_is_one(
         assert "PrivateKeyEntry" in done.stdout
 
 
-def test_key_that_the_client_has_makes_no_pkcs12(
+def test_pkcs12_without_the_key_is_refused(
     lineage: Lineage, issuer: Authority, tmp_path: Path
 ) -> None:
     target = TargetSettings("pkcs12", path=f"{tmp_path}/x.pfx", password="pw")
-    done = deliver(target, NAME, material(issuer.issue(NAME), key=False), lineage.base)
+    done = deploy_to_target(target, NAME, make_bundle(issuer.issue(NAME), key=False), lineage.base)
     assert (done.ok, done.retry) == (False, False)
-    assert "the client has it" in done.what
+    assert "the client has it" in done.message

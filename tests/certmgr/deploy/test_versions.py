@@ -1,4 +1,4 @@
-"""Versions and the links to them: storing, switching, trials, the way back, and pruning."""
+"""Versions and the links to them: storing, switching, trials, rollback, and pruning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
 from inventory.errors import CertmgrError
-from tests.certmgr.deploy.rig import NAME, by_path, stored
+from tests.certmgr.deploy.rig import NAME, read_by_path, stored
 
 
 def test_leaf_that_is_stored_is_not_stored_twice(lineage: Lineage, issuer: Authority) -> None:
@@ -22,7 +22,7 @@ def test_leaf_that_is_stored_is_not_stored_twice(lineage: Lineage, issuer: Autho
     assert lineage.versions() == [first, second]
 
 
-def test_damaged_version_is_stored_anew_and_not_switched_to(
+def test_damaged_version_is_stored_again_and_not_switched_to(
     lineage: Lineage, issuer: Authority
 ) -> None:
     one, two = issuer.issue(NAME), issuer.issue(NAME)
@@ -30,54 +30,56 @@ def test_damaged_version_is_stored_anew_and_not_switched_to(
     second = stored(lineage, two)
     (lineage.archive / second.name / "privkey.pem").write_bytes(one.key_pem)
     third = stored(lineage, two)
-    assert third.number == 3, "a damaged version is not taken for the leaf"
+    assert third.number == 3, "a damaged version is not used"
     with pytest.raises(CertmgrError, match="cannot be used"):
         lineage.switch(second)
     assert lineage.current() is None
 
 
-def test_prune_keeps_the_current_version_and_the_one_before(
+def test_prune_keeps_the_current_and_the_previous_version(
     lineage: Lineage, issuer: Authority
 ) -> None:
     versions = [stored(lineage, issuer.issue(NAME)) for _ in range(8)]
     lineage.switch(versions[1])
     lineage.switch(versions[3])
-    assert lineage.before() == versions[1]
+    assert lineage.previous() == versions[1]
     gone = lineage.prune(2, protect=[versions[4]])
     assert gone == [versions[0], versions[5]]
     assert lineage.versions() == [versions[i] for i in (1, 2, 3, 4, 6, 7)]
-    assert by_path(lineage.live).sha256[:12] == versions[3].digest
+    assert read_by_path(lineage.live).sha256[:12] == versions[3].digest
     assert stored(lineage, issuer.issue(NAME)).number == 9
 
 
-def test_version_before_skips_one_that_was_rolled_back(lineage: Lineage, issuer: Authority) -> None:
-    """1 is good, 2 is bad and rolled back, 3 is new: the version before 3 is 1, and not 2."""
+def test_previous_version_skips_one_that_was_rolled_back(
+    lineage: Lineage, issuer: Authority
+) -> None:
+    """1 is good, 2 is bad and rolled back, 3 is new: the previous version of 3 is 1, not 2."""
     one, two = (stored(lineage, issuer.issue(NAME)) for _ in range(2))
     lineage.switch(one)
-    lineage.back(lineage.switch(two))
+    lineage.rollback(lineage.switch(two))
     three = stored(lineage, issuer.issue(NAME))
     lineage.switch(three)
-    assert lineage.before() == one
+    assert lineage.previous() == one
     assert lineage.prune(1) == []
 
 
-def test_trial_that_died_still_knows_what_to_go_back_to(
+def test_trial_that_died_still_knows_the_version_to_restore(
     lineage: Lineage, issuer: Authority
 ) -> None:
     one, two = (stored(lineage, issuer.issue(NAME)) for _ in range(2))
     lineage.attempt(one)
-    lineage.settle()
+    lineage.commit()
     assert lineage.attempt(two) == one
     again = Lineage(lineage.base, NAME)
     assert again.attempt(two) == one, "the process died before the test was over"
-    lineage.back(one)
+    lineage.rollback(one)
     assert lineage.current() == one
     assert lineage.attempt(two) == one
-    lineage.settle()
-    assert lineage.attempt(two) == two, "settled: a test that fails now has nothing to undo"
+    lineage.commit()
+    assert lineage.attempt(two) == two, "committed: a failed test has nothing to undo"
 
 
-def test_link_that_leads_elsewhere_is_left_alone(lineage: Lineage, issuer: Authority) -> None:
+def test_link_that_leads_elsewhere_is_not_changed(lineage: Lineage, issuer: Authority) -> None:
     lineage.live.mkdir(parents=True)
     for folder in (lineage.live, lineage.live.parent, lineage.base):
         folder.chmod(0o700)

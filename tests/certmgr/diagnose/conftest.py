@@ -20,17 +20,17 @@ from tests.databases import open_sqlite
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """A test that changes the inventory changes it back."""
     folder = tmp_path_factory.mktemp("demo")
-    street = open_sites(frozen)
-    (folder / "root.pem").write_bytes(street.root.pem)
+    sites = open_sites(frozen)
+    (folder / "root.pem").write_bytes(sites.root.pem)
     database = open_sqlite(folder / "demo.db", clock=frozen)
-    run._build(database, street)
+    run.fill_inventory(database, sites)
     settings = replace(
         Settings(),
         scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
         trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
-        http=HttpSettings(port=street.http_port, per_address=0, rate=0.0),
+        http=HttpSettings(port=sites.http_port, per_address=0, rate=0.0),
     )
-    ScanRun(database, settings, ScanOptions(overrides=street.overrides())).run()
-    yield Demo(street, database, folder)
-    street.close()
+    ScanRun(database, settings, ScanOptions(overrides=sites.overrides())).run()
+    yield Demo(sites, database, folder)
+    sites.close()
     database.close()

@@ -15,7 +15,7 @@ from tests.program import Ran
 class Demo:
     """The sites, and the inventory that was scanned."""
 
-    street: DemoSites
+    sites: DemoSites
     database: Database
     folder: Path
 
@@ -23,7 +23,7 @@ class Demo:
         path = self.folder / "demo.toml"
         path.write_text(
             "[scan]\ntimeout = 2.5\nper_address = 0\nrate = 0.0\n[trust]\nca_files ="
-            f' ["{self.folder}/root.pem"]\n[http]\nport = {self.street.http_port}\nper_address ='
+            f' ["{self.folder}/root.pem"]\n[http]\nport = {self.sites.http_port}\nper_address ='
             " 0\nrate = 0.0\n"
         )
         return path
@@ -36,7 +36,7 @@ def call(certmgr: Run, demo: Demo, *arguments: str) -> Ran:
     """Call the program with the inventory and the name resolution of the sites."""
     resolves = [
         f"--resolve={host}:{port}:{','.join(a)}"
-        for (host, port), a in demo.street.overrides().items()
+        for (host, port), a in demo.sites.overrides().items()
     ]
     return certmgr(
         "--config",

@@ -16,7 +16,7 @@ from certmgr.diagnose import context as contexts
 from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from inventory.store import clients, domains, endpoints, findings, servers
 from inventory.targets import Target
-from tests.certmgr.diagnose.shop import HOST, look, served
+from tests.certmgr.diagnose.probed_site import HOST, probe, served
 from tests.clock import clock
 from tests.databases import open_sqlite
 
@@ -50,7 +50,7 @@ def test_changes_since_the_last_good_scan_are_listed(
     opened.callback(expired.close)
     known = contexts.load(database, Target(HOST, port), now)
     assert known is not None
-    report = look(settings, port, ("127.0.0.1", "127.0.0.2"))
+    report = probe(settings, port, ("127.0.0.1", "127.0.0.2"))
     listed = contexts.changes(known, report)
     assert "the address 127.0.0.2 is new" in listed
     assert any("another certificate" in line for line in listed)

@@ -9,13 +9,13 @@ import pytest
 from inventory.clock import Clock
 from inventory.store import contacts
 from tests.certmgr.diagnose.demonstration import Demo, Run, call
-from tests.certmgr.diagnose.shop import HOST
+from tests.certmgr.diagnose.probed_site import HOST
 from tests.program import run
 from tests.servers.ports import free_port
 
 
 def test_message_is_in_the_language_of_the_client(certmgr: Run, demo: Demo) -> None:
-    (site,) = [s for s in demo.street.sites if s.host == "booking.hotel-seeblick.test"]
+    (site,) = [s for s in demo.sites.sites if s.host == "booking.hotel-seeblick.test"]
     url = f"https://{site.host}:{site.port}/"
     english = call(certmgr, demo, "diagnose", url, "--message").out
     assert english.startswith("Hello Owner of Hotel Seeblick,")
@@ -33,7 +33,7 @@ def test_message_is_in_the_language_of_the_client(certmgr: Run, demo: Demo) -> N
 
 
 def test_text_shows_client_findings_outcome_and_message(certmgr: Run, demo: Demo) -> None:
-    (site,) = [s for s in demo.street.sites if s.host == "rosen.blumen-meier.test"]
+    (site,) = [s for s in demo.sites.sites if s.host == "rosen.blumen-meier.test"]
     out = call(certmgr, demo, "diagnose", f"https://{site.host}:{site.port}/").out
     for word in (
         "client 1001 Blumen Meier",

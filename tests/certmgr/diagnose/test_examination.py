@@ -14,7 +14,7 @@ from certmgr.demo.authority import Authority
 from certmgr.demo.pages import PageResponse, page, secure
 from certmgr.demo.servers import Server, server_context
 from tests.certmgr.diagnose.demonstration import Demo, Run, call
-from tests.certmgr.diagnose.shop import HOST
+from tests.certmgr.diagnose.probed_site import HOST
 from tests.clock import clock
 
 # site: (outcome, code that decides, what Chrome shows); of the client who renews themselves (1002)
@@ -45,17 +45,17 @@ EXPECTED = {
     "blumen-meier.test": ("escalated", None, "without any warning"),
     "kasse.hotel-seeblick.test": ("you-act", "https-missing", "ERR_CONNECTION_REFUSED"),
     "alt.hotel-seeblick.test": ("escalated", "redirect-loop", "ERR_TOO_MANY_REDIRECTS"),
-    "schutz.kanzlei-nguyen.test": ("escalated", "http-unknown", "could not be told"),
+    "schutz.kanzlei-nguyen.test": ("escalated", "http-unknown", "could not be determined"),
 }
 
 
 def test_expectations_cover_each_site(demo: Demo) -> None:
-    assert {s.host for s in demo.street.sites} == set(EXPECTED)
+    assert {s.host for s in demo.sites.sites} == set(EXPECTED)
 
 
 @pytest.mark.parametrize("host", EXPECTED)
 def test_diagnosis_of_each_demonstration_site_is_right(certmgr: Run, demo: Demo, host: str) -> None:
-    (site,) = [s for s in demo.street.sites if s.host == host]
+    (site,) = [s for s in demo.sites.sites if s.host == host]
     outcome, code, shown = EXPECTED[host]
     # The silent server makes the program wait for its whole time.
     limit = ("--timeout", "1") if code == "connection-timeout" else ()
@@ -76,8 +76,8 @@ def test_diagnosis_of_each_demonstration_site_is_right(certmgr: Run, demo: Demo,
 
 
 def test_login_over_plain_http_is_shown_as_not_secure(certmgr: Run, demo: Demo) -> None:
-    (site,) = [s for s in demo.street.sites if s.host == "kunden.blumen-meier.test"]
-    url = f"http://{site.host}:{demo.street.http_port}/"
+    (site,) = [s for s in demo.sites.sites if s.host == "kunden.blumen-meier.test"]
+    url = f"http://{site.host}:{demo.sites.http_port}/"
     found = call(
         certmgr, demo, "diagnose", url, "--https-port", str(site.port), "--format", "json"
     ).json
@@ -86,7 +86,7 @@ def test_login_over_plain_http_is_shown_as_not_secure(certmgr: Run, demo: Demo) 
 
 
 def test_wrong_clock_of_the_visitor_is_the_cause(certmgr: Run, demo: Demo) -> None:
-    site = demo.street.sites[0]
+    site = demo.sites.sites[0]
     found = call(
         certmgr,
         demo,
@@ -104,9 +104,9 @@ def test_wrong_clock_of_the_visitor_is_the_cause(certmgr: Run, demo: Demo) -> No
 def test_assigned_fault_is_fixed_by_its_assignee(certmgr: Run, demo: Demo) -> None:
     base = ("--config", str(demo.configuration()), "--database", str(demo.folder / "demo.db"))
     day = (clock() + timedelta(days=3)).date().isoformat()
-    (site,) = [s for s in demo.street.sites if s.host == "menu.hotel-seeblick.test"]
+    (site,) = [s for s in demo.sites.sites if s.host == "menu.hotel-seeblick.test"]
     options = ("--by", "Ines", "--until", day, "--domain", site.host)
-    assigned = certmgr(*base, "finding", "take", "chain-incomplete", *options)
+    assigned = certmgr(*base, "finding", "assign", "chain-incomplete", *options)
     assert assigned.code == 0, assigned.err
     number = assigned.out.split(":")[0]
     try:

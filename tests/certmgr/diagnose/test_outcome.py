@@ -14,7 +14,7 @@ from certmgr.diagnose import chrome, steps
 from certmgr.diagnose.outcome import DiagnosisOutcome, OutcomeFacts, decide
 from certmgr.inspection.scan_run import ScanOptions, probe_targets
 from inventory.targets import Target
-from tests.certmgr.diagnose.shop import HOST, look, served
+from tests.certmgr.diagnose.probed_site import HOST, probe, served
 from tests.clock import clock
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -25,13 +25,13 @@ def test_wrong_aaaa_record_should_be_deleted(
 ) -> None:
     """The client reads one sentence that names the record."""
     port = served(issuer, opened)
-    report = look(settings, port, ("127.0.0.1", "::1"))
+    report = probe(settings, port, ("127.0.0.1", "::1"))
     outcome = decide(report, report.findings, OutcomeFacts(ours=frozenset({"127.0.0.1"})))
     assert (outcome.outcome, outcome.partial) == ("you-act", ("::1",))
     assert outcome.instruction.startswith(f"Please delete the AAAA record ::1 of {HOST}.")
     known = decide(report, report.findings, OutcomeFacts(known=True, ours=frozenset({"127.0.0.1"})))
     assert known.instruction == f"Please delete the AAAA record ::1 of {HOST}."
-    assert "at ::1" in chrome.shown(
+    assert "at ::1" in chrome.browser_view(
         report.findings, [a.address for a in report.addresses], plain=False
     )
 
@@ -44,12 +44,12 @@ def test_record_of_a_silent_address_should_not_be_deleted(
     silent = Server(demo_servers.silent, address="127.0.0.2", port=port)
     opened.callback(silent.close)
     chosen = replace(settings, scan=replace(settings.scan, timeout=1.5))
-    report = look(chosen, port, ("127.0.0.1", "127.0.0.2"))
+    report = probe(chosen, port, ("127.0.0.1", "127.0.0.2"))
     outcome = decide(
         report, report.findings, OutcomeFacts(known=True, ours=frozenset({"127.0.0.1"}))
     )
     assert (outcome.outcome, outcome.code) == ("escalated", "connection-timeout")
-    assert "could not be told" in chrome.shown(
+    assert "could not be determined" in chrome.browser_view(
         report.findings, [a.address for a in report.addresses], plain=False
     )
 
@@ -58,7 +58,7 @@ def test_record_of_our_own_address_should_not_be_deleted(
     settings: Settings, issuer: Authority, opened: contextlib.ExitStack
 ) -> None:
     port = served(issuer, opened)
-    report = look(settings, port, ("127.0.0.1", "127.0.0.2"))
+    report = probe(settings, port, ("127.0.0.1", "127.0.0.2"))
     outcome = decide(
         report,
         report.findings,
@@ -73,7 +73,7 @@ def test_record_that_points_to_another_server_should_be_changed(
 ) -> None:
     strange = Server(demo_servers.tls(server_context(issuer.issue("panel.other.test"))))
     opened.callback(strange.close)
-    report = look(settings, strange.port, ("127.0.0.1",), provider=("192.0.2.0/24",))
+    report = probe(settings, strange.port, ("127.0.0.1",), provider=("192.0.2.0/24",))
     facts = OutcomeFacts(known=True, own_addresses=("192.0.2.10",))
     outcome = decide(report, report.findings, facts)
     assert (outcome.outcome, outcome.code) == ("you-act", "points-elsewhere")
@@ -92,7 +92,7 @@ def test_name_that_does_not_exist_is_the_cause(settings: Settings) -> None:
         report = probe_targets(
             chosen,
             ScanOptions(always_http=True),
-            Target("nobody.example.test"),
+            Target("missing.example.test"),
             ("/",),
             None,
             "site",
@@ -101,9 +101,9 @@ def test_name_that_does_not_exist_is_the_cause(settings: Settings) -> None:
         )
     outcome = decide(report, report.findings, OutcomeFacts())
     assert (outcome.outcome, outcome.code) == ("you-act", "name-not-found")
-    made = steps.steps(report, "https://nobody.example.test/", NOW)
-    assert made[0].state == "fault"
-    assert [s.state for s in made[1:]] == ["not reached"] * 4
+    visit_steps = steps.steps(report, "https://missing.example.test/", NOW)
+    assert visit_steps[0].state == "fault"
+    assert [s.state for s in visit_steps[1:]] == ["not reached"] * 4
 
 
 def test_each_code_has_one_outcome_with_cause_and_instruction(
@@ -113,7 +113,7 @@ def test_each_code_has_one_outcome_with_cause_and_instruction(
     from certmgr.checks.codes import CODES
     from inventory.vocabulary import Actor, Finding
 
-    report = look(settings, served(issuer, opened), ("127.0.0.1",))
+    report = probe(settings, served(issuer, opened), ("127.0.0.1",))
     for code, meta in CODES.items():
         for actor in Actor:
             for known in (True, False):

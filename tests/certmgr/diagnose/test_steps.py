@@ -6,7 +6,7 @@ from tests.certmgr.diagnose.demonstration import Demo, Run, call
 
 
 def test_steps_of_a_good_site_are_those_of_a_visitor(certmgr: Run, demo: Demo) -> None:
-    site = demo.street.sites[0]
+    site = demo.sites.sites[0]
     found = call(
         certmgr, demo, "diagnose", f"https://{site.host}:{site.port}/", "--format", "json"
     ).json

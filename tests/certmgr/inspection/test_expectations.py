@@ -1,4 +1,4 @@
-"""Which certificates are expected where, and the scan that finds another one."""
+"""The certificates that are expected at each endpoint, and a scan that finds another one."""
 
 from __future__ import annotations
 
@@ -10,90 +10,94 @@ from certmgr.cases import intake
 from certmgr.cases.opening import run
 from certmgr.demo.authority import Authority
 from certmgr.inspection.expectations import expectations
-from certmgr.inspection.scan_run import ScanOptions, ScanRun, _robot
+from certmgr.inspection.scan_run import ScanOptions, ScanRun, _renewed_by_automation
 from inventory.clock import Clock
 from inventory.store import cases, clients, domains, endpoints, findings, purchases
-from tests.certmgr.cases.place import HOST, SECOND_HOST, Place, issue, material
+from tests.certmgr.cases.place import HOST, SECOND_HOST, CaseEnvironment, issue, vendor_upload
 
 
-def expected(place: Place) -> dict[str, frozenset[str]]:
+def expected(env: CaseEnvironment) -> dict[str, frozenset[str]]:
     """Host -> the leaves that are expected there now."""
-    with place.database.read() as conn:
+    with env.database.read() as conn:
         rows = cases.expected(conn)
-        now = int(place.now.timestamp())
-        found = expectations(rows, lambda ids: cases.places(conn, ids), now)
-        hosts = {e["id"]: e["host"] for c in cases.places(conn, [1, 2, 3]).values() for e in c}
-    return {hosts[i]: leaves for i, leaves in found.items()}
+        now = int(env.now.timestamp())
+        leaves_by_id = expectations(rows, lambda ids: cases.endpoints_of_clients(conn, ids), now)
+        hosts = {
+            e["id"]: e["host"]
+            for c in cases.endpoints_of_clients(conn, [1, 2, 3]).values()
+            for e in c
+        }
+    return {hosts[i]: leaves for i, leaves in leaves_by_id.items()}
 
 
-def test_leaf_that_a_case_proved_is_expected_and_the_next_one_too(
-    place: Place, issuer: Authority
+def test_leaf_that_a_case_verified_is_expected_and_the_next_one_too(
+    env: CaseEnvironment, issuer: Authority
 ) -> None:
-    reference, leaf = place.ready(issuer)
-    assert expected(place) == {}, "nothing was proved yet"
-    place.desk.installed(reference, "x")
-    place.desk_seeing(leaf).verify(reference)
-    assert expected(place) == {HOST: frozenset({leaf})}
-    place.pass_(days=1)
-    _, following = place.ready(issuer)
-    assert expected(place) == {HOST: frozenset({leaf, following})}
+    reference, leaf = env.ready(issuer)
+    assert expected(env) == {}, "nothing was verified yet"
+    env.service.mark_installed(reference, "x")
+    env.service_seeing(leaf).verify(reference)
+    assert expected(env) == {HOST: frozenset({leaf})}
+    env.pass_(days=1)
+    _, following = env.ready(issuer)
+    assert expected(env) == {HOST: frozenset({leaf, following})}
 
 
 def test_certificate_that_was_linked_to_an_order_is_expected_too(
-    place: Place, issuer: Authority, tmp_path: Path
+    env: CaseEnvironment, issuer: Authority, tmp_path: Path
 ) -> None:
-    with place.database.write(place.now) as tx:
+    with env.database.write(env.now) as tx:
         purchases.add(tx, "1001", {"vendor": "V", "number": "1"}, [HOST])
-    _, leaf = place.closed(issuer)
+    _, leaf = env.closed(issuer)
     (tmp_path / "own.pem").write_bytes(issuer.issue(HOST, days=90).chain_pem)
-    linked = intake.attach(place.database, place.now, "1", str(tmp_path / "own.pem"))
-    assert frozenset({leaf, linked}) in expected(place).values()
+    linked = intake.attach_certificate(env.database, env.now, "1", str(tmp_path / "own.pem"))
+    assert frozenset({leaf, linked}) in expected(env).values()
 
 
-def test_endpoint_that_a_panel_renews_expects_nothing(place: Place) -> None:
-    with place.database.read() as conn:
-        ids = [e["id"] for e in cases.places(conn, [1, 2, 3]).get(1, [])]
+def test_endpoint_that_a_panel_renews_expects_nothing(env: CaseEnvironment) -> None:
+    with env.database.read() as conn:
+        ids = [e["id"] for e in cases.endpoints_of_clients(conn, [1, 2, 3]).get(1, [])]
         rows = endpoints.visited(conn, ids)
-    assert [_robot(r) for r in rows] == [False, False]
-    with place.database.write(place.now) as tx:
+    assert [_renewed_by_automation(r) for r in rows] == [False, False]
+    with env.database.write(env.now) as tx:
         clients.edit(tx, "1001", {"renews": "panel"})
-    with place.database.read() as conn:
-        assert all(_robot(r) for r in endpoints.visited(conn, ids))
+    with env.database.read() as conn:
+        assert all(_renewed_by_automation(r) for r in endpoints.visited(conn, ids))
 
 
-def scan(place: Place) -> dict[str, Any]:
+def scan(env: CaseEnvironment) -> dict[str, Any]:
     """Scan all endpoints, and return the findings of the host by their codes."""
-    summary = ScanRun(place.database, place.settings, ScanOptions()).run()
+    summary = ScanRun(env.database, env.settings, ScanOptions()).run()
     assert summary.state == "complete", summary.reason
-    with place.database.read() as conn:
+    with env.database.read() as conn:
         return {f["code"]: f for f in findings.listing(conn) if f["host"] == HOST}
 
 
 def test_scan_finds_a_certificate_that_no_case_installed_and_the_case_reopens(
-    sqlite_place: Place, issuer: Authority, clock: Clock
+    sqlite_env: CaseEnvironment, issuer: Authority, clock: Clock
 ) -> None:
-    place = sqlite_place
-    place.now = clock()
-    with place.database.write(place.now) as tx:
+    env = sqlite_env
+    env.now = clock()
+    with env.database.write(env.now) as tx:
         domains.retire(tx, SECOND_HOST)
-    machine = place.machine(HOST, ("127.0.0.7",))
+    machine = env.machine(HOST, ("127.0.0.7",))
     old = issuer.issue(HOST, days=20)
     machine.show(old, old.key)
-    assert "unexpected-certificate" not in scan(place), "nothing was proved yet"
-    reference = place.desk.open("1001", [HOST])["reference"]
-    (pem,) = intake.make_csr(place.desk, reference)
-    intake.send(place.desk, reference)
+    assert "unexpected-certificate" not in scan(env), "nothing was verified yet"
+    reference = env.service.open("1001", [HOST])["reference"]
+    (pem,) = intake.make_csr(env.service, reference)
+    intake.send_csr(env.service, reference)
     issued = issue(issuer, pem)
-    assert not intake.receive(place.desk, reference, material(issued)).refused
-    machine.show(issued, place.key(reference))
-    place.desk.installed(reference, "at night")
-    assert run(place.desk).closed == [reference]
-    assert "unexpected-certificate" not in scan(place)
+    assert not intake.receive(env.service, reference, vendor_upload(issued)).refused
+    machine.show(issued, env.key(reference))
+    env.service.mark_installed(reference, "at night")
+    assert run(env.service).closed == [reference]
+    assert "unexpected-certificate" not in scan(env)
     machine.show(old, old.key)
-    found = scan(place)["unexpected-certificate"]
+    found = scan(env)["unexpected-certificate"]
     assert (found["severity"], found["actor"]) == ("high", "staff")
     assert found["addresses"] == ["127.0.0.7"]
-    place.now = clock() + timedelta(minutes=1)
-    assert run(place.desk).reopened == [reference]
-    machine.show(issued, place.key(reference))
-    assert "unexpected-certificate" not in scan(place), "the expected one is seen again"
+    env.now = clock() + timedelta(minutes=1)
+    assert run(env.service).reopened == [reference]
+    machine.show(issued, env.key(reference))
+    assert "unexpected-certificate" not in scan(env), "the expected one is seen again"

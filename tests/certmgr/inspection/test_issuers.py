@@ -11,7 +11,7 @@ from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.demo.servers import Server
-from tests.certmgr.tls_servers import HOST, Looker, Stack, serve_certificate
+from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate
 
 
 def _issue(issuer: Authority, port: int) -> IssuedCertificate:
@@ -35,7 +35,7 @@ def _settings(settings: Settings, *, fetch: bool, allow: bool) -> Settings:
     [(False, True, False), (True, False, False), (True, True, True)],
 )
 def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
-    look: Looker,
+    probe: Probe,
     settings: Settings,
     root: Authority,
     opened: Stack,
@@ -45,10 +45,10 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
 ) -> None:
     hidden = Authority("Hidden Issuer", root)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-    web = Server(servers.saying(head % len(hidden.der) + hidden.der))
+    web = Server(servers.respond_with(head % len(hidden.der) + hidden.der))
     opened.callback(web.close)
     port = serve_certificate(opened, _issue(hidden, web.port), chain=())
-    found = look(f"{HOST}:{port}", changes=_settings(settings, fetch=fetch, allow=allow))
+    found = probe(f"{HOST}:{port}", changes=_settings(settings, fetch=fetch, allow=allow))
     assert found.codes["chain-incomplete"].evidence["held"] is fetched
     assert found.report.addresses[0].trusted is (True if fetched else None)
     assert (web.connections > 0) is fetched
@@ -64,11 +64,11 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
     ids=["redirect", "large", "garbage"],
 )
 def test_answer_that_is_no_certificate_leaves_the_chain_incomplete(
-    look: Looker, settings: Settings, root: Authority, opened: Stack, answer: bytes
+    probe: Probe, settings: Settings, root: Authority, opened: Stack, answer: bytes
 ) -> None:
-    web = Server(servers.saying(answer))
+    web = Server(servers.respond_with(answer))
     opened.callback(web.close)
     issued = _issue(Authority("Hidden Issuer", root), web.port)
     port = serve_certificate(opened, issued, chain=())
-    found = look(f"{HOST}:{port}", changes=_settings(settings, fetch=True, allow=True))
+    found = probe(f"{HOST}:{port}", changes=_settings(settings, fetch=True, allow=True))
     assert found.codes["chain-incomplete"].evidence["held"] is False

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
-from certmgr.inspection.live_check import LiveCheckTarget, check_live, places
+from certmgr.inspection.live_check import LiveCheckTarget, check_live, live_check_targets
 from certmgr.inspection.verification import VerificationState, verify
 from inventory.targets import Target
 from tests.certmgr.cases.place import sha256
@@ -39,7 +39,7 @@ def test_wildcard_is_probed_at_the_clients_endpoints() -> None:
             ("other.example.com", 443, "https", ""),
         )
     ]
-    found = places(["*.shop.example.com", HOST], endpoints)
+    found = live_check_targets(["*.shop.example.com", HOST], endpoints)
     assert [str(p.target) for p in found] == [
         "a.shop.example.com:443",
         "mail.shop.example.com:25",
@@ -47,11 +47,11 @@ def test_wildcard_is_probed_at_the_clients_endpoints() -> None:
     ]
     backends = [(s, str(t)) for s, t in found[0].backends]
     assert backends == [("lb", "10.0.0.1:443"), ("lb", "10.0.0.2:8443")]
-    (below,) = places(["x.a.shop.example.com"], endpoints)
+    (below,) = live_check_targets(["x.a.shop.example.com"], endpoints)
     assert [str(t) for _, t in below.backends] == [
         "10.0.0.1:443",
         "10.0.0.2:8443",
-    ], "a name without an endpoint is behind the balancer of its domain"
+    ], "a name without an endpoint is behind the load balancer of its domain"
 
 
 # -- real servers --------------------------------------------------------------------------------
@@ -93,12 +93,12 @@ def test_server_with_one_key_type_is_live_for_that_type_alone(
 ) -> None:
     new, new_rsa, old = (sha256(i) for i in (issued.new, issued.new_rsa, issued.old))
     with served(tmp_path / "ec", issued.new, "127.0.0.1") as port:
-        sights = check_live(settings, at(port))
-    seen = {(s.key_type, s.sha256, s.error) for s in sights}
+        observations = check_live(settings, at(port))
+    seen = {(s.key_type, s.sha256, s.error) for s in observations}
     assert seen == {("EC", new, ""), ("RSA", None, "")}
-    assert verify({"EC": new}, sights).state is VerificationState.LIVE
-    assert verify({"EC": old}, sights, [new]).old
-    assert verify({"EC": new, "RSA": new_rsa}, sights).state is VerificationState.ABSENT
+    assert verify({"EC": new}, observations).state is VerificationState.LIVE
+    assert verify({"EC": old}, observations, [new]).old
+    assert verify({"EC": new, "RSA": new_rsa}, observations).state is VerificationState.ABSENT
 
 
 @pytest.mark.parametrize("protocols", ["", "ssl_protocols TLSv1.2;"])
@@ -108,11 +108,11 @@ def test_server_with_two_key_types_is_live_only_if_both_are_expected(
     pair = write_pair(tmp_path / "ec", issued.new)
     extra = protocols + second_certificate(tmp_path / "rsa", issued.new_rsa)
     with nginx(tmp_path, [(HOST, *pair)], extra=extra) as port:
-        sights = check_live(settings, at(port))
+        observations = check_live(settings, at(port))
     both = {"EC": sha256(issued.new), "RSA": sha256(issued.new_rsa)}
-    assert verify(both, sights).state is VerificationState.LIVE
+    assert verify(both, observations).state is VerificationState.LIVE
     ec_alone = {"EC": sha256(issued.new)}
-    assert verify(ec_alone, sights).state is VerificationState.ABSENT, (
+    assert verify(ec_alone, observations).state is VerificationState.ABSENT, (
         "the RSA certificate is not expected"
     )
 
@@ -126,11 +126,11 @@ def test_forgotten_backend_is_missing_and_a_dead_address_is_unknown(
         served(tmp_path / "b", issued.old, "127.0.0.3") as behind,
     ):
         backends = (("lb1", Target("127.0.0.3", behind)),)
-        proof = verify(
+        verification = verify(
             expected, check_live(settings, at(port, "127.0.0.2", backends=backends)), old
         )
-        assert proof.state is VerificationState.PARTIAL
-        assert proof.old == (f"{HOST}:{behind} at backend 127.0.0.3 of lb1",)
+        assert verification.state is VerificationState.PARTIAL
+        assert verification.old == (f"{HOST}:{behind} at backend 127.0.0.3 of lb1",)
         dead = verify(expected, check_live(settings, at(port, "127.0.0.2", "127.0.0.4")), old)
         assert dead.state is VerificationState.UNKNOWN, (
             "an address that refuses is neither live nor old"
@@ -144,8 +144,8 @@ def test_name_that_points_inside_or_does_not_exist_is_unknown(
     server = opened.enter_context(dns({HOST: ["127.0.0.1"], "gone.example.com": "NXDOMAIN"}))
     asked = replace(settings, scan=replace(settings.scan, resolvers=(server,)))
     expected = {"EC": "a" * 64}
-    proof = verify(expected, check_live(asked, [LiveCheckTarget(Target(HOST, free_port()))]))
-    assert proof.state is VerificationState.UNKNOWN
-    assert "not visited" in proof.unknown[0]
+    verification = verify(expected, check_live(asked, [LiveCheckTarget(Target(HOST, free_port()))]))
+    assert verification.state is VerificationState.UNKNOWN
+    assert "not visited" in verification.unknown[0]
     gone = verify(expected, check_live(asked, [LiveCheckTarget(Target("gone.example.com"))]))
     assert gone.state is VerificationState.UNKNOWN

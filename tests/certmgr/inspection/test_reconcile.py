@@ -22,13 +22,13 @@ UNKNOWN = Finding(
     "http-unknown",
     "undetermined",
     (A,),
-    {"url": PLAIN, "why": "it refuses us (403)"},
+    {"url": PLAIN, "why": "it refuses our request (403)"},
 )
 LARGE = Finding(
     "too-large",
     "undetermined",
     (A,),
-    {"url": PLAIN, "reason": "the page is larger than what we read"},
+    {"url": PLAIN, "reason": "the page exceeds the size limit"},
 )
 GOOD = PageSummary({}, "d", secure=frozenset({A}))
 

@@ -19,12 +19,19 @@ from certmgr.config.settings import Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.demo.servers import Server, server_context
-from certmgr.inspection.scan_run import SMALL, ScanOptions, ScanRun
+from certmgr.inspection.scan_run import POOL_THRESHOLD, ScanOptions, ScanRun
 from certmgr.inspection.status import load
 from inventory.db.database import Database, to_epoch
 from inventory.db.opening import open_database
 from inventory.errors import Busy
-from inventory.models.tables import certificate, finding, observation, proposal, run, standing
+from inventory.models import (
+    ProbeState,
+    Proposal,
+    Run,
+    ServedChain,
+    StoredCertificate,
+    StoredFinding,
+)
 from inventory.store import domains, findings, runs
 from inventory.store import servers as machines
 from inventory.vocabulary import Verdict
@@ -42,7 +49,7 @@ DAY = timedelta(days=1)
 
 def standing_of(database: Database) -> dict[str, object]:
     with database.read() as conn:
-        return dict(conn.execute(select(standing)).mappings().one())
+        return dict(conn.execute(select(ProbeState)).mappings().one())
 
 
 def scan_settings(settings: Settings, **changes: Any) -> Settings:
@@ -66,13 +73,13 @@ def test_complete_run_stores_observation_and_certificates(
 ) -> None:
     add(database, good.port, HOST)
     summary = scan(database, settings)
-    assert (summary.state, summary.looked, summary.opened) == ("complete", 1, 0)
+    assert (summary.state, summary.checked, summary.opened) == ("complete", 1, 0)
     with database.read() as conn:
-        row = conn.execute(select(observation)).mappings().one()
+        row = conn.execute(select(ServedChain)).mappings().one()
         assert (row["address"], row["tls_version"]) == ("127.0.0.1", "TLSv1.3")
         assert (row["trusted"], row["open"], row["live"]) == (1, 1, 1)
-        assert conn.execute(select(func.count()).select_from(certificate)).scalar() == 2
-        state = conn.execute(select(run.c.state, run.c.planned, run.c.looked)).one()
+        assert conn.execute(select(func.count()).select_from(StoredCertificate)).scalar() == 2
+        state = conn.execute(select(Run.state, Run.planned, Run.looked)).one()
         assert state == ("complete", 1, 1)
 
 
@@ -84,7 +91,7 @@ def test_observation_lasts_until_another_certificate_is_served(
     clock.advance(seconds=2)
     scan(database, settings)
     with database.read() as conn:
-        (row,) = conn.execute(select(observation)).mappings().all()
+        (row,) = conn.execute(select(ServedChain)).mappings().all()
         assert row["last_seen"] > row["first_seen"], "the same certificate extends it"
         assert row["last_seen"] >= to_epoch(first.finished_at)
     port = good.port
@@ -93,7 +100,7 @@ def test_observation_lasts_until_another_certificate_is_served(
     opened.callback(renewed.close)
     scan(database, settings)
     with database.read() as conn:
-        rows = conn.execute(select(observation).order_by(observation.c.id)).mappings()
+        rows = conn.execute(select(ServedChain).order_by(ServedChain.id)).mappings()
         old, new = rows.all()
     assert (old["open"], new["open"]) == (0, 1)
     assert old["leaf"] != new["leaf"]
@@ -121,7 +128,7 @@ def test_failed_check_changes_nothing_that_was_known(
     }
     assert summary.too_undetermined
     with database.read() as conn:
-        row = conn.execute(select(observation)).mappings().one()
+        row = conn.execute(select(ServedChain)).mappings().one()
         assert (row["open"], row["live"]) == (1, 0)
 
 
@@ -175,7 +182,7 @@ def test_endpoint_is_unreachable_after_three_failed_runs_in_a_day(
         scan(database, settings, timeout=0.5)
     with database.write() as tx:  # as if the first failure was yesterday
         since = to_epoch(clock() - timedelta(hours=25))
-        tx.conn.execute(update(standing).values(failing_since=since))
+        tx.conn.execute(update(ProbeState).values(failing_since=since))
     scan(database, settings, timeout=0.5)
     assert open_codes(database) == {"unreachable": "high"}
 
@@ -195,7 +202,7 @@ def test_actor_of_a_finding_follows_the_responsibilities(
     scan(database, settings)
     with database.read() as conn:
         (row,) = findings.listing(conn)
-    # Nobody is assigned to it with a date yet.
+    # no administrator is assigned to it with a date yet.
     assert (row["actor"], row["outcome"]) == ("provider", None)
 
 
@@ -218,7 +225,7 @@ def test_finding_of_a_deep_scan_stays_until_the_next_deep_scan(
     assert open_codes(database) == {}
 
 
-def test_default_certificate_is_a_matter_of_the_host_and_not_of_the_buyer(
+def test_default_certificate_is_assigned_to_the_host_and_not_to_the_buyer(
     database: Database, settings: Settings, opened: Stack
 ) -> None:
     issued = self_signed("panel.provider.test", clock=clock)
@@ -250,7 +257,7 @@ def test_run_in_which_many_endpoints_fail_together_is_suspect(
     assert "6 of 6" in suspect.reason
     assert open_codes(database) == {}
     with database.read() as conn:
-        assert conn.execute(select(func.count()).select_from(proposal)).scalar() == 0
+        assert conn.execute(select(func.count()).select_from(Proposal)).scalar() == 0
     clock.advance(seconds=2)
     assert scan(database, settings).state == "suspect", "a longer outage stays suspect"
     assert [s.verdict for s in load(database, clock())] == [Verdict.OK] * 6
@@ -267,7 +274,7 @@ def test_run_whose_control_target_fails_is_suspect(
     add(database, refusing_port(opened), HOST)
     failing = scan_settings(settings, controls=(f"127.0.0.1:{refusing_port(opened)}",))
     summary = scan(database, failing)
-    assert (summary.state, summary.looked) == ("suspect", 0)
+    assert (summary.state, summary.checked) == ("suspect", 0)
     assert open_codes(database) == {}
     answering = scan_settings(settings, controls=(f"127.0.0.1:{good.port}",))
     assert scan(database, answering).state == "complete"
@@ -285,12 +292,12 @@ def test_endpoint_that_only_a_suspect_run_checked_is_unknown(
     class FailingAfterwards(ScanRun):
         """The control target answers before the run, and not after it."""
 
-        def _handle(self, found: list[Any], planned: int) -> None:
-            super()._handle(found, planned)
+        def _handle(self, results: list[Any], planned: int) -> None:
+            super()._handle(results, planned)
             control.close()
 
     assert FailingAfterwards(database, controlled, ScanOptions()).run().state == "suspect"
-    (unknown,) = load(database, clock(), troubled=True)
+    (unknown,) = load(database, clock(), skip_healthy=True)
     assert unknown.verdict == Verdict.UNKNOWN, "never judged is not ok"
     assert scan(database, settings).opened > 0
     assert load(database, clock())[0].verdict == Verdict.FAULT
@@ -313,8 +320,8 @@ def test_failures_of_a_suspect_run_are_forgotten_after_the_next_good_check(
     opened.callback(back.close)
     scan(database, settings)
     with database.read() as conn:
-        rows = conn.execute(select(standing)).mappings().all()
-        seen = conn.execute(select(observation.c.open, observation.c.live)).all()
+        rows = conn.execute(select(ProbeState)).mappings().all()
+        seen = conn.execute(select(ServedChain.open, ServedChain.live)).all()
     columns = ("error_reason", "failing_since", "failing_runs", "good")
     assert {tuple(r[c] for c in columns) for r in rows} == {(None, None, 0, 1)}
     assert {tuple(s) for s in seen} == {(1, 1)}
@@ -332,7 +339,7 @@ def test_refusing_address_is_confirmed_once_for_all_its_endpoints(
     add(database, port, *[f"h{n}.example.test" for n in range(20)])
     with counted_connects(port) as attempts:
         summary = scan(database, scan_settings(settings, per_address=1, rate=0.0))
-    assert len(attempts) <= 20 + 2, "each endpoint on its own would confirm it: 40 attempts"
+    assert len(attempts) <= 20 + 2, "each endpoint would confirm it separately: 40 attempts"
     assert (summary.opened, open_codes(database)) == (20, {"https-missing": "high"})
 
 
@@ -383,12 +390,12 @@ def test_second_scan_is_refused_and_names_the_first(
             scan(database, settings)
     assert scan(database, settings).state == "complete"
     with database.read() as conn:
-        states = conn.execute(select(run.c.state).order_by(run.c.id)).scalars().all()
+        states = conn.execute(select(Run.state).order_by(Run.id)).scalars().all()
     assert states == ["incomplete", "complete"]
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("count", [3, SMALL + 1], ids=["one-process", "several-processes"])
+@pytest.mark.parametrize("count", [3, POOL_THRESHOLD + 1], ids=["one-process", "several-processes"])
 def test_interrupted_scan_leaves_a_consistent_database(
     url: str, tmp_path: Path, opened: Stack, signal_: signal.Signals, count: int
 ) -> None:
@@ -411,14 +418,14 @@ def test_interrupted_scan_leaves_a_consistent_database(
     process.send_signal(signal_)
     _, err = process.communicate()
     with database.read() as conn:
-        state = conn.execute(select(run.c.state)).scalar()
-        assert conn.execute(select(func.count()).select_from(finding)).scalar() == 0
+        state = conn.execute(select(Run.state)).scalar()
+        assert conn.execute(select(func.count()).select_from(StoredFinding)).scalar() == 0
     if signal_ == signal.SIGKILL:
         assert state == "running"
         with runs.exclusive(database), database.write() as tx:  # the lock died with its holder
             runs.start(tx, "", 0)
         with database.read() as conn:
-            states = conn.execute(select(run.c.state).order_by(run.c.id)).scalars().all()
+            states = conn.execute(select(Run.state).order_by(Run.id)).scalars().all()
         assert states == ["incomplete", "running"]
     else:
         assert (state, process.returncode) == ("incomplete", 3), err
@@ -428,9 +435,9 @@ def test_interrupted_scan_leaves_a_consistent_database(
 def test_scan_by_several_processes_judges_each_endpoint(
     url: str, issuer: Authority, root_file: Path, tmp_path: Path, opened: Stack
 ) -> None:
-    # In a process of its own: pytest has threads, and a fork copies the locks that they hold.
+    # In a separate process: pytest has threads, and a fork copies the locks that they hold.
     names = [f"h{n}.example.test" for n in range(80)]
-    assert len(names) > SMALL
+    assert len(names) > POOL_THRESHOLD
     port = serve_certificate(opened, real.long_lived(issuer, *names[:70]))
     database = open_database(url, actor="tester")
     opened.callback(database.close)

@@ -1,4 +1,4 @@
-"""How the inventory stands: by client, with acceptances, and at other times."""
+"""The status of the inventory: by client, with acceptances, and at other times."""
 
 from __future__ import annotations
 

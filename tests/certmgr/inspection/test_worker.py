@@ -15,13 +15,13 @@ def test_same_evidence_at_another_port_is_judged_again() -> None:
     address = AddressEvidence("192.0.2.1", (b"x",), "TLSv1.3", "TLS_AES_128_GCM_SHA256")
 
     async def keys() -> set[str]:
-        examiner = ScanWorker(ScanSetup(), lambda _: None)
+        worker = ScanWorker(ScanSetup(), lambda _: None)
         found = set()
         for port in (25, 587):
             target = Target(HOST, port, "smtp")
             evidence = Evidence(target, clock(), Resolution("fixed", ("192.0.2.1",)), (address,))
-            found.add(examiner._memo(ScanJob(1, target), evidence))
-        await examiner.close()
+            found.add(worker._evidence_key(ScanJob(1, target), evidence))
+        await worker.close()
         return found
 
     assert len(asyncio.run(keys())) == 2

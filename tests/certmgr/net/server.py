@@ -1,5 +1,6 @@
-"""A small name server over UDP and TCP with dnspython: a resolver that sets AD, or an authoritative
-server.
+"""A small name server over UDP and TCP with dnspython.
+
+It is a resolver that sets AD, or an authoritative server.
 """
 
 from __future__ import annotations
@@ -21,31 +22,34 @@ import dns.rrset
 Records = Mapping[tuple[str, str], Sequence[str] | str]
 """(name, type) -> texts of records, or "SERVFAIL", "REFUSED", "SILENT".
 
-A CNAME of a name answers every type. Names of any type exist.
+A CNAME of a name answers every type. A name with a record of any type exists.
 """
 
 
 @dataclass(slots=True)
 class NameServer:
-    """``address``: for [scan] resolvers.
+    """The state of a running name server.
 
-    ``authentic``: zones whose answers have the AD bit. ``asked``: each query, in order.
+    Attributes:
+        address: The value for [scan] resolvers.
+        authentic: Zones whose answers have the AD bit.
+        asked: The queries in order: name, type, udp or tcp.
     """
 
     records: dict[tuple[str, str], Sequence[str] | str]
     authentic: tuple[str, ...] = ()
     authoritative: bool = False
     address: str = ""
-    asked: list[tuple[str, str, str]] = field(default_factory=list)  # name, type, udp or tcp
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def reply(self, data: bytes, way: str) -> bytes | None:
+    def reply(self, data: bytes, transport: str) -> bytes | None:
         query = dns.message.from_wire(data)
         question = query.question[0]
         name, kind = (
             question.name.to_text(omit_final_dot=True).lower(),
             dns.rdatatype.to_text(question.rdtype),
         )
-        self.asked.append((name, kind, way))
+        self.asked.append((name, kind, transport))
         response = dns.message.make_response(query, recursion_available=not self.authoritative)
         if self.authoritative:
             response.flags |= dns.flags.AA
@@ -54,13 +58,13 @@ class NameServer:
             and query.flags & dns.flags.AD
         ):
             response.flags |= dns.flags.AD
-        found = self._fill(response, name, kind)
-        if found == "SILENT":
+        result = self._fill(response, name, kind)
+        if result == "SILENT":
             return None
-        if found:
-            response.set_rcode(dns.rcode.from_text(found))
+        if result:
+            response.set_rcode(dns.rcode.from_text(result))
         size = query.payload if query.edns >= 0 else 512
-        if way == "tcp":
+        if transport == "tcp":
             return response.to_wire(max_size=65535)
         try:
             return response.to_wire(max_size=size or 512)
@@ -138,7 +142,7 @@ def serving(
 
 
 def _sockets(address: str) -> tuple[socket.socket, socket.socket]:
-    """The same free port over UDP and TCP."""
+    """Return sockets for UDP and TCP with the same free port."""
     for _ in range(20):
         tcp = socket.create_server((address, 0))
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,6 +1,4 @@
-"""Queries to the DNS: values for each answer, TCP if it does not fit, one query per question, no
-internal servers.
-"""
+"""DNS queries: a value per answer, TCP if needed, one query per question, no internal servers."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ ZONE = {
 }
 
 
-def asker(
+def dns_client(
     server: NameServer, *, timeout: float = 5.0, allowed: Sequence[IPv4Network] = ()
 ) -> DnsClient:
     return DnsClient((server.address,), timeout=timeout, tries=1, allowed=allowed)
@@ -75,44 +73,44 @@ def test_each_answer_has_a_status_and_records(
     name: str, kind: str, status: str, records: tuple[object, ...]
 ) -> None:
     with serving(ZONE) as server:
-        # Only the silent server makes the program wait for its whole time.
-        answer = asker(server, timeout=0.4 if status == "timeout" else 5.0).ask(name, kind)
+        # Only the silent server makes the client wait until its time-out.
+        answer = dns_client(server, timeout=0.4 if status == "timeout" else 5.0).ask(name, kind)
     assert (answer.status, answer.records) == (status, records)
     assert bool(answer.reason) == (status != "ok")
-    assert answer.told == (status in ("ok", "nodata", "nxdomain"))
+    assert answer.determined == (status in ("ok", "nodata", "nxdomain"))
 
 
 def test_alias_is_followed_to_its_canonical_name() -> None:
     with serving(ZONE) as server:
-        answer = asker(server).ask("www.shop.example", "A")
+        answer = dns_client(server).ask("www.shop.example", "A")
     assert (answer.records, answer.canonical) == (("192.0.2.1",), "shop.example")
 
 
 def test_answer_is_authentic_if_the_resolver_sets_ad() -> None:
     with serving(ZONE, authentic=("shop.example",)) as server:
-        one = asker(server)
-        assert one.ask("shop.example", "A").authentic
-        assert not one.ask("ns1.host.example", "A").authentic
+        client = dns_client(server)
+        assert client.ask("shop.example", "A").authentic
+        assert not client.ask("ns1.host.example", "A").authentic
 
 
 def test_large_answer_comes_over_tcp_and_is_bounded() -> None:
     with serving(ZONE) as server:
-        answer = asker(server).ask("many.example", "TXT")
-    assert [way for _, _, way in server.asked] == ["udp", "tcp"]
+        answer = dns_client(server).ask("many.example", "TXT")
+    assert [transport for _, _, transport in server.asked] == ["udp", "tcp"]
     assert len(answer.records) == MAX_RECORDS
 
 
 def test_query_is_sent_once_for_many_threads() -> None:
     with serving(ZONE) as server:
-        one = asker(server)
+        client = dns_client(server)
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: one.ask("shop.example", "A"), range(40)))
+            answers = list(pool.map(lambda _: client.ask("shop.example", "A"), range(40)))
         assert {a.records for a in answers} == {("192.0.2.1",)}
         assert len(server.asked) == 1
         server.records["shop.example", "A"] = ["192.0.2.9"]
-        assert one.ask("shop.example", "A", fresh=True).records == ("192.0.2.9",)
-        assert one.ask("shop.example", "A").records == ("192.0.2.9",)
-    assert (one.asked, one.failed) == (2, 0)
+        assert client.ask("shop.example", "A", fresh=True).records == ("192.0.2.9",)
+        assert client.ask("shop.example", "A").records == ("192.0.2.9",)
+    assert (client.asked, client.failed) == (2, 0)
 
 
 def test_next_resolver_is_queried_if_one_fails() -> None:
@@ -142,10 +140,10 @@ def test_answer_with_another_id_is_ignored() -> None:
 
 def test_servers_of_the_zone_are_found_and_internal_ones_refused() -> None:
     with serving(ZONE) as server:
-        found = asker(server, allowed=LOOPBACK).authoritative("_acme-challenge.shop.example")
-        strict = asker(server).authoritative("shop.example")
-    assert (found.status, found.zone, found.addresses) == ("ok", "shop.example", ("127.0.0.1",))
-    assert dict(found.servers[1].refused) == {"10.0.0.53": "private"}
+        result = dns_client(server, allowed=LOOPBACK).authoritative("_acme-challenge.shop.example")
+        strict = dns_client(server).authoritative("shop.example")
+    assert (result.status, result.zone, result.addresses) == ("ok", "shop.example", ("127.0.0.1",))
+    assert dict(result.servers[1].refused) == {"10.0.0.53": "private"}
     assert strict.addresses == ()
 
 
@@ -156,20 +154,22 @@ def test_failing_zone_is_not_replaced_by_its_parent() -> None:
             ("example", "SOA"): ["a.example. b.example. 1 2 3 4 5"],
         }
     ) as server:
-        found = asker(server).authoritative("shop.example")
-    assert (found.status, found.servers) == ("servfail", ())
+        result = dns_client(server).authoritative("shop.example")
+    assert (result.status, result.servers) == ("servfail", ())
 
 
 def test_authoritative_server_is_queried_by_its_address() -> None:
     records = {("_acme-challenge.shop.example", "TXT"): ['"token"']}
     with serving(records, authoritative=True) as server:
         port = int(server.address.rpartition(":")[2])
-        one = DnsClient(("127.0.0.1:1",), timeout=5.0, tries=1, allowed=LOOPBACK, port=port)
-        assert one.ask_at(server.address, "_acme-challenge.shop.example", "TXT").records == (
+        client = DnsClient(("127.0.0.1:1",), timeout=5.0, tries=1, allowed=LOOPBACK, port=port)
+        assert client.ask_at(server.address, "_acme-challenge.shop.example", "TXT").records == (
             "token",
         )
         server.records["_acme-challenge.shop.example", "TXT"] = ['"newer"']
-        assert one.ask_at("127.0.0.1", "_acme-challenge.shop.example", "TXT").records == ("newer",)
+        assert client.ask_at("127.0.0.1", "_acme-challenge.shop.example", "TXT").records == (
+            "newer",
+        )
         refused = DnsClient(timeout=5.0).ask_at(
             server.address, "_acme-challenge.shop.example", "TXT"
         )

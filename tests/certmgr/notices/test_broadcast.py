@@ -1,4 +1,4 @@
-"""One message to many clients."""
+"""Announcements to many clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_broadcast_is_sent_in_daily_portions_and_names_no_other_client(
 ) -> None:
     run = installation.run
     for number in ("1002", "1003"):
-        owner = ("--client", number, "--way", f"email:owner@c{number}.example.test")
+        owner = ("--client", number, "--method", f"email:owner@c{number}.example.test")
         run("client", "add", number, f"Client {number}")
         run("contact", "add", f"Owner {number}", *owner)
         run("domain", "add", f"c{number}.example.test", "--client", number)
@@ -19,9 +19,9 @@ def test_broadcast_is_sent_in_daily_portions_and_names_no_other_client(
     wording = ("--title", title, "--text", text)
     run("deadline", "add", "https-2027", "--date", "2027-06-30", "--rule", "https-only", *wording)
     broadcast = ("notice", "broadcast", "--deadline", "https-2027")
-    assert "3 client(s) would get it" in run(*broadcast, "--dry-run").out
-    assert "3 client(s) get it, 2 a day" in run(*broadcast, "--per-day", "2").out
-    assert "3 had it before" in run(*broadcast).out
+    assert "3 client(s) would receive it" in run(*broadcast, "--dry-run").out
+    assert "3 client(s) will receive it, 2 per day" in run(*broadcast, "--per-day", "2").out
+    assert "3 received it before" in run(*broadcast).out
 
     def received() -> list[Received]:
         return [m for m in installation.mail.received if title in m.subject]

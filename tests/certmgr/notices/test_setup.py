@@ -39,8 +39,8 @@ MAIL = "desk=mailtos://u:secret-word@h.example?from=a@b.example"
         (f'channels = ["{MAIL}"]', "is a mail channel"),
         ('channels = ["desk=json://h.example/secret-word"]', "not encrypted"),
         ('templates = "/nowhere"', "is not a directory"),
-        ("digest_hour = 25", "it is an hour"),
-        ("mass_percent = 200.0", "cannot be so"),
+        ("digest_hour = 25", "must be an hour"),
+        ("mass_percent = 200.0", "mass_percent is invalid"),
         ('unknown = "x"', "unknown key"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Fixtures of the operations."""
+"""Fixtures: a scanned inventory."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def scanned(
     tmp_path: Path,
     opened: Stack,
 ) -> Iterator[Database]:
-    """A scanned inventory: a good endpoint of client 1, one of client 2 that ends in 3 days."""
+    """A scanned inventory: the certificate of client 1 is valid, that of 2 ends in 3 days."""
     database = open_sqlite(tmp_path / "scanned.db")
-    begun = clock() - timedelta(days=80)
+    start = clock() - timedelta(days=80)
     for number, host, days in (("1", "good.example.test", 80), ("2", "short.example.test", 3)):
-        issued = issuer.issue(host, not_before=begun, days=days)
+        issued = issuer.issue(host, not_before=start, days=days)
         add(database, serve_certificate(opened, issued), host, client=number)
     scan(database, settings)
     yield database

@@ -1,4 +1,4 @@
-"""``certmgr run``: the regular work, silent if all is well."""
+"""``certmgr run``: scheduled work without output if all is well."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from certmgr.config.settings import Settings
-from certmgr.operations import cron as work
+from certmgr.operations import cron
 from inventory.store import jobs
 from tests.certmgr.installation import SHOP, Installation
 from tests.databases import open_sqlite
@@ -31,19 +31,19 @@ def test_run_prints_nothing_if_all_is_well_and_one_line_if_not(
     assert 'certmgr_notices{state="queued"}' in metrics
 
 
-def test_internal_error_in_one_part_does_not_keep_the_others_back(
+def test_internal_error_in_one_part_does_not_stop_the_others(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    database = open_sqlite(tmp_path / "round.db")
-    monkeypatch.setattr(work, "_scan", fail)
+    database = open_sqlite(tmp_path / "run.db")
+    monkeypatch.setattr(cron, "_scan", fail)
     with pytest.raises(ZeroDivisionError):
-        work.run(database, settings)
+        cron.run(database, settings)
     with database.read() as conn:
-        known = jobs.every(conn)
+        states = jobs.every(conn)
     database.close()
-    assert known["notify"]["success_at"] is not None
-    assert known["run"]["success_at"] is None
-    assert "ZeroDivisionError" in known["run"]["error"]
+    assert states["notify"]["success_at"] is not None
+    assert states["run"]["success_at"] is None
+    assert "ZeroDivisionError" in states["run"]["error"]

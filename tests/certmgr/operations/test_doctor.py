@@ -1,4 +1,4 @@
-"""``certmgr doctor``: what is missing, and what to do about it."""
+"""``certmgr doctor``: faults of the set-up, and how to fix them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_mail_server_whose_certificate_ends_soon_is_a_warning(
     installation: Installation,
     root: Authority,
 ) -> None:
-    # A mail library compares the certificate with the system's clock, so doctor has it too.
+    # The mail library compares the certificate with the system clock, so doctor uses it too.
     now = system_clock()
     soon = root.issue("localhost", not_before=now - DAY, not_after=now + 5 * DAY)
     with mail_server(root, installation.folder / "soon", soon) as mail:
@@ -62,5 +62,5 @@ def test_mail_server_whose_certificate_ends_soon_is_a_warning(
             system_clock,
             environment=installation.environment | {"MAIL_URL": mail.url},
         )
-    found = {row["check"]: row for row in done.json["doctor"]}
-    assert found["mail server"]["state"] == "warning"
+    rows = {row["check"]: row for row in done.json["doctor"]}
+    assert rows["mail server"]["state"] == "warning"

@@ -1,4 +1,4 @@
-"""``certmgr check``: the monitoring plug-in, judged by values and on a scanned inventory."""
+"""``certmgr check``: the monitoring plug-in, with given values and with a scanned inventory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def verdicts(**counts: int) -> dict[str, int]:
     return {"endpoints": 10, "ok": 0, "attention": 0, "fault": 0, "unknown": 0} | counts
 
 
-def ending(left: timedelta) -> dict[str, Any]:
+def ending_in(left: timedelta) -> dict[str, Any]:
     return {"soonest": ("a.test:443", NOW + left)}
 
 
@@ -43,11 +43,11 @@ def ending(left: timedelta) -> dict[str, Any]:
     [
         (OK, {}, "10 endpoints, nothing at fault"),
         (WARNING, {"notices": {"unknown": 1, "sent": 5}}, "1 notice(s) unknown"),
-        (WARNING, {"oldest_queued": NOW - 7 * HOUR}, "a notice waits since 7 hours"),
+        (WARNING, {"oldest_queued": NOW - 7 * HOUR}, "a notice has been queued for 7 hours"),
         (OK, {"oldest_queued": NOW - HOUR, "notices": {"queued": 3}}, "nothing at fault"),
-        (WARNING, ending(10 * DAY), "a.test:443 ends in 10 days"),
-        (CRITICAL, ending(4 * DAY), "a.test:443 ends in 4 days"),
-        (CRITICAL, ending(-3 * DAY), "a.test:443 ended"),
+        (WARNING, ending_in(10 * DAY), "a.test:443 ends in 10 days"),
+        (CRITICAL, ending_in(4 * DAY), "a.test:443 ends in 4 days"),
+        (CRITICAL, ending_in(-3 * DAY), "a.test:443 ended"),
         (
             CRITICAL,
             {
@@ -77,7 +77,7 @@ def ending(left: timedelta) -> dict[str, Any]:
         (
             UNKNOWN,
             {"verdicts": verdicts(unknown=3, ok=7)},
-            "3 of 10 endpoints could not be told",
+            "3 of 10 endpoints are undetermined",
         ),
         (UNKNOWN, {"verdicts": verdicts(endpoints=0), "soonest": None}, "no endpoint"),
         (
@@ -87,7 +87,7 @@ def ending(left: timedelta) -> dict[str, Any]:
         ),
         (
             UNKNOWN,
-            ending(10 * DAY) | {"last_complete": NOW - 30 * HOUR},
+            ending_in(10 * DAY) | {"last_complete": NOW - 30 * HOUR},
             "a.test:443 ends in 10 days",
         ),
     ],

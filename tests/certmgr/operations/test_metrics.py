@@ -1,4 +1,4 @@
-"""``certmgr metrics``: what Prometheus reads."""
+"""``certmgr metrics``: the format that Prometheus reads."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_metrics_of_a_scanned_inventory_are_read_by_prometheus(
     left = {s.labels["client"]: s.value for s in days}
     assert 79 < left["1"] <= 80
     assert 2 < left["2"] <= 3
-    found = families["certmgr_findings"].samples
-    assert {s.labels["code"] for s in found} == {"certificate-expiring"}
+    findings = families["certmgr_findings"].samples
+    assert {s.labels["code"] for s in findings} == {"certificate-expiring"}
     (success,) = families["certmgr_last_success_timestamp_seconds"].samples
     assert success.labels == {"job": "scan"}
     # To the second, by the clock of the test.

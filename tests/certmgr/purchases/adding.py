@@ -1,4 +1,4 @@
-"""Adding an order, for tests of what is stored and read."""
+"""Helper that adds a purchase, for tests of storing and reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "shop1001.example"
 def add(
     database: Database, client: str = "1001", names: tuple[str, ...] = (NAME,), **given: Any
 ) -> int:
-    """Add an order, and return its id."""
+    """Add a purchase and return its id."""
     with database.write(START) as tx:
         values = {"vendor": "DigiCert", "currency": "EUR", **given}
         return purchases.add(tx, client, values, names)[0]

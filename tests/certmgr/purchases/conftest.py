@@ -1,4 +1,4 @@
-"""Two clients with a domain each, in both kinds of database."""
+"""Fixtures: two clients with one domain each, in both kinds of database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tests.clock import START
 
 
 @pytest.fixture
-def shop(database: Database) -> Database:
+def two_clients(database: Database) -> Database:
+    """Return an inventory of two clients with one domain and one contact each."""
     with database.write(START) as tx:
         for number in ("1001", "1002"):
             clients.add(tx, {"number": number, "name": f"Client {number}", "buys": "client"})

@@ -1,4 +1,4 @@
-"""What is billed for a month."""
+"""Invoice lines of a month."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from certmgr.purchases.billing import billing, month_span, totals
+from certmgr.purchases.billing import invoice_lines, month_span, totals
 
 
 def at(day: int) -> float:
@@ -32,7 +32,7 @@ def test_month_begins_and_ends_at_midnight() -> None:
     assert month_span("2026-11", UTC) == (start, end)
 
 
-def test_purchases_and_installations_are_billed_with_their_amounts_or_the_usual_fee() -> None:
+def test_purchases_and_installations_are_billed_with_their_amounts_or_the_default_fee() -> None:
     approved = {"fee": "25", "currency": "EUR", "approved_by": "Ada"}
     cases = [closed("1001", 5, **approved), closed("1002", 6)]
     bought = {
@@ -47,10 +47,10 @@ def test_purchases_and_installations_are_billed_with_their_amounts_or_the_usual_
         "price": "80",
         "currency": "CHF",
     }
-    found = billing(cases, [bought], Decimal(20), "EUR", UTC)
-    assert [(e.client, e.kind, e.amount) for e in found] == [
+    lines = invoice_lines(cases, [bought], Decimal(20), "EUR", UTC)
+    assert [(e.client, e.kind, e.amount) for e in lines] == [
         ("1001", "purchase", Decimal(80)),
         ("1001", "installation", Decimal(25)),
         ("1002", "installation", Decimal(20)),
     ]
-    assert totals(found) == {"CHF": Decimal(80), "EUR": Decimal(45)}
+    assert totals(lines) == {"CHF": Decimal(80), "EUR": Decimal(45)}

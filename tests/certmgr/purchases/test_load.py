@@ -1,4 +1,4 @@
-"""Orders as they are read from both kinds of database: their terms, certificates, and clients."""
+"""Purchases read from both kinds of database: their terms, certificates and clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import certificate_row
-from certmgr.purchases.load import load, look_through
+from certmgr.purchases.load import coverage_remarks, load
 from inventory.certificates import parse
 from inventory.db.database import Database
 from inventory.errors import Conflict
@@ -23,10 +23,10 @@ from tests.clock import START as NOW
 DAY = timedelta(days=1)
 
 
-def test_order_is_read_with_all_that_was_stored(shop: Database) -> None:
+def test_purchase_is_read_with_all_stored_values(two_clients: Database) -> None:
     start = datetime(2026, 3, 1, tzinfo=UTC)
     row_id = add(
-        shop,
+        two_clients,
         names=(f"*.{NAME}", NAME),
         number="D-1",
         validation="OV",
@@ -43,30 +43,30 @@ def test_order_is_read_with_all_that_was_stored(shop: Database) -> None:
         organisation_at=start,
         note="by phone",
     )
-    with shop.read() as conn:
+    with two_clients.read() as conn:
         row = purchases.find(conn, "D-1")
-        found = [purchases.find(conn, key)["id"] for key in (f"#{row_id}", str(row_id))]
-        (order,) = load(conn)
-    assert found == [row_id, row_id]
-    assert order.kind == "wildcard"
-    assert (order.validation, order.bought_by, order.auto_renew) == ("ov", "us", True)
-    assert str(order.price) == "300.50"
+        ids = [purchases.find(conn, key)["id"] for key in (f"#{row_id}", str(row_id))]
+        (purchase,) = load(conn)
+    assert ids == [row_id, row_id]
+    assert purchase.kind == "wildcard"
+    assert (purchase.validation, purchase.bought_by, purchase.auto_renew) == ("ov", "us", True)
+    assert str(purchase.price) == "300.50"
     # Three years, to the last second.
-    assert order.ends == datetime(2029, 2, 28, 23, 59, 59, tzinfo=UTC)
+    assert purchase.ends == datetime(2029, 2, 28, 23, 59, 59, tzinfo=UTC)
     assert json.loads(row["documents"]) == ["/srv/invoices/1.pdf"]
 
 
-def test_renewal_takes_over_what_is_known_and_follows_without_a_gap(shop: Database) -> None:
-    row_id = add(shop, number="D-1", years=2, price="100", fee="20")
-    with shop.write(NOW) as tx:
+def test_renewal_copies_the_known_values_and_follows_without_a_gap(two_clients: Database) -> None:
+    row_id = add(two_clients, number="D-1", years=2, price="100", fee="20")
+    with two_clients.write(NOW) as tx:
         next_id = purchases.renew(tx, "D-1", {"number": "D-2", "price": "110"})
-    with shop.read() as conn:
+    with two_clients.read() as conn:
         by_id = {o.id: o for o in load(conn)}
     old, new = by_id[row_id], by_id[next_id]
     assert new.starts == old.ends + timedelta(seconds=1)
     assert (str(new.price), str(new.fee), new.years, new.names) == ("110", "20", 2, old.names)
     assert old.renewed
-    with shop.write(NOW) as tx, pytest.raises(Conflict, match="renewed already"):
+    with two_clients.write(NOW) as tx, pytest.raises(Conflict, match="renewed already"):
         purchases.renew(tx, "D-1", {})
 
 
@@ -76,37 +76,37 @@ def _store(tx: Any, der: bytes) -> str:
     return str(row["sha256"])
 
 
-def test_certificates_of_an_order_are_linked_by_hand_or_recognised(
-    shop: Database, root: Authority
+def test_certificates_of_a_purchase_are_linked_by_hand_or_recognised(
+    two_clients: Database, root: Authority
 ) -> None:
     issuer = Authority("DigiCert TLS", root, organisation="DigiCert Inc")
     start = NOW - 30 * DAY
-    row_id = add(shop, number="D-1", starts_at=start)
-    seen = issuer.issue(NAME, not_before=start, days=100)
-    by_hand = issuer.issue(NAME, not_before=start, days=50)
-    serve(shop, NAME, seen, NOW)
-    with shop.write(NOW) as tx:
-        sha = _store(tx, by_hand.der)
+    row_id = add(two_clients, number="D-1", starts_at=start)
+    recognised = issuer.issue(NAME, not_before=start, days=100)
+    linked = issuer.issue(NAME, not_before=start, days=50)
+    serve(two_clients, NAME, recognised, NOW)
+    with two_clients.write(NOW) as tx:
+        sha = _store(tx, linked.der)
         purchases.attach(tx, row_id, sha)
         with pytest.raises(Conflict):
             purchases.attach(tx, row_id, sha)
-    with shop.read() as conn:
-        (order,) = load(conn)
-    assert [(i.recorded, i.live) for i in order.issued] == [(True, False), (False, True)]
-    assert order.current is not None
-    assert order.current.live
+    with two_clients.read() as conn:
+        (purchase,) = load(conn)
+    assert [(i.recorded, i.live) for i in purchase.issued] == [(True, False), (False, True)]
+    assert purchase.current is not None
+    assert purchase.current.live
 
 
-def test_two_clients_who_share_a_certificate_see_their_own_names_alone(
-    shop: Database, issuer: Authority
+def test_two_clients_who_share_a_certificate_see_only_their_names(
+    two_clients: Database, issuer: Authority
 ) -> None:
     shared = issuer.issue("shop1001.example", "shop1002.example", days=60)
     for host in ("shop1001.example", "shop1002.example"):
-        serve(shop, host, shared, NOW)
-    with shop.read() as conn:
+        serve(two_clients, host, shared, NOW)
+    with two_clients.read() as conn:
         ids = {c["number"]: c["id"] for c in clients.listing(conn)}
         for mine, other in (("1001", "1002"), ("1002", "1001")):
-            remarks = look_through(conn, NOW, ids[mine])
-            text = "\n".join(f"{r.client} {r.what} {r.text}" for r in remarks)
+            remarks = coverage_remarks(conn, NOW, ids[mine])
+            text = "\n".join(f"{r.client} {r.label} {r.text}" for r in remarks)
             assert f"shop{mine}.example" in text
             assert f"shop{other}" not in text

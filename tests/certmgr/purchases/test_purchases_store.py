@@ -1,4 +1,4 @@
-"""Orders in both kinds of database: what is refused, one number per vendor, export and import."""
+"""Purchases in both kinds of database: refusals, numbers of a vendor, export and import."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def at(year: int) -> datetime:
 # -- values --------------------------------------------------------------------------------------
 
 
-def test_order_from_a_leap_day_ends_before_28_february() -> None:
-    """A year after 29 February is 28 February; the order ends a second before that."""
+def test_purchase_from_a_leap_day_ends_before_28_february() -> None:
+    """A year after 29 February is 28 February; the purchase ends one second before it."""
     leap_day = datetime(2028, 2, 29, tzinfo=UTC)
     assert purchases.years_later(leap_day, 1) == datetime(2029, 2, 27, 23, 59, 59, tzinfo=UTC)
 
@@ -53,13 +53,13 @@ def test_order_from_a_leap_day_ends_before_28_february() -> None:
         ((NAME,), {"contact": "Owner 1002"}, "no contact"),
     ],
 )
-def test_invalid_order_is_refused_and_leaves_nothing(
-    shop: Database, names: tuple[str, ...], given: dict[str, Any], reason: str
+def test_invalid_purchase_is_refused_and_not_stored(
+    two_clients: Database, names: tuple[str, ...], given: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(CertmgrError) as error:
-        add(shop, names=names, **given)
+        add(two_clients, names=names, **given)
     assert reason in str(error.value)
-    with shop.read() as conn:
+    with two_clients.read() as conn:
         assert purchases.listing(conn) == []
 
 
@@ -71,55 +71,63 @@ def test_invalid_order_is_refused_and_leaves_nothing(
         {"dcv_at": at(2040)},
     ],
 )
-def test_order_with_an_impossible_year_is_refused(shop: Database, given: dict[str, Any]) -> None:
+def test_purchase_with_an_impossible_year_is_refused(
+    two_clients: Database, given: dict[str, Any]
+) -> None:
     with pytest.raises(UsageError):
-        add(shop, number="1", **given)
+        add(two_clients, number="1", **given)
 
 
-def test_number_of_a_vendor_names_one_order(shop: Database) -> None:
-    add(shop, number="D-1")
+def test_number_of_a_vendor_identifies_one_purchase(two_clients: Database) -> None:
+    add(two_clients, number="D-1")
     with pytest.raises(Conflict):
-        add(shop, number="D-1")
-    add(shop, number="D-1", vendor="Sectigo")
-    with shop.read() as conn, pytest.raises(UsageError, match="2 orders"):
+        add(two_clients, number="D-1")
+    add(two_clients, number="D-1", vendor="Sectigo")
+    with two_clients.read() as conn, pytest.raises(UsageError, match="2 orders"):
         purchases.find(conn, "D-1")
-    with shop.read() as conn, pytest.raises(NotFound):
+    with two_clients.read() as conn, pytest.raises(NotFound):
         purchases.find(conn, "D-2")
 
 
-def test_cancelled_order_keeps_its_reason_and_is_not_cancelled_again(shop: Database) -> None:
-    add(shop, number="D-1")
-    with shop.write(NOW) as tx:
+def test_cancelled_purchase_keeps_its_reason_and_is_not_cancelled_again(
+    two_clients: Database,
+) -> None:
+    add(two_clients, number="D-1")
+    with two_clients.write(NOW) as tx:
         purchases.cancel(tx, "D-1", "moved to ACME")
-    with shop.read() as conn:
+    with two_clients.read() as conn:
         assert purchases.find(conn, "D-1")["reason"] == "moved to ACME"
-    with shop.write(NOW) as tx, pytest.raises(Conflict):
+    with two_clients.write(NOW) as tx, pytest.raises(Conflict):
         purchases.cancel(tx, "D-1", "again")
 
 
 # -- export and import ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["csv", "json"])
-def test_exported_orders_are_imported_unchanged(shop: Database, tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("output_format", ["csv", "json"])
+def test_exported_purchases_are_imported_unchanged(
+    two_clients: Database, tmp_path: Path, output_format: str
+) -> None:
     formula = "=cmd()|' /C calc'!A0"
-    add(shop, number="D-1", note=formula, years=2, price="10", dcv_at=NOW)
+    add(two_clients, number="D-1", note=formula, years=2, price="10", dcv_at=NOW)
     names = (OF_OTHER, f"*.{OF_OTHER}")
-    add(shop, client="1002", names=names, vendor="Sectigo", documents=["/a", "/b"])
-    with shop.read() as conn:
+    add(two_clients, client="1002", names=names, vendor="Sectigo", documents=["/a", "/b"])
+    with two_clients.read() as conn:
         before = purchases.listing(conn)
-    path = tmp_path / f"orders.{form}"
-    path.write_text(purchases_format.write(before, form))
-    if form == "csv":
+    path = tmp_path / f"orders.{output_format}"
+    path.write_text(purchases_format.write(before, output_format))
+    if output_format == "csv":
         assert "'=cmd()" in path.read_text(), "a spreadsheet must not run it"
-    read = {"csv": purchases_format.read_csv, "json": purchases_format.read_json}[form]
-    done = purchases_format.take(shop, read(path), "UTC", NOW, dry_run=False)
-    assert (done.rows, done.added, done.changed, done.problems) == (2, 0, 0, [])
-    with shop.read() as conn:
+    read = {"csv": purchases_format.read_csv, "json": purchases_format.read_json}[output_format]
+    result = purchases_format.apply(two_clients, read(path), "UTC", NOW, dry_run=False)
+    assert (result.rows, result.added, result.changed, result.problems) == (2, 0, 0, [])
+    with two_clients.read() as conn:
         assert purchases.listing(conn) == before
 
 
-def test_bad_rows_are_named_and_the_others_are_imported(shop: Database, tmp_path: Path) -> None:
+def test_invalid_rows_are_reported_and_the_others_are_imported(
+    two_clients: Database, tmp_path: Path
+) -> None:
     path = tmp_path / "orders.csv"
     path.write_text(
         "client;vendor;number;names;start;end;auto_renew\n"
@@ -131,13 +139,17 @@ def test_bad_rows_are_named_and_the_others_are_imported(shop: Database, tmp_path
         "1001;DigiCert;D-6;;;;\n"
     )
     zone = "Europe/Berlin"
-    dry = purchases_format.take(shop, purchases_format.read_csv(path), zone, NOW, dry_run=True)
-    with shop.read() as conn:
+    preview = purchases_format.apply(
+        two_clients, purchases_format.read_csv(path), zone, NOW, dry_run=True
+    )
+    with two_clients.read() as conn:
         assert purchases.listing(conn) == []
-    done = purchases_format.take(shop, purchases_format.read_csv(path), zone, NOW, dry_run=False)
-    assert dry.lines == done.lines == ["order DigiCert D-1 of client 1001: added"]
-    assert [p.where.rpartition(":")[2] for p in done.problems] == ["3", "4", "5", "6", "7"]
-    with shop.read() as conn:
+    result = purchases_format.apply(
+        two_clients, purchases_format.read_csv(path), zone, NOW, dry_run=False
+    )
+    assert preview.lines == result.lines == ["purchase DigiCert D-1 of client 1001: added"]
+    assert [p.where.rpartition(":")[2] for p in result.problems] == ["3", "4", "5", "6", "7"]
+    with two_clients.read() as conn:
         (row,) = purchases.listing(conn)
     # Days are those of the provider's time zone.
     assert from_epoch(row["starts_at"]) == datetime(2025, 12, 31, 23, tzinfo=UTC)
@@ -145,15 +157,19 @@ def test_bad_rows_are_named_and_the_others_are_imported(shop: Database, tmp_path
     assert row["auto_renew"] == 1
 
 
-def test_imported_row_of_a_known_number_changes_the_order(shop: Database, tmp_path: Path) -> None:
-    add(shop, number="D-1", auto_renew=True)
-    path = tmp_path / "again.csv"
+def test_imported_row_of_a_known_number_changes_the_purchase(
+    two_clients: Database, tmp_path: Path
+) -> None:
+    add(two_clients, number="D-1", auto_renew=True)
+    path = tmp_path / "result.csv"
     path.write_text(
         "client,vendor,number,names,auto_renew\n1001,DigiCert,D-1,shop1001.example"
         " www.shop1001.example,no\n"
     )
-    again = purchases_format.take(shop, purchases_format.read_csv(path), "UTC", NOW, dry_run=False)
-    assert (again.added, again.changed) == (0, 1)
+    result = purchases_format.apply(
+        two_clients, purchases_format.read_csv(path), "UTC", NOW, dry_run=False
+    )
+    assert (result.added, result.changed) == (0, 1)
 
 
 @pytest.mark.parametrize(

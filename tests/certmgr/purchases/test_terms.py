@@ -18,10 +18,10 @@ from certmgr.purchases.terms import (
     Term,
     best_day,
     due_soon,
-    life_at,
+    is_reusable,
+    max_lifetime,
     plan,
     purchase_deadlines,
-    valid_for,
     validation_end,
 )
 
@@ -50,12 +50,12 @@ def at(year: int, month: int, day: int, hour: int = 0) -> datetime:
 def test_lifetime_is_a_day_less_than_the_limit_of_the_day_of_issue(
     issued: datetime, days: int
 ) -> None:
-    assert life_at(issued) == timedelta(days=days)
+    assert max_lifetime(issued) == timedelta(days=days)
 
 
-def test_supposed_lifetime_never_exceeds_the_limit() -> None:
-    assert life_at(at(2026, 6, 1), 45) == timedelta(days=45)
-    assert life_at(at(2029, 6, 1), 90) == timedelta(days=46)
+def test_assumed_lifetime_never_exceeds_the_limit() -> None:
+    assert max_lifetime(at(2026, 6, 1), 45) == timedelta(days=45)
+    assert max_lifetime(at(2029, 6, 1), 90) == timedelta(days=46)
 
 
 # -- plans ---------------------------------------------------------------------------------------
@@ -63,13 +63,13 @@ def test_supposed_lifetime_never_exceeds_the_limit() -> None:
 
 def test_year_of_199_days_takes_two_certificates() -> None:
     """2026-04-01 + 199 d = 2026-10-17. Reissued 14 d before, on 2026-10-03, 199 d reach past the
-    end of the order, and are cut there.
+    end of the purchase, and are cut there.
     """
     term = Term(at(2026, 4, 1), at(2027, 4, 1) - SECOND, None)
     first, second = plan(term, at(2026, 4, 1), LEAD)
     assert first.not_after == at(2026, 10, 17) - SECOND
     assert second.issue == at(2026, 10, 3) - SECOND
-    assert second.not_after == term.ends, "no certificate outlives its order"
+    assert second.not_after == term.ends, "no certificate outlives its purchase"
 
 
 def test_early_reissue_leaves_a_tail_that_needs_a_third_certificate() -> None:
@@ -83,7 +83,7 @@ def test_early_reissue_leaves_a_tail_that_needs_a_third_certificate() -> None:
     best = best_day(term, now, LEAD)
     assert best is not None
     assert best.earliest is not None
-    # 2027-04-01 less 199 days is 2026-09-14: a reissue on that day reaches the end of the order,
+    # 2027-04-01 less 199 days is 2026-09-14: a reissue on that day reaches the end of the term,
     # and one before it does not.
     assert at(2026, 9, 14) <= best.earliest <= at(2026, 9, 16)
     assert len(plan(term, now, LEAD, first=best.earliest)) == 1
@@ -128,7 +128,7 @@ def test_plan_of_short_lifetimes_comes_to_an_end(lifetime: int) -> None:
     assert len(steps) <= 400
 
 
-def test_order_that_is_over_or_covered_needs_no_certificate() -> None:
+def test_purchase_that_ended_or_is_covered_needs_no_certificate() -> None:
     covered = Term(at(2025, 1, 1), at(2026, 1, 1), at(2025, 12, 31, 20), 1)
     assert plan(covered, at(2025, 6, 1), LEAD) == ()
     assert plan(Term(at(2025, 1, 1), at(2026, 1, 1), None), at(2026, 6, 1), LEAD) == ()
@@ -160,8 +160,8 @@ def test_validation_can_be_reused_until_the_rule_ends_it(
 ) -> None:
     hour = timedelta(hours=1)
     assert validation_end(rules, validated) == until
-    assert valid_for(rules, validated, until - hour)
-    assert not valid_for(rules, validated, until + hour)
+    assert is_reusable(rules, validated, until - hour)
+    assert not is_reusable(rules, validated, until + hour)
 
 
 # -- due dates -----------------------------------------------------------------------------------
@@ -169,8 +169,8 @@ def test_validation_can_be_reused_until_the_rule_ends_it(
 NOW = at(2026, 6, 1)
 
 
-def order(**changes: Any) -> Purchase:
-    made = Purchase(
+def purchase(**changes: Any) -> Purchase:
+    base = Purchase(
         1,
         1,
         "1001",
@@ -186,42 +186,42 @@ def order(**changes: Any) -> Purchase:
         organisation=at(2025, 12, 1),
         issued=(PurchasedCertificate("a" * 64, "1", at(2026, 4, 1), at(2026, 10, 17)),),
     )
-    return replace(made, **changes)
+    return replace(base, **changes)
 
 
-def test_order_certificate_and_validations_each_have_a_due_date() -> None:
-    found = {c.what: c for c in purchase_deadlines(order(), LeadTimes(7, 7, 7), NOW)}
-    assert found["order"].at == at(2027, 4, 1) - SECOND
+def test_purchase_certificate_and_validations_each_have_a_due_date() -> None:
+    deadlines = {c.kind: c for c in purchase_deadlines(purchase(), LeadTimes(7, 7, 7), NOW)}
+    assert deadlines["order"].at == at(2027, 4, 1) - SECOND
     # 21 days for buying, validating and installing; 14 for validating and installing.
-    assert found["order"].due == at(2027, 3, 11) - SECOND
-    assert found["certificate"].due == at(2026, 10, 3)
+    assert deadlines["order"].due == at(2027, 3, 11) - SECOND
+    assert deadlines["certificate"].due == at(2026, 10, 3)
     # The reissue of 2026-10-03 lies within the 200 days.
-    assert (found["dcv"].at, found["dcv"].due) == (at(2026, 10, 18), None)
-    assert (found["organisation"].at, found["organisation"].due) == (at(2027, 1, 3), None)
+    assert (deadlines["dcv"].at, deadlines["dcv"].due) == (at(2026, 10, 18), None)
+    assert (deadlines["organisation"].at, deadlines["organisation"].due) == (at(2027, 1, 3), None)
 
 
 def test_validation_is_due_a_week_before_the_reissue_that_needs_it() -> None:
-    late = order(dcv=at(2026, 3, 1), organisation=at(2025, 3, 1))
-    found = {c.what: c for c in purchase_deadlines(late, LeadTimes(7, 7, 7), NOW)}
-    assert found["dcv"].due == at(2026, 9, 26)
-    assert found["organisation"].due == at(2026, 9, 26)
+    late = purchase(dcv=at(2026, 3, 1), organisation=at(2025, 3, 1))
+    deadlines = {c.kind: c for c in purchase_deadlines(late, LeadTimes(7, 7, 7), NOW)}
+    assert deadlines["dcv"].due == at(2026, 9, 26)
+    assert deadlines["organisation"].due == at(2026, 9, 26)
 
 
-def test_actor_of_an_order_is_who_buys_it_and_a_renewed_order_has_none() -> None:
-    ours = purchase_deadlines(order(bought_by="us"), LeadTimes(), NOW)
+def test_actor_of_a_purchase_is_its_buyer_and_a_renewed_one_has_no_deadline() -> None:
+    ours = purchase_deadlines(purchase(bought_by="us"), LeadTimes(), NOW)
     assert {c.actor for c in ours} == {"provider"}
-    automatic = purchase_deadlines(order(auto_renew=True), LeadTimes(), NOW)
-    vendor = next(c for c in automatic if c.what == "order")
+    automatic = purchase_deadlines(purchase(auto_renew=True), LeadTimes(), NOW)
+    vendor = next(c for c in automatic if c.kind == "order")
     assert (vendor.actor, vendor.due) == ("vendor", None)
     assert "order" not in {
-        c.what for c in purchase_deadlines(order(renewed=True), LeadTimes(), NOW)
+        c.kind for c in purchase_deadlines(purchase(renewed=True), LeadTimes(), NOW)
     }
 
 
-def test_orders_that_are_due_soon_are_sorted_without_cancelled_and_later_ones() -> None:
-    later = order(id=3, ends=at(2026, 7, 1), issued=())
-    sooner = order(id=4, ends=at(2026, 6, 25), issued=())
-    orders = [order(), order(id=2, state="cancelled"), later, sooner]
-    found = due_soon(orders, LeadTimes(), NOW, timedelta(days=60))
-    assert [(o.id, c.what) for o, c in found] == [(4, "order"), (3, "order")]
-    assert not due_soon(orders[:1], LeadTimes(), NOW, timedelta(days=10))
+def test_purchases_due_soon_are_sorted_without_cancelled_and_later_ones() -> None:
+    later = purchase(id=3, ends=at(2026, 7, 1), issued=())
+    sooner = purchase(id=4, ends=at(2026, 6, 25), issued=())
+    purchases = [purchase(), purchase(id=2, state="cancelled"), later, sooner]
+    due = due_soon(purchases, LeadTimes(), NOW, timedelta(days=60))
+    assert [(o.id, c.kind) for o, c in due] == [(4, "order"), (3, "order")]
+    assert not due_soon(purchases[:1], LeadTimes(), NOW, timedelta(days=10))

@@ -11,33 +11,35 @@ import pytest
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from tests.certmgr.loopback import loopback_settings
-from tests.certmgr.report.village import States, Village, states
+from tests.certmgr.report.provider import ReportProvider, States, states
 from tests.clock import frozen
 from tests.servers import chromium
 
 
 @pytest.fixture
-def village(
+def provider(
     settings: Settings, issuer: Authority, tmp_path: Path, opened: contextlib.ExitStack
-) -> Village:
-    return Village(settings, issuer, tmp_path, opened)
+) -> ReportProvider:
+    """Return a provider without clients."""
+    return ReportProvider(settings, issuer, tmp_path, opened)
 
 
 @pytest.fixture(scope="session")
 def all_states(
     root: Authority, issuer: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[States]:
-    """Clients whose reports are in each state, already scanned, and the reports.
+    """Yield a provider with scanned clients in each state, and their reports.
 
-    Tests only read it.
+    The fixture is shared, so tests must not change it.
     """
     folder = tmp_path_factory.mktemp("states")
     with contextlib.ExitStack() as stack:
-        village = Village(loopback_settings(root, folder), issuer, folder, stack, frozen)
-        yield village, states(village)
+        provider = ReportProvider(loopback_settings(root, folder), issuer, folder, stack, frozen)
+        yield provider, states(provider)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[chromium.Browser]:
+    """Yield a headless browser."""
     with chromium.browser() as opened:
         yield opened

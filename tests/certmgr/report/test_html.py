@@ -12,7 +12,7 @@ from certmgr.demo.servers import server_context
 from certmgr.report import html
 from certmgr.report.view import build
 from notifiers.wording.catalogue import language
-from tests.certmgr.report.village import States, Village, hostile_input
+from tests.certmgr.report.provider import ReportProvider, States, hostile_input
 from tests.servers import chromium
 
 STATES = ("good", "act", "ours", "unknown", "none", "act-de")
@@ -26,8 +26,8 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 
 
 def test_page_has_no_script_and_no_remote_resource() -> None:
-    made = html.render(build(hostile_input()), language("en"))
-    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', made)
+    rendered = html.render(build(hostile_input()), language("en"))
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', rendered)
     assert policy is not None
     assert policy.group(1).startswith(
         "default-src &#39;none&#39;; style-src &#39;sha256-"
@@ -42,8 +42,8 @@ def test_page_has_no_script_and_no_remote_resource() -> None:
         "javascript:",
         " style=",
     ):
-        assert needle not in made
-    assert not re.findall(r'(?:src|href)="http', made)
+        assert needle not in rendered
+    assert not re.findall(r'(?:src|href)="http', rendered)
 
 
 def test_states_cover_each_verdict(all_states: States) -> None:
@@ -55,9 +55,9 @@ def test_states_cover_each_verdict(all_states: States) -> None:
 def test_page_passes_axe_in_each_state(
     all_states: States, browser: chromium.Browser, tmp_path: Path, name: str
 ) -> None:
-    report, spoken = all_states[1][name]
+    report, reader_language = all_states[1][name]
     path = tmp_path / "report.html"
-    path.write_text(html.render(report, spoken), encoding="utf-8")
+    path.write_text(html.render(report, reader_language), encoding="utf-8")
     for options in OPTIONS:
         browser.open(path, **options)
         assert browser.violations() == [], options
@@ -68,13 +68,15 @@ def test_page_passes_axe_in_each_state(
 
 
 def test_content_security_policy_allows_the_style(
-    village: Village, browser: chromium.Browser, tmp_path: Path
+    provider: ReportProvider, browser: chromium.Browser, tmp_path: Path
 ) -> None:
-    """The page has its style under its security policy, so the hash in the policy is right."""
-    village.client("1", "One")
-    village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
-    village.scan()
+    """The browser applies the style sheet, so the hash in the policy is correct."""
+    provider.client("1", "One")
+    provider.site(
+        "1", "one.example.test", server_context(provider.issuer.issue("one.example.test"))
+    )
+    provider.scan()
     path = tmp_path / "one.html"
-    path.write_text(html.render(*village.report("1")), encoding="utf-8")
+    path.write_text(html.render(*provider.report("1")), encoding="utf-8")
     browser.open(path, scripts=False)
     assert browser.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "832px"

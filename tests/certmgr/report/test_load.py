@@ -1,4 +1,4 @@
-"""What is read from the inventory for a report."""
+"""Input of a report, read from the inventory."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ from certmgr.demo.authority import Authority
 from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
 from certmgr.inspection.scan_run import ScanOptions, ScanRun
-from certmgr.report.load import material
+from certmgr.report.load import load_report_input
 from certmgr.report.model import ClientReport
 from certmgr.report.view import build
 from inventory.db.database import Database
 from inventory.store import clients, deadlines, domains, endpoints
 from inventory.targets import Target
-from tests.certmgr.report.village import Village
+from tests.certmgr.report.provider import ReportProvider
 from tests.clock import clock
 
 
-def test_input_of_a_report_holds_no_other_client(village: Village) -> None:
+def test_input_of_a_report_holds_no_other_client(provider: ReportProvider) -> None:
     for number in ("1", "2"):
-        village.client(number, f"Client {number}")
-        village.site(
+        provider.client(number, f"Client {number}")
+        provider.site(
             number,
             f"c{number}.example.test",
-            server_context(village.issuer.issue(f"c{number}.example.test")),
+            server_context(provider.issuer.issue(f"c{number}.example.test")),
         )
-    village.scan()
-    database: Database = village.database
-    read = material(
+    provider.scan()
+    database: Database = provider.database
+    report_input = load_report_input(
         database,
         "1",
         clock(),
         as_of=None,
         provider="",
-        dues=all_deadlines(database),
+        deadlines=all_deadlines(database),
         default_language="en",
         default_zone="UTC",
     )
-    assert {s.name for s in read.subjects} == {"c1.example.test"}
-    assert {s.target.host for s in read.standings} == {"c1.example.test"}
-    assert {r.subject.client for r in judge(read.subjects, read.deadlines, read.as_of)} == {"1"}
+    assert {s.name for s in report_input.domains} == {"c1.example.test"}
+    assert {s.target.host for s in report_input.statuses} == {"c1.example.test"}
+    assert {
+        r.subject.client
+        for r in judge(report_input.domains, report_input.deadlines, report_input.as_of)
+    } == {"1"}
 
 
 def test_report_of_today_equals_the_current_one_on_both_databases(
@@ -78,47 +81,47 @@ def test_report_of_today_equals_the_current_one_on_both_databases(
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1"], tags=[])
     ScanRun(database, settings, ScanOptions(always_http=True)).run()
     now = clock()
-    read = material(
+    report_input = load_report_input(
         database,
         "1",
         now,
         as_of=None,
         provider="",
-        dues=all_deadlines(database),
+        deadlines=all_deadlines(database),
         default_language="en",
         default_zone="UTC",
     )
-    assert build(read).counts["sites"] == 1
-    past = material(
+    assert build(report_input).counts["sites"] == 1
+    past = load_report_input(
         database,
         "1",
         now,
         as_of=now,
         provider="",
-        dues=all_deadlines(database, now),
+        deadlines=all_deadlines(database, now),
         default_language="en",
         default_zone="UTC",
     )
-    assert [s.state for s in build(past).sites] == [s.state for s in build(read).sites]
+    assert [s.state for s in build(past).sites] == [s.state for s in build(report_input).sites]
 
 
-def test_report_of_a_past_date_shows_what_was_known_then(village: Village) -> None:
-    village.client("1001", "Then")
+def test_report_of_a_past_date_shows_what_was_known_then(provider: ReportProvider) -> None:
+    provider.client("1001", "Then")
     host = "then.example.test"
-    village.site("1001", host, server_context(village.issuer.issue(host)))
-    village.plain[host] = page("Login", "<input type=password>", hsts=False)
-    village.scan()
+    provider.site("1001", host, server_context(provider.issuer.issue(host)))
+    provider.plain[host] = page("Login", "<input type=password>", hsts=False)
+    provider.scan()
     then = clock()
-    before, _ = village.report("1001", then)
+    before, _ = provider.report("1001", then)
     clock.advance(seconds=2)
-    del village.plain[host]
-    village.scan()
-    after, _ = village.report("1001")
+    del provider.plain[host]
+    provider.scan()
+    after, _ = provider.report("1001")
     assert after.state == "ok"
-    again, _ = village.report("1001", then)
+    again, _ = provider.report("1001", then)
 
     def content(report: ClientReport) -> Any:
-        """Return all but the second of the probe, which the stored observations do not keep."""
+        """Return the report without the time of the probe, which observations do not keep."""
         sites = tuple(replace(site, measured=None, measured_text="") for site in report.sites)
         return replace(report, sites=sites, method=report.method[1:])
 

@@ -11,38 +11,38 @@ from certmgr.demo.servers import Server, server_context
 from certmgr.report import html, pdf
 from certmgr.report.view import build
 from notifiers.wording.catalogue import language
-from tests.certmgr.report.village import Village, hostile_input
+from tests.certmgr.report.provider import ReportProvider, hostile_input
 
 
 def test_pdf_fetches_nothing(tmp_path: Path) -> None:
-    """The page asks for a picture."""
-    asked: list[str] = []
+    """A page with a picture is rendered without a request."""
+    requests: list[str] = []
 
     def answer(host: str, path: str) -> PageResponse:
-        asked.append(path)
+        requests.append(path)
         return PageResponse(200, "x")
 
     server = Server(plain(answer))
     try:
-        made = html.render(build(hostile_input()), language("en")).replace(
+        rendered = html.render(build(hostile_input()), language("en")).replace(
             "<main>", f'<main><img src="http://127.0.0.1:{server.port}/a.png" alt="">'
         )
-        assert pdf.render(made, build(hostile_input()), language("en")).startswith(b"%PDF")
+        assert pdf.render(rendered, build(hostile_input()), language("en")).startswith(b"%PDF")
     finally:
         server.close()
-    assert asked == []
+    assert requests == []
 
 
 def test_pdf_is_tagged_and_has_page_numbers_and_whole_rows(
-    village: Village, tmp_path: Path
+    provider: ReportProvider, tmp_path: Path
 ) -> None:
-    village.client("1", "Many")
+    provider.client("1", "Many")
     hosts = [f"s{i}.example.test" for i in range(40)]
-    village.sites("1", hosts, server_context(village.issuer.issue(*hosts)))
-    village.scan()
-    report, spoken = village.report("1", chosen="de")
+    provider.sites("1", hosts, server_context(provider.issuer.issue(*hosts)))
+    provider.scan()
+    report, reader_language = provider.report("1", language_code="de")
     path = tmp_path / "many.pdf"
-    path.write_bytes(pdf.render(html.render(report, spoken), report, spoken))
+    path.write_bytes(pdf.render(html.render(report, reader_language), report, reader_language))
     info = subprocess.run(["pdfinfo", str(path)], capture_output=True, text=True, check=True).stdout
     assert re.search(r"Tagged:\s+yes", info)
     count = int(re.search(r"Pages:\s+(\d+)", info).group(1))  # type: ignore[union-attr]

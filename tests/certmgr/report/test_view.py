@@ -1,4 +1,4 @@
-"""What a report states: summary, actions, dates and doubts."""
+"""Contents of a report: summary, actions, dates and undetermined results."""
 
 from __future__ import annotations
 
@@ -10,50 +10,52 @@ from certmgr.demo.servers import server_context
 from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from certmgr.report import tabular
 from inventory.store import clients, contacts, deadlines, findings
-from tests.certmgr.report.village import Village
+from tests.certmgr.report.provider import ReportProvider
 from tests.clock import clock
 
 
-def test_client_without_findings_does_not_need_to_act(village: Village) -> None:
-    village.client("1001", "Good")
-    village.site(
-        "1001", "good.example.test", server_context(village.issuer.issue("good.example.test"))
+def test_client_without_findings_does_not_need_to_act(provider: ReportProvider) -> None:
+    provider.client("1001", "Good")
+    provider.site(
+        "1001", "good.example.test", server_context(provider.issuer.issue("good.example.test"))
     )
-    village.scan()
-    report, _ = village.report("1001")
-    assert report.summary == "Your sites comply with HTTPS today, and you need do nothing."
+    provider.scan()
+    report, _ = provider.report("1001")
+    assert report.summary == (
+        "Your sites comply with the rules for HTTPS today. You do not need to do anything."
+    )
     assert (report.state, report.counts["ok"]) == ("ok", 1)
     assert report.you_act == report.we_act == report.escalated == ()
     assert [e.kind for e in report.events if e.kind == "certificate"] == ["certificate"]
 
 
-def test_action_of_the_client_has_a_due_date(village: Village) -> None:
+def test_action_of_the_client_has_a_due_date(provider: ReportProvider) -> None:
     now = clock()
-    village.client("1001", "Buyer", hosts="us", dns="client", buys="client", renews="client")
+    provider.client("1001", "Buyer", hosts="us", dns="client", buys="client", renews="client")
     context = server_context(
-        village.issuer.issue("shop.example.test", not_before=now - timedelta(days=85), days=5)
+        provider.issuer.issue("shop.example.test", not_before=now - timedelta(days=85), days=5)
     )
-    village.site("1001", "shop.example.test", context)
-    village.scan()
-    report, _ = village.report("1001")
+    provider.site("1001", "shop.example.test", context)
+    provider.scan()
+    report, _ = provider.report("1001")
     (action,) = report.you_act
     assert (action.code, action.outcome) == ("certificate-expiring", "you-act")
     assert action.by is not None
     assert "ask us for the CSR" in action.do
-    assert report.summary.startswith("1 site needs you by")
+    assert report.summary.startswith("1 site needs your action by")
 
 
-def test_fault_of_ours_is_escalated_until_it_is_assigned(village: Village) -> None:
-    village.client("1001", "Cared", hosts="us", dns="us", buys="us", renews="us")
-    village.site(
-        "1001", "login.example.test", server_context(village.issuer.issue("login.example.test"))
+def test_fault_of_the_provider_is_escalated_until_it_is_assigned(provider: ReportProvider) -> None:
+    provider.client("1001", "Cared", hosts="us", dns="us", buys="us", renews="us")
+    provider.site(
+        "1001", "login.example.test", server_context(provider.issuer.issue("login.example.test"))
     )
-    village.plain["login.example.test"] = page("Login", "<input type=password>", hsts=False)
-    village.scan()
-    report, _ = village.report("1001")
+    provider.plain["login.example.test"] = page("Login", "<input type=password>", hsts=False)
+    provider.scan()
+    report, _ = provider.report("1001")
     assert [a.code for a in report.escalated] == ["http-collects-secrets"]
     assert "level 2" in report.escalated[0].do
-    with village.database.write() as tx:
+    with provider.database.write() as tx:
         row = clients.find(tx.conn, "1001")
         until = clock() + timedelta(days=2)
         findings.accept(
@@ -66,58 +68,62 @@ def test_fault_of_ours_is_escalated_until_it_is_assigned(village: Village) -> No
             kind="take",
             by="Ines",
         )
-    report, _ = village.report("1001")
+    report, _ = provider.report("1001")
     assert [a.person for a in report.we_act] == ["Ines"]
     assert report.escalated == ()
-    assert "you need do nothing" in report.summary.lower()
+    assert "you do not need to do anything" in report.summary.lower()
     assert "January 2017" in report.why[1], "why HTTPS matters for this site"
 
 
-def test_undetermined_site_is_not_reported_as_good(village: Village) -> None:
-    village.client("1001", "Silent")
-    village.site(
+def test_undetermined_site_is_not_reported_as_good(provider: ReportProvider) -> None:
+    provider.client("1001", "Silent")
+    provider.site(
         "1001",
         "guarded.example.test",
-        server_context(village.issuer.issue("guarded.example.test")),
+        server_context(provider.issuer.issue("guarded.example.test")),
         PageResponse(403),
     )
-    village.scan()
-    report, _ = village.report("1001")
+    provider.scan()
+    report, _ = provider.report("1001")
     assert report.state == "unknown"
     assert report.sites[0].state == "unknown"
     assert report.untested
-    (village.folder / "n").mkdir()
-    never = Village(village.settings, village.issuer, village.folder / "n", village.stack)
+    (provider.folder / "n").mkdir()
+    never = ReportProvider(
+        provider.settings, provider.issuer, provider.folder / "n", provider.stack
+    )
     never.client("1", "Never")
     never.site(
-        "1", "never.example.test", server_context(village.issuer.issue("never.example.test"))
+        "1", "never.example.test", server_context(provider.issuer.issue("never.example.test"))
     )
     report, _ = never.report("1")
     assert (report.state, report.sites[0].untested) == (
         "unknown",
-        ("never.example.test was not looked at yet.",),
+        ("never.example.test was not checked yet.",),
     )
 
 
-def test_site_whose_pages_were_not_opened_is_not_reported_as_good(village: Village) -> None:
-    village.client("1", "One")
-    village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
-    village.plain["one.example.test"] = page("Login", "<input type=password>", hsts=False)
-    ScanRun(village.database, village.settings, ScanOptions(http=False)).run()
-    report, _ = village.report("1")
+def test_site_whose_pages_were_not_opened_is_not_reported_as_good(provider: ReportProvider) -> None:
+    provider.client("1", "One")
+    provider.site(
+        "1", "one.example.test", server_context(provider.issuer.issue("one.example.test"))
+    )
+    provider.plain["one.example.test"] = page("Login", "<input type=password>", hsts=False)
+    ScanRun(provider.database, provider.settings, ScanOptions(http=False)).run()
+    report, _ = provider.report("1")
     assert report.state == "unknown"
     assert report.untested == ("one.example.test: Its pages were not opened yet.",)
     assert not any("in order" in f for s in report.sites for f in s.facts)
     assert "were not opened" in report.method[1]
 
 
-def test_accepted_fault_is_not_reported_as_good(village: Village) -> None:
-    village.client("1", "One")
-    village.site(
-        "1", "one.example.test", server_context(village.issuer.issue("other.example.test"))
+def test_accepted_fault_is_not_reported_as_good(provider: ReportProvider) -> None:
+    provider.client("1", "One")
+    provider.site(
+        "1", "one.example.test", server_context(provider.issuer.issue("other.example.test"))
     )
-    village.scan()
-    with village.database.write() as tx:
+    provider.scan()
+    with provider.database.write() as tx:
         row = clients.find(tx.conn, "1")
         for code in ("name-mismatch", "default-certificate"):
             findings.accept(
@@ -128,18 +134,18 @@ def test_accepted_fault_is_not_reported_as_good(village: Village) -> None:
                 "moves",
                 client_id=row["id"],
             )
-    report, _ = village.report("1")
+    report, _ = provider.report("1")
     assert report.state != "ok"
     assert "comply with HTTPS today" not in report.summary
 
 
-def test_deadline_ahead_has_its_text_sites_and_steps(village: Village) -> None:
-    village.client("1001", "Late", hosts="us", buys="client")
-    village.site(
-        "1001", "plain.example.test", server_context(village.issuer.issue("plain.example.test"))
+def test_deadline_ahead_has_its_text_sites_and_steps(provider: ReportProvider) -> None:
+    provider.client("1001", "Late", hosts="us", buys="client")
+    provider.site(
+        "1001", "plain.example.test", server_context(provider.issuer.issue("plain.example.test"))
     )
-    village.plain["plain.example.test"] = page("Welcome", hsts=False)
-    with village.database.write() as tx:
+    provider.plain["plain.example.test"] = page("Welcome", hsts=False)
+    with provider.database.write() as tx:
         due = {
             "at": clock() + timedelta(days=10),
             "rule": "https-only",
@@ -150,8 +156,8 @@ def test_deadline_ahead_has_its_text_sites_and_steps(village: Village) -> None:
             "installation_days": 30,
         }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1001"], tags=[])
-    village.scan()
-    report, _ = village.report("1001")
+    provider.scan()
+    report, _ = provider.report("1001")
     (event,) = [e for e in report.events if e.kind == "own"]
     assert (event.title, event.note, event.affected) == (
         "All on HTTPS",
@@ -161,15 +167,15 @@ def test_deadline_ahead_has_its_text_sites_and_steps(village: Village) -> None:
     assert "late" in event.steps[0]
 
 
-def test_deadline_of_another_client_is_not_shown(village: Village) -> None:
+def test_deadline_of_another_client_is_not_shown(provider: ReportProvider) -> None:
     for number in ("1", "2"):
-        village.client(number, f"Client {number}")
-        village.site(
+        provider.client(number, f"Client {number}")
+        provider.site(
             number,
             f"c{number}.example.test",
-            server_context(village.issuer.issue(f"c{number}.example.test")),
+            server_context(provider.issuer.issue(f"c{number}.example.test")),
         )
-    with village.database.write() as tx:
+    with provider.database.write() as tx:
         due = {
             "at": clock() + timedelta(days=10),
             "rule": "https-only",
@@ -179,16 +185,20 @@ def test_deadline_of_another_client_is_not_shown(village: Village) -> None:
             "installation_days": 1,
         }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["2"], tags=[])
-    village.scan()
-    assert "Private arrangement" in tabular.to_json(village.report("2")[0])
-    assert "Private arrangement" not in tabular.to_json(village.report("1")[0])
+    provider.scan()
+    assert "Private arrangement" in tabular.to_json(provider.report("2")[0])
+    assert "Private arrangement" not in tabular.to_json(provider.report("1")[0])
 
 
-def test_deadline_of_the_provider_is_the_same_day_in_each_time_zone(village: Village) -> None:
-    village.client("1", "One")
-    village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
-    village.plain["one.example.test"] = page("x", hsts=False)
-    with village.database.write() as tx:
+def test_deadline_of_the_provider_is_the_same_day_in_each_time_zone(
+    provider: ReportProvider,
+) -> None:
+    provider.client("1", "One")
+    provider.site(
+        "1", "one.example.test", server_context(provider.issuer.issue("one.example.test"))
+    )
+    provider.plain["one.example.test"] = page("x", hsts=False)
+    with provider.database.write() as tx:
         contacts.add(tx, "1", {"name": "Ada", "role": "owner", "time_zone": "Pacific/Auckland"}, ())
         due = {
             "at": datetime(2027, 6, 30, 23, 59, 59, tzinfo=UTC),
@@ -199,17 +209,19 @@ def test_deadline_of_the_provider_is_the_same_day_in_each_time_zone(village: Vil
             "installation_days": 7,
         }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=[], tags=[])
-    village.scan()
-    report, _ = village.report("1")
+    provider.scan()
+    report, _ = provider.report("1")
     days = {e.title: e.at_text for e in report.events}
     assert days["Own"] == "30 June 2027"
     assert days["New certificates live at most 100 days"] == "15 March 2027"
 
 
-def test_deadline_stays_with_its_client_when_numbers_change(village: Village) -> None:
-    village.client("1", "First")
-    village.site("1", "one.example.test", server_context(village.issuer.issue("one.example.test")))
-    with village.database.write() as tx:
+def test_deadline_stays_with_its_client_when_numbers_change(provider: ReportProvider) -> None:
+    provider.client("1", "First")
+    provider.site(
+        "1", "one.example.test", server_context(provider.issuer.issue("one.example.test"))
+    )
+    with provider.database.write() as tx:
         due = {
             "at": clock() + timedelta(days=10),
             "rule": "https-only",
@@ -220,8 +232,10 @@ def test_deadline_stays_with_its_client_when_numbers_change(village: Village) ->
         }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1"], tags=[])
         clients.edit(tx, "1", {"number": "77"})
-    village.client("1", "Second")
-    village.site("1", "two.example.test", server_context(village.issuer.issue("two.example.test")))
-    village.scan()
-    assert "Private" in tabular.to_json(village.report("77")[0])
-    assert "Private" not in tabular.to_json(village.report("1")[0])
+    provider.client("1", "Second")
+    provider.site(
+        "1", "two.example.test", server_context(provider.issuer.issue("two.example.test"))
+    )
+    provider.scan()
+    assert "Private" in tabular.to_json(provider.report("77")[0])
+    assert "Private" not in tabular.to_json(provider.report("1")[0])

@@ -17,7 +17,7 @@ from tests.certmgr.net.server import serving
 from tests.certmgr.revocation.files import Files, FileServer, file_server
 from tests.certmgr.revocation.lists import make_list, points
 from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
-from tests.certmgr.revocation.two import HOSTS, Two
+from tests.certmgr.revocation.two_clients import HOSTS, TwoClients
 from tests.clock import START
 from tests.databases import open_sqlite
 from tests.program import Ran
@@ -40,10 +40,10 @@ def sites(database: Database, settings: Settings, files: Files) -> Iterator[Site
     with serving({}, authentic=("example.test",)) as names:
         scan = replace(settings.scan, resolvers=(names.address,))
         chosen = replace(settings, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",)))
-        made = Sites(database, chosen, files, names)
-        made.add("1001", ROSE)
-        made.add("1002", TULIP)
-        yield made
+        sites = Sites(database, chosen, files, names)
+        sites.add("1001", ROSE)
+        sites.add("1002", TULIP)
+        yield sites
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def rose(sites: Sites, issuer: Authority) -> IssuedCertificate:
 
 
 @pytest.fixture
-def two(
+def two_clients(
     tmp_path: Path, certmgr: Callable[..., Ran], issuer: Authority, files: Files
-) -> Iterator[Two]:
+) -> Iterator[TwoClients]:
     database = open_sqlite(tmp_path / "cli.db")
     parties = {"buys": "client", "renews": "client", "dns": "us", "hosts": "us"}
     records = {(f"_443._tcp.{h}", "TLSA"): ["3 1 1 " + "ab" * 32] for h in HOSTS.values()}
@@ -79,5 +79,5 @@ def two(
             issued[number] = issuer.issue(host, extensions=[points(files.url(f"{number}.crl"))])
             serve(database, host, issued[number], START)
             files.publish(make_list(issuer, [issued[number]]), f"{number}.crl")
-        yield Two(certmgr, database, files, names, issued)
+        yield TwoClients(certmgr, database, files, names, issued)
     database.close()

@@ -1,6 +1,4 @@
-"""nginx that serves files over plain HTTP, started once for many tests, each of which has a folder
-of its own.
-"""
+"""nginx that serves files over plain HTTP. It is started once; each test has a separate folder."""
 
 from __future__ import annotations
 

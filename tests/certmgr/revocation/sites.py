@@ -23,7 +23,7 @@ ROSE, TULIP = "rose.example.test", "tulip.example.test"
 
 @dataclass(slots=True)
 class Sites:
-    """Two clients with one site each. ``now`` stands until :meth:`advance` moves it."""
+    """Two clients with one site each. ``now`` is fixed until :meth:`advance` moves it."""
 
     database: Database
     settings: Settings

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from certmgr.demo.authority import Authority, IssuedCertificate
 from inventory.errors import Busy
-from inventory.models.tables import audit
+from inventory.models import AuditEntry
 from inventory.store import jobs
 from tests.certmgr.revocation.lists import make_list, points
 from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
@@ -49,15 +49,15 @@ def test_no_unknown_finding_is_opened_if_most_lists_fail(sites: Sites, issuer: A
     """
     hosts = [f"site{i}.example.test" for i in range(6)]
     sites.add("1003", *hosts)
-    made = [
+    issued = [
         sites.serve(h, issuer.issue(h, extensions=[points(sites.url(f"{h}.crl"))])) for h in hosts
     ]
-    sites.publish(make_list(issuer, [made[0]]), f"{hosts[0]}.crl")
+    sites.publish(make_list(issuer, [issued[0]]), f"{hosts[0]}.crl")
     sites.run()
     sites.advance(days=3)
-    sites.publish(make_list(issuer, [made[0]], at=sites.now), f"{hosts[0]}.crl")
+    sites.publish(make_list(issuer, [issued[0]], at=sites.now), f"{hosts[0]}.crl")
     summary = sites.run(every=True)
-    assert summary.suspect == ["5 of 6 revocation lists could not be had"]
+    assert summary.suspect == ["5 of 6 revocation lists could not be fetched"]
     assert {h: set(sites.findings(h)) for h in hosts} == {hosts[0]: {"revoked"}} | {
         h: set() for h in hosts[1:]
     }
@@ -111,7 +111,7 @@ def test_opened_and_closed_findings_are_audited(
         rows = [
             (r.action, r.detail)
             for r in conn.execute(
-                select(audit).where(audit.c.kind == "finding").order_by(audit.c.id)
+                select(AuditEntry).where(AuditEntry.kind == "finding").order_by(AuditEntry.id)
             )
         ]
     assert [a for a, _ in rows] == ["open", "close"]

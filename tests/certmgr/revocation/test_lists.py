@@ -13,8 +13,7 @@ from sqlalchemy import select, update
 from certmgr.config.settings import NetworkSettings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from inventory.db.database import to_epoch
-from inventory.models.acme_tables import crl
-from inventory.models.tables import observation
+from inventory.models import ServedChain, StoredCrl
 from tests.certmgr.revocation.lists import DAY, make_list, points, shard
 from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
 from tests.clock import START, clock
@@ -91,7 +90,7 @@ def test_failed_fetch_keeps_the_stored_list_until_its_next_update(
 WRONG: dict[str, tuple[Callable[[Sites, Authority, IssuedCertificate], bytes], str]] = {
     "expired": (
         lambda s, ca, leaf: make_list(ca, [leaf], at=s.now - 10 * DAY),
-        "was to be replaced",
+        "it expired at",
     ),
     "wrong signature": (
         lambda s, ca, leaf: make_list(ca, [leaf], key=Authority("X", clock=clock).key),
@@ -117,7 +116,7 @@ WRONG: dict[str, tuple[Callable[[Sites, Authority, IssuedCertificate], bytes], s
         lambda s, ca, leaf: make_list(ca, extensions=[shard(s.url(), only_contains_ca_certs=True)]),
         "another kind",
     ),
-    "not a list": (lambda s, ca, leaf: b"<html>It works!</html>", "no revocation list"),
+    "not a list": (lambda s, ca, leaf: b"<html>It works!</html>", "not a revocation list"),
     "older": (lambda s, ca, leaf: make_list(ca, at=s.now - 3 * DAY), "older"),
 }
 
@@ -129,8 +128,8 @@ def test_unreliable_list_does_not_replace_a_reliable_one(
     sites.publish(make_list(issuer, at=sites.now - HOUR, extensions=[shard(sites.url())]))
     sites.run()
     digest = sites.list()["digest"]
-    made, words = WRONG[kind]
-    sites.publish(made(sites, issuer, rose))
+    make_body, words = WRONG[kind]
+    sites.publish(make_body(sites, issuer, rose))
     summary = sites.run(every=True)
     assert words in summary.lists.problems[sites.url()]
     assert sites.list()["digest"] == digest
@@ -201,7 +200,7 @@ def test_list_of_an_untrusted_certificate_is_not_fetched(sites: Sites) -> None:
         ROSE, Authority("Own", clock=clock).issue(ROSE, extensions=[points(sites.url())])
     )
     with sites.database.write() as tx:
-        tx.conn.execute(update(observation).values(trusted=0))
+        tx.conn.execute(update(ServedChain).values(trusted=0))
     sites.run()
     assert sites.files.requests() == []
     assert sites.status(issued) is None
@@ -225,4 +224,4 @@ def test_unused_list_loses_its_body(
     sites.advance(days=40)
     sites.run()
     with sites.database.read() as conn:
-        assert conn.execute(select(crl.c.body)).scalars().all() == [None]
+        assert conn.execute(select(StoredCrl.body)).scalars().all() == [None]

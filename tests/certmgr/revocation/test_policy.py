@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import update
 
 from certmgr.demo.authority import Authority, IssuedCertificate
-from certmgr.revocation.policy import AT_ONCE, LEAST
-from inventory.models.tables import endpoint
+from certmgr.revocation.policy import AT_ONCE, MIN_FAILURES
+from inventory.models import Endpoint
 from inventory.store import endpoints
 from inventory.targets import Target
 from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
@@ -21,8 +21,8 @@ from tests.clock import START
 OURS = ("letsencrypt.org",)
 
 
-def by_host(**said: Any) -> Callable[[Mapping[str, Any]], Any]:
-    return lambda row: said.get(row["host"].partition(".")[0])
+def by_host(**output: Any) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda row: output.get(row["host"].partition(".")[0])
 
 
 def test_caa_record_that_forbids_our_ca_is_a_finding(sites: Sites, rose: IssuedCertificate) -> None:
@@ -64,8 +64,8 @@ def smtp(sites: Sites, host: str) -> None:
         endpoints.retire(tx, Target(host))
         endpoints.add(tx, Target(host, 25, "smtp"))
         tx.conn.execute(
-            update(endpoint)
-            .where(endpoint.c.state == "retired", endpoint.c.host == host)
+            update(Endpoint)
+            .where(Endpoint.state == "retired", Endpoint.host == host)
             .values(host=f"old-{host}")
         )
 
@@ -154,7 +154,7 @@ def test_dns_is_queried_once_per_day_and_name(sites: Sites, rose: IssuedCertific
 
 def test_dead_resolver_is_reported_and_not_queried_further(sites: Sites, issuer: Authority) -> None:
     """Once most queries failed, no more are sent. The next run queries again."""
-    hosts = [f"site{i}.example.test" for i in range(3 * (LEAST + AT_ONCE))]
+    hosts = [f"site{i}.example.test" for i in range(3 * (MIN_FAILURES + AT_ONCE))]
     sites.add("1003", *hosts)
     same = issuer.issue(*hosts)
     for host in hosts:
@@ -163,8 +163,8 @@ def test_dead_resolver_is_reported_and_not_queried_further(sites: Sites, issuer:
     summary = sites.run()
     assert summary.policy is not None
     assert summary.policy.broken
-    assert summary.policy.asked <= LEAST + AT_ONCE
-    assert "questions to the DNS failed" in summary.suspect[0]
+    assert summary.policy.asked <= MIN_FAILURES + AT_ONCE
+    assert "DNS queries failed" in summary.suspect[0]
     assert sites.findings() == {}
     assert sites.run().policy is not None
 

@@ -46,14 +46,14 @@ def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Named]:
 
 
 def test_validating_resolver_reports_authentic_and_broken_answers(bind: Named) -> None:
-    asker = DnsClient((bind.resolver,))
-    assert asker.ask(f"_443._tcp.{SIGNED}", "TLSA").authentic
-    assert asker.ask("nothing.example.test", "TLSA").status == "nxdomain"
-    assert asker.ask("nothing.example.test", "TLSA").authentic, "its absence was validated too"
-    plain = asker.ask(f"_443._tcp.{PLAIN}", "TLSA")
+    dns_client = DnsClient((bind.resolver,))
+    assert dns_client.ask(f"_443._tcp.{SIGNED}", "TLSA").authentic
+    assert dns_client.ask("nothing.example.test", "TLSA").status == "nxdomain"
+    assert dns_client.ask("nothing.example.test", "TLSA").authentic, "its absence was validated too"
+    plain = dns_client.ask(f"_443._tcp.{PLAIN}", "TLSA")
     assert (plain.status, plain.authentic) == ("ok", False)
-    assert asker.ask("_443._tcp.broken.example.test", "TLSA").status == "servfail"
-    assert len(asker.ask("many.example.test", "TXT").records) == 40, "over TCP"
+    assert dns_client.ask("_443._tcp.broken.example.test", "TLSA").status == "servfail"
+    assert len(dns_client.ask("many.example.test", "TXT").records) == 40, "over TCP"
 
 
 def test_caa_is_found_through_an_alias(bind: Named) -> None:
@@ -71,15 +71,18 @@ def test_caa_is_found_through_an_alias(bind: Named) -> None:
 
 def test_authoritative_server_is_found_and_queried(bind: Named) -> None:
     loopback = (ip_network("127.0.0.0/8"),)
-    asker = DnsClient((bind.resolver,), allowed=loopback, port=bind.port)
-    found = asker.authoritative(f"_acme-challenge.{SIGNED}")
+    dns_client = DnsClient((bind.resolver,), allowed=loopback, port=bind.port)
+    found = dns_client.authoritative(f"_acme-challenge.{SIGNED}")
     assert (found.zone, found.addresses) == ("example.test", ("127.0.0.1",))
-    assert asker.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").status == "nxdomain"
+    assert (
+        dns_client.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").status
+        == "nxdomain"
+    )
     bind.add(f"_acme-challenge.{SIGNED}", "TXT", '"token"')
-    assert asker.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").records == (
+    assert dns_client.ask_at(found.addresses[0], f"_acme-challenge.{SIGNED}", "TXT").records == (
         "token",
     )
-    assert asker.ask_at(found.addresses[0], "another.zone.test", "TXT").status == "servfail"
+    assert dns_client.ask_at(found.addresses[0], "another.zone.test", "TXT").status == "servfail"
 
 
 @pytest.fixture
@@ -98,9 +101,9 @@ def test_job_reports_mismatches_of_signed_and_unsigned_zones(
     for host in (SIGNED, PLAIN, "broken.example.test"):
         serve(inventory, host, issuer.issue(host), START)
     scan = replace(settings.scan, resolvers=(bind.resolver,))
-    made = replace(settings, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",)))
+    adapted = replace(settings, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",)))
     summary = run(
-        inventory, made, START, identities_for=lambda _: (("letsencrypt.org",), None, "http-01")
+        inventory, adapted, START, identities_for=lambda _: (("letsencrypt.org",), None, "http-01")
     )
     assert summary.suspect == []
     with inventory.read() as conn:

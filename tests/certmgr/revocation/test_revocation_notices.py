@@ -1,4 +1,4 @@
-"""Findings about revocation on their way to a notice: the recheck before it, and its subject."""
+"""Findings about revocation on their way to a notice: the recheck before it, and its topic."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pytest
 
 from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo.authority import Authority
-from certmgr.notices.recheck import compare, looker
+from certmgr.notices.recheck import compare, rechecker
 from inventory.certificates import parse
 from inventory.store import endpoints, findings
 from inventory.targets import Target
 from notifiers.pipeline.topic import RecheckState, Topic, TopicKind
-from tests.certmgr.revocation.two import HOSTS, Two
+from tests.certmgr.revocation.two_clients import HOSTS, TwoClients
 from tests.clock import clock
 from tests.servers.real import nginx, write_pair
 
 
-def subject(two: Two, code: str) -> Topic:
-    """Return the subject of a notice about this finding of the first client."""
+def topic_of(two_clients: TwoClients, code: str) -> Topic:
+    """Return the topic of a notice about this finding of the first client."""
     from inventory.vocabulary import Finding
 
-    with two.database.read() as conn:
+    with two_clients.database.read() as conn:
         row = next(
             r for r in findings.listing(conn) if r["code"] == code and r["host"] == HOSTS["1001"]
         )
@@ -51,7 +51,7 @@ def subject(two: Two, code: str) -> Topic:
     ("replaced", "seen"), [(False, RecheckState.SAME), (True, RecheckState.GONE)]
 )
 def test_recheck_confirms_a_revoked_certificate_until_it_is_replaced(
-    two: Two,
+    two_clients: TwoClients,
     settings: Settings,
     issuer: Authority,
     tmp_path: Path,
@@ -59,18 +59,18 @@ def test_recheck_confirms_a_revoked_certificate_until_it_is_replaced(
     seen: RecheckState,
 ) -> None:
     """A handshake does not show the revocation, so the recheck compares certificates."""
-    two.run("revocation")
-    told = subject(two, "revoked")
-    shown = issuer.issue(HOSTS["1001"]) if replaced else two.issued["1001"]
+    two_clients.run("revocation")
+    topic = topic_of(two_clients, "revoked")
+    shown = issuer.issue(HOSTS["1001"]) if replaced else two_clients.issued["1001"]
     (tmp_path / "nginx").mkdir()
     with nginx(
         tmp_path / "nginx", [(HOSTS["1001"], *write_pair(tmp_path / "pair", shown))]
     ) as port:
-        with two.database.write() as tx:
+        with two_clients.database.write() as tx:
             endpoints.edit(tx, Target(HOSTS["1001"]), {"port": port, "addresses": ["127.0.0.1"]})
-        made = replace(settings, network=NetworkSettings(allow=("127.0.0.0/8",)))
-        look = looker(two.database, made)([told])[told.mark]
-    assert look.seen is seen, look.reason
+        adapted = replace(settings, network=NetworkSettings(allow=("127.0.0.0/8",)))
+        result = rechecker(two_clients.database, adapted)([topic])[topic.mark]
+    assert result.state is seen, result.reason
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_recheck_compares_the_finding_with_what_is_served(
         Target(HOSTS["1001"]), clock(), None, views, (), bool(views), not views, True, (), None
     )
     one = finding(code, ("192.0.2.0",), **evidence)
-    told = Topic(
+    topic = Topic(
         "k",
         TopicKind.FAULT,
         "1",
@@ -113,22 +113,27 @@ def test_recheck_compares_the_finding_with_what_is_served(
         code=code,
         finding=one,
     )
-    assert compare(told, report, {}).seen is expected
+    assert compare(topic, report, {}).state is expected
 
 
-def test_revoked_certificate_is_a_subject_of_notices_to_its_client(
-    two: Two, settings: Settings, tmp_path: Path
+def test_revoked_certificate_is_a_topic_of_notices_to_its_client(
+    two_clients: TwoClients, settings: Settings, tmp_path: Path
 ) -> None:
     """It is a fault of the client, visible and not suppressed."""
     from certmgr.notices.gather import gather
     from certmgr.purchases.model import LeadTimes
     from notifiers.pipeline.thresholds import ThresholdRules
 
-    two.run("revocation")
-    news = gather(two.database, clock(), {}, ThresholdRules(), LeadTimes(7, 7, 7))
-    told = [s for s in news.subjects if s.code == "revoked"]
-    assert {s.client for s in told} == {"1001", "1002"}
-    mine = next(s for s in told if s.client == "1001")
-    assert (mine.severity, mine.actor, mine.quiet, mine.visible) == ("critical", "client", "", True)
+    two_clients.run("revocation")
+    source = gather(two_clients.database, clock(), {}, ThresholdRules(), LeadTimes(7, 7, 7))
+    topics = [s for s in source.topics if s.code == "revoked"]
+    assert {s.client for s in topics} == {"1001", "1002"}
+    mine = next(s for s in topics if s.client == "1001")
+    assert (mine.severity, mine.actor, mine.suppress_reason, mine.visible) == (
+        "critical",
+        "client",
+        "",
+        True,
+    )
     assert mine.finding is not None
-    assert mine.finding.evidence["certificates"] == [parse(two.issued["1001"].der).sha256]
+    assert mine.finding.evidence["certificates"] == [parse(two_clients.issued["1001"].der).sha256]

@@ -14,7 +14,7 @@ from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.revocation.lists import GRACE
 from inventory.certificates import parse
 from inventory.db.database import to_epoch
-from inventory.models.tables import endpoint, observation
+from inventory.models import Endpoint, ServedChain
 from inventory.store import endpoints, findings
 from inventory.targets import Target
 from tests.certmgr.revocation.lists import make_list, points
@@ -90,17 +90,17 @@ def test_finding_stays_open_if_no_certificate_was_seen(
     sites.publish(make_list(issuer, [rose]))
     sites.run()
     with sites.database.write() as tx:
-        tx.conn.execute(update(observation).values(live=0))
+        tx.conn.execute(update(ServedChain).values(live=0))
     sites.run(every=True)
     assert set(sites.findings(ROSE)) == {"revoked"}
 
 
 def test_scan_changes_no_finding_of_this_job() -> None:
-    from certmgr.checks.codes import CODES, ELSEWHERE, STAPLE
+    from certmgr.checks.codes import CODES, LAYERS_NOT_SCANNED, STAPLE
     from certmgr.inspection.reconcile import OpenFinding, reconcile
     from certmgr.inspection.report import EndpointReport
 
-    ours = sorted(c for c, m in CODES.items() if m.layer in ELSEWHERE)
+    ours = sorted(c for c, m in CODES.items() if m.layer in LAYERS_NOT_SCANNED)
     assert ours == ["caa-mismatch", "dane-mismatch", "revocation-unknown", "revoked"]
     report = EndpointReport(Target(ROSE), START, None, (), (), True, False, True, (), None)
     known = [
@@ -138,7 +138,7 @@ def test_finding_that_scan_and_list_open_at_once_is_one(
         "open": [scan_results.columns_of(staple)],
     }
     with sites.database.write(sites.now) as tx:
-        row = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.host == ROSE)).scalar()
+        row = tx.conn.execute(select(Endpoint.id).where(Endpoint.host == ROSE)).scalar()
         assert row is not None
         run_id = runs.start(tx, "", 1)
         scan_results.propose(tx, run_id, [((row, "f", "", None), change)])
@@ -162,7 +162,7 @@ def test_finding_of_a_staple_is_not_closed_by_a_list(
         certificates=[parse(rose.der).sha256],
     )
     with sites.database.write() as tx:
-        row = tx.conn.execute(select(endpoint.c.id).where(endpoint.c.host == ROSE)).scalar()
+        row = tx.conn.execute(select(Endpoint.id).where(Endpoint.host == ROSE)).scalar()
         assert row is not None
         findings.settle(tx, [(row, staple)], [], [])
     sites.publish(make_list(issuer, at=sites.now - HOUR))
@@ -178,7 +178,7 @@ def test_revoked_certificate_on_port_25_is_info(sites: Sites, issuer: Authority)
         endpoints.retire(tx, Target(ROSE))
         endpoints.add(tx, Target(ROSE, 25, "smtp"))
         tx.conn.execute(
-            update(endpoint).where(endpoint.c.state == "retired").values(host="old.example.test")
+            update(Endpoint).where(Endpoint.state == "retired").values(host="old.example.test")
         )
     issued = sites.serve(ROSE, issuer.issue(ROSE, extensions=[points(sites.url())]))
     sites.publish(make_list(issuer, [issued]))

@@ -1,4 +1,4 @@
-"""Connections: how many at once and per second, and one deadline for both attempts."""
+"""The dialler: connections at once and per second, and one deadline for both attempts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.certmgr.tls_servers import HOST, Stack, serve
 
 @dataclass
 class Dials:
-    """The results of some dials, and how the dialler went about them."""
+    """The results of some dials, and the connections of the dialler."""
 
     results: list[DialResult] = field(default_factory=list)
     seconds: float = 0.0
-    most: int = 0
+    most_at_once: int = 0
     """Connections that were open at once."""
     deadlines: list[float | None] = field(default_factory=list)
     """The deadline that each connection started with."""
@@ -39,7 +39,7 @@ def dial(limits: DialLimits, port: int, count: int = 1) -> Dials:
     class Watched(Dialler):
         def _start(self, dial: Any) -> None:
             super()._start(dial)
-            dials.most = max(dials.most, self.active)
+            dials.most_at_once = max(dials.most_at_once, self.active)
             dials.deadlines.append(dial.request.deadline)
 
     async def run() -> list[DialResult]:
@@ -50,45 +50,47 @@ def dial(limits: DialLimits, port: int, count: int = 1) -> Dials:
         finally:
             dialler.close()
 
-    begun = time.monotonic()
+    started = time.monotonic()
     dials.results = asyncio.run(run())
-    dials.seconds = time.monotonic() - begun
+    dials.seconds = time.monotonic() - started
     return dials
 
 
-def slow(talk: servers.Talk, seconds: float) -> servers.Talk:
-    """A server that waits before its handshake."""
+def slow(talk: servers.ConnectionHandler, seconds: float) -> servers.ConnectionHandler:
+    """Return a server that waits before its handshake."""
 
-    def held(sock: socket.socket) -> None:
+    def delayed(sock: socket.socket) -> None:
         time.sleep(seconds)
         talk(sock)
 
-    return held
+    return delayed
 
 
 @pytest.fixture
-def talk(issuer: Authority) -> servers.Talk:
+def talk(issuer: Authority) -> servers.ConnectionHandler:
     return servers.tls(server_context(issuer.issue(HOST)))
 
 
 def test_address_gets_at_most_its_share_of_connections_at_once(
-    talk: servers.Talk,
+    talk: servers.ConnectionHandler,
     opened: Stack,
 ) -> None:
     port = serve(opened, slow(talk, 0.03))
     dials = dial(DialLimits(per_address=3, rate=0, timeout=60), port, 30)
     assert all(r.failure is None for r in dials.results)
-    assert dials.most == 3
+    assert dials.most_at_once == 3
 
 
-def test_address_gets_at_most_its_rate_of_connections(talk: servers.Talk, opened: Stack) -> None:
+def test_address_gets_at_most_its_rate_of_connections(
+    talk: servers.ConnectionHandler, opened: Stack
+) -> None:
     dials = dial(DialLimits(per_address=4, rate=20, timeout=60), serve(opened, talk), 24)
     assert all(r.failure is None for r in dials.results)
     assert dials.seconds >= (24 - 4 - 1) / 20, "a burst of four, then twenty per second"
 
 
 def test_waiting_for_a_turn_does_not_count_towards_the_timeout(
-    talk: servers.Talk,
+    talk: servers.ConnectionHandler,
     opened: Stack,
 ) -> None:
     port = serve(opened, slow(talk, 0.3))
@@ -98,20 +100,20 @@ def test_waiting_for_a_turn_does_not_count_towards_the_timeout(
 
 
 def test_first_connection_of_a_slow_server_stays_open_next_to_the_second(
-    talk: servers.Talk,
+    talk: servers.ConnectionHandler,
     opened: Stack,
 ) -> None:
-    """The server answers the first connection after it got the second, and never that one."""
+    """The server answers the first connection once the second arrives, and never the second."""
     connections: list[socket.socket] = []
-    second = threading.Event()
+    second_arrived = threading.Event()
 
     def answer_the_first(sock: socket.socket) -> None:
         connections.append(sock)
         if len(connections) == 1:
-            second.wait()
+            second_arrived.wait()
             talk(sock)
         else:
-            second.set()
+            second_arrived.set()
             servers.silent(sock)
 
     (result,) = dial(DialLimits(timeout=3.0), serve(opened, answer_the_first)).results
@@ -122,24 +124,27 @@ def test_both_attempts_at_a_silent_address_share_one_deadline(opened: Stack) -> 
     dials = dial(DialLimits(timeout=1.0), serve(opened, servers.silent))
     (result,) = dials.results
     assert result.failure is not None
-    assert (result.failure.kind, result.looks) == (FailureKind.TIMEOUT, 2)
+    assert (result.failure.kind, result.probes) == (FailureKind.TIMEOUT, 2)
     first, second = dials.deadlines
     assert first == second
     assert dials.seconds >= 1.0
 
 
-def test_number_of_all_connections_at_once_is_limited(talk: servers.Talk, opened: Stack) -> None:
+def test_number_of_all_connections_at_once_is_limited(
+    talk: servers.ConnectionHandler, opened: Stack
+) -> None:
     port = serve(opened, slow(talk, 0.02))
     dials = dial(DialLimits(in_flight=5, per_address=0, rate=0, timeout=60), port, 40)
     assert all(r.failure is None for r in dials.results)
-    assert dials.most == 5
+    assert dials.most_at_once == 5
 
 
 def test_system_without_epoll_dials_too(
-    talk: servers.Talk,
+    talk: servers.ConnectionHandler,
     opened: Stack,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Only Linux has epoll.
     monkeypatch.delattr(select, "epoll")
     dials = dial(DialLimits(timeout=60), serve(opened, talk), 5)
     assert all(r.failure is None and len(r.chain) == 2 for r in dials.results)

@@ -1,4 +1,7 @@
-"""Hostile and broken servers: each gets its finding, and none affects the endpoint next to it."""
+"""Hostile and broken servers: each gets its finding.
+
+None affects a good server in the same run.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +47,8 @@ def scan_next_to_a_good_server(
 ) -> dict[str, EndpointReport]:
     """Scan hostile ports and a good server in one run, and return the report of each host.
 
-    The good server must be ok. Returning at all shows the deadline: a hostile server goes on for
-    minutes, or without end.
+    The good server must be ok. A hostile server sends for minutes or without end, so the return of
+    the scan proves its deadline.
     """
     ports = ports | {GOOD: serve_certificate(opened, issuer.issue(GOOD))}
     targets = [Target(host, port) for host, port in ports.items()]
@@ -62,7 +65,7 @@ def codes(report: EndpointReport) -> set[str]:
     return {f.code for f in report.findings}
 
 
-# -- servers that cost the scan no work: all in one run ----------------------------------------
+# -- servers that cause the scan little work: all in one run -----------------------------------
 
 GARBAGE = {
     "binary": b"\x00\x01\x02" * 50,
@@ -82,7 +85,7 @@ def _drip(sock: socket.socket) -> None:
 
 
 def _never_accepting(opened: Stack) -> int:
-    """A full queue: further connections are not answered at all."""
+    """Return a port whose accept queue is full, so that further connections get no answer."""
     listener = opened.enter_context(socket.socket())
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
@@ -109,7 +112,10 @@ def hostile(
     issuer: Authority,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], EndpointReport]]:
-    """Returns the report about a hostile server by its kind. They are scanned in one run."""
+    """Return a function from the kind of a hostile server to its report.
+
+    All are scanned in one run.
+    """
     with Stack() as opened:
         ports = {
             "silent": serve(opened, servers.silent),
@@ -117,10 +123,12 @@ def hostile(
             "never accepting": _never_accepting(opened),
             "reset": serve(opened, servers.reset),
         }
-        ports |= {f"garbage {k}": serve(opened, servers.saying(v)) for k, v in GARBAGE.items()}
+        ports |= {
+            f"garbage {k}": serve(opened, servers.respond_with(v)) for k, v in GARBAGE.items()
+        }
         for alert in ALERTS:
             answer = record(21, bytes([2, alert]))
-            ports[f"alert {alert}"] = serve(opened, servers.saying(answer))
+            ports[f"alert {alert}"] = serve(opened, servers.respond_with(answer))
         for kind in MALFORMED:
             port = _raw(opened, issuer, malformed(issuer, kind), issuer.der)
             ports[f"malformed {kind}"] = port
@@ -172,7 +180,7 @@ def test_malformed_certificate_of_a_server_is_a_finding_and_not_trusted(
     assert report.addresses[0].trusted is not True
 
 
-# -- servers that cost the scan work: each in a run of its own ----------------------------------
+# -- servers that cause the scan much work: each in a separate run ------------------------------
 
 
 def _scan(settings: Settings, issuer: Authority, opened: Stack, port: int) -> EndpointReport:
@@ -200,8 +208,8 @@ def test_endless_hello_requests_end_with_a_finding(
         while True:  # until the client closes the connection
             sock.sendall(record(22, message(0, b"")) * 50)
 
-    found = codes(_scan(settings, issuer, opened, serve(opened, endless)))
-    assert found <= {"handshake-failed", "connection-timeout", "too-large"}
+    result = codes(_scan(settings, issuer, opened, serve(opened, endless)))
+    assert result <= {"handshake-failed", "connection-timeout", "too-large"}
 
 
 def test_server_that_sends_on_after_the_handshake_is_ok(
@@ -240,9 +248,9 @@ def test_certificate_with_ten_thousand_names_is_a_finding(
     opened: Stack,
 ) -> None:
     issued = issuer.issue(*[f"n{i}.example.test" for i in range(10_000)])
-    found = codes(_scan(settings, issuer, opened, serve_certificate(opened, issued)))
-    assert found
-    assert found <= {"too-large", "name-mismatch", "certificate-malformed"}
+    result = codes(_scan(settings, issuer, opened, serve_certificate(opened, issued)))
+    assert result
+    assert result <= {"too-large", "name-mismatch", "certificate-malformed"}
 
 
 def test_chain_of_four_hundred_is_a_finding(
@@ -251,9 +259,9 @@ def test_chain_of_four_hundred_is_a_finding(
     opened: Stack,
 ) -> None:
     chain = [issuer.issue(HOST).der, *[issuer.der] * 399]
-    found = codes(_scan(settings, issuer, opened, _raw(opened, issuer, *chain)))
-    assert found
-    assert found <= {"too-large", "handshake-failed", "connection-timeout", "chain-disordered"}
+    result = codes(_scan(settings, issuer, opened, _raw(opened, issuer, *chain)))
+    assert result
+    assert result <= {"too-large", "handshake-failed", "connection-timeout", "chain-disordered"}
 
 
 def test_certificate_of_a_megabyte_is_too_large(

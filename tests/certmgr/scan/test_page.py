@@ -1,4 +1,4 @@
-"""How a page is read: as a browser reads it, and bounded."""
+"""Page parsing: as a browser does it, and bounded."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_page_without_a_type_is_recognised_by_its_beginning(scanned: Scanned) ->
     assert "http-collects-secrets" in scanned.codes(UNTYPED)
 
 
-# Facts that are too long for a line, and a URL that cannot be parsed.
+# Facts that exceed one line of the protocol, and a URL that cannot be parsed.
 LONG_URL = f"http://x/{chr(0x1F600) * 240}"
 ODD_URL = f"http://[v1.{'a' * 300}]/"
 LONG = "".join(f'<script src="{LONG_URL}{n}"></script><img src="{ODD_URL}{n}">' for n in range(12))
@@ -62,8 +62,8 @@ TITLED = SITES.add(PAGE, page="<title>\x1b[31m{{7*7}}<script>alert(1)</script>\u
 
 
 def test_title_is_made_printable_and_not_evaluated(scanned: Scanned) -> None:
-    found = document(scanned.reports[TITLED])
-    title = str(found["title"] or found["visits"][0]["title"])
+    result = document(scanned.reports[TITLED])
+    title = str(result["title"] or result["visits"][0]["title"])
     assert "\x1b" not in title
     assert "\u202e" not in title
     assert "{{7*7}}" in title

@@ -1,4 +1,4 @@
-"""Visits over HTTP and HTTPS: redirects that are followed, politeness, and hostile web servers."""
+"""Visits over HTTP and HTTPS: redirects, rate limits, and hostile web servers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from certmgr.config.settings import HttpSettings, NetworkSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_run import ScanOptions, scan_targets, setup_for
-from certmgr.inspection.worker import ScanJob, ScanResult, examine
+from certmgr.inspection.worker import ScanJob, ScanResult, scan_jobs
 from certmgr.scan.page_fetcher import PageFetcher
 from inventory.targets import Target
 from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve_certificate
 from tests.certmgr.websites import (
     HSTS,
-    NO_POLITENESS,
+    NO_RATE_LIMIT,
     REDIRECT,
     Scanned,
     Sites,
@@ -108,7 +108,7 @@ def test_redirect_that_no_browser_follows_is_undetermined(scanned: Scanned, url:
 
 
 def test_page_of_another_host_is_not_judged(website: Website) -> None:
-    """What stands at the end of a redirect to another host belongs to that host."""
+    """The page at the end of a redirect belongs to the other host."""
     other = "other.example.test"
     website.serve(
         "if ($http_host ~ other) { rewrite ^ /page.html break; }"
@@ -116,23 +116,23 @@ def test_page_of_another_host_is_not_judged(website: Website) -> None:
         page="<input type=password><img src=http://x.test/a.png>",
     )
     allowing = replace(website.settings, network=NetworkSettings(allow=("127.0.0.0/8",)))
-    found = website.scan(other, settings=allowing)
-    assert set(found) == {"redirect-missing"}
+    result = website.scan(other, settings=allowing)
+    assert set(result) == {"redirect-missing"}
     assert document(website.report)["redirects"][0]["host"] == other
 
 
-# -- what is asked ---------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------
 
 
 def test_further_path_of_a_domain_is_visited(website: Website) -> None:
     website.serve(f"location = / {{ {REDIRECT} }}", page="<input type=password>")
     setup = setup_for(website.settings, website.options(), guarded=False)
     setup.full = True
-    found: list[ScanResult] = []
+    result: list[ScanResult] = []
     job = ScanJob(0, Target(HOST, website.secure), paths=("/page.html",))
-    examine(setup, [job], found.append)
-    assert found[0].report is not None
-    secret = codes(found[0].report)["http-collects-secrets"]
+    scan_jobs(setup, [job], result.append)
+    assert result[0].report is not None
+    secret = codes(result[0].report)["http-collects-secrets"]
     assert secret.evidence["url"] == f"http://{HOST}:{website.plain}/page.html"
 
 
@@ -145,7 +145,7 @@ def test_scan_without_http_asks_for_no_page(website: Website) -> None:
 def test_requests_are_get_and_name_the_program_and_a_contact(website: Website) -> None:
     website.serve("return 200 ok;")
     contact = "https://provider.example/scan"
-    http = replace(NO_POLITENESS, contact=contact)
+    http = replace(NO_RATE_LIMIT, contact=contact)
     website.scan(settings=replace(website.settings, http=http))
     log = (website.folder / "access.log").read_text().splitlines()
     assert len(log) == 2
@@ -174,7 +174,7 @@ Talk = Callable[[Handler], None]
 
 @contextmanager
 def answering(talk: Talk) -> Iterator[int]:
-    """An HTTP server whose answer ``talk`` writes. Yields the port."""
+    """Serve HTTP with answers that ``talk`` writes. Yields the port."""
 
     class Answering(Handler):
         def do_GET(self) -> None:
@@ -200,13 +200,16 @@ def scan_http(settings: Settings, opened: Stack, port: int, timeout: float = 60)
     options = ScanOptions(
         overrides={(HOST, refusing): ("127.0.0.1",)}, http_port=port, timeout=timeout
     )
-    visiting = replace(settings, http=NO_POLITENESS)
+    visiting = replace(settings, http=NO_RATE_LIMIT)
     (report,) = scan_targets(visiting, options, [Target(HOST, refusing)], clock=clock)
     return report
 
 
 def write(head: bytes, *chunks: bytes, endless: bytes = b"") -> Talk:
-    """Write a head and chunks, and then a chunk again and again until the client leaves."""
+    """Return a server that writes a head and chunks.
+
+    Then it repeats the chunk ``endless`` until the client leaves.
+    """
 
     def talk(handler: Handler) -> None:
         handler.wfile.write(head)
@@ -237,7 +240,7 @@ HOSTILE: dict[str, tuple[Talk, set[str]]] = {
     "broken gzip": (write(GZIP, b"\x1f\x8bnothing"), TOO_LARGE),
     "endless headers": (write(OK, endless=b"X-A: b\r\n"), UNKNOWN),
     "endless header": (write(OK + b"X-A: ", endless=b"b" * 1000), UNKNOWN),
-    "no HTTP": (write(b"SSH-2.0-OpenSSH_9.2\r\n"), UNKNOWN),
+    "not HTTP": (write(b"SSH-2.0-OpenSSH_9.2\r\n"), UNKNOWN),
     "nothing": (write(b""), UNKNOWN),
     "endless interim answers": (write(b"", endless=b"HTTP/1.1 100 Continue\r\n\r\n"), UNKNOWN),
     "chunks of one byte": (
@@ -270,27 +273,27 @@ def test_hostile_answer_is_bounded_and_a_finding(
 
 
 def test_pages_of_an_address_share_one_deadline(settings: Settings, opened: Stack) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
     ended = threading.Event()
 
     def silent(handler: Handler) -> None:
-        asked.append(handler.path)
+        requested.append(handler.path)
         ended.wait()
 
     with answering(silent) as port:
         scan = replace(settings.scan, timeout=1.0)
-        visiting = replace(settings, http=NO_POLITENESS, scan=scan)
+        visiting = replace(settings, http=NO_RATE_LIMIT, scan=scan)
         refusing = refusing_port(opened)
         options = ScanOptions(overrides={(HOST, refusing): ("127.0.0.1",)}, http_port=port)
         setup = setup_for(visiting, options, guarded=False)
         setup.full = True
-        found: list[ScanResult] = []
+        result: list[ScanResult] = []
         paths = tuple(f"/{n}" for n in range(10))
-        examine(setup, [ScanJob(0, Target(HOST, refusing), paths=paths)], found.append)
+        scan_jobs(setup, [ScanJob(0, Target(HOST, refusing), paths=paths)], result.append)
         ended.set()
-    assert len(set(asked)) < 10, "the time is over before each page had a turn"
-    assert found[0].report is not None
-    assert "http-unknown" in codes(found[0].report)
+    assert len(set(requested)) < 10, "the deadline ends before every page was requested"
+    assert result[0].report is not None
+    assert "http-unknown" in codes(result[0].report)
 
 
 def test_page_that_arrives_slowly_ends_with_the_deadline_and_what_came_counts(
@@ -314,7 +317,7 @@ def test_tls_server_that_is_no_web_server_is_undetermined(
     opened: Stack,
 ) -> None:
     port = serve_certificate(opened, issuer.issue(HOST))
-    visiting = replace(settings, http=NO_POLITENESS)
+    visiting = replace(settings, http=NO_RATE_LIMIT)
     options = ScanOptions(
         overrides={(HOST, port): ("127.0.0.1",)},
         http_port=refusing_port(opened),

@@ -1,4 +1,4 @@
-"""The process that reads pages."""
+"""The process that parses pages."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def test_slow_start_of_the_process_does_not_count_towards_the_time_of_a_page(
     monkeypatch.setattr(page_process, "SECONDS", 1.0)
 
     async def read() -> Page | None:
-        one = page_process.PageParserProcess()
+        parser = page_process.PageParserProcess()
         try:
-            return await one.read(b"<title>Shop</title>", "text/html", "http://a.test/", ())
+            return await parser.read(b"<title>Shop</title>", "text/html", "http://a.test/", ())
         finally:
-            await one.close()
+            await parser.close()
 
     page = asyncio.run(read())
     assert page is not None

@@ -1,4 +1,4 @@
-"""Names and their addresses."""
+"""The resolution of names to addresses."""
 
 from __future__ import annotations
 

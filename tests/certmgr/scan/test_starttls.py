@@ -1,4 +1,4 @@
-"""STARTTLS of each protocol with a real server, and dialogues that end badly."""
+"""STARTTLS with a real server per protocol, and dialogues that fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from certmgr.scan.starttls import DIALOGUES, StartTlsRefused
 from inventory.targets import Target
 from tests.campaign import wait_until
 from tests.certmgr.loopback import loopback_settings
-from tests.certmgr.tls_servers import Looker, Stack, serve
+from tests.certmgr.tls_servers import Probe, Stack, serve
 from tests.clock import clock
 from tests.servers import real
 
@@ -36,8 +36,8 @@ def pair(issuer: Authority, tmp_path: Path) -> tuple[Path, Path]:
     return real.write_pair(tmp_path, issuer.issue(HOST))
 
 
-def _assert_trusted(look: Looker, port: int, protocol: str) -> None:
-    report = look(f"{HOST}:{port}/{protocol}").report
+def _assert_trusted(probe: Probe, port: int, protocol: str) -> None:
+    report = probe(f"{HOST}:{port}/{protocol}").report
     assert [f.code for f in report.findings if f.severity != "info"] == []
     assert report.addresses[0].trusted is True
     assert report.certificate is not None
@@ -45,44 +45,44 @@ def _assert_trusted(look: Looker, port: int, protocol: str) -> None:
 
 
 def test_certificate_of_aiosmtpd_is_read_by_smtp(
-    look: Looker,
+    probe: Probe,
     pair: tuple[Path, Path],
     opened: Stack,
 ) -> None:
-    _assert_trusted(look, opened.enter_context(real.smtp(*pair)), "smtp")
+    _assert_trusted(probe, opened.enter_context(real.smtp(*pair)), "smtp")
 
 
 def test_certificate_of_dovecot_is_read_by_imap_and_pop3(
-    look: Looker, pair: tuple[Path, Path], tmp_path: Path, opened: Stack
+    probe: Probe, pair: tuple[Path, Path], tmp_path: Path, opened: Stack
 ) -> None:
     tmp_path.chmod(0o755)
     imap, pop3 = opened.enter_context(real.dovecot(tmp_path, *pair))
-    _assert_trusted(look, imap, "imap")
-    _assert_trusted(look, pop3, "pop3")
+    _assert_trusted(probe, imap, "imap")
+    _assert_trusted(probe, pop3, "pop3")
 
 
 def test_certificate_of_pyftpdlib_is_read_by_ftp(
-    look: Looker,
+    probe: Probe,
     pair: tuple[Path, Path],
     tmp_path: Path,
     opened: Stack,
 ) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(pair[0].read_bytes() + pair[1].read_bytes())
-    _assert_trusted(look, opened.enter_context(real.ftp(both)), "ftp")
+    _assert_trusted(probe, opened.enter_context(real.ftp(both)), "ftp")
 
 
 def test_certificate_of_slapd_is_read_by_ldap(
-    look: Looker,
+    probe: Probe,
     pair: tuple[Path, Path],
     tmp_path: Path,
     opened: Stack,
 ) -> None:
-    _assert_trusted(look, opened.enter_context(real.slapd(tmp_path, *pair)), "ldap")
+    _assert_trusted(probe, opened.enter_context(real.slapd(tmp_path, *pair)), "ldap")
 
 
 def _answers_tls(port: int) -> bool:
-    """Whether PostgreSQL accepts an SSLRequest (PostgreSQL 55.2.11)."""
+    """Return whether PostgreSQL accepts an SSLRequest (PostgreSQL 55.2.11)."""
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.sendall(bytes.fromhex("0000000804d2162f"))
         return sock.recv(1) == b"S"
@@ -90,7 +90,7 @@ def _answers_tls(port: int) -> bool:
 
 @contextmanager
 def _tls_of_postgres(port: int, pair: tuple[Path, Path]) -> Iterator[None]:
-    """Turn on TLS in the running server: another server for one test would cost more."""
+    """Turn on TLS in the running server, which is faster than another server for one test."""
     connection = f"host=127.0.0.1 port={port} user=test dbname=postgres"
     with psycopg.connect(connection, autocommit=True) as conn:
         row = conn.execute("SHOW data_directory").fetchone()
@@ -113,30 +113,30 @@ def _tls_of_postgres(port: int, pair: tuple[Path, Path]) -> Iterator[None]:
 
 
 def test_certificate_of_postgres_is_read_by_postgres(
-    look: Looker,
+    probe: Probe,
     pair: tuple[Path, Path],
     postgres_port: int,
 ) -> None:
     with _tls_of_postgres(postgres_port, pair):
-        _assert_trusted(look, postgres_port, "postgres")
+        _assert_trusted(probe, postgres_port, "postgres")
 
 
-def test_postgres_without_tls_has_no_starttls(look: Looker, postgres_port: int) -> None:
-    found = look(f"{HOST}:{postgres_port}/postgres")
-    assert found.severe() == {"starttls-missing"}
+def test_postgres_without_tls_has_no_starttls(probe: Probe, postgres_port: int) -> None:
+    result = probe(f"{HOST}:{postgres_port}/postgres")
+    assert result.severe() == {"starttls-missing"}
 
 
 def test_smtp_server_without_tls_has_no_starttls(
-    look: Looker,
+    probe: Probe,
     pair: tuple[Path, Path],
     opened: Stack,
 ) -> None:
     port = opened.enter_context(real.smtp(*pair, starttls=False))
-    assert look(f"{HOST}:{port}/smtp").severe() == {"starttls-missing"}
+    assert probe(f"{HOST}:{port}/smtp").severe() == {"starttls-missing"}
 
 
-def _greeting(data: bytes) -> servers.Talk:
-    """A server that sends data at once, and nothing more."""
+def _greeting(data: bytes) -> servers.ConnectionHandler:
+    """Return a server that sends data immediately, and nothing more."""
 
     def talk(sock: socket.socket) -> None:
         sock.sendall(data)
@@ -150,9 +150,9 @@ def garbage(
     root: Authority,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str, str], EndpointReport]:
-    """Returns the report about a server by protocol and kind of garbage.
+    """Return a function from protocol and kind of garbage to the report about that server.
 
-    They are scanned in one run, since some of them take the whole time for an answer.
+    All are scanned in one run, since some wait for an answer until the time-out.
     """
     with Stack() as opened:
         ports = {kind: serve(opened, _greeting(data)) for kind, data in GARBAGE.items()}
@@ -179,9 +179,9 @@ def test_garbage_is_no_starttls_or_a_timeout(
     protocol: str,
     kind: str,
 ) -> None:
-    found = {f.code for f in garbage(protocol, kind).findings}
-    assert found
-    assert found <= {"starttls-missing", "connection-timeout"}
+    result = {f.code for f in garbage(protocol, kind).findings}
+    assert result
+    assert result <= {"starttls-missing", "connection-timeout"}
 
 
 @pytest.mark.parametrize("protocol", sorted(DIALOGUES))

@@ -1,6 +1,4 @@
-"""What a revocation list states, and when it states nothing (RFC 5280 6.3.3), with lists of a real
-CA.
-"""
+"""The answers of a revocation list, and its limits (RFC 5280 6.3.3), with lists of a real CA."""
 
 from __future__ import annotations
 
@@ -22,12 +20,12 @@ from certmgr.x509 import crl as crls
 from certmgr.x509.crl import (
     Crl,
     RevocationStatus,
-    look_up,
-    objection,
+    find_entries,
     out_of_scope,
     read,
     signed_by,
     status_of,
+    unusable_reason,
 )
 from inventory.certificates import parse
 from tests.certmgr.revocation.lists import DAY, make_list, now, points, shard
@@ -54,9 +52,9 @@ def status(crl: Crl, leaf: IssuedCertificate) -> RevocationStatus:
 
 
 def entries(crl: Crl, *serials: int) -> dict[int, crls.RevokedEntry]:
-    found = look_up(crl, serials)
-    assert not isinstance(found, str)
-    return found
+    result = find_entries(crl, serials)
+    assert not isinstance(result, str)
+    return result
 
 
 def test_listed_serial_is_revoked_and_another_is_good(
@@ -69,7 +67,7 @@ def test_listed_serial_is_revoked_and_another_is_good(
     assert status(crl, leaf).revoked_at is not None
     assert status(crl, other) == RevocationStatus("good")
     assert signed_by(crl, parse(issuer.der))
-    assert objection(crl, now()) == ""
+    assert unusable_reason(crl, now()) == ""
 
 
 @pytest.mark.parametrize(
@@ -87,7 +85,7 @@ def test_reason_decides_whether_a_listed_certificate_is_revoked(
     assert status(readable(make_list(issuer, [leaf], reason=reason)), leaf).status == expected
 
 
-@pytest.mark.parametrize("count", [1, crls.FEW, crls.FEW + 5])
+@pytest.mark.parametrize("count", [1, crls.MAX_SINGLE_LOOKUPS, crls.MAX_SINGLE_LOOKUPS + 5])
 def test_lookup_finds_many_serials_as_well_as_few(issuer: Authority, count: int) -> None:
     listed = list(range(1000, 1000 + count))
     crl = readable(make_list(issuer, listed))
@@ -95,9 +93,9 @@ def test_lookup_finds_many_serials_as_well_as_few(issuer: Authority, count: int)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "reason_part"),
     [
-        ({"at": START - 10 * DAY, "days": 7}, "was to be replaced"),
+        ({"at": START - 10 * DAY, "days": 7}, "it expired at"),
         ({"at": START + DAY}, "from the future"),
         ({"extensions": [(x509.DeltaCRLIndicator(1), True)]}, "delta list"),
         ({"extensions": [shard(URL, indirect_crl=True)]}, "indirect"),
@@ -120,21 +118,21 @@ def test_lookup_finds_many_serials_as_well_as_few(issuer: Authority, count: int)
     ],
 )
 def test_unusable_list_is_refused_with_its_reason(
-    issuer: Authority, given: dict[str, Any], words: str
+    issuer: Authority, given: dict[str, Any], reason_part: str
 ) -> None:
-    found = objection(readable(make_list(issuer, **given)), now())
-    assert (words in found) if words else found == ""
+    result = unusable_reason(readable(make_list(issuer, **given)), now())
+    assert (reason_part in result) if reason_part else result == ""
 
 
 def test_list_holds_until_the_second_of_its_next_update(issuer: Authority) -> None:
     crl = readable(make_list(issuer))
     assert crl.next_update is not None
-    assert objection(crl, crl.next_update) == ""
-    assert objection(crl, crl.next_update + timedelta(seconds=1))
+    assert unusable_reason(crl, crl.next_update) == ""
+    assert unusable_reason(crl, crl.next_update + timedelta(seconds=1))
 
 
 @pytest.mark.parametrize(
-    ("extensions", "is_ca", "words"),
+    ("extensions", "is_ca", "reason_part"),
     [
         ([], False, ""),
         ([shard(URL)], False, ""),
@@ -150,10 +148,10 @@ def test_list_covers_the_certificates_in_its_scope(
     issuer: Authority,
     extensions: Sequence[tuple[x509.ExtensionType, bool]],
     is_ca: bool,
-    words: str,
+    reason_part: str,
 ) -> None:
-    found = out_of_scope(readable(make_list(issuer, extensions=extensions)), (URL,), is_ca=is_ca)
-    assert (words in found) if words else found == ""
+    result = out_of_scope(readable(make_list(issuer, extensions=extensions)), (URL,), is_ca=is_ca)
+    assert (reason_part in result) if reason_part else result == ""
 
 
 def test_list_of_some_reasons_can_revoke_but_not_clear(
@@ -190,7 +188,7 @@ def test_list_must_be_signed_by_the_issuer(issuer: Authority, root: Authority) -
 
 
 def test_issuer_without_the_crl_sign_usage_may_not_sign_lists() -> None:
-    """It has keyCertSign and not cRLSign."""
+    """The issuer has keyCertSign and not cRLSign."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         x509.CertificateBuilder()
@@ -231,8 +229,9 @@ def test_truncated_extended_or_oversized_list_is_refused(
 
 
 def test_list_made_by_openssl_is_read(tmp_path: Path) -> None:
-    """``openssl ca`` revokes a certificate of an RSA key and makes the list, at the clock of the
-    tests.
+    """``openssl ca`` revokes a certificate with an RSA key and creates the list.
+
+    It uses the clock of the tests.
     """
     authority = Authority("OpenSSL CA", key=rsa.generate_private_key(65537, 2048), clock=clock)
     good, bad = authority.issue("good.example"), authority.issue("bad.example")
@@ -263,7 +262,7 @@ def test_list_made_by_openssl_is_read(tmp_path: Path) -> None:
     )
     crl = readable((tmp_path / "list.der").read_bytes())
     assert signed_by(crl, parse(authority.der))
-    assert objection(crl, now()) == ""
+    assert unusable_reason(crl, now()) == ""
     assert status(crl, bad).reason == "superseded"
     assert status(crl, good).status == "good"
 
@@ -276,8 +275,8 @@ def test_certificate_has_at_most_four_http_urls_of_lists(issuer: Authority) -> N
         "HTTP://c.example/2.crl",
         f"http://c.example/{'x' * 600}",
     ]
-    found = parse(issuer.issue("a.example", extensions=[points(*urls)]).der)
-    assert found.crl_urls == ("http://c.example/1.crl", "HTTP://c.example/2.crl")
+    result = parse(issuer.issue("a.example", extensions=[points(*urls)]).der)
+    assert result.crl_urls == ("http://c.example/1.crl", "HTTP://c.example/2.crl")
     many = parse(
         issuer.issue(
             "a.example", extensions=[points(*[f"http://c.example/{i}" for i in range(20)])]

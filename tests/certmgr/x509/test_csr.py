@@ -1,4 +1,4 @@
-"""CSRs: ours are read back, and those of clients are checked."""
+"""CSRs: certmgr reads back those it made, and checks those of clients."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def codes(data: bytes) -> list[str]:
 
 def test_csr_that_we_made_is_read_back() -> None:
     names = [*NAMES, "192.0.2.1"]
-    found = read(make(KEY, names, organisation="Example GmbH", country="de"), names)
-    assert found.problems == ()
-    assert found.key == "EC P-256"
-    assert set(found.names) == set(names)
+    result = read(make(KEY, names, organisation="Example GmbH", country="de"), names)
+    assert result.problems == ()
+    assert result.key == "EC P-256"
+    assert set(result.names) == set(names)
 
 
 def test_csr_with_other_names_a_weak_key_or_a_bad_signature_has_problems(

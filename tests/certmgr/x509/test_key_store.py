@@ -13,7 +13,7 @@ from certmgr.config.settings import KEY_TYPES, load
 from certmgr.x509.key_store import KeyStore, generate, key_reference, local_path, pem
 from inventory.errors import CertmgrError, ConfigError, UsageError
 from tests.campaign import Campaign
-from tests.certmgr.cases.place import Place
+from tests.certmgr.cases.place import CaseEnvironment
 from tests.certmgr.deploy.forks import Forks, forks
 
 
@@ -31,7 +31,7 @@ def test_key_of_each_type_is_made_and_private(tmp_path: Path, key_type: str) -> 
     path, key = store.make("CM-ABC234", key_type)
     assert (mode(path), mode(path.parent), mode(store.directory)) == (0o600, 0o700, 0o700)
     assert pem(store.load(path)) == pem(key)
-    assert [p.name for p in path.parent.iterdir()] == [f"{key_type}.key"], "nothing half-done"
+    assert [p.name for p in path.parent.iterdir()] == [f"{key_type}.key"], "no partial file"
 
 
 def test_key_that_is_made_under_umask_022_is_private(tmp_path: Path) -> None:
@@ -64,27 +64,27 @@ def test_key_that_others_can_read_is_not_used(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys")
     path, _ = store.make("CM-ABC234", "ec-p256")
     path.chmod(0o644)
-    with pytest.raises(CertmgrError, match="can be read by others"):
+    with pytest.raises(CertmgrError, match="Other users can read the key"):
         store.load(path)
 
 
 def test_key_is_never_overwritten(tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys")
     path, key = store.make("CM-ABC234", "ec-p256")
-    assert store.keep("CM-ABC234", "ec-p256", key) == path
+    assert store.store_key("CM-ABC234", "ec-p256", key) == path
     with pytest.raises(CertmgrError, match="another key"):
-        store.keep("CM-ABC234", "ec-p256", generate("ec-p256"))
+        store.store_key("CM-ABC234", "ec-p256", generate("ec-p256"))
     assert pem(store.load(path)) == pem(key)
 
 
-def test_unknown_key_type_or_two_of_one_kind_are_refused(sqlite_place: Place) -> None:
-    place = sqlite_place
-    reference = place.desk.open("1001", ["shop.example.com"])["reference"]
-    with pytest.raises(UsageError, match="is not a kind of key"):
-        intake.make_csr(place.desk, reference, ["dsa-1024"])
+def test_unknown_key_type_or_two_of_one_kind_are_refused(sqlite_env: CaseEnvironment) -> None:
+    env = sqlite_env
+    reference = env.service.open("1001", ["shop.example.com"])["reference"]
+    with pytest.raises(UsageError, match="is not a key type"):
+        intake.make_csr(env.service, reference, ["dsa-1024"])
     with pytest.raises(UsageError, match="one RSA and one EC"):
-        intake.make_csr(place.desk, reference, ["rsa-2048", "rsa-4096"])
-    assert place.row(reference)["state"] == "requested"
+        intake.make_csr(env.service, reference, ["rsa-2048", "rsa-4096"])
+    assert env.row(reference)["state"] == "requested"
 
 
 def test_key_on_another_machine_is_refused_and_the_machine_is_named(tmp_path: Path) -> None:
@@ -111,13 +111,13 @@ def test_folder_that_is_not_private_gets_no_keys(tmp_path: Path, fault: str) -> 
 
 
 def test_relative_folder_of_keys_is_refused(tmp_path: Path) -> None:
-    """It would depend on the folder in which certmgr is called."""
+    """It would depend on the current directory."""
     (tmp_path / "certmgr.toml").write_text('[cases]\nkeys = "keys"\n')
-    with pytest.raises(ConfigError, match="folder in which somebody stands"):
+    with pytest.raises(ConfigError, match="depend on the current directory"):
         load(str(tmp_path / "certmgr.toml"))
 
 
-# -- a full disk, and deaths between key and record ---------------------------------------------
+# -- a full disk, and crashes between key and record --------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -127,20 +127,20 @@ def process() -> Iterator[Forks]:
 
 
 def test_full_disk_leaves_no_key_and_no_record_of_one(process: Forks, tmp_path: Path) -> None:
-    """A limit on the size of files stands for the disk."""
-    found = process.call("full disk", folder=str(tmp_path), limit=10)
-    assert "cannot be written" in found["error"]
-    assert found["left"] == []
-    assert found["state"] == "csr-ready", "later it can be made"
+    """A limit on the file size simulates the full disk."""
+    result = process.call("full disk", folder=str(tmp_path), limit=10)
+    assert "cannot be written" in result["error"]
+    assert result["left"] == []
+    assert result["state"] == "csr-ready", "the key can be created later"
 
 
 def test_death_at_any_step_leaves_one_key_that_the_next_call_uses(
     process: Forks, tmp_path: Path, campaign: Campaign
 ) -> None:
-    found = process.call("deaths at each step", folder=str(tmp_path))
-    assert found["deaths"] >= 25, "it has that many steps at least"
-    assert 0 < found["unfinished"] < found["deaths"], "some died before the record, some after it"
-    campaign.report("deaths", found["deaths"])
+    result = process.call("deaths at each step", folder=str(tmp_path))
+    assert result["deaths"] >= 25, "the operation has at least 25 steps"
+    assert 0 < result["unfinished"] < result["deaths"], "some died before the record, some after it"
+    campaign.report("deaths", result["deaths"])
 
 
 @pytest.mark.campaign
@@ -148,5 +148,5 @@ def test_kill_at_any_moment_leaves_one_key_that_the_next_call_uses(
     process: Forks, tmp_path: Path, campaign: Campaign
 ) -> None:
     kills = campaign.size("kills between key and record", 20, 400)
-    found = process.call("kills at any moment", folder=str(tmp_path), kills=kills)
-    assert found["unfinished"], "some were killed before the record"
+    result = process.call("kills at any moment", folder=str(tmp_path), kills=kills)
+    assert result["unfinished"], "some were killed before the record"

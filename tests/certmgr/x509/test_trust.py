@@ -1,4 +1,4 @@
-"""Which path leads to a trust anchor, and which anchors are public."""
+"""Paths to a trust anchor, and which anchors are public."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority, self_signed
-from tests.certmgr.tls_servers import HOST, Looker, Stack, serve_certificate
+from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate
 from tests.clock import clock
 
 
 def test_self_signed_certificate_that_is_an_anchor_is_not_untrusted(
-    look: Looker,
+    probe: Probe,
     tmp_path: Path,
     opened: Stack,
 ) -> None:
     issued = self_signed(HOST, days=80, clock=clock)
     (tmp_path / "own.pem").write_bytes(issued.chain_pem)
     port = serve_certificate(opened, issued)
-    found = look(f"{HOST}:{port}", ca_files=(str(tmp_path / "own.pem"),))
-    assert found.report.addresses[0].trusted is not False
-    assert "self-signed" not in found.codes
+    result = probe(f"{HOST}:{port}", ca_files=(str(tmp_path / "own.pem"),))
+    assert result.report.addresses[0].trusted is not False
+    assert "self-signed" not in result.codes
 
 
 def test_expired_cross_certificate_is_harmless_if_another_path_is_valid(
-    look: Looker,
+    probe: Probe,
     root: Authority,
     opened: Stack,
 ) -> None:
@@ -43,28 +43,28 @@ def test_expired_cross_certificate_is_harmless_if_another_path_is_valid(
         not_after=now - timedelta(days=2),
     )
     port = serve_certificate(opened, fresh.issue(HOST), chain=(expired.der, fresh.der))
-    found = look(f"{HOST}:{port}")
-    assert found.severe() == set()
-    assert found.report.addresses[0].trusted is True
+    result = probe(f"{HOST}:{port}")
+    assert result.severe() == set()
+    assert result.report.addresses[0].trusted is True
 
 
 def test_rules_for_public_cas_do_not_apply_to_a_private_store(
-    look: Looker, settings: Settings, root_file: Path, issuer: Authority, opened: Stack
+    probe: Probe, settings: Settings, root_file: Path, issuer: Authority, opened: Stack
 ) -> None:
     issued = issuer.issue(HOST, not_before=clock() - timedelta(days=10), days=300)
     port = serve_certificate(opened, issued)
     private = replace(settings.trust, store=str(root_file), ca_files=())
-    found = look(f"{HOST}:{port}", changes=replace(settings, trust=private))
-    assert found.codes == {}
-    assert found.report.addresses[0].trusted is True
+    result = probe(f"{HOST}:{port}", changes=replace(settings, trust=private))
+    assert result.codes == {}
+    assert result.report.addresses[0].trusted is True
 
 
 def test_name_with_an_underscore_is_not_disputed(
-    look: Looker,
+    probe: Probe,
     issuer: Authority,
     opened: Stack,
 ) -> None:
     name = "my_shop.example.test"
-    found = look(f"{name}:{serve_certificate(opened, issuer.issue(name))}")
-    assert found.codes == {}
-    assert found.report.addresses[0].trusted is True
+    result = probe(f"{name}:{serve_certificate(opened, issuer.issue(name))}")
+    assert result.codes == {}
+    assert result.report.addresses[0].trusted is True

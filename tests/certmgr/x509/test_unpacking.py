@@ -1,6 +1,6 @@
-"""Every form in which vendors send certificates, and archives that cannot be read.
+"""All formats in which vendors send certificates, and archives that cannot be read.
 
-The process in which this runs, with its limits, is tested in test_material.py.
+test_upload.py tests the process in which this runs, and its limits.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def p12(issued: IssuedCertificate, password: str = "pw") -> bytes:
     )
 
 
-def forms(issued: IssuedCertificate) -> dict[str, list[bytes]]:
-    """By name, the files of each form: each holds the leaf and its issuer."""
+def file_sets(issued: IssuedCertificate) -> dict[str, list[bytes]]:
+    """Return the files of each format by its name. Each set has the leaf and its issuer."""
     pem = issued.chain_pem
     leaf, issuer = (c.public_bytes(Encoding.PEM) for c in issued.chain)
     pkcs7 = {e: serialize_certificates(list(issued.chain), e) for e in (Encoding.DER, Encoding.PEM)}
     letter = b"\0\xff Dear client,\r\n" + leaf + b"\n-----BEGIN JUNK\n" + issuer + b"bye"
     bundle = {"a/leaf.crt": leaf, "a/ca-bundle.crt": issuer, "readme.pdf": b"%PDF", "empty": b""}
-    climbing = {"../../etc/passwd": leaf, "/etc/shadow": issuer, "..\\x": b""}
+    traversing = {"../../etc/passwd": leaf, "/etc/shadow": issuer, "..\\x": b""}
     return {
         "PEM": [pem],
         "PEM, issuer first": [issuer + leaf],
@@ -66,11 +66,11 @@ def forms(issued: IssuedCertificate) -> dict[str, list[bytes]]:
         "zip": [zipped(bundle)],
         "zip in zip": [zipped({"inner.zip": zipped({"x.p7b": pkcs7[Encoding.DER]})})],
         "bare base64": [b"".join(leaf.splitlines()[1:-1]), issuer],
-        "names that climb": [zipped(climbing)],
+        "path traversal": [zipped(traversing)],
     }
 
 
-FORMS = (
+FORMATS = (
     "PEM",
     "PEM, issuer first",
     "two files",
@@ -84,15 +84,15 @@ FORMS = (
     "zip",
     "zip in zip",
     "bare base64",
-    "names that climb",
+    "path traversal",
 )
 
 
 def unpacked(files: list[bytes], password: str = "") -> Unpacker:
-    work = Unpacker(password)
+    unpacker = Unpacker(password)
     for data in files:
-        work.take(data)
-    return work
+        unpacker.add(data)
+    return unpacker
 
 
 def ders(issued: IssuedCertificate) -> set[bytes]:
@@ -100,21 +100,21 @@ def ders(issued: IssuedCertificate) -> set[bytes]:
 
 
 def test_every_form_is_tested(issued: IssuedCertificate) -> None:
-    assert tuple(forms(issued)) == FORMS
+    assert tuple(file_sets(issued)) == FORMATS
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_certificates_of_each_form_are_found(issued: IssuedCertificate, form: str) -> None:
-    found = unpacked(forms(issued)[form], "pw")
-    assert set(found.certificates) == ders(issued)
-    assert ("key-sent" in found.remarks) == form.startswith("PKCS#12")
-    assert bool(found.keys) == form.startswith("PKCS#12")
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_certificates_of_each_form_are_found(issued: IssuedCertificate, file_format: str) -> None:
+    result = unpacked(file_sets(issued)[file_format], "pw")
+    assert set(result.certificates) == ders(issued)
+    assert ("key-sent" in result.remarks) == file_format.startswith("PKCS#12")
+    assert bool(result.keys) == file_format.startswith("PKCS#12")
 
 
 def test_pkcs12_without_its_password_is_refused_with_the_reason(issued: IssuedCertificate) -> None:
     with pytest.raises(UnpackError) as wrong:
         unpacked([p12(issued)], "wrong")
-    assert "the password does not open it" in wrong.value.args[1]
+    assert "the password is wrong" in wrong.value.args[1]
     with pytest.raises(UnpackError) as missing:
         unpacked([p12(issued)])
     assert "it needs a password" in missing.value.args[1]
@@ -155,7 +155,7 @@ def test_archives_in_archives_are_refused_beyond_a_depth(issued: IssuedCertifica
     data = issued.chain_pem
     for _ in range(6):
         data = zipped({"x.zip": data})
-    with pytest.raises(UnpackError, match="archives in archives"):
+    with pytest.raises(UnpackError, match="nested archives"):
         unpacked([data])
 
 

@@ -20,7 +20,7 @@ from certmgr.x509.upload import MAX_TOTAL, read_files, unpack
 from inventory.certificates import parse
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
-from tests.certmgr.x509.test_unpacking import forms, p12, zipped
+from tests.certmgr.x509.test_unpacking import file_sets, p12, zipped
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +31,16 @@ def issued(issuer: Authority) -> IssuedCertificate:
 def test_certificates_keys_and_remarks_come_back_from_the_process(
     issued: IssuedCertificate,
 ) -> None:
-    """Files of every form at once; test_unpacking.py has each of them."""
-    found = unpack([data for files in forms(issued).values() for data in files], "pw")
+    """Files of all formats at once; test_unpacking.py has each format."""
+    result = unpack([data for files in file_sets(issued).values() for data in files], "pw")
     expected = {parse(c.public_bytes(Encoding.DER)).sha256 for c in issued.chain}
-    assert {c.sha256 for c in found.certificates} == expected
-    assert found.keys == (issued.key_pem, issued.key_pem)
-    assert found.remarks == ("key-sent",)
+    assert {c.sha256 for c in result.certificates} == expected
+    assert result.keys == (issued.key_pem, issued.key_pem)
+    assert result.remarks == ("key-sent",)
 
 
 def test_refusal_comes_back_from_the_process_with_its_reason(issued: IssuedCertificate) -> None:
-    with pytest.raises(UsageError, match="the password does not open it"):
+    with pytest.raises(UsageError, match="the password is wrong"):
         unpack([p12(issued)], "wrong")
     with pytest.raises(UsageError, match="no certificate"):
         unpack([b"", b"hello", b"%PDF-1.7"])
@@ -74,7 +74,7 @@ def test_nothing_is_written_at_the_paths_in_an_archive(
     issued: IssuedCertificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    unpack(forms(issued)["names that climb"])
+    unpack(file_sets(issued)["path traversal"])
     assert list(tmp_path.rglob("*")) == []
 
 
@@ -109,7 +109,7 @@ def test_process_gets_no_secret(issued: IssuedCertificate, monkeypatch: pytest.M
 
 
 def overlapping() -> bytes:
-    """Make an archive of 10 GB: a member of 64 MB that stands 160 times in the directory."""
+    """Return an archive of 10 GB: a member of 64 MB with 160 entries in the directory."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("0.crt", b"\0" * (64 << 20))
@@ -117,8 +117,8 @@ def overlapping() -> bytes:
     return buffer.getvalue()
 
 
-def lying() -> bytes:
-    """Make an archive with an entry that inflates to more than its header says."""
+def understating() -> bytes:
+    """Return an archive with an entry that inflates to more than its header states."""
     data = bytearray(zipped({"a.crt": b"\0" * 50_000_000}))
     size = (50_000_000).to_bytes(4, "little")
     position = 0
@@ -133,7 +133,7 @@ _END = struct.Struct("<4s4H2IH")
 
 
 def repeated(content: bytes, count: int) -> bytes:
-    """Make an archive with this many members that hold the same.
+    """Return an archive with this many members of equal content.
 
     The module zipfile would compress each of them, which takes seconds.
     """
@@ -152,22 +152,22 @@ def repeated(content: bytes, count: int) -> bytes:
 
 
 def test_archive_of_many_gigabytes_is_read_up_to_the_limit() -> None:
-    """The bytes are counted as they are read, whatever the archive says of their number."""
+    """The bytes are counted as they are read; the size in the archive is not trusted."""
     data = repeated(b"\0" * (64 << 20), 60)  # of 4 GB
     assert len(data) < upload.MAX_INPUT
-    with pytest.raises(UsageError, match=f"over {MAX_TOTAL >> 20} MB of files"):
+    with pytest.raises(UsageError, match=f"its files exceed {MAX_TOTAL >> 20} MB"):
         unpack([data])
 
 
 def test_archive_of_overlapping_members_is_refused() -> None:
     """Newer versions of Python report the overlap, older ones read up to the limit."""
-    with pytest.raises(UsageError, match=f"over {MAX_TOTAL >> 20} MB of files|it is damaged"):
+    with pytest.raises(UsageError, match=f"its files exceed {MAX_TOTAL >> 20} MB|it is damaged"):
         unpack([overlapping()])
 
 
 def test_entry_that_is_larger_than_its_header_says_is_refused() -> None:
     with pytest.raises(UsageError, match="it is damaged"):
-        unpack([lying()])
+        unpack([understating()])
 
 
 def test_archive_of_100000_entries_is_refused() -> None:

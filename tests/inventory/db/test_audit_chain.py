@@ -1,6 +1,4 @@
-"""The audit log is one chain without personal data, under concurrent writers and through the
-migration.
-"""
+"""The audit log is a chain without personal data, with concurrent writers and after a migration."""
 
 from __future__ import annotations
 
@@ -19,23 +17,24 @@ from inventory.db.opening import open_database
 from inventory.store import audit_log, clients, contacts
 
 
-def verified(database: Database) -> tuple[int | None, int]:
+def check_chain(database: Database) -> tuple[int | None, int]:
+    """Return the first invalid entry, if any, and the number of entries."""
     with database.read() as conn:
-        wrong, _, count = audit_chain.broken(audit_log.entries(conn))
-    return wrong, count
+        invalid, _, count = audit_chain.verify_chain(audit_log.entries(conn))
+    return invalid, count
 
 
 def test_each_change_is_linked_without_personal_data(database: Database) -> None:
     with database.write() as tx:
         clients.add(tx, {"number": "1", "name": "Rosen GmbH", "note": "calls himself Otto"})
         contacts.add(tx, "1", {"name": "Otto"}, ("email:otto@rosen.example",))
-    wrong, count = verified(database)
-    assert wrong is None
+    invalid, count = check_chain(database)
+    assert invalid is None
     assert count >= 3
     with database.read() as conn:
-        whole = json.dumps(audit_log.last(conn, 100))
+        entries = json.dumps(audit_log.last(conn, 100))
     for personal in ("Rosen", "Otto", "otto@rosen"):
-        assert personal not in whole
+        assert personal not in entries
 
 
 @pytest.mark.parametrize(
@@ -54,31 +53,31 @@ def test_changed_or_deleted_entry_breaks_the_chain(database: Database, change: s
             clients.add(tx, {"number": str(n), "name": f"Client {n}"})
     with database.write() as tx:
         tx.conn.execute(text(change))
-    wrong, _ = verified(database)
-    assert wrong in (2, 3)
+    invalid, _ = check_chain(database)
+    assert invalid in (2, 3)
 
 
-def test_concurrent_writers_make_one_chain(database: Database, url: str) -> None:
+def test_concurrent_writers_write_one_chain(database: Database, url: str) -> None:
     def write(worker: int) -> None:
-        own = open_database(url, actor=f"worker {worker}")
+        opened = open_database(url, actor=f"worker {worker}")
         for n in range(25):
-            with own.write() as tx:
+            with opened.write() as tx:
                 clients.add(tx, {"number": f"{worker}-{n}", "name": f"Client {worker}-{n}"})
-        own.close()
+        opened.close()
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
-    assert verified(database) == (None, 100)
+    assert check_chain(database) == (None, 100)
 
 
 def test_failed_transaction_leaves_no_entry(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write() as tx:
         clients.add(tx, {"number": "1", "name": "Client"})
         raise RuntimeError
-    assert verified(database) == (None, 0)
+    assert check_chain(database) == (None, 0)
 
 
-def test_entries_of_an_older_version_lose_personal_data_and_begin_the_chain(tmp_path: Path) -> None:
+def test_entries_of_an_older_version_lose_personal_data_and_start_the_chain(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     engine = make_engine(str(path))
     maintenance.migrate(engine, "0003")
@@ -97,13 +96,13 @@ def test_entries_of_an_older_version_lose_personal_data_and_begin_the_chain(tmp_
             )
     engine.dispose()
     database = open_database(str(path), actor="tester")
-    assert verified(database) == (None, 2)
+    assert check_chain(database) == (None, 2)
     with database.read() as conn:
         first = next(iter(audit_log.entries(conn)))
     assert json.loads(first["detail"]) == {"name": [None, "-"], "renews": [None, "client"]}
     with database.write() as tx:
         clients.add(tx, {"number": "1", "name": "Tulpen"})
-    assert verified(database) == (None, 3)
+    assert check_chain(database) == (None, 3)
 
 
 @given(
@@ -112,7 +111,7 @@ def test_entries_of_an_older_version_lose_personal_data_and_begin_the_chain(tmp_
     )
 )
 def test_logs_that_differ_have_different_heads(entries: list[tuple[int, str, str]]) -> None:
-    """The text of one field is never read as that of another."""
+    """The text of one field cannot pass as the text of another."""
     head = audit_chain.START
     for at, actor, action in entries:
         head = audit_chain.link(head, at, actor, action, "client", None, "{}")

@@ -1,4 +1,4 @@
-"""Opening and writing databases of both kinds."""
+"""Opening and writing of both kinds of database."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
-import inventory.models.acme_tables  # noqa: F401 - completes the metadata
 from inventory.db.database import Database, make_engine, version
 from inventory.db.opening import open_database
 from inventory.errors import DatabaseVersion
-from inventory.models.tables import audit, client
+from inventory.models import AuditEntry, Client
 from inventory.store import clients
 from tests.campaign import wait_until
 
@@ -56,10 +55,10 @@ def test_concurrent_writers_lose_no_update(database: Database) -> None:
     def count() -> None:
         for _ in range(25):
             with database.write() as tx:
-                locked = select(client.c.name).where(client.c.number == "1").with_for_update()
+                locked = select(Client.name).where(Client.number == "1").with_for_update()
                 value = int(tx.conn.execute(locked).scalar() or 0)
                 tx.conn.execute(
-                    client.update().where(client.c.number == "1").values(name=str(value + 1))
+                    update(Client).where(Client.number == "1").values(name=str(value + 1))
                 )
 
     threads = [threading.Thread(target=count) for _ in range(4)]
@@ -68,7 +67,7 @@ def test_concurrent_writers_lose_no_update(database: Database) -> None:
     for thread in threads:
         thread.join()
     with database.read() as conn:
-        assert conn.execute(select(client.c.name)).scalar() == "100"
+        assert conn.execute(select(Client.name)).scalar() == "100"
 
 
 def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
@@ -89,9 +88,9 @@ def test_change_is_audited_in_its_transaction(database: Database) -> None:
         clients.add(tx, {"number": "1", "name": "One"})
         raise RuntimeError
     with database.read() as conn:
-        assert conn.execute(select(audit)).all() == []
+        assert conn.execute(select(AuditEntry)).all() == []
     with database.write() as tx:
         clients.add(tx, {"number": "1", "name": "One"})
     with database.read() as conn:
-        (entry,) = conn.execute(select(audit.c.actor, audit.c.action, audit.c.kind)).all()
+        (entry,) = conn.execute(select(AuditEntry.actor, AuditEntry.action, AuditEntry.kind)).all()
     assert tuple(entry) == ("tester", "add", "client")

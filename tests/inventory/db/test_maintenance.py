@@ -1,4 +1,4 @@
-"""Migrating, backing up and restoring databases of both kinds."""
+"""Migration, backup and restore of both kinds of database."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
-import inventory.models.acme_tables  # noqa: F401 - completes the metadata
 from inventory.db import maintenance
 from inventory.db.database import HEAD, Database, make_engine, prepare_file, version
 from inventory.db.opening import open_database
 from inventory.errors import DatabaseError, DatabaseVersion
-from inventory.models.tables import client, metadata
+from inventory.models import Client, StoredAnnouncement, Ticket, metadata
 from inventory.store import clients
 from tests.databases import open_sqlite
 
@@ -32,17 +31,18 @@ def test_migrations_create_the_declared_tables(database: Database) -> None:
 
 
 def make_older(url: str) -> None:
-    """Make a database of the first version with a client in it."""
+    """Create a database of the first version with a client."""
     engine = make_engine(url)
     if engine.dialect.name == "sqlite":
         prepare_file(Path(url))
     maintenance.migrate(engine, "0001")
     with engine.connect().execution_options(certmgr_write=True) as conn, conn.begin():
-        conn.execute(client.insert().values(number="1", name="One", created_at=1))
+        conn.execute(insert(Client).values(number="1", name="One", created_at=1))
     engine.dispose()
 
 
 def version_of(url: object) -> str | None:
+    """Return the revision of a database."""
     engine = make_engine(str(url))
     try:
         return version(engine)
@@ -73,18 +73,55 @@ def test_older_postgresql_database_is_migrated_only_on_command(
         assert clients.find(conn, "1")["name"] == "One"
 
 
-def test_failed_migration_leaves_the_old_version_whole(
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_stored_name_of_the_announcement_template_is_migrated(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = (
+        str(tmp_path / "old.db") if kind == "sqlite" else request.getfixturevalue("new_postgres")()
+    )
+    engine = make_engine(url)
+    if kind == "sqlite":
+        prepare_file(Path(url))
+    maintenance.migrate(engine, "0006")
+    key = "broadcast:bulletin:tls13:7"
+    with engine.connect().execution_options(certmgr_write=True) as conn, conn.begin():
+        announcement = {"deadline": "tls13", "by": "Ada", "created_at": 1}
+        for template in ("bulletin", "own"):
+            conn.execute(insert(StoredAnnouncement).values(template=template, **announcement))
+        ticket = {"kind": "broadcast", "opened_at": 1}
+        for reference, name, cause in (
+            ("C-1", key, "broadcast tls13 bulletin"),
+            ("C-2", "broadcast:own:tls13:7", "broadcast tls13 own"),
+            ("C-3", "fault:1:expired:7", "certificate bulletin"),
+        ):
+            values = {"reference": reference, "key": name, "cause": cause}
+            conn.execute(insert(Ticket).values(**values, **ticket))
+    maintenance.migrate(engine)
+    with engine.connect() as conn:
+        names = list(conn.scalars(select(StoredAnnouncement.template).order_by(text("id"))))
+        tickets = conn.execute(select(Ticket.key, Ticket.cause).order_by(Ticket.id)).all()
+    engine.dispose()
+    assert names == ["announcement", "own"]
+    assert [tuple(t) for t in tickets] == [
+        ("broadcast:announcement:tls13:7", "broadcast tls13 announcement"),
+        ("broadcast:own:tls13:7", "broadcast tls13 own"),
+        ("fault:1:expired:7", "certificate bulletin"),
+    ]
+
+
+def test_failed_migration_leaves_the_old_version_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "old.db"
     make_older(str(path))
-    real = maintenance._run
+    original_run = maintenance._run
 
-    def broken(conn: object, target: str) -> None:
-        real(conn, target)  # type: ignore[arg-type]
+    def failing_run(conn: object, target: str) -> None:
+        original_run(conn, target)  # type: ignore[arg-type]
         raise DatabaseError("the power went out")
 
-    monkeypatch.setattr(maintenance, "_run", broken)
+    monkeypatch.setattr(maintenance, "_run", failing_run)
     with pytest.raises(DatabaseError):
         open_database(str(path))
     assert version_of(path) == "0001"
@@ -95,30 +132,30 @@ def test_failed_migration_leaves_the_old_version_whole(
         )
 
 
-def test_kill_during_the_migration_leaves_the_old_version_whole(tmp_path: Path) -> None:
+def test_kill_during_the_migration_leaves_the_old_version_intact(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     make_older(str(path))
     program = f"""
         import os, signal
-        from inventory.db import maintenance as upkeep
+        from inventory.db import maintenance
         from inventory.db.opening import open_database
-        real = upkeep._run
+        original_run = maintenance._run
         def killed(conn, target):
-            real(conn, target)
+            original_run(conn, target)
             os.kill(os.getpid(), signal.SIGKILL)
-        upkeep._run = killed
+        maintenance._run = killed
         open_database({str(path)!r})
     """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], cwd=Path(__file__).parents[3]
     )
-    assert done.returncode == -signal.SIGKILL
+    assert process.returncode == -signal.SIGKILL
     assert version_of(path) == "0001"
     open_database(str(path)).close()
     assert version_of(path) == HEAD
 
 
-def test_restore_brings_back_the_backup_and_keeps_the_replaced_database(tmp_path: Path) -> None:
+def test_restore_replaces_the_database_and_keeps_the_old_one(tmp_path: Path) -> None:
     opened = open_sqlite(tmp_path / "a.db")
     with opened.write() as tx:
         clients.add(tx, {"number": "1", "name": "One"})

@@ -1,4 +1,4 @@
-"""``certmgr database backup`` and ``restore``: damaged databases, running scans, odd file names."""
+"""The commands ``certmgr database backup`` and ``restore``: damage, running scans, file names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_restore_during_a_scan_is_refused(
     assert (ran.code, "scan is running" in ran.err) == (3, True)
 
 
-def test_file_name_with_characters_of_a_url_is_taken_as_it_is(
+def test_file_name_with_characters_of_a_url_is_not_parsed_as_a_url(
     certmgr: Runner,
     tmp_path: Path,
 ) -> None:

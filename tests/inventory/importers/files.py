@@ -1,4 +1,4 @@
-"""Short ways to import and to export an inventory."""
+"""Helpers that import and export an inventory as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inventory.importers.entry import ImportProblem, ImportRow
 
 
 def import_text(database: Database, text: str | bytes, kind: str = "csv") -> plan.ImportPlan:
-    """Import ``text`` as a file of this kind."""
+    """Import ``text`` as a file of this kind; return the applied plan."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"in.{kind}"
         path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -21,7 +21,7 @@ def import_text(database: Database, text: str | bytes, kind: str = "csv") -> pla
         if kind == "json":
             json_format.read(path, planned)
         else:
-            plan.add_entries(planned, csv_format.read(path))
+            plan.add_rows(planned, csv_format.read(path))
         with database.write() as tx:
             plan.apply(tx, planned)
         return planned
@@ -37,8 +37,10 @@ def export_text(database: Database, kind: str = "csv") -> str:
 HEAD = "client,client_name,contact,email,domain,purpose,endpoint,tags\n"
 
 
-def split(found: Iterable[ImportRow | ImportProblem]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return domain and target of each entry, and place and reason of each problem."""
-    rows = list(found)
-    entries = [(e.domain, e.target) for e in rows if isinstance(e, ImportRow)]
-    return entries, [f"{p.where} {p.reason}" for p in rows if isinstance(p, ImportProblem)]
+def split(
+    rows_and_problems: Iterable[ImportRow | ImportProblem],
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the domain and target of each row, and the location and reason of each problem."""
+    results = list(rows_and_problems)
+    rows = [(e.domain, e.target) for e in results if isinstance(e, ImportRow)]
+    return rows, [f"{p.where} {p.reason}" for p in results if isinstance(p, ImportProblem)]

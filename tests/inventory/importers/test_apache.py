@@ -1,4 +1,4 @@
-"""Names from a configuration of Apache."""
+"""Names of an Apache configuration."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def test_apache_configuration_gives_names(tmp_path: Path) -> None:
         " old.example.com\n</VirtualHost>\n# ServerName no.example.com\n"
     )
     (tmp_path / "apache2.conf").write_text("IncludeOptional sites/*.conf\nServerName 'broken\n")
-    entries, problems = split(apache.read(tmp_path / "apache2.conf", "1"))
-    assert sorted(entries) == [
+    rows, problems = split(apache.read(tmp_path / "apache2.conf", "1"))
+    assert sorted(rows) == [
         ("old.example.com", "old.example.com:443/https"),
         ("shop.example.com", "shop.example.com:443/https"),
         ("www.example.com", "www.example.com:443/https"),

@@ -1,4 +1,4 @@
-"""Names from the lineages of certbot."""
+"""Names of the lineages of certbot."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def test_certbot_lineages_give_their_names(tmp_path: Path, issuer: Authority) ->
         if names:
             (tmp_path / "live" / lineage).mkdir(parents=True)
             (tmp_path / "live" / lineage / "cert.pem").write_bytes(issuer.issue(*names).chain_pem)
-    entries, problems = split(certbot.read(tmp_path, "1"))
-    assert [d for d, _ in entries] == ["shop.example.com"]
+    rows, problems = split(certbot.read(tmp_path, "1"))
+    assert [d for d, _ in rows] == ["shop.example.com"]
     assert len(problems) == 2
     with pytest.raises(UsageError, match="certbot"):
         list(certbot.read(tmp_path / "live", "1"))

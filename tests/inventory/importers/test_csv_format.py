@@ -30,22 +30,22 @@ def test_file_of_a_spreadsheet_is_read(database: Database, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "reason"),
     [
         ("client," * 2_000_000 + "\n", "too long for a header"),
         ("", "no column 'client'"),
         ("name,host\n1,2\n", "no column 'client'"),
         ("client,domian\n", "Did you mean 'domain'"),
-        ("client,client\n", "stands twice"),
+        ("client,client\n", "occurs twice"),
         ("\0\0\0\n", "no column 'client'"),
     ],
 )
-def test_invalid_header_is_refused(database: Database, data: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_invalid_header_is_refused(database: Database, data: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
         import_text(database, data)
 
 
-def test_row_of_two_million_cells_is_a_problem_of_its_line(database: Database) -> None:
+def test_row_of_two_million_cells_is_reported_as_one_problem(database: Database) -> None:
     planned = import_text(database, "client,domain\n1," + "x," * 2_000_000 + "\n2,ok.example.com\n")
     assert len(planned.problems) == 1
     assert [i.values["number"] for i in planned.items["client"].values()] == ["2"]

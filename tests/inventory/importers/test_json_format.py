@@ -23,7 +23,7 @@ from tests.inventory.importers.files import import_text
         "[" * 100_000,
     ],
 )
-def test_json_that_is_no_inventory_is_refused(database: Database, text: str) -> None:
+def test_json_that_is_not_an_inventory_is_refused(database: Database, text: str) -> None:
     with pytest.raises(UsageError):
         import_text(database, text, "json")
 

@@ -1,4 +1,4 @@
-"""Names and ports from a configuration of nginx."""
+"""Names and ports of an nginx configuration."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def test_nginx_configuration_gives_names_and_ports(tmp_path: Path) -> None:
     (tmp_path / "nginx.conf").write_text(
         f"events {{}}\nhttp {{ include {tmp_path}/sites/*.conf; }}\n"
     )
-    entries, problems = split(nginx.read(tmp_path / "nginx.conf", "1"))
-    assert sorted(entries) == [
+    rows, problems = split(nginx.read(tmp_path / "nginx.conf", "1"))
+    assert sorted(rows) == [
         ("plain.example.com", "plain.example.com:443/https"),
         ("shop.example.com", "shop.example.com:443/https"),
         ("shop.example.com", "shop.example.com:8443/https"),

@@ -1,4 +1,4 @@
-"""What an import changes, and that an export brings it back."""
+"""Changes of an import, and exports that are imported unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from inventory.db.database import Database
-from inventory.models.tables import audit
+from inventory.models import AuditEntry
 from inventory.store import clients, contacts, domains, endpoints, servers
 from inventory.targets import Target
 from tests.campaign import Campaign
@@ -35,11 +35,13 @@ def test_row_adds_client_contact_domain_and_endpoint_once(database: Database) ->
         assert [(e["host"], e["port"]) for e in endpoints.listing(conn)] == [
             ("shop.example.com", 443)
         ]
-        before = len(conn.execute(select(audit)).all())
-    again = import_text(database, text)
-    assert (again.added(), again.changed()) == ([], [])
+        before = len(conn.execute(select(AuditEntry)).all())
+    second = import_text(database, text)
+    assert (second.added(), second.changed()) == ([], [])
     with database.read() as conn:
-        assert len(conn.execute(select(audit)).all()) == before, "importing twice changes nothing"
+        assert len(conn.execute(select(AuditEntry)).all()) == before, (
+            "importing twice changes nothing"
+        )
 
 
 def test_invalid_rows_are_reported_with_their_line_and_the_rest_is_imported(
@@ -74,7 +76,7 @@ def test_invalid_rows_are_reported_with_their_line_and_the_rest_is_imported(
         assert [r["number"] for r in clients.listing(conn)] == [
             "1",
             "5",
-        ], "a bad row leaves nothing behind"
+        ], "an invalid row changes nothing"
 
 
 def test_import_does_not_move_a_domain_to_another_client(database: Database) -> None:
@@ -99,7 +101,7 @@ def inventories(draw: Any) -> list[dict[str, Any]]:
     """Draw clients with their domains and contacts."""
     numbers = draw(st.lists(words, min_size=1, max_size=3, unique=True))
     names = draw(st.lists(hosts, max_size=5, unique=True))
-    made = [
+    drawn = [
         {
             "number": n,
             "name": f"{draw(words)} {i}",
@@ -109,7 +111,7 @@ def inventories(draw: Any) -> list[dict[str, Any]]:
         for i, n in enumerate(numbers)
     ]
     for host in names:
-        draw(st.sampled_from(made))["domains"].append(
+        draw(st.sampled_from(drawn))["domains"].append(
             {
                 "name": host,
                 "renews": draw(party),
@@ -119,27 +121,28 @@ def inventories(draw: Any) -> list[dict[str, Any]]:
                 "retired": draw(st.booleans()),
             }
         )
-    return made
+    return drawn
 
 
-def fill(database: Database, made: list[dict[str, Any]]) -> None:
+def fill(database: Database, drawn: list[dict[str, Any]]) -> None:
+    """Add drawn clients to the inventory."""
     with database.write() as tx:
         servers.add(tx, {"name": "web1", "addresses": ["192.0.2.1"]})
-        for one in made:
-            clients.add(tx, {"number": one["number"], "name": one["name"]})
-            for person in one["contacts"]:
+        for client in drawn:
+            clients.add(tx, {"number": client["number"], "name": client["name"]})
+            for person in client["contacts"]:
                 contacts.add(
                     tx,
-                    one["number"],
+                    client["number"],
                     {"name": person, "language": "de"},
                     ("a@example.com", "phone:+49 30 1"),
                 )
-            for d in one["domains"]:
+            for d in client["domains"]:
                 domains.add(
                     tx,
                     d["name"],
                     {
-                        "client": one["number"],
+                        "client": client["number"],
                         "renews": d["renews"],
                         "note": d["note"],
                         "server": "web1",
@@ -154,13 +157,15 @@ def fill(database: Database, made: list[dict[str, Any]]) -> None:
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("kind", ["csv", "json"])
-def test_export_imported_elsewhere_is_exported_the_same(kind: str, campaign: Campaign) -> None:
+def test_export_imported_into_another_inventory_is_exported_unchanged(
+    kind: str, campaign: Campaign
+) -> None:
     @with_settings(max_examples=campaign.size("inventories", 15, 200))
     @given(inventories())
-    def check(made: list[dict[str, Any]]) -> None:
+    def check(drawn: list[dict[str, Any]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             first, second = open_sqlite(Path(f"{folder}/a.db")), open_sqlite(Path(f"{folder}/b.db"))
-            fill(first, made)
+            fill(first, drawn)
             text = export_text(first, kind)
             planned = import_text(second, text, kind)
             assert planned.problems == []

@@ -1,4 +1,4 @@
-"""Names from a zone file."""
+"""Names of a zone file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def test_zone_file_gives_names_with_addresses(tmp_path: Path) -> None:
         " 192.0.2.1\nwww IN CNAME @\nshop IN AAAA 2001:db8::1\n* IN A 192.0.2.2\n_acme-challenge IN"
         " TXT x\n_sip._tcp IN A 192.0.2.3\nmail IN MX 10 mx.example.net.\n"
     )
-    entries, problems = split(zone.read(path, "1"))
-    assert sorted(d for d, _ in entries) == ["example.com", "shop.example.com", "www.example.com"]
+    rows, problems = split(zone.read(path, "1"))
+    assert sorted(d for d, _ in rows) == ["example.com", "shop.example.com", "www.example.com"]
     assert problems[0].startswith(f"{path}:7 ")
     path.write_text("@ IN A not-an-address\n")
     with pytest.raises(UsageError, match="not a zone file"):

@@ -14,12 +14,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from inventory.db.database import Database, Tx, to_epoch
-from inventory.models.tables import audit, endpoint, finding, matter, notice, notice_item
-from inventory.models.tables import client as client_table
-from inventory.models.tables import domain as domain_table
+from inventory.models import (
+    AuditEntry,
+    Base,
+    Client,
+    Domain,
+    Endpoint,
+    Notice,
+    SentItem,
+    StoredFinding,
+    Ticket,
+)
 from inventory.store import (
     accounts,
     acme_orders,
@@ -67,9 +75,9 @@ def many_clients(tx: Tx, count: int, *, with_domains: bool = True) -> list[int]:
     """
     numbers = [str(50_000 + i) for i in range(count)]
     values = [{"number": n, "name": f"Client {n}", "created_at": tx.at} for n in numbers]
-    tx.conn.execute(insert(client_table), values)
-    query = select(client_table.c.id).where(client_table.c.number.in_(numbers))
-    ids = list(tx.conn.scalars(query.order_by(client_table.c.number)))
+    tx.conn.execute(insert(Client), values)
+    query = select(Client.id).where(Client.number.in_(numbers))
+    ids = list(tx.conn.scalars(query.order_by(Client.number)))
     if with_domains:
         many_domains(tx, zip(ids, (f"d{n}.example" for n in numbers), strict=True))
     return ids
@@ -78,14 +86,14 @@ def many_clients(tx: Tx, count: int, *, with_domains: bool = True) -> list[int]:
 def many_domains(tx: Tx, owned: Iterable[tuple[int, str]]) -> list[int]:
     """Domains with their endpoints; ``owned``: (client id, name). Returns ids in order of name."""
     rows = [{"client_id": owner, "name": name, "created_at": tx.at} for owner, name in owned]
-    tx.conn.execute(insert(domain_table), rows)
+    tx.conn.execute(insert(Domain), rows)
     names = [r["name"] for r in rows]
-    name = domain_table.c.name
-    query = select(domain_table.c.id, name).where(name.in_(names)).order_by(name)
+    name = Domain.name
+    query = select(Domain.id, name).where(name.in_(names)).order_by(name)
     made = {host: row_id for row_id, host in tx.conn.execute(query)}
     common = {"port": 443, "protocol": "https", "created_at": tx.at}
     visited = [{"domain_id": row_id, "host": host, **common} for host, row_id in made.items()]
-    tx.conn.execute(insert(endpoint), visited)
+    tx.conn.execute(insert(Endpoint), visited)
     return list(made.values())
 
 
@@ -95,8 +103,8 @@ def domain_id(conn: Connection, name: str) -> int:
 
 def endpoint_id(conn: Connection, host: str, port: int = 443) -> int:
     """The endpoint of this host that is not retired."""
-    query = select(endpoint.c.id).where(endpoint.c.host == host, endpoint.c.port == port)
-    return int(conn.execute(query.where(endpoint.c.state != "retired")).scalar_one())
+    query = select(Endpoint.id).where(Endpoint.host == host, Endpoint.port == port)
+    return int(conn.execute(query.where(Endpoint.state != "retired")).scalar_one())
 
 
 # -- certificates and what is served ---------------------------------------------------------------
@@ -157,8 +165,10 @@ def serve(
         "trusted": 1,
         "public": 1,
     }
-    scan_results.write_spans(tx, {at_endpoint: dict.fromkeys(addresses or ("192.0.2.1",), facts)})
-    scan_results.write_standings(
+    scan_results.write_observations(
+        tx, {at_endpoint: dict.fromkeys(addresses or ("192.0.2.1",), facts)}
+    )
+    scan_results.write_endpoint_status(
         tx,
         [
             {
@@ -195,7 +205,7 @@ def add_finding(tx: Tx, at_endpoint: int, code: str = "certificate-expired", **g
         "opened_at": tx.at,
         **given,
     }
-    return _inserted(tx, finding, values)
+    return _inserted(tx, StoredFinding, values)
 
 
 # -- ACME ------------------------------------------------------------------------------------------
@@ -253,7 +263,7 @@ def add_matter(tx: Tx, client_id: int | None, key: str, **given: Any) -> int:
         "client_id": client_id,
         "opened_at": tx.at,
     }
-    return _inserted(tx, matter, values | given)
+    return _inserted(tx, Ticket, values | given)
 
 
 def add_notice(
@@ -280,11 +290,11 @@ def add_notice(
         "expires_at": tx.at + 7 * DAY,
         "created_at": tx.at,
     } | given
-    row_id = _inserted(tx, notice, values)
+    row_id = _inserted(tx, Notice, values)
     for matter_id in matters:
         _inserted(
             tx,
-            notice_item,
+            SentItem,
             {
                 "notice_id": row_id,
                 "contact_id": contact_id or 0,
@@ -298,7 +308,7 @@ def add_notice(
     return row_id
 
 
-def _inserted(tx: Tx, table: Table, values: Mapping[str, Any]) -> int:
+def _inserted(tx: Tx, table: type[Base], values: Mapping[str, Any]) -> int:
     key = tx.conn.execute(insert(table).values(dict(values))).inserted_primary_key
     assert key is not None
     return int(key[0])
@@ -307,36 +317,36 @@ def _inserted(tx: Tx, table: Table, values: Mapping[str, Any]) -> int:
 # -- what a test asks ------------------------------------------------------------------------------
 
 
-def count(conn: Connection, table: Table) -> int:
+def count(conn: Connection, table: type[Base]) -> int:
     return int(conn.execute(select(func.count()).select_from(table)).scalar_one())
 
 
-def rows(conn: Connection, table: Table) -> list[Row]:
+def rows(conn: Connection, table: type[Base]) -> list[Row]:
     """All rows of a table, in the order of their primary key."""
-    query = select(table).order_by(*table.primary_key.columns)
+    query = select(table).order_by(*table.__table__.primary_key)
     return [dict(r) for r in conn.execute(query).mappings()]
 
 
-AuditEntry = tuple[str, str, int | None, dict[str, Any]]  # action, kind, row id, detail
+AuditedChange = tuple[str, str, int | None, dict[str, Any]]  # action, kind, row id, detail
 
 
-def audited(database: Database, after: int = 0) -> list[AuditEntry]:
+def audited(database: Database, after: int = 0) -> list[AuditedChange]:
     """The audit entries in their order, without the first ``after`` ones."""
     with database.read() as conn:
-        query = select(audit).order_by(audit.c.id).offset(after)
+        query = select(AuditEntry).order_by(AuditEntry.id).offset(after)
         return [(r.action, r.kind, r.row_id, json.loads(r.detail)) for r in conn.execute(query)]
 
 
 def entry_count(database: Database) -> int:
     """How many audit entries there are, to pass to :func:`audited` later."""
     with database.read() as conn:
-        return count(conn, audit)
+        return count(conn, AuditEntry)
 
 
 # -- rows with chosen columns
 
 
-def insert_row(tx: Tx, table: Table, **values: Any) -> int:
+def insert_row(tx: Tx, table: type[Base], **values: Any) -> int:
     """One row of a table whose key is a number. Returns it."""
     return _inserted(tx, table, values)
 
@@ -361,7 +371,7 @@ def site(tx: Tx, host: str, row_id: int | None = None) -> Site:
     """The active domain with this name."""
     found = domains.find(tx.conn, host)
     assert row_id in (None, found["id"])
-    query = select(endpoint.c.id).where(endpoint.c.domain_id == found["id"], endpoint.c.port == 443)
+    query = select(Endpoint.id).where(Endpoint.domain_id == found["id"], Endpoint.port == 443)
     at_endpoint = tx.conn.execute(query).scalar_one()
     return Site(found["client_id"], found["id"], at_endpoint, host)
 
@@ -416,7 +426,9 @@ def observe(
 ) -> None:
     """One scan that finds this certificate at these addresses and nothing at the others."""
     found = facts(tx.at if at is None else at, sha256, **changes)
-    scan_results.write_spans(tx, {endpoint_id: dict.fromkeys(addresses or ("192.0.2.1",), found)})
+    scan_results.write_observations(
+        tx, {endpoint_id: dict.fromkeys(addresses or ("192.0.2.1",), found)}
+    )
 
 
 def standing_row(endpoint_id: int, at: int, **columns: Any) -> dict[str, Any]:
@@ -453,7 +465,7 @@ def failure_row(endpoint_id: int, at: int, **columns: Any) -> dict[str, Any]:
 
 
 def add_standing(tx: Tx, endpoint_id: int, **columns: Any) -> None:
-    scan_results.write_standings(tx, [standing_row(endpoint_id, tx.at, **columns)])
+    scan_results.write_endpoint_status(tx, [standing_row(endpoint_id, tx.at, **columns)])
 
 
 # -- more ids than one IN takes

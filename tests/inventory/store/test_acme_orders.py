@@ -10,7 +10,7 @@ from sqlalchemy.exc import NoResultFound
 
 from inventory.db.database import Database, Tx
 from inventory.errors import Busy
-from inventory.models.acme_tables import acme_backoff, acme_event, acme_order
+from inventory.models import AcmeBackoff, AcmeEvent, AcmeOrder
 from inventory.store import acme_orders, runs
 from inventory.store.records import Row
 from tests.inventory.store.builders import (
@@ -55,7 +55,7 @@ def setup(pair: Database) -> Setup:
 
 def held_elsewhere(tx: Tx, row: Row, lease_until: int | None) -> None:
     """The order as it stands after a process of another machine took it."""
-    change = update(acme_order).where(acme_order.c.id == row["id"])
+    change = update(AcmeOrder).where(AcmeOrder.id == row["id"])
     tx.conn.execute(change.values(holder="machine.elsewhere 0123", lease_until=lease_until))
 
 
@@ -249,7 +249,7 @@ def test_ledger_returns_what_counted_after_an_instant_for_some_accounts(setup: S
     with setup.database.write(NOW) as tx:
         other = add_account(tx, "other")
         acme_orders.count(tx, setup.account, "order", [])
-        assert count(tx.conn, acme_event) == 0
+        assert count(tx.conn, AcmeEvent) == 0
         acme_orders.count(tx, other, "failure", [("shop.example", None)])
     with setup.database.write(LATER) as tx:
         pairs = [("shop.example", None), (None, "digest")]
@@ -280,7 +280,7 @@ def test_ledger_forgets_what_is_older_than_an_instant(setup: Setup) -> None:
     with setup.database.write(LATER) as tx:
         acme_orders.count(tx, setup.account, "order", [("new.example", None)])
         acme_orders.forget_events(tx, AT)
-        assert count(tx.conn, acme_event) == 2
+        assert count(tx.conn, AcmeEvent) == 2
         acme_orders.forget_events(tx, AT + 1)
         acme_orders.forget_events(tx, AT + 1)
     with setup.database.read() as conn:
@@ -317,11 +317,11 @@ def test_success_forgives_the_named_scopes_of_one_ca(database: Database) -> None
             for scope in ("", "account:main", "shop.example"):
                 acme_orders.back_off(tx, directory, scope, 1, AT + 60, "refused")
         acme_orders.forgive(tx, DIRECTORY, [])
-        assert count(tx.conn, acme_backoff) == 6
+        assert count(tx.conn, AcmeBackoff) == 6
         acme_orders.forgive(tx, DIRECTORY, ["", "shop.example", "never.example"])
         acme_orders.forgive(tx, DIRECTORY, ["", "shop.example"])
     with database.read() as conn:
-        left = {(r["directory"], r["scope"]) for r in rows(conn, acme_backoff)}
+        left = {(r["directory"], r["scope"]) for r in rows(conn, AcmeBackoff)}
     assert left == {
         (DIRECTORY, "account:main"),
         (OTHER_DIRECTORY, ""),

@@ -36,7 +36,7 @@ def test_head_is_the_hash_of_the_last_entry(log: Database) -> None:
     with log.read() as conn:
         rows = list(audit_log.entries(conn))
         assert audit_log.head(conn) == (rows[-1]["hash"], 5)
-    assert audit_chain.broken(rows) == (None, rows[-1]["hash"], 5)
+    assert audit_chain.verify_chain(rows) == (None, rows[-1]["hash"], 5)
     assert [(r["action"], r["kind"], r["actor"]) for r in rows] == [
         ("add", "client", "tester"),
         ("start", "run", "tester"),

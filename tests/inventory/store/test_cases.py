@@ -9,8 +9,7 @@ from sqlalchemy import exc, insert, select, text
 
 from inventory.db.database import Database, Tx
 from inventory.errors import Conflict, NotFound
-from inventory.models.tables import case, case_event, case_name, issuance, matter, observation
-from inventory.models.tables import client as client_table
+from inventory.models import Case, CaseEvent, CaseName, Client, Issuance, ServedChain, Ticket
 from inventory.store import (
     cases,
     clients,
@@ -145,7 +144,7 @@ def test_case_goes_on_under_the_reference_the_client_knows(told: Told) -> None:
         row = open_case(tx, one, "shop1001.example", "www.shop1001.example")
     with database.read() as conn:
         topic = tickets.find(conn, row["reference"])
-        assert count(conn, matter) == 3
+        assert count(conn, Ticket) == 3
     assert (topic["id"], topic["kind"]) == (matter_id, "case")
     assert topic["key"] == cases.matter_key(row["id"], one)
     assert topic["opened_at"] == AT, "the conversation began before the case"
@@ -187,8 +186,8 @@ def test_exception_in_the_transaction_leaves_no_case(pair: Database) -> None:
         cases.add_issuance(tx, {"case_id": open_case(tx, one, "shop1001.example")["id"]})
         raise RuntimeError
     with pair.read() as conn:
-        for table in (case, case_name, case_event, issuance, matter):
-            assert count(conn, table) == 0, table.name
+        for table in (Case, CaseName, CaseEvent, Issuance, Ticket):
+            assert count(conn, table) == 0, table.__tablename__
     assert audited(pair, before) == []
 
 
@@ -198,11 +197,11 @@ def test_second_writer_of_a_locked_client_waits(pair: Database) -> None:
         cases.lock_client(tx, one)
         with pair.engine.connect() as other:
             if pair.path is None:
-                query = select(client_table.c.id).with_for_update(nowait=True)
+                query = select(Client.id).with_for_update(nowait=True)
                 with pytest.raises(exc.OperationalError, match="could not obtain lock"):
-                    other.execute(query.where(client_table.c.id == one))
+                    other.execute(query.where(Client.id == one))
                 other.rollback()
-                assert other.execute(query.where(client_table.c.id == two)).scalar() == two
+                assert other.execute(query.where(Client.id == two)).scalar() == two
             else:
                 other.execute(text("PRAGMA busy_timeout=0"))
                 other.rollback()
@@ -335,12 +334,12 @@ def test_names_of_more_cases_than_one_statement_takes_stay_apart(pair: Database)
         common = {"client_id": one, "kind": "new", "state": "requested", "bought_by": "us"}
         dates = {"since": AT, "opened_at": AT}
         made = [{"reference": f"R-{i:04}", **common, **dates} for i in range(1001)]
-        tx.conn.execute(insert(case), made)
-        ids = list(tx.conn.scalars(select(case.c.id).order_by(case.c.reference)))
+        tx.conn.execute(insert(Case), made)
+        ids = list(tx.conn.scalars(select(Case.id).order_by(Case.reference)))
         named = [{"case_id": row_id, "name": f"n{i}.example"} for i, row_id in enumerate(ids)]
-        tx.conn.execute(insert(case_name), named)
+        tx.conn.execute(insert(CaseName), named)
         asked = [{"case_id": i, "key_type": "ec-p256", "created_at": AT} for i in ids]
-        tx.conn.execute(insert(issuance), asked)
+        tx.conn.execute(insert(Issuance), asked)
         found = cases.listing(tx.conn)
         by_case = cases.issuances(tx.conn, ids)
     assert [r["names"] for r in found] == [[f"n{i}.example"] for i in range(1001)]
@@ -567,9 +566,13 @@ def test_places_are_the_endpoints_that_are_visited(pair: Database) -> None:
         endpoints.retire(tx, Target("old.shop1001.example"))
         domains.add(tx, "gone.example", {"client": TWO})
         domains.retire(tx, "gone.example")
-        found = cases.places(tx.conn, [two, one, two])
-        assert cases.places(tx.conn, [two]) == {two: found[two]}
-        assert cases.places(tx.conn, []) == cases.places(tx.conn, [two + 99]) == {}
+        found = cases.endpoints_of_clients(tx.conn, [two, one, two])
+        assert cases.endpoints_of_clients(tx.conn, [two]) == {two: found[two]}
+        assert (
+            cases.endpoints_of_clients(tx.conn, [])
+            == cases.endpoints_of_clients(tx.conn, [two + 99])
+            == {}
+        )
     assert [(r["host"], r["port"], r["protocol"], r["addresses"]) for r in found[one]] == [
         ("shop1001.example", 443, "https", None),
         ("mail.shop1001.example", 993, "tls", "192.0.2.7"),
@@ -630,7 +633,7 @@ def test_first_end_of_what_a_host_serves_is_returned_per_client(pair: Database) 
         # The address is no longer seen: what it served is not served now.
         serve(tx, endpoint_id(tx.conn, "shop1002.example"), early, "192.0.2.2")
         assert cases.served_until(tx.conn, [two]) == {two: {"shop1002.example": AT + 1}}
-        assert [r["live"] for r in rows(tx.conn, observation)].count(0) == 1
+        assert [r["live"] for r in rows(tx.conn, ServedChain)].count(0) == 1
     assert found == {one: {"shop1001.example": AT + 1}, two: {"shop1002.example": AT + 9}}
 
 
@@ -641,7 +644,7 @@ def test_places_of_more_clients_than_one_statement_takes_stay_apart(database: Da
         sha256 = add_certificate(tx, "leaf", not_after=AT + 9)
         for number in (50_000, 50_500, 51_000):
             serve(tx, endpoint_id(tx.conn, f"d{number}.example"), sha256)
-        found = cases.places(tx.conn, ids)
+        found = cases.endpoints_of_clients(tx.conn, ids)
         ends = cases.served_until(tx.conn, ids)
     assert {i: [r["host"] for r in part] for i, part in found.items()} == {
         row_id: [f"d{50_000 + i}.example"] for i, row_id in enumerate(ids)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from inventory.db.database import Database
-from inventory.models.tables import certificate, endpoint, finding
+from inventory.models import Endpoint, StoredCertificate, StoredFinding
 from inventory.store import (
     certificate_ends,
     clients,
@@ -264,7 +264,7 @@ def test_name_is_that_of_a_host_or_of_a_domain(pair: Database) -> None:
 def test_several_hundred_endpoints_are_asked_for_in_one_call(pair: Database) -> None:
     with pair.write(NOW) as tx:
         many_clients(tx, 1001)
-        ids = list(tx.conn.scalars(select(endpoint.c.id)))
+        ids = list(tx.conn.scalars(select(Endpoint.id)))
         columns = {
             "code": "a",
             "severity": "high",
@@ -273,13 +273,13 @@ def test_several_hundred_endpoints_are_asked_for_in_one_call(pair: Database) -> 
             "evidence": "{}",
         }
         tx.conn.execute(
-            insert(finding),
+            insert(StoredFinding),
             [columns | {"endpoint_id": i, "opened_at": AT} for i in ids],
         )
         made = [certificate_row(f"leaf {i}") | {"first_seen": AT} for i in range(1001)]
-        tx.conn.execute(insert(certificate), made)
+        tx.conn.execute(insert(StoredCertificate), made)
         assert set(certificate_ends.places(tx.conn, ids)) == set(ids)
-        found = list(tx.conn.scalars(select(finding.c.id)))
+        found = list(tx.conn.scalars(select(StoredFinding.id)))
         assert set(certificate_ends.fault_rows(tx.conn, found)) == set(found)
         assert len(certificate_ends.ends_of(tx.conn, [r["sha256"] for r in made])) == 1001
         assert certificate_ends.count_clients(tx.conn) == 1003

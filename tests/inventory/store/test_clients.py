@@ -9,8 +9,7 @@ from sqlalchemy import update
 
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models.tables import client as client_table
-from inventory.models.tables import contact, domain, endpoint
+from inventory.models import Client, Contact, Domain, Endpoint
 from inventory.store import clients, contacts, domains, endpoints
 from inventory.targets import Target
 from tests.inventory.store.builders import (
@@ -95,7 +94,7 @@ def test_number_and_name_stay_taken_after_a_client_is_retired(pair: Database, co
                 clients.retire(tx, ONE)
         clients.edit(tx, TWO, {"note": "the transaction is still usable"})
     with pair.read() as conn:
-        assert count(conn, client_table) == 2
+        assert count(conn, Client) == 2
         assert clients.find(conn, TWO)["name"] == "Client 1002"
 
 
@@ -164,7 +163,7 @@ def test_resellers_never_form_a_circle(database: Database) -> None:
         ]
         # A circle that an older version or another program wrote ends the search too.
         two = clients.find(tx.conn, "2")["id"]
-        tx.conn.execute(update(client_table).values(reseller_id=two))
+        tx.conn.execute(update(Client).values(reseller_id=two))
         with pytest.raises(UsageError, match="circle"):
             clients.edit(tx, "1", {"reseller": "2"})
 
@@ -181,8 +180,10 @@ def test_retired_client_takes_its_records_along_and_leaves_those_of_others(pair:
         row_id = clients.find(tx.conn, ONE)["id"]
         assert clients.retire(tx, ONE) == 1, "the domain that was active"
     with pair.read() as conn:
-        tables = (client_table, domain, endpoint, contact)
-        retired = {table.name: [r["retired_at"] for r in rows(conn, table)] for table in tables}
+        tables = (Client, Domain, Endpoint, Contact)
+        retired = {
+            table.__tablename__: [r["retired_at"] for r in rows(conn, table)] for table in tables
+        }
         assert [r["number"] for r in clients.listing(conn)] == [TWO]
         assert [r["name"] for r in domains.listing(conn)] == ["shop1002.example"]
         assert [r["host"] for r in endpoints.listing(conn)] == ["shop1002.example"]

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from inventory.db.database import Database, to_epoch
 from inventory.errors import InvalidName, NotFound, UsageError
-from inventory.models.tables import contact, contact_way
+from inventory.models import Contact, ContactMethod
 from inventory.store import clients, contacts
 from tests.inventory.store.builders import (
     AT,
@@ -158,7 +158,7 @@ def test_values_that_are_refused_change_nothing(pair: Database) -> None:
         with pytest.raises(UsageError), pair.write(NOW) as tx:
             contacts.edit(tx, "Owner 1001", {"language": "fr"} | given, ways)
     with pair.read() as conn:
-        assert count(conn, contact) == count(conn, contact_way) == 2
+        assert count(conn, Contact) == count(conn, ContactMethod) == 2
         assert contacts.find(conn, "Owner 1001")["language"] is None
     assert audited(pair, before) == []
 
@@ -222,7 +222,7 @@ def test_edit_reports_what_differs_and_replaces_all_ways(pair: Database) -> None
         with pytest.raises(NotFound):
             contacts.edit(tx, "owner@shop1001.example", {"language": "fr"})
     with pair.read() as conn:
-        stored = [(r["contact_id"], r["position"], r["value"]) for r in rows(conn, contact_way)]
+        stored = [(r["contact_id"], r["position"], r["value"]) for r in rows(conn, ContactMethod)]
         listed = {r["name"]: r["ways"] for r in contacts.listing(conn)}
     assert stored[1:] == [(row_id, 0, "+49 30 2"), (row_id, 1, "new@shop1001.example")]
     assert listed == {
@@ -246,8 +246,8 @@ def test_first_ways_of_a_contact_have_none_before(pair: Database) -> None:
 
 def test_address_that_bounced_is_listed_as_bad_until_the_ways_are_replaced(pair: Database) -> None:
     with pair.write(NOW) as tx:
-        mine = contact_way.c.value == "owner@shop1001.example"
-        tx.conn.execute(update(contact_way).where(mine).values(state="bad"))
+        mine = ContactMethod.value == "owner@shop1001.example"
+        tx.conn.execute(update(ContactMethod).where(mine).values(state="bad"))
         listed = {r["name"]: r["bad"] for r in contacts.listing(tx.conn)}
         assert listed == {"Owner 1001": ["owner@shop1001.example"], "Owner 1002": []}
         contacts.edit(tx, "Owner 1001", {}, ("owner@shop1001.example",))

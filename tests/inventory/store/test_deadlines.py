@@ -9,7 +9,7 @@ import pytest
 
 from inventory.db.database import Database, to_epoch
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models.tables import deadline, deadline_scope
+from inventory.models import DeadlineScope, StoredDeadline
 from inventory.store import clients, deadlines
 from inventory.store.records import Row
 from tests.inventory.store.builders import (
@@ -249,7 +249,7 @@ def test_exception_in_the_transaction_leaves_the_deadline_and_its_scope(pair: Da
         deadlines.add(tx, "second", GIVEN, RULES, for_clients=[TWO], tags=[])
         raise RuntimeError
     with pair.read() as conn:
-        assert count(conn, deadline) == 1
-        assert [r["kind"] for r in rows(conn, deadline_scope)] == ["client"]
+        assert count(conn, StoredDeadline) == 1
+        assert [r["kind"] for r in rows(conn, DeadlineScope)] == ["client"]
     assert scopes(pair) == ([ONE], [])
     assert audited(pair, before) == []

@@ -8,7 +8,7 @@ import pytest
 
 from inventory.db.database import Database
 from inventory.errors import Conflict, InvalidName, NotFound, UsageError
-from inventory.models.tables import domain
+from inventory.models import Domain
 from inventory.store import clients, domains, endpoints, servers
 from inventory.store.records import Row
 from inventory.targets import Target
@@ -167,7 +167,7 @@ def test_values_that_are_refused_change_nothing(hosted: Database) -> None:
         with pytest.raises(InvalidName):
             domains.add(tx, "new example", {"client": ONE})
     with hosted.read() as conn:
-        assert count(conn, domain) == 2
+        assert count(conn, Domain) == 2
     assert audited(hosted, before) == []
 
 
@@ -188,7 +188,7 @@ def test_name_has_one_active_client_and_is_free_after_retirement(pair: Database)
         assert (found["id"], found["client"]) == (third, TWO)
         one = clients.find(conn, ONE)["id"]
         assert domains.names_of_client(conn, one) == frozenset()
-        same = [r for r in rows(conn, domain) if r["name"] == "shop1001.example"]
+        same = [r for r in rows(conn, Domain) if r["name"] == "shop1001.example"]
     assert [(r["id"], r["state"]) for r in same] == [
         (first, "retired"),
         (second, "retired"),

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, update
 
 from inventory.db.database import Database
-from inventory.models.tables import endpoint
+from inventory.models import Endpoint
 from inventory.store import (
     clients,
     domains,
@@ -79,7 +79,7 @@ def test_standings_come_with_the_first_end_first_and_unchecked_endpoints_last(
     street: Database,
 ) -> None:
     with street.read() as conn:
-        found = endpoint_status.standings(conn)
+        found = endpoint_status.current_status(conn)
         assert hosts(found) == ["shop1002.example", "shop1001.example", "c.example", "d.example"]
         assert endpoint_status.count(conn) == 4
     row = found[1]
@@ -118,7 +118,7 @@ def test_standings_and_their_count_are_of_one_client_one_tag_and_one_run(street:
     ]
     with street.read() as conn:
         for given, expected in cases:
-            assert hosts(endpoint_status.standings(conn, **given)) == expected, given
+            assert hosts(endpoint_status.current_status(conn, **given)) == expected, given
             assert endpoint_status.count(conn, **given) == len(expected), given
 
 
@@ -129,12 +129,14 @@ def test_troubled_endpoints_have_an_open_finding_or_were_never_judged(street: Da
         add_finding(tx, known["c.example"].endpoint_id, "expired", closed_at=AT)
         one, two = known["c.example"].client_id, known["shop1002.example"].client_id
         conn = tx.conn
-        assert hosts(endpoint_status.standings(conn, troubled=True)) == [
+        assert hosts(endpoint_status.current_status(conn, skip_healthy=True)) == [
             "shop1002.example",
             "d.example",
         ]
-        assert hosts(endpoint_status.standings(conn, troubled=True, client_id=one)) == ["d.example"]
-        assert hosts(endpoint_status.standings(conn, troubled=True, client_id=two)) == [
+        assert hosts(endpoint_status.current_status(conn, skip_healthy=True, client_id=one)) == [
+            "d.example"
+        ]
+        assert hosts(endpoint_status.current_status(conn, skip_healthy=True, client_id=two)) == [
             "shop1002.example"
         ]
 
@@ -145,9 +147,12 @@ def test_retired_rows_are_not_in_any_overview(street: Database) -> None:
         conn = tx.conn
         endpoints.retire(tx, Target("c.example"))
         domains.retire(tx, "d.example")
-        assert hosts(endpoint_status.standings(conn)) == ["shop1002.example", "shop1001.example"]
+        assert hosts(endpoint_status.current_status(conn)) == [
+            "shop1002.example",
+            "shop1001.example",
+        ]
         clients.retire(tx, "1002")
-        assert hosts(endpoint_status.standings(conn)) == ["shop1001.example"]
+        assert hosts(endpoint_status.current_status(conn)) == ["shop1001.example"]
         assert endpoint_status.count(conn) == 1
         assert list(endpoint_status.ends(conn)) == [("shop1001.example:443", "1001", AT + 30 * DAY)]
         assert endpoint_status.soonest(conn) == ("shop1001.example:443", AT + 30 * DAY)
@@ -181,7 +186,7 @@ def test_first_end_is_of_the_chosen_endpoints(street: Database) -> None:
 
 def test_standing_of_a_past_instant_is_what_was_last_seen_then(pair: Database) -> None:
     def then(conn: Connection, days: float, **given: Any) -> list[tuple[Any, ...]]:
-        found = endpoint_status.standings_then(conn, NOW + timedelta(days=days), **given)
+        found = endpoint_status.status_at(conn, NOW + timedelta(days=days), **given)
         return [(r.host, r.leaf, r.not_after, r.last_good) for r in found]
 
     with pair.write(NOW) as tx:
@@ -199,8 +204,10 @@ def test_standing_of_a_past_instant_is_what_was_last_seen_then(pair: Database) -
         common = dict.fromkeys(
             ("tls_version", "cipher", "group_name", "alpn", "ocsp", "trusted", "public"),
         )
-        scan_results.write_spans(tx, {two.endpoint_id: {a: common | f for a, f in both.items()}})
-        gone = update(endpoint).where(endpoint.c.id == two.endpoint_id)
+        scan_results.write_observations(
+            tx, {two.endpoint_id: {a: common | f for a, f in both.items()}}
+        )
+        gone = update(Endpoint).where(Endpoint.id == two.endpoint_id)
         tx.conn.execute(gone.values(retired_at=AT + 7 * DAY))
         conn = tx.conn
         none = (None, None, None)
@@ -219,7 +226,7 @@ def test_standing_of_a_past_instant_is_what_was_last_seen_then(pair: Database) -
         assert then(conn, 8, client_id=two.client_id) == []
         records.change_tags(tx, "domain", two.domain_id, add=["gold"])
         assert [r[0] for r in then(conn, 2, tag_name="gold")] == ["shop1002.example"]
-        row = endpoint_status.standings_then(conn, NOW + timedelta(days=5))[1]
+        row = endpoint_status.status_at(conn, NOW + timedelta(days=5))[1]
         assert (row.last_attempt, row.issuer, row.error_layer, row.error_reason, row.judged_at) == (
             AT + 5 * DAY,
             "CN=New CA",
@@ -298,8 +305,8 @@ def test_tags_of_clients_are_found_by_client_and_by_name(pair: Database) -> None
 def test_failed_attempt_keeps_its_endpoint_at_its_place(street: Database) -> None:
     place = sites(street)["shop1002.example"]
     with street.write(NOW + timedelta(days=1)) as tx:
-        scan_results.write_standings(tx, [failure_row(place.endpoint_id, tx.at)])
-        row = endpoint_status.standings(tx.conn)[0]
+        scan_results.write_endpoint_status(tx, [failure_row(place.endpoint_id, tx.at)])
+        row = endpoint_status.current_status(tx.conn)[0]
     assert (row.host, row.not_after) == ("shop1002.example", AT + 10 * DAY)
     assert (row.last_attempt, row.last_good) == (AT + DAY, AT)
     assert (row.error_layer, row.error_reason) == ("tcp", "timeout")

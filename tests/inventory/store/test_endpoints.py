@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models.tables import client, domain, endpoint
+from inventory.models import Client, Domain, Endpoint
 from inventory.store import clients, domains, endpoints, records, servers
 from inventory.targets import Target, parse
 from tests.inventory.store.builders import (
@@ -171,7 +171,7 @@ def test_endpoint_is_retired_once(pair: Database) -> None:
     assert hosts(pair) == ["shop1002.example"]
     assert hosts(pair, retired=True) == ["shop1001.example", "shop1002.example"]
     with pair.read() as conn:
-        assert rows(conn, endpoint)[0]["retired_at"] == AT + DAY
+        assert rows(conn, Endpoint)[0]["retired_at"] == AT + DAY
     assert audited(pair, before) == [("retire", "endpoint", row_id, {})]
 
 
@@ -183,7 +183,7 @@ def test_exception_in_the_transaction_leaves_the_endpoints_as_they_were(pair: Da
         endpoints.retire(tx, Target("shop1002.example"))
         raise RuntimeError
     with pair.read() as conn:
-        assert count(conn, endpoint) == 2
+        assert count(conn, Endpoint) == 2
         assert {r["port"] for r in endpoints.listing(conn)} == {443}
     assert audited(pair, before) == []
 
@@ -227,7 +227,7 @@ def test_listing_is_restricted_to_a_client_and_a_tag(tagged: Database) -> None:
 
 
 def test_selection_restricts_a_query_to_one_target(tagged: Database) -> None:
-    query = select(endpoint.c.host).join(domain).join(client, client.c.id == domain.c.client_id)
+    query = select(Endpoint.host).join(Domain).join(Client, Client.id == Domain.client_id)
     with tagged.read() as conn:
         one, two = (clients.find(conn, n)["id"] for n in (ONE, TWO))
         for owner, target, expected in (

@@ -9,7 +9,7 @@ import pytest
 
 from inventory.db.database import Database, Tx
 from inventory.errors import NotFound, UsageError
-from inventory.models.tables import acceptance, finding
+from inventory.models import StoredAcceptance, StoredFinding
 from inventory.store import clients, domains, endpoints, findings
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
@@ -85,7 +85,7 @@ def test_acceptance_that_is_refused_changes_nothing(pair: Database) -> None:
         for given, message in refused:
             with pytest.raises(UsageError, match=message):
                 accept(tx, **given)
-        assert count(tx.conn, acceptance) == 0
+        assert count(tx.conn, StoredAcceptance) == 0
         accept(tx, until=NOW + second, client_id=one, by="")
     assert len(audited(pair, before)) == 1
 
@@ -160,7 +160,7 @@ def test_settled_findings_are_opened_changed_and_closed(pair: Database) -> None:
     with pair.read() as conn:
         found = {r["code"]: r for r in findings.listing(conn) if r["host"] == "shop1001.example"}
         left = [r["id"] for r in findings.listing(conn) if r["host"] == "shop1002.example"]
-        (ended,) = [r for r in rows(conn, finding) if r["id"] == closed]
+        (ended,) = [r for r in rows(conn, StoredFinding) if r["id"] == closed]
     assert set(found) == {"must-staple", "revoked"}
     opened = found["must-staple"]
     assert (opened["opened_at"], opened["opened_run"], opened["closed_at"]) == (
@@ -194,7 +194,7 @@ def test_settling_nothing_writes_nothing(pair: Database) -> None:
     before = entry_count(pair)
     with pair.write(NOW) as tx:
         findings.settle(tx, [], [], [])
-        assert count(tx.conn, finding) == 0
+        assert count(tx.conn, StoredFinding) == 0
     assert audited(pair, before) == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inventory.db.database import Database
-from inventory.models.tables import inbound as inbound_table
+from inventory.models import InboundMessage
 from inventory.store import inbox
 from tests.inventory.store.builders import AT, DAY, LATER, NOW, add_notice, count, rows
 
@@ -25,7 +25,7 @@ def test_mail_is_stored_once_per_message_id(database: Database) -> None:
         assert inbox.add(tx, mail("<1@client.example>", kind="bounce")) is False
         assert inbox.add(tx, mail("<2@client.example>", at=1)) is True
     with database.read() as conn:
-        stored = rows(conn, inbound_table)
+        stored = rows(conn, InboundMessage)
     assert [(r["message_id"], r["kind"], r["text"], r["at"]) for r in stored] == [
         ("<1@client.example>", "reply", "Thanks.", AT),
         ("<2@client.example>", "reply", "Thanks.", AT + DAY),  # the time is that of the transaction
@@ -37,7 +37,7 @@ def test_exception_in_the_transaction_leaves_the_mail_to_be_read_again(database:
         assert inbox.add(tx, mail("<1@client.example>")) is True
         raise RuntimeError
     with database.write(LATER) as tx:
-        assert count(tx.conn, inbound_table) == 0
+        assert count(tx.conn, InboundMessage) == 0
         assert inbox.add(tx, mail("<1@client.example>")) is True
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 
 from inventory.db.database import Database
 from inventory.errors import NotFound
-from inventory.models.tables import certificate, incident, incident_item
+from inventory.models import Incident, IncidentItem, StoredCertificate
 from inventory.store import clients, domains, endpoints, incidents, servers
 from inventory.store.records import Row
 from inventory.targets import Target
@@ -87,7 +87,7 @@ def test_exception_leaves_no_incident(database: Database) -> None:
         incidents.add_items(tx, row["id"], [item("01")])
         raise ZeroDivisionError
     with database.read() as conn:
-        assert (count(conn, incident), count(conn, incident_item)) == (0, 0)
+        assert (count(conn, Incident), count(conn, IncidentItem)) == (0, 0)
     assert audited(database) == []
 
 
@@ -142,7 +142,7 @@ def test_certificates_are_found_by_their_serial_number_and_cas_are_not(database:
         )
         assert incidents.by_serials(tx.conn, []) == {}
         made = [certificate_row(f"leaf {i}", serial=f"1{i:05}", first_seen=AT) for i in range(1001)]
-        tx.conn.execute(insert(certificate), made)
+        tx.conn.execute(insert(StoredCertificate), made)
         assert len(incidents.by_serials(tx.conn, [r["serial"] for r in made])) == 1001
     assert {s: {r["sha256"] for r in rows} for s, rows in found.items()} == {
         "aa": {one, same},
@@ -200,5 +200,5 @@ def test_served_leaves_are_those_seen_last_at_active_endpoints(pair: Database) -
         assert incidents.served(tx.conn, server_name="web2") == []
         clients.retire(tx, "1002")
         assert places(incidents.served(tx.conn)) == [("1001", "shop1001.example")] * 2
-        assert list(tx.conn.scalars(select(incident.c.id))) == []
+        assert list(tx.conn.scalars(select(Incident.id))) == []
     assert {kind for _, kind, _, _ in audited(pair, known)} & {"incident"} == set()

@@ -9,8 +9,14 @@ from sqlalchemy import exc, insert, select
 
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models.acme_tables import acme_account, deployment, lineage, lineage_name, revocation
-from inventory.models.tables import certificate
+from inventory.models import (
+    AcmeAccount,
+    Deployment,
+    LineageName,
+    RevocationCheck,
+    StoredCertificate,
+    StoredLineage,
+)
 from inventory.store import clients, domains, incidents, lineages, runs
 from inventory.store.records import Row
 from tests.inventory.store.builders import (
@@ -45,7 +51,7 @@ def acme(pair: Database) -> Database:
 
 
 def add(tx: Any, name: str, *names: str, client: str = "1001", **given: Any) -> int:
-    account_id = tx.conn.execute(select(acme_account.c.id)).scalar_one()
+    account_id = tx.conn.execute(select(AcmeAccount.id)).scalar_one()
     values = {"account_id": account_id, "key_type": "ec-p256", "solver": "http"} | given
     return lineages.add(tx, name, client, names or (f"shop{client}.example",), values)
 
@@ -121,7 +127,7 @@ def test_names_of_a_lineage_are_under_domains_of_its_client(acme: Database) -> N
         with pytest.raises(NotFound, match="no client '9'"):
             add(tx, "x", client="9")
         add(tx, "address", "192.0.2.7", "*.a.shop1001.example")
-        assert count(tx.conn, lineage) == 2
+        assert count(tx.conn, StoredLineage) == 2
         domains.retire(tx, "shop1002.example")
         with pytest.raises(UsageError, match="the inventory does not have it"):
             add(tx, "y", "shop1002.example", client="1002")
@@ -133,14 +139,14 @@ def test_names_of_a_lineage_are_under_domains_of_its_client(acme: Database) -> N
 
 def test_lineage_without_names_or_with_one_twice_is_not_written(acme: Database) -> None:
     with acme.read() as conn:
-        account_id = conn.execute(select(acme_account.c.id)).scalar_one()
+        account_id = conn.execute(select(AcmeAccount.id)).scalar_one()
     values = {"key_type": "ec-p256", "solver": "http", "account_id": account_id}
     with pytest.raises(UsageError, match="at least one name"), acme.write(NOW) as tx:
         lineages.add(tx, "shop", "1001", (), values)
     with pytest.raises(exc.IntegrityError), acme.write(NOW) as tx:
         lineages.add(tx, "shop", "1001", ["shop1001.example"] * 2, values)
     with acme.read() as conn:
-        assert (count(conn, lineage), count(conn, lineage_name)) == (0, 0)
+        assert (count(conn, StoredLineage), count(conn, LineageName)) == (0, 0)
         assert not lineages.any_active(conn)
 
 
@@ -232,7 +238,7 @@ def test_name_in_quarantine_keeps_its_date_until_it_returns(acme: Database) -> N
     with acme.write(LATER) as tx:
         lineages.name_failed(tx, row_id, name, "refused", quarantine=True)
         lineages.names_good(tx, row_id, [name, "shop1001.example"])
-        (bad,) = lineages.troubled(tx.conn)
+        (bad,) = lineages.quarantined(tx.conn)
     assert (bad["lineage"], bad["client"], bad["name"]) == ("shop", "1001", name)
     found = names_of(acme, row_id)
     assert found[name]["reason"] == "refused"
@@ -249,7 +255,7 @@ def test_name_in_quarantine_keeps_its_date_until_it_returns(acme: Database) -> N
     with acme.write(LATER) as tx:
         lineages.name_returned(tx, row_id, name)
         lineages.name_returned(tx, row_id, name)
-        assert lineages.troubled(tx.conn) == []
+        assert lineages.quarantined(tx.conn) == []
     row = names_of(acme, row_id)[name]
     assert (row["state"], row["since"], row["reason"], row["failures"]) == ("active", None, None, 0)
     assert names_of(acme, other) == untouched
@@ -272,7 +278,7 @@ def test_names_in_quarantine_are_listed_oldest_first_without_retired_lineages(
     with acme.write(LATER) as tx:
         for name in names[1::-1]:
             lineages.name_failed(tx, row_id, name, "timeout", quarantine=True)
-        found = lineages.troubled(tx.conn)
+        found = lineages.quarantined(tx.conn)
     assert found_names(found) == [names[2], names[0], names[1]]
     assert found[0]["reason"] == "x" * 600
 
@@ -323,7 +329,7 @@ def test_certificate_is_replaced_at_once_for_a_revocation_a_distrust_or_an_incid
         ids = {n: add(tx, n, sha256=h) for n, h in hashes.items()}
         add(tx, "none")
         stray = add_leaf(tx, "stray")  # no lineage has it
-        assert lineages.condemned(tx.conn) == {}
+        assert lineages.must_replace(tx.conn) == {}
         lineages.edit(tx, ids["paused"], state="paused")
         for h in (hashes["revoked"], hashes["paused"], stray):
             lineages.revoked(tx, h, "keyCompromise")
@@ -342,13 +348,13 @@ def test_certificate_is_replaced_at_once_for_a_revocation_a_distrust_or_an_incid
         incidents.add_items(tx, asks["id"], [{**item, "sha256": hashes["named"]}])
         incidents.add_items(tx, over["id"], [{**item, "sha256": hashes["closed"]}])
         incidents.close(tx, over["id"])
-        assert lineages.condemned(tx.conn) == {
+        assert lineages.must_replace(tx.conn) == {
             hashes["named"]: f"the incident {asks['reference']} asks for it",
             hashes["distrusted"]: "its CA is distrusted",
             hashes["revoked"]: "it is revoked",
         }
         lineages.revoked(tx, hashes["named"], "superseded")
-        assert lineages.condemned(tx.conn)[hashes["named"]] == "it is revoked"
+        assert lineages.must_replace(tx.conn)[hashes["named"]] == "it is revoked"
 
 
 def test_our_revocation_is_known_before_a_list_has_it(database: Database) -> None:
@@ -358,7 +364,7 @@ def test_our_revocation_is_known_before_a_list_has_it(database: Database) -> Non
         common = {"checked_at": AT, "next_at": AT}
         for sha256, status in ((b, "unknown"), (c, "good")):
             tx.conn.execute(
-                insert(revocation).values(sha256=sha256, status=status, detail="x", **common),
+                insert(RevocationCheck).values(sha256=sha256, status=status, detail="x", **common),
             )
         found = [lineages.revocation_of(tx.conn, h) for h in (a, b, c, unknown_hash(0))]
         assert found == [None, None, False, None]
@@ -366,7 +372,7 @@ def test_our_revocation_is_known_before_a_list_has_it(database: Database) -> Non
         for sha256 in (a, c):
             lineages.revoked(tx, sha256, "keyCompromise")
         assert [lineages.revocation_of(tx.conn, h) for h in (a, c)] == [True, True]
-        found_rows = {r["sha256"]: r for r in rows(tx.conn, revocation)}
+        found_rows = {r["sha256"]: r for r in rows(tx.conn, RevocationCheck)}
     expected = {
         "status": "revoked",
         "reason": "keyCompromise",
@@ -409,7 +415,7 @@ def test_newest_and_deployed_certificates_are_expected(acme: Database) -> None:
         assert names == {new: frozenset({"shop1001.example"}), old: frozenset()}
         assert lineages.served_names(tx.conn, []) == {}
         made = [certificate_row(f"leaf {i}", f"{i}.example", first_seen=AT) for i in range(1001)]
-        tx.conn.execute(insert(certificate), made)
+        tx.conn.execute(insert(StoredCertificate), made)
         many = lineages.served_names(tx.conn, [r["sha256"] for r in made])
         assert many[made[1000]["sha256"]] == {"1000.example"}
         assert len(many) == 1001
@@ -439,14 +445,14 @@ def test_lineage_waits_until_its_certificate_is_in_use_and_verified(acme: Databa
         ):
             row_id = add(tx, name, **done)
             common = {"lineage_id": row_id, "target": "web1", "created_at": AT}
-            insert_row(tx, deployment, sha256=sha256, state=state, next_at=next_at, **common)
-        assert found_names(lineages.unbrought(tx.conn, AT)) == expected
-        assert found_names(lineages.unbrought(tx.conn, AT + 1)) == [*expected, "later"]
+            insert_row(tx, Deployment, sha256=sha256, state=state, next_at=next_at, **common)
+        assert found_names(lineages.undeployed(tx.conn, AT)) == expected
+        assert found_names(lineages.undeployed(tx.conn, AT + 1)) == [*expected, "later"]
 
 
 def states(database: Database) -> dict[tuple[int, str, str], str]:
     with database.read() as conn:
-        found = rows(conn, deployment)
+        found = rows(conn, Deployment)
     return {(r["lineage_id"], r["sha256"], r["target"]): r["state"] for r in found}
 
 
@@ -530,10 +536,12 @@ def test_several_hundred_lineages_are_listed_with_their_names(acme: Database) ->
         first = lineages.by_id(tx.conn, add(tx, "0000"))
         columns = ("client_id", "account_id", "key_type", "solver", "created_at")
         common = {k: first[k] for k in columns}
-        tx.conn.execute(insert(lineage), [common | {"name": f"{i:04}"} for i in range(1, 1001)])
-        ids = list(tx.conn.scalars(select(lineage.c.id).order_by(lineage.c.name)))[1:]
+        tx.conn.execute(
+            insert(StoredLineage), [common | {"name": f"{i:04}"} for i in range(1, 1001)]
+        )
+        ids = list(tx.conn.scalars(select(StoredLineage.id).order_by(StoredLineage.name)))[1:]
         named = [{"lineage_id": i, "name": f"{i}.example", "position": 0} for i in ids]
-        tx.conn.execute(insert(lineage_name), named)
+        tx.conn.execute(insert(LineageName), named)
         found = lineages.listing(tx.conn)
     assert len(found) == 1001
     assert [found_names(r["names"]) for r in found[1:]] == [[f"{i}.example"] for i in ids]

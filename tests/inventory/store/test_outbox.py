@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from inventory.db.database import Database
 from inventory.db.opening import open_database
-from inventory.models.tables import matter, notice, notice_item
+from inventory.models import Notice, SentItem, Ticket
 from inventory.store import clients, contacts, outbox
 from inventory.store.records import Row
 from tests.inventory.store.builders import (
@@ -71,7 +71,7 @@ def state_of(database: Database, notice_id: int) -> tuple[str, str | None, int |
 
 def row_of(database: Database, notice_id: int) -> Row:
     with database.read() as conn:
-        return dict(conn.execute(select(notice).where(notice.c.id == notice_id)).mappings().one())
+        return dict(conn.execute(select(Notice).where(Notice.id == notice_id)).mappings().one())
 
 
 def ids_of(database: Database, name: str = "1001") -> tuple[int, int]:
@@ -102,7 +102,7 @@ def test_notice_is_queued_once_for_the_same_items(database: Database) -> None:
         ]
         assert second is not None
         assert None not in others
-        assert count(tx.conn, notice) == 6
+        assert count(tx.conn, Notice) == 6
         assert [i["subject"] for i in outbox.items_of(tx.conn, first)] == ["a", "b"]
         assert [i["subject"] for i in outbox.items_of(tx.conn, second)] == ["c"]
         assert outbox.items_of(tx.conn, unknown_id(0)) == []
@@ -120,7 +120,7 @@ def test_exception_leaves_no_notice_and_no_item(database: Database) -> None:
         outbox.add(tx, values(), [item("a")])
         raise ZeroDivisionError
     with database.write(NOW) as tx:
-        assert (count(tx.conn, notice), count(tx.conn, notice_item)) == (0, 0)
+        assert (count(tx.conn, Notice), count(tx.conn, SentItem)) == (0, 0)
         assert outbox.add(tx, values(), [item("a")]) is not None, "nothing was queued before"
 
 
@@ -283,14 +283,14 @@ def test_dropped_notice_is_not_sent_and_its_subjects_are_decided_again(pair: Dat
         closed = [add_matter(tx, client_id, f"closed {i}", closed_at=AT) for i in range(3)]
         insert_row(
             tx,
-            notice_item,
+            SentItem,
             notice_id=ids["queued"],
             **item("x", matter_id=closed[0], step="resolved"),
         )
-        insert_row(tx, notice_item, notice_id=ids["queued"], **item("y", matter_id=closed[1]))
+        insert_row(tx, SentItem, notice_id=ids["queued"], **item("y", matter_id=closed[1]))
         insert_row(
             tx,
-            notice_item,
+            SentItem,
             notice_id=ids["sent"],
             **item("z", matter_id=closed[2], step="resolved"),
         )
@@ -299,7 +299,7 @@ def test_dropped_notice_is_not_sent_and_its_subjects_are_decided_again(pair: Dat
         outbox.drop(tx, [], "nothing")
         outbox.drop(tx, [*ids.values(), unknown_id(0)], "r" * 301)
         outbox.drop(tx, list(ids.values()), "again")
-        found = {r["id"]: r for r in rows(tx.conn, notice)}
+        found = {r["id"]: r for r in rows(tx.conn, Notice)}
         assert {s: found[i]["state"] for s, i in ids.items()} == {
             "queued": "dead",
             "leased": "dead",
@@ -313,7 +313,7 @@ def test_dropped_notice_is_not_sent_and_its_subjects_are_decided_again(pair: Dat
         assert found[ids["dead"]]["error"] is None
         left = {s for s, i in ids.items() if outbox.items_of(tx.conn, i)}
         assert left == {"sending", "sent", "unknown", "dead"}
-        still = {r["id"]: r["closed_at"] for r in rows(tx.conn, matter)}
+        still = {r["id"]: r["closed_at"] for r in rows(tx.conn, Ticket)}
     assert [still[i] for i in closed] == [None, AT, AT], "only the unreported end is undone"
     entries = audited(pair, known)
     dropped = {ids["queued"], ids["leased"], ids["failed"]}
@@ -330,7 +330,7 @@ def test_dropped_notice_that_was_never_tried_leaves_no_row_without_a_trace(
         tried = add_notice(tx, None, None, attempts=1)
         sending = add_notice(tx, None, None, state="sending")
         outbox.drop(tx, [fresh, tried, sending], "superseded", trace=False)
-        assert [(r["id"], r["state"]) for r in rows(tx.conn, notice)] == [
+        assert [(r["id"], r["state"]) for r in rows(tx.conn, Notice)] == [
             (tried, "dead"),
             (sending, "sending"),
         ]
@@ -341,10 +341,10 @@ def test_several_hundred_notices_are_dropped_in_one_call(pair: Database) -> None
     known = entry_count(pair)
     with pair.write(NOW) as tx:
         common = values(client_id=client_id, contact_id=contact, state="queued", created_at=AT)
-        tx.conn.execute(insert(notice), [common] * 1001)
-        ids = list(tx.conn.scalars(select(notice.c.id).order_by(notice.c.id)))
+        tx.conn.execute(insert(Notice), [common] * 1001)
+        ids = list(tx.conn.scalars(select(Notice.id).order_by(Notice.id)))
         tx.conn.execute(
-            insert(notice_item),
+            insert(SentItem),
             [item(str(i), contact) | {"notice_id": i} for i in ids],
         )
         subjects = [str(i) for i in ids]
@@ -352,7 +352,7 @@ def test_several_hundred_notices_are_dropped_in_one_call(pair: Database) -> None
         assert len(outbox.said(tx.conn, subjects)) == 1001
         outbox.drop(tx, ids, "superseded")
         assert outbox.depth(tx.conn) == {"dead": 1001}
-        assert count(tx.conn, notice_item) == 0
+        assert count(tx.conn, SentItem) == 0
     assert len(audited(pair, known)) == 1001
 
 
@@ -435,7 +435,7 @@ def test_waiting_and_refused_notices_are_those_to_clients_before_an_instant(
         assert outbox.waiting(conn, AT) == [old]
         assert outbox.refused(conn, AT) == [failed]
         assert outbox.oldest_queued(conn) == AT - 8
-        conn.execute(update(notice).where(notice.c.id == leased).values(state="sent"))
+        conn.execute(update(Notice).where(Notice.id == leased).values(state="sent"))
         assert outbox.oldest_queued(conn) == AT - 3
 
 
@@ -490,7 +490,7 @@ def test_what_was_queued_is_known_by_subject_and_round(pair: Database) -> None:
         )
         outbox.add(tx, values(kind="digest"), [item("digest", 5, round="2026-03-02")])
         assert second is not None
-        tx.conn.execute(update(notice).where(notice.c.id == second).values(state="dead"))
+        tx.conn.execute(update(Notice).where(Notice.id == second).values(state="dead"))
         conn = tx.conn
         queued = outbox.said(conn)
         assert set(queued) == {("a", ""), ("b", ""), ("digest", "2026-03-02")}
@@ -564,7 +564,7 @@ def test_notices_about_a_subject_never_include_another_client(pair: Database) ->
         for notice_id, contact in ((first, owner), (second, owner), (before, other)):
             insert_row(
                 tx,
-                notice_item,
+                SentItem,
                 notice_id=notice_id,
                 **item("order:1", contact, round=str(notice_id)),
             )

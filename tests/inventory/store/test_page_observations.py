@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from inventory.db.database import Database
-from inventory.models.tables import endpoint, web_observation
+from inventory.models import Endpoint, PageObservation
 from inventory.store import page_observations
 from tests.inventory.store.builders import AT, DAY, NOW, audited, entry_count, many_clients, site
 
@@ -17,8 +17,8 @@ from tests.inventory.store.builders import AT, DAY, NOW, audited, entry_count, m
 def spans(database: Database, endpoint_id: int) -> list[tuple[int, int, int, str, Any]]:
     """(first seen, last seen, open, digest, document) of each span, oldest first."""
     with database.read() as conn:
-        query = select(web_observation).where(web_observation.c.endpoint_id == endpoint_id)
-        rows = conn.execute(query.order_by(web_observation.c.id)).all()
+        query = select(PageObservation).where(PageObservation.endpoint_id == endpoint_id)
+        rows = conn.execute(query.order_by(PageObservation.id)).all()
         return [(r.first_seen, r.last_seen, r.open, r.digest, json.loads(r.document)) for r in rows]
 
 
@@ -82,13 +82,13 @@ def test_several_hundred_spans_go_on_in_one_call_and_an_exception_takes_them_bac
 ) -> None:
     with pair.write(NOW) as tx:
         many_clients(tx, 1001)
-        ids = list(tx.conn.scalars(select(endpoint.c.id).order_by(endpoint.c.id)))
+        ids = list(tx.conn.scalars(select(Endpoint.id).order_by(Endpoint.id)))
         page_observations.write(tx, {i: (AT, "a", {}) for i in ids})
     with pytest.raises(ZeroDivisionError), pair.write(NOW) as tx:
         page_observations.write(tx, dict.fromkeys(ids))
         raise ZeroDivisionError
     with pair.write(NOW) as tx:
         page_observations.write(tx, {i: (AT + DAY, "a", {}) for i in ids})
-        found = tx.conn.execute(select(web_observation)).all()
+        found = tx.conn.execute(select(PageObservation)).all()
     assert len(found) == len(ids) == 1003
     assert {(r.open, r.first_seen, r.last_seen) for r in found} == {(1, AT, AT + DAY)}

@@ -14,7 +14,7 @@ from sqlalchemy import exc, insert, select, update
 
 from inventory.db.database import Database, to_epoch
 from inventory.errors import Conflict, InvalidName, NotFound, UsageError
-from inventory.models.tables import case, issuance, order, order_name
+from inventory.models import Case, Issuance, PurchaseName, StoredPurchase
 from inventory.store import clients, contacts, domains, endpoints, purchases
 from inventory.targets import Target
 from tests.inventory.store.builders import (
@@ -252,7 +252,7 @@ def test_order_with_a_wrong_value_leaves_nothing(pair: Database) -> None:
     with pytest.raises(NotFound, match="no client '9'"), pair.write(NOW) as tx:
         purchases.add(tx, "9", {"vendor": "X"}, ["shop1001.example"])
     with pair.read() as conn:
-        assert (count(conn, order), count(conn, order_name)) == (0, 0)
+        assert (count(conn, StoredPurchase), count(conn, PurchaseName)) == (0, 0)
     assert audited(pair, known) == []
 
 
@@ -354,7 +354,7 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
             closed_at=AT,
         )["id"]
         for case_id in (*opened.values(), before):
-            insert_row(tx, issuance, order_id=row_id, case_id=case_id, sha256=leaf, created_at=AT)
+            insert_row(tx, Issuance, order_id=row_id, case_id=case_id, sha256=leaf, created_at=AT)
     known = entry_count(pair)
     with pytest.raises(Conflict, match="D-1 is an order already"), pair.write(LATER) as tx:
         purchases.renew(tx, "D-1", {"number": "D-1"})
@@ -362,8 +362,8 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
         start = datetime(2027, 4, 1, tzinfo=UTC)
         new = purchases.renew(tx, "D-1", {"starts_at": start, "years": 2})
         row = purchases.find(tx.conn, f"#{new}")
-        moved = {r["id"]: r["order_id"] for r in rows(tx.conn, case)}
-        issued = {r["case_id"]: r["order_id"] for r in rows(tx.conn, issuance)}
+        moved = {r["id"]: r["order_id"] for r in rows(tx.conn, Case)}
+        issued = {r["case_id"]: r["order_id"] for r in rows(tx.conn, Issuance)}
     assert (row["number"], row["documents"], row["note"], row["dcv_at"]) == (None, "[]", "x", AT)
     assert row["starts_at"] == to_epoch(start)
     assert row["ends_at"] == to_epoch(purchases.years_later(start, 2))
@@ -451,7 +451,7 @@ def test_certificate_of_a_case_counts_while_it_may_still_be_installed(pair: Data
         ):
             case_id = open_case(tx, one, "shop1001.example", closed_at=closed)["id"]
             common = {"sha256": leaves[name], "created_at": AT, "live_at": live}
-            insert_row(tx, issuance, order_id=row_id, case_id=case_id, **common)
+            insert_row(tx, Issuance, order_id=row_id, case_id=case_id, **common)
         found = {r["id"]: r["issued"] for r in purchases.listing(tx.conn)}
         (mine,) = purchases.listing(tx.conn, client_id=one)
     assert {i["sha256"]: i["live_at"] for i in mine["issued"]} == {
@@ -467,11 +467,13 @@ def test_several_hundred_orders_are_listed_with_their_names(pair: Database) -> N
     one, _ = client_ids(pair)
     first, theirs = add(pair), add(pair, client="1002")
     with pair.write(NOW) as tx:
-        row = {k: v for k, v in rows(tx.conn, order)[0].items() if k != "id"}
-        tx.conn.execute(insert(order), [row | {"number": f"N{i}"} for i in range(1000)])
-        ids = list(tx.conn.scalars(select(order.c.id).where(order.c.client_id == one)))
+        row = {k: v for k, v in rows(tx.conn, StoredPurchase)[0].items() if k != "id"}
+        tx.conn.execute(insert(StoredPurchase), [row | {"number": f"N{i}"} for i in range(1000)])
+        ids = list(
+            tx.conn.scalars(select(StoredPurchase.id).where(StoredPurchase.client_id == one))
+        )
         made = [{"order_id": i, "name": f"{i}.example"} for i in ids if i != first]
-        tx.conn.execute(insert(order_name), made)
+        tx.conn.execute(insert(PurchaseName), made)
         expected = {i: [f"{i}.example"] for i in ids} | {first: ["shop1001.example"]}
         for found in (
             purchases.listing(tx.conn, client_id=one),
@@ -496,7 +498,7 @@ def test_certificate_is_attached_once_to_an_order_that_exists(pair: Database) ->
         with pytest.raises(exc.IntegrityError), pair.write(LATER) as tx:
             purchases.attach(tx, order_id, sha256)
     with pair.read() as conn:
-        found = [(r["order_id"], r["created_at"], r["received_at"]) for r in rows(conn, issuance)]
+        found = [(r["order_id"], r["created_at"], r["received_at"]) for r in rows(conn, Issuance)]
     assert found == [(row_id, AT, AT), (other, AT, AT)]
     detail = {"fingerprint": leaf}
     assert audited(pair, known) == [("attach", "order", i, detail) for i in (row_id, other)]
@@ -574,11 +576,11 @@ def test_exception_leaves_no_order_and_no_link(pair: Database) -> None:
         purchases.attach(tx, row_id, add_leaf(tx, "leaf"))
         purchases.renew(tx, "D-1", {})
         purchases.edit(tx, "D-1", {"note": "x"}, ["a.shop1001.example"])
-        tx.conn.execute(update(order).values(vendor="x"))
+        tx.conn.execute(update(StoredPurchase).values(vendor="x"))
         raise ZeroDivisionError
     with pair.read() as conn:
         (row,) = purchases.listing(conn)
         assert (row["successor_id"], row["note"], row["vendor"]) == (None, None, "DigiCert")
         assert row["names"] == ["shop1001.example"]
-        assert count(conn, issuance) == 0
+        assert count(conn, Issuance) == 0
     assert audited(pair, known) == []

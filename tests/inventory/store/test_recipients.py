@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from inventory.db.database import Database
-from inventory.models.tables import client, contact, contact_way
+from inventory.models import Client, Contact, ContactMethod
 from inventory.store import clients, contacts, recipients
 from tests.inventory.store.builders import (
     NOW,
@@ -32,7 +32,7 @@ def test_contacts_of_one_client_are_its_own_and_the_staff(pair: Database) -> Non
         contacts.retire(tx, "Gone")
         contacts.add(tx, None, {"name": "Ada", "role": "administrator"})
         # The order of the ways is that of their positions, not that of their rows.
-        tx.conn.execute(update(contact_way).values(position=9 - contact_way.c.position))
+        tx.conn.execute(update(ContactMethod).values(position=9 - ContactMethod.position))
     with pair.read() as conn:
         everyone = recipients.contacts(conn)
         assert [r["name"] for r in everyone] == ["Owner 1001", "Owner 1002", "Eve", "Ada"]
@@ -106,7 +106,7 @@ def test_resellers_in_a_circle_are_each_found_once(pair: Database) -> None:
     with pair.write(NOW) as tx:
         one, two = (clients.find(tx.conn, n)["id"] for n in ("1001", "1002"))
         for mine, other in ((one, two), (two, one)):
-            tx.conn.execute(client.update().where(client.c.id == mine).values(reseller_id=other))
+            tx.conn.execute(update(Client).where(Client.id == mine).values(reseller_id=other))
         assert set(recipients.clients(tx.conn, [one])) == {one, two}
 
 
@@ -114,11 +114,11 @@ def test_several_hundred_clients_are_found_with_their_contacts(pair: Database) -
     with pair.write(NOW) as tx:
         ids = many_clients(tx, 1001, with_domains=False)
         common = {"role": "owner", "created_at": tx.at}
-        tx.conn.execute(insert(contact), [common | {"client_id": i, "name": f"C{i}"} for i in ids])
-        made = list(tx.conn.execute(select(contact.c.id).where(contact.c.client_id.in_(ids))))
+        tx.conn.execute(insert(Contact), [common | {"client_id": i, "name": f"C{i}"} for i in ids])
+        made = list(tx.conn.execute(select(Contact.id).where(Contact.client_id.in_(ids))))
         way = {"position": 0, "kind": "phone"}
         ways = [way | {"contact_id": i, "value": f"+{i}"} for (i,) in made]
-        tx.conn.execute(insert(contact_way), ways)
+        tx.conn.execute(insert(ContactMethod), ways)
     with pair.read() as conn:
         assert set(recipients.clients(conn, ids)) == set(ids)
         found = recipients.contacts(conn, ids)

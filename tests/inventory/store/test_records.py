@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models.tables import client, tag
+from inventory.models import Client, Tag
 from inventory.store import clients, records
 from inventory.vocabulary import Party
 from tests.inventory.store.builders import (
@@ -71,8 +71,8 @@ def test_tag_with_a_separator_or_a_wrong_length_is_refused(name: str) -> None:
 def test_added_row_is_audited_without_personal_data(database: Database) -> None:
     with database.write(NOW) as tx:
         values = {"number": "1", "name": "Ada", "hosts": "us", "note": None}
-        row_id = records.add(tx, client, values, ("vip", " gold", "vip"))
-        row = tx.conn.execute(select(client).where(client.c.id == row_id)).mappings().one()
+        row_id = records.add(tx, Client, values, ("vip", " gold", "vip"))
+        row = tx.conn.execute(select(Client).where(Client.id == row_id)).mappings().one()
     assert (row["number"], row["state"], row["created_at"]) == ("1", "active", AT)
     added, tagged = audited(database)
     assert added == (
@@ -88,34 +88,34 @@ def test_second_row_with_the_same_key_is_refused_and_the_transaction_goes_on(
     database: Database,
 ) -> None:
     with database.write(NOW) as tx:
-        records.add(tx, client, {"number": "1", "name": "One"})
+        records.add(tx, Client, {"number": "1", "name": "One"})
         with pytest.raises(Conflict, match="This client exists already"):
-            records.add(tx, client, {"number": "1", "name": "Other"})
+            records.add(tx, Client, {"number": "1", "name": "Other"})
         with pytest.raises(Conflict, match="taken"):
-            records.add(tx, client, {"number": "2", "name": "One"}, conflict="taken")
-        records.add(tx, client, {"number": "2", "name": "Two"})
+            records.add(tx, Client, {"number": "2", "name": "One"}, conflict="taken")
+        records.add(tx, Client, {"number": "2", "name": "Two"})
     assert [(action, detail["number"]) for action, _, _, detail in audited(database)] == [
         ("add", [None, "-"]),
         ("add", [None, "-"]),
     ]
     with database.read() as conn:
-        assert set(conn.scalars(select(client.c.number))) == {"1", "2"}
+        assert set(conn.scalars(select(Client.number))) == {"1", "2"}
 
 
 def test_edit_writes_and_audits_only_what_differs(database: Database) -> None:
     with database.write(NOW) as tx:
-        records.add(tx, client, {"number": "1", "name": "One"})
-        records.add(tx, client, {"number": "2", "name": "Two"})
+        records.add(tx, Client, {"number": "1", "name": "One"})
+        records.add(tx, Client, {"number": "2", "name": "Two"})
     known = entry_count(database)
     with database.write(LATER) as tx:
         before = clients.find(tx.conn, "1")
-        assert records.edit(tx, client, before, {"name": "One", "note": None}) == {}
-        changes = records.edit(tx, client, before, {"name": "Uno", "hosts": "us", "number": "1"})
+        assert records.edit(tx, Client, before, {"name": "One", "note": None}) == {}
+        changes = records.edit(tx, Client, before, {"name": "Uno", "hosts": "us", "number": "1"})
         assert changes == {"name": ["One", "Uno"], "hosts": [None, "us"]}
         with pytest.raises(Conflict, match="a second one of the same name"):
-            records.edit(tx, client, before, {"name": "Two"})
+            records.edit(tx, Client, before, {"name": "Two"})
         with pytest.raises(Conflict, match="taken"):
-            records.edit(tx, client, before, {"number": "2"}, "taken")
+            records.edit(tx, Client, before, {"number": "2"}, "taken")
         assert clients.find(tx.conn, "2")["name"] == "Two"
         assert clients.find(tx.conn, "1")["name"] == "Uno"
     assert audited(database, known) == [
@@ -126,16 +126,16 @@ def test_edit_writes_and_audits_only_what_differs(database: Database) -> None:
 def test_retired_row_keeps_its_date_and_is_not_retired_twice(database: Database) -> None:
     with database.write(NOW) as tx:
         ids = many_clients(tx, 1001, with_domains=False)
-        records.retire(tx, client, [ids[0]])
+        records.retire(tx, Client, [ids[0]])
     known = entry_count(database)
     with database.write(LATER) as tx:
         with pytest.raises(UsageError, match="This client is retired already"):
-            records.retire(tx, client, [ids[0]])
-        records.retire(tx, client, [])
-        records.retire(tx, client, [ids[1]])
-        records.retire(tx, client, ids)
+            records.retire(tx, Client, [ids[0]])
+        records.retire(tx, Client, [])
+        records.retire(tx, Client, [ids[1]])
+        records.retire(tx, Client, ids)
     with database.read() as conn:
-        rows = {r.id: r for r in conn.execute(select(client))}
+        rows = {r.id: r for r in conn.execute(select(Client))}
     assert {r.state for r in rows.values()} == {"retired"}
     assert rows[ids[0]].retired_at == AT, "the date of the first retirement stays"
     assert {rows[i].retired_at for i in ids[1:]} == {AT + 86_400}
@@ -174,10 +174,10 @@ def test_exception_in_a_transaction_leaves_no_row_no_tag_and_no_audit_entry(
     database: Database,
 ) -> None:
     with pytest.raises(ZeroDivisionError), database.write(NOW) as tx:
-        records.add(tx, client, {"number": "1", "name": "One"}, ("gold",))
+        records.add(tx, Client, {"number": "1", "name": "One"}, ("gold",))
         raise ZeroDivisionError
     with database.read() as conn:
-        assert (count(conn, client), count(conn, tag)) == (0, 0)
+        assert (count(conn, Client), count(conn, Tag)) == (0, 0)
     assert audited(database) == []
 
 
@@ -187,11 +187,11 @@ def test_query_without_a_row_names_what_was_asked_and_the_command_that_lists(
     with database.write(NOW) as tx:
         many_clients(tx, 2, with_domains=False)
     with database.read() as conn:
-        ordered = select(client.c.number).order_by(client.c.number)
+        ordered = select(Client.number).order_by(Client.number)
         assert records.one(conn, ordered, "client", "any", "certmgr client list") == {
             "number": "50000",
         }
-        none = select(client).where(client.c.number == "9")
+        none = select(Client).where(Client.number == "9")
         missing = re.escape("There is no client '9?9'. See certmgr client list.")
         with pytest.raises(NotFound, match=missing):
             records.one(conn, none, "client", "9\n9", "certmgr client list")

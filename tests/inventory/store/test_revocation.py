@@ -8,9 +8,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from inventory.db.database import Database
-from inventory.models.acme_tables import crl
-from inventory.models.acme_tables import revocation as status_table
-from inventory.models.tables import certificate, endpoint
+from inventory.models import Endpoint, RevocationCheck, StoredCertificate, StoredCrl
 from inventory.store import clients, domains, endpoints, revocation
 from inventory.targets import Target
 from tests.inventory.store.builders import (
@@ -193,7 +191,7 @@ def test_body_of_an_unused_list_is_forgotten_and_its_row_stays(database: Databas
     with database.write(LATER) as tx:
         assert revocation.forget_unused(tx, AT) == 2
         assert revocation.forget_unused(tx, AT) == 0
-        held = {r.url[-5]: (r.digest, r.body) for r in tx.conn.execute(select(crl))}
+        held = {r.url[-5]: (r.digest, r.body) for r in tx.conn.execute(select(StoredCrl))}
     assert held == {"1": (None, None), "2": ("d", b"list"), "3": (None, None), "4": (None, None)}
 
 
@@ -253,12 +251,12 @@ def test_several_hundred_leaves_are_asked_for_in_one_call(pair: Database) -> Non
     known = entry_count(pair)
     with pair.write(NOW) as tx:
         many_clients(tx, 1001)
-        ids = list(tx.conn.scalars(select(endpoint.c.id)))
+        ids = list(tx.conn.scalars(select(Endpoint.id)))
         made = [certificate_row(f"leaf {i}") | {"first_seen": AT} for i in range(1001)]
         hashes = [str(r["sha256"]) for r in made]
-        tx.conn.execute(insert(certificate), made)
+        tx.conn.execute(insert(StoredCertificate), made)
         revocation.write_statuses(tx, [status_row(h) for h in hashes])
-        assert count(tx.conn, status_table) == 1001
+        assert count(tx.conn, RevocationCheck) == 1001
         assert set(revocation.statuses(tx.conn, hashes)) == set(hashes)
         assert len(revocation.ders(tx.conn, hashes)) == 1001
         assert revocation.served(tx.conn, ids) == {}

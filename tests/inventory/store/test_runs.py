@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from inventory.db.database import Database
-from inventory.db.locks import held
+from inventory.db.locks import exclusive_lock
 from inventory.errors import Busy
-from inventory.models.tables import proposal, run, standing
+from inventory.models import ProbeState, Proposal, Run
 from inventory.store import runs, scan_results
 from tests.inventory.store.builders import (
     AT,
@@ -41,8 +41,8 @@ def test_new_run_marks_those_that_died_and_drops_their_proposals(pair: Database)
         scan_results.propose(tx, dead, [((one, "f", "", None), {"open": []})])
     with pair.write(LATER) as tx:
         new = runs.start(tx, "", 2)
-        assert list(tx.conn.scalars(select(proposal.c.run_id))) == [whole]
-        found = {r["id"]: r for r in rows(tx.conn, run)}
+        assert list(tx.conn.scalars(select(Proposal.run_id))) == [whole]
+        found = {r["id"]: r for r in rows(tx.conn, Run)}
     ended = (found[dead]["state"], found[dead]["reason"], found[dead]["finished_at"])
     assert ended == ("incomplete", "its process died", AT + DAY)
     kept = found[whole]
@@ -77,16 +77,16 @@ def test_complete_run_marks_which_of_its_endpoints_were_good(pair: Database) -> 
         add_standing(tx, one, last_run_id=first)
         add_standing(tx, two, last_run_id=first)
         runs.finish(tx, first, "complete", None, 2, 0)
-        assert [r["good"] for r in rows(tx.conn, standing)] == [1, 1]
+        assert [r["good"] for r in rows(tx.conn, ProbeState)] == [1, 1]
         cut = runs.start(tx, "", 1)
         new = add_site(tx, "1001", "new.example").endpoint_id
         add_standing(tx, new, last_run_id=cut)
         runs.finish(tx, cut, "incomplete", "interrupted", 1, 0)
     with pair.write(LATER) as tx:
         second = runs.start(tx, "", 1)
-        scan_results.write_standings(tx, [failure_row(one, tx.at, last_run_id=second)])
+        scan_results.write_endpoint_status(tx, [failure_row(one, tx.at, last_run_id=second)])
         runs.finish(tx, second, "complete", None, 1, 1)
-        found = {r["endpoint_id"]: r for r in rows(tx.conn, standing)}
+        found = {r["endpoint_id"]: r for r in rows(tx.conn, ProbeState)}
     assert (found[one]["good"], found[one]["failing_runs"]) == (0, 1)
     assert found[two]["good"] == 1, "it was not in this run"
     assert found[new]["good"] == 0, "it was in no complete run"
@@ -101,28 +101,28 @@ def test_run_that_is_not_complete_counts_no_failure_and_leaves_no_proposal(
         one, two = (site(tx, f"shop{n}.example").endpoint_id for n in (1001, 1002))
         first = runs.start(tx, "", 2)
         failed = failure_row(one, tx.at, last_run_id=first, failing_runs=2)
-        scan_results.write_standings(tx, [failed, failure_row(two, tx.at, last_run_id=first)])
+        scan_results.write_endpoint_status(tx, [failed, failure_row(two, tx.at, last_run_id=first)])
         runs.finish(tx, first, "complete", None, 2, 2)
         second = runs.start(tx, "", 2)
         scan_results.seen_again(tx, second, [(one, tx.at, False, True)])
         new = add_site(tx, "1001", "new.example").endpoint_id
-        scan_results.write_standings(tx, [failure_row(new, tx.at, last_run_id=second)])
+        scan_results.write_endpoint_status(tx, [failure_row(new, tx.at, last_run_id=second)])
         scan_results.propose(tx, second, [((one, "f", "", None), {"open": []})])
-        other = rows(tx.conn, run)[0]
+        other = rows(tx.conn, Run)[0]
         scan_results.propose(tx, first, [((two, "f", "", None), {"open": []})])
-        assert {r["endpoint_id"]: r["failing_runs"] for r in rows(tx.conn, standing)} == {
+        assert {r["endpoint_id"]: r["failing_runs"] for r in rows(tx.conn, ProbeState)} == {
             one: 3,
             two: 1,
             new: 1,
         }
         runs.finish(tx, second, state, "too many are undetermined", 1, 1)
-        assert {r["endpoint_id"]: r["failing_runs"] for r in rows(tx.conn, standing)} == {
+        assert {r["endpoint_id"]: r["failing_runs"] for r in rows(tx.conn, ProbeState)} == {
             one: 2,
             two: 1,
             new: 0,
         }
-        assert list(tx.conn.scalars(select(proposal.c.run_id))) == [first]
-        kept, ended = rows(tx.conn, run)
+        assert list(tx.conn.scalars(select(Proposal.run_id))) == [first]
+        kept, ended = rows(tx.conn, Run)
     assert kept == other
     assert (ended["state"], ended["reason"]) == (state, "too many are undetermined")
     assert (ended["looked"], ended["undetermined"], ended["finished_at"]) == (1, 1, AT)
@@ -136,7 +136,7 @@ def test_run_that_is_not_complete_takes_back_no_failure_that_it_did_not_count(
         first = runs.start(tx, "", 1)
         add_standing(tx, one, last_run_id=first)
         runs.finish(tx, first, "suspect", "too few answered", 1, 0)
-        (row,) = rows(tx.conn, standing)
+        (row,) = rows(tx.conn, ProbeState)
     assert (row["failing_runs"], row["good"]) == (0, 0)
 
 
@@ -145,7 +145,7 @@ def test_exception_in_a_transaction_leaves_no_run(database: Database) -> None:
         runs.start(tx, "", 1)
         raise ZeroDivisionError
     with database.read() as conn:
-        assert rows(conn, run) == []
+        assert rows(conn, Run) == []
     assert audited(database) == []
 
 
@@ -156,7 +156,7 @@ def test_second_scan_is_refused_and_names_the_holder(database: Database) -> None
             row_id = runs.start(tx, "", 1)
         with pytest.raises(Busy) as refused, runs.exclusive(database):
             raise AssertionError("two scans hold one database")
-        with held(database, "notify"):
+        with exclusive_lock(database, "notify"):
             pass
     named = f"run {row_id} on {runs.vantage()}, process {os.getpid()}"
     named += ", since 2026-03-02 09:00:00 UTC"
@@ -170,8 +170,8 @@ def test_second_scan_is_refused_and_names_the_holder(database: Database) -> None
 HOLDER = """
 import subprocess, sys
 from inventory.db.opening import open_database
-from inventory.db.locks import held
-with held(open_database(sys.argv[1]), "scan"):
+from inventory.db.locks import exclusive_lock
+with exclusive_lock(open_database(sys.argv[1]), "scan"):
     child = "import sys; print('held', flush=True); sys.stdin.read()"
     subprocess.run([sys.executable, "-c", child])
 """

@@ -10,7 +10,14 @@ import pytest
 from sqlalchemy import insert, select
 
 from inventory.db.database import Database
-from inventory.models.tables import certificate, endpoint, finding, observation, proposal, standing
+from inventory.models import (
+    Endpoint,
+    ProbeState,
+    Proposal,
+    ServedChain,
+    StoredCertificate,
+    StoredFinding,
+)
 from inventory.store import runs, scan_results
 from inventory.vocabulary import Finding, Severity
 from tests.inventory.store.builders import (
@@ -45,7 +52,7 @@ def endpoints_of(database: Database) -> tuple[int, int]:
 def spans(database: Database, endpoint_id: int) -> list[tuple[str, str | None, int, int, int, int]]:
     """(address, leaf, first seen, last seen, open, live) of each span, oldest first."""
     with database.read() as conn:
-        found = [r for r in rows(conn, observation) if r["endpoint_id"] == endpoint_id]
+        found = [r for r in rows(conn, ServedChain) if r["endpoint_id"] == endpoint_id]
     columns = ("address", "leaf", "first_seen", "last_seen", "open", "live")
     return [tuple(r[c] for c in columns) for r in found]
 
@@ -60,7 +67,7 @@ def test_certificate_that_is_stored_stays_as_it_is(database: Database) -> None:
             tx,
             [certificate_row("a", subject="CN=second"), certificate_row("c")],
         )
-        found = {r["sha256"]: r for r in rows(tx.conn, certificate)}
+        found = {r["sha256"]: r for r in rows(tx.conn, StoredCertificate)}
     assert len(found) == 3
     assert found[first["sha256"]] == first | {"first_seen": AT}
     assert found[certificate_row("c")["sha256"]]["first_seen"] == AT + DAY
@@ -80,12 +87,12 @@ def test_span_goes_on_ends_or_is_hidden_as_its_address_is_seen(pair: Database) -
     one, two = endpoints_of(pair)
     with pair.write(NOW) as tx:
         a, b = add_leaf(tx, "a"), add_leaf(tx, "b")
-        scan_results.write_spans(tx, {})
+        scan_results.write_observations(tx, {})
         observe(tx, one, a, "192.0.2.1", "192.0.2.2")
         observe(tx, two, a, "192.0.2.1")
     with pair.write(LATER) as tx:
         seen = {"192.0.2.1": facts(tx.at, a), "192.0.2.3": facts(tx.at, b)}
-        scan_results.write_spans(tx, {one: seen})
+        scan_results.write_observations(tx, {one: seen})
     assert spans(pair, one) == [
         ("192.0.2.1", a, AT, AT + DAY, 1, 1),
         ("192.0.2.2", a, AT, AT, 1, 0),
@@ -94,7 +101,7 @@ def test_span_goes_on_ends_or_is_hidden_as_its_address_is_seen(pair: Database) -
     assert spans(pair, two) == [("192.0.2.1", a, AT, AT, 1, 1)]
     with pair.write(LATER) as tx:
         later = {"192.0.2.1": facts(AT + 2 * DAY, b), "192.0.2.2": facts(AT + 2 * DAY, a)}
-        scan_results.write_spans(tx, {one: later, two: {}})
+        scan_results.write_observations(tx, {one: later, two: {}})
     assert spans(pair, one) == [
         ("192.0.2.1", a, AT, AT + DAY, 0, 0),
         ("192.0.2.2", a, AT, AT + 2 * DAY, 1, 1),
@@ -146,7 +153,7 @@ def test_endpoint_without_a_change_has_longer_spans_and_counted_failures(pair: D
         second = runs.start(tx, "", 2)
         at = AT + DAY
         scan_results.seen_again(tx, second, [(one, at, True, False), (two, at, False, True)])
-        good, bad = rows(tx.conn, standing)
+        good, bad = rows(tx.conn, ProbeState)
     assert (good["last_attempt"], good["last_run_id"], good["last_good"]) == (at, second, at)
     healed = (
         good["failing_since"],
@@ -161,7 +168,7 @@ def test_endpoint_without_a_change_has_longer_spans_and_counted_failures(pair: D
     assert [s[3] for s in spans(pair, two)] == [AT]
     with pair.write(LATER) as tx:
         scan_results.seen_again(tx, second, [(two, at + 5, False, False)])
-        assert rows(tx.conn, standing)[1]["failing_runs"] == 3, "a failure that is certain"
+        assert rows(tx.conn, ProbeState)[1]["failing_runs"] == 3, "a failure that is certain"
 
 
 def test_failed_attempt_keeps_the_last_good_one_and_the_date_of_the_first_failure(
@@ -170,33 +177,33 @@ def test_failed_attempt_keeps_the_last_good_one_and_the_date_of_the_first_failur
     one, two = endpoints_of(pair)
     good = {"leaf": None, "not_after": AT + 9, "issuer": "CN=CA", "fingerprint": "f", "memo": "m"}
     with pair.write(NOW) as tx:
-        scan_results.write_standings(tx, [])
+        scan_results.write_endpoint_status(tx, [])
         leaf = add_leaf(tx, "a")
         mixed = [
             standing_row(one, AT, **(good | {"leaf": leaf})),
             failure_row(two, AT, judged_at=None),
         ]
-        scan_results.write_standings(tx, mixed)
-        before, never = rows(tx.conn, standing)
+        scan_results.write_endpoint_status(tx, mixed)
+        before, never = rows(tx.conn, ProbeState)
         assert (never["last_good"], never["judged_at"], never["failing_runs"]) == (None, None, 1)
         assert before["good"] == 0, "only the end of a complete run sets it"
         for i in (1, 2):
-            scan_results.write_standings(
+            scan_results.write_endpoint_status(
                 tx, [failure_row(one, AT + i * DAY, judged_at=None, memo="")]
             )
-        row = rows(tx.conn, standing)[0]
+        row = rows(tx.conn, ProbeState)[0]
     for column in ("last_good", "leaf", "not_after", "issuer", "judged_at"):
         assert row[column] == before[column]
     assert (row["failing_since"], row["failing_runs"]) == (AT + DAY, 2)
     assert (row["error_layer"], row["last_attempt"], row["memo"]) == ("tcp", AT + 2 * DAY, "")
     with pair.write(LATER) as tx:
         certain = failure_row(one, AT + 3 * DAY, failing_since=None, failing_runs=0)
-        scan_results.write_standings(tx, [certain])
-        row = rows(tx.conn, standing)[0]
+        scan_results.write_endpoint_status(tx, [certain])
+        row = rows(tx.conn, ProbeState)[0]
         assert (row["failing_since"], row["failing_runs"], row["last_good"]) == (None, 0, AT)
         assert row["judged_at"] == AT + 3 * DAY
-        scan_results.write_standings(tx, [standing_row(one, AT + 4 * DAY)])
-        row = rows(tx.conn, standing)[0]
+        scan_results.write_endpoint_status(tx, [standing_row(one, AT + 4 * DAY)])
+        row = rows(tx.conn, ProbeState)[0]
     assert (row["last_good"], row["leaf"], row["error_layer"]) == (AT + 4 * DAY, None, None)
 
 
@@ -206,9 +213,9 @@ def test_marks_move_only_where_they_are_named(pair: Database) -> None:
         add_standing(tx, one, judged_at=None)
         add_standing(tx, two, judged_at=None)
     with pair.write(LATER) as tx:
-        scan_results.move_marks(tx, [])
-        scan_results.move_marks(tx, [(one, "f", "m", 5), (unknown_id(0), "x", "x", None)])
-        moved, kept = rows(tx.conn, standing)
+        scan_results.update_cache_keys(tx, [])
+        scan_results.update_cache_keys(tx, [(one, "f", "m", 5), (unknown_id(0), "x", "x", None)])
+        moved, kept = rows(tx.conn, ProbeState)
     columns = ("fingerprint", "memo", "recheck_at", "judged_at")
     assert [moved[c] for c in columns] == ["f", "m", 5, AT + DAY]
     assert [kept[c] for c in columns] == ["", "", None, None]
@@ -274,15 +281,15 @@ def test_proposals_take_effect_in_one_transaction_and_once(pair: Database) -> No
         assert scan_results.apply_proposals(tx, run_id, chunk=2) == (4, 1)
         raise ZeroDivisionError
     with pair.read() as conn:
-        assert {f["closed_at"] for f in rows(conn, finding)} == {None}
-        assert (count(conn, finding), count(conn, proposal)) == (2, 4)
+        assert {f["closed_at"] for f in rows(conn, StoredFinding)} == {None}
+        assert (count(conn, StoredFinding), count(conn, Proposal)) == (2, 4)
     with pair.write(LATER) as tx:
         assert scan_results.apply_proposals(tx, run_id, chunk=2) == (4, 1)
         assert scan_results.apply_proposals(tx, run_id, chunk=2) == (0, 0)
-        found = {f["code"]: f for f in rows(tx.conn, finding)}
-        assert list(tx.conn.scalars(select(proposal.c.run_id))) == [other]
+        found = {f["code"]: f for f in rows(tx.conn, StoredFinding)}
+        assert list(tx.conn.scalars(select(Proposal.run_id))) == [other]
         columns = ("fingerprint", "memo", "recheck_at", "judged_at")
-        marked = [tuple(r[c] for c in columns) for r in rows(tx.conn, standing)]
+        marked = [tuple(r[c] for c in columns) for r in rows(tx.conn, ProbeState)]
     assert (found["old"]["closed_at"], found["old"]["closed_run"]) == (AT + 7, run_id)
     assert found["kept"]["closed_at"] is None
     assert scan_results.finding_of(found["kept"]) == changed
@@ -321,14 +328,16 @@ def test_finding_that_another_job_opened_is_not_opened_twice(pair: Database) -> 
 def test_several_hundred_endpoints_are_written_and_read_in_one_call(pair: Database) -> None:
     with pair.write(NOW) as tx:
         many_clients(tx, 1001)
-        ids = list(tx.conn.scalars(select(endpoint.c.id).order_by(endpoint.c.id)))
+        ids = list(tx.conn.scalars(select(Endpoint.id).order_by(Endpoint.id)))
         leaf = add_leaf(tx, "a")
         for _ in range(2):
-            scan_results.write_spans(tx, {i: {"192.0.2.1": facts(AT, leaf)} for i in ids})
-        scan_results.write_standings(tx, [standing_row(i, AT) for i in ids])
+            scan_results.write_observations(tx, {i: {"192.0.2.1": facts(AT, leaf)} for i in ids})
+        scan_results.write_endpoint_status(tx, [standing_row(i, AT) for i in ids])
         one = scan_results.columns_of(Finding("expired", "high"))
-        tx.conn.execute(insert(finding), [{"endpoint_id": i, "opened_at": AT, **one} for i in ids])
-        assert (count(tx.conn, observation), count(tx.conn, standing)) == (1003, 1003)
+        tx.conn.execute(
+            insert(StoredFinding), [{"endpoint_id": i, "opened_at": AT, **one} for i in ids]
+        )
+        assert (count(tx.conn, ServedChain), count(tx.conn, ProbeState)) == (1003, 1003)
         assert set(scan_results.open_findings(tx.conn, ids)) == set(ids)
-        scan_results.write_spans(tx, {i: {} for i in ids})
-        assert {r["live"] for r in rows(tx.conn, observation)} == {0}
+        scan_results.write_observations(tx, {i: {} for i in ids})
+        assert {r["live"] for r in rows(tx.conn, ServedChain)} == {0}

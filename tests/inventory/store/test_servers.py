@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from inventory.db.database import Database
 from inventory.errors import Conflict, InvalidName, NotFound, UsageError
-from inventory.models.tables import server
+from inventory.models import Server
 from inventory.store import domains, records, servers
 from tests.inventory.store.builders import AT, DAY, LATER, NOW, add_site, audited, entry_count
 
@@ -79,7 +79,7 @@ def test_server_with_a_wrong_value_is_refused_and_leaves_nothing(database: Datab
             servers.add(tx, {"name": "web9"})
             servers.add(tx, given)
     with database.read() as conn:
-        assert list(conn.scalars(select(server.c.name))) == ["web1"]
+        assert list(conn.scalars(select(Server.name))) == ["web1"]
     assert len(audited(database)) == 1
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import exc, insert, select, update
 
 from inventory.db.database import Database
 from inventory.errors import NotFound
-from inventory.models.tables import broadcast, decision, matter, notice, release, snooze
+from inventory.models import Notice, Release, Snooze, StoredAnnouncement, StoredDecision, Ticket
 from inventory.store import clients, servers, tickets
 from tests.inventory.store.builders import (
     AT,
@@ -132,7 +132,7 @@ def test_first_notification_of_a_client_is_kept(database: Database) -> None:
         tickets.told(tx, [first, second])
         tickets.told(tx, [])
         tickets.change(tx, first, cause="x", hold="mass 1 2")
-        one, two = rows(tx.conn, matter)
+        one, two = rows(tx.conn, Ticket)
     assert (one["told_at"], two["told_at"]) == (AT, AT + DAY)
     assert (one["cause"], one["hold"], two["cause"], two["hold"]) == ("x", "mass 1 2", "", None)
 
@@ -140,11 +140,11 @@ def test_first_notification_of_a_client_is_kept(database: Database) -> None:
 def test_several_hundred_matters_are_closed_in_one_call(database: Database) -> None:
     with database.write(NOW) as tx:
         made = [opening(f"k{i}") | {"reference": f"CM-{i}", "opened_at": AT} for i in range(1001)]
-        tx.conn.execute(insert(matter), made)
-        ids = [r["id"] for r in rows(tx.conn, matter)]
+        tx.conn.execute(insert(Ticket), made)
+        ids = [r["id"] for r in rows(tx.conn, Ticket)]
         tickets.close(tx, ids)
         tickets.close(tx, [])
-        assert {r["closed_at"] for r in rows(tx.conn, matter)} == {AT}
+        assert {r["closed_at"] for r in rows(tx.conn, Ticket)} == {AT}
         assert len(tickets.by_key(tx.conn, [f"k{i}" for i in range(1001)])) == 1001
     assert audited(database) == [("close", "matter", None, {"count": 1001})]
 
@@ -164,8 +164,8 @@ def test_first_acknowledgement_of_a_notice_is_kept(pair: Database) -> None:
         assert tickets.acknowledge(tx, [open_, closed], "x" * 201) == 1
     with pair.write(LATER) as tx:
         assert tickets.acknowledge(tx, [open_, unknown_id(0)], "Ada") == 1
-        found = {r["id"]: r for r in rows(tx.conn, matter)}
-        notices = {r["id"]: r["acked_at"] for r in rows(tx.conn, notice)}
+        found = {r["id"]: r for r in rows(tx.conn, Ticket)}
+        notices = {r["id"]: r["acked_at"] for r in rows(tx.conn, Notice)}
     assert (found[open_]["acked_at"], found[open_]["acked_by"]) == (AT + DAY, "Ada")
     assert (found[closed]["acked_at"], found[closed]["acked_by"]) == (None, None)
     assert found[other]["acked_at"] is None
@@ -191,7 +191,7 @@ def test_notice_is_resolved_when_all_of_its_matters_are_closed(pair: Database) -
     with pair.write(LATER) as tx:
         tickets.close(tx, [second, third])
         tickets.resolved(tx, [second, unknown_id(0)])
-        found = {r["id"]: r["resolved_at"] for r in rows(tx.conn, notice)}
+        found = {r["id"]: r["resolved_at"] for r in rows(tx.conn, Notice)}
     assert found == {both: AT + DAY, single: AT, single + 1: None}, "the third was not asked for"
 
 
@@ -244,7 +244,7 @@ def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) 
         tickets.close(tx, [add_matter(tx, two, "b", kind="broadcast")])
         add_matter(tx, one, "c")
         found = tickets.broadcasts(tx.conn)
-        assert [r["id"] for r in tickets.bulletins(tx.conn)] == [open_]
+        assert [r["id"] for r in tickets.announcements(tx.conn)] == [open_]
     assert found[first] == {
         "id": first,
         "template": "deadline",
@@ -261,7 +261,7 @@ def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) 
         tickets.add_broadcast(tx, "deadline", "x", None, None)
         raise ZeroDivisionError
     with pair.read() as conn:
-        assert count(conn, broadcast) == 2
+        assert count(conn, StoredAnnouncement) == 2
 
 
 # -- decisions ---------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_same_decision_only_moves_its_last_time(database: Database) -> None:
         found = tickets.decisions(tx.conn, ["a"])
         same = [r for r in found if (r["first_at"], r["last_at"]) == (AT, AT + DAY)]
         assert [(r["contact_id"], r["reason"]) for r in same] == [(2, "holiday")]
-        assert len(found) == count(tx.conn, decision) == 6
+        assert len(found) == count(tx.conn, StoredDecision) == 6
         assert found[-1]["reason"] == "at night", "the latest comes first"
         assert len(tickets.decisions(tx.conn, ["a"], limit=2)) == 2
         assert tickets.decisions(tx.conn, []) == []
@@ -366,7 +366,7 @@ def test_snooze_is_in_force_from_its_start_until_before_its_end(pair: Database) 
         assert not tickets.end_snooze(tx, unknown_id(0))
         assert [r["id"] for r in tickets.snoozes(tx.conn)] == [second]
         assert tickets.snoozes(tx.conn, AT) == []
-        row = rows(tx.conn, snooze)[0]
+        row = rows(tx.conn, Snooze)[0]
     assert (row["withdrawn_at"], row["created_at"], row["by"]) == (AT + DAY, AT, "Ada")
     entries = audited(pair, known)
     assert entries[0] == ("snooze", "client", one, {"starts_at": AT, "until": AT + DAY})
@@ -381,7 +381,7 @@ def test_what_is_snoozed_has_a_name_for_a_person(pair: Database) -> None:
         domain_id = site(tx, "shop1001.example").domain_id
         matter_id = add_matter(tx, one, "a")
         named = tickets.snoozed(tx.conn)
-        reference = rows(tx.conn, matter)[0]["reference"]
+        reference = rows(tx.conn, Ticket)[0]["reference"]
     assert named["client", one] == "1001"
     assert named["client", two] == "1002"
     assert named["server", server_id] == "web1"
@@ -405,11 +405,11 @@ def test_release_takes_the_place_of_the_one_before_it_for_the_same_cause(pair: D
         tickets.end_releases(tx, [])
         tickets.end_releases(tx, [other])
         assert [r["id"] for r in tickets.releases(tx.conn)] == [second]
-        ended = {r["id"]: r["ended_at"] for r in rows(tx.conn, release)}
+        ended = {r["id"]: r["ended_at"] for r in rows(tx.conn, Release)}
         assert ended == {first: AT + DAY, other: AT + DAY, second: None}
         for key, client_id, at in (("a", one, AT), ("b", two, AT + DAY), ("c", one, None)):
             row_id = add_matter(tx, client_id, key, cause="expired web1", code="expired")
-            tx.conn.execute(update(matter).where(matter.c.id == row_id).values(released_at=at))
+            tx.conn.execute(update(Ticket).where(Ticket.id == row_id).values(released_at=at))
         let_go = {"cause": "expired web1", "code": "expired"}
         assert tickets.released_since(tx.conn, AT + 1) == [let_go | {"client_id": two}]
         assert len(tickets.released_since(tx.conn, AT)) == 2
@@ -428,4 +428,4 @@ def test_release_takes_the_place_of_the_one_before_it_for_the_same_cause(pair: D
         raise ZeroDivisionError
     with pair.read() as conn:
         assert [r["id"] for r in tickets.releases(conn)] == [second]
-        assert list(conn.scalars(select(snooze.c.id))) == []
+        assert list(conn.scalars(select(Snooze.id))) == []

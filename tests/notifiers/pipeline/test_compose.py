@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from certmgr.compliance.rules import RULES
 from inventory.store import clients, contacts, deadlines
 from notifiers.pipeline.compose import Message
-from tests.notifiers.street import DAY, START, Street, fault
+from tests.notifiers.sites import DAY, START, SiteSimulation, fault
 
 
 def test_message_begins_with_its_outcome(messages: Mapping[str, Message]) -> None:
@@ -17,7 +17,7 @@ def test_message_begins_with_its_outcome(messages: Mapping[str, Message]) -> Non
         "you-act-en": "You need to act as soon as possible.",
         "we-act-de": "Wir beheben es: Ada Lovelace erledigt es bis 5. März 2026.",
         "escalated-en": "We passed it to our specialists (level 2)",
-        "resolved-en": "It is done, and we close it. Thank you!",
+        "resolved-en": "It is done, and we have closed the ticket. Thank you!",
     }
     for kind, start in starts.items():
         lines = [line for line in messages[kind].text.splitlines() if line.strip()]
@@ -37,27 +37,29 @@ def test_message_has_what_a_client_needs(messages: Mapping[str, Message]) -> Non
     assert "Audit log:" in messages["digest"].text
 
 
-def test_fault_names_the_certificate_unless_it_belongs_to_another_site(street: Street) -> None:
-    street.client("1")
-    site = street.site("shop.example", "1")
+def test_fault_names_the_certificate_unless_it_belongs_to_another_site(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.client("1")
+    site = simulation.site("shop.example", "1")
     leaf = site.serve(START - 10 * DAY, 398 * DAY)
-    street.baseline()
+    simulation.baseline()
     site.faults["not-tls"] = fault("not-tls", "critical")
-    ((_, message),) = street.day().drafts
+    ((_, message),) = simulation.day().drafts
     assert f"Certificate (issued by Test CA): {leaf.sha256[:16]}" in message.text
     assert re.search(r"ends: 25 March 2027, 10:00 UTC", message.text)
-    street.sent()
+    simulation.mark_sent()
     names = ["shop.example", "secret.other.example"]
     site.faults = {"name-mismatch": fault("name-mismatch", "critical", names=names)}
-    ((_, message),) = street.day().drafts
+    ((_, message),) = simulation.day().drafts
     assert leaf.sha256[:16] not in message.text
     assert "secret" not in message.text
 
 
-def test_deadline_is_in_the_message_with_its_title_and_text(street: Street) -> None:
-    street.client("1")
-    site = street.site("shop.example", "1")
-    with street.database.write(street.now) as tx:
+def test_deadline_is_in_the_message_with_its_title_and_text(simulation: SiteSimulation) -> None:
+    simulation.client("1")
+    site = simulation.site("shop.example", "1")
+    with simulation.database.write(simulation.now) as tx:
         given = {
             "at": START + 31 * DAY,
             "rule": "opens-over-https",
@@ -68,15 +70,17 @@ def test_deadline_is_in_the_message_with_its_title_and_text(street: Street) -> N
             "installation_days": 7,
         }
         deadlines.add(tx, "https", given, tuple(RULES), for_clients=(), tags=())
-    street.baseline()
+    simulation.baseline()
     site.faults["https-missing"] = fault("https-missing", "high")
-    ((_, message),) = street.day().drafts
-    rule = "shop.example does not yet meet what holds from 2 April 2026"
+    ((_, message),) = simulation.day().drafts
+    rule = "shop.example does not yet comply with the rule that applies from 2 April 2026"
     assert f"{rule}: All sites on HTTPS. Then HTTP is off." in message.text
 
 
-def test_markup_template_syntax_and_line_breaks_in_names_have_no_effect(street: Street) -> None:
-    with street.database.write(street.now) as tx:
+def test_markup_template_syntax_and_line_breaks_in_names_have_no_effect(
+    simulation: SiteSimulation,
+) -> None:
+    with simulation.database.write(simulation.now) as tx:
         given = {
             "number": "1",
             "name": "<b>{{ 7*7 }}</b>",
@@ -86,8 +90,8 @@ def test_markup_template_syntax_and_line_breaks_in_names_have_no_effect(street: 
         clients.add(tx, given)
         name = "<img src=x onerror=alert(1)> {{ m }}"
         contacts.add(tx, "1", {"name": name}, ("email:a@b.example",))
-    site = street.site("shop.example", "1")
-    street.baseline()
+    site = simulation.site("shop.example", "1")
+    simulation.baseline()
     site.faults["mixed-content"] = fault(
         "mixed-content",
         "medium",
@@ -95,7 +99,7 @@ def test_markup_template_syntax_and_line_breaks_in_names_have_no_effect(street: 
         example="<script>alert(1)</script>",
         urls=["{{ config }}"],
     )
-    ((_, message),) = street.day().drafts
+    ((_, message),) = simulation.day().drafts
     assert "<script" not in message.html
     assert "<img" not in message.html
     assert "{{ m }}" in message.text

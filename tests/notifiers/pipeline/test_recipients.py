@@ -1,14 +1,22 @@
-"""Who is written to: roles, resellers, fallbacks, deputies, and the border between clients."""
+"""Recipients of notices: roles, resellers, fallbacks, deputies, the border between clients."""
 
 from __future__ import annotations
 
 from inventory.store import clients, contacts, erase, outbox, recipients
 from notifiers.pipeline.record import RunOutcome
-from tests.notifiers.street import DAY, START, Street, fault, reasons, said, year
+from tests.notifiers.sites import (
+    DAY,
+    START,
+    SiteSimulation,
+    add_expiring_site,
+    fault,
+    reasons,
+    sent_items,
+)
 
 
-def _add_deputy(street: Street) -> int:
-    with street.database.write(street.now) as tx:
+def _add_deputy(simulation: SiteSimulation) -> int:
+    with simulation.database.write(simulation.now) as tx:
         given = {"name": "Deputy", "role": "billing"}
         return contacts.add(tx, "1", given, ("email:deputy@client1.example",))
 
@@ -17,41 +25,43 @@ def _steps(outcome: RunOutcome) -> list[tuple[str, str]]:
     return [(d.person.name, i.step) for d, _ in outcome.drafts for i in d.items]
 
 
-def test_notice_for_a_bad_address_goes_to_the_fallback(street: Street) -> None:
-    street.client("1")
-    _add_deputy(street)
-    key = year(street, left=8)
-    with street.database.write(street.now) as tx:
+def test_notice_for_a_bad_address_goes_to_the_fallback(simulation: SiteSimulation) -> None:
+    simulation.client("1")
+    _add_deputy(simulation)
+    key = add_expiring_site(simulation, left=8)
+    with simulation.database.write(simulation.now) as tx:
         owner = next(c["id"] for c in contacts.listing(tx.conn) if c["name"] == "Owner of 1")
         assert recipients.mark_way(tx, owner, "owner1@client1.example", "bad")
-    outcome = street.day()
+    outcome = simulation.day()
     assert _steps(outcome) == [("Deputy", "fallback")]
-    assert said(outcome)[0][0] == key
+    assert sent_items(outcome)[0][0] == key
 
 
-def test_client_without_contacts_is_reported_to_staff(street: Street) -> None:
-    street.staff()
-    with street.database.write(street.now) as tx:
+def test_client_without_contacts_is_reported_to_staff(simulation: SiteSimulation) -> None:
+    simulation.staff()
+    with simulation.database.write(simulation.now) as tx:
         given = {"number": "9", "name": "Silent Ltd", "renews": "client", "hosts": "us"}
         clients.add(tx, given)
-    site = street.site("silent.example", "9")
+    site = simulation.site("silent.example", "9")
     site.serve(START - 390 * DAY, 398 * DAY)
-    street.baseline()
-    outcome = street.day()
-    assert said(outcome) == []
-    expected = "staff: nobody can be written to: the client has no contact"
-    assert reasons(street, site.key)[0] == expected
-    assert any("nobody can be written to" in m.text for _, m in outcome.staff)
+    simulation.baseline()
+    outcome = simulation.day()
+    assert sent_items(outcome) == []
+    expected = "staff: no contact can be reached: the client has no contact"
+    assert reasons(simulation, site.key)[0] == expected
+    assert any("no contact can be reached" in m.text for _, m in outcome.staff)
 
 
-def test_reseller_gets_the_notices_of_its_clients_and_of_no_others(street: Street) -> None:
-    street.client("50")
-    street.client("51", reseller="50")
-    street.client("60")
+def test_reseller_gets_the_notices_of_its_clients_and_of_no_others(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.client("50")
+    simulation.client("51", reseller="50")
+    simulation.client("60")
     for host, number in (("a.example", "51"), ("b.example", "60")):
-        street.site(host, number).serve(START - 389 * DAY, 398 * DAY)
-    street.baseline()
-    outcome = street.day(2)
+        simulation.site(host, number).serve(START - 389 * DAY, 398 * DAY)
+    simulation.baseline()
+    outcome = simulation.day(2)
     got = {d.person.name: m for d, m in outcome.drafts}
     assert set(got) == {"Owner of 50", "Owner of 60"}
     assert "a.example" in got["Owner of 50"].text
@@ -59,18 +69,20 @@ def test_reseller_gets_the_notices_of_its_clients_and_of_no_others(street: Stree
     assert "a.example" not in got["Owner of 60"].text + got["Owner of 60"].html
 
 
-def test_clients_with_the_same_certificate_see_nothing_of_each_other(street: Street) -> None:
-    street.client("1")
-    street.client("2")
+def test_clients_with_the_same_certificate_see_nothing_of_each_other(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.client("1")
+    simulation.client("2")
     hosts = {"1": "rosen.example", "2": "tulpen.example"}
     subject = "CN=tulpen.example"
     shared = fault("name-mismatch", "critical", names=[*hosts.values()], subject=subject)
     for number, host in hosts.items():
-        street.site(host, number)
-    street.baseline()
+        simulation.site(host, number)
+    simulation.baseline()
     for host in hosts.values():
-        street.sites[host].faults = {"name-mismatch": shared}
-    outcome = street.day()
+        simulation.sites[host].faults = {"name-mismatch": shared}
+    outcome = simulation.day()
     assert len(outcome.drafts) == 2
     for draft, message in outcome.drafts:
         own = hosts["1" if draft.person.name == "Owner of 1" else "2"]
@@ -81,38 +93,40 @@ def test_clients_with_the_same_certificate_see_nothing_of_each_other(street: Str
     assert len({m.reference for _, m in outcome.drafts}) == 2
 
 
-def test_messages_for_staff_who_are_away_go_to_their_deputy(street: Street) -> None:
-    bea = street.staff("Bea", "email:bea@provider.example")
+def test_messages_for_staff_who_are_away_go_to_their_deputy(simulation: SiteSimulation) -> None:
+    bea = simulation.staff("Bea", "email:bea@provider.example")
     away = START + 10 * DAY
-    ada = street.staff("Ada", "email:ada@provider.example", fallback="Bea", away_until=away)
-    assert {p for p, _ in street.day().staff} == {bea}
-    street.pass_(12)
-    assert {p for p, _ in street.notify().staff} == {ada, bea}
+    ada = simulation.staff("Ada", "email:ada@provider.example", fallback="Bea", away_until=away)
+    assert {p for p, _ in simulation.day().staff} == {bea}
+    simulation.advance(12)
+    assert {p for p, _ in simulation.notify().staff} == {ada, bea}
 
 
-def test_notice_for_an_owner_who_is_away_goes_to_the_fallback(street: Street) -> None:
-    street.client("1")
-    _add_deputy(street)
-    with street.database.write(street.now) as tx:
+def test_notice_for_an_owner_who_is_away_goes_to_the_fallback(simulation: SiteSimulation) -> None:
+    simulation.client("1")
+    _add_deputy(simulation)
+    with simulation.database.write(simulation.now) as tx:
         contacts.edit(tx, "Owner of 1", {"away_until": START + 20 * DAY})
-    year(street, left=8)
-    assert _steps(street.day()) == [("Deputy", "fallback")]
+    add_expiring_site(simulation, left=8)
+    assert _steps(simulation.day()) == [("Deputy", "fallback")]
 
 
-def test_erased_client_of_a_reseller_leaves_no_name_and_others_are_notified(street: Street) -> None:
-    street.client("50")
+def test_erased_client_of_a_reseller_leaves_no_name_and_others_are_notified(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.client("50")
     for number in ("51", "52"):
-        street.client(number, reseller="50")
-        street.site(f"shop{number}.example", number).serve(START - 389 * DAY, 398 * DAY)
-    street.baseline()
-    assert len(street.day(2).drafts) == 1
-    with street.database.write(street.now) as tx:
+        simulation.client(number, reseller="50")
+        simulation.site(f"shop{number}.example", number).serve(START - 389 * DAY, 398 * DAY)
+    simulation.baseline()
+    assert len(simulation.day(2).drafts) == 1
+    with simulation.database.write(simulation.now) as tx:
         erase.erase(tx, "51")
-        del street.sites["shop51.example"]
-    with street.database.read() as conn:
+        del simulation.sites["shop51.example"]
+    with simulation.database.read() as conn:
         rows = outbox.listing(conn, ids=range(1, 50))
         assert not any("shop51.example" in r["text"] for r in rows)
-    street.pass_(0, 1)
-    outcome = street.notify()
-    hosts = [i.subject.target.host for d, _ in outcome.drafts for i in d.items]
+    simulation.advance(0, 1)
+    outcome = simulation.notify()
+    hosts = [i.topic.target.host for d, _ in outcome.drafts for i in d.items]
     assert hosts == ["shop52.example"]

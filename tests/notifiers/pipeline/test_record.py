@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.notifiers.street import Street, year
+from tests.notifiers.sites import SiteSimulation, add_expiring_site
 
 
-def test_reference_is_the_same_in_all_messages_about_a_site(street: Street) -> None:
-    year(street, left=31)
+def test_reference_is_the_same_in_all_messages_about_a_site(simulation: SiteSimulation) -> None:
+    add_expiring_site(simulation, left=31)
     seen = set()
     for _ in range(40):
-        outcome = street.day()
-        street.sent()
+        outcome = simulation.day()
+        simulation.mark_sent()
         seen |= {m.reference for _, m in outcome.drafts}
     assert len(seen) == 1

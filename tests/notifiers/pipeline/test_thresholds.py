@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifiers.pipeline.thresholds import BEFORE, before_end, crossed, learnt, rank_of, since
-from tests.notifiers.street import DAY
+from notifiers.pipeline.thresholds import BEFORE, before_end, crossed, learned_lead, rank_of, since
+from tests.notifiers.sites import DAY
 
 END = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
@@ -27,20 +27,29 @@ END = datetime(2026, 11, 30, 12, tzinfo=UTC)
     ],
 )
 def test_thresholds_scale_with_the_lifetime(days: int, expected: tuple[int, ...]) -> None:
-    assert before_end(days * DAY, BEFORE, chosen=False, lead_days=0, usual=None) == expected
+    assert before_end(days * DAY, BEFORE, chosen=False, lead_days=0, renewal_lead=None) == expected
 
 
 def test_chosen_thresholds_are_kept() -> None:
-    assert before_end(47 * DAY, (40, 10), chosen=True, lead_days=0, usual=None) == (40, 10, 0)
+    assert before_end(47 * DAY, (40, 10), chosen=True, lead_days=0, renewal_lead=None) == (
+        40,
+        10,
+        0,
+    )
 
 
 def test_long_purchase_adds_an_earlier_threshold() -> None:
-    assert before_end(398 * DAY, (7, 1), chosen=False, lead_days=21, usual=None) == (28, 7, 1, 0)
-    assert before_end(398 * DAY, BEFORE, chosen=False, lead_days=21, usual=None)[0] == 60
+    assert before_end(398 * DAY, (7, 1), chosen=False, lead_days=21, renewal_lead=None) == (
+        28,
+        7,
+        1,
+        0,
+    )
+    assert before_end(398 * DAY, BEFORE, chosen=False, lead_days=21, renewal_lead=None)[0] == 60
 
 
 @pytest.mark.parametrize(
-    ("life", "usual", "first"),
+    ("life", "renewal_lead", "first"),
     [
         (90, 30, 14),
         (90, 15, 7),
@@ -48,8 +57,12 @@ def test_long_purchase_adds_an_earlier_threshold() -> None:
         (6, 3, 1),
     ],
 )
-def test_automatic_renewal_has_thresholds_only_when_late(life: int, usual: int, first: int) -> None:
-    found = before_end(life * DAY, BEFORE, chosen=False, lead_days=21, usual=usual * DAY)
+def test_automatic_renewal_has_thresholds_only_when_late(
+    life: int, renewal_lead: int, first: int
+) -> None:
+    found = before_end(
+        life * DAY, BEFORE, chosen=False, lead_days=21, renewal_lead=renewal_lead * DAY
+    )
     assert found[0] == first
 
 
@@ -88,14 +101,14 @@ def test_urgency_never_decreases_with_time(left: float, later: float) -> None:
         assert rank_of(first.label) == first.rank
 
 
-def test_subject_without_an_end_is_due_at_once_and_then_weekly() -> None:
+def test_topic_without_an_end_is_due_at_once_and_then_weekly() -> None:
     labels = [since(END, END + days * DAY, 7).label for days in (0, 6, 7, 15)]
     assert labels == ["+0", "+0", "+7", "+14"]
 
 
 def test_automatic_renewal_is_learnt_from_two_replacements_at_one_lead() -> None:
-    assert learnt(90 * DAY, [30 * DAY]) is None
-    assert learnt(90 * DAY, [30 * DAY, 29 * DAY]) == 29 * DAY
-    assert learnt(90 * DAY, [3 * DAY, 29 * DAY]) is None, "at different times"
-    assert learnt(90 * DAY, [-1 * DAY, 1 * DAY]) is None, "too late is not automatic"
-    assert learnt(398 * DAY, [30 * DAY, 30 * DAY]) is None, "renewed by hand"
+    assert learned_lead(90 * DAY, [30 * DAY]) is None
+    assert learned_lead(90 * DAY, [30 * DAY, 29 * DAY]) == 29 * DAY
+    assert learned_lead(90 * DAY, [3 * DAY, 29 * DAY]) is None, "at different times"
+    assert learned_lead(90 * DAY, [-1 * DAY, 1 * DAY]) is None, "too late is not automatic"
+    assert learned_lead(398 * DAY, [30 * DAY, 30 * DAY]) is None, "renewed by hand"

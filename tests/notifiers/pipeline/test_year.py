@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from inventory.db.database import Database
-from inventory.models.tables import matter, notice, notice_item
+from inventory.models import Notice, SentItem, Ticket
 from inventory.store import outbox, tickets
 from notifiers.channels import Channel
 from notifiers.delivery import DeliveryWorker
@@ -24,7 +24,7 @@ from notifiers.pipeline.run import address_of
 from notifiers.pipeline.thresholds import rank_of
 from notifiers.working_days import is_working_day
 from tests.campaign import PATIENCE, Campaign
-from tests.notifiers.street import DAY, Site, Street, fault
+from tests.notifiers.sites import DAY, Site, SiteSimulation, fault
 from tests.servers.mail import MailServer
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -60,53 +60,55 @@ class Life:
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_year_of_scans_sends_each_message_once_and_keeps_every_rule(
-    street_database: Database, server: MailServer, campaign: Campaign, seed: int
+    simulation_database: Database, server: MailServer, campaign: Campaign, seed: int
 ) -> None:
     count = campaign.size("domains over a year", 15, 500)
     chance = random.Random(seed)
-    street = Street(street_database, START, country="DE")
-    street.staff()
-    lives = _add_sites(street, chance, count)
-    street.baseline()
-    _release_all(street)
+    simulation = SiteSimulation(simulation_database, START, country="DE")
+    simulation.staff()
+    lives = _add_sites(simulation, chance, count)
+    simulation.baseline()
+    _release_all(simulation)
     channel = Channel("mail", server.url, timeout=PATIENCE, connect_timeout=PATIENCE)
-    address = address_of(street.database, "mail")
-    worker = DeliveryWorker(street.database, {"mail": channel}, address, lambda: street.now, rate=0)
+    address = address_of(simulation.database, "mail")
+    worker = DeliveryWorker(
+        simulation.database, {"mail": channel}, address, lambda: simulation.now, rate=0
+    )
     notices: Counter[tuple[str, str]] = Counter()
     flapping = lives[7].site
     for day in range(DAYS):
-        street.pass_(1)
+        simulation.advance(1)
         missed = 150 <= day < 157  # no job runs for a week
         if day == 200:
-            street.scan("suspect", reason="a control target failed")
+            simulation.scan("suspect", reason="a control target failed")
         elif not missed:
-            street.scan()
+            simulation.scan()
         if not missed:
-            drafts = [draft for draft, _ in street.notify().drafts]
+            drafts = [draft for draft, _ in simulation.notify().drafts]
             items = (i for draft in drafts for i in draft.items if i.step != "resolved")
-            notices.update(i.subject.mark for i in items)
+            notices.update(i.topic.mark for i in items)
             worker.run()
         for one in lives:
-            one.advance(street.now, notices)
+            one.advance(simulation.now, notices)
         if chance.random() < count / 500:
             _toggle_fault(chance.choice(lives).site)
         found = {"not-tls": fault("not-tls", "critical", reason="http")}
         flapping.faults = found if day % 2 else {}
-    _check(street, lives, server.received, campaign)
+    _check(simulation, lives, server.received, campaign)
 
 
-def _add_sites(street: Street, chance: random.Random, count: int) -> list[Life]:
+def _add_sites(simulation: SiteSimulation, chance: random.Random, count: int) -> list[Life]:
     """Add ``count`` sites, five per client."""
     clients = count // 5
     for n in range(clients):
-        street.client(str(n))
+        simulation.client(str(n))
     lives = []
     for n in range(count):
         habit = chance.choice(["automatic"] * 5 + ["prompt"] * 4 + ["late"])
         life = 90 if habit == "automatic" else chance.choice([90, 198, 398])
         number = n % clients
         given = {"renews": "cdn"} if habit == "automatic" else {}
-        site = street.site(f"site{n}.client{number}.example", str(number), **given)
+        site = simulation.site(f"site{n}.client{number}.example", str(number), **given)
         site.serve(START - chance.randrange(0, int(life * 0.6)) * DAY, life * DAY)
         lives.append(Life(site, habit, life))
     return lives
@@ -118,23 +120,23 @@ def _toggle_fault(site: Site) -> None:
     site.faults = {} if site.faults else {code: found}
 
 
-def _release_all(street: Street) -> None:
-    with street.database.write(street.now) as tx:
+def _release_all(simulation: SiteSimulation) -> None:
+    with simulation.database.write(simulation.now) as tx:
         for cause in {m["cause"] for m in tickets.listing(tx.conn, held=True)}:
             tickets.release(tx, cause, 1000, "Ada")
 
 
 def _check(
-    street: Street,
+    simulation: SiteSimulation,
     lives: Sequence[Life],
     received: Sequence[Any],
     campaign: Campaign,
 ) -> None:
-    with street.database.read() as conn:
+    with simulation.database.read() as conn:
         notices = {r["id"]: r for r in outbox.listing(conn, limit=1_000_000)}
-        items = [dict(r) for r in conn.execute(select(notice_item)).mappings()]
-        told = {r["key"]: dict(r) for r in conn.execute(select(matter)).mappings()}
-        query = select(notice).where(notice.c.state == "sent")
+        items = [dict(r) for r in conn.execute(select(SentItem)).mappings()]
+        tickets_by_key = {r["key"]: dict(r) for r in conn.execute(select(Ticket)).mappings()}
+        query = select(Notice).where(Notice.state == "sent")
         sent = [dict(r) for r in conn.execute(query).mappings()]
     to_clients = [n for n in sent if n["kind"] == "client"]
     staff = [n for n in sent if n["client_id"] is None]
@@ -149,7 +151,7 @@ def _check(
     assert len(digests) >= DAYS - 9
     _check_times(to_clients)
     _check_items(items, notices, lives)
-    _check_isolation(to_clients, items, told, lives)
+    _check_isolation(to_clients, items, tickets_by_key, lives)
     outcomes = Counter(n["outcome"] for n in to_clients)
     campaign.report("messages to clients", len(to_clients))
     campaign.report("renewals", sum(len(x.renewals) for x in lives))
@@ -205,7 +207,7 @@ def _check_items(
 def _check_isolation(
     to_clients: Sequence[Mapping[str, Any]],
     items: Sequence[Mapping[str, Any]],
-    told: Mapping[str, Mapping[str, Any]],
+    tickets_by_key: Mapping[str, Mapping[str, Any]],
     lives: Sequence[Life],
 ) -> None:
     """A message names only sites of its client."""
@@ -216,5 +218,5 @@ def _check_isolation(
         assert number is not None
         assert named <= {number[1]}, row["subject"]
     owners = {x.site.key: x.site.client_id for x in lives}
-    assert all(told[k]["client_id"] == owners[k] for k in told if k in owners)
+    assert all(tickets_by_key[k]["client_id"] == owners[k] for k in tickets_by_key if k in owners)
     assert items

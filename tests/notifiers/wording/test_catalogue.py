@@ -61,7 +61,7 @@ def test_dates_are_written_in_the_readers_language_and_time_zone() -> None:
     at = datetime(2026, 12, 24, 23, 30, tzinfo=UTC)
     assert language("en").date(at) == "24 December 2026"
     assert language("de", "Europe/Berlin").date(at) == "25. Dezember 2026"
-    assert language("de", "Europe/Berlin").instant(at) == "25. Dezember 2026, 00:30 MEZ"
+    assert language("de", "Europe/Berlin").timestamp(at) == "25. Dezember 2026, 00:30 MEZ"
 
 
 def test_region_falls_back_to_its_language_and_unknown_ones_to_english_and_utc() -> None:

@@ -1,4 +1,4 @@
-"""The records: clients, contacts, servers, domains, endpoints, tags, and the audit table."""
+"""Tables of the records: clients, contacts, servers, domains, endpoints, tags; the audit log."""
 
 import sqlalchemy as sa
 from alembic import op

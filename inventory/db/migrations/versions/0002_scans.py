@@ -1,6 +1,4 @@
-"""What scans store: certificates, runs, standings, observations, findings, proposals and
-acceptances.
-"""
+"""Tables of scans: certificates, runs, endpoint status, observations, findings, acceptances."""
 
 import sqlalchemy as sa
 from alembic import op

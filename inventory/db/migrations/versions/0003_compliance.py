@@ -1,4 +1,4 @@
-"""What visitors meet over HTTP, further paths of a domain, and the provider's own deadlines."""
+"""Page observations, further paths of a domain, and the deadlines of the provider."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Notices, their queue and decisions; the audit log becomes a chain without personal data."""
+"""Tables of notices and decisions; the audit log becomes a hash chain without personal data."""
 
 import json
 
@@ -253,7 +253,7 @@ def upgrade() -> None:
 
 
 def _link() -> None:
-    """What was recorded before loses its personal data, and becomes the beginning of the chain."""
+    """Remove personal data from older audit entries, and link them as the start of the chain."""
     conn, before, last = op.get_bind(), audit_chain.START, 0
     read = sa.text(
         "SELECT id, at, actor, action, kind, row_id, detail FROM audit WHERE id > :last ORDER BY id"

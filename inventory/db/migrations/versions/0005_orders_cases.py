@@ -1,5 +1,6 @@
-"""Orders with their issuances, installation cases, incidents; calendar entries that go with a
-notice; two columns that nothing used are gone.
+"""Tables of purchases (named ``order``), cases and incidents; calendar entries of notices.
+
+Two unused columns are dropped.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,4 @@
-"""ACME accounts, lineages, their orders and deployments, what counts against the limits of CAs;
-revocation lists and what they say.
-"""
+"""Tables of ACME (accounts, lineages, orders, deployments, rate limits) and of revocation."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from certmgr.acme.challenges.interface import proof
+from certmgr.acme.challenges.interface import challenge_proof
 from inventory.errors import CertmgrError
 
 
@@ -13,4 +13,4 @@ from inventory.errors import CertmgrError
 )
 def test_token_that_is_not_base64url_is_refused(token: object) -> None:
     with pytest.raises(CertmgrError, match="token"):
-        proof("shop.test", token, "thumb")
+        challenge_proof("shop.test", token, "thumb")

@@ -1,4 +1,4 @@
-"""Web roots and alias directories, which belong to clients and may be hostile."""
+"""Web roots, which belong to clients and are untrusted, and alias directories."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 from certmgr.acme.challenges.build import snippet
 from certmgr.acme.challenges.interface import ChallengeProof
-from certmgr.acme.challenges.webroot import WebRoot, trusted
+from certmgr.acme.challenges.webroot import WebRoot, split_path
 from certmgr.config.acme import SolverSettings
 from certmgr.demo.authority import self_signed
 from inventory.errors import CertmgrError
-from tests.certmgr.acme.shop import Shop
+from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.servers.pebble import Pebble
 from tests.servers.real import web, write_pair
 
@@ -23,7 +23,7 @@ PROOF = ChallengeProof("shop.test", "token-1", "token-1.thumb")
 
 
 def hostile(tmp_path: Path) -> tuple[Path, Path, WebRoot]:
-    """(the client's web root, a folder that nobody may write to, the solver)."""
+    """Return the client's web root, a folder that must not be written to, and the solver."""
     site, target = tmp_path / "www" / "shop.test" / "htdocs", tmp_path / "etc"
     site.mkdir(parents=True)
     target.mkdir()
@@ -32,7 +32,7 @@ def hostile(tmp_path: Path) -> tuple[Path, Path, WebRoot]:
 
 @pytest.mark.parametrize("kind", ["webroot", "alias"])
 def test_challenge_is_answered_by_nginx_and_removed(
-    place: Shop, ca: Pebble, tmp_path: Path, opened: ExitStack, kind: str
+    env: AcmeEnvironment, ca: Pebble, tmp_path: Path, opened: ExitStack, kind: str
 ) -> None:
     site = tmp_path / "sites" / "shop.test"
     shared = tmp_path / "shared"
@@ -47,8 +47,8 @@ def test_challenge_is_answered_by_nginx_and_removed(
     plain = f"root {site};" if kind == "webroot" else snippet(own, "nginx")
     http = f"server {{ listen 127.0.0.1:{ca.http_port}; server_name shop.test; {plain} }}"
     opened.enter_context(web(folder, pair, "", "", http=http))
-    place.solve(web=own)
-    assert place.order(place.lineage("1001", ["shop.test"])).state == "issued"
+    env.solve(web=own)
+    assert env.order(env.lineage("1001", ["shop.test"])).state == "issued"
     assert [p for p in (*site.rglob("*"), *shared.rglob("*")) if p.is_file()] == []
 
 
@@ -103,5 +103,8 @@ def test_files_belong_to_the_owner_of_the_web_root(tmp_path: Path) -> None:
 
 
 def test_path_of_the_client_begins_at_its_name() -> None:
-    assert trusted("/srv/www/{name}/htdocs", "a.test") == (Path("/srv/www"), ["a.test", "htdocs"])
-    assert trusted("/srv/www", "a.test") == (Path("/srv"), ["www"])
+    assert split_path("/srv/www/{name}/htdocs", "a.test") == (
+        Path("/srv/www"),
+        ["a.test", "htdocs"],
+    )
+    assert split_path("/srv/www", "a.test") == (Path("/srv"), ["www"])

@@ -1,4 +1,4 @@
-"""Who sets a TXT record: a hook, a real BIND, dns-lexicon."""
+"""Zones: a hook, a real BIND, and dns-lexicon."""
 
 from __future__ import annotations
 
@@ -16,39 +16,43 @@ from inventory.clock import system_clock
 from inventory.db.database import Database
 from inventory.errors import CertmgrError
 from tests.certmgr.acme.hook import hook
-from tests.certmgr.acme.shop import Shop, leaf, names, shop
+from tests.certmgr.acme.shop import AcmeEnvironment, leaf, make_environment, names
 from tests.servers.bind import Named
 from tests.servers.pebble import Pebble
 
 
-def test_hook_proves_a_wildcard_with_its_bare_name(place: Shop, ca: Pebble, tmp_path: Path) -> None:
-    place.solve(dns=hook(tmp_path, ca))
-    lineage = place.lineage("1001", ["*.shop.test", "shop.test"], solver="dns")
-    done = place.order(lineage)
+def test_wildcard_is_validated_by_a_hook_at_its_bare_name(
+    env: AcmeEnvironment, ca: Pebble, tmp_path: Path
+) -> None:
+    env.solve(dns=hook(tmp_path, ca))
+    lineage = env.lineage("1001", ["*.shop.test", "shop.test"], solver="dns")
+    done = env.order(lineage)
     assert done.state == "issued", done
-    assert names(leaf(place, lineage)) == {"*.shop.test", "shop.test"}
+    assert names(leaf(env, lineage)) == {"*.shop.test", "shop.test"}
     calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
     assert [c[0] for c in calls] == ["add", "add", "remove", "remove"]
     assert {c[1] for c in calls} == {"_acme-challenge.shop.test"}
 
 
 @pytest.fixture
-def zone_place(
+def zone_env(
     database: Database, settings: Settings, tmp_path: Path, dns_ca: Pebble, bind: Named
-) -> Shop:
+) -> AcmeEnvironment:
     """An inventory whose CA and solvers ask ``bind``."""
-    made = shop(database, settings, tmp_path, dns_ca.directory, dns_ca.ca_file, dns=bind.server)
+    made = make_environment(
+        database, settings, tmp_path, dns_ca.directory, dns_ca.ca_file, dns=bind.server
+    )
     made.client("1001", "shop.test")
     made.register()
     return made
 
 
 def test_dynamic_update_sets_and_removes_the_records_at_bind(
-    zone_place: Shop, bind: Named, monkeypatch: pytest.MonkeyPatch
+    zone_env: AcmeEnvironment, bind: Named, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TSIG_SECRET", bind.secret)
-    # The zone's own server is asked whether it shows the record; it does not listen on port 53.
-    monkeypatch.setattr(build, "asker", partial(DnsClient.of, port=bind.port))
+    # The check of the record asks the name server of the zone, which does not listen on port 53.
+    monkeypatch.setattr(build, "new_dns_client", partial(DnsClient.of, port=bind.port))
     solver = SolverSettings(
         kind="rfc2136",
         server=bind.server,
@@ -57,16 +61,16 @@ def test_dynamic_update_sets_and_removes_the_records_at_bind(
         tsig_algorithm=bind.algorithm,
         propagation=5.0,
     )
-    zone_place.solve(dns=solver)
-    lineage = zone_place.lineage("1001", ["*.shop.test", "shop.test"], solver="dns")
-    done = zone_place.order(lineage)
+    zone_env.solve(dns=solver)
+    lineage = zone_env.lineage("1001", ["*.shop.test", "shop.test"], solver="dns")
+    done = zone_env.order(lineage)
     assert done.state == "issued", done
-    assert names(leaf(zone_place, lineage)) == {"*.shop.test", "shop.test"}
+    assert names(leaf(zone_env, lineage)) == {"*.shop.test", "shop.test"}
     assert bind.txt("_acme-challenge.shop.test") == []
 
 
 def test_failure_of_a_lexicon_provider_is_reported_without_its_secret(
-    zone_place: Shop, bind: Named, monkeypatch: pytest.MonkeyPatch
+    zone_env: AcmeEnvironment, bind: Named, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The provider of dns-lexicon that speaks RFC 2136 takes no port, and port 53 is closed."""
     monkeypatch.setenv("LEXICON_TOKEN", f"{bind.algorithm}:{bind.key_name}:{bind.secret}")
@@ -77,12 +81,12 @@ def test_failure_of_a_lexicon_provider_is_reported_without_its_secret(
         credentials=("auth_token=env:LEXICON_TOKEN", f"ddns_server={bind.address}"),
         propagation=1.0,
     )
-    zone_place.solve(dns=solver)
-    lineage = zone_place.lineage("1001", ["*.shop.test", "shop.test"], solver="dns")
-    done = zone_place.order(lineage)
-    what = "The DNS provider ddns did not take the record _acme-challenge.shop.test"
-    assert done.state == "failed" and what in done.said, done
-    assert bind.secret not in done.said
+    zone_env.solve(dns=solver)
+    lineage = zone_env.lineage("1001", ["*.shop.test", "shop.test"], solver="dns")
+    done = zone_env.order(lineage)
+    reason = "The DNS provider ddns did not accept the record _acme-challenge.shop.test"
+    assert done.state == "failed" and reason in done.message, done
+    assert bind.secret not in done.message
 
 
 def test_wrong_tsig_key_is_reported(bind: Named) -> None:
@@ -94,6 +98,6 @@ def test_wrong_tsig_key_is_reported(bind: Named) -> None:
         tsig_secret="AAAA",
         tsig_algorithm=bind.algorithm,
     )
-    made = build.make(solver, lambda: DnsClient((bind.resolver,)), system_clock)
-    with pytest.raises(CertmgrError, match="did not take the record"):
-        made.present([ChallengeProof("shop.test", "token-1", "token-1.thumb")])
+    wrong_key = build.make(solver, lambda: DnsClient((bind.resolver,)), system_clock)
+    with pytest.raises(CertmgrError, match="did not accept the record"):
+        wrong_key.present([ChallengeProof("shop.test", "token-1", "token-1.thumb")])

@@ -1,4 +1,4 @@
-"""An inventory that moves through time: what each site serves, which faults it has, and scans.
+"""A simulated inventory: what each site serves, which faults it has, and scans over time.
 
 The rows are written by the same code as those of a real scan.
 """
@@ -18,7 +18,7 @@ from certmgr.notices.gather import gather
 from certmgr.notices.run import freeze_of
 from certmgr.purchases.model import LeadTimes
 from inventory.db.database import Database, to_epoch
-from inventory.models.tables import endpoint, notice
+from inventory.models import Endpoint, Notice
 from inventory.store import clients, contacts, domains, recipients, runs, scan_results, tickets
 from inventory.vocabulary import Finding
 from notifiers.pipeline.compose import Sender
@@ -81,8 +81,8 @@ class Site:
         return leaf
 
 
-class Street:
-    """Clients, staff and sites, and the time at which they are.
+class SiteSimulation:
+    """Clients, staff and sites at a simulated time.
 
     Keyword arguments replace those of :class:`notifiers.pipeline.record.NoticeSettings`.
     """
@@ -105,12 +105,12 @@ class Street:
         self.rules = NoticeSettings(policy or NoticePolicy(), **config | rules)
         self.templates = Templates()
         self.expected: int | None = None
-        self.looked = 0
+        self.rechecked = 0
         self._queued = 0
 
     # -- records -----------------------------------------------------------------------------------
 
-    def client(self, number: str, ways: Sequence[str] = (), **given: Any) -> int:
+    def client(self, number: str, methods: Sequence[str] = (), **given: Any) -> int:
         with self.database.write(self.now) as tx:
             values = {
                 "number": number,
@@ -120,25 +120,27 @@ class Street:
                 "hosts": "us",
             }
             row_id = clients.add(tx, values | given)
-            for way in ways or [f"email:owner{number}@client{number}.example"]:
+            for method in methods or [f"email:owner{number}@client{number}.example"]:
                 owner = {"name": f"Owner of {number}", "role": "owner"}
-                contacts.add(tx, number, owner, (way,))
+                contacts.add(tx, number, owner, (method,))
         return row_id
 
     def staff(
         self,
         name: str = "Ada",
-        way: str = "email:ada@provider.example",
+        method: str = "email:ada@provider.example",
         **given: Any,
     ) -> int:
         with self.database.write(self.now) as tx:
-            return contacts.add(tx, None, {"name": name, "role": "administrator", **given}, (way,))
+            return contacts.add(
+                tx, None, {"name": name, "role": "administrator", **given}, (method,)
+            )
 
     def site(self, host: str, number: str, **given: Any) -> Site:
         with self.database.write(self.now) as tx:
             domain_id = domains.add(tx, host, {"client": number, **given})
             client_id = clients.find(tx.conn, number)["id"]
-            query = select(endpoint.c.id).where(endpoint.c.domain_id == domain_id)
+            query = select(Endpoint.id).where(Endpoint.domain_id == domain_id)
             row_id = tx.conn.execute(query).scalar()
         assert row_id is not None
         self.sites[host] = Site(row_id, host, client_id, domain_id)
@@ -229,8 +231,8 @@ class Street:
                 }
                 for address, leaf in site.leaves.items()
             }
-        scan_results.write_standings(tx, rows)
-        scan_results.write_spans(tx, spans)
+        scan_results.write_endpoint_status(tx, rows)
+        scan_results.write_observations(tx, spans)
 
     def _findings(self, site: Site) -> list[Finding]:
         found = list(site.faults.values())
@@ -244,25 +246,27 @@ class Street:
 
     # -- notices -----------------------------------------------------------------------------------
 
-    def gather(self, now: datetime, told: Mapping[str, Mapping[str, Any]]) -> NoticeSource:
+    def gather(
+        self, now: datetime, tickets_by_key: Mapping[str, Mapping[str, Any]]
+    ) -> NoticeSource:
         policy = self.rules.policy
         leads, freeze = LeadTimes(7, 7, 7), freeze_of(policy)
-        return gather(self.database, now, told, policy.thresholds, leads, freeze)
+        return gather(self.database, now, tickets_by_key, policy.thresholds, leads, freeze)
 
-    def look(self, subjects: Sequence[Topic]) -> dict[tuple[str, str], Recheck]:
+    def recheck(self, topics: Sequence[Topic]) -> dict[tuple[str, str], Recheck]:
         """Recheck the sites themselves, and not what a scan stored of them."""
         by_id = {s.id: s for s in self.sites.values()}
         found: dict[tuple[str, str], Recheck] = {}
-        self.looked += len(subjects)
-        for subject in subjects:
-            site = by_id.get(subject.endpoint_id or 0)
+        self.rechecked += len(topics)
+        for topic in topics:
+            site = by_id.get(topic.endpoint_id or 0)
             if site is None:
-                found[subject.mark] = Recheck(RecheckState.SAME, "not looked at")
+                found[topic.mark] = Recheck(RecheckState.SAME, "not rechecked")
             elif site.blind:
-                found[subject.mark] = Recheck(RecheckState.UNKNOWN, "no resolver answered")
-            elif subject.kind is TopicKind.COVER:
-                old = [leaf for leaf in site.leaves.values() if leaf.sha256 == subject.round]
-                new = [leaf for leaf in site.leaves.values() if leaf.sha256 != subject.round]
+                found[topic.mark] = Recheck(RecheckState.UNKNOWN, "no resolver answered")
+            elif topic.kind is TopicKind.COVER:
+                old = [leaf for leaf in site.leaves.values() if leaf.sha256 == topic.revision]
+                new = [leaf for leaf in site.leaves.values() if leaf.sha256 != topic.revision]
                 seen = (
                     RecheckState.PARTIAL
                     if old and new
@@ -270,7 +274,7 @@ class Street:
                     if old
                     else RecheckState.GONE
                 )
-                found[subject.mark] = Recheck(
+                found[topic.mark] = Recheck(
                     seen,
                     {
                         "partial": "replaced on some",
@@ -279,9 +283,9 @@ class Street:
                     }[seen],
                 )
             else:
-                found[subject.mark] = Recheck(
-                    RecheckState.SAME if subject.code in site.faults else RecheckState.GONE,
-                    "looked",
+                found[topic.mark] = Recheck(
+                    RecheckState.SAME if topic.code in site.faults else RecheckState.GONE,
+                    "rechecked",
                 )
         return found
 
@@ -290,7 +294,7 @@ class Street:
         run = NoticeRun(
             self.database,
             self.gather,
-            self.look,
+            self.recheck,
             self.templates,
             self.rules,
             self.now,
@@ -306,30 +310,30 @@ class Street:
         self.scan()
         self.notify()
 
-    def pass_(self, days: float = 0, hours: float = 0) -> None:
+    def advance(self, days: float = 0, hours: float = 0) -> None:
         self.now += timedelta(days=days, hours=hours)
 
     def day(self, days: float = 1, *, scan: bool = True) -> RunOutcome:
         """Let time pass, then scan and notify."""
-        self.pass_(days)
+        self.advance(days)
         if scan:
             self.scan()
         return self.notify()
 
     def days(self, count: int) -> list[tuple[str, str, str]]:
-        """Scan, notify and send daily. Return what clients got, as :func:`said` does."""
+        """Scan, notify and send daily. Return what clients got, as :func:`sent_items` does."""
         found = []
         for _ in range(count):
-            found += said(self.day())
-            self.sent()
+            found += sent_items(self.day())
+            self.mark_sent()
         return found
 
-    def sent(self) -> None:
-        """Mark everything that is queued as sent."""
+    def mark_sent(self) -> None:
+        """Mark all queued notices as sent."""
         if not self._queued:
             return
         with self.database.write(self.now) as tx:
-            queued = update(notice).where(notice.c.state == "queued")
+            queued = update(Notice).where(Notice.state == "queued")
             tx.conn.execute(queued.values(state="sent", sent_at=tx.at))
         self._queued = 0
 
@@ -343,22 +347,22 @@ def fault(
     return Finding(code, severity, (), evidence, actor)
 
 
-# -- short ways for tests ----
+# -- helpers for assertions -----------------------------------------------------------------------
 
 
-def said(outcome: RunOutcome) -> list[tuple[str, str, str]]:
-    """(subject, threshold, step) of everything that went out to clients."""
-    return [(i.subject.key, i.label, i.step) for d, _ in outcome.drafts for i in d.items]
+def sent_items(outcome: RunOutcome) -> list[tuple[str, str, str]]:
+    """Return topic key, threshold and step of each item that was sent to clients."""
+    return [(i.topic.key, i.label, i.step) for d, _ in outcome.drafts for i in d.items]
 
 
-def reasons(street: Street, key: str) -> list[str]:
-    """The decisions about a subject with their reasons, newest first."""
-    with street.database.read() as conn:
+def reasons(simulation: SiteSimulation, key: str) -> list[str]:
+    """Return the decisions about a topic with their reasons, newest first."""
+    with simulation.database.read() as conn:
         return [f"{r['action']}: {r['reason']}" for r in tickets.decisions(conn, [key])]
 
 
-def year(
-    street: Street,
+def add_expiring_site(
+    simulation: SiteSimulation,
     number: str = "1",
     host: str = "shop.example",
     left: float = 100,
@@ -367,13 +371,13 @@ def year(
     """Add a site whose certificate ends in ``left`` days, and complete the first scan.
 
     Returns:
-        The key of the subject.
+        The key of the topic.
     """
-    with street.database.read() as conn:
+    with simulation.database.read() as conn:
         known = {c["number"] for c in recipients.clients(conn).values()}
     if number not in known:
-        street.client(number)
-    site = street.site(host, number)
-    site.serve(street.now - (life - left) * DAY, life * DAY)
-    street.baseline()
+        simulation.client(number)
+    site = simulation.site(host, number)
+    site.serve(simulation.now - (life - left) * DAY, life * DAY)
+    simulation.baseline()
     return site.key

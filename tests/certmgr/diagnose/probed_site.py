@@ -31,7 +31,7 @@ def served(
     return server.port
 
 
-def look(
+def probe(
     settings: Settings, port: int, addresses: tuple[str, ...], **network: tuple[str, ...]
 ) -> EndpointReport:
     """Probe the site at these addresses; nothing serves it over plain HTTP."""

@@ -1,4 +1,4 @@
-"""How one domain stands against a deadline, by given findings and without a scan."""
+"""Assess one domain for a deadline, by given findings and without a scan."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import EndpointFacts, LeafFacts
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Parties
-from tests.certmgr.compliance.town import DAY, HOST
+from tests.certmgr.compliance.scanned_site import DAY, HOST
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def known(
-    *findings: Finding, looked: bool = True, visited: bool = True, accepted: tuple[Any, ...] = ()
+def endpoint_facts(
+    *findings: Finding, checked: bool = True, visited: bool = True, accepted: tuple[Any, ...] = ()
 ) -> EndpointFacts:
     good = LeafFacts(NOW - 10 * DAY, NOW + 80 * DAY, True)
-    return EndpointFacts(Target(HOST), "site", findings, (good,), looked, visited, accepted)
+    return EndpointFacts(Target(HOST), "site", findings, (good,), checked, visited, accepted)
 
 
-def subject(
+def domain_facts(
     *parts: EndpointFacts,
     purpose: str = "site",
     policy: str | None = None,
@@ -31,10 +31,10 @@ def subject(
     return DomainFacts(1, HOST, "1001", 1, purpose, policy, Parties(), tags, parts)
 
 
-def stand(
-    due: Deadline, *parts: EndpointFacts, at: datetime = NOW, **options: Any
+def assess_domain(
+    deadline: Deadline, *parts: EndpointFacts, at: datetime = NOW, **options: Any
 ) -> ComplianceRow:
-    row = assess(subject(*parts, **options), due, at)
+    row = assess(domain_facts(*parts, **options), deadline, at)
     assert row is not None
     return row
 

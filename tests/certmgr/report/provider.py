@@ -1,4 +1,4 @@
-"""Clients with sites on loopback, and reports of them."""
+"""A provider whose clients have sites on loopback, and the reports of these clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from certmgr.demo.pages import PageResponse, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
 from certmgr.inspection.scan_run import ScanOptions, ScanRun
 from certmgr.inspection.status import EndpointStatus
-from certmgr.report.load import material
+from certmgr.report.load import load_report_input
 from certmgr.report.model import ClientReport
 from certmgr.report.view import ReportInput, build
 from inventory.clock import Clock
@@ -34,8 +34,13 @@ from tests.databases import open_sqlite
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-class Village:
-    """Clients with sites on loopback that are scanned. ``plain``: what a host answers over HTTP."""
+class ReportProvider:
+    """A provider with clients and sites on loopback.
+
+    Attributes:
+        plain: Response of a host over HTTP. Other hosts redirect to HTTPS.
+        ports: HTTPS port of each host.
+    """
 
     def __init__(
         self,
@@ -59,7 +64,7 @@ class Village:
         self.settings = replace(
             settings, http=HttpSettings(port=http.port, per_address=0, rate=0.0)
         )
-        self.path = folder / "village.db"
+        self.path = folder / "inventory.db"
         self.database = open_sqlite(self.path, clock=clock)
         stack.callback(self.database.close)
 
@@ -91,22 +96,22 @@ class Village:
         ScanRun(self.database, self.settings, ScanOptions()).run()
 
     def report(
-        self, number: str, as_of: datetime | None = None, chosen: str | None = None
+        self, number: str, as_of: datetime | None = None, language_code: str | None = None
     ) -> tuple[ClientReport, Language]:
         now = self.clock()
         past = as_of if as_of is not None and as_of <= now else None
-        read = material(
+        report_input = load_report_input(
             self.database,
             number,
             now,
             as_of=as_of,
             provider="Example Hosting",
-            dues=all_deadlines(self.database, past),
+            deadlines=all_deadlines(self.database, past),
             default_language="en",
             default_zone="UTC",
-            chosen=chosen,
+            chosen_language=language_code,
         )
-        return build(read), read.language
+        return build(report_input), report_input.language
 
 
 class _Text(HTMLParser):
@@ -124,7 +129,7 @@ class _Text(HTMLParser):
 
 
 def text_of(page_html: str) -> str:
-    """Return the text that a reader of the page sees."""
+    """Return the visible text of the page."""
     parser = _Text()
     parser.feed(page_html)
     return " ".join(" ".join(parser.parts).split())
@@ -141,7 +146,7 @@ def pdf_text(data: bytes, path: Path) -> str:
 
 
 def hostile_input(**changes: Any) -> ReportInput:
-    """Make report input whose texts are HTML, templates, control characters and formulas."""
+    """Return report input whose texts are HTML, templates, control characters and formulas."""
     evil = "<script>alert(1)</script>{{ 7*7 }}{% for x in y %}\x1b[31m\u202e=cmd()"
     finding = Finding(
         "redirect-loop",
@@ -151,7 +156,7 @@ def hostile_input(**changes: Any) -> ReportInput:
         "client",
         "you-act",
     )
-    standing = EndpointStatus(
+    status = EndpointStatus(
         1,
         Target("shop.example.test"),
         "1001",
@@ -173,33 +178,33 @@ def hostile_input(**changes: Any) -> ReportInput:
         "contact": evil,
         "language": language("en"),
         "as_of": NOW,
-        "subjects": [],
-        "standings": [standing],
+        "domains": [],
+        "statuses": [status],
         "rows": [],
         "deadlines": [Deadline("x", NOW + timedelta(days=5), evil, affects=evil, text=evil)],
-        "taken": [],
+        "assigned": [],
         "vantage": evil,
         "measured": NOW,
     }
     return ReportInput(**values | changes)
 
 
-States = tuple[Village, dict[str, tuple[ClientReport, Language]]]
-"""The fixture ``all_states``: the inventory, and the report of each client in its language."""
+States = tuple[ReportProvider, dict[str, tuple[ClientReport, Language]]]
+"""Type of the fixture ``all_states``: the provider, and the report of each client."""
 
 
-def states(village: Village) -> dict[str, tuple[ClientReport, Language]]:
+def states(provider: ReportProvider) -> dict[str, tuple[ClientReport, Language]]:
     """Return a report in each state.
 
-    They are: good, the client acts, we act and level 2 acts, unknown, without a site, and in
-    German.
+    The states are: good, action by the client, action by the provider and by level 2, unknown,
+    without a site, and in German.
     """
-    now = village.clock()
-    issue = village.issuer.issue
-    village.client("good", "Good")
-    village.site("good", "good.example.test", server_context(issue("good.example.test")))
-    village.client("act", "Acts", hosts="us", dns="client", buys="client", renews="client")
-    village.site(
+    now = provider.clock()
+    issue = provider.issuer.issue
+    provider.client("good", "Good")
+    provider.site("good", "good.example.test", server_context(issue("good.example.test")))
+    provider.client("act", "Acts", hosts="us", dns="client", buys="client", renews="client")
+    provider.site(
         "act",
         "old.example.test",
         server_context(
@@ -210,25 +215,25 @@ def states(village: Village) -> dict[str, tuple[ClientReport, Language]]:
             )
         ),
     )
-    village.site(
+    provider.site(
         "act",
         "xn--grten-gra.example.test",
         server_context(
             issue("xn--grten-gra.example.test", not_before=now - timedelta(days=85), days=5)
         ),
     )
-    village.client("ours", "Ours", hosts="us", dns="us", buys="us", renews="us")
-    village.site("ours", "login.example.test", server_context(issue("login.example.test")))
-    village.plain["login.example.test"] = page("Login", "<input type=password>", hsts=False)
-    village.site("ours", "mixed.example.test", server_context(issue("other.test")))
-    village.client("unknown", "Unknown")
-    village.site(
+    provider.client("ours", "Ours", hosts="us", dns="us", buys="us", renews="us")
+    provider.site("ours", "login.example.test", server_context(issue("login.example.test")))
+    provider.plain["login.example.test"] = page("Login", "<input type=password>", hsts=False)
+    provider.site("ours", "mixed.example.test", server_context(issue("other.test")))
+    provider.client("unknown", "Unknown")
+    provider.site(
         "unknown",
         "guarded.example.test",
         server_context(issue("guarded.example.test")),
         PageResponse(403),
     )
-    with village.database.write() as tx:
+    with provider.database.write() as tx:
         due = {
             "at": now + timedelta(days=60),
             "rule": "https-only",
@@ -250,8 +255,10 @@ def states(village: Village) -> dict[str, tuple[ClientReport, Language]]:
             kind="take",
             by="Ines",
         )
-    village.client("none", "Without Sites")
-    village.scan()
-    made = {number: village.report(number) for number in ("good", "act", "ours", "unknown", "none")}
-    made["act-de"] = village.report("act", chosen="de")
-    return made
+    provider.client("none", "Without Sites")
+    provider.scan()
+    reports = {
+        number: provider.report(number) for number in ("good", "act", "ours", "unknown", "none")
+    }
+    reports["act-de"] = provider.report("act", language_code="de")
+    return reports

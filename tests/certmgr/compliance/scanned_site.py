@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, subjects
+from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, load_domain_facts
 from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import IssuedCertificate
 from certmgr.inspection.scan_run import ScanOptions, ScanRun
@@ -24,7 +24,7 @@ REDIRECT = f"return 301 https://{HOST}:HTTPS_PORT/;"
 DAY = timedelta(days=1)
 
 
-class Town:
+class ScannedSite:
     """An inventory with one domain that nginx serves and that is scanned as by ``certmgr scan``."""
 
     def __init__(self, settings: Settings, folder: Path, stack: contextlib.ExitStack) -> None:
@@ -32,7 +32,7 @@ class Town:
         self.settings = replace(
             settings, http=HttpSettings(per_address=0, rate=0.0, port=free_port())
         )
-        self.database = open_sqlite(folder / "town.db")
+        self.database = open_sqlite(folder / "site.db")
         stack.callback(self.database.close)
         with self.database.write() as tx:
             clients.add(
@@ -66,15 +66,15 @@ class Town:
     def scan(self) -> None:
         ScanRun(self.database, self.settings, ScanOptions()).run()
 
-    def stand(self, name: str, as_of: datetime | None = None) -> ComplianceRow:
-        """Scan, and return how the domain stands against the deadline ``name``."""
+    def scan_and_assess(self, name: str, as_of: datetime | None = None) -> ComplianceRow:
+        """Scan, and return the assessment of the domain for the deadline ``name``."""
         self.scan()
         return self.row(name, as_of)
 
     def row(self, name: str, as_of: datetime | None = None) -> ComplianceRow:
-        """Return how the domain stands by the last scan."""
+        """Return the assessment of the domain by the last scan."""
         now = clock()
-        found, _ = subjects(self.database, now, as_of=as_of)
-        dues = [d for d in all_deadlines(self.database) if d.name == name]
-        (row,) = judge(found, dues, as_of or now)
+        facts, _ = load_domain_facts(self.database, now, as_of=as_of)
+        deadlines = [d for d in all_deadlines(self.database) if d.name == name]
+        (row,) = judge(facts, deadlines, as_of or now)
         return row

@@ -18,7 +18,7 @@ HOSTS = {"1001": "rose.example.test", "1002": "tulip.example.test"}
 
 
 @dataclass(slots=True)
-class Two:
+class TwoClients:
     """``issued``: the certificate of each client, by its number."""
 
     run: Callable[..., Ran]

@@ -1,0 +1,26 @@
+"""Secrets are removed from log lines: those of the configuration, and credentials in URLs."""
+
+from __future__ import annotations
+
+import re
+
+_MASK = "***"
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+# Shorter values would mask ordinary words.
+_SHORTEST = 6
+_secrets: set[str] = set()
+
+
+def register(secret: str) -> None:
+    """Remember a resolved secret, so that no log line shows it."""
+    if len(secret) >= _SHORTEST:
+        _secrets.add(secret)
+
+
+def redact(text: str) -> str:
+    """Return the text without known secrets and without credentials in URLs."""
+    text = _CREDENTIALS.sub(_MASK, text)
+    # Longer secrets first: one may contain another.
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, _MASK)
+    return text

@@ -1,0 +1,33 @@
+"""What all queries have in common: chunks of an IN list, the id of a new row, rows as mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Executable, insert
+
+from inventory.models.base import Base
+
+T = TypeVar("T")
+
+# SQLite allows 32,766 parameters in a statement, PostgreSQL 65,535; short lists also keep the
+# statement cache small.
+CHUNK = 500
+
+
+def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """Split a list for IN conditions and for inserts of many rows."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def insert_id(conn: Connection, model: type[Base], values: Mapping[str, Any]) -> int:
+    """Insert one row and return its id."""
+    key = conn.execute(insert(model).values(dict(values))).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def fetch_all(conn: Connection, query: Executable) -> list[Mapping[str, Any]]:
+    """Return all rows of a query, each as a dictionary by column name."""
+    return [dict(row) for row in conn.execute(query).mappings()]

@@ -1,0 +1,207 @@
+"""ACME accounts, lineages, orders and deployments."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from inventory.models.base import Base, EnumText, Id
+from inventory.vocabulary import AccountState, DeploymentState, LineageNameState, LineageState
+
+
+class AcmeAccount(Base):
+    """An account at an ACME CA."""
+
+    __tablename__ = "acme_account"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    # a known CA, or one of the configuration, else the host of the directory
+    ca: Mapped[str]
+    directory: Mapped[str]
+    # of the account at the CA; NULL until it answered
+    url: Mapped[str | None]
+    key_reference: Mapped[str]
+    # space-separated mail addresses
+    contacts: Mapped[str] = mapped_column(server_default="")
+    eab_kid: Mapped[str | None]
+    # the URL that was agreed to
+    terms: Mapped[str | None]
+    agreed_at: Mapped[int | None]
+    agreed_by: Mapped[str | None]
+    fallback_id: Mapped[int | None] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    state: Mapped[AccountState] = mapped_column(EnumText(AccountState), server_default="active")
+    created_at: Mapped[int]
+    retired_at: Mapped[int | None]
+
+
+class StoredLineage(Base):
+    """The standing arrangement for one certificate that is renewed: names, account, validation,
+
+    targets. Programs (hooks, targets) stand in the configuration; rows only name them.
+    """
+
+    __tablename__ = "lineage"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    # a word of ours, and a folder
+    name: Mapped[str] = mapped_column(unique=True)
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    key_type: Mapped[str]
+    reuse_key: Mapped[int] = mapped_column(Integer, server_default="0")
+    # the client's own, PEM: then the key is not ours
+    csr: Mapped[str | None]
+    solver: Mapped[str]
+    profile: Mapped[str | None]
+    preferred_chain: Mapped[str | None]
+    # space-separated words of the configuration
+    targets: Mapped[str] = mapped_column(server_default="")
+    # ask, auto: whether names in quarantine may be left out
+    shrink: Mapped[str] = mapped_column(server_default="ask")
+    # the quarantined names whose leaving out was approved, space-separated
+    shrink_ok: Mapped[str] = mapped_column(server_default="")
+    # the newest certificate
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    # SHA-256 of each, leaf first
+    chain: Mapped[str] = mapped_column(server_default="")
+    # SHA-256 of the leaf that the current link holds
+    deployed: Mapped[str | None]
+    # when that leaf was seen live on every address
+    proven_at: Mapped[int | None]
+    # the result of the last verification
+    proof: Mapped[str | None]
+    # SHA-256 of the leaf that was taken back: once, then staff
+    rolled_back: Mapped[str | None]
+    # SHA-256 of leaves that must never come back, space-separated
+    compromised: Mapped[str] = mapped_column(server_default="")
+    ari_start: Mapped[int | None]
+    ari_end: Mapped[int | None]
+    # the instant that was drawn once for this window
+    ari_at: Mapped[int | None]
+    # explanationURL
+    ari_url: Mapped[str | None]
+    # when to ask again
+    ari_next_at: Mapped[int | None]
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    # not before
+    next_at: Mapped[int | None]
+    # the last error, JSON of certmgr/acme/problems.py
+    error: Mapped[str | None]
+    state: Mapped[LineageState] = mapped_column(EnumText(LineageState), server_default="active")
+    created_at: Mapped[int]
+    retired_at: Mapped[int | None]
+
+
+class LineageName(Base):
+    """A name of a lineage."""
+
+    __tablename__ = "lineage_name"
+    __table_args__ = (Index("ix_lineage_name_name", "name"),)
+
+    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(Integer)
+    # active, quarantined
+    state: Mapped[LineageNameState] = mapped_column(
+        EnumText(LineageNameState), server_default="active"
+    )
+    since: Mapped[int | None]
+    reason: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    # when a quarantined name was last rechecked
+    checked_at: Mapped[int | None]
+
+
+class AcmeOrder(Base):
+    """One order at the CA for one intent of a lineage. Written before the CA receives it."""
+
+    __tablename__ = "acme_order"
+    __table_args__ = (
+        Index(
+            "uq_acme_order_open",
+            "lineage_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    # intended, asked, pending, finalizing, issued, deployed, failed, abandoned
+    state: Mapped[str]
+    # why it was begun
+    reason: Mapped[str]
+    # space-separated
+    names: Mapped[str]
+    profile: Mapped[str | None]
+    # ARI certificate id
+    replaces: Mapped[str | None]
+    # placed in the window of ARI: counts against no limit
+    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    # of its file, drawn: ids of rows come again after an erasure or a restored backup
+    key_name: Mapped[str]
+    key_reference: Mapped[str | None]
+    csr: Mapped[str | None]
+    url: Mapped[str | None]
+    certificate_url: Mapped[str | None]
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    error: Mapped[str | None]
+    # token of the process that leads it
+    holder: Mapped[str | None]
+    lease_until: Mapped[int | None]
+    created_at: Mapped[int]
+    ended_at: Mapped[int | None]
+
+
+class AcmeEvent(Base):
+    """What counts against a CA's rate limits."""
+
+    __tablename__ = "acme_event"
+    __table_args__ = (Index("ix_acme_event_account_id_at", "account_id", "at"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    at: Mapped[int]
+    # order, certificate, failure
+    kind: Mapped[str]
+    # registered domain, or the name that failed
+    domain: Mapped[str | None]
+    # digest of the exact set
+    names: Mapped[str | None]
+    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
+
+
+class AcmeBackoff(Base):
+    """A CA or a name that is not tried again until a time."""
+
+    __tablename__ = "acme_backoff"
+
+    directory: Mapped[str] = mapped_column(primary_key=True)
+    # a name, "account:NAME", or "" for the CA
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    until: Mapped[int]
+    reason: Mapped[str]
+    at: Mapped[int]
+
+
+class Deployment(Base):
+    """One certificate deployed to one target."""
+
+    __tablename__ = "deployment"
+    __table_args__ = (UniqueConstraint("lineage_id", "sha256", "target"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
+    sha256: Mapped[str]
+    target: Mapped[str]
+    # pending, done, failed
+    state: Mapped[DeploymentState] = mapped_column(EnumText(DeploymentState))
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    next_at: Mapped[int]
+    error: Mapped[str | None]
+    created_at: Mapped[int]
+    done_at: Mapped[int | None]

@@ -1,0 +1,49 @@
+"""The declarative base, and the column types of all tables.
+
+Instants are whole seconds since 1970 in UTC. Constraint names are fixed for Alembic.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary, MetaData, Text
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+E = TypeVar("E", bound=StrEnum)
+
+# SQLite's rowid needs INTEGER; PostgreSQL needs 64 bits.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class EnumText(TypeDecorator[E], Generic[E]):
+    """A word of an enum, stored as text and read as its member."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, enum: type[E]) -> None:
+        super().__init__()
+        self.enum = enum
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> E | None:
+        return None if value is None else self.enum(value)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {str: Text, int: BigInteger, bytes: LargeBinary}  # noqa: RUF012

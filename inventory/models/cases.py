@@ -1,0 +1,151 @@
+"""Installation cases, incidents, and the certificates issued in them."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
+
+from inventory.models.base import Base, EnumText, Id
+from inventory.vocabulary import CaseState
+
+
+class Incident(Base):
+    """Many certificates that must be replaced by a time."""
+
+    __tablename__ = "incident"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    reference: Mapped[str] = mapped_column(unique=True)
+    # serials, issuer, server
+    kind: Mapped[str]
+    what: Mapped[str]
+    until: Mapped[int]
+    reason: Mapped[str]
+    by: Mapped[str]
+    opened_at: Mapped[int]
+    closed_at: Mapped[int | None]
+
+
+class Case(Base):
+    """One installation between client and provider.
+
+    The reference is that of its ticket, so that it holds across all messages.
+    """
+
+    __tablename__ = "case"
+    __table_args__ = (Index("ix_case_state", "state"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    reference: Mapped[str] = mapped_column(unique=True)
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    order_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
+    incident_id: Mapped[int | None] = mapped_column(Id, ForeignKey("incident.id"), index=True)
+    # new, renewal, reissue, incident
+    kind: Mapped[str]
+    state: Mapped[CaseState] = mapped_column(EnumText(CaseState))
+    # counts the transitions
+    step: Mapped[int] = mapped_column(Integer, server_default="1")
+    # counts every change
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    # when this state began
+    since: Mapped[int]
+    due_at: Mapped[int | None]
+    # of the client
+    contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
+    staff_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"))
+    bought_by: Mapped[str]
+    # 1: the client makes key and CSR
+    own_csr: Mapped[int] = mapped_column(Integer, server_default="0")
+    # SHA-256 of the leaf that it takes the place of
+    replaces: Mapped[str | None]
+    # when that one ends, or must be gone
+    ends_at: Mapped[int | None]
+    price: Mapped[str | None]
+    fee: Mapped[str | None]
+    currency: Mapped[str | None]
+    approved_at: Mapped[int | None]
+    approved_by: Mapped[str | None]
+    approved_how: Mapped[str | None]
+    window_start: Mapped[int | None]
+    window_end: Mapped[int | None]
+    window_zone: Mapped[str | None]
+    window_sequence: Mapped[int] = mapped_column(Integer, server_default="0")
+    # none, agreed, cancelled
+    window_state: Mapped[str] = mapped_column(server_default="none")
+    installed_at: Mapped[int | None]
+    live_at: Mapped[int | None]
+    # why it was declined, cancelled or reopened
+    reason: Mapped[str | None]
+    # JSON: [code, values] of what is wrong with what came back last
+    said: Mapped[str] = mapped_column(server_default="[]")
+    opened_at: Mapped[int]
+    closed_at: Mapped[int | None]
+
+
+class CaseName(Base):
+    """A name of a case."""
+
+    __tablename__ = "case_name"
+    __table_args__ = (Index("ix_case_name_name", "name"),)
+
+    case_id: Mapped[int] = mapped_column(Id, ForeignKey("case.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
+class CaseEvent(Base):
+    """What happened in a case, and who did it. Rows never change."""
+
+    __tablename__ = "case_event"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    case_id: Mapped[int] = mapped_column(Id, ForeignKey("case.id"), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    at: Mapped[int]
+    by: Mapped[str]
+    action: Mapped[str]
+    before: Mapped[str | None]
+    after: Mapped[str | None]
+    text: Mapped[str] = mapped_column(server_default="")
+
+
+class Issuance(Base):
+    """One certificate requested under a purchase or in a case.
+
+    The key is a file; the row states the machine and the path.
+    """
+
+    __tablename__ = "issuance"
+    __table_args__ = (Index("ix_issuance_sha256", "sha256"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    order_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
+    case_id: Mapped[int | None] = mapped_column(Id, ForeignKey("case.id"), index=True)
+    key_type: Mapped[str] = mapped_column(server_default="")
+    # SHA-256 of the public key
+    spki: Mapped[str | None]
+    # PEM
+    csr: Mapped[str | None]
+    # machine:path; NULL: the client has the key
+    key_reference: Mapped[str | None]
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    # SHA-256 of the issuers in their order, space-separated
+    chain: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[int]
+    received_at: Mapped[int | None]
+    live_at: Mapped[int | None]
+
+
+class IncidentItem(Base):
+    """A certificate that an incident concerns, as it was sorted when the incident was opened."""
+
+    __tablename__ = "incident_item"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    incident_id: Mapped[int] = mapped_column(Id, ForeignKey("incident.id"), index=True)
+    serial: Mapped[str]
+    sha256: Mapped[str | None]
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    names: Mapped[str] = mapped_column(server_default="")
+    # replaced, automatic, ours, client, unknown
+    sort: Mapped[str]
+    case_id: Mapped[int | None] = mapped_column(Id, ForeignKey("case.id"), index=True)

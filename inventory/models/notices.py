@@ -1,0 +1,215 @@
+"""Tickets, notices, and what came back."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from inventory.models.base import Base, EnumText, Id
+from inventory.vocabulary import NoticeState
+
+
+class Ticket(Base):
+    """What one conversation with a client is about: a name that loses cover, a finding, a
+
+    deadline. Its reference stays the same.
+    """
+
+    __tablename__ = "matter"
+    __table_args__ = (UniqueConstraint("key"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    reference: Mapped[str] = mapped_column(unique=True)
+    # cover:ENDPOINT:CLIENT, fault:ENDPOINT:CODE:CLIENT, deadline:DOMAIN:NAME:CLIENT,
+    # broadcast:TEMPLATE:DEADLINE:CLIENT
+    key: Mapped[str]
+    kind: Mapped[str]
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
+    domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
+    code: Mapped[str | None]
+    # certificate, term or opening that is spoken of
+    round: Mapped[str] = mapped_column(server_default="")
+    # what one action would fix, as status --causes groups it
+    cause: Mapped[str] = mapped_column(server_default="")
+    # baseline or mass, and the rank it was held at: nothing goes out before it is released
+    hold: Mapped[str | None]
+    released_at: Mapped[int | None]
+    opened_at: Mapped[int]
+    closed_at: Mapped[int | None]
+    # when a client was first notified
+    told_at: Mapped[int | None]
+    acked_at: Mapped[int | None]
+    acked_by: Mapped[str | None]
+    # next word by
+    promised_at: Mapped[int | None]
+
+
+class Notice(Base):
+    """One message to one contact."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        Index("ix_notice_state_next_at", "state", "next_at"),
+        Index("ix_notice_client_id_created_at", "client_id", "created_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
+    # NULL: to staff
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    # client, broadcast, digest, alarm, errand
+    kind: Mapped[str]
+    reference: Mapped[str]
+    # in the mail's headers: who returns it has seen the mail
+    secret: Mapped[str]
+    # you-act, we-act, escalated, resolved; NULL to staff
+    outcome: Mapped[str | None]
+    # mail, or the name of a channel
+    channel: Mapped[str]
+    subject: Mapped[str]
+    text: Mapped[str]
+    html: Mapped[str]
+    # queued, leased, sending, sent, unknown, failed, dead
+    state: Mapped[NoticeState] = mapped_column(EnumText(NoticeState))
+    token: Mapped[str | None]
+    lease_until: Mapped[int | None]
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    next_at: Mapped[int]
+    expires_at: Mapped[int]
+    created_at: Mapped[int]
+    sent_at: Mapped[int | None]
+    sent_to: Mapped[str | None]
+    smtp_code: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None]
+    acked_at: Mapped[int | None]
+    resolved_at: Mapped[int | None]
+    # JSON list of iCalendar files that go with it
+    calendar: Mapped[str] = mapped_column(server_default="")
+
+
+class SentItem(Base):
+    """What a message states.
+
+    The unique key makes a notice go once: recipient, subject, step, threshold, certificate or
+    term.
+    """
+
+    __tablename__ = "notice_item"
+    __table_args__ = (UniqueConstraint("contact_id", "subject", "step", "threshold", "round"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    notice_id: Mapped[int] = mapped_column(Id, ForeignKey("notice.id"), index=True)
+    contact_id: Mapped[int] = mapped_column(Id)
+    subject: Mapped[str]
+    # owner, fallback, oncall, resolved, staff, digest, broadcast
+    step: Mapped[str]
+    threshold: Mapped[str]
+    round: Mapped[str]
+    matter_id: Mapped[int | None] = mapped_column(Id, ForeignKey("matter.id"), index=True)
+
+
+_DECISION_KEY = ("subject", "contact_id", "threshold", "round", "action", "reason")
+
+
+class StoredDecision(Base):
+    """Why a contact was or was not notified: one row as long as the decision stays the same."""
+
+    __tablename__ = "decision"
+    __table_args__ = (
+        UniqueConstraint(*_DECISION_KEY),
+        Index("ix_decision_client_id", "client_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    subject: Mapped[str]
+    # 0: staff
+    client_id: Mapped[int] = mapped_column(Id)
+    # 0: before anybody was chosen
+    contact_id: Mapped[int] = mapped_column(Id)
+    threshold: Mapped[str]
+    round: Mapped[str]
+    # send, wait, hold, suppress, staff
+    action: Mapped[str]
+    reason: Mapped[str]
+    first_at: Mapped[int]
+    last_at: Mapped[int]
+
+
+class Snooze(Base):
+    """A snooze or maintenance window: no notices to clients about one ticket, domain, server,
+
+    client, or all.
+    """
+
+    __tablename__ = "snooze"
+    __table_args__ = (Index("ix_snooze_until", "until"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    # matter, domain, server, client, all
+    scope: Mapped[str]
+    scope_id: Mapped[int] = mapped_column(Id)
+    starts_at: Mapped[int]
+    until: Mapped[int]
+    reason: Mapped[str]
+    by: Mapped[str]
+    created_at: Mapped[int]
+    withdrawn_at: Mapped[int | None]
+
+
+class Release(Base):
+    """A cause or announcement that staff released, to a number of clients per day."""
+
+    __tablename__ = "release"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    cause: Mapped[str]
+    per_day: Mapped[int] = mapped_column(Integer)
+    by: Mapped[str]
+    created_at: Mapped[int]
+    ended_at: Mapped[int | None]
+
+
+class StoredAnnouncement(Base):
+    """An announcement to many clients about a coming deadline."""
+
+    __tablename__ = "broadcast"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    template: Mapped[str]
+    tag: Mapped[str | None]
+    deadline: Mapped[str]
+    text: Mapped[str | None]
+    by: Mapped[str]
+    created_at: Mapped[int]
+
+
+class InboundMessage(Base):
+    """A reply, bounce or automatic reply.
+
+    The key is the mail's Message-ID, so that reading it twice changes nothing.
+    """
+
+    __tablename__ = "inbound"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    message_id: Mapped[str] = mapped_column(unique=True)
+    # reply, bounce, automatic, stranger
+    kind: Mapped[str]
+    notice_id: Mapped[int | None] = mapped_column(Id)
+    contact_id: Mapped[int | None] = mapped_column(Id)
+    at: Mapped[int]
+    text: Mapped[str]
+
+
+class Job(Base):
+    """The last success of each job, and what it must remember."""
+
+    __tablename__ = "job"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[int | None]
+    success_at: Mapped[int | None]
+    error: Mapped[str | None]
+    # JSON
+    detail: Mapped[str] = mapped_column(server_default="{}")

@@ -1,0 +1,196 @@
+"""Scan runs and what they found."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index, Integer, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from inventory.models.base import Base, EnumText, Id
+from inventory.vocabulary import Actor, RunState, Severity
+
+
+class StoredCertificate(Base):
+    """A certificate that was served or received."""
+
+    __tablename__ = "certificate"
+    __table_args__ = (Index("ix_certificate_is_ca", "is_ca"),)
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    der: Mapped[bytes]
+    serial: Mapped[str]
+    subject: Mapped[str]
+    issuer: Mapped[str]
+    not_before: Mapped[int | None]
+    not_after: Mapped[int | None]
+    # JSON list
+    names: Mapped[str]
+    key: Mapped[str]
+    is_ca: Mapped[int] = mapped_column(Integer)
+    first_seen: Mapped[int]
+
+
+class Run(Base):
+    """One scan run."""
+
+    __tablename__ = "run"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    # running, complete, incomplete, suspect
+    state: Mapped[RunState] = mapped_column(EnumText(RunState))
+    reason: Mapped[str | None]
+    vantage: Mapped[str]
+    pid: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[int]
+    finished_at: Mapped[int | None]
+    scope: Mapped[str] = mapped_column(server_default="")
+    planned: Mapped[int] = mapped_column(Integer, server_default="0")
+    looked: Mapped[int] = mapped_column(Integer, server_default="0")
+    undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
+
+
+class ProbeState(Base):
+    """The last attempt and the last success at an endpoint, which are separate facts."""
+
+    __tablename__ = "standing"
+    __table_args__ = (Index("ix_standing_not_after", "not_after"),)
+
+    endpoint_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("endpoint.id"), primary_key=True, autoincrement=False
+    )
+    # of what was reported
+    fingerprint: Mapped[str] = mapped_column(server_default="")
+    # of what was seen, while the same evidence gives the same findings
+    memo: Mapped[str] = mapped_column(server_default="")
+    # until then
+    recheck_at: Mapped[int | None]
+    # when findings were last updated; NULL: probed, and never judged
+    judged_at: Mapped[int | None]
+    # 1: good in the last complete run
+    good: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"), index=True)
+    last_attempt: Mapped[int]
+    error_layer: Mapped[str | None]
+    error_reason: Mapped[str | None]
+    failing_since: Mapped[int | None]
+    failing_runs: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_good: Mapped[int | None]
+    leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    not_after: Mapped[int | None]
+    issuer: Mapped[str | None]
+
+
+class ServedChain(Base):
+    """What one address of an endpoint served, over the time in which it served the same."""
+
+    __tablename__ = "observation"
+    __table_args__ = (
+        Index("ix_observation_endpoint_id_open", "endpoint_id", "open"),
+        Index("ix_observation_leaf", "leaf"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    address: Mapped[str]
+    first_seen: Mapped[int]
+    last_seen: Mapped[int]
+    # 1: nothing else was seen at this address since
+    open: Mapped[int] = mapped_column(Integer)
+    # 1: the last attempt saw it
+    live: Mapped[int] = mapped_column(Integer)
+    # SHA-256 of each certificate, leaf first, space-separated
+    chain: Mapped[str]
+    leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    tls_version: Mapped[str | None]
+    cipher: Mapped[str | None]
+    group_name: Mapped[str | None]
+    alpn: Mapped[str | None]
+    ocsp: Mapped[str | None]
+    # 1, 0, NULL: not determined
+    trusted: Mapped[int | None] = mapped_column(Integer)
+    # 1: the path leads to an anchor of the browsers' store
+    public: Mapped[int | None] = mapped_column(Integer)
+
+
+class PageObservation(Base):
+    """What a visitor met over HTTP and HTTPS, over the time in which it stayed the same."""
+
+    __tablename__ = "web_observation"
+    __table_args__ = (Index("ix_web_observation_endpoint_id_open", "endpoint_id", "open"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    first_seen: Mapped[int]
+    last_seen: Mapped[int]
+    # 1: nothing else was seen since
+    open: Mapped[int] = mapped_column(Integer)
+    digest: Mapped[str]
+    # JSON: "http" of certmgr.scan/1
+    document: Mapped[str]
+
+
+class StoredFinding(Base):
+    """A finding of an endpoint, open until ``closed_at``."""
+
+    __tablename__ = "finding"
+    __table_args__ = (
+        Index("ix_finding_endpoint_id_closed_at", "endpoint_id", "closed_at"),
+        Index("ix_finding_closed_at", "closed_at"),
+        Index(
+            "uq_finding_open",
+            "endpoint_id",
+            "code",
+            unique=True,
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    code: Mapped[str]
+    severity: Mapped[Severity] = mapped_column(EnumText(Severity))
+    actor: Mapped[Actor] = mapped_column(EnumText(Actor))
+    outcome: Mapped[str | None]
+    # space-separated
+    addresses: Mapped[str]
+    # JSON
+    evidence: Mapped[str]
+    opened_at: Mapped[int]
+    opened_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
+    closed_at: Mapped[int | None]
+    closed_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
+
+
+class Proposal(Base):
+    """What a run would open and close.
+
+    It takes effect in one transaction when the run ends well; a suspect or dead run leaves none
+    of it.
+    """
+
+    __tablename__ = "proposal"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    # JSON
+    changes: Mapped[str]
+
+
+class StoredAcceptance(Base):
+    """An accepted finding, or one that a named person fixes until a date."""
+
+    __tablename__ = "acceptance"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    code: Mapped[str]
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
+    endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
+    # accept: left out of verdicts; take: assigned to a named person until then
+    kind: Mapped[str] = mapped_column(server_default="accept")
+    until: Mapped[int]
+    reason: Mapped[str]
+    by: Mapped[str]
+    created_at: Mapped[int]
+    withdrawn_at: Mapped[int | None]

@@ -1,0 +1,32 @@
+"""The provider's servers and load balancers."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from inventory.models.base import Base, EnumText, Id
+from inventory.vocabulary import RecordState, ServerKind
+
+
+class Server(Base):
+    """A machine or load balancer of the provider."""
+
+    __tablename__ = "server"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    # web, mail, balancer, panel, cdn, other
+    kind: Mapped[ServerKind] = mapped_column(EnumText(ServerKind))
+    keeper: Mapped[str | None]
+    # space-separated
+    addresses: Mapped[str] = mapped_column(server_default="")
+    # inside addresses behind a balancer, host[:port]
+    backends: Mapped[str] = mapped_column(server_default="")
+    note: Mapped[str | None]
+    hosts: Mapped[str | None]
+    dns: Mapped[str | None]
+    buys: Mapped[str | None]
+    renews: Mapped[str | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[int]
+    retired_at: Mapped[int | None]
