@@ -251,15 +251,15 @@ def check_targets(settings: Settings, targets: Sequence[str], *, own_key: bool =
         own_key: Whether the key is here; False if the client holds it.
     """
     for target in targets:
-        if target not in settings.acme.places:
-            known = ", ".join(sorted(settings.acme.places)) or "none"
+        if target not in settings.acme.targets:
+            known = ", ".join(sorted(settings.acme.targets)) or "none"
             raise UsageError(
                 f"There is no target '{printable(target, 60)}'",
                 f"the configuration has {known}",
                 f"Write [acme.target.{printable(target, 40)}] with its kind.",
             )
         # A PKCS#12 file contains the private key.
-        if not own_key and settings.acme.places[target].kind == "pkcs12":
+        if not own_key and settings.acme.targets[target].kind == "pkcs12":
             raise UsageError(
                 f"The target '{target}' needs the private key",
                 "the client holds it",

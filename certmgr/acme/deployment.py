@@ -213,7 +213,7 @@ def _deliver(
 
     A failing target does not stop the others.
     """
-    configured = context.settings.acme.places
+    configured = context.settings.acme.targets
     targets = row["targets"].split()
     with context.write() as tx:
         lineages.to_deliver(tx, row["id"], row["sha256"], targets)
@@ -391,16 +391,16 @@ def _behind_cdn(
     }
     if older:
         return ""  # an older certificate of the lineage was served: no CDN, and not live yet
-    places = switch_states(before, after, False, "", row["sha256"], context.now())
+    states = switch_states(before, after, False, "", row["sha256"], context.now())
     elsewhere = {
         s.location for s in after if s.host in _cdn_hosts(context, row, {s.host for s in after})
     }
     if not all(
-        p.state is SwitchState.LIVE or (p.state is SwitchState.CDN and p.location in elsewhere)
-        for p in places
+        s.state is SwitchState.LIVE or (s.state is SwitchState.CDN and s.location in elsewhere)
+        for s in states
     ):
         return ""
-    return ", ".join(p.location for p in places if p.state is SwitchState.CDN)
+    return ", ".join(s.location for s in states if s.state is SwitchState.CDN)
 
 
 def _cdn_hosts(context: IssuanceContext, row: Row, hosts: set[str]) -> set[str]:
@@ -422,7 +422,7 @@ def rollback(
     Returns:
         The targets that failed.
     """
-    configured = context.settings.acme.places
+    configured = context.settings.acme.targets
     targets = [t for t in row["targets"].split() if t in configured]
     if not any(configured[t].kind == "reload" for t in targets):
         folder.switch(old)

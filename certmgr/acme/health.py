@@ -60,7 +60,7 @@ def examine(
                 f"Write it, or run certmgr lineage edit {row['name']} --solver NAME.",
             )
         for target in row["targets"].split():
-            if target not in acme.places:
+            if target not in acme.targets:
                 yield (
                     FAULT,
                     f"lineage '{row['name']}': the configuration has no [acme.target.{target}]",

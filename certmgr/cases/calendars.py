@@ -56,6 +56,7 @@ def calendar_entries(
             if row
             else frozenset()
         )
+    # The administrator may have limited a deadline to some clients or tags.
     for due in own_deadlines(database):
         if now - PAST_RANGE <= due.at <= now + FUTURE_RANGE and (
             row is None or due.is_for(row["number"], tags)

@@ -68,6 +68,7 @@ def read_serials(text: str) -> tuple[list[str], list[str]]:
     invalid = []
     for number, line in enumerate(text.splitlines(), 1):
         cell = re.split(r"[,;\t ]", line.strip())[0].strip("\"'").lower()
+        # Blank lines, comments and the header of a CSV file contain no serial number.
         if (
             not cell
             or cell.startswith("#")
@@ -95,6 +96,7 @@ def category_for(parties: Parties, tags: Iterable[str]) -> str:
         parties: Who buys and renews for the domain.
         tags: The tags of the domain.
     """
+    # Automation replaces it at its next renewal, so that no case is needed.
     if is_automation(parties, tags):
         return "automatic"
     return "ours" if "us" in (parties.renews or parties.buys, parties.buys) else "client"
@@ -341,6 +343,7 @@ def is_resolved(item: Row) -> bool:
     An item with a case is resolved if the case was closed, which needs a verification. An item
     without a case is resolved if no server presents the certificate any more.
     """
+    # A declined or cancelled case does not resolve its item: the certificate may still be in use.
     if item["state"] is not None:
         return bool(item["state"] == CaseState.CLOSED)
     return bool(item["sort"] != "unknown" and item["served"] == 0)

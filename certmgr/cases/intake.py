@@ -158,6 +158,7 @@ def record_client_csr(service: CaseService, reference: str, data: bytes) -> requ
             for i in cases.issuances(conn, [row["id"]]).get(row["id"], [])
             if i["spki"] == request.spki and i["key_reference"]
         ]
+    # Recorded as the client's CSR, the case would lose the reference to its key.
     if ours:
         raise Conflict(
             "This CSR was created by certmgr",
@@ -213,6 +214,7 @@ def drop_certificate(service: CaseService, reference: str, key_type: str) -> Row
         waiting = [
             i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["sha256"] is None
         ]
+    # A received certificate is part of the case and stays.
     if key_type not in {i["key_type"] for i in waiting}:
         raise Conflict(
             f"The case {row['reference']} does not wait for a certificate with the key type"
@@ -375,6 +377,7 @@ def fetch_missing_issuers(service: CaseService, upload: VendorUpload) -> list[Ce
     if not service.settings.trust.fetch_issuers:
         return []
     subjects = {c.subject_der for c in upload.certificates}
+    # A self-issued certificate has no further issuer.
     waiting = [
         c
         for c in upload.certificates
@@ -471,6 +474,7 @@ def _store_client_key(
     issuance = next(
         i for i in cases.issuances(tx.conn, [row["id"]])[row["id"]] if i["spki"] == fingerprint
     )
+    # The case has its key already, so that a second copy is not needed.
     if issuance["key_reference"] is not None:
         return
     for data in upload.keys:
@@ -486,6 +490,7 @@ def _record_validation(service: CaseService, tx: Tx, row: Row, review: UploadRev
 
     If the recorded validation is too old to be reused, the CA must have validated again.
     """
+    # Validations are recorded per purchase.
     if row["order_id"] is None:
         return
     purchase = purchases.find(tx.conn, f"#{row['order_id']}")

@@ -111,6 +111,7 @@ class CaseService:
         values |= {"state": str(state), "since": tx.at, "step": 1}
         if state in ENDED:
             values["closed_at"] = tx.at
+        # A reopened case is not closed any more.
         elif row["closed_at"] is not None:
             values["closed_at"] = None
         verify = timedelta(hours=self.settings.cases.verify_hours)
@@ -199,6 +200,7 @@ class CaseService:
             n.removeprefix("*.") for n in case_names
         ]
         leaves = cases.live_leaves(tx.conn, owner["id"], hosts)
+        # If scans found nothing, the last certificate of the purchase is the one to replace.
         if not leaves and purchase is not None:
             leaves = cases.last_issued(tx.conn, purchase["id"])
         from_purchase = (
@@ -354,6 +356,7 @@ class CaseService:
         if currency:
             values["currency"] = purchases.currency(currency)
         after_ = {**row, **values}
+        # Clients read the amounts and billing uses them, so that the currency must be known.
         if (after_["price"] or after_["fee"]) and not after_["currency"]:
             raise UsageError("An amount needs a currency", "", "Give --currency EUR, for example.")
         # With the approval the case waits for the provider instead of the client, so that the step
@@ -468,6 +471,7 @@ class CaseService:
             Conflict: The state does not allow it, or a certificate is missing.
         """
         row = self.read(reference)
+        # An installation without a window was not announced to the client.
         if row["state"] == CaseState.CHECKED and not text:
             raise UsageError(
                 "No window was agreed",
@@ -610,6 +614,7 @@ class CaseService:
 
     def _cancel_future_window(self, row: Row) -> dict[str, Any]:
         """Return the columns that cancel a window that has not begun when the case is live."""
+        # A window that has begun took place, so that its calendar entry stays.
         if row["window_state"] == "agreed" and row["window_start"] > self.now.timestamp():
             return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}
         return {}
@@ -687,6 +692,7 @@ class CaseService:
 
 def _cancelled_window(row: Row) -> dict[str, Any]:
     """Return the columns that cancel an agreed window, so that calendars remove it too."""
+    # After the installation the window took place, so that its calendar entry stays.
     if row["window_state"] != "agreed" or row["installed_at"] is not None:
         return {}
     return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}

@@ -78,8 +78,10 @@ def monthly_statistics(
                 resolved.setdefault(month.month, []).append((event["at"] - row["opened_at"]) / HOUR)
             if event["after"] == CaseState.CLOSED:
                 month.closed += 1
+            # Not counted as closed: nothing was verified.
             elif event["after"] in (CaseState.DECLINED, CaseState.CANCELLED):
                 month.ended += 1
+        # Counted in the current month, since the state is still open.
         if row["state"] in OPEN and row["due_at"] is not None and row["due_at"] < now.timestamp():
             month, party = month_of(int(now.timestamp())), waits_for(row)
             month.overdue[party] = month.overdue.get(party, 0) + 1

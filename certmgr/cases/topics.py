@@ -411,6 +411,7 @@ def _closing_facts(
         ),
         "next": ("none known",),
     }
+    # Without a new certificate there is no date to announce.
     if end is None:
         return facts
     # The certificate lasts as long as the purchase, so that the next step is a purchase.
@@ -439,6 +440,7 @@ def staff_task(row: Row, now: datetime) -> StaffTask | None:
         and row["window_start"] is not None
         and (state in ENDED or state in (CaseState.CHECKED, CaseState.REOPENED))
     )
+    # While the case waits for the client, the assignee has nothing to do.
     if waits_for(row) != PROVIDER and not window_cancelled:
         return None
     overdue = is_overdue(row, now)
@@ -480,6 +482,7 @@ def level_2_task(row: Row, now: datetime) -> StaffTask | None:
         The task; None if the case is not overdue for long enough.
     """
     due_at, state = _timestamp(row["due_at"]), CaseState(row["state"])
+    # A case that waits for the client is escalated by notices to the client's contacts.
     if waits_for(row) != PROVIDER or due_at is None or now < due_at + LEVEL_2:
         return None
     lines = (

@@ -112,6 +112,7 @@ def build_window(start: str, minutes: int, zone: str, now: datetime) -> Installa
             unique time (see :func:`parse_local_time`).
     """
     try:
+        # The end is computed in UTC, so that a change of the clocks does not alter the duration.
         begin = parse_local_time(start, zone)
         end = begin + timedelta(minutes=minutes)
     except OverflowError:
@@ -120,6 +121,7 @@ def build_window(start: str, minutes: int, zone: str, now: datetime) -> Installa
             "the year is outside of the calendar",
             "Correct the year.",
         ) from None
+    # A window that has begun could not be announced to both sides in time.
     if begin <= now:
         raise UsageError(
             f"The window would begin at {begin.isoformat(' ', 'minutes')[:16]} UTC",
@@ -132,6 +134,7 @@ def build_window(start: str, minutes: int, zone: str, now: datetime) -> Installa
             f"the longest window takes {MAX_DURATION.days} days",
             "Choose a shorter one.",
         )
+    # A window so far ahead is nearly always a typing error in the year.
     if begin - now > MAX_AHEAD:
         raise UsageError(
             f"The window would begin on {begin:%Y-%m-%d}",

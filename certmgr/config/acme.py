@@ -157,7 +157,7 @@ class AcmeSettings:
         roll_back: Whether a regression after a deployment restores the version before.
         cas: The tables [acme.ca.NAME].
         solvers: The tables [acme.solver.NAME].
-        places: The tables [acme.target.NAME].
+        targets: The tables [acme.target.NAME].
     """
 
     directory: str = ""
@@ -173,14 +173,14 @@ class AcmeSettings:
     roll_back: bool = True
     cas: Mapping[str, CaSettings] = field(default_factory=dict)
     solvers: Mapping[str, SolverSettings] = field(default_factory=dict)
-    places: Mapping[str, TargetSettings] = field(default_factory=dict)
+    targets: Mapping[str, TargetSettings] = field(default_factory=dict)
 
 
 # The tables below [acme] by their name in the file: the attribute of AcmeSettings, and the class.
 TABLES = {
     "ca": ("cas", CaSettings),
     "solver": ("solvers", SolverSettings),
-    "target": ("places", TargetSettings),
+    "target": ("targets", TargetSettings),
 }
 SOLVERS = ("webroot", "alias", "standalone", "tls-alpn", "rfc2136", "lexicon", "hook")
 TARGETS = ("reload", "files", "pkcs12", "ssh")
@@ -221,7 +221,7 @@ def check(acme: AcmeSettings, key_types: tuple[str, ...]) -> None:
     ):
         if not 1 <= seconds <= 86_400:
             raise ConfigError(f"[acme] {name} is {seconds}", "it must be 1 to 86,400 seconds")
-    for table, named in (("ca", acme.cas), ("solver", acme.solvers), ("target", acme.places)):
+    for table, named in (("ca", acme.cas), ("solver", acme.solvers), ("target", acme.targets)):
         for name in named:
             if not _WORD.fullmatch(name):
                 raise ConfigError(
@@ -234,7 +234,7 @@ def check(acme: AcmeSettings, key_types: tuple[str, ...]) -> None:
         _ca(f"[acme.ca.{name}]", ca)
     for name, solver in acme.solvers.items():
         _solver(f"[acme.solver.{name}]", solver)
-    for name, target in acme.places.items():
+    for name, target in acme.targets.items():
         _target(f"[acme.target.{name}]", target)
     if acme.default_solver and acme.default_solver not in acme.solvers:
         raise ConfigError(
@@ -242,7 +242,7 @@ def check(acme: AcmeSettings, key_types: tuple[str, ...]) -> None:
             f"there is no [acme.solver.{acme.default_solver}]",
         )
     for word in acme.default_targets:
-        if word not in acme.places:
+        if word not in acme.targets:
             raise ConfigError(
                 f"[acme] default_targets names '{word}'", f"there is no [acme.target.{word}]"
             )

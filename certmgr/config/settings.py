@@ -323,7 +323,7 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
         hints = {
             k: v
             for k, v in get_type_hints(cls).items()
-            if not (name == "acme" and k in ("cas", "solvers", "places"))
+            if not (name == "acme" and k in ("cas", "solvers", "targets"))
         }
         tables = _tables(values, file) if name == "acme" else {}
         for key in values:

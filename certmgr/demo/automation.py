@@ -227,7 +227,7 @@ def _settings(settings: Settings, folder: Path, ca: DemoCa, target: TargetSettin
                 kind="standalone", address="127.0.0.1", port=ca.http_port, http_port=ca.http_port
             )
         },
-        places={"nginx": target},
+        targets={"nginx": target},
     )
     return replace(
         settings,

@@ -155,6 +155,7 @@ def write_at(handle: int, name: str, data: bytes, mode: Modes) -> None:
         0o600,
         dir_fd=handle,
     )
+    # The file is 0600 until here, so that no other user can open it before its mode is final.
     try:
         if mode.uid >= 0 or mode.gid >= 0:
             os.fchown(descriptor, mode.uid, mode.gid)
@@ -181,6 +182,7 @@ def read_at(handle: int, name: str) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", name)
         data = file.read(MAX_FILE + 1)
+    # One byte more than the limit was requested, so that a longer file is recognised.
     if len(data) > MAX_FILE:
         raise OSError(errno.EFBIG, "it is larger than any certificate", name)
     return data
@@ -232,7 +234,7 @@ def remove_leftovers(path: Path) -> None:
             if name.startswith(LEFTOVER_PREFIXES):
                 try:
                     remove_at(handle, name)
-                except OSError:
+                except OSError:  # for example on a read-only file system
                     continue
 
 

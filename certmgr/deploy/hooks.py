@@ -109,6 +109,7 @@ def run(
             "the program has no absolute path",
             "Write the absolute path in the configuration.",
         )
+    # NUL ends an argument for the kernel, so that the rest would be lost.
     if any("\0" in w for w in words):
         raise UsageError(
             "A program is not run",
@@ -176,6 +177,7 @@ def _identity(user: str) -> dict[str, Any]:
         ) from None
     if entry.pw_uid == os.geteuid():
         return {}
+    # Reported here, because Popen would only report a failed system call.
     if os.geteuid() != 0:
         raise CertmgrError(
             f"A program of user '{user}' cannot be run",

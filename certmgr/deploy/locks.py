@@ -69,6 +69,7 @@ def exclusive_lock(path: Path, seconds: float = 600.0) -> Iterator[None]:
     """
     with _table:
         state = _states.setdefault(str(path.resolve()), _LockState())
+    # The threads of a process share one descriptor, so that they compete for the RLock first.
     end = time.monotonic() + seconds
     if not state.thread.acquire(timeout=seconds):
         raise _busy(path)
@@ -101,6 +102,7 @@ def _open_locked(path: Path, end: float) -> int:
     try:
         while True:
             try:
+                # Non-blocking, because a blocking flock() has no time limit.
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return descriptor
             except BlockingIOError:

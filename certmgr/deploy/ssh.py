@@ -59,6 +59,7 @@ def _require_private(path: Path) -> None:
             error.strerror or str(error),
             "Correct key_file of the target.",
         ) from None
+    # A key that other users can read gives them access to the other machine.
     if not stat.S_ISREG(mode) or mode & 0o077:
         raise UsageError(
             f"Other users can read the key file {path}",
@@ -265,6 +266,7 @@ class Remote:
         marker = posixpath.join(directory, "lineage")
         if self._stat(marker) is None:
             self._put(f"{marker}.{secrets.token_hex(6)}", name.encode(), 0o600, final=marker)
+        # Two lineages in one directory would replace each other's certificates.
         elif (other := self._get(marker).decode(errors="replace").strip()) != name:
             raise UsageError(
                 f"{directory} at {self.where} belongs to '{printable(other, 80)}'",
@@ -326,6 +328,7 @@ class Remote:
         for path in paths:
             self._sftp.chmod(path, mode)
         self._sftp.chmod(temporary, _folder_mode(group))
+        # The version gets its name last: a broken connection leaves only a leftover.
         self._sftp.posix_rename(temporary, final)
 
     def _chown(self, who: str, paths: Sequence[str]) -> None:

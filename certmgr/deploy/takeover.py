@@ -152,6 +152,7 @@ def take_over_links(live: Path, lineage: Lineage) -> None:
             # A repeated call must not record links that were replaced already.
             if record is None or record[0] != live:
                 _write_record(lineage, live, {n: existing[n] for n in LINKS})
+            # Durable before the first link changes.
             lineage.hold(f"the links of certbot in {live} are being replaced")
             remove_leftovers(live)
             remove_leftovers(lineage.archive)

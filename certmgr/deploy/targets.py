@@ -279,6 +279,7 @@ class _FilesWriter:
 
     def stage(self) -> None:
         with map_os_errors(f"{self._directory} cannot be created"):
+            # Checked before and after the creation: root must not follow another user's link.
             require_trusted(self._directory)
             _make_parents(self._directory.parent)
             for path in (self._directory, self._directory / "versions"):

@@ -211,6 +211,7 @@ class VersionStore:
         with map_os_errors(f"{self._current} cannot be switched to {version.name}"):
             self.remove_leftovers()
             self._make_links(bundle)
+            # Written before the switch: after a crash in between, it only names the current one.
             if before is not None and before != version:
                 with open_folder(self._folder) as handle:
                     link_at(handle, _PREVIOUS_LINK, before.name)

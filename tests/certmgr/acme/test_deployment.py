@@ -31,7 +31,7 @@ def test_failing_target_is_retried_and_stops_no_other_target(
     works = ("/usr/bin/test", "-e", str(flag))
     copy = str(tmp_path / "copy")
     broken = TargetSettings(kind="files", directory=copy, reload=works, settle=0.0)
-    env.configure(places={**env.settings.acme.places, "broken": broken})
+    env.configure(targets={**env.settings.acme.targets, "broken": broken})
     lineage = env.lineage("1001", ["shop.test"], targets="broken nginx")
     summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert summary.failed and dict(summary.counts) == {"failed": 1}, summary
@@ -94,7 +94,7 @@ def test_regression_rolls_back_to_the_version_before_once(
     live = env.context.base / "live" / "shop.test"
     own = (sys.executable, str(harmful), str(live), str(web.config), first, str(web.process.pid))
     target = replace(web.target, reload=(*own, *web.target.reload))
-    env.configure(verification_seconds=0.0, places={"nginx": target})
+    env.configure(verification_seconds=0.0, targets={"nginx": target})
     summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert dict(summary.counts) == {"rolled-back": 1} and summary.failed, summary
     row = env.row(lineage)
@@ -104,7 +104,7 @@ def test_regression_rolls_back_to_the_version_before_once(
     assert any(k.startswith("rolled-back:shop.test") for k, _ in env.staff_news().alarms)
     assert deploy(env.context, lineage).state == "staff", "it is not deployed again automatically"
     # An administrator repaired the server: deployed by hand, it is live.
-    env.configure(verification_seconds=120.0, places={"nginx": web.target})
+    env.configure(verification_seconds=120.0, targets={"nginx": web.target})
     web.config.write_text(good)
     assert deploy(env.context, lineage, again=True).state == "live"
 
@@ -145,7 +145,7 @@ def test_certificate_that_is_not_served_is_reported_as_unseen(
     lineage = env.lineage("1001", ["shop.test"], targets="nginx")
     RenewalRunner(env.context).run_named(["shop.test"])
     lazy = replace(web.target, reload=("/bin/true",))
-    env.configure(verification_seconds=0.0, places={"nginx": lazy})
+    env.configure(verification_seconds=0.0, targets={"nginx": lazy})
     summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert dict(summary.counts) == {"unseen": 1} and summary.failed, summary
     assert "another certificate at" in summary.problems[0][2]
@@ -159,7 +159,7 @@ def test_site_behind_a_cdn_is_placed_and_any_other_unseen(
     web = with_nginx(env, ca, tmp_path, opened)
     env.lineage("1001", ["shop.test"], targets="nginx")
     lazy = replace(web.target, reload=("/bin/true",))
-    env.configure(verification_seconds=0.0, places={"nginx": lazy})
+    env.configure(verification_seconds=0.0, targets={"nginx": lazy})
     assert dict(RenewalRunner(env.context).run_named(["shop.test"]).counts) == {"unseen": 1}
     with env.database.write() as tx:
         domains.edit(tx, "shop.test", {"hosts": "cdn"})

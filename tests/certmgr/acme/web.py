@@ -159,6 +159,6 @@ def with_nginx(
     solver = SolverSettings(
         kind="standalone", address="127.0.0.1", port=behind, http_port=ca.http_port
     )
-    env.configure(solvers={"web": solver}, places={"nginx": web.target})
+    env.configure(solvers={"web": solver}, targets={"nginx": web.target})
     served(env, web, name, *addresses)
     return web
